@@ -1,0 +1,63 @@
+"""How much a compressed network may store, and when what a method achieved counts as having met it."""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from bench.errors import InputError
+
+# A budget is met when the stored values lie within this fraction of what was asked for.
+TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A share of the dense network's stored values, or a number of values; exactly one of the two is set."""
+
+    fraction: Fraction | None = None
+    count: int | None = None
+
+    def __str__(self) -> str:
+        """One text for each budget, whatever was written: `0.25` and `4x` ask for the same and both give `4x`."""
+        if self.fraction is None:
+            return str(self.count)
+        ratio = 1 / self.fraction
+        if ratio.denominator == 1 or _finite(ratio):
+            return f"{_decimal(ratio)}x"
+        return _decimal(self.fraction)
+
+    def values(self, dense_values: int) -> int:
+        """How many values this asks for, where the dense network stores `dense_values`."""
+        return self.count if self.count is not None else round((self.fraction or 0) * dense_values)
+
+
+def parse(text: str) -> Budget:
+    """Read `4x` (a fourth of dense), `0.25` (of dense) or `160450` (values). Raises InputError."""
+    text = str(text).strip()
+    if re.fullmatch(r"(\d+(\.\d+)?|\.\d+)x?", text):
+        number = Fraction(text.removesuffix("x"))
+        if text.endswith("x") and number >= 1:
+            return Budget(fraction=1 / number)
+        if not text.endswith("x") and 0 < number < 1:
+            return Budget(fraction=number)
+        if text.isdecimal() and number >= 1:
+            return Budget(count=int(number))
+    raise InputError(f"{text!r} is not a budget; write 4x (a fourth of dense), 0.25 (of dense) or 160450 (values)")
+
+
+def _finite(number: Fraction) -> bool:
+    """Whether its decimals end."""
+    rest = number.denominator
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    return rest == 1
+
+
+def _decimal(number: Fraction) -> str:
+    return str(number.numerator) if number.denominator == 1 else repr(float(number))
+
+
+def met(requested: int, stored: int) -> bool:
+    """Whether `stored` values count as the `requested` ones."""
+    return abs(stored - requested) <= TOLERANCE * requested

@@ -1,0 +1,195 @@
+"""The command line. What imports torch is imported inside the commands, so that `bench --help` answers at once."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from bench.errors import InputError
+from bench.version import __version__
+
+app = typer.Typer(
+    help="Which method of compressing a convolutional network keeps the most accuracy at a number of stored parameters?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+# Exit codes besides 0.
+_FAILED_RUNS, _BAD_INPUT, _INTERRUPTED = 1, 2, 130
+
+
+def main() -> None:
+    """Run the command line; what a person can mend is one line and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        Console(stderr=True).print(f"bench: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(_BAD_INPUT)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("bench: interrupted; the same command goes on with what is missing", markup=False)
+        sys.exit(_INTERRUPTED)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    methods: Annotated[
+        str | None, typer.Option(help="For example csg,lowrank or csg:slice=12x12,small=csg:code=8.")
+    ] = None,
+    budgets: Annotated[
+        str | None,
+        typer.Option(help="What to store: 4x (a fourth of dense), 0.25 (of dense), 160450 (values). Default 2x,4x,8x."),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds. Default 2.")] = None,
+    model: Annotated[str | None, typer.Option(help="Network. Default resnet8.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset, for example parquet:DIR. Default glyphs.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="Training recipe: a name or a TOML file. Default quick.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default auto.")] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Where datasets that are fetched lie. Default data.")] = None,
+    download: Annotated[bool | None, typer.Option("--download", help="Fetch the dataset if it is not there.")] = None,
+    out: Annotated[Path, typer.Option(help="Where runs and the report are kept.")] = Path("results"),
+    spec: Annotated[
+        Path | None, typer.Option(help="A TOML file with these settings; options here override it.")
+    ] = None,
+    plugin: Annotated[
+        list[str] | None, typer.Option(help="A Python file with a method or dataset of your own.")
+    ] = None,
+    redo: Annotated[
+        str | None, typer.Option(help="Make the finished runs of these methods again, or the failed ones (failed).")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be done, and about how long it takes.")
+    ] = False,
+) -> None:
+    """Train every method at every budget for every seed, and the dense reference, and write a report."""
+    from bench import spec as specs
+
+    given: dict[str, Any] = {} if spec is None else specs.read(spec)
+    options = {
+        "methods": None if methods is None else _list(methods),
+        "budgets": None if budgets is None else _list(budgets),
+        "seeds": seeds,
+        "model": model,
+        "dataset": dataset,
+        "schedule": schedule,
+        "device": device,
+        "data_dir": data_dir,
+        "download": download,
+        "plugins": plugin or None,
+    }
+    given |= {name: value for name, value in options.items() if value is not None}
+    checked = specs.check(given, "" if spec is None else str(spec))
+
+    from bench import plan as plans
+    from bench import progress
+    from bench.environment import find_device
+    from bench.record import FAILED
+    from bench.store import Store
+
+    console = Console()
+    find_device(checked.device)
+    plan = plans.make(checked)
+    if dry_run:
+        from bench.dry_run import describe
+
+        describe(plan, Store(out), console)
+        return
+
+    from bench.sweep import sweep
+
+    records = sweep(plan, Store(out), progress.make(console), _list(redo or ""))
+    _report([out], out / "report", console, only=[record["id"] for record in records])
+    failed = sum(record["status"] == FAILED for record in records)
+    if failed:
+        console.print(f"{failed} of {len(records)} runs failed; --redo failed makes them again", markup=False)
+        raise typer.Exit(_FAILED_RUNS)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="What `bench run --out` wrote.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write it. Default: report/ in the folder.")] = None,
+) -> None:
+    """Build tables and figures again, from the records alone."""
+    _report([folder], out or folder / "report", Console())
+
+
+@app.command(name="list")
+def list_(
+    what: Annotated[str, typer.Argument(help="methods, models, datasets or schedules.")],
+    plugin: Annotated[
+        list[str] | None, typer.Option(help="A Python file with a method or dataset of your own.")
+    ] = None,
+) -> None:
+    """What there is, a line each; methods, datasets and schedules with their options and defaults."""
+    from bench.listing import listing
+
+    for line in listing(what, plugin or []):
+        Console().print(line, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def show(
+    folder: Annotated[Path, typer.Argument(help="What `bench run --out` wrote.")],
+    run_id: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A run's id or folder, or the beginning of it.")
+    ] = None,
+) -> None:
+    """All runs as a table, or one run with everything that is known of it."""
+    from bench.listing import show_all, show_run
+    from bench.store import Store
+
+    console = Console()
+    for part in show_all(Store(folder)) if run_id is None else show_run(Store(folder), run_id):
+        console.print(part, highlight=False)
+
+
+def _report(folders: list[Path], out: Path, console: Console, only: list[str] | None = None) -> None:
+    """Write the report over all records of the folders and print its table; `only` narrows the table to these runs."""
+    from bench.reports import page
+    from bench.reports.frame import results, summary
+    from bench.reports.table import terminal
+    from bench.store import Store
+
+    records, damaged = [], []
+    for folder in folders:
+        found, bad = Store(folder).records()
+        records += found
+        damaged += bad
+    for line in damaged:
+        console.print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True)
+    if not records:
+        raise InputError(f"no finished runs in {folders[0]}")
+    written = page.write(records, damaged, out)
+    runs = results(records)
+    table = summary(runs)
+    shown = runs if only is None else runs[runs["id"].isin(only)]
+    for setting in dict.fromkeys(shown["setting"]):
+        here = shown[shown["setting"] == setting]
+        console.print(
+            terminal(table[(table["setting"] == setting) & table["method"].isin(set(here["method"]))], setting)
+        )
+        for _, row in here[here["status"] != "finished"].iterrows():
+            console.print(
+                f"{row['status']}: {row['method']} {row['budget'] or ''} seed {row['seed']}: {row['reason']}",
+                markup=False,
+            )
+    console.print(f"report: {written}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+if __name__ == "__main__":
+    main()

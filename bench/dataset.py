@@ -1,0 +1,102 @@
+"""What a dataset plugin is, and the images it gives: decoded once, in memory, as uint8."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bench.errors import InputError
+
+# The validation split is the same for every run and every seed, so that seeds differ in training alone.
+_SPLIT_SEED = 0
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images `(n, channels, height, width)` uint8 and their labels `(n,)` int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        assert self.images.dtype == torch.uint8
+        assert self.images.ndim == 4
+        assert self.labels.dtype == torch.int64
+        assert self.labels.shape == self.images.shape[:1]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: Tensor) -> "Split":
+        return Split(self.images[index], self.labels[index])
+
+    def to(self, device: torch.device) -> "Split":
+        return Split(self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class Data:
+    """The splits of a dataset. `validation` is None until it is held out of train, unless the dataset has its own."""
+
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    validation: Split | None = None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)"""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Base of every dataset plugin: a frozen dataclass whose fields are its options.
+
+    A plugin is one file with one subclass; the file's name is the dataset's name, the docstring's first line its
+    description.
+    """
+
+    def load(self, data_dir: Path, download: bool) -> Data:
+        """Decode everything. `data_dir` and `download` are for datasets that are fetched. Raises InputError."""
+        raise NotImplementedError
+
+    def identity(self) -> str:
+        """What tells this data from other data under the same name, cheap to compute; part of every run's id.
+
+        A dataset read from a folder says what lies there (names and sizes), not where the folder is.
+        """
+        return ""
+
+
+def hold_out(data: Data, fraction: float) -> Data:
+    """The same data with a validation split: the dataset's own, or `fraction` of the training images.
+
+    Which images are held out depends on nothing but their number.
+    """
+    if data.validation is not None:
+        return data
+    count = len(data.train)
+    held = round(count * fraction)
+    if not 0 < held < count:
+        raise InputError(f"can't hold {fraction:g} of {count} training images out for validation")
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(_SPLIT_SEED))
+    return replace(
+        data,
+        train=data.train.take(order[held:].sort().values),
+        validation=data.train.take(order[:held].sort().values),
+    )
+
+
+def fingerprint(data: Data) -> str:
+    """A hash of every image and label of every split, so that a record says on what it was trained and tested."""
+    digest = hashlib.sha256()
+    for split in (data.train, data.validation, data.test):
+        if split is not None:
+            digest.update(str(tuple(split.images.shape)).encode())
+            digest.update(split.images.contiguous().numpy().tobytes())
+            digest.update(split.labels.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

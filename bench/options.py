@@ -1,0 +1,172 @@
+"""Options of methods, datasets and schedules: frozen dataclasses, written as `csg:slice=12x12:code=8`.
+
+The fields of the class are the options. Everything that needs to know them (the command line, spec files, `bench list`,
+run ids, records) reads them here, so an option and its default are written once.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from bench.errors import InputError, unknown
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a person wrote: a name, perhaps one value without a key (`folder:DIR`), and options as text."""
+
+    name: str
+    value: str | None
+    options: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One field of an options class, for listings: its default as text and its one-line meaning."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+def split(text: str) -> Written:
+    """Take `name`, `name:value` or `name:key=value:key=value` apart. A value may hold colons (`parquet:C:/data`)."""
+    name, colon, rest = text.partition(":")
+    if not name or (colon and not rest):
+        raise InputError(f"can't read {text!r}; write name, name:option=value or name:option=value:option=value")
+    value, options = None, {}
+    for part in re.split(r":(?=[A-Za-z_]\w*=)", rest) if rest else []:
+        key, equals, option = part.partition("=")
+        if equals and key.isidentifier():
+            options[key] = option
+        elif value is None and not options:
+            value = part
+        else:
+            raise InputError(f"can't read {part!r} in {text!r}; write options as option=value")
+    return Written(name, value, options)
+
+
+def build(cls: type[T], kind: str, name: str, value: str | None, given: Mapping[str, Any]) -> T:
+    """Make the options object of class `cls`, checked field by field.
+
+    `value` (from `name:value`) goes to the first field. Text is read as the field's type wants it: `16x16` as a tuple,
+    `none` as None. `kind` and `name` are for messages. Raises InputError, which names the option and what it takes.
+    """
+    hints = get_type_hints(cls, include_extras=True)
+    known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    given = dict(given)
+    if value is not None:
+        required = [field.name for field in fields(cls) if field.default is MISSING]  # type: ignore[arg-type]
+        if not required:
+            raise InputError(f"{kind} {name!r} takes no bare value {value!r}; options are written option=value")
+        given.setdefault(required[0], value)
+    values = {}
+    for key, raw in given.items():
+        if key not in known:
+            raise unknown(f"option of {kind} {name!r}:", key, known)
+        values[key] = _read(hints[key], raw, f"{kind} {name!r}: option {key}")
+    for field in fields(cls):  # type: ignore[arg-type]
+        if field.default is MISSING and field.name not in values:
+            raise InputError(f"{kind} {name!r} needs its {field.name}: write {name}:{field.name.upper()}")
+    try:
+        return cls(**values)
+    except InputError:
+        raise
+    except ValueError as error:  # from the class's own checks
+        raise InputError(f"{kind} {name!r}: {error}") from error
+
+
+def changed(options: Any) -> dict[str, Any]:
+    """The fields that differ from their defaults, as JSON-able values, in the order of the class.
+
+    Paths are left out: where something lies doesn't change what it is.
+    """
+    return {
+        field.name: _plain(getattr(options, field.name))
+        for field in fields(options)
+        if not isinstance(getattr(options, field.name), Path) and not _at_default(options, field)
+    }
+
+
+def everything(options: Any) -> dict[str, Any]:
+    """All fields as JSON-able values."""
+    return {field.name: _plain(getattr(options, field.name)) for field in fields(options)}
+
+
+def write(name: str, options: Any, short: bool = False) -> str:
+    """The shortest text that gives these options again: those at their default are left out.
+
+    `short` keeps only the last part of a path, for people to read.
+    """
+    parts = [name]
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if _at_default(options, field):
+            continue
+        text = value.name if short and isinstance(value, Path) else _text(_plain(value))
+        parts.append(text if field.default is MISSING and len(parts) == 1 else f"{field.name}={text}")
+    return ":".join(parts)
+
+
+def describe(cls: type) -> list[Option]:
+    """The options of a class with defaults and meanings; a meaning is the text in `Annotated[type, "meaning"]`."""
+    hints = get_type_hints(cls, include_extras=True)
+    listed = []
+    for field in fields(cls):
+        hint = hints[field.name]
+        notes = [note for note in get_args(hint)[1:] if isinstance(note, str)] if get_origin(hint) is Annotated else []
+        default = "(required)" if field.default is MISSING else _text(_plain(field.default))
+        listed.append(Option(field.name, default, " ".join(notes)))
+    return listed
+
+
+def _read(hint: Any, raw: Any, what: str) -> Any:
+    """Turn what was given (text from the command line, values from TOML) into the field's type, or say what it takes."""
+    kinds = _alternatives(hint)
+    value = raw
+    if isinstance(raw, str):
+        tuples = any(get_origin(kind) is tuple for kind in kinds)
+        if raw.lower() == "none" and type(None) in kinds:
+            value = None
+        elif tuples:
+            value = raw.split("x")
+        elif Path in kinds:
+            # Made absolute at once: a saved spec must mean the same in another folder.
+            value = Path(raw).expanduser().resolve()
+    try:
+        # Infinity and NaN pass as floats otherwise, and JSON, TOML and arithmetic all trip over them later.
+        adapter: TypeAdapter[Any] = TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False))
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise InputError(f"{what} can't be {_text(raw)!r}: {reason[0].lower()}{reason[1:]}") from error
+
+
+def _alternatives(hint: Any) -> list[Any]:
+    if get_origin(hint) is Annotated:
+        return _alternatives(get_args(hint)[0])
+    arguments = get_args(hint)
+    # X | None has the alternatives X and None; tuple[int, int] has one.
+    return list(arguments) if type(None) in arguments else [hint]
+
+
+def _at_default(options: Any, field: Field[Any]) -> bool:
+    return field.default is not MISSING and bool(getattr(options, field.name) == field.default)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "x".join(str(part) for part in value)
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

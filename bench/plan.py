@@ -1,0 +1,204 @@
+"""From a spec to the list of runs: every method at every budget for every seed, and the dense reference."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench import models, options, plugins
+from bench import schedule as schedules
+from bench.budget import Budget, parse
+from bench.dataset import Dataset
+from bench.errors import InputError
+from bench.method import Method
+from bench.schedule import Schedule
+from bench.spec import Spec
+
+REFERENCE = "dense"
+
+
+@dataclass(frozen=True)
+class MethodChoice:
+    """A method with its options. `label` is how reports call it: the name given with `label=`, or what was written."""
+
+    label: str
+    name: str
+    method: Method
+    code: str
+
+    @property
+    def text(self) -> str:
+        return options.write(self.name, self.method)
+
+
+@dataclass(frozen=True)
+class DatasetChoice:
+    """A dataset with its options, found and looked at but not decoded."""
+
+    name: str
+    dataset: Dataset
+    identity: str
+
+    @property
+    def label(self) -> str:
+        return options.write(self.name, self.dataset, short=True)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all runs of a sweep share: the network, the data, the schedule."""
+
+    model: str
+    dataset: DatasetChoice
+    schedule_name: str
+    schedule: Schedule
+
+    def identity(self) -> dict[str, Any]:
+        """What goes into ids: everything that changes results, nothing that stands at its default."""
+        return {
+            "model": self.model,
+            "dataset": [self.dataset.name, options.changed(self.dataset.dataset), self.dataset.identity],
+            "schedule": options.changed(self.schedule),
+        }
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training with one outcome."""
+
+    choice: MethodChoice
+    budget: Budget | None
+    setting: Setting
+    seed: int
+
+    @cached_property
+    def id(self) -> str:
+        """A hash of what the run does. Options at their default are left out, so that a new option changes no old id;
+        so are labels, the device and where things lie."""
+        return _hash(
+            {
+                "method": [self.choice.name, options.changed(self.choice.method)],
+                "budget": None if self.budget is None else str(self.budget),
+                "seed": self.seed,
+                **self.setting.identity(),
+            }
+        )
+
+    @property
+    def name(self) -> str:
+        """Readable and unique: the name of the run's folder."""
+        words = [self.choice.text, *([str(self.budget)] if self.budget else []), f"seed{self.seed}", self.id]
+        return re.sub(r"[^\w.=+-]+", "-", "-".join(words))
+
+    @property
+    def compress_epoch(self) -> int:
+        return self.setting.schedule.compress_epoch(self.choice.method.compress_at)
+
+    @property
+    def is_reference(self) -> bool:
+        return self.choice.text == REFERENCE
+
+    def own_spec(self, spec: Spec) -> Spec:
+        """The spec that asks for this run alone (and its dense reference), out of the resolved spec of the sweep."""
+        budgets = spec.budgets if self.budget is None else [str(self.budget)]
+        return spec.model_copy(update={"methods": [_written(self.choice)], "budgets": budgets, "seeds": [self.seed]})
+
+    def prefix_id(self, device_type: str) -> str | None:
+        """What names the dense training that this run starts from; None for one that starts from initial weights."""
+        return prefix_id(self.setting, self.seed, self.compress_epoch, device_type) if self.compress_epoch else None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a sweep in the order in which they are made, and the spec that they come from, resolved."""
+
+    runs: tuple[Run, ...]
+    spec: Spec
+    setting: Setting
+
+    def kept_epochs(self, seed: int) -> set[int]:
+        """After which epochs the dense run of a seed keeps its state, for the runs that start there."""
+        return {run.compress_epoch for run in self.runs if run.seed == seed and run.compress_epoch > 0}
+
+
+def make(spec: Spec) -> Plan:
+    """The plan of a spec. Finds every name and checks every option; decodes no data. Raises InputError."""
+    files = [str(Path(file).expanduser().resolve()) for file in spec.plugins]
+    choices = [_method(text, files) for text in spec.methods]
+    if not any(choice.text == REFERENCE for choice in choices):
+        choices.insert(0, _method(REFERENCE, files))
+    choices.sort(key=lambda choice: choice.text != REFERENCE)  # first: it keeps the states that others start from
+    _unique([choice.text for choice in choices], "methods")
+    _unique([choice.label for choice in choices], "method names")
+    budgets = [parse(text) for text in spec.budgets]
+    _unique([str(budget) for budget in budgets], "budgets")
+    _unique([str(seed) for seed in spec.seed_list], "seeds")
+
+    models.find(spec.model)
+    written = options.split(spec.dataset)
+    dataset = plugins.find(plugins.DATASETS, written.name, files).make(written.value, dict(written.options))
+    schedule_name, schedule = _schedule(spec.schedule)
+    setting = Setting(spec.model, DatasetChoice(written.name, dataset, dataset.identity()), schedule_name, schedule)
+
+    resolved = spec.model_copy(
+        update={
+            "methods": [_written(choice) for choice in choices],
+            "budgets": [str(budget) for budget in budgets],
+            "dataset": options.write(written.name, dataset),
+            "schedule": {"name": schedule_name, **options.everything(schedule)},
+            "data_dir": str(Path(spec.data_dir).expanduser().resolve()),
+            "plugins": files,
+        }
+    )
+    return Plan(tuple(_runs(choices, budgets, setting, spec.seed_list)), resolved, setting)
+
+
+def prefix_id(setting: Setting, seed: int, epochs: int, device_type: str) -> str:
+    """Names the state of the dense network after some epochs; on another kind of device it is another state."""
+    return _hash({"prefix": epochs, "seed": seed, "device": device_type, **setting.identity()})
+
+
+def _runs(choices: list[MethodChoice], budgets: list[Budget], setting: Setting, seeds: list[int]) -> Iterator[Run]:
+    for seed in seeds:
+        for choice in choices:
+            for budget in budgets if choice.method.sized_by_budget else [None]:
+                yield Run(choice, budget, setting, seed)
+
+
+def _method(text: str, files: list[str]) -> MethodChoice:
+    label, equals, rest = text.partition("=")
+    # In `csg:code=8` the first = belongs to an option; in `small=csg:code=8` it ends a label.
+    if not equals or ":" in label:
+        label, rest = "", text
+    elif not re.fullmatch(r"[\w.+-]+", label):
+        raise InputError(f"can't call a method {label!r}; use letters, digits and . + - _")
+    written = options.split(rest.strip())
+    plugin = plugins.find(plugins.METHODS, written.name, files)
+    method = plugin.make(written.value, dict(written.options))
+    return MethodChoice(label or options.write(plugin.name, method), plugin.name, method, plugin.code())
+
+
+def _written(choice: MethodChoice) -> str:
+    return choice.text if choice.label == choice.text else f"{choice.label}={choice.text}"
+
+
+def _schedule(given: str | dict[str, Any]) -> tuple[str, Schedule]:
+    if isinstance(given, str):
+        return schedules.find(given)
+    table = dict(given)
+    name = str(table.pop("name", "custom"))
+    return name, schedules.from_table(name, table)
+
+
+def _unique(texts: list[str], what: str) -> None:
+    for text in texts:
+        if texts.count(text) > 1:
+            raise InputError(f"{what}: {text!r} is there twice; leave one out")
+
+
+def _hash(identity: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]

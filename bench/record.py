@@ -1,0 +1,72 @@
+"""The record of a run: one flat row. Reports, tables and figures read nothing else."""
+
+from typing import Any
+
+Record = dict[str, Any]
+
+# What can become of a run. Missed: the method can't store what the budget asks for, so nothing was trained.
+FINISHED, FAILED, MISSED = "finished", "failed", "missed"
+
+# Every column with its meaning and unit, in the order of results.csv. Besides these a record has, flat, `option.*` (the
+# method's options), `solved.*` (what it chose to meet the budget), and `schedule.*`.
+COLUMNS = {
+    "id": "hash of what the run does",
+    "status": "finished, failed or missed (the budget can't be met; nothing was trained)",
+    "reason": "why it failed or missed",
+    "method": "how the method is called: the label given to it, or its name with its options",
+    "method_name": "the plugin's name",
+    "method_text": "the plugin's name with the options that are not at their default",
+    "budget": "what was asked for: 4x, 0.3 (of dense) or a number of values; empty for a method of fixed size",
+    "seed": "of initial weights, batches and augmentation",
+    "model": "network",
+    "dataset": "dataset with its options",
+    "schedule": "schedule",
+    "requested_values": "values that the budget asks for",
+    "stored_values": "distinct values needed to rebuild the network at inference, batch-norm statistics apart",
+    "dense_values": "stored values of the dense network",
+    "compression": "dense_values / stored_values",
+    "stored_bytes": "bytes of the artifact's file, batch-norm statistics and header included",
+    "statistics_values": "batch-norm running means and variances",
+    "trained_values": "values that the optimiser changes",
+    "materialised_values": "stored values of the network as deployed, its kernels computed",
+    "macs": "multiply-accumulates of one image's forward pass as deployed, counted at dispatch",
+    "generation_macs": "multiply-accumulates that training adds to each forward pass to compute the kernels",
+    "test_top1": "percent, as deployed, once after the last epoch",
+    "test_top5": "percent, likewise",
+    "test_loss": "nats, likewise",
+    "validation_top1": "percent, after the last epoch",
+    "validation_loss": "nats, likewise",
+    "train_top1": "percent of the last epoch's augmented batches",
+    "train_loss": "nats, likewise",
+    "compress_at": "where on the schedule, 0 to 1, the method asked to compress",
+    "compress_epoch": "whole epochs trained dense before that",
+    "prefix_seconds": "of train_seconds, what those epochs took; the run that kept them paid it",
+    "compress_seconds": "time to compress",
+    "train_seconds": "time of all epochs, the dense ones included",
+    "test_seconds": "time to evaluate on the test split",
+    "total_seconds": "time of this run alone",
+    "started": "UTC",
+    "data": "hash of every image and label, and of which are held out",
+    "train_images": "number, without the held-out ones",
+    "validation_images": "number",
+    "test_images": "number",
+    "method_code": "hash of the method's file",
+    "precision": "of training",
+    "device": "cpu or cuda",
+    "device_name": "processor",
+    "threads": "of torch on the CPU",
+    "bench_version": "",
+    "torch_version": "",
+    "python_version": "",
+    "platform": "",
+    "git_commit": "of the checkout that ran; + where it had been changed",
+}
+
+
+def make(values: dict[str, Any]) -> Record:
+    """A record from what is known of a run; the other columns are None. Other names than the columns' are a mistake."""
+    strange = [
+        name for name in values if name not in COLUMNS and name.split(".")[0] not in ("option", "solved", "schedule")
+    ]
+    assert not strange, f"no such columns: {strange}"
+    return {**dict.fromkeys(COLUMNS), **values}

@@ -1,0 +1,120 @@
+"""Proof that an artifact holds the whole network: a process that has never seen it loads the file and runs it.
+
+One helper process serves a whole sweep, since starting Python with torch takes seconds. It is started early and imports
+while the first run trains. It reads one request a line on its standard input and answers a line on its output.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+import bench
+from bench import artifact
+from bench.errors import InputError
+
+# Largest difference of a logit, relative to the largest logit, between the network in memory and the reloaded one.
+_TOLERANCE = 1e-4
+
+
+class NotReloadable(RuntimeError):
+    """The saved network is not the network that was trained."""
+
+
+class FreshProcess:
+    """The helper process; use it in a `with` statement."""
+
+    def __init__(self, plugin_files: Sequence[str] = ()) -> None:
+        self.plugin_files = list(plugin_files)
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> "FreshProcess":
+        paths = [str(Path(bench.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.reload"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()  # the end of its input ends it
+        self._process.stdout.close()
+        self._process.wait()
+
+    def check(self, path: Path, network: nn.Module, inputs: Tensor) -> None:
+        """Raise NotReloadable unless the artifact at `path`, loaded over there, gives `network`'s outputs for `inputs`.
+
+        `network` is on the CPU and in eval mode. Files for the exchange are put beside the artifact and removed.
+        """
+        with torch.inference_mode():
+            expected = network(inputs)
+        request, answer = path.with_name("reload-inputs.safetensors"), path.with_name("reload-outputs.safetensors")
+        save_file({"inputs": inputs.contiguous()}, request)
+        reply = self._ask({"artifact": str(path), "inputs": str(request), "outputs": str(answer)})
+        request.unlink()
+        if reply["error"]:
+            raise NotReloadable(f"the saved network can't be loaded in a fresh process: {reply['error']}")
+        outputs = load_file(answer)["outputs"]
+        answer.unlink()
+        difference = float((outputs - expected).abs().max() / expected.abs().max().clamp(min=1))
+        if not difference <= _TOLERANCE:
+            raise NotReloadable(
+                f"the saved network, loaded in a fresh process, gives other outputs (off by {difference:.2g} of the "
+                "largest logit): something that it needs is not stored, or not the same for the same seed"
+            )
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps({**request, "plugins": self.plugin_files}) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise NotReloadable(f"the process that loads the saved network ended with {self._process.wait()}")
+        reply: dict[str, Any] = json.loads(line)
+        return reply
+
+
+def serve(requests: IO[str], replies: IO[str]) -> None:
+    """Answer requests until their end. An error is an answer."""
+    for line in requests:
+        request = json.loads(line)
+        error = ""
+        try:
+            network = artifact.load(Path(request["artifact"]), request["plugins"])
+            with torch.inference_mode():
+                outputs = network(load_file(request["inputs"])["inputs"])
+            save_file({"outputs": outputs.contiguous()}, request["outputs"])
+        except InputError as caught:
+            error = str(caught)
+        except Exception as caught:
+            error = f"{type(caught).__name__}: {caught}"
+        replies.write(json.dumps({"error": error}) + "\n")
+        replies.flush()
+
+
+if __name__ == "__main__":
+    # Whatever a plugin prints must not get between the answers.
+    answers, sys.stdout = sys.stdout, sys.stderr
+    serve(sys.stdin, answers)

@@ -1,0 +1,259 @@
+"""One run from start to end: network, compress, train, finish, measure, record."""
+
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench import artifact, budget, count, environment, options, prefix, record, spec
+from bench.dataset import Data
+from bench.errors import BudgetError, InputError
+from bench.evaluate import evaluate
+from bench.images import Normalise
+from bench.method import Context
+from bench.plan import Run, prefix_id
+from bench.record import FAILED, FINISHED, MISSED, Record
+from bench.reload import FreshProcess
+from bench.spec import Spec
+from bench.store import HISTORY, RECORD, SPEC, WEIGHTS, Store, encode, encode_history
+from bench.train import Epoch, Trainer
+
+# Largest difference of a logit between the trained and the finished network, relative to the largest logit.
+_FINISH_TOLERANCE = 1e-4
+_CHECKED_IMAGES = 8
+
+
+class NotTheSame(RuntimeError):
+    """`finish` changed what the network computes."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every run of a sweep is made with. `data` is on the device and has its validation split."""
+
+    data: Data
+    data_hash: str
+    normalise: Normalise
+    device: torch.device
+    store: Store
+    fresh: FreshProcess
+    spec: Spec
+    on_step: Callable[[int, float, float], None]
+    on_epoch: Callable[[Epoch], None]
+
+    def trainer(self, run: Run) -> Trainer:
+        assert self.data.validation is not None
+        schedule = run.setting.schedule
+        return Trainer(
+            train=self.data.train,
+            validation=self.data.validation,
+            normalise=self.normalise,
+            schedule=schedule,
+            seed=run.seed,
+            precision=environment.find_precision(schedule.precision, self.device),
+            on_step=self.on_step,
+            on_epoch=self.on_epoch,
+        )
+
+    def network(self, run: Run) -> nn.Module:
+        """The dense network with the initial weights of the run's seed, on the device."""
+        channels = self.data.image_shape[0]
+        network = artifact.build_network(run.setting.model, channels, len(self.data.classes), run.seed)
+        return network.to(self.device)
+
+
+def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
+    """Make the run and write it to the store, whatever becomes of it. Returns its record.
+
+    The dense run keeps its state after each of `kept_epochs`. Raises InputError where the disk won't take it; every
+    other error makes a record with status failed and its reason.
+    """
+    with bench.store.new_run(run.name) as folder:
+        started = time.perf_counter()
+        values = _identify(bench, run)
+        history: list[Epoch] = []
+        try:
+            values |= {"status": FINISHED, **_make(bench, run, kept_epochs, values, history, folder / WEIGHTS)}
+        except InputError:
+            raise
+        except BudgetError as error:
+            values |= {"status": MISSED, "reason": str(error)}
+        except Exception as error:
+            values |= {"status": FAILED, "reason": _reason(error)}
+            bench.store.write(folder / "traceback.txt", traceback.format_exc().encode())
+        if values["status"] != FINISHED:
+            (folder / WEIGHTS).unlink(missing_ok=True)
+        made = record.make({**values, "total_seconds": time.perf_counter() - started})
+        bench.store.write(folder / RECORD, encode(made))
+        bench.store.write(folder / HISTORY, encode_history(epoch.row() for epoch in history))
+        bench.store.write(folder / SPEC, spec.write(run.own_spec(bench.spec)).encode())
+    return made
+
+
+def _identify(bench: Bench, run: Run) -> dict[str, Any]:
+    """The columns that are known before anything is done."""
+    assert bench.data.validation is not None
+    setting = run.setting
+    precision = environment.find_precision(setting.schedule.precision, bench.device)
+    return {
+        "id": run.id,
+        "method": run.choice.label,
+        "method_name": run.choice.name,
+        "method_text": run.choice.text,
+        "method_code": run.choice.code,
+        "budget": None if run.budget is None else str(run.budget),
+        "seed": run.seed,
+        "model": setting.model,
+        "dataset": setting.dataset.label,
+        "schedule": setting.schedule_name,
+        "compress_at": run.choice.method.compress_at,
+        "compress_epoch": run.compress_epoch,
+        "precision": str(precision).removeprefix("torch."),
+        "data": bench.data_hash,
+        "train_images": len(bench.data.train),
+        "validation_images": len(bench.data.validation),
+        "test_images": len(bench.data.test),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        **environment.describe(bench.device),
+        **_flat("option", options.everything(run.choice.method)),
+        **_flat("schedule", options.everything(setting.schedule)),
+    }
+
+
+def _make(
+    bench: Bench, run: Run, kept_epochs: set[int], values: dict[str, Any], history: list[Epoch], weights: Path
+) -> dict[str, Any]:
+    """Do the run. Fills `values` and `history` as it goes, so that a run that fails half-way shows how far it came."""
+    method, schedule, trainer = run.choice.method, run.setting.schedule, bench.trainer(run)
+    network = bench.network(run)
+    dense_values = count.stored_values(network)
+    requested = None if run.budget is None else run.budget.values(dense_values)
+    values |= {"dense_values": dense_values, "requested_values": requested}
+
+    if run.compress_epoch:
+        # Can the budget be met? What a compressed network stores doesn't depend on its weights, so ask one that is
+        # thrown away before any epoch is spent.
+        _compress(run, bench.network(run), requested, values)
+        history += dense_prefix(bench, run, network)
+        values["prefix_seconds"] = sum(epoch.seconds for epoch in history)
+    compressed = _compress(run, network, requested, values)
+
+    def after_epoch(epochs: Sequence[Epoch]) -> None:
+        history[run.compress_epoch :] = epochs
+        if run.is_reference and len(epochs) in kept_epochs:
+            name = prefix_id(run.setting, run.seed, len(epochs), bench.device.type)
+            prefix.keep(bench.store, name, compressed, epochs)
+
+    trainer.run(compressed, run.compress_epoch, schedule.epochs, method.after_step, after_epoch)
+    last = history[-1]
+    values |= {
+        "train_seconds": sum(epoch.seconds for epoch in history),
+        "train_top1": last.train_top1,
+        "train_loss": last.train_loss,
+        "validation_top1": last.validation_top1,
+        "validation_loss": last.validation_loss,
+    }
+
+    compressed.eval()
+    deployed = method.finish(compressed).eval()
+    images = bench.normalise(bench.data.train.images[:_CHECKED_IMAGES])
+    _check_finish(compressed, deployed, images)
+    bench.store.write(weights, artifact.pack(compressed, _describe(bench, run, requested)))
+    values["stored_bytes"] = weights.stat().st_size
+    bench.fresh.check(weights, compressed.cpu(), images.cpu())
+    macs = count.forward_macs(deployed, bench.data.image_shape)
+    values |= {
+        "materialised_values": count.stored_values(deployed),
+        "macs": macs,
+        "generation_macs": count.forward_macs(compressed, bench.data.image_shape) - macs,
+        "stored_values": _unchanged(values["stored_values"], count.stored_values(compressed)),
+    }
+
+    started = time.perf_counter()
+    score = evaluate(deployed.to(bench.device), bench.data.test, bench.normalise)
+    return {
+        "test_top1": score.top1,
+        "test_top5": score.top5,
+        "test_loss": score.loss,
+        "test_seconds": time.perf_counter() - started,
+    }
+
+
+def dense_prefix(bench: Bench, run: Run, network: nn.Module) -> list[Epoch]:
+    """Bring `network` to where the run compresses: from the kept state, or by training up to there and keeping it."""
+    name = run.prefix_id(bench.device.type)
+    assert name is not None
+    with bench.store.lock(f"prefix-{name}", wait=True):
+        if not bench.store.prefix(name).is_file():
+            history = bench.trainer(run).run(network, 0, run.compress_epoch)
+            prefix.keep(bench.store, name, network, history)
+        # Read back also where it was just written, so that both ways are one.
+        return prefix.restore(bench.store.prefix(name), network)
+
+
+def _compress(run: Run, network: nn.Module, requested: int | None, values: dict[str, Any]) -> nn.Module:
+    """Have the method compress, and fill in what is known from then on. Raises BudgetError."""
+    dense_values = count.stored_values(network)
+    context = Context(artifact.method_generator(run.seed), trained=run.compress_epoch > 0)
+    started = time.perf_counter()
+    compressed = run.choice.method.compress(network, requested, context)
+    seconds = time.perf_counter() - started
+    stored = count.stored_values(compressed)
+    values |= {
+        "compress_seconds": seconds,
+        "stored_values": stored,
+        "compression": dense_values / stored,
+        "statistics_values": sum(tensor.numel() for tensor in count.statistics(compressed).values()),
+        "trained_values": count.trained_values(compressed),
+        **_flat("solved", dict(run.choice.method.solved(compressed))),
+    }
+    if requested is not None and not budget.met(requested, stored):
+        raise BudgetError(
+            f"stores {stored:,} values where {requested:,} were asked for ({stored / requested - 1:+.1%}; "
+            f"{budget.TOLERANCE:.0%} is allowed)"
+        )
+    return compressed
+
+
+def _describe(bench: Bench, run: Run, requested: int | None) -> artifact.Description:
+    return artifact.Description(
+        model=run.setting.model,
+        channels=bench.data.image_shape[0],
+        num_classes=len(bench.data.classes),
+        method=run.choice.name,
+        options=options.changed(run.choice.method),
+        budget_values=requested,
+        trained=run.compress_epoch > 0,
+        seed=run.seed,
+    )
+
+
+def _check_finish(compressed: nn.Module, deployed: nn.Module, images: torch.Tensor) -> None:
+    with torch.inference_mode():
+        expected, outputs = compressed(images), deployed(images)
+    difference = float((outputs - expected).abs().max() / expected.abs().max().clamp(min=1))
+    if not difference <= _FINISH_TOLERANCE:
+        raise NotTheSame(f"finish() changed the network's outputs by {difference:.2g} of the largest logit")
+
+
+def _unchanged(before: int, after: int) -> int:
+    if before != after:
+        raise NotTheSame(f"the network stored {before:,} values when it was compressed, and {after:,} after training")
+    return after
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _flat(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
+    """One column for each value; lists as text, so that a row stays flat."""
+    texts = {key: "x".join(map(str, value)) if isinstance(value, list) else value for key, value in values.items()}
+    return {f"{prefix}.{key}": value for key, value in texts.items()}

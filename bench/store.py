@@ -1,0 +1,228 @@
+"""The folder that keeps finished runs: one folder each, written whole or not at all.
+
+    spec.toml                the resolved spec of the last sweep
+    runs/NAME/               record.json, history.csv, spec.toml, weights.safetensors; NAME ends with the run's id
+    prefixes/ID.safetensors  states of the dense network that other runs start from
+    aside/                   what was found damaged or was replaced
+    report/                  see bench.reports
+
+Several processes may work on one store: a run is locked by the one that makes it (a lock that ends with its process),
+and what is renamed into place is complete.
+"""
+
+import csv
+import io
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from bench.errors import InputError
+from bench.record import FINISHED, Record
+
+RECORD, HISTORY, SPEC, WEIGHTS = "record.json", "history.csv", "spec.toml", "weights.safetensors"
+
+
+class Damaged(ValueError):
+    """A run's folder that doesn't hold what it should. The message says what is wrong with which."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """The runs under `folder`."""
+
+    folder: Path
+
+    @property
+    def runs(self) -> Path:
+        return self.folder / "runs"
+
+    def open(self) -> "Store":
+        """Make the folders and see that they can be written. Raises InputError."""
+        with self.writing():
+            self.runs.mkdir(parents=True, exist_ok=True)
+            (self.folder / "prefixes").mkdir(exist_ok=True)
+            (self.folder / "locks").mkdir(exist_ok=True)
+            probe = self.folder / f".probe.{_owner()}"
+            probe.touch()
+            probe.unlink()
+        return self
+
+    def find(self, run_id: str) -> Path | None:
+        """The folder of a finished run."""
+        return next(iter(sorted(self.runs.glob(f"*-{run_id}"))), None) if self.runs.is_dir() else None
+
+    def read(self, folder: Path) -> Record:
+        """The record in a run's folder. Raises Damaged where it, or the weights that it speaks of, was cut short."""
+        try:
+            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise Damaged(f"the record of {folder.name} can't be read ({_first_line(error)})") from error
+        if not isinstance(record, dict) or "status" not in record or "id" not in record:
+            raise Damaged(f"the record of {folder.name} is not one")
+        if record["status"] == FINISHED:
+            weights = folder / WEIGHTS
+            size = weights.stat().st_size if weights.is_file() else 0
+            if size != record["stored_bytes"]:
+                raise Damaged(f"the weights of {folder.name} have {size:,} bytes instead of {record['stored_bytes']:,}")
+        return record
+
+    def records(self) -> tuple[list[Record], list[str]]:
+        """Every record, in the order of folder names, and a line for each that is damaged. Raises InputError."""
+        if not self.runs.is_dir():
+            raise InputError(f"no runs in {self.folder}; give the folder that `bench run --out` wrote")
+        records, damaged = [], []
+        for folder in sorted(self.runs.iterdir()):
+            if folder.is_dir() and not folder.name.startswith("."):
+                try:
+                    records.append(self.read(folder))
+                except Damaged as error:
+                    damaged.append(str(error))
+        return records, damaged
+
+    def history(self, folder: Path) -> list[dict[str, str]]:
+        """The rows of a run's history, as text; empty where it has none."""
+        path = folder / HISTORY
+        return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))) if path.is_file() else []
+
+    @contextmanager
+    def new_run(self, name: str) -> Iterator[Path]:
+        """A folder to fill. If the block ends well it becomes `runs/NAME`, complete and on the disk; if not, nothing."""
+        folder = self.runs / f".{name}.{_owner()}"
+        final = self.runs / name
+        try:
+            with self.writing():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+            yield folder
+            with self.writing():
+                for path in folder.iterdir():
+                    _sync(path)
+                _sync(folder)
+                if final.exists():
+                    self.set_aside(final)
+                folder.rename(final)
+                _sync(self.runs)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write one file whole or not at all. Raises InputError where the disk won't take it."""
+        temporary = path.with_name(f".{path.name}.{_owner()}")
+        with self.writing():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with temporary.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.rename(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def relabel(self, folder: Path, record: Record, label: str) -> None:
+        """Give a finished run the name that its method now goes by. Names are for people; nothing else changes."""
+        self.write(folder / RECORD, encode({**record, "method": label}))
+
+    def set_aside(self, folder: Path) -> Path:
+        """Move a run's folder out of the way, without losing it."""
+        aside = self.folder / "aside"
+        with self.writing():
+            aside.mkdir(exist_ok=True)
+            target = aside / f"{folder.name}.{time.time_ns()}"
+            folder.rename(target)
+        return target
+
+    def prefix(self, prefix_id: str) -> Path:
+        """Where a dense state is or will be."""
+        return self.folder / "prefixes" / f"{prefix_id}.safetensors"
+
+    @contextmanager
+    def lock(self, name: str, wait: bool) -> Iterator[bool]:
+        """Hold the lock `name`, or give False at once if another process does and `wait` is False."""
+        lock = filelock.FileLock(self.folder / "locks" / name)
+        try:
+            with self.writing():
+                lock.acquire(timeout=-1 if wait else 0)
+        except filelock.Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def clean(self) -> None:
+        """Remove what killed processes left half-written."""
+        for left in self.runs.glob(".*"):
+            _, host, process = left.name.rsplit(".", 2)
+            if host == _HOST and process.isdigit() and not _alive(int(process)):
+                shutil.rmtree(left, ignore_errors=True)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turn what a disk refuses into one clear line."""
+        try:
+            yield
+        except filelock.Timeout:
+            raise
+        except OSError as error:
+            raise InputError(
+                f"can't write to {self.folder}: {error.strerror or error}; finished runs are kept, so make room or give "
+                "another --out, and run the same command again"
+            ) from error
+
+
+def encode(record: Record) -> bytes:
+    """A record as the bytes of its file."""
+    return (json.dumps(record, indent=1, allow_nan=False) + "\n").encode()
+
+
+def encode_history(rows: Iterable[dict[str, Any]]) -> bytes:
+    """A history as the bytes of its file, a row per epoch."""
+    rows = list(rows)
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _owner() -> str:
+    """Marks what this process is writing; process numbers alone are not unique where machines share a disk."""
+    return f"{_HOST}.{os.getpid()}"
+
+
+_HOST = platform.node().replace(".", "-") or "localhost"
+
+
+def _sync(path: Path) -> None:
+    """Have the disk hold it before anything is renamed."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

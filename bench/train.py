@@ -1,0 +1,159 @@
+"""The one training loop. Every method goes through it with the same schedule, batches and learning rates."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.augment import crop, flip
+from bench.dataset import Split
+from bench.evaluate import evaluate
+from bench.images import Normalise
+from bench.schedule import Schedule
+
+# Steps between looks at the loss: each look waits for the device.
+_LOOK_EVERY = 20
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The training loss became infinite or NaN; training further would only cost time."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of a run's history. Accuracies in percent, losses in nats; the training figures are those of the
+    augmented batches as they went by. `learning_rate` is that of the epoch's last step."""
+
+    epoch: int
+    train_loss: float
+    train_top1: float
+    validation_loss: float
+    validation_top1: float
+    learning_rate: float
+    seconds: float
+
+    def row(self) -> dict[str, float]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What stays the same for every run of a seed: data on the device, the schedule, the seed.
+
+    `on_step(epoch, fraction_of_schedule, loss)` and `on_epoch(row)` are for progress alone.
+    """
+
+    train: Split
+    validation: Split
+    normalise: Normalise
+    schedule: Schedule
+    seed: int
+    precision: torch.dtype
+    on_step: Callable[[int, float, float], None] = lambda epoch, progress, loss: None
+    on_epoch: Callable[[Epoch], None] = lambda row: None
+
+    @property
+    def batch_size(self) -> int:
+        return min(self.schedule.batch_size, len(self.train))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self.train) // self.batch_size
+
+    def run(
+        self,
+        model: nn.Module,
+        first_epoch: int,
+        end_epoch: int,
+        after_step: Callable[[nn.Module, float], None] = lambda model, progress: None,
+        after_epoch: Callable[[list[Epoch]], None] = lambda history: None,
+    ) -> list[Epoch]:
+        """Train `model` in place over the epochs `first_epoch` to `end_epoch` (exclusive) of the schedule.
+
+        Batches, augmentation and learning rates depend on the seed and the step alone, so a run that joins at an epoch
+        sees what it would have seen had it been there from the start. The optimiser starts afresh.
+        `after_epoch` gets the epochs of this call so far. Raises NonFiniteLoss.
+        """
+        optimizer = make_optimizer(model, self.schedule)
+        device = self.train.images.device
+        total_steps = self.schedule.epochs * self.steps_per_epoch
+        history = []
+        for epoch in range(first_epoch, end_epoch):
+            started = time.perf_counter()
+            model.train()
+            order = torch.randperm(len(self.train), generator=_generator(self.seed, epoch)).to(device)
+            loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+            hits = torch.zeros((), dtype=torch.int64, device=device)
+            for index in range(self.steps_per_epoch):
+                step = epoch * self.steps_per_epoch + index
+                progress = (step + 0.5) / total_steps
+                for group in optimizer.param_groups:
+                    group["lr"] = self.schedule.learning_rate_at(progress)
+                images, labels = self._batch(order[index * self.batch_size :][: self.batch_size], step)
+                with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
+                    logits = model(images)
+                loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.schedule.label_smoothing)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                after_step(model, (step + 1) / total_steps)
+                loss_sum += loss.detach()
+                hits += (logits.detach().argmax(1) == labels).sum()
+                if index % _LOOK_EVERY == 0:
+                    # A sum stays NaN or infinite once it is, so looking now and then misses nothing.
+                    _check_finite(float(loss_sum), epoch)
+                    self.on_step(epoch, (step + 1) / total_steps, float(loss_sum) / (index + 1))
+            _check_finite(float(loss_sum), epoch)
+            score = evaluate(model, self.validation, self.normalise)
+            row = Epoch(
+                epoch=epoch + 1,
+                train_loss=float(loss_sum) / self.steps_per_epoch,
+                train_top1=100 * int(hits) / (self.steps_per_epoch * self.batch_size),
+                validation_loss=score.loss,
+                validation_top1=score.top1,
+                learning_rate=self.schedule.learning_rate_at(progress),
+                seconds=time.perf_counter() - started,
+            )
+            history.append(row)
+            self.on_epoch(row)
+            after_epoch(history)
+        return history
+
+    def _batch(self, index: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        images, labels = self.train.images[index], self.train.labels[index]
+        generator = _generator(self.seed, step, stream=1)
+        if self.schedule.crop_padding:
+            images = crop(images, self.schedule.crop_padding, generator)
+        if self.schedule.flip:
+            images = flip(images, generator)
+        return self.normalise(images), labels
+
+
+def make_optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    """The schedule's optimiser over every parameter that trains, all treated alike."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if schedule.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    return torch.optim.SGD(
+        parameters,
+        lr=schedule.learning_rate,
+        momentum=schedule.momentum,
+        nesterov=schedule.nesterov,
+        weight_decay=schedule.weight_decay,
+    )
+
+
+def _generator(seed: int, position: int, stream: int = 0) -> torch.Generator:
+    """A generator for one epoch's order (stream 0) or one step's augmentation (stream 1)."""
+    # torch's CPU generator keeps the low 32 bits of its seed; odd multipliers spread nearby seeds and positions over them.
+    mixed = (seed * 0x9E3779B1 + position * 0x85EBCA77 + stream * 0xC2B2AE3D) % 2**32
+    return torch.Generator().manual_seed(mixed)
+
+
+def _check_finite(loss: float, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise NonFiniteLoss(f"the training loss became {loss} in epoch {epoch + 1}")

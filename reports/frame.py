@@ -1,0 +1,89 @@
+"""Records as tables: a row per run, and a row per method and budget over its seeds."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from bench.record import COLUMNS, FINISHED, Record
+
+# What must agree for accuracies to be compared. The name of a schedule or dataset is not enough: a file may have changed
+# between two sweeps.
+SETTING = ["model", "dataset", "schedule"]
+
+
+def results(records: Iterable[Record]) -> pd.DataFrame:
+    """A row per run. The columns are those of `bench.record.COLUMNS`, then options, what was solved, the schedule, and
+    `setting`: a name for each combination of network, data and schedule."""
+    rows = list(records)
+    extra = sorted({key for row in rows for key in row} - COLUMNS.keys())
+    frame = pd.DataFrame(rows, columns=[*COLUMNS, *extra])
+    frame["setting"] = _settings(frame)
+    frame["method"] = _distinct_methods(frame)
+    return frame.sort_values(["setting", "seed", "method", "requested_values"], kind="stable", ignore_index=True)
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row per setting, method and budget: mean, standard deviation (n - 1) and number of finished seeds.
+
+    `difference` is the mean over seeds of the top-1 minus that of the dense run of the same seed, in percentage points;
+    `difference_std` its deviation. Missing where there is one seed, or no dense run of it.
+    """
+    finished = frame[frame["status"] == FINISHED].copy()
+    dense = finished[finished["method_text"] == "dense"].drop_duplicates(["setting", "seed"])
+    reference = dense.set_index(["setting", "seed"])["test_top1"]
+    seeds = pd.MultiIndex.from_frame(finished[["setting", "seed"]])
+    finished["difference"] = finished["test_top1"].to_numpy(dtype=float) - reference.reindex(seeds).to_numpy(
+        dtype=float
+    )
+    groups = finished.groupby(["setting", "method", "method_text", "budget"], dropna=False, sort=False)
+    table = groups.agg(
+        n=("seed", "nunique"),
+        requested_values=("requested_values", "first"),
+        stored_values=("stored_values", "mean"),
+        compression=("compression", "mean"),
+        stored_bytes=("stored_bytes", "mean"),
+        macs=("macs", "mean"),
+        generation_macs=("generation_macs", "mean"),
+        test_top1_mean=("test_top1", "mean"),
+        test_top1_std=("test_top1", "std"),
+        test_top5_mean=("test_top5", "mean"),
+        test_loss_mean=("test_loss", "mean"),
+        test_loss_std=("test_loss", "std"),
+        difference=("difference", "mean"),
+        difference_std=("difference", "std"),
+        train_seconds=("train_seconds", "mean"),
+    ).reset_index()
+    table["is_reference"] = table["method_text"] == "dense"
+    return table.sort_values(
+        ["setting", "is_reference", "method", "stored_values"], ascending=[True, False, True, False], ignore_index=True
+    ).drop(columns="is_reference")
+
+
+def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
+    """`resnet8, glyphs, quick`; with a number behind it where one name stands for different data or schedules."""
+    details = ["data", *sorted(column for column in frame.columns if column.startswith("schedule."))]
+    keys = frame[[*SETTING, *details]].astype(str).agg("\n".join, axis=1)
+    names = frame[SETTING].astype(str).agg(", ".join, axis=1)
+    return _tell_apart(names, keys, lambda name, number: f"{name} (no. {number})")
+
+
+def _distinct_methods(frame: pd.DataFrame) -> "pd.Series[str]":
+    """The methods' labels; with the options behind them where one label was given to different methods."""
+    meanings = frame.groupby("method")["method_text"].nunique()
+    shared = frame["method"].map(meanings) > 1
+    return frame["method"].where(~shared, frame["method"] + " (" + frame["method_text"] + ")")
+
+
+def _tell_apart(names: "pd.Series[str]", keys: "pd.Series[str]", write: Any) -> "pd.Series[str]":
+    numbers: dict[str, dict[str, int]] = {}
+    for name, key in zip(names, keys, strict=True):
+        numbers.setdefault(name, {}).setdefault(key, len(numbers[name]) + 1)
+    return pd.Series(
+        [
+            write(name, numbers[name][key]) if len(numbers[name]) > 1 else name
+            for name, key in zip(names, keys, strict=True)
+        ],
+        index=names.index,
+        dtype=object,
+    )

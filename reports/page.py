@@ -1,0 +1,114 @@
+"""The written report: report.md, the tables as CSV, the figure. From records alone; nothing is trained."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bench.record import FAILED, FINISHED, MISSED, Record
+from bench.reports.figure import accuracy_vs_parameters, save
+from bench.reports.frame import results, summary
+from bench.reports.table import markdown
+from bench.store import Store
+
+
+def write(records: Sequence[Record], damaged: Sequence[str], folder: Path) -> Path:
+    """Write all of it into `folder` and return the path of report.md. `damaged` are lines on records left out."""
+    runs = results(records)
+    table = summary(runs)
+    figure = accuracy_vs_parameters(runs, table)
+    out = Store(folder)
+    out.write(folder / "results.csv", _csv(runs))
+    out.write(folder / "summary.csv", _csv(table))
+    for ending in ("png", "svg"):
+        picture = folder / f".accuracy_vs_parameters.{ending}"
+        with out.writing():
+            save(figure, picture)
+            picture.rename(folder / f"accuracy_vs_parameters.{ending}")
+    page = folder / "report.md"
+    out.write(page, _page(runs, table, damaged).encode())
+    return page
+
+
+def _page(runs: pd.DataFrame, table: pd.DataFrame, damaged: Sequence[str]) -> str:
+    lines = ["# Accuracy against stored parameters", "", "![](accuracy_vs_parameters.png)", ""]
+    for setting in dict.fromkeys(runs["setting"]):
+        here = runs[runs["setting"] == setting]
+        lines += [f"## {_text(setting)}", "", markdown(table[table["setting"] == setting]), ""]
+        lines += _left_out(here)
+        lines += _facts(here)
+    if damaged:
+        lines += ["## Left out", "", *(f"* {_text(line)}" for line in damaged), ""]
+    lines += [
+        "## How to read this",
+        "",
+        "* Stored values are the distinct numbers needed to rebuild the network at inference, batch-norm statistics",
+        "  apart. The ratio is dense to stored. A budget counts as met within 1 %; what missed it is listed, not plotted.",
+        "* Bytes are those of the saved file, which a fresh process has loaded and found to give the same outputs.",
+        "* Top-1 is on the test split, evaluated once, after the last epoch; ± is one standard deviation over seeds.",
+        "  The change is against the dense run of the same seed, averaged over seeds, in percentage points.",
+        "* MACs are multiply-accumulates of one image's forward pass as deployed; behind the + is what computing the",
+        "  kernels adds to each forward pass in training.",
+        "* results.csv has a row for each run with every option, version and time; summary.csv a row for each line above.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _left_out(runs: pd.DataFrame) -> list[str]:
+    lines = []
+    for status, heading in ((MISSED, "Budgets that were missed"), (FAILED, "Runs that failed")):
+        rows = runs[runs["status"] == status]
+        if len(rows):
+            lines += [f"### {heading}", ""]
+            # The same reason for every seed is said once.
+            for (method, budget, reason), group in rows.groupby(
+                ["method", "budget", "reason"], dropna=False, sort=False
+            ):
+                at = "" if pd.isna(budget) else f" at {budget}"
+                seeds = ", ".join(str(seed) for seed in group["seed"])
+                lines.append(f"* {_text(f'{method}{at}, seed {seeds}: {reason}')}")
+            lines.append("")
+    return lines
+
+
+def _facts(runs: pd.DataFrame) -> list[str]:
+    """What is the same for all, and what is not, in a list."""
+    finished = runs[runs["status"] == FINISHED]
+    if not len(finished):
+        return []
+    first = finished.iloc[0]
+    compressed = finished[finished["compress_epoch"] > 0].drop_duplicates("method")
+    joined = [
+        f"{row['method']} (after {row['compress_epoch']} of {first['schedule.epochs']} epochs)"
+        for _, row in compressed.iterrows()
+    ]
+    lines = [
+        f"* {int(first['train_images']):,} training, {int(first['validation_images']):,} validation and "
+        f"{int(first['test_images']):,} test images; data {first['data']}",
+        f"* {first['schedule.epochs']} epochs for every method, seeds {_all(finished['seed'])}",
+        f"* trained densely first, then compressed: {', '.join(joined) or 'none'}",
+        f"* on {_all(finished['device_name'])} in {_all(finished['precision'])}, torch {_all(finished['torch_version'])}, "
+        f"bench {_all(finished['bench_version'])} {_all(finished['git_commit'])}".rstrip(),
+    ]
+    return [*(_text(line, keep="*") for line in lines), ""]
+
+
+def _all(column: "pd.Series[object]") -> str:
+    return ", ".join(str(value) for value in dict.fromkeys(column.dropna()))
+
+
+def _text(text: str, keep: str = "") -> str:
+    """Text that Markdown leaves as it is. `keep` are characters with a meaning that is wanted."""
+    escaped = str(text).replace("\n", " ")
+    for character in "\\`*_[]<>|#":
+        if character not in keep:
+            escaped = escaped.replace(character, "\\" + character)
+    return escaped
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    text = io.StringIO()
+    frame.to_csv(text, index=False, lineterminator="\n")
+    return text.getvalue().encode()
