@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -21,24 +20,21 @@ def decode(files: Sequence[bytes], name: Callable[[int], str], size: int | None,
     if not files:
         raise InputError("there are no images")
     first = _decode(files[0], name(0), size, channels)
-    images = torch.empty(len(files), *first.shape, dtype=torch.uint8)
-
-    def fill(index: int) -> None:
-        image = _decode(files[index], name(index), size, first.shape[0])
+    images = np.empty((len(files), *first.shape), dtype=np.uint8)  # (n, height, width) or (n, height, width, 3)
+    kind = 1 if first.ndim == 2 else 3
+    for index, content in enumerate(files):
+        image = _decode(content, name(index), size, kind)
         if image.shape != first.shape:
             raise InputError(
-                f"{name(index)} is {image.shape[2]}x{image.shape[1]} pixels and {name(0)} {first.shape[2]}x"
-                f"{first.shape[1]}; give a size to bring them all to, for example :size={first.shape[1]}"
+                f"{name(index)} is {image.shape[1]}x{image.shape[0]} pixels and {name(0)} {first.shape[1]}x"
+                f"{first.shape[0]}; give a size to bring them all to, for example :size={first.shape[0]}"
             )
         images[index] = image
-
-    with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter lock
-        for _ in pool.map(fill, range(len(files)), chunksize=256):
-            pass
-    return images
+    tensor = torch.from_numpy(images)
+    return tensor[:, None] if kind == 1 else tensor.permute(0, 3, 1, 2).contiguous()
 
 
-def _decode(content: bytes, name: str, size: int | None, channels: int | None) -> Tensor:
+def _decode(content: bytes, name: str, size: int | None, channels: int | None) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content)) as file:
             grey = file.mode in ("1", "L", "LA", "I", "I;16") if channels is None else channels == 1
@@ -47,5 +43,4 @@ def _decode(content: bytes, name: str, size: int | None, channels: int | None) -
         raise InputError(f"{name} can't be decoded as an image: {type(error).__name__}: {error}") from error
     if size is not None and image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BILINEAR)
-    pixels = torch.from_numpy(np.array(image))  # (height, width) or (height, width, 3)
-    return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
+    return np.asarray(image)
