@@ -51,7 +51,7 @@ def load(path: Path, plugin_files: Sequence[str] = ()) -> nn.Module:
         method = plugins.find(plugins.METHODS, description.method, plugin_files).make(None, dict(description.options))
         network = build_network(description.model, description.channels, description.num_classes, description.seed)
         context = Context(method_generator(description.seed), description.trained)
-        compressed = method.compress(network, description.budget_values, context)
+        compressed: nn.Module = method.compress(network, description.budget_values, context)
     except ValueError as error:
         raise InputError(f"{path} can't be built again: {error}") from error
     places = {**count.stored_tensors(compressed), **count.statistics(compressed)}
@@ -73,7 +73,7 @@ def build_network(model: str, channels: int, num_classes: int, seed: int) -> nn.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = models.find(model).build(channels, num_classes)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return network.to(memory_format=torch.channels_last)
 
 
 def method_generator(seed: int) -> torch.Generator:

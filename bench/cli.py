@@ -11,7 +11,7 @@ from bench.errors import InputError
 from bench.version import __version__
 
 app = typer.Typer(
-    help="Which method of compressing a convolutional network keeps the most accuracy at a number of stored parameters?",
+    help="Which way of compressing a convolutional network keeps the most accuracy at a number of stored parameters?",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -108,7 +108,7 @@ def run(
     from bench.sweep import sweep
 
     records = sweep(plan, Store(out), progress.make(console), _list(redo or ""))
-    _report([out], out / "report", console, only=[record["id"] for record in records])
+    _report(out, out / "report", console, only=[record["id"] for record in records])
     failed = sum(record["status"] == FAILED for record in records)
     if failed:
         console.print(f"{failed} of {len(records)} runs failed; --redo failed makes them again", markup=False)
@@ -121,7 +121,7 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Where to write it. Default: report/ in the folder.")] = None,
 ) -> None:
     """Build tables and figures again, from the records alone."""
-    _report([folder], out or folder / "report", Console())
+    _report(folder, out or folder / "report", Console())
 
 
 @app.command(name="list")
@@ -154,36 +154,26 @@ def show(
         console.print(part, highlight=False)
 
 
-def _report(folders: list[Path], out: Path, console: Console, only: list[str] | None = None) -> None:
-    """Write the report over all records of the folders and print its table; `only` narrows the table to these runs."""
+def _report(folder: Path, out: Path, console: Console, only: list[str] | None = None) -> None:
+    """Write the report over all records of a store and print its tables, of the runs with ids in `only`."""
     from bench.reports import page
-    from bench.reports.frame import results, summary
+    from bench.reports.frame import left_out, results, summary
     from bench.reports.table import terminal
     from bench.store import Store
 
-    records, damaged = [], []
-    for folder in folders:
-        found, bad = Store(folder).records()
-        records += found
-        damaged += bad
+    records, damaged = Store(folder).records()
     for line in damaged:
         console.print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True)
     if not records:
-        raise InputError(f"no finished runs in {folders[0]}")
+        raise InputError(f"no finished runs in {folder}")
     written = page.write(records, damaged, out)
     runs = results(records)
-    table = summary(runs)
     shown = runs if only is None else runs[runs["id"].isin(only)]
+    table = summary(shown)
     for setting in dict.fromkeys(shown["setting"]):
-        here = shown[shown["setting"] == setting]
-        console.print(
-            terminal(table[(table["setting"] == setting) & table["method"].isin(set(here["method"]))], setting)
-        )
-        for _, row in here[here["status"] != "finished"].iterrows():
-            console.print(
-                f"{row['status']}: {row['method']} {row['budget'] or ''} seed {row['seed']}: {row['reason']}",
-                markup=False,
-            )
+        console.print(terminal(table[table["setting"] == setting], setting))
+    for line in left_out(shown):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(f"report: {written}", markup=False, highlight=False, soft_wrap=True)
 
 

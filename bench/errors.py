@@ -12,7 +12,7 @@ class InputError(ValueError):
 
 
 class BudgetError(ValueError):
-    """A method can't store about as many values as the budget asks for. The message is the reason that the record keeps."""
+    """A method can't store about as many values as the budget asks for. The message is the reason in the record."""
 
 
 def unknown(kind: str, name: str, have: Iterable[str]) -> InputError:

@@ -127,7 +127,7 @@ def describe(cls: type) -> list[Option]:
 
 
 def _read(hint: Any, raw: Any, what: str) -> Any:
-    """Turn what was given (text from the command line, values from TOML) into the field's type, or say what it takes."""
+    """Turn what was given (text from the command line, a value from TOML) into the field's type, or say why not."""
     kinds = _alternatives(hint)
     value = raw
     if isinstance(raw, str):

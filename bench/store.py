@@ -95,7 +95,7 @@ class Store:
 
     @contextmanager
     def new_run(self, name: str) -> Iterator[Path]:
-        """A folder to fill. If the block ends well it becomes `runs/NAME`, complete and on the disk; if not, nothing."""
+        """A folder to fill. If the block ends well it becomes `runs/NAME`, whole and on the disk; else nothing."""
         folder = self.runs / f".{name}.{_owner()}"
         final = self.runs / name
         try:
@@ -176,8 +176,8 @@ class Store:
             raise
         except OSError as error:
             raise InputError(
-                f"can't write to {self.folder}: {error.strerror or error}; finished runs are kept, so make room or give "
-                "another --out, and run the same command again"
+                f"can't write to {self.folder}: {error.strerror or error}; finished runs are kept, so make room or "
+                "give another --out, and run the same command again"
             ) from error
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 from bench import dataset, environment
 from bench.errors import InputError
 from bench.images import Normalise
@@ -57,7 +59,8 @@ def sweep(plan: Plan, store: Store, progress: Progress, redo: Sequence[str] = ()
     changed = sorted({run.choice.label for run in plan.runs if _is_stale(run, state)})
     if changed:
         progress.say(
-            f"{', '.join(changed)}: changed since the finished runs were made; --redo {','.join(changed)} makes them again"
+            f"{', '.join(changed)}: changed since the finished runs were made; "
+            f"--redo {','.join(changed)} makes them again"
         )
     if state.missing:
         with FreshProcess(plan.spec.plugins) as fresh:
@@ -74,8 +77,8 @@ def _prepare(plan: Plan, store: Store, progress: Progress, redo: Sequence[str]) 
         if name not in known:
             raise InputError(f"--redo {name}: not a method of this sweep; have: {', '.join(sorted(known))}")
     state = look(plan, store)
-    for _, folder, reason in state.damaged:
-        progress.say(f"{reason}; set aside as {store.set_aside(folder)}, and made again")
+    for _, damaged, reason in state.damaged:
+        progress.say(f"{reason}; set aside as {store.set_aside(damaged)}, and made again")
     for run in plan.runs:
         record, folder = state.records.get(run.id), store.find(run.id)
         if record is not None and folder is not None:
@@ -84,9 +87,7 @@ def _prepare(plan: Plan, store: Store, progress: Progress, redo: Sequence[str]) 
                 store.set_aside(folder)
 
 
-def _bench(
-    plan: Plan, store: Store, progress: Progress, device: "environment.torch.device", fresh: FreshProcess
-) -> Bench:
+def _bench(plan: Plan, store: Store, progress: Progress, device: torch.device, fresh: FreshProcess) -> Bench:
     setting = plan.setting
     progress.say(f"loading {setting.dataset.label}")
     data = setting.dataset.dataset.load(Path(plan.spec.data_dir), plan.spec.download)

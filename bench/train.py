@@ -149,7 +149,7 @@ def make_optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimize
 
 def _generator(seed: int, position: int, stream: int = 0) -> torch.Generator:
     """A generator for one epoch's order (stream 0) or one step's augmentation (stream 1)."""
-    # torch's CPU generator keeps the low 32 bits of its seed; odd multipliers spread nearby seeds and positions over them.
+    # torch's CPU generator keeps the low 32 bits of its seed; odd multipliers spread nearby seeds and positions out.
     mixed = (seed * 0x9E3779B1 + position * 0x85EBCA77 + stream * 0xC2B2AE3D) % 2**32
     return torch.Generator().manual_seed(mixed)
 

@@ -20,8 +20,8 @@ class Glyphs(Dataset):
     """Letters A to Z in 22 fonts, warped and cluttered: 16x16 RGB, 26 classes. Embedded.
 
     Small enough for a comparison in minutes on a laptop, and hard enough that compression costs visible accuracy. The
-    same bytes for the same seed on every machine: outlines are read in the fonts' own integer units and rasterised here,
-    and everything is computed from uniform random numbers in float64, so that no difference in rounding between
+    same bytes for the same seed on every machine: outlines are read in the fonts' own integer units and rasterised
+    here, and everything is computed from uniform random numbers in float64, so that no difference in rounding between
     processors reaches the 8 bits of a pixel.
     """
 
@@ -141,7 +141,7 @@ def _glyph(font: FT2Font, letter: str) -> Tensor:
 
 def _edges(points: list[list[float]], codes: list[int]) -> list[tuple[list[float], list[float]]]:
     """A font outline, closed, as straight edges (from, to); each quadratic curve becomes four."""
-    edges = []
+    edges: list[tuple[list[float], list[float]]] = []
     contour: list[list[float]] = []
     index = 0
     while index < len(codes):

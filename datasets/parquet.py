@@ -22,9 +22,9 @@ _NAMES = {"train": "train", "test": "test", "validation": "validation", "valid":
 class Parquet(Dataset):
     """A folder of Parquet files with encoded images and integer labels, found by their types in the schema.
 
-    The split is the word train, test or validation at the beginning of a file's name (`train-00000-of-00001.parquet`) or
-    of its folder's. Without a test split, the validation split is the test split. The image column is a struct with a
-    field `bytes`, or binary; the label column is the one of integers (with several, the one that the schema's Hugging
+    The split is the word train, test or validation at the beginning of a file's name (`train-00000-of-00001.parquet`)
+    or of its folder's. Without a test split, the validation split is the test split. The image column is a struct with
+    a field `bytes`, or binary; the label column is the one of integers (with several, the one that the schema's Hugging
     Face metadata calls a ClassLabel, or `label=NAME`).
     """
 
@@ -80,14 +80,14 @@ class Parquet(Dataset):
 
     def _read(self, name: str, paths: list[Path], label: str, channels: int | None) -> Split:
         contents: list[bytes] = []
-        labels: list[int] = []
+        labels: list[Any] = []
         for path in paths:
             image = self._image_column(path)
             table = _open(path, [image, label])
             column = table.column(image).combine_chunks()
             if pyarrow.types.is_struct(column.type):
                 column = column.field("bytes")
-            values = column.to_pylist()
+            values: list[Any] = column.to_pylist()
             if None in values:
                 raise InputError(f"{path}: row {values.index(None)} of {image!r} holds no image bytes")
             contents += values

@@ -49,9 +49,9 @@ class LowRank(Method):
                 f"what is not factorised stores {kept:,} values and the other layers at least {least:,}; "
                 f"{budget:,} were asked for"
             )
-        for name, conv in layers.items():
-            if ranks[name] is not None:
-                replace(model, name, factorise(conv, ranks[name], keep_norm=not context.trained))
+        for name, chosen in ranks.items():
+            if chosen is not None:
+                replace(model, name, factorise(layers[name], chosen, keep_norm=not context.trained))
         return model
 
     def solved(self, model: nn.Module) -> dict[str, Any]:
@@ -161,8 +161,8 @@ class TuckerConv2d(nn.Sequential):
 def factorise(conv: nn.Conv2d, ranks: Ranks, keep_norm: bool) -> TuckerConv2d:
     """The convolution with its kernel replaced by the Tucker-2 factorisation of these ranks.
 
-    `keep_norm` scales the core so that the kernel has the norm it had: random kernels lose most of theirs, and a network
-    that is trained from them starts at the wrong scale.
+    `keep_norm` scales the core so that the kernel has the norm it had: random kernels lose most of theirs, and a
+    network that is trained from them starts at the wrong scale.
     """
     kernel = conv.weight.detach()
     core, up, down = tucker2(kernel.double(), ranks)

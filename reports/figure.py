@@ -1,6 +1,7 @@
 """Accuracy against stored values: the picture that the project is about."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -16,7 +17,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _MARKERS = "osD^vPX"
 _LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
 _WIDTH = 3.4  # inches: a column of a two-column paper
-_STYLE = {
+_STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.linewidth": 0.6,
@@ -51,9 +52,7 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
-def _draw(
-    panel: Axes, setting: str, rows: pd.DataFrame, styles: dict[str, dict[str, object]], notes: list[str]
-) -> None:
+def _draw(panel: Axes, setting: str, rows: pd.DataFrame, styles: dict[str, dict[str, Any]], notes: list[str]) -> None:
     panel.set_title(_shorten(setting, 60), loc="left")
     dense = rows[rows["method_text"] == "dense"]
     for method, points in rows[rows["method_text"] != "dense"].groupby("method", sort=False):
@@ -96,7 +95,7 @@ def _draw(
         panel.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", handlelength=2.6)
 
 
-def _styles(summary: pd.DataFrame) -> dict[str, dict[str, object]]:
+def _styles(summary: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """One look for each method, the same in every panel."""
     methods = sorted(set(summary.loc[summary["method_text"] != "dense", "method"]))
     return {

@@ -7,8 +7,8 @@ import pandas as pd
 
 from bench.record import COLUMNS, FINISHED, Record
 
-# What must agree for accuracies to be compared. The name of a schedule or dataset is not enough: a file may have changed
-# between two sweeps.
+# What must agree for accuracies to be compared. The name of a schedule or dataset is not enough: a file may have
+# changed between two sweeps.
 SETTING = ["model", "dataset", "schedule"]
 
 
@@ -58,6 +58,18 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(
         ["setting", "is_reference", "method", "stored_values"], ascending=[True, False, True, False], ignore_index=True
     ).drop(columns="is_reference")
+
+
+def left_out(frame: pd.DataFrame) -> list[str]:
+    """A line for each method and budget that the summary lacks: what was missed or failed, for which seeds, and why."""
+    rows = frame[frame["status"] != FINISHED].fillna({"budget": "", "reason": ""})
+    lines = []
+    for _, group in rows.groupby(["status", "method", "budget", "reason"], sort=False):
+        first = group.iloc[0]
+        at = f" at {first['budget']}" if first["budget"] else ""
+        seeds = ", ".join(str(seed) for seed in group["seed"])
+        lines.append(f"{first['status']}: {first['method']}{at}, seed {seeds}: {first['reason']}")
+    return lines
 
 
 def _settings(frame: pd.DataFrame) -> "pd.Series[str]":

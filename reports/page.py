@@ -3,13 +3,14 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-
-from bench.record import FAILED, FINISHED, MISSED, Record
 from bench.reports.figure import accuracy_vs_parameters, save
-from bench.reports.frame import results, summary
+from bench.reports.frame import left_out, results, summary
 from bench.reports.table import markdown
+
+from bench.record import FINISHED, Record
 from bench.store import Store
 
 
@@ -44,33 +45,21 @@ def _page(runs: pd.DataFrame, table: pd.DataFrame, damaged: Sequence[str]) -> st
         "## How to read this",
         "",
         "* Stored values are the distinct numbers needed to rebuild the network at inference, batch-norm statistics",
-        "  apart. The ratio is dense to stored. A budget counts as met within 1 %; what missed it is listed, not plotted.",
+        "  apart. The ratio is dense to stored. A budget is met within 1 %; what missed it is listed, not plotted.",
         "* Bytes are those of the saved file, which a fresh process has loaded and found to give the same outputs.",
         "* Top-1 is on the test split, evaluated once, after the last epoch; ± is one standard deviation over seeds.",
         "  The change is against the dense run of the same seed, averaged over seeds, in percentage points.",
         "* MACs are multiply-accumulates of one image's forward pass as deployed; behind the + is what computing the",
         "  kernels adds to each forward pass in training.",
-        "* results.csv has a row for each run with every option, version and time; summary.csv a row for each line above.",
+        "* results.csv has a row for each run with every option, version and time; summary.csv one for each line here.",
         "",
     ]
     return "\n".join(lines)
 
 
 def _left_out(runs: pd.DataFrame) -> list[str]:
-    lines = []
-    for status, heading in ((MISSED, "Budgets that were missed"), (FAILED, "Runs that failed")):
-        rows = runs[runs["status"] == status]
-        if len(rows):
-            lines += [f"### {heading}", ""]
-            # The same reason for every seed is said once.
-            for (method, budget, reason), group in rows.groupby(
-                ["method", "budget", "reason"], dropna=False, sort=False
-            ):
-                at = "" if pd.isna(budget) else f" at {budget}"
-                seeds = ", ".join(str(seed) for seed in group["seed"])
-                lines.append(f"* {_text(f'{method}{at}, seed {seeds}: {reason}')}")
-            lines.append("")
-    return lines
+    lines = left_out(runs)
+    return ["### Not in the table", "", *(f"* {_text(line)}" for line in lines), ""] if lines else []
 
 
 def _facts(runs: pd.DataFrame) -> list[str]:
@@ -89,13 +78,14 @@ def _facts(runs: pd.DataFrame) -> list[str]:
         f"{int(first['test_images']):,} test images; data {first['data']}",
         f"* {first['schedule.epochs']} epochs for every method, seeds {_all(finished['seed'])}",
         f"* trained densely first, then compressed: {', '.join(joined) or 'none'}",
-        f"* on {_all(finished['device_name'])} in {_all(finished['precision'])}, torch {_all(finished['torch_version'])}, "
-        f"bench {_all(finished['bench_version'])} {_all(finished['git_commit'])}".rstrip(),
+        f"* on {_all(finished['device_name'])} in {_all(finished['precision'])}",
+        f"* torch {_all(finished['torch_version'])}, bench {_all(finished['bench_version'])} "
+        f"{_all(finished['git_commit'])}".rstrip(),
     ]
     return [*(_text(line, keep="*") for line in lines), ""]
 
 
-def _all(column: "pd.Series[object]") -> str:
+def _all(column: "pd.Series[Any]") -> str:
     return ", ".join(str(value) for value in dict.fromkeys(column.dropna()))
 
 

@@ -1,6 +1,7 @@
 """The summary as a table for people: on the terminal and in Markdown, from the same cells."""
 
 import pandas as pd
+from rich.markup import escape
 from rich.table import Table
 
 HEADINGS = ("method", "budget", "asked", "stored", "ratio", "bytes", "MACs", "top-1 %", "change", "seeds")
@@ -27,12 +28,13 @@ def cells(summary: pd.DataFrame) -> list[tuple[str, ...]]:
 
 
 def terminal(summary: pd.DataFrame, title: str) -> Table:
-    """The table for rich to print."""
-    table = Table(title=title, title_justify="left")
-    for index, heading in enumerate(HEADINGS):
-        table.add_column(heading, justify="left" if index < 2 else "right", no_wrap=index > 0)
+    """The table for rich to print, without the columns that 80 characters have no room for."""
+    table = Table(title=escape(title), title_justify="left")
+    shown = [index for index, heading in enumerate(HEADINGS) if heading not in ("asked", "bytes", "MACs")]
+    for index in shown:
+        table.add_column(HEADINGS[index], justify="left" if index < 2 else "right", no_wrap=index > 0)
     for row in cells(summary):
-        table.add_row(*(cell.replace("[", "\\[") for cell in row))
+        table.add_row(*(escape(row[index]) for index in shown))
     return table
 
 

@@ -1,0 +1,23 @@
+"""Street View House Numbers, through torchvision."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torchvision.datasets import SVHN
+
+from bench.dataset import Data, Dataset, Split
+from bench.fetched import fetch
+
+
+@dataclass(frozen=True)
+class Svhn(Dataset):
+    """SVHN, cropped digits: 32x32 RGB, 10 classes, 73,257 and 26,032 images. Needs --download or --data-dir."""
+
+    def load(self, data_dir: Path, download: bool) -> Data:
+        train, test = (fetch(SVHN, "svhn", data_dir, download, split=split) for split in ("train", "test"))
+        return Data(_split(train), _split(test), tuple(str(digit) for digit in range(10)))
+
+
+def _split(source: SVHN) -> Split:
+    return Split(torch.from_numpy(source.data).contiguous(), torch.from_numpy(source.labels).long())
