@@ -12,6 +12,8 @@ from bench.errors import InputError, unknown
 from bench.record import FINISHED, Record
 from bench.store import Store
 
+_SETTING = ("model", "dataset", "schedule")
+
 
 def listing(what: str, plugin_files: Sequence[str]) -> Iterator[str]:
     """The lines of `bench list WHAT`, as rich markup. Raises InputError."""
@@ -33,16 +35,20 @@ def listing(what: str, plugin_files: Sequence[str]) -> Iterator[str]:
 
 
 def show_all(store: Store) -> Iterator[RenderableType]:
-    """Every run of a store as a table. Raises InputError."""
+    """Every run of a store, in a table for each network, dataset and schedule. Raises InputError."""
     records, damaged = store.records()
-    table = Table()
-    for heading in ("id", "method", "budget", "seed", "model", "dataset", "schedule", "stored", "top-1 %", "status"):
-        table.add_column(heading, no_wrap=heading in ("id", "status"))
+    settings: dict[str, list[Record]] = {}
     for record in sorted(records, key=_order):
-        cells = [record[name] for name in ("id", "method", "budget", "seed", "model", "dataset", "schedule")]
-        cells += [_number(record["stored_values"]), _percent(record["test_top1"]), _status(record)]
-        table.add_row(*(escape("" if cell is None else str(cell)) for cell in cells))
-    yield table
+        settings.setdefault(", ".join(str(record[name]) for name in _SETTING), []).append(record)
+    for setting, rows in settings.items():
+        table = Table(title=escape(setting), title_justify="left")
+        for heading in ("id", "method", "budget", "seed", "stored", "top-1 %", "status"):
+            table.add_column(heading, overflow="fold", no_wrap=heading in ("id", "seed", "stored", "top-1 %"))
+        for record in rows:
+            cells = [record["id"], record["method"], record["budget"], record["seed"]]
+            cells += [_number(record["stored_values"]), _percent(record["test_top1"]), _status(record)]
+            table.add_row(*(escape("" if cell is None else str(cell)) for cell in cells))
+        yield table
     for line in damaged:
         yield escape(f"damaged: {line}")
 
@@ -85,7 +91,7 @@ def _options(listed: Iterable[options.Option]) -> Iterator[str]:
 
 
 def _order(record: Record) -> tuple[str, ...]:
-    return tuple(str(record[name]) for name in ("model", "dataset", "schedule", "seed", "method", "budget"))
+    return tuple(str(record[name]) for name in (*_SETTING, "seed", "method", "budget"))
 
 
 def _status(record: Record) -> str:

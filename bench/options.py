@@ -145,6 +145,8 @@ def _read(hint: Any, raw: Any, what: str) -> Any:
         return adapter.validate_python(value)
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
+        if isinstance(raw, str) and any(get_origin(kind) is tuple for kind in kinds):
+            reason = "it takes numbers joined by x, like 16x16"
         raise InputError(f"{what} can't be {_text(raw)!r}: {reason[0].lower()}{reason[1:]}") from error
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
-from bench import dataset, environment
-from bench.errors import InputError
+from bench import environment
+from bench.dataset import Data, fingerprint, hold_out
+from bench.errors import unknown
 from bench.images import Normalise
 from bench.plan import Plan, Run
 from bench.progress import Progress
@@ -51,56 +52,65 @@ def sweep(plan: Plan, store: Store, progress: Progress, redo: Sequence[str] = ()
     `redo` names methods (or `failed`) whose runs are made again. Raises InputError.
     """
     device = environment.find_device(plan.spec.device)
+    state = look(plan, store)
+    again = _again(plan, state, redo)
+    todo = [run for run in plan.runs if run in state.missing or run in again]
+    # Whatever can be wrong with the data is found before anything is written.
+    data = _load(plan, progress) if todo else None
     store.open()
     store.clean()
     store.write(store.folder / SPEC, write_spec(plan.spec).encode())
-    _prepare(plan, store, progress, redo)
-    state = look(plan, store)
-    changed = sorted({run.choice.label for run in plan.runs if _is_stale(run, state)})
+    for _, folder, reason in state.damaged:
+        progress.say(f"{reason}; set aside as {store.set_aside(folder)}, and made again")
+    for run in again:
+        folder_again = store.find(run.id)
+        if folder_again is not None:
+            store.set_aside(folder_again)
+    changed = sorted({run.choice.label for run in plan.runs if run not in todo and _is_stale(run, state)})
     if changed:
         progress.say(
             f"{', '.join(changed)}: changed since the finished runs were made; "
             f"--redo {','.join(changed)} makes them again"
         )
-    if state.missing:
-        with FreshProcess(plan.spec.plugins) as fresh:
-            bench = _bench(plan, store, progress, device, fresh)
-            with progress.runs(state.missing):
-                state.records |= _make_all(bench, plan, state.missing, progress)
+    if data is not None:
+        with FreshProcess(plan.spec.plugins) as fresh, progress.runs(todo):
+            state.records |= _make_all(_bench(plan, store, progress, device, data, fresh), plan, todo, progress)
     return [_labelled(state.records[run.id], run, store) for run in plan.runs]
 
 
-def _prepare(plan: Plan, store: Store, progress: Progress, redo: Sequence[str]) -> None:
-    """Set aside what is damaged and what is to be made again."""
+def _again(plan: Plan, state: State, redo: Sequence[str]) -> list[Run]:
+    """The finished runs that are to be made again. Raises InputError for a name that the plan doesn't have."""
     known = {REDO_FAILED} | {run.choice.name for run in plan.runs} | {run.choice.label for run in plan.runs}
     for name in redo:
         if name not in known:
-            raise InputError(f"--redo {name}: not a method of this sweep; have: {', '.join(sorted(known))}")
-    state = look(plan, store)
-    for _, damaged, reason in state.damaged:
-        progress.say(f"{reason}; set aside as {store.set_aside(damaged)}, and made again")
-    for run in plan.runs:
-        record, folder = state.records.get(run.id), store.find(run.id)
-        if record is not None and folder is not None:
-            failed = record["status"] == FAILED and REDO_FAILED in redo
-            if failed or run.choice.name in redo or run.choice.label in redo:
-                store.set_aside(folder)
+            raise unknown("method to redo", name, known)
+    return [
+        run
+        for run in plan.runs
+        if run.id in state.records
+        and (
+            {run.choice.name, run.choice.label} & set(redo)
+            or (REDO_FAILED in redo and state.records[run.id]["status"] == FAILED)
+        )
+    ]
 
 
-def _bench(plan: Plan, store: Store, progress: Progress, device: torch.device, fresh: FreshProcess) -> Bench:
-    setting = plan.setting
-    progress.say(f"loading {setting.dataset.label}")
-    data = setting.dataset.dataset.load(Path(plan.spec.data_dir), plan.spec.download)
-    data = dataset.hold_out(data, setting.schedule.validation)
+def _load(plan: Plan, progress: Progress) -> Data:
+    progress.say(f"loading {plan.setting.dataset.label}")
+    data = plan.setting.dataset.dataset.load(Path(plan.spec.data_dir), plan.spec.download)
+    return hold_out(data, plan.setting.schedule.validation)
+
+
+def _bench(
+    plan: Plan, store: Store, progress: Progress, device: torch.device, data: Data, fresh: FreshProcess
+) -> Bench:
+    data_hash = fingerprint(data)
     assert data.validation is not None
-    data_hash = dataset.fingerprint(data)
-    on_device = dataset.Data(
-        data.train.to(device), data.test.to(device), data.classes, data.validation.to(device)
-    )  # fmt: skip
+    moved = Data(data.train.to(device), data.test.to(device), data.classes, data.validation.to(device))
     return Bench(
-        data=on_device,
+        data=moved,
         data_hash=data_hash,
-        normalise=Normalise.of(on_device.train),
+        normalise=Normalise.of(moved.train),
         device=device,
         store=store,
         fresh=fresh,
