@@ -1,0 +1,91 @@
+"""Fixtures: a tiny dataset and method as plugins, a tiny sweep that many tests look at, and the reference data."""
+
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from bench import plan, spec
+from bench.progress import Progress
+from bench.record import Record
+from bench.store import Store
+from bench.sweep import sweep
+
+PLUGINS = Path(__file__).parent / "plugins"
+STRIPES, HALVES = str(PLUGINS / "stripes.py"), str(PLUGINS / "halves.py")
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+TINY = {
+    "name": "tiny",
+    "epochs": 4,
+    "batch_size": 32,
+    "learning_rate": 0.05,
+    "crop_padding": 1,
+    "flip": True,
+    "validation": 0.2,
+}
+
+
+def tiny_spec(methods: list[str], **changes: Any) -> spec.Spec:
+    """A spec on the tiny dataset with a tiny schedule."""
+    given = {
+        "methods": methods,
+        "budgets": ["4x"],
+        "seeds": 1,
+        "dataset": "stripes",
+        "schedule": TINY,
+        "device": "cpu",
+        "plugins": [STRIPES, HALVES],
+    }
+    return spec.check({**given, **changes})
+
+
+def run_sweep(asked: spec.Spec, folder: Path, redo: tuple[str, ...] = ()) -> tuple[list[Record], str]:
+    """Its records, in the order of the plan, and what it printed."""
+    printed = StringIO()
+    console = Console(file=printed, width=200)
+    return sweep(plan.make(asked), Store(folder), Progress(console), redo), printed.getvalue()
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Record]]:
+    """A store with dense, csg and lowrank at 2x and 4x for two seeds, and a missed budget. Do not write to it."""
+    folder = tmp_path_factory.mktemp("swept")
+    records, _ = run_sweep(tiny_spec(["csg", "lowrank"], budgets=["2x", "4x", "40x"], seeds=2), folder)
+    return folder, records
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder with the reference data."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the reference data in ../shared")
+    return SHARED
+
+
+@pytest.fixture
+def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process: exit code, standard output, standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        from bench.cli import main
+
+        monkeypatch.setattr("sys.argv", ["bench", *arguments])
+        monkeypatch.setenv("COLUMNS", "200")
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run

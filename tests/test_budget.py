@@ -1,0 +1,36 @@
+"""Budgets: reading, one text for each, what they ask for, when they are met."""
+
+import pytest
+
+from bench.budget import met, parse
+from bench.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("text", "dense", "values"),
+    [("4x", 1000, 250), ("0.25", 1000, 250), ("160450", 1, 160450), ("2.5x", 1000, 400), (".3", 10, 3), ("1x", 7, 7)],
+)
+def test_what_a_budget_asks_for(text: str, dense: int, values: int) -> None:
+    assert parse(text).values(dense) == values
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [("4x", "4x"), ("0.25", "4x"), ("4.0x", "4x"), ("0.3", "0.3"), ("3x", "3x"), ("1.5x", "1.5x"), ("0100", "100")],
+)
+def test_one_text_for_each_budget(text: str, canonical: str) -> None:
+    assert str(parse(text)) == canonical
+    assert str(parse(canonical)) == canonical
+
+
+@pytest.mark.parametrize("text", ["", "x", "4y", "-2x", "0", "0x", "0.5x", "1.5", "1e3", "inf", "nan", "4 x", "0.0"])
+def test_what_is_not_a_budget(text: str) -> None:
+    with pytest.raises(InputError, match="is not a budget; write 4x"):
+        parse(text)
+
+
+def test_met_within_one_percent_either_way() -> None:
+    assert met(1000, 990)
+    assert met(1000, 1010)
+    assert not met(1000, 989)
+    assert not met(1000, 1011)
