@@ -20,7 +20,7 @@ _LOOK_EVERY = 20
 
 
 class NonFiniteLoss(ArithmeticError):
-    """The training loss became infinite or NaN; training further would only cost time."""
+    """The loss became infinite or NaN; going on would only cost time."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,11 @@ class Trainer:
                 hits += (logits.detach().argmax(1) == labels).sum()
                 if index % _LOOK_EVERY == 0:
                     # A sum stays NaN or infinite once it is, so looking now and then misses nothing.
-                    _check_finite(float(loss_sum), epoch)
+                    check_finite(float(loss_sum), f"the training loss became {{}} in epoch {epoch + 1}")
                     self.on_step(epoch, (step + 1) / total_steps, float(loss_sum) / (index + 1))
-            _check_finite(float(loss_sum), epoch)
+            check_finite(float(loss_sum), f"the training loss became {{}} in epoch {epoch + 1}")
             score = evaluate(model, self.validation, self.normalise)
+            check_finite(score.loss, f"the validation loss became {{}} in epoch {epoch + 1}")
             row = Epoch(
                 epoch=epoch + 1,
                 train_loss=float(loss_sum) / self.steps_per_epoch,
@@ -154,6 +155,7 @@ def _generator(seed: int, position: int, stream: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(mixed)
 
 
-def _check_finite(loss: float, epoch: int) -> None:
+def check_finite(loss: float, message: str) -> None:
+    """Raise NonFiniteLoss with `message`, in which {} stands for the loss."""
     if not math.isfinite(loss):
-        raise NonFiniteLoss(f"the training loss became {loss} in epoch {epoch + 1}")
+        raise NonFiniteLoss(message.format(loss))

@@ -1,6 +1,6 @@
 """Accuracy against stored values: the picture that the project is about."""
 
-from pathlib import Path
+import io
 from typing import Any
 
 import matplotlib
@@ -46,10 +46,12 @@ def accuracy_vs_parameters(results: pd.DataFrame, summary: pd.DataFrame) -> Figu
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write the figure in the format of the path's ending, without a date in it."""
+def encode(figure: Figure, ending: str) -> bytes:
+    """The bytes of a png or svg file, without a date in it."""
+    content = io.BytesIO()
     with matplotlib.rc_context(_STYLE):
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+        figure.savefig(content, format=ending, metadata={"Date": None} if ending == "svg" else None)
+    return content.getvalue()
 
 
 def _draw(panel: Axes, setting: str, rows: pd.DataFrame, styles: dict[str, dict[str, Any]], notes: list[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from bench.reports.figure import accuracy_vs_parameters, save
+from bench.reports.figure import accuracy_vs_parameters, encode
 from bench.reports.frame import left_out, results, summary
 from bench.reports.table import markdown
 
@@ -23,10 +23,7 @@ def write(records: Sequence[Record], damaged: Sequence[str], folder: Path) -> Pa
     out.write(folder / "results.csv", _csv(runs))
     out.write(folder / "summary.csv", _csv(table))
     for ending in ("png", "svg"):
-        picture = folder / f".accuracy_vs_parameters.{ending}"
-        with out.writing():
-            save(figure, picture)
-            picture.rename(folder / f"accuracy_vs_parameters.{ending}")
+        out.write(folder / f"accuracy_vs_parameters.{ending}", encode(figure, ending))
     page = folder / "report.md"
     out.write(page, _page(runs, table, damaged).encode())
     return page

@@ -36,9 +36,7 @@ def test_text_becomes_the_type_of_the_field() -> None:
     assert build("x:/data:code=none").code is None
 
 
-def test_paths_become_absolute_and_may_hold_colons_and_equals(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_become_absolute_and_may_hold_colons_and_equals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert build("x:data").place == tmp_path / "data"
     assert build("x:/a:b/label=3:code=2").place == Path("/a:b/label=3")

@@ -35,7 +35,7 @@ class Halves(Method):
         return model
 
     def after_step(self, model: nn.Module, progress: float) -> None:
-        if self.fail == "nan":
+        if self.fail == "nan" or (self.fail == "last nan" and progress == 1):
             next(model.parameters()).data.fill_(float("nan"))
         if self.fail == "grow" and progress == 1:
             model.register_parameter("more", nn.Parameter(next(model.parameters()).detach().clone()))
