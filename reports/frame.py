@@ -18,6 +18,10 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
     rows = list(records)
     extra = sorted({key for row in rows for key in row} - COLUMNS.keys())
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *extra])
+    for column in frame:
+        # Otherwise pandas makes floats of whole numbers as soon as one is missing.
+        if all(isinstance(value, int) and not isinstance(value, bool) for value in frame[column].dropna()):
+            frame[column] = frame[column].astype("Int64") if frame[column].notna().any() else frame[column]
     frame["setting"] = _settings(frame)
     frame["method"] = _distinct_methods(frame)
     return frame.sort_values(["setting", "seed", "method", "requested_values"], kind="stable", ignore_index=True)
