@@ -18,10 +18,8 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
     rows = list(records)
     extra = sorted({key for row in rows for key in row} - COLUMNS.keys())
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *extra])
-    for column in frame:
-        # Otherwise pandas makes floats of whole numbers as soon as one is missing.
-        if all(isinstance(value, int) and not isinstance(value, bool) for value in frame[column].dropna()):
-            frame[column] = frame[column].astype("Int64") if frame[column].notna().any() else frame[column]
+    # Otherwise pandas makes floats of whole numbers as soon as one is missing.
+    frame = frame.astype({column: "Int64" for column in frame if _is_whole([row.get(column) for row in rows])})
     frame["setting"] = _settings(frame)
     frame["method"] = _distinct_methods(frame)
     return frame.sort_values(["setting", "seed", "method", "requested_values"], kind="stable", ignore_index=True)
@@ -74,6 +72,11 @@ def left_out(frame: pd.DataFrame) -> list[str]:
         seeds = ", ".join(str(seed) for seed in group["seed"])
         lines.append(f"{first['status']}: {first['method']}{at}, seed {seeds}: {first['reason']}")
     return lines
+
+
+def _is_whole(values: list[Any]) -> bool:
+    known = [value for value in values if value is not None]
+    return bool(known) and all(isinstance(value, int) and not isinstance(value, bool) for value in known)
 
 
 def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
