@@ -19,7 +19,7 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
     extra = sorted({key for row in rows for key in row} - COLUMNS.keys())
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *extra])
     # Otherwise pandas makes floats of whole numbers as soon as one is missing.
-    frame = frame.astype({column: "Int64" for column in frame if _is_whole([row.get(column) for row in rows])})
+    frame = frame.astype({column: "Int64" for column in frame if _is_whole([row.get(str(column)) for row in rows])})
     frame["setting"] = _settings(frame)
     frame["method"] = _distinct_methods(frame)
     return frame.sort_values(["setting", "seed", "method", "requested_values"], kind="stable", ignore_index=True)
