@@ -79,16 +79,19 @@ class BarProgress(Progress):
 
     def begin(self, run: Run) -> None:
         super().begin(run)
+        self._accuracy = ""
         self.bars.reset(self._current, total=1.0, description=title(run), note="")
 
     def step(self, epoch: int, progress: float, loss: float) -> None:
         assert self._run is not None
         schedule = self._run.setting.schedule
-        self.bars.update(self._current, completed=progress, note=f"epoch {epoch + 1}/{schedule.epochs} loss {loss:.3f}")
+        note = f"epoch {epoch + 1}/{schedule.epochs} loss {loss:.3f}{self._accuracy}"
+        self.bars.update(self._current, completed=progress, note=note)
         self.bars.update(self._sweep, completed=self._worked + max(progress * schedule.epochs - _joined(self._run), 0))
 
     def epoch(self, row: Epoch) -> None:
         assert self._run is not None
+        self._accuracy = f" validation {row.validation_top1:.1f} %"
         self.bars.update(self._current, note=_epoch_text(row, self._run))
 
     def end(self, run: Run, record: Record) -> None:

@@ -45,6 +45,7 @@ class FreshProcess:
             stdout=subprocess.PIPE,
             text=True,
             env=environment,
+            start_new_session=True,  # an interrupt at the terminal is ours to answer; the end of its input ends it
         )
         return self
 
@@ -54,7 +55,7 @@ class FreshProcess:
         assert self._process is not None
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.close()  # the end of its input ends it
+        self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait()
 
