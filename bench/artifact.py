@@ -17,7 +17,7 @@ from torch import nn
 
 from bench import count, models, plugins
 from bench.errors import InputError
-from bench.method import Context
+from bench.method import Context, Method
 
 _KEY = "bench"
 
@@ -50,8 +50,7 @@ def load(path: Path, plugin_files: Sequence[str] = ()) -> nn.Module:
     try:
         method = plugins.find(plugins.METHODS, description.method, plugin_files).make(None, dict(description.options))
         network = build_network(description.model, description.channels, description.num_classes, description.seed)
-        context = Context(method_generator(description.seed), description.trained)
-        compressed: nn.Module = method.compress(network, description.budget_values, context)
+        compressed = compress(method, network, description.budget_values, description.seed, description.trained)
     except ValueError as error:
         raise InputError(f"{path} can't be built again: {error}") from error
     places = {**count.stored_tensors(compressed), **count.statistics(compressed)}
@@ -76,9 +75,14 @@ def build_network(model: str, channels: int, num_classes: int, seed: int) -> nn.
     return network.to(memory_format=torch.channels_last)
 
 
-def method_generator(seed: int) -> torch.Generator:
-    """The random numbers of a method in a run of this seed."""
-    return torch.Generator().manual_seed(seed)
+def compress(method: Method, network: nn.Module, budget_values: int | None, seed: int, trained: bool) -> nn.Module:
+    """Have the method compress `network`, with the random numbers of this seed. Raises BudgetError.
+
+    The global generator is seeded too: layers that a method makes draw their first weights from it.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return method.compress(network, budget_values, Context(torch.Generator().manual_seed(seed), trained))
 
 
 def _read(path: Path) -> tuple[Description, dict[str, torch.Tensor]]:

