@@ -55,7 +55,7 @@ def _finite(number: Fraction) -> bool:
 
 
 def _decimal(number: Fraction) -> str:
-    return str(number.numerator) if number.denominator == 1 else repr(float(number))
+    return str(number.numerator) if number.denominator == 1 else f"{float(number):.12f}".rstrip("0")
 
 
 def met(requested: int, stored: int) -> bool:

@@ -29,9 +29,6 @@ def main() -> None:
     except InputError as error:
         Console(stderr=True).print(f"bench: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(_BAD_INPUT)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("bench: interrupted; the same command goes on with what is missing", markup=False)
-        sys.exit(_INTERRUPTED)
 
 
 @app.callback(invoke_without_command=True)
@@ -102,12 +99,16 @@ def run(
     if dry_run:
         from bench.dry_run import describe
 
-        describe(plan, Store(out), console)
+        describe(plan, Store(out), console, _list(redo or ""))
         return
 
     from bench.sweep import sweep
 
-    records = sweep(plan, Store(out), progress.make(console), _list(redo or ""))
+    try:
+        records = sweep(plan, Store(out), progress.make(console), _list(redo or ""))
+    except KeyboardInterrupt:
+        console.print("interrupted; finished runs are kept, and the same command goes on with what is missing")
+        raise typer.Exit(_INTERRUPTED) from None
     _report(out, out / "report", console, only=[record["id"] for record in records])
     failed = sum(record["status"] == FAILED for record in records)
     if failed:

@@ -10,31 +10,30 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.flop_counter import FlopCounterMode
-
-_STATISTICS = ("running_mean", "running_var")
-# Counts training steps, is not needed for inference, and is neither stored nor counted.
-_BOOKKEEPING = "num_batches_tracked"
 
 
 def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
     """The tensors that an artifact must hold besides batch-norm statistics: name to tensor, each tensor once."""
-    return {name: tensor for name, tensor in _kept(model).items() if name.rpartition(".")[2] not in _STATISTICS}
+    norms = _norm_buffers(model)
+    return {name: tensor for name, tensor in _kept(model).items() if name not in norms}
 
 
 def statistics(model: nn.Module) -> dict[str, Tensor]:
     """Batch norm's running means and variances by name; stored with the rest, but counted apart."""
-    return {name: tensor for name, tensor in _kept(model).items() if name.rpartition(".")[2] in _STATISTICS}
+    norms = _norm_buffers(model)
+    return {name: tensor for name, tensor in _kept(model).items() if name in norms}
 
 
 def stored_values(model: nn.Module) -> int:
     """The headline number: distinct values needed to rebuild the network, batch-norm statistics apart."""
-    return sum(tensor.numel() for tensor in stored_tensors(model).values())
+    return sum(_values(tensor) for tensor in stored_tensors(model).values())
 
 
 def trained_values(model: nn.Module) -> int:
     """Values that the optimiser changes."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return sum(_values(parameter) for parameter in model.parameters() if parameter.requires_grad)
 
 
 def forward_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
@@ -58,15 +57,34 @@ def _macs(run: Callable[[], object]) -> int:
 
 def _kept(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and persistent buffers by their first name, each tensor once."""
+    # How many steps batch norm has seen is not needed for inference, and neither stored nor counted.
+    counters = {name for name in _norm_buffers(model) if name.endswith("num_batches_tracked")}
     kept: dict[str, Tensor] = {}
     seen = set()
     for name, tensor in model.state_dict(keep_vars=True).items():
-        if name.rpartition(".")[2] == _BOOKKEEPING:
+        if name in counters:
             continue
         if _place(tensor) not in seen:
             seen.add(_place(tensor))
             kept[name] = tensor
     return kept
+
+
+def _norm_buffers(model: nn.Module) -> set[str]:
+    """Names of the running statistics that torch's own normalisation layers keep. Going by the buffers' names alone
+    would let a method hide its values under such a name."""
+    return {
+        f"{path}.{name}" if path else name
+        for path, module in model.named_modules(remove_duplicate=False)
+        if isinstance(module, _NormBase)
+        for name in ("running_mean", "running_var", "num_batches_tracked")
+        if name in module._buffers
+    }
+
+
+def _values(tensor: Tensor) -> int:
+    """A complex number is two values."""
+    return tensor.numel() * (2 if tensor.is_complex() else 1)
 
 
 def _place(tensor: Tensor) -> tuple[object, ...]:

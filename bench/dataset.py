@@ -21,10 +21,14 @@ class Split:
     labels: Tensor
 
     def __post_init__(self) -> None:
-        assert self.images.dtype == torch.uint8
-        assert self.images.ndim == 4
-        assert self.labels.dtype == torch.int64
-        assert self.labels.shape == self.images.shape[:1]
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+            raise ValueError(
+                f"images are (n, channels, height, width) uint8, not {tuple(self.images.shape)} {self.images.dtype}"
+            )
+        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
+            raise ValueError(
+                f"labels are ({len(self.images)},) int64 here, not {tuple(self.labels.shape)} {self.labels.dtype}"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,6 +48,19 @@ class Data:
     test: Split
     classes: tuple[str, ...]
     validation: Split | None = None
+
+    def check(self) -> None:
+        """Raise ValueError unless all splits have images, of one shape, with labels that the classes cover."""
+        for name, split in (("train", self.train), ("test", self.test), ("validation", self.validation)):
+            if split is None:
+                continue
+            if len(split) == 0:
+                raise ValueError(f"the {name} split has no images")
+            if split.images.shape[1:] != self.train.images.shape[1:]:
+                shape, wanted = tuple(split.images.shape[1:]), tuple(self.train.images.shape[1:])
+                raise ValueError(f"images of the {name} split are {shape}, those of train {wanted}")
+            if int(split.labels.min()) < 0 or int(split.labels.max()) >= len(self.classes):
+                raise ValueError(f"the {name} split has labels outside 0 to {len(self.classes) - 1}")
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

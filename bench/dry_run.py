@@ -1,37 +1,39 @@
 """What a sweep would do, without doing it: the runs, what they share, and about how long they take."""
 
-from pathlib import Path
+from collections.abc import Sequence
 
 import torch
 from rich.console import Console
 
-from bench import artifact, dataset, environment
+from bench import artifact, environment
 from bench.images import Normalise
 from bench.plan import Plan, Run
 from bench.progress import duration, epochs_of, title
 from bench.store import Store
-from bench.sweep import look
+from bench.sweep import load, look, to_redo
 from bench.train import Trainer
 
 _TIMED_STEPS = 8
 
 
-def describe(plan: Plan, store: Store, console: Console) -> None:
+def describe(plan: Plan, store: Store, console: Console, redo: Sequence[str] = ()) -> None:
     """Print the plan. Raises InputError where the data can't be read."""
     state = look(plan, store)
-    missing = {run.id for run in state.missing}
+    again = to_redo(plan, state, redo)
+    todo = [run for run in plan.runs if run in state.missing or run in again]
+    ids = {run.id for run in todo}
     for run in plan.runs:
-        status = "to do" if run.id in missing else state.records[run.id]["status"]
+        status = "to do" if run.id in ids else state.records[run.id]["status"]
         console.print(
             f"{title(run):40} {_start(run):44} {status}  {run.id}", markup=False, highlight=False, soft_wrap=True
         )
     for _, _, reason in state.damaged:
         console.print(f"damaged: {reason}; it would be set aside and made again", markup=False, soft_wrap=True)
-    todo = f"{len(state.missing)} of {len(plan.runs)} runs to do"
-    if state.missing:
-        seconds = _epoch_seconds(plan) * sum(map(epochs_of, state.missing))
-        todo += f", about {duration(seconds)} going by dense training steps here; methods may be slower"
-    console.print(todo, markup=False, highlight=False, soft_wrap=True)
+    line = f"{len(todo)} of {len(plan.runs)} runs to do"
+    if todo:
+        seconds = _epoch_seconds(plan) * sum(map(epochs_of, todo))
+        line += f", about {duration(seconds)} going by dense training steps here; methods may be slower"
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _start(run: Run) -> str:
@@ -45,8 +47,7 @@ def _epoch_seconds(plan: Plan) -> float:
     """Time of one epoch of the dense network, from a few steps on real images."""
     device = environment.find_device(plan.spec.device)
     schedule = plan.setting.schedule
-    data = plan.setting.dataset.dataset.load(Path(plan.spec.data_dir), plan.spec.download)
-    data = dataset.hold_out(data, schedule.validation)
+    data = load(plan, lambda line: None)
     batch = min(schedule.batch_size, len(data.train))
     few = data.train.take(torch.arange(min(_TIMED_STEPS * batch, len(data.train)))).to(device)
     precision = environment.find_precision(schedule.precision, device)

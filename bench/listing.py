@@ -77,8 +77,16 @@ def show_run(store: Store, wanted: str) -> Iterator[RenderableType]:
     if rows:
         history = Table(*rows[0], title="history")
         for row in rows:
-            history.add_row(*(cell if name == "epoch" else f"{float(cell):.4g}" for name, cell in row.items()))
+            history.add_row(*(_short(cell) for cell in row.values()))
         yield history
+
+
+def _short(cell: str | None) -> str:
+    """Four digits of a number; whatever else stands there, as it is."""
+    try:
+        return f"{float(cell or ''):.4g}"
+    except ValueError:
+        return escape(cell or "")
 
 
 def _line(name: str, description: str) -> str:

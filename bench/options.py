@@ -73,7 +73,9 @@ def build(cls: type[T], kind: str, name: str, value: str | None, given: Mapping[
         values[key] = _read(hints[key], raw, f"{kind} {name!r}: option {key}")
     for field in fields(cls):  # type: ignore[arg-type]
         if field.default is MISSING and field.name not in values:
-            raise InputError(f"{kind} {name!r} needs its {field.name}: write {name}:{field.name.upper()}")
+            bare = Path in _alternatives(hints[field.name])  # as in parquet:DIRECTORY
+            example = f"{name}:{field.name.upper()}" if bare else f"{field.name}=VALUE"
+            raise InputError(f"{kind} {name!r} needs its {field.name}: write {example}")
     try:
         return cls(**values)
     except InputError:

@@ -42,6 +42,7 @@ class DatasetChoice:
     name: str
     dataset: Dataset
     identity: str
+    code: str
 
     @property
     def label(self) -> str:
@@ -107,10 +108,6 @@ class Run:
         budgets = spec.budgets if self.budget is None else [str(self.budget)]
         return spec.model_copy(update={"methods": [_written(self.choice)], "budgets": budgets, "seeds": [self.seed]})
 
-    def prefix_id(self, device_type: str) -> str | None:
-        """What names the dense training that this run starts from; None for one that starts from initial weights."""
-        return prefix_id(self.setting, self.seed, self.compress_epoch, device_type) if self.compress_epoch else None
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -140,9 +137,11 @@ def make(spec: Spec) -> Plan:
 
     models.find(spec.model)
     written = options.split(spec.dataset)
-    dataset = plugins.find(plugins.DATASETS, written.name, files).make(written.value, dict(written.options))
+    plugin = plugins.find(plugins.DATASETS, written.name, files)
+    dataset = plugin.make(written.value, dict(written.options))
     schedule_name, schedule = _schedule(spec.schedule)
-    setting = Setting(spec.model, DatasetChoice(written.name, dataset, dataset.identity()), schedule_name, schedule)
+    chosen = DatasetChoice(written.name, dataset, dataset.identity(), plugin.code())
+    setting = Setting(spec.model, chosen, schedule_name, schedule)
 
     resolved = spec.model_copy(
         update={
@@ -157,9 +156,9 @@ def make(spec: Spec) -> Plan:
     return Plan(tuple(_runs(choices, budgets, setting, spec.seed_list)), resolved, setting)
 
 
-def prefix_id(setting: Setting, seed: int, epochs: int, device_type: str) -> str:
-    """Names the state of the dense network after some epochs; on another kind of device it is another state."""
-    return _hash({"prefix": epochs, "seed": seed, "device": device_type, **setting.identity()})
+def prefix_id(setting: Setting, seed: int, epochs: int, data_hash: str, device_type: str) -> str:
+    """Names the state of the dense network after some epochs, on the very images that `data_hash` stands for."""
+    return _hash({"prefix": epochs, "seed": seed, "data": data_hash, "device": device_type, **setting.identity()})
 
 
 def _runs(choices: list[MethodChoice], budgets: list[Budget], setting: Setting, seeds: list[int]) -> Iterator[Run]:
@@ -179,6 +178,10 @@ def _method(text: str, files: list[str]) -> MethodChoice:
     written = options.split(rest.strip())
     plugin = plugins.find(plugins.METHODS, written.name, files)
     method = plugin.make(written.value, dict(written.options))
+    if not 0 <= method.compress_at <= 1:
+        raise InputError(f"method {rest!r}: compress_at can't be {method.compress_at}; it is a fraction from 0 to 1")
+    if label in plugins.available(plugins.METHODS, files) and label != plugin.name:
+        raise InputError(f"can't call {written.name!r} {label!r}, which is the name of another method")
     return MethodChoice(label or options.write(plugin.name, method), plugin.name, method, plugin.code())
 
 
@@ -191,7 +194,10 @@ def _schedule(given: str | dict[str, Any]) -> tuple[str, Schedule]:
         return schedules.find(given)
     table = dict(given)
     name = str(table.pop("name", "custom"))
-    return name, schedules.from_table(name, table)
+    schedule = schedules.from_table(name, table)
+    if name in schedules.names() and schedule != schedules.find(name)[1]:
+        name = f"{name} (changed)"
+    return name, schedule
 
 
 def _unique(texts: list[str], what: str) -> None:

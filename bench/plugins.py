@@ -29,10 +29,22 @@ class Plugin:
     name: str
     origin: str
     import_module: Callable[[], ModuleType]
+    # An entry point names its class; a file holds one.
+    attribute: str = ""
 
     def load(self) -> type:
         """The plugin's class: the one subclass of Method or Dataset that its file defines. Raises InputError."""
-        module = self.import_module()
+        try:
+            module = self.import_module()
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"{self.origin} can't be imported: {type(error).__name__}: {error}") from error
+        if self.attribute:
+            named = getattr(module, self.attribute, None)
+            if not (isinstance(named, type) and issubclass(named, _base(self.kind))):
+                raise InputError(f"{self.origin} must name a {_SINGULAR[self.kind]} class")
+            return named
         classes = _classes(module, self.kind)
         if len(classes) != 1:
             raise InputError(f"{self.origin} must define one {_SINGULAR[self.kind]} class; it defines {len(classes)}")
@@ -55,7 +67,7 @@ def available(kind: str, files: Sequence[str] = ()) -> dict[str, Plugin]:
     for entry in pkgutil.iter_modules(package.__path__):
         _add(found, _in_package(kind, entry.name))
     for point in entry_points(group=f"bench.{kind}"):
-        _add(found, Plugin(kind, point.name, f"entry point {point.value}", _importer(point.module)))
+        _add(found, Plugin(kind, point.name, f"entry point {point.value}", _importer(point.module), point.attr))
     for file in files:
         if _classes(_import_file(file), kind):
             _add(found, Plugin(kind, _name(Path(file).stem), str(file), lambda file=file: _import_file(file)))  # type: ignore[misc]
@@ -91,16 +103,19 @@ def _name(stem: str) -> str:
     return stem.replace("_", "-")
 
 
-def _classes(module: ModuleType, kind: str) -> list[type]:
+def _base(kind: str) -> type:
     # Imported here and not above: they import torch, and listing names must not.
     from bench.dataset import Dataset
     from bench.method import Method
 
-    base = {METHODS: Method, DATASETS: Dataset}[kind]
+    return {METHODS: Method, DATASETS: Dataset}[kind]
+
+
+def _classes(module: ModuleType, kind: str) -> list[type]:
     return [
         member
         for member in vars(module).values()
-        if isinstance(member, type) and issubclass(member, base) and member.__module__ == module.__name__
+        if isinstance(member, type) and issubclass(member, _base(kind)) and member.__module__ == module.__name__
     ]
 
 

@@ -51,6 +51,7 @@ COLUMNS = {
     "validation_images": "number",
     "test_images": "number",
     "method_code": "hash of the method's file",
+    "dataset_code": "hash of the dataset's file",
     "precision": "of training",
     "device": "cpu or cuda",
     "device_name": "processor",

@@ -8,7 +8,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -37,41 +39,47 @@ class FreshProcess:
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> "FreshProcess":
-        paths = [str(Path(bench.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.reload"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-            start_new_session=True,  # an interrupt at the terminal is ours to answer; the end of its input ends it
-        )
+        self._exchange = tempfile.TemporaryDirectory(prefix="bench-")
+        self._start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stop()
+        self._exchange.cleanup()
+
+    def _start(self) -> None:
+        paths = [str(Path(bench.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+        self._process = subprocess.Popen(
+            # -P: a folder called bench where the user happens to stand is not this package.
+            [sys.executable, "-P", "-m", "bench.reload"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            start_new_session=True,  # an interrupt at the terminal is ours to answer; the end of its input ends it
+        )
+
+    def _stop(self) -> None:
         assert self._process is not None
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(BrokenPipeError):  # it has ended already
+                pipe.close()
         self._process.wait()
 
     def check(self, path: Path, inputs: Tensor, expected: Tensor) -> None:
         """Raise NotReloadable unless the artifact at `path`, loaded over there, gives the `expected` outputs.
 
-        On the CPU. Files for the exchange are put beside the artifact and removed.
+        On the CPU.
         """
-        request, answer = path.with_name("reload-inputs.safetensors"), path.with_name("reload-outputs.safetensors")
+        request, answer = (Path(self._exchange.name) / f"{name}.safetensors" for name in ("inputs", "outputs"))
         save_file({"inputs": inputs.contiguous()}, request)
         reply = self._ask({"artifact": str(path), "inputs": str(request), "outputs": str(answer)})
-        request.unlink()
         if reply["error"]:
             raise NotReloadable(f"the saved network can't be loaded in a fresh process: {reply['error']}")
         difference = relative_difference(load_file(answer)["outputs"], expected)
-        answer.unlink()
         if not difference <= TOLERANCE:
             raise NotReloadable(
                 f"the saved network, loaded in a fresh process, gives other outputs (off by {difference:.2g} of the "
@@ -89,7 +97,10 @@ class FreshProcess:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise NotReloadable(f"the process that loads the saved network ended with {self._process.wait()}")
+            self._stop()
+            ended = self._process.returncode
+            self._start()  # for the runs to come
+            raise NotReloadable(f"the process that loads the saved network ended with exit code {ended}")
         reply: dict[str, Any] = json.loads(line)
         return reply
 

@@ -1,5 +1,6 @@
 """One run from start to end: network, compress, train, finish, measure, record."""
 
+import math
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -59,6 +60,10 @@ class Bench:
             on_epoch=self.on_epoch,
         )
 
+    def prefix_id(self, run: Run, epochs: int) -> str:
+        """Names the dense network's state after some epochs of the run's seed."""
+        return prefix_id(run.setting, run.seed, epochs, self.data_hash, self.device.type)
+
     def network(self, run: Run) -> nn.Module:
         """The dense network with the initial weights of the run's seed, on the device."""
         channels = self.data.image_shape[0]
@@ -109,6 +114,7 @@ def _identify(bench: Bench, run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "model": setting.model,
         "dataset": setting.dataset.label,
+        "dataset_code": setting.dataset.code,
         "schedule": setting.schedule_name,
         "compress_at": run.choice.method.compress_at,
         "compress_epoch": run.compress_epoch,
@@ -145,18 +151,15 @@ def _make(
     def after_epoch(epochs: Sequence[Epoch]) -> None:
         history[run.compress_epoch :] = epochs
         if run.is_reference and len(epochs) in kept_epochs:
-            name = prefix_id(run.setting, run.seed, len(epochs), bench.device.type)
-            prefix.keep(bench.store, name, compressed, epochs)
+            prefix.keep(bench.store, bench.prefix_id(run, len(epochs)), compressed, epochs)
 
     trainer.run(compressed, run.compress_epoch, schedule.epochs, method.after_step, after_epoch)
-    last = history[-1]
-    values |= {
-        "train_seconds": sum(epoch.seconds for epoch in history),
-        "train_top1": last.train_top1,
-        "train_loss": last.train_loss,
-        "validation_top1": last.validation_top1,
-        "validation_loss": last.validation_loss,
-    }
+    values["train_seconds"] = sum(epoch.seconds for epoch in history)
+    if run.compress_epoch < schedule.epochs:
+        values |= {"train_top1": history[-1].train_top1, "train_loss": history[-1].train_loss}
+    # Not from the last epoch's row: where no epoch follows compression, that is the dense network's.
+    validation = evaluate(compressed, trainer.validation, bench.normalise)
+    values |= {"validation_top1": validation.top1, "validation_loss": validation.loss}
 
     # From here to the test on the CPU, where float32 is float32: a GPU may round convolutions to ten bits.
     compressed.cpu().eval()
@@ -165,7 +168,8 @@ def _make(
         raise NotTheSame(
             f"the network stored {values['stored_values']:,} values when compressed, {stored:,} when trained"
         )
-    images = bench.normalise(bench.data.train.images[:_CHECKED_IMAGES]).cpu()
+    spread = torch.linspace(0, len(bench.data.train) - 1, _CHECKED_IMAGES).long().to(bench.device)
+    images = bench.normalise(bench.data.train.images[spread]).cpu()
     with torch.inference_mode():
         expected = compressed(images)
     bench.store.write(weights, artifact.pack(compressed, _describe(bench, run, requested)))
@@ -195,8 +199,7 @@ def _make(
 
 def dense_prefix(bench: Bench, run: Run, network: nn.Module) -> list[Epoch]:
     """Bring `network` to where the run compresses: from the kept state, or by training up to there and keeping it."""
-    name = run.prefix_id(bench.device.type)
-    assert name is not None
+    name = bench.prefix_id(run, run.compress_epoch)
     with bench.store.lock(f"prefix-{name}", wait=True):
         if not bench.store.prefix(name).is_file():
             history = bench.trainer(run).run(network, 0, run.compress_epoch)
@@ -247,6 +250,13 @@ def _reason(error: Exception) -> str:
 
 
 def _flat(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
-    """One column for each value; lists as text, so that a row stays flat."""
-    texts = {key: "x".join(map(str, value)) if isinstance(value, list) else value for key, value in values.items()}
-    return {f"{prefix}.{key}": value for key, value in texts.items()}
+    """One column for each value; what is neither number nor text becomes text, so that a row stays flat."""
+    return {f"{prefix}.{key}": _cell(value) for key, value in values.items()}
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list):
+        return "x".join(map(str, value))
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if value is None or type(value) in (str, int, float, bool) else str(value)

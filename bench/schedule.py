@@ -85,8 +85,12 @@ class Schedule:
         return self.learning_rate * factor
 
     def compress_epoch(self, fraction: float) -> int:
-        """The number of whole epochs before a method with `compress_at = fraction` compresses."""
-        return math.floor(fraction * self.epochs + 0.5)
+        """The number of whole epochs before a method with `compress_at = fraction` compresses.
+
+        Below 1 at least one epoch is left to train the compressed network.
+        """
+        whole = math.floor(fraction * self.epochs + 0.5)
+        return whole if fraction == 1 else min(whole, self.epochs - 1)
 
 
 def names() -> dict[str, str]:
@@ -106,7 +110,7 @@ def find(text: str) -> tuple[str, Schedule]:
         path = Path(written.name)
         if not path.is_file():
             raise InputError(f"no such schedule file: {path}")
-        source, name = path.read_text(encoding="utf-8"), path.stem
+        source, name = path.read_text(encoding="utf-8", errors="replace"), path.stem
     elif written.name in names():
         name = written.name
         source = resources.files("bench").joinpath("schedules", f"{name}.toml").read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ class Spec(BaseModel):
     methods: list[str] = Field(min_length=1)
     budgets: list[str] = Field(default=["2x", "4x", "8x"], min_length=1)
     # How many, counted from 0; or which.
-    seeds: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=0)]] = 2
+    seeds: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=0, lt=2**32)]] = 2
     model: str = "resnet8"
     dataset: str = "glyphs"
     # A name, a path of a TOML file, or the schedule itself as a table with its name.

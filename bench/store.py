@@ -26,9 +26,13 @@ from typing import Any
 import filelock
 
 from bench.errors import InputError
-from bench.record import FINISHED, Record
+from bench.record import COLUMNS, FINISHED, Record
 
 RECORD, HISTORY, SPEC, WEIGHTS = "record.json", "history.csv", "spec.toml", "weights.safetensors"
+
+
+# Without these a record says nothing.
+_NEEDED = ("id", "status", "method", "method_text", "seed", "model", "dataset", "schedule")
 
 
 class Damaged(ValueError):
@@ -61,32 +65,39 @@ class Store:
         return next(iter(sorted(self.runs.glob(f"*-{run_id}"))), None) if self.runs.is_dir() else None
 
     def read(self, folder: Path) -> Record:
-        """The record in a run's folder. Raises Damaged where it, or the weights that it speaks of, was cut short."""
+        """The record in a run's folder, with None in columns that it lacks. Raises Damaged where it was cut short."""
         try:
             record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise Damaged(f"the record of {folder.name} can't be read ({_first_line(error)})") from error
-        if not isinstance(record, dict) or "status" not in record or "id" not in record:
-            raise Damaged(f"the record of {folder.name} is not one")
+        if not isinstance(record, dict) or not all(record.get(name) is not None for name in _NEEDED):
+            raise Damaged(f"the record of {folder.name} is not one; it needs {', '.join(_NEEDED)}")
+        return {**dict.fromkeys(COLUMNS), **record}
+
+    def check_weights(self, folder: Path, record: Record) -> None:
+        """Raise Damaged where the weights that the record speaks of were cut short."""
         if record["status"] == FINISHED:
             weights = folder / WEIGHTS
             size = weights.stat().st_size if weights.is_file() else 0
             if size != record["stored_bytes"]:
-                raise Damaged(f"the weights of {folder.name} have {size:,} bytes instead of {record['stored_bytes']:,}")
-        return record
+                raise Damaged(f"the weights of {folder.name} have {size:,} bytes, not {record['stored_bytes']:,}")
 
     def records(self) -> tuple[list[Record], list[str]]:
         """Every record, in the order of folder names, and a line for each that is damaged. Raises InputError."""
         if not self.runs.is_dir():
             raise InputError(f"no runs in {self.folder}; give the folder that `bench run --out` wrote")
-        records, damaged = [], []
+        records: dict[str, Record] = {}
+        damaged = []
         for folder in sorted(self.runs.iterdir()):
             if folder.is_dir() and not folder.name.startswith("."):
                 try:
-                    records.append(self.read(folder))
+                    record = self.read(folder)
+                    if record["id"] in records:
+                        raise Damaged(f"{folder.name} is a copy: the run {record['id']} is there twice")
+                    records[record["id"]] = record
                 except Damaged as error:
                     damaged.append(str(error))
-        return records, damaged
+        return list(records.values()), damaged
 
     def history(self, folder: Path) -> list[dict[str, str]]:
         """The rows of a run's history, as text; empty where it has none."""
@@ -163,7 +174,7 @@ class Store:
     def clean(self) -> None:
         """Remove what killed processes left half-written."""
         for left in self.runs.glob(".*"):
-            _, host, process = left.name.rsplit(".", 2)
+            *_, host, process = left.name.rsplit(".", 2)  # others put files into folders too: .DS_Store
             if host == _HOST and process.isdigit() and not _alive(int(process)):
                 shutil.rmtree(left, ignore_errors=True)
 

@@ -1,6 +1,6 @@
 """All runs of a plan: what is finished stays, what is missing is made, one failing run stops no other."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import torch
 
 from bench import environment
 from bench.dataset import Data, fingerprint, hold_out
-from bench.errors import unknown
+from bench.errors import InputError, unknown
 from bench.images import Normalise
 from bench.plan import Plan, Run
 from bench.progress import Progress
@@ -37,7 +37,9 @@ def look(plan: Plan, store: Store) -> State:
         folder = store.find(run.id)
         try:
             if folder is not None:
-                state.records[run.id] = store.read(folder)
+                record = store.read(folder)
+                store.check_weights(folder, record)
+                state.records[run.id] = record
                 continue
         except Damaged as error:
             assert folder is not None
@@ -53,32 +55,26 @@ def sweep(plan: Plan, store: Store, progress: Progress, redo: Sequence[str] = ()
     """
     device = environment.find_device(plan.spec.device)
     state = look(plan, store)
-    again = _again(plan, state, redo)
+    again = to_redo(plan, state, redo)
     todo = [run for run in plan.runs if run in state.missing or run in again]
     # Whatever can be wrong with the data is found before anything is written.
-    data = _load(plan, progress) if todo else None
+    data = load(plan, progress.say) if todo else None
+    data_hash = fingerprint(data) if data is not None else None
+    _warn_of_changes(plan, [run for run in plan.runs if run not in todo], state, data_hash, progress)
     store.open()
     store.clean()
     store.write(store.folder / SPEC, write_spec(plan.spec).encode())
     for _, folder, reason in state.damaged:
         progress.say(f"{reason}; set aside as {store.set_aside(folder)}, and made again")
-    for run in again:
-        folder_again = store.find(run.id)
-        if folder_again is not None:
-            store.set_aside(folder_again)
-    changed = sorted({run.choice.label for run in plan.runs if run not in todo and _is_stale(run, state)})
-    if changed:
-        progress.say(
-            f"{', '.join(changed)}: changed since the finished runs were made; "
-            f"--redo {','.join(changed)} makes them again"
-        )
-    if data is not None:
+    if data is not None and data_hash is not None:
         with FreshProcess(plan.spec.plugins) as fresh, progress.runs(todo):
-            state.records |= _make_all(_bench(plan, store, progress, device, data, fresh), plan, todo, progress)
-    return [_labelled(state.records[run.id], run, store) for run in plan.runs]
+            bench = _bench(plan, store, progress, device, data, data_hash, fresh)
+            state.records |= _make_all(bench, plan, todo, again, progress)
+    _relabel(plan, store)
+    return [{**state.records[run.id], "method": run.choice.label} for run in plan.runs]
 
 
-def _again(plan: Plan, state: State, redo: Sequence[str]) -> list[Run]:
+def to_redo(plan: Plan, state: State, redo: Sequence[str]) -> list[Run]:
     """The finished runs that are to be made again. Raises InputError for a name that the plan doesn't have."""
     known = {REDO_FAILED} | {run.choice.name for run in plan.runs} | {run.choice.label for run in plan.runs}
     for name in redo:
@@ -95,16 +91,50 @@ def _again(plan: Plan, state: State, redo: Sequence[str]) -> list[Run]:
     ]
 
 
-def _load(plan: Plan, progress: Progress) -> Data:
-    progress.say(f"loading {plan.setting.dataset.label}")
-    data = plan.setting.dataset.dataset.load(Path(plan.spec.data_dir), plan.spec.download)
+def load(plan: Plan, say: Callable[[str], None]) -> Data:
+    """The plan's data, decoded and looked over, with its validation split. Raises InputError."""
+    chosen = plan.setting.dataset
+    say(f"loading {chosen.label}")
+    try:
+        data = chosen.dataset.load(Path(plan.spec.data_dir), plan.spec.download)
+        data.check()
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"dataset {chosen.label}: {error}") from error
     return hold_out(data, plan.setting.schedule.validation)
 
 
+def _warn_of_changes(plan: Plan, kept: Sequence[Run], state: State, data_hash: str | None, progress: Progress) -> None:
+    """Say which kept runs were made by other code than there is now, or on other images."""
+
+    def say(what: str, runs: Sequence[Run]) -> None:
+        if runs:
+            methods = ",".join(dict.fromkeys(run.choice.label for run in runs))
+            progress.say(
+                f"{what} changed since {len(runs)} of the finished runs were made; --redo {methods} makes them again"
+            )
+
+    for choice in dict.fromkeys(run.choice for run in kept):
+        own = [run for run in kept if run.choice == choice]
+        say(f"{choice.label} has", [run for run in own if state.records[run.id]["method_code"] != choice.code])
+    chosen = plan.setting.dataset
+    records = [(run, state.records[run.id]) for run in kept]
+    code = [run for run, record in records if record["dataset_code"] != chosen.code]
+    images = [run for run, record in records if data_hash not in (None, record["data"])]
+    say(f"the images of {chosen.label} have", images)
+    say(f"the code of {chosen.label} has", [] if images or data_hash is not None else code)
+
+
 def _bench(
-    plan: Plan, store: Store, progress: Progress, device: torch.device, data: Data, fresh: FreshProcess
+    plan: Plan,
+    store: Store,
+    progress: Progress,
+    device: torch.device,
+    data: Data,
+    data_hash: str,
+    fresh: FreshProcess,
 ) -> Bench:
-    data_hash = fingerprint(data)
     assert data.validation is not None
     moved = Data(data.train.to(device), data.test.to(device), data.classes, data.validation.to(device))
     return Bench(
@@ -120,18 +150,25 @@ def _bench(
     )
 
 
-def _make_all(bench: Bench, plan: Plan, missing: Iterable[Run], progress: Progress) -> dict[str, Record]:
-    """Make every run that no other process is making; then wait for those that one is."""
+def _make_all(
+    bench: Bench, plan: Plan, todo: Sequence[Run], again: Sequence[Run], progress: Progress
+) -> dict[str, Record]:
+    """Make every run that no other process is making; then wait for those that one is.
+
+    A run that is made `again` replaces the old one when it is complete, and not before.
+    """
     records: dict[str, Record] = {}
-    waiting = list(missing)
+    waiting = list(todo)
     for wait in (False, True):
+        if wait and waiting:
+            progress.say(f"waiting for {len(waiting)} runs that another process is making")
         for run in list(waiting):
             with bench.store.lock(run.id, wait=wait) as ours:
                 if not ours:
                     continue
                 waiting.remove(run)
                 folder = bench.store.find(run.id)  # another process may have made it in the meantime
-                if folder is None:
+                if folder is None or run in again:
                     progress.begin(run)
                     records[run.id] = execute(bench, run, plan.kept_epochs(run.seed))
                 else:
@@ -140,17 +177,10 @@ def _make_all(bench: Bench, plan: Plan, missing: Iterable[Run], progress: Progre
     return records
 
 
-def _is_stale(run: Run, state: State) -> bool:
-    record = state.records.get(run.id)
-    return record is not None and record["method_code"] != run.choice.code
-
-
-def _labelled(record: Record, run: Run, store: Store) -> Record:
-    """The record under the name that its method goes by in this plan."""
-    label = run.choice.label
-    if record["method"] == label:
-        return record
-    folder = store.find(run.id)
-    assert folder is not None
-    store.relabel(folder, record, label)
-    return {**record, "method": label}
+def _relabel(plan: Plan, store: Store) -> None:
+    """Have every record in the store go by the name that its method has in this plan."""
+    labels = {run.choice.text: run.choice.label for run in plan.runs}
+    for record in store.records()[0]:
+        label, folder = labels.get(record["method_text"]), store.find(record["id"])
+        if label is not None and folder is not None and record["method"] != label:
+            store.relabel(folder, record, label)

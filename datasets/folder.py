@@ -1,6 +1,5 @@
 """Image files in class folders: the layout of ImageNet and of most private collections."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +8,8 @@ import torch
 
 from bench.dataset import Data, Dataset, Split
 from bench.errors import InputError
-from bench.image_files import decode
+from bench.file_identity import ends_of_files
+from bench.image_files import check_size, decode
 
 _ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
 
@@ -24,9 +24,13 @@ class Folder(Dataset):
     directory: Annotated[Path, "folder with train/ and test/ or val/"]
     size: Annotated[int | None, "pixels a side that images are brought to; none: as they are"] = None
 
+    def __post_init__(self) -> None:
+        check_size(self.size)
+
     def load(self, data_dir: Path, download: bool) -> Data:
         names = self._splits()
-        classes = tuple(sorted(path.name for path in (self.directory / "train").iterdir() if path.is_dir()))
+        folders = [path for path in (self.directory / "train").iterdir() if path.is_dir()]
+        classes = tuple(sorted(path.name for path in folders if not path.name.startswith(".")))
         if not classes:
             raise InputError(f"{self.directory / 'train'} has no class folders")
         splits: dict[str, Split] = {}
@@ -38,12 +42,9 @@ class Folder(Dataset):
         return Data(splits["train"], test, classes, splits.get("val") if "test" in splits else None)
 
     def identity(self) -> str:
-        """Names and sizes of all files."""
-        digest = hashlib.sha256()
-        for name in self._splits():
-            for path in _images(self.directory / name):
-                digest.update(f"{path.relative_to(self.directory)}:{path.stat().st_size}\n".encode())
-        return digest.hexdigest()[:16]
+        """Names, sizes and ends of all files."""
+        paths = [path for name in self._splits() for path in _images(self.directory / name)]
+        return ends_of_files(paths, self.directory, 4096)
 
     def _splits(self) -> list[str]:
         if not self.directory.is_dir():
@@ -70,7 +71,8 @@ class Folder(Dataset):
 
 def _images(folder: Path) -> list[Path]:
     """The image files below the class folders, sorted."""
-    return sorted(path for path in folder.glob("*/**/*") if path.suffix.lower() in _ENDINGS)
+    paths = (path for path in folder.glob("*/**/*") if path.suffix.lower() in _ENDINGS)
+    return sorted(path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def _class(path: Path, folder: Path) -> str:

@@ -55,14 +55,14 @@ def encode(figure: Figure, ending: str) -> bytes:
 
 
 def _draw(panel: Axes, setting: str, rows: pd.DataFrame, styles: dict[str, dict[str, Any]], notes: list[str]) -> None:
-    panel.set_title(_shorten(setting, 60), loc="left")
+    panel.set_title(_shorten(setting, 46), loc="left")
     dense = rows[rows["method_text"] == "dense"]
     for method, points in rows[rows["method_text"] != "dense"].groupby("method", sort=False):
         points = points.sort_values("stored_values")
         panel.errorbar(
             points["stored_values"],
             points["test_top1_mean"],
-            yerr=points["test_top1_std"].fillna(0),
+            yerr=points["test_top1_std"],
             capsize=2,
             linewidth=1.1,
             markersize=4,
@@ -75,7 +75,7 @@ def _draw(panel: Axes, setting: str, rows: pd.DataFrame, styles: dict[str, dict[
         panel.errorbar(
             row["stored_values"],
             row["test_top1_mean"],
-            yerr=0 if pd.isna(row["test_top1_std"]) else row["test_top1_std"],
+            yerr=row["test_top1_std"],
             capsize=2,
             color="0.2",
             marker="*",
@@ -93,8 +93,7 @@ def _draw(panel: Axes, setting: str, rows: pd.DataFrame, styles: dict[str, dict[
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
     if len(rows):
-        # Small networks at the left are the worst: the lower right is empty.
-        panel.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", handlelength=2.6)
+        panel.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="none", handlelength=2.6)
 
 
 def _styles(summary: pd.DataFrame) -> dict[str, dict[str, Any]]:

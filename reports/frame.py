@@ -7,8 +7,7 @@ import pandas as pd
 
 from bench.record import COLUMNS, FINISHED, Record
 
-# What must agree for accuracies to be compared. The name of a schedule or dataset is not enough: a file may have
-# changed between two sweeps.
+# How a setting is called. What must agree for accuracies to be compared is what these names stand for.
 SETTING = ["model", "dataset", "schedule"]
 
 
@@ -31,7 +30,9 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     `difference` is the mean over seeds of the top-1 minus that of the dense run of the same seed, in percentage points;
     `difference_std` its deviation. Missing where there is one seed, or no dense run of it.
     """
-    finished = frame[frame["status"] == FINISHED].copy()
+    # The same run under two ids (the same images under another name, say) is one measurement.
+    same = ["setting", "method_text", "budget", "seed"]
+    finished = frame[frame["status"] == FINISHED].drop_duplicates(same).copy()
     dense = finished[finished["method_text"] == "dense"].drop_duplicates(["setting", "seed"])
     reference = dense.set_index(["setting", "seed"])["test_top1"]
     seeds = pd.MultiIndex.from_frame(finished[["setting", "seed"]])
@@ -80,11 +81,19 @@ def _is_whole(values: list[Any]) -> bool:
 
 
 def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
-    """`resnet8, glyphs, quick`; with a number behind it where one name stands for different data or schedules."""
-    details = ["data", *sorted(column for column in frame.columns if column.startswith("schedule."))]
-    keys = frame[[*SETTING, *details]].astype(str).agg("\n".join, axis=1)
-    names = frame[SETTING].astype(str).agg(", ".join, axis=1)
-    return _tell_apart(names, keys, lambda name, number: f"{name} (no. {number})")
+    """`resnet8, glyphs, quick`, the same for the same network, images and schedule whatever they are called; with a
+    number behind it where one name stands for different ones."""
+    details = ["model", "data", *sorted(column for column in frame.columns if column.startswith("schedule."))]
+    keys = frame[details].astype(str).agg("\n".join, axis=1)
+    names = frame[SETTING].astype(str).agg(", ".join, axis=1).groupby(keys).transform("first")
+    numbers: dict[str, dict[str, int]] = {}
+    for name, key in zip(names, keys, strict=True):
+        numbers.setdefault(name, {}).setdefault(key, len(numbers[name]) + 1)
+    unique = [
+        f"{name} (no. {numbers[name][key]})" if len(numbers[name]) > 1 else name
+        for name, key in zip(names, keys, strict=True)
+    ]
+    return pd.Series(unique, index=frame.index, dtype=object)
 
 
 def _distinct_methods(frame: pd.DataFrame) -> "pd.Series[str]":
@@ -92,17 +101,3 @@ def _distinct_methods(frame: pd.DataFrame) -> "pd.Series[str]":
     meanings = frame.groupby("method")["method_text"].nunique()
     shared = frame["method"].map(meanings) > 1
     return frame["method"].where(~shared, frame["method"] + " (" + frame["method_text"] + ")")
-
-
-def _tell_apart(names: "pd.Series[str]", keys: "pd.Series[str]", write: Any) -> "pd.Series[str]":
-    numbers: dict[str, dict[str, int]] = {}
-    for name, key in zip(names, keys, strict=True):
-        numbers.setdefault(name, {}).setdefault(key, len(numbers[name]) + 1)
-    return pd.Series(
-        [
-            write(name, numbers[name][key]) if len(numbers[name]) > 1 else name
-            for name, key in zip(names, keys, strict=True)
-        ],
-        index=names.index,
-        dtype=object,
-    )

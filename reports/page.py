@@ -70,6 +70,8 @@ def _facts(runs: pd.DataFrame) -> list[str]:
         f"{row['method']} (after {row['compress_epoch']} of {first['schedule.epochs']} epochs)"
         for _, row in compressed.iterrows()
     ]
+    versions = finished.groupby("method")["method_code"].nunique()
+    mixed = [f"{method} ({count} versions)" for method, count in versions[versions > 1].items()]
     lines = [
         f"* {int(first['train_images']):,} training, {int(first['validation_images']):,} validation and "
         f"{int(first['test_images']):,} test images; data {first['data']}",
@@ -79,6 +81,8 @@ def _facts(runs: pd.DataFrame) -> list[str]:
         f"* torch {_all(finished['torch_version'])}, bench {_all(finished['bench_version'])} "
         f"{_all(finished['git_commit'])}".rstrip(),
     ]
+    if mixed:
+        lines.append(f"* made by code that changed in between, and not comparable within itself: {', '.join(mixed)}")
     return [*(_text(line, keep="*") for line in lines), ""]
 
 

@@ -32,7 +32,7 @@ def terminal(summary: pd.DataFrame, title: str) -> Table:
     table = Table(title=escape(title), title_justify="left")
     shown = [index for index, heading in enumerate(HEADINGS) if heading not in ("asked", "bytes", "MACs")]
     for index in shown:
-        table.add_column(HEADINGS[index], justify="left" if index < 2 else "right", no_wrap=index > 0)
+        table.add_column(HEADINGS[index], justify="left" if index < 2 else "right", overflow="fold", no_wrap=index > 0)
     for row in cells(summary):
         table.add_row(*(escape(row[index]) for index in shown))
     return table

@@ -16,7 +16,16 @@ def test_what_a_budget_asks_for(text: str, dense: int, values: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "canonical"),
-    [("4x", "4x"), ("0.25", "4x"), ("4.0x", "4x"), ("0.3", "0.3"), ("3x", "3x"), ("1.5x", "1.5x"), ("0100", "100")],
+    [
+        ("4x", "4x"),
+        ("0.25", "4x"),
+        ("4.0x", "4x"),
+        ("0.3", "0.3"),
+        ("3x", "3x"),
+        ("1.5x", "1.5x"),
+        ("0100", "100"),
+        ("0.00003", "0.00003"),
+    ],
 )
 def test_one_text_for_each_budget(text: str, canonical: str) -> None:
     assert str(parse(text)) == canonical

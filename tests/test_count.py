@@ -60,6 +60,20 @@ def test_a_view_and_its_whole_are_not_one_tensor() -> None:
     assert count.stored_values(Views()) == 10
 
 
+def test_a_name_hides_nothing_and_a_complex_number_is_two() -> None:
+    class Hider(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.running_mean = nn.Parameter(torch.zeros(5))
+            self.register_buffer("running_var", torch.zeros(3))
+            self.register_buffer("num_batches_tracked", torch.zeros(2))
+            self.waves = nn.Parameter(torch.zeros(4, dtype=torch.complex64))
+
+    assert count.stored_values(Hider()) == 5 + 3 + 2 + 8
+    assert count.trained_values(Hider()) == 13
+    assert count.statistics(Hider()) == {}
+
+
 class Doubled(Generator):
     """A 4x3x1x1 kernel as twice a vector of 12."""
 

@@ -50,6 +50,30 @@ def test_too_few_images_to_hold_out() -> None:
         hold_out(Data(numbered(3), numbered(3), ("a",)), 0.1)
 
 
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        (
+            Split(torch.zeros(2, 1, 3, 2, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)),
+            r"\(1, 3, 2\), those of",
+        ),
+        (Split(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.full((2,), 3)), "has labels outside 0 to 2"),
+        (Split(torch.zeros(0, 1, 2, 2, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)), "has no images"),
+    ],
+)
+def test_data_that_do_not_fit_together(test: Split, message: str) -> None:
+    data = Data(numbered(10), test, ("a", "b", "c"))
+    with pytest.raises(ValueError, match=message):
+        data.check()
+
+
+def test_images_that_are_not_bytes() -> None:
+    with pytest.raises(
+        ValueError, match=r"images are \(n, channels, height, width\) uint8, not \(2, 1, 2, 2\) torch.float32"
+    ):
+        Split(torch.zeros(2, 1, 2, 2), torch.zeros(2, dtype=torch.int64))
+
+
 def test_normalised_images_have_mean_zero_and_deviation_one() -> None:
     images = torch.randint(0, 256, (50, 3, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     images[:, 2] = 9  # a channel without variation stays finite

@@ -192,6 +192,9 @@ def test_what_is_wrong_with_parquet_is_named(tmp_path: Path) -> None:
             made("parquet", tmp_path).load(Path(), False)
         return str(caught.value)
 
+    def write(name: str, **columns: Any) -> None:
+        pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / name)
+
     assert "needs Parquet files of a train and a test split" in complaint()
     write_parquet(tmp_path / "train.parquet", [encoded(1)], [0])
     assert complaint().endswith("splits found: train")
@@ -205,8 +208,15 @@ def test_what_is_wrong_with_parquet_is_named(tmp_path: Path) -> None:
     write_parquet(tmp_path / "test.parquet", [encoded(1), encoded(1, size=(7, 5))], [0, 0])
     assert "is 7x5 pixels and image 0 of" in complaint()
     assert complaint().endswith("6x5; give a size to bring them all to, for example :size=5")
-    write_parquet(tmp_path / "test.parquet", [encoded(1)], [4])
-    assert "test has labels outside 0 to 0" in complaint()
+    write("train.parquet", img=[{"bytes": encoded(1)}], label=["a"], id=[0])
+    assert "train.parquet: column 'label' holds no integers; it has img (struct<bytes: binary>)," in complaint()
+    write("train.parquet", mask=[encoded(1)], picture=[encoded(1)], label=[0])
+    write("test.parquet", mask=[encoded(1)], picture=[encoded(1)], label=[0])
+    assert complaint().endswith("has several image columns; choose one with :image=mask")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "train.parquet").rename(tmp_path / "other" / "train.parquet")
+    write("train.parquet", img=[{"bytes": encoded(1)}], label=[0])
+    assert "has train files in several folders (., other); give one of them" in complaint()
     with pytest.raises(InputError, match="no such folder: /none"):
         made("parquet", Path("/none")).identity()
 
@@ -254,6 +264,54 @@ def test_what_is_wrong_with_a_folder_is_named(tmp_path: Path) -> None:
         made("folder", tmp_path).load(Path(), False)
     with pytest.raises(InputError, match=r"needs folders train/ and test/ or val/; it has none"):
         made("folder", tmp_path / "train").load(Path(), False)
+
+
+def test_folder_identity_sees_other_images_of_the_same_size(tmp_path: Path) -> None:
+    dataset = make_folder(tmp_path)
+    before = dataset.identity()
+    path = tmp_path / "train" / "cat" / "10.png"
+    content = path.read_bytes()
+    path.write_bytes(content[:-20] + bytes(20))
+    assert dataset.identity() != before
+    (tmp_path / "train" / ".checkpoints").mkdir()
+    (tmp_path / "train" / ".checkpoints" / "1.png").write_bytes(content)
+    path.write_bytes(content)
+    assert dataset.identity() == before
+    assert dataset.load(Path(), False).classes == ("cat", "dog")
+
+
+# decoding
+
+
+def test_one_colour_image_makes_the_set_a_colour_set() -> None:
+    from bench.image_files import decode
+
+    mixed = [encoded(5, mode="L"), encoded(7), encoded(9, mode="L")]
+    for order in (mixed, mixed[::-1], [mixed[1], *mixed]):
+        assert decode(order, str, None).shape == (len(order), 3, 5, 6)
+    assert decode(mixed[:1], str, None).shape == (1, 1, 5, 6)
+    with pytest.raises(InputError, match="1 is in colour, and the training images are grey"):
+        decode(mixed, str, None, channels=1)
+
+
+def test_images_that_eight_bits_cannot_hold_are_refused_and_transparent_ones_stand_on_white() -> None:
+    from bench.image_files import decode
+
+    content = io.BytesIO()
+    Image.fromarray(np.full((4, 4), 40_000, dtype=np.uint16)).save(content, "PNG")
+    with pytest.raises(
+        InputError, match=r"0 can't be decoded as an image: ValueError: its pixels have more than 8 bits"
+    ):
+        decode([content.getvalue()], str, None)
+    content = io.BytesIO()
+    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(content, "PNG")
+    assert (decode([content.getvalue()], str, None) == 255).all()
+
+
+@pytest.mark.parametrize("name", ["parquet", "folder"])
+def test_a_size_that_cannot_be(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"dataset '{name}': size can't be 0; it lies between 1 and 4096 pixels"):
+        made(name, tmp_path, size="0")
 
 
 # fetched

@@ -85,6 +85,18 @@ def test_a_method_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.Mo
     theirs = EntryPoint("theirs", "their_package:Tape", "bench.methods")
     monkeypatch.setattr(plugins, "entry_points", lambda group: [theirs] if group == "bench.methods" else [])
     assert plugins.find(plugins.METHODS, "theirs").load().__name__ == "Tape"
+    missing = EntryPoint("theirs", "their_package:Nothing", "bench.methods")
+    broken = EntryPoint("broken", "no_such_package:Tape", "bench.methods")
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [missing, broken] if group == "bench.methods" else [])
+    with pytest.raises(InputError, match="entry point their_package:Nothing must name a method class"):
+        plugins.find(plugins.METHODS, "theirs").load()
+    with pytest.raises(InputError, match="entry point no_such_package:Tape can't be imported: ModuleNotFoundError"):
+        plugins.find(plugins.METHODS, "broken").load()
+
+
+def test_a_method_whose_compress_at_is_no_fraction(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"compress_at can't be -0\.5; it is a fraction from 0 to 1"):
+        plan.make(tiny_spec(["halves:compress_at=-0.5"]))
 
 
 def test_a_dataset_by_its_path() -> None:

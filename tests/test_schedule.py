@@ -32,7 +32,8 @@ def test_warmup_rises_linearly_and_shifts_the_rest() -> None:
 
 def test_compression_falls_on_whole_epochs() -> None:
     five = Schedule(epochs=5)
-    assert [five.compress_epoch(fraction) for fraction in (0, 0.05, 0.5, 0.9, 1)] == [0, 0, 3, 5, 5]
+    assert [five.compress_epoch(fraction) for fraction in (0, 0.05, 0.5, 0.9, 1)] == [0, 0, 3, 4, 5]
+    assert Schedule(epochs=1).compress_epoch(0.5) == 0
 
 
 def test_the_paper_schedule() -> None:

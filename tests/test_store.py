@@ -17,7 +17,8 @@ from bench.store import RECORD, WEIGHTS, Damaged, Store, encode
 
 def write_run(store: Store, name: str = "csg-4x-seed0-abc", **values: object) -> Path:
     with store.new_run(name) as folder:
-        record = make({"id": name.rpartition("-")[2], "status": MISSED, "method": "csg", **values})
+        known = {"method": "csg", "method_text": "csg", "seed": 0, "model": "m", "dataset": "d", "schedule": "s"}
+        record = make({"id": name.rpartition("-")[2], "status": MISSED, **known, **values})
         store.write(folder / RECORD, encode(record))
     return store.runs / name
 
@@ -76,8 +77,20 @@ def test_weights_that_were_cut_short_are_named(tmp_path: Path, swept: tuple[Path
     assert folder is not None
     weights = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(weights[:-1])
-    with pytest.raises(Damaged, match=f"have {len(weights) - 1:,} bytes instead of {len(weights):,}"):
-        store.read(folder)
+    record = store.read(folder)
+    with pytest.raises(Damaged, match=f"have {len(weights) - 1:,} bytes, not {len(weights):,}"):
+        store.check_weights(folder, record)
+    assert len(store.records()[0]) == len(swept[1])  # a report is made from records alone
+
+
+def test_a_copy_of_a_run_is_named_and_counted_once(tmp_path: Path) -> None:
+    store = Store(tmp_path).open()
+    shutil.copytree(write_run(store), tmp_path / "runs" / "csg-copy-abc")
+    (tmp_path / "runs" / ".DS_Store").write_text("")
+    store.clean()
+    records, damaged = store.records()
+    assert len(records) == 1
+    assert damaged == ["csg-copy-abc is a copy: the run abc is there twice"]
 
 
 def test_records_are_strict_json(tmp_path: Path) -> None:

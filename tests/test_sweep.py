@@ -190,8 +190,12 @@ def test_two_sweeps_on_one_store_share_the_work(swept: tuple[Path, list[Record]]
     asked = tiny_spec(["csg", "lowrank"], budgets=["2x", "4x", "100x"], seeds=2)
     file, store = tmp_path / "spec.toml", tmp_path / "store"
     file.write_text(spec.write(asked))
-    arguments = [sys.executable, "-m", "bench.cli", "run", "--spec", str(file), "--out", str(store)]
-    both = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=child_environment()) for _ in range(2)]
+    (tmp_path / "bench").mkdir()  # where the user stands may be a folder of that name
+    arguments = [sys.executable, "-P", "-m", "bench.cli", "run", "--spec", str(file), "--out", str(store)]
+    both = [
+        subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=child_environment(), cwd=tmp_path)
+        for _ in range(2)
+    ]
     printed = [process.communicate()[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert results(store) == results(swept[0])
@@ -240,7 +244,72 @@ def test_a_method_that_changed_is_said(tmp_path: Path) -> None:
     record = tmp_path / "store" / "runs" / f"mine-seed0-{records[1]['id']}" / RECORD
     record.write_text(json.dumps({**records[1], "method_code": "another"}))
     _, printed = run_sweep(asked, tmp_path / "store")
-    assert printed == "mine: changed since the finished runs were made; --redo mine makes them again\n"
+    assert printed == "mine has changed since 1 of the finished runs were made; --redo mine makes them again\n"
+
+
+def test_changed_images_are_said_and_no_dense_state_of_the_old_ones_is_used(tmp_path: Path) -> None:
+    """A dataset plugin that is edited keeps its name and options; what was trained on its old images must not leak."""
+    plugin, store = tmp_path / "edited.py", tmp_path / "store"
+    source = (Path(__file__).parent / "plugins" / "stripes.py").read_text()
+    plugin.write_text(source)
+    file = tmp_path / "spec.toml"
+    file.write_text(spec.write(tiny_spec(["lowrank"], dataset="edited", plugins=[str(plugin)])))
+
+    def run(*more: str) -> str:
+        arguments = [sys.executable, "-m", "bench.cli", "run", "--spec", str(file), "--out", str(store), *more]
+        return subprocess.run(arguments, capture_output=True, text=True, check=True, env=child_environment()).stdout
+
+    run()
+    plugin.write_text(source.replace("manual_seed(7)", "manual_seed(8)"))
+    said = "changed since 2 of the finished runs were made; --redo dense,lowrank makes them again"
+    assert f"the code of edited has {said}" in run()
+    before = len(list((store / "prefixes").iterdir()))
+    assert "the images of edited have changed since 1 of the finished runs" in run("--redo", "lowrank")
+    assert len(list((store / "prefixes").iterdir())) == before + 1
+
+
+def test_redo_replaces_a_run_when_the_new_one_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench import sweep as module
+
+    asked = tiny_spec(["halves"])
+    records, _ = run_sweep(asked, tmp_path)
+
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "execute", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(asked, tmp_path, redo=("halves",))
+    assert len(Store(tmp_path).records()[0]) == len(records)
+
+
+def test_without_an_epoch_after_compression_nothing_of_the_dense_network_is_reported(tmp_path: Path) -> None:
+    records, _ = run_sweep(tiny_spec(["lowrank:compress_at=1"], budgets=["8x"]), tmp_path)
+    dense, lowrank = records
+    assert lowrank["compress_epoch"] == 4
+    assert lowrank["train_top1"] is None
+    assert lowrank["validation_loss"] != dense["validation_loss"]
+    assert lowrank["train_seconds"] == pytest.approx(dense["train_seconds"], rel=1e-6)
+
+
+def test_one_dead_helper_costs_one_run(tmp_path: Path) -> None:
+    plugin = tmp_path / "killer.py"
+    source = (Path(__file__).parent / "plugins" / "halves.py").read_text()
+    dies = "import sys\n        if 'bench.reload' in sys.orig_argv: import os; os._exit(7)\n"
+    plugin.write_text(source.replace("        waiting: dict", f"        {dies}        waiting: dict"))
+    asked = tiny_spec(["killer", "csg"], plugins=[str(plugin), *tiny_spec(["csg"]).plugins])
+    records, _ = run_sweep(asked, tmp_path / "store")
+    assert [record["status"] for record in records] == [FINISHED, FAILED, FINISHED]
+    assert "the process that loads the saved network ended with exit code 7" in records[1]["reason"]
+
+
+def test_what_a_method_solved_is_kept_as_text_where_it_is_no_number(tmp_path: Path) -> None:
+    plugin = tmp_path / "odd.py"
+    source = (Path(__file__).parent / "plugins" / "halves.py").read_text()
+    odd = "{'nan': float('nan'), 'list': [1, 2], 'object': Context}"
+    plugin.write_text(source.replace('{"values": count.stored_values(model)}', odd))
+    records, _ = run_sweep(tiny_spec(["odd"], plugins=[str(plugin), *tiny_spec(["csg"]).plugins]), tmp_path / "store")
+    assert (records[1]["status"], records[1]["solved.nan"], records[1]["solved.list"]) == (FINISHED, "nan", "1x2")
 
 
 def test_a_damaged_record_is_named_set_aside_and_made_again(swept: tuple[Path, list[Record]], tmp_path: Path) -> None:
