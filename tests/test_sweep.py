@@ -249,22 +249,20 @@ def test_a_method_that_changed_is_said(tmp_path: Path) -> None:
 
 def test_changed_images_are_said_and_no_dense_state_of_the_old_ones_is_used(tmp_path: Path) -> None:
     """A dataset plugin that is edited keeps its name and options; what was trained on its old images must not leak."""
-    plugin, store = tmp_path / "edited.py", tmp_path / "store"
     source = (Path(__file__).parent / "plugins" / "stripes.py").read_text()
-    plugin.write_text(source)
-    file = tmp_path / "spec.toml"
-    file.write_text(spec.write(tiny_spec(["lowrank"], dataset="edited", plugins=[str(plugin)])))
-
-    def run(*more: str) -> str:
-        arguments = [sys.executable, "-m", "bench.cli", "run", "--spec", str(file), "--out", str(store), *more]
-        return subprocess.run(arguments, capture_output=True, text=True, check=True, env=child_environment()).stdout
-
-    run()
-    plugin.write_text(source.replace("manual_seed(7)", "manual_seed(8)"))
-    said = "changed since 2 of the finished runs were made; --redo dense,lowrank makes them again"
-    assert f"the code of edited has {said}" in run()
+    asked = []
+    for folder, edited in (("old", source), ("new", source.replace("manual_seed(7)", "manual_seed(8)"))):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "edited.py").write_text(edited)
+        plugins = [str(tmp_path / folder / "edited.py")]
+        asked.append(tiny_spec(["lowrank"], dataset="edited", plugins=plugins))
+    store = tmp_path / "store"
+    run_sweep(asked[0], store)
+    said = "changed since 2 of the finished runs were made; --redo dense,lowrank makes them again\n"
+    assert run_sweep(asked[1], store)[1] == f"the code of edited has {said}"
     before = len(list((store / "prefixes").iterdir()))
-    assert "the images of edited have changed since 1 of the finished runs" in run("--redo", "lowrank")
+    _, printed = run_sweep(asked[1], store, redo=("lowrank",))
+    assert "the images of edited have changed since 1 of the finished runs were made; --redo dense makes" in printed
     assert len(list((store / "prefixes").iterdir())) == before + 1
 
 
