@@ -39,6 +39,15 @@ def test_a_factorised_convolution_costs_what_the_formula_says() -> None:
     assert Shape.of(conv).cost(None) + 10 == count.stored_values(conv)
 
 
+def test_the_gain_is_shared_evenly() -> None:
+    conv = nn.Conv2d(16, 24, 3)
+    with torch.no_grad():
+        conv.weight.mul_(7)
+    made = factorise(conv, (4, 6), keep_norm=False)
+    gains = [torch.linalg.matrix_norm(part.weight.flatten(1), ord=2).item() for part in (made.down, made.core, made.up)]
+    assert gains[0] == pytest.approx(gains[2], rel=1e-4) == pytest.approx(gains[1], rel=1e-4)
+
+
 def test_keeping_the_norm() -> None:
     conv = nn.Conv2d(16, 16, 3, bias=False)
     made = factorise(conv, (4, 4), keep_norm=True)
