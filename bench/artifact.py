@@ -1,30 +1,54 @@
 """The saved network: what it stores and nothing else, with enough of a description to build it again.
 
 One safetensors file: the stored values, batch norm's statistics, and in its header the description as JSON. Loading
-compresses a fresh network of the same kind and fills the values in, so no code and no pickle comes from the file.
+builds a network of the same kind and fills the values in, so no code and no pickle comes from the file.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from bench import count, models, plugins
 from bench.errors import InputError
+from bench.images import Normalise
 from bench.method import Context, Method
 
 _KEY = "bench"
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """What the network was trained on: the size of its images, and how pixel values 0 to 255 are standardised, a mean
+    and a deviation for each channel."""
+
+    height: int
+    width: int
+    mean: Sequence[float]
+    deviation: Sequence[float]
+
+    @classmethod
+    def of(cls, height: int, width: int, normalise: Normalise) -> "Inputs":
+        return cls(height, width, normalise.mean.flatten().tolist(), normalise.deviation.flatten().tolist())
+
+    def normalise(self) -> Normalise:
+        mean, deviation = (torch.tensor(values)[:, None, None].float() for values in (self.mean, self.deviation))
+        return Normalise(mean, deviation)
+
+
+@dataclass(frozen=True)
 class Description:
-    """How to build the network whose values an artifact holds. `budget_values` is None for a method that has none."""
+    """How to build the network whose values an artifact holds.
+
+    `budget_values` is None for a method that has none. `structure` is what the method says of the shape, if it does.
+    `epochs` counts all that the values were trained for; None where nobody knows.
+    """
 
     model: str
     channels: int
@@ -34,37 +58,84 @@ class Description:
     budget_values: int | None
     trained: bool
     seed: int
+    structure: Mapping[str, Any] | None = None
+    inputs: Inputs | None = None
+    epochs: int | None = None
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a file holds: the description of a network, and its stored values and statistics by name."""
+
+    description: Description
+    tensors: Mapping[str, Tensor]
 
 
 def pack(compressed: nn.Module, description: Description) -> bytes:
-    """The content of the artifact file."""
+    """The content of the artifact file. Values that half precision holds exactly are written in half precision."""
     tensors = {**count.stored_tensors(compressed), **count.statistics(compressed)}
-    # Channels last is how we compute, not what we store.
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    plain = {name: _narrow(tensor.detach().cpu()) for name, tensor in tensors.items()}
     return save(plain, metadata={_KEY: json.dumps(asdict(description), sort_keys=True)})
+
+
+def read(path: Path) -> Saved:
+    """The content of an artifact file. Raises InputError."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(_KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} can't be read as an artifact: {error}") from error
+    if text is None:
+        raise InputError(f"{path} is a safetensors file, but not an artifact of bench")
+    try:
+        given = json.loads(text)
+        inputs = given.get("inputs")
+        known = {field.name for field in fields(Description)}
+        given |= {"inputs": None if inputs is None else Inputs(**inputs)}
+        return Saved(Description(**{name: value for name, value in given.items() if name in known}), tensors)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} has a description that can't be read: {error}") from error
 
 
 def load(path: Path, plugin_files: Sequence[str] = ()) -> nn.Module:
     """The compressed network from its artifact, on the CPU, in eval mode. Raises InputError."""
-    description, tensors = _read(path)
+    return build(read(path), path, plugin_files)
+
+
+def build(saved: Saved, path: Path, plugin_files: Sequence[str] = ()) -> nn.Module:
+    """The network that a file at `path` holds, on the CPU, in eval mode. Raises InputError."""
+    description = saved.description
     try:
-        method = plugins.find(plugins.METHODS, description.method, plugin_files).make(None, dict(description.options))
+        method = find_method(description, plugin_files)
         network = build_network(description.model, description.channels, description.num_classes, description.seed)
-        compressed = compress(method, network, description.budget_values, description.seed, description.trained)
+        if description.structure is not None:
+            context = Context(torch.Generator().manual_seed(description.seed), description.trained)
+            compressed = method.rebuild(network, description.structure, context)
+        else:
+            compressed = compress(method, network, description.budget_values, description.seed, description.trained)
     except ValueError as error:
         raise InputError(f"{path} can't be built again: {error}") from error
     places = {**count.stored_tensors(compressed), **count.statistics(compressed)}
-    if places.keys() != tensors.keys():
-        odd = sorted(places.keys() ^ tensors.keys())
-        raise InputError(
-            f"{path} doesn't hold what {description.method} stores; missing or left over: {', '.join(odd)}"
-        )
+    if places.keys() != saved.tensors.keys():
+        odd = sorted(places.keys() ^ saved.tensors.keys())
+        shown = ", ".join(odd[:4]) + (f" and {len(odd) - 4} more" if len(odd) > 4 else "")
+        raise InputError(f"{path} doesn't hold what {description.method} stores; missing or left over: {shown}")
     with torch.no_grad():
         for name, place in places.items():
-            if place.shape != tensors[name].shape:
-                raise InputError(f"{path}: {name} has shape {tuple(tensors[name].shape)}, not {tuple(place.shape)}")
-            place.copy_(tensors[name])
+            if place.shape != saved.tensors[name].shape:
+                shape = tuple(saved.tensors[name].shape)
+                raise InputError(f"{path}: {name} has shape {shape}, not {tuple(place.shape)}")
+            place.copy_(saved.tensors[name])
     return compressed.eval()
+
+
+def find_method(description: Description, plugin_files: Sequence[str] = ()) -> Method:
+    """The method that compressed the network, with its options. Raises InputError."""
+    method: Method = plugins.find(plugins.METHODS, description.method, plugin_files).make(
+        None, dict(description.options)
+    )
+    return method
 
 
 def build_network(model: str, channels: int, num_classes: int, seed: int) -> nn.Module:
@@ -85,13 +156,11 @@ def compress(method: Method, network: nn.Module, budget_values: int | None, seed
         return method.compress(network, budget_values, Context(torch.Generator().manual_seed(seed), trained))
 
 
-def _read(path: Path) -> tuple[Description, dict[str, torch.Tensor]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_KEY)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} can't be read as an artifact: {error}") from error
-    if text is None:
-        raise InputError(f"{path} is a safetensors file, but not an artifact of bench")
-    return Description(**json.loads(text)), tensors
+def _narrow(tensor: Tensor) -> Tensor:
+    # Contiguous, since channels last is how we compute and not what we store.
+    tensor = tensor.contiguous()
+    if tensor.dtype == torch.float32:
+        half = tensor.half()
+        if torch.equal(half.float(), tensor):
+            return half
+    return tensor

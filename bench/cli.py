@@ -51,6 +51,9 @@ def run(
     model: Annotated[str | None, typer.Option(help="Network. Default resnet8.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Dataset, for example parquet:DIR. Default glyphs.")] = None,
     schedule: Annotated[str | None, typer.Option(help="Training recipe: a name or a TOML file. Default quick.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Start from finished weights: pretrained, or the file of a run or checkpoint.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default auto.")] = None,
     data_dir: Annotated[str | None, typer.Option(help="Where datasets that are fetched lie. Default data.")] = None,
     download: Annotated[bool | None, typer.Option("--download", help="Fetch the dataset if it is not there.")] = None,
@@ -79,6 +82,7 @@ def run(
         "model": model,
         "dataset": dataset,
         "schedule": schedule,
+        "weights": weights,
         "device": device,
         "data_dir": data_dir,
         "download": download,

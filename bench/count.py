@@ -37,7 +37,10 @@ def trained_values(model: nn.Module) -> int:
 
 
 def forward_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
-    """Multiply-accumulates of one image's forward pass, counted at dispatch: functional convolutions included."""
+    """Multiply-accumulates of one image's forward pass, counted at dispatch: functional convolutions included.
+
+    With gradients on, so that kernels are computed as in training, and not found ready.
+    """
     parameter = next(model.parameters())
     image = torch.zeros(1, *image_shape, device=parameter.device, dtype=parameter.dtype)
     was_training = model.training
@@ -49,7 +52,7 @@ def forward_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
 
 def _macs(run: Callable[[], object]) -> int:
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
+    with torch.enable_grad(), counter:
         run()
     flops = counter.get_total_flops()  # two a multiply-accumulate
     return flops // 2

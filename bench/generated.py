@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 
 class Generator(nn.Module):
@@ -18,36 +17,99 @@ class Generator(nn.Module):
 class GeneratedNetwork(nn.Module):
     """A network that runs, otherwise untouched, on the parameters that `generator` returns.
 
-    The generated parameters are taken out of `network`, so that they are neither stored nor trained. Every forward pass
-    calls the generator once; gradients reach it through the generated tensors.
+    The generated parameters are taken out of `network`, so that they are neither stored nor trained. In training, every
+    forward pass calls the generator once; gradients reach it through the generated tensors. In eval mode without
+    gradients they are computed once, in full precision, and reused until the generator's tensors change or the network
+    goes back to training, so that inference costs what the plain network's does. (A change through `.data` is invisible
+    to torch's version counters: call `train()` or `eval()` after one.)
     """
 
     def __init__(self, network: nn.Module, generator: Generator) -> None:
         super().__init__()
         self.network = network
         self.generator = generator
+        # Where each generated tensor goes: its name, and every module that holds the parameter it stands for.
+        self._places: dict[str, list[tuple[nn.Module, str]]] = {}
+        self._computed_from: tuple[Any, ...] | None = None
         with torch.no_grad():
             for name, tensor in generator().items():
-                module, parameter = _owner(network, name)
-                old = module._parameters[parameter]
-                if old is None or old.shape != tensor.shape:
-                    shape = None if old is None else tuple(old.shape)
-                    raise ValueError(f"{name} has shape {shape}, but {tuple(tensor.shape)} is generated")
-                module._parameters[parameter] = None
+                old = network.get_parameter(name)
+                if old.shape != tensor.shape:
+                    raise ValueError(f"{name} has shape {tuple(old.shape)}, but {tuple(tensor.shape)} is generated")
+                self._places[name] = _owners(network, old)
+        for places in self._places.values():
+            for module, parameter in places:
+                del module._parameters[parameter]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return functional_call(self.network, self.generator(), args, kwargs)
+        # Where a graph is traced, what is computed must be in it.
+        if not self.training and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            self._refresh()
+            return self.network(*args, **kwargs)
+        self._put(self.generator())
+        try:
+            return self.network(*args, **kwargs)
+        finally:
+            self._forget()  # what is left there would keep the whole graph alive
+
+    def train(self, mode: bool = True) -> "GeneratedNetwork":
+        self._forget()
+        return super().train(mode)
 
     def materialise(self) -> nn.Module:
         """A copy as a plain network, with the generated parameters as its own."""
-        network = copy.deepcopy(self.network)
-        with torch.no_grad():
-            for name, tensor in self.generator().items():
-                module, parameter = _owner(network, name)
-                module._parameters[parameter] = nn.Parameter(tensor.detach().clone())
-        return network
+        generated = _compute(self.generator)
+        copied = copy.deepcopy(self)
+        for name, places in copied._places.items():
+            # One parameter in all its places, as it was before.
+            value = nn.Parameter(generated[name].clone())
+            for module, parameter in places:
+                module.register_parameter(parameter, value)
+        return copied.network
+
+    def _refresh(self) -> None:
+        """Have the modules find tensors that are up to date."""
+        tensors = [*self.generator.parameters(), *self.generator.buffers()]
+        source = tuple((tensor.data_ptr(), _version(tensor), tensor.dtype, tensor.device) for tensor in tensors)
+        if source != self._computed_from:
+            self._put(_compute(self.generator))
+            self._computed_from = source
+
+    def _put(self, generated: dict[str, Tensor]) -> None:
+        """Have the modules find the tensors under the parameters' names. (`torch.func.functional_call` does so too, but
+        costs half a millisecond in ResNet-56, whose forward pass takes three.)"""
+        for name, places in self._places.items():
+            for module, parameter in places:
+                module.__dict__[parameter] = generated[name]
+
+    def _forget(self) -> None:
+        for places in self._places.values():
+            for module, parameter in places:
+                if parameter in module.__dict__:
+                    del module.__dict__[parameter]
+        self._computed_from = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies, which must not take what was computed here for what they would compute."""
+        self._forget()
+        return self.__dict__
 
 
-def _owner(network: nn.Module, name: str) -> tuple[nn.Module, str]:
-    path, _, parameter = name.rpartition(".")
-    return network.get_submodule(path), parameter
+def _compute(generator: Generator) -> dict[str, Tensor]:
+    """In the precision of its tensors whatever autocast says, and as ordinary tensors also in inference mode."""
+    device_type = next(iter([*generator.parameters(), *generator.buffers()])).device.type
+    with torch.inference_mode(False), torch.no_grad(), torch.autocast(device_type, enabled=False):
+        generated: dict[str, Tensor] = generator()
+        return generated
+
+
+def _version(tensor: Tensor) -> object:
+    """Goes up with every change. What was made in inference mode has none, and counts as changed every time."""
+    return object() if tensor.is_inference() else tensor._version
+
+
+def _owners(network: nn.Module, parameter: Tensor) -> list[tuple[nn.Module, str]]:
+    """Every module that holds this very parameter, and under which name."""
+    return [
+        (module, name) for module in network.modules() for name, own in module._parameters.items() if own is parameter
+    ]

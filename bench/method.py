@@ -13,7 +13,8 @@ class Context:
     """What a method may know besides the network and the budget.
 
     `generator` is on the CPU and seeded for this run alone: draw every random number from it. `trained` says whether
-    the network has been trained up to here (`compress_at` above 0) or holds its initial weights.
+    the network has been trained up to here (`compress_at` above 0, or a start from finished weights) or holds its
+    initial weights.
     """
 
     generator: torch.Generator
@@ -29,12 +30,30 @@ class Method:
     """
 
     @property
-    def compress_at(self) -> float:
+    def compress_at(self) -> float | None:
         """Where on the schedule, from 0 to 1, `compress` is called. Before that, training is that of the dense run.
 
-        A subclass overrides this with a value, or with a field to make it an option. Rounded to whole epochs.
+        A subclass overrides this with a value, or with a field to make it an option. Rounded to whole epochs. With None
+        as a value of the option, `moment` says what that means.
         """
         return 0.0
+
+    @property
+    def moment(self) -> float:
+        """`compress_at`, or what it is where the option leaves that to the method."""
+        assert self.compress_at is not None
+        return self.compress_at
+
+    @property
+    def needs_trained(self) -> bool:
+        """Whether `compress` makes sense on a trained network alone. A sweep that would have it compress initial
+        weights is refused before anything is trained."""
+        return False
+
+    def identity(self) -> str:
+        """What tells this method from one with the same options, for the run's id: the content of a file that it reads,
+        say, since where files lie is no part of ids. Raises InputError where the file can't be used."""
+        return ""
 
     @property
     def sized_by_budget(self) -> bool:
@@ -50,14 +69,29 @@ class Method:
         What a seed regenerates belongs in a buffer with `persistent=False`, made here from `context.generator`.
 
         The shape of the result may depend on the budget, the options and the generator, not on the weights: the saved
-        network is loaded by compressing a fresh one and filling in the stored values.
+        network is loaded by compressing a fresh one and filling in the stored values. Where it depends on more, or
+        shall not be worked out again, override `structure` and `rebuild`.
 
         Raises BudgetError, with the reason, where the budget can't be met.
         """
         raise NotImplementedError
 
+    def structure(self, model: nn.Module) -> Mapping[str, Any] | None:
+        """What the saved file must say of the compressed network for `rebuild` to make one of its shape, as JSON.
+        None: nothing, `compress` gives it."""
+        return None
+
+    def rebuild(self, model: nn.Module, structure: Mapping[str, Any], context: Context) -> nn.Module:
+        """A compressed network of the shape that `structure` tells of, for stored values to be filled in. `model` is a
+        fresh network, the context that of `compress`. Nothing but these may be used: no file, and no option that is
+        not in the structure."""
+        raise NotImplementedError
+
     def after_step(self, model: nn.Module, progress: float) -> None:
         """Called after every optimiser step once compressed; `progress` is the fraction of the schedule done."""
+
+    def settle(self, model: nn.Module) -> None:
+        """Called once after the last epoch, before anything is measured or saved: the place to round or to cluster."""
 
     def finish(self, model: nn.Module) -> nn.Module:
         """The network as it is deployed, in eval mode; it must give the same outputs. By default the model itself."""

@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -138,7 +139,7 @@ def _read(hint: Any, raw: Any, what: str) -> Any:
             value = None
         elif tuples:
             value = raw.split("x")
-        elif Path in kinds:
+        elif Path in kinds and raw not in [word for kind in kinds for word in get_args(kind)]:
             # Made absolute at once: a saved spec must mean the same in another folder.
             value = Path(raw).expanduser().resolve()
     try:
@@ -155,9 +156,8 @@ def _read(hint: Any, raw: Any, what: str) -> Any:
 def _alternatives(hint: Any) -> list[Any]:
     if get_origin(hint) is Annotated:
         return _alternatives(get_args(hint)[0])
-    arguments = get_args(hint)
-    # X | None has the alternatives X and None; tuple[int, int] has one.
-    return list(arguments) if type(None) in arguments else [hint]
+    # X | None has the alternatives X and None; tuple[int, int] and Literal["a", "b"] are one.
+    return list(get_args(hint)) if get_origin(hint) in (Union, UnionType) else [hint]
 
 
 def _at_default(options: Any, field: Field[Any]) -> bool:

@@ -17,6 +17,8 @@ from bench.errors import InputError
 from bench.method import Method
 from bench.schedule import Schedule
 from bench.spec import Spec
+from bench.weights import Weights
+from bench.weights import find as find_weights
 
 REFERENCE = "dense"
 
@@ -29,6 +31,7 @@ class MethodChoice:
     name: str
     method: Method
     code: str
+    identity: str
 
     @property
     def text(self) -> str:
@@ -51,9 +54,10 @@ class DatasetChoice:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all runs of a sweep share: the network, the data, the schedule."""
+    """What all runs of a sweep share: the network, the weights it starts from, the data, the schedule."""
 
     model: str
+    weights: Weights | None
     dataset: DatasetChoice
     schedule_name: str
     schedule: Schedule
@@ -64,6 +68,7 @@ class Setting:
             "model": self.model,
             "dataset": [self.dataset.name, options.changed(self.dataset.dataset), self.dataset.identity],
             "schedule": options.changed(self.schedule),
+            **({} if self.weights is None else {"weights": self.weights.identity}),
         }
 
 
@@ -82,7 +87,11 @@ class Run:
         so are labels, the device and where things lie."""
         return _hash(
             {
-                "method": [self.choice.name, options.changed(self.choice.method)],
+                "method": [
+                    self.choice.name,
+                    options.changed(self.choice.method),
+                    *filter(None, [self.choice.identity]),
+                ],
                 "budget": None if self.budget is None else str(self.budget),
                 "seed": self.seed,
                 **self.setting.identity(),
@@ -92,12 +101,19 @@ class Run:
     @property
     def name(self) -> str:
         """Readable and unique: the name of the run's folder."""
-        words = [self.choice.text, *([str(self.budget)] if self.budget else []), f"seed{self.seed}", self.id]
-        return re.sub(r"[^\w.=+-]+", "-", "-".join(words))
+        text = options.write(self.choice.name, self.choice.method, short=True)
+        words = [text, *([str(self.budget)] if self.budget else []), f"seed{self.seed}"]
+        # A file's name has at most 255 bytes, and some of them are needed around this one.
+        return re.sub(r"[^\w.=+-]+", "-", "-".join(words))[:120] + f"-{self.id}"
 
     @property
     def compress_epoch(self) -> int:
-        return self.setting.schedule.compress_epoch(self.choice.method.compress_at)
+        return self.setting.schedule.compress_epoch(self.choice.method.moment)
+
+    @property
+    def compresses_trained(self) -> bool:
+        """Whether what is compressed holds more than initial weights."""
+        return self.compress_epoch > 0 or self.setting.weights is not None
 
     @property
     def is_reference(self) -> bool:
@@ -141,7 +157,8 @@ def make(spec: Spec) -> Plan:
     dataset = plugin.make(written.value, dict(written.options))
     schedule_name, schedule = _schedule(spec.schedule)
     chosen = DatasetChoice(written.name, dataset, dataset.identity(), plugin.code())
-    setting = Setting(spec.model, chosen, schedule_name, schedule)
+    weights = None if spec.weights is None else find_weights(spec.weights, spec.model)
+    setting = Setting(spec.model, weights, chosen, schedule_name, schedule)
 
     resolved = spec.model_copy(
         update={
@@ -151,9 +168,17 @@ def make(spec: Spec) -> Plan:
             "schedule": {"name": schedule_name, **options.everything(schedule)},
             "data_dir": str(Path(spec.data_dir).expanduser().resolve()),
             "plugins": files,
+            "weights": None if weights is None else weights.text,
         }
     )
-    return Plan(tuple(_runs(choices, budgets, setting, spec.seed_list)), resolved, setting)
+    runs = tuple(_runs(choices, budgets, setting, spec.seed_list))
+    for run in runs:
+        if run.choice.method.needs_trained and not run.compresses_trained:
+            raise InputError(
+                f"{run.choice.label} compresses a trained network, and here it would get initial weights: give "
+                "compress_at above 0 (of whole epochs), or --weights"
+            )
+    return Plan(runs, resolved, setting)
 
 
 def prefix_id(setting: Setting, seed: int, epochs: int, data_hash: str, device_type: str) -> str:
@@ -178,15 +203,17 @@ def _method(text: str, files: list[str]) -> MethodChoice:
     written = options.split(rest.strip())
     plugin = plugins.find(plugins.METHODS, written.name, files)
     method = plugin.make(written.value, dict(written.options))
-    if not 0 <= method.compress_at <= 1:
-        raise InputError(f"method {rest!r}: compress_at can't be {method.compress_at}; it is a fraction from 0 to 1")
+    if not 0 <= method.moment <= 1:
+        raise InputError(f"method {rest!r}: compress_at can't be {method.moment}; it is a fraction from 0 to 1")
     if label in plugins.available(plugins.METHODS, files) and label != plugin.name:
         raise InputError(f"can't call {written.name!r} {label!r}, which is the name of another method")
-    return MethodChoice(label or options.write(plugin.name, method), plugin.name, method, plugin.code())
+    label = label or options.write(plugin.name, method, short=True)
+    return MethodChoice(label, plugin.name, method, plugin.code(), method.identity())
 
 
 def _written(choice: MethodChoice) -> str:
-    return choice.text if choice.label == choice.text else f"{choice.label}={choice.text}"
+    short = options.write(choice.name, choice.method, short=True)
+    return choice.text if choice.label in (choice.text, short) else f"{choice.label}={choice.text}"
 
 
 def _schedule(given: str | dict[str, Any]) -> tuple[str, Schedule]:

@@ -68,6 +68,8 @@ class Bench:
         """The dense network with the initial weights of the run's seed, on the device."""
         channels = self.data.image_shape[0]
         network = artifact.build_network(run.setting.model, channels, len(self.data.classes), run.seed)
+        if run.setting.weights is not None:
+            network = run.setting.weights.load(network, channels, len(self.data.classes), run.seed)
         return network.to(self.device)
 
 
@@ -113,10 +115,11 @@ def _identify(bench: Bench, run: Run) -> dict[str, Any]:
         "budget": None if run.budget is None else str(run.budget),
         "seed": run.seed,
         "model": setting.model,
+        **({} if setting.weights is None else setting.weights.columns()),
         "dataset": setting.dataset.label,
         "dataset_code": setting.dataset.code,
         "schedule": setting.schedule_name,
-        "compress_at": run.choice.method.compress_at,
+        "compress_at": run.choice.method.moment,
         "compress_epoch": run.compress_epoch,
         "precision": str(precision).removeprefix("torch."),
         "data": bench.data_hash,
@@ -154,6 +157,7 @@ def _make(
             prefix.keep(bench.store, bench.prefix_id(run, len(epochs)), compressed, epochs)
 
     trainer.run(compressed, run.compress_epoch, schedule.epochs, method.after_step, after_epoch)
+    method.settle(compressed)
     values["train_seconds"] = sum(epoch.seconds for epoch in history)
     if run.compress_epoch < schedule.epochs:
         values |= {"train_top1": history[-1].train_top1, "train_loss": history[-1].train_loss}
@@ -172,7 +176,7 @@ def _make(
     images = bench.normalise(bench.data.train.images[spread]).cpu()
     with torch.inference_mode():
         expected = compressed(images)
-    bench.store.write(weights, artifact.pack(compressed, _describe(bench, run, requested)))
+    bench.store.write(weights, artifact.pack(compressed, _describe(bench, run, requested, compressed)))
     values["stored_bytes"] = weights.stat().st_size
     macs = count.forward_macs(compressed, bench.data.image_shape)
     bench.fresh.check(weights, images, expected)
@@ -212,7 +216,7 @@ def _compress(run: Run, network: nn.Module, requested: int | None, values: dict[
     """Have the method compress, and fill in what is known from then on. Raises BudgetError."""
     dense_values = count.stored_values(network)
     started = time.perf_counter()
-    compressed = artifact.compress(run.choice.method, network, requested, run.seed, trained=run.compress_epoch > 0)
+    compressed = artifact.compress(run.choice.method, network, requested, run.seed, run.compresses_trained)
     seconds = time.perf_counter() - started
     stored = count.stored_values(compressed)
     values |= {
@@ -231,7 +235,9 @@ def _compress(run: Run, network: nn.Module, requested: int | None, values: dict[
     return compressed
 
 
-def _describe(bench: Bench, run: Run, requested: int | None) -> artifact.Description:
+def _describe(bench: Bench, run: Run, requested: int | None, compressed: nn.Module) -> artifact.Description:
+    _, height, width = bench.data.image_shape
+    before = 0 if run.setting.weights is None else run.setting.weights.epochs
     return artifact.Description(
         model=run.setting.model,
         channels=bench.data.image_shape[0],
@@ -239,8 +245,11 @@ def _describe(bench: Bench, run: Run, requested: int | None) -> artifact.Descrip
         method=run.choice.name,
         options=options.changed(run.choice.method),
         budget_values=requested,
-        trained=run.compress_epoch > 0,
+        trained=run.compresses_trained,
         seed=run.seed,
+        structure=run.choice.method.structure(compressed),
+        inputs=artifact.Inputs.of(height, width, bench.normalise),
+        epochs=None if before is None else before + run.setting.schedule.epochs,
     )
 
 

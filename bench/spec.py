@@ -20,6 +20,8 @@ class Spec(BaseModel):
     # How many, counted from 0; or which.
     seeds: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=0, lt=2**32)]] = 2
     model: str = "resnet8"
+    # Finished weights to start from: `pretrained`, or the path of a run's artifact or a checkpoint.
+    weights: str | None = None
     dataset: str = "glyphs"
     # A name, a path of a TOML file, or the schedule itself as a table with its name.
     schedule: str | dict[str, Any] = "quick"
@@ -69,4 +71,4 @@ def read(path: Path) -> dict[str, Any]:
 
 def write(spec: Spec) -> str:
     """The spec as TOML."""
-    return tomli_w.dumps(spec.model_dump())
+    return tomli_w.dumps(spec.model_dump(exclude_none=True))

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from bench import count
 from bench.errors import BudgetError
 from bench.method import Context, Method
-from bench.surgery import main_convolutions, replace
+from bench.selection import main_convolutions
+from bench.surgery import replace
 
 
 @dataclass(frozen=True)

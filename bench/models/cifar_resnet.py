@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench.models.initial import he_normal_
 from bench.models.model import Model
 
 
 class Shortcut(nn.Module):
-    """Option A: every second pixel, and zeros concatenated on both sides of the channels."""
+    """Option A: every second pixel, and zeros concatenated behind the channels, as in the CSG authors' networks."""
 
     def __init__(self, stride: int, added: int) -> None:
         super().__init__()
@@ -20,11 +21,9 @@ class Shortcut(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.stride == 1 and self.added == 0:
             return x
-        x = x[:, :, :: self.stride, :: self.stride]
+        x = x[..., :: self.stride, :: self.stride]
         # Concatenation and not functional.pad: structured pruning follows channels through the one, not the other.
-        before = x.new_zeros(x.shape[0], self.added // 2, x.shape[2], x.shape[3])
-        after = x.new_zeros(x.shape[0], self.added - self.added // 2, x.shape[2], x.shape[3])
-        return torch.cat([before, x, after], dim=1)
+        return torch.cat([x, x.new_zeros(x.shape[0], self.added, x.shape[2], x.shape[3])], dim=1)
 
 
 class BasicBlock(nn.Module):
@@ -59,9 +58,7 @@ class CifarResNet(nn.Module):
         self.stage2 = self._stage(blocks, 16, 32, 2)
         self.stage3 = self._stage(blocks, 32, 64, 2)
         self.classifier = nn.Linear(64, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        he_normal_(self)
 
     @staticmethod
     def _stage(blocks: int, channels_in: int, channels_out: int, stride: int) -> nn.Sequential:

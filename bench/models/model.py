@@ -8,7 +8,12 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Model:
-    """`build(channels, num_classes)` makes the network with fresh weights from torch's global generator."""
+    """`build(channels, num_classes)` makes the network with fresh weights from torch's global generator.
+
+    `pretrained(channels, num_classes)`, where there is one, makes the same layers with weights that others trained.
+    It may fetch them, and raises InputError where they don't fit or can't be had.
+    """
 
     description: str
     build: Callable[[int, int], nn.Module]
+    pretrained: Callable[[int, int], nn.Module] | None = None

@@ -9,7 +9,7 @@ from torch import nn
 from bench import count
 from bench.errors import BudgetError
 from bench.method import Context, Method
-from bench.surgery import main_convolutions
+from bench.selection import main_convolutions
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,77 @@
+"""MobileNetV2 of Sandler et al. 2018 ("MobileNetV2: Inverted Residuals and Linear Bottlenecks", table 2) for CIFAR.
+
+The stem and the first stages keep the size of the image: strides 2 stand in three stages and not in five places. As in
+the other CIFAR versions in use, ReLU stands for ReLU6, and a stage that only widens has a 1x1 convolution as shortcut.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.models.initial import he_normal_
+from bench.models.model import Model
+
+# (expansion, channels out, blocks, stride of the first block)
+_STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 1),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+
+
+class InvertedResidual(nn.Module):
+    """Expand by a 1x1 convolution, filter each channel by a 3x3 one, project linearly; a shortcut where stride is 1."""
+
+    def __init__(self, channels_in: int, channels_out: int, expansion: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        inner = expansion * channels_in
+        self.conv1 = nn.Conv2d(channels_in, inner, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, inner, 3, stride, 1, groups=inner, bias=False)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv3 = nn.Conv2d(inner, channels_out, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(channels_out)
+        self.shortcut = nn.Sequential()
+        if stride == 1 and channels_in != channels_out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels_in, channels_out, 1, bias=False), nn.BatchNorm2d(channels_out)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = functional.relu(self.bn1(self.conv1(x)))
+        y = functional.relu(self.bn2(self.conv2(y)))
+        projected: Tensor = self.bn3(self.conv3(y))
+        return projected + self.shortcut(x) if self.stride == 1 else projected
+
+
+class MobileNetV2Cifar(nn.Module):
+    """Input `(batch, channels, height, width)` of any size, output `(batch, num_classes)` logits."""
+
+    def __init__(self, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, 32, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(32)
+        blocks = []
+        channels_in = 32
+        for expansion, channels_out, count, stride in _STAGES:
+            for index in range(count):
+                blocks.append(InvertedResidual(channels_in, channels_out, expansion, stride if index == 0 else 1))
+                channels_in = channels_out
+        self.layers = nn.Sequential(*blocks)
+        self.conv2 = nn.Conv2d(channels_in, 1280, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(1280)
+        self.linear = nn.Linear(1280, num_classes)
+        he_normal_(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layers(functional.relu(self.bn1(self.conv1(x))))
+        x = functional.relu(self.bn2(self.conv2(x)))
+        logits: Tensor = self.linear(x.mean(dim=(2, 3)))
+        return logits
+
+
+MODELS = {"mobilenetv2-cifar": Model("MobileNetV2 with the strides of CIFAR", MobileNetV2Cifar)}

@@ -1,0 +1,109 @@
+"""ShuffleNetV2 of Ma et al. 2018 ("ShuffleNet V2: Practical Guidelines", figure 3 and table 5) for CIFAR.
+
+The stem keeps the size of the image: its stride is 1, and no max pooling follows.
+"""
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.models.initial import he_normal_
+from bench.models.model import Model
+
+_CHANNELS = {"0.5": (48, 96, 192, 1024), "1": (116, 232, 464, 1024)}  # of the three stages and of the last convolution
+_BASIC_BLOCKS = (3, 7, 3)  # of each stage, after the block that halves the size
+
+
+def shuffle(x: Tensor) -> Tensor:
+    """The channels of the two halves in turn: first, middle, second, and so on. `(batch, channels, height, width)`."""
+    batch, channels, height, width = x.shape
+    return x.view(batch, 2, channels // 2, height, width).transpose(1, 2).flatten(1, 2)
+
+
+class BasicBlock(nn.Module):
+    """Figure 3c: one half of the channels passes untouched, the other through three convolutions."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        half = channels // 2
+        self.conv1 = nn.Conv2d(half, half, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(half)
+        self.conv2 = nn.Conv2d(half, half, 3, 1, 1, groups=half, bias=False)
+        self.bn2 = nn.BatchNorm2d(half)
+        self.conv3 = nn.Conv2d(half, half, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(half)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept, y = x.chunk(2, dim=1)
+        y = functional.relu(self.bn1(self.conv1(y)))
+        y = self.bn2(self.conv2(y))
+        y = functional.relu(self.bn3(self.conv3(y)))
+        return shuffle(torch.cat([kept, y], dim=1))
+
+
+class DownBlock(nn.Module):
+    """Figure 3d: all channels through both branches, each with stride 2 and half of the channels that come out."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        half = channels_out // 2
+        self.conv1 = nn.Conv2d(channels_in, channels_in, 3, 2, 1, groups=channels_in, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels_in)
+        self.conv2 = nn.Conv2d(channels_in, half, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(half)
+        self.conv3 = nn.Conv2d(channels_in, half, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(half)
+        self.conv4 = nn.Conv2d(half, half, 3, 2, 1, groups=half, bias=False)
+        self.bn4 = nn.BatchNorm2d(half)
+        self.conv5 = nn.Conv2d(half, half, 1, bias=False)
+        self.bn5 = nn.BatchNorm2d(half)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left = self.bn1(self.conv1(x))
+        left = functional.relu(self.bn2(self.conv2(left)))
+        right = functional.relu(self.bn3(self.conv3(x)))
+        right = self.bn4(self.conv4(right))
+        right = functional.relu(self.bn5(self.conv5(right)))
+        return shuffle(torch.cat([left, right], dim=1))
+
+
+class ShuffleNetV2Cifar(nn.Module):
+    """`widths`: the channels of the three stages and of the last convolution.
+
+    Input `(batch, channels, height, width)` of any size, output `(batch, num_classes)` logits.
+    """
+
+    def __init__(self, widths: tuple[int, int, int, int], channels: int, num_classes: int) -> None:
+        super().__init__()
+        first, second, third, last = widths
+        self.conv1 = nn.Conv2d(channels, 24, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(24)
+        self.layer1 = self._stage(24, first, _BASIC_BLOCKS[0])
+        self.layer2 = self._stage(first, second, _BASIC_BLOCKS[1])
+        self.layer3 = self._stage(second, third, _BASIC_BLOCKS[2])
+        self.conv2 = nn.Conv2d(third, last, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(last)
+        self.linear = nn.Linear(last, num_classes)
+        he_normal_(self)
+
+    @staticmethod
+    def _stage(channels_in: int, channels_out: int, basic_blocks: int) -> nn.Sequential:
+        first = DownBlock(channels_in, channels_out)
+        return nn.Sequential(first, *(BasicBlock(channels_out) for _ in range(basic_blocks)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.bn1(self.conv1(x)))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        x = functional.relu(self.bn2(self.conv2(x)))
+        logits: Tensor = self.linear(x.mean(dim=(2, 3)))
+        return logits
+
+
+MODELS = {
+    f"shufflenetv2-x{width}-cifar": Model(
+        f"ShuffleNetV2 of width {width} with the strides of CIFAR", partial(ShuffleNetV2Cifar, channels)
+    )
+    for width, channels in _CHANNELS.items()
+}

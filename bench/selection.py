@@ -1,0 +1,69 @@
+"""Which layers of a network a method works on: a rule that a user can set, and the default that all methods share."""
+
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+Layer = nn.Conv2d | nn.Linear
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Chooses layers by what they are and what they are called.
+
+    The default is what methods compress: convolutions with a kernel larger than 1x1 and one group, without the first.
+    The first convolution sees the image, is small, and is left alone by the CSG authors as by most of the literature.
+    """
+
+    names: str = "*"  # shell patterns joined by |, for the whole name: layer1.*|*.conv2
+    kernel: str = "spatial"  # larger than 1x1; or all; or one size, as 3x3
+    skip_first: bool = True
+    grouped: bool = False  # also convolutions with groups, depthwise ones among them
+    min_channels: int = 1  # input channels of a group, and output channels
+    linear: bool = False  # also linear layers
+
+    def __post_init__(self) -> None:
+        if self.kernel not in ("spatial", "all") and not re.fullmatch(r"[1-9]\d*x[1-9]\d*", self.kernel):
+            raise ValueError(
+                f"kernel can't be {self.kernel!r}; it is spatial (larger than 1x1), all, or a size like 3x3"
+            )
+        if self.min_channels < 1:
+            raise ValueError(f"min_channels can't be {self.min_channels}; it is at least 1")
+
+
+def select(model: nn.Module, rule: Rule) -> dict[str, Layer]:
+    """The layers that the rule chooses, by name in the order of the network.
+
+    Two layers that share one weight are one: the first stands for both. A layer whose weight is no parameter of its own
+    (it is parametrised, or generated already) is left alone.
+    """
+    modules = [(name, module) for name, module in model.named_modules() if isinstance(module, Layer)]
+    convolutions = [module for _, module in modules if isinstance(module, nn.Conv2d)]
+    first = convolutions[0] if convolutions and rule.skip_first else None
+    chosen: dict[str, Layer] = {}
+    seen: set[int] = set()
+    for name, module in modules:
+        weight = module._parameters.get("weight")
+        if weight is None or id(weight) in seen or module is first:
+            continue
+        if any(fnmatchcase(name, pattern) for pattern in rule.names.split("|")) and _fits(module, rule):
+            seen.add(id(weight))
+            chosen[name] = module
+    return chosen
+
+
+def _fits(module: Layer, rule: Rule) -> bool:
+    if min(module.weight.shape[:2]) < rule.min_channels:
+        return False
+    if isinstance(module, nn.Linear):
+        return rule.linear
+    size = "x".join(map(str, module.kernel_size))
+    right_size = {"all": True, "spatial": max(module.kernel_size) > 1}.get(rule.kernel, size == rule.kernel)
+    return right_size and (rule.grouped or module.groups == 1)
+
+
+def main_convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
+    """The convolutions that methods compress by default: one rule, so that they differ in how and not in what."""
+    return {name: module for name, module in select(model, Rule()).items() if isinstance(module, nn.Conv2d)}

@@ -1,0 +1,78 @@
+"""How the slices of a kernel lie in it: every tiling is an index from the kernel's values into those of its slices.
+
+One gather by such an index does the tiling, the cropping and the memory format at once, for all layers of a network.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Kind = Literal["block", "view"]
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """A weight `(out, in, kh, kw)`, or `(out, in)` of a linear layer, in slices of `slice` = S0 input by S1 output
+    channels: `ceil(out/S1) ceil(in/S0)` of them, each `(S1, S0, kh, kw)`.
+
+    `block` lays them out as a grid of blocks, row by row, as the words of the CSG paper describe it. `view` is what its
+    authors' code does: the values of all slices, one after the other, are the padded kernel, so a slice fills
+    consecutive filters across all padded inputs. The two are one where the padded input is one slice wide.
+    """
+
+    shape: tuple[int, ...]
+    slice: tuple[int, int]
+    kind: Kind = "block"
+
+    @property
+    def taps(self) -> tuple[int, int]:
+        """kh, kw; 1, 1 for a linear layer."""
+        height, width = self.shape[2:] or (1, 1)
+        return height, width
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Slices along the output and the input channels."""
+        return math.ceil(self.shape[0] / self.slice[1]), math.ceil(self.shape[1] / self.slice[0])
+
+    @property
+    def slices(self) -> int:
+        return math.prod(self.grid)
+
+    def index(self) -> Tensor:
+        """For each value of the weight, in the order (out, kh, kw, in), where it lies among those of the slices, which
+        come one after the other. int64 `(out kh kw in,)`."""
+        rows, columns = self.grid
+        size_in, size_out = self.slice
+        position = torch.arange(rows * columns * size_out * size_in * math.prod(self.taps))
+        if self.kind == "block":
+            position = position.view(rows, columns, size_out, size_in, *self.taps).transpose(1, 2)
+        padded = position.reshape(rows * size_out, columns * size_in, *self.taps)
+        return padded[: self.shape[0], : self.shape[1]].permute(0, 2, 3, 1).flatten()
+
+    def dead(self) -> Tensor:
+        """Which slices the crop leaves nothing of, bool `(slices,)`: their codes never get a gradient."""
+        slice_values = math.prod(self.slice) * math.prod(self.taps)
+        dead = torch.ones(self.slices, dtype=torch.bool)
+        dead[self.index() // slice_values] = False
+        return dead
+
+    def values(self, weight: Tensor) -> Tensor:
+        """The weight's values in the order of `index`, `(out kh kw in,)`."""
+        return weight.reshape(*self.shape[:2], *self.taps).permute(0, 2, 3, 1).flatten()
+
+    def weight(self, values: Tensor, channels_last: bool) -> Tensor:
+        """The weight from its values in the order of `index`: a view where it shall be channels last, else a copy."""
+        if len(self.shape) == 2:
+            return values.view(self.shape)
+        out_channels, in_channels = self.shape[:2]
+        weight = values.view(out_channels, *self.taps, in_channels).permute(0, 3, 1, 2)
+        return weight if channels_last else weight.contiguous()
+
+
+def is_channels_last(weight: Tensor) -> bool:
+    """Whether a convolution's weight is kept channels last. For 1x1 kernels the strides alone tell."""
+    return weight.dim() == 4 and weight.is_contiguous(memory_format=torch.channels_last) and weight.stride(1) == 1
