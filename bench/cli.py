@@ -1,5 +1,6 @@
 """The command line. What imports torch is imported inside the commands, so that `bench --help` answers at once."""
 
+import json as json_
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from bench.errors import InputError
+from bench.errors import InputError, unknown
 from bench.version import __version__
 
 app = typer.Typer(
@@ -157,6 +158,53 @@ def show(
     console = Console()
     for part in show_all(Store(folder)) if run_id is None else show_run(Store(folder), run_id):
         console.print(part, highlight=False)
+
+
+@app.command()
+def evaluate(
+    path: Annotated[Path, typer.Argument(help="A run's folder, its weights.safetensors, or a .t7 of the CSG authors.")],
+    dataset: Annotated[str, typer.Option(help="Dataset, for example parquet:DIR.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    data_dir: Annotated[Path, typer.Option(help="Where datasets that are fetched lie.")] = Path("data"),
+    download: Annotated[bool, typer.Option("--download", help="Fetch the dataset if it is not there.")] = False,
+    plugin: Annotated[
+        list[str] | None, typer.Option(help="A Python file with a method or dataset of your own.")
+    ] = None,
+) -> None:
+    """Accuracy of a saved network on a dataset's test split, and what it stores."""
+    from bench.environment import find_device
+    from bench.evaluate_saved import evaluate_saved
+
+    _print(evaluate_saved(path, dataset, data_dir, download, find_device(device), plugin or []), json)
+
+
+@app.command()
+def export(
+    path: Annotated[Path, typer.Argument(help="A run's folder, its weights.safetensors, or a .t7 of the CSG authors.")],
+    to: Annotated[str, typer.Option(help="dense (safetensors), onnx or pt2 (torch.export).")],
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write. Default: named after the run, in this folder.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    plugin: Annotated[list[str] | None, typer.Option(help="A Python file with a method of your own.")] = None,
+) -> None:
+    """Write the deployed network, its kernels computed, and check that the file gives the same outputs."""
+    from bench import export as exports
+
+    if to not in exports.FORMATS:
+        raise unknown("format", to, exports.FORMATS)
+    _print(exports.export(path, to, out, plugin or []), json)
+
+
+def _print(found: dict[str, Any], as_json: bool) -> None:
+    """A row as JSON, or as a line for each value."""
+    if as_json:
+        print(json_.dumps(found))
+        return
+    for name, value in found.items():
+        shown = f"{value:,}" if isinstance(value, int) else f"{value:.6g}" if isinstance(value, float) else value
+        print(f"{name:14} {shown}")
 
 
 def _report(folder: Path, out: Path, console: Console, only: list[str] | None = None) -> None:

@@ -9,12 +9,14 @@ from typing import Any, Literal
 
 import torch
 
-from bench.errors import InputError
+from bench.errors import InputError, unknown
 from bench.version import __version__
 
 
-def find_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """The device to train on; auto: CUDA where there is one. Raises InputError."""
+def find_device(name: str) -> torch.device:
+    """The device to train on: auto (CUDA where there is one), cpu or cuda. Raises InputError."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise unknown("device", name, ["auto", "cpu", "cuda"])
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():

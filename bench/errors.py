@@ -16,8 +16,15 @@ class BudgetError(ValueError):
 
 
 def unknown(kind: str, name: str, have: Iterable[str]) -> InputError:
-    """The error for a name that doesn't exist: it offers the nearest one and lists them all."""
+    """The error for a name that doesn't exist: it offers the nearest one and lists them all, or of very many the
+    nearest few."""
     names = sorted(have)
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
-    return InputError(f"unknown {kind} {name!r}{hint} have: {', '.join(names) or 'none'}")
+    if len(names) <= _LISTED:
+        return InputError(f"unknown {kind} {name!r}{hint} have: {', '.join(names) or 'none'}")
+    few = ", ".join(get_close_matches(name, names, n=8, cutoff=0))
+    return InputError(f"unknown {kind} {name!r}{hint} have {len(names)}, like {few} (all: bench list {kind}s)")
+
+
+_LISTED = 24

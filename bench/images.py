@@ -34,6 +34,9 @@ class Normalise:
         device = train.images.device
         return cls(mean[:, None, None].float().to(device), deviation[:, None, None].float().to(device))
 
+    def to(self, device: torch.device) -> "Normalise":
+        return Normalise(self.mean.to(device), self.deviation.to(device))
+
     def __call__(self, images: Tensor) -> Tensor:
         # Channels last: measured 1.1x to 1.2x faster training on the CPU, and what GPUs want.
         floats = images.to(torch.float32, memory_format=torch.channels_last)

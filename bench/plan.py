@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 from bench import models, options, plugins
 from bench import schedule as schedules
 from bench.budget import Budget, parse
-from bench.dataset import Dataset
+from bench.dataset import Data, Dataset
 from bench.errors import InputError
 from bench.method import Method
 from bench.schedule import Schedule
@@ -50,6 +50,17 @@ class DatasetChoice:
     @property
     def label(self) -> str:
         return options.write(self.name, self.dataset, short=True)
+
+    def decode(self, data_dir: Path, download: bool) -> Data:
+        """The images, looked over. Raises InputError."""
+        try:
+            data = self.dataset.load(data_dir, download)
+            data.check()
+        except InputError:
+            raise
+        except ValueError as error:
+            raise InputError(f"dataset {self.label}: {error}") from error
+        return data
 
 
 @dataclass(frozen=True)
@@ -152,11 +163,8 @@ def make(spec: Spec) -> Plan:
     _unique([str(seed) for seed in spec.seed_list], "seeds")
 
     models.find(spec.model)
-    written = options.split(spec.dataset)
-    plugin = plugins.find(plugins.DATASETS, written.name, files)
-    dataset = plugin.make(written.value, dict(written.options))
+    chosen = find_dataset(spec.dataset, files)
     schedule_name, schedule = _schedule(spec.schedule)
-    chosen = DatasetChoice(written.name, dataset, dataset.identity(), plugin.code())
     weights = None if spec.weights is None else find_weights(spec.weights, spec.model)
     setting = Setting(spec.model, weights, chosen, schedule_name, schedule)
 
@@ -164,7 +172,7 @@ def make(spec: Spec) -> Plan:
         update={
             "methods": [_written(choice) for choice in choices],
             "budgets": [str(budget) for budget in budgets],
-            "dataset": options.write(written.name, dataset),
+            "dataset": options.write(chosen.name, chosen.dataset),
             "schedule": {"name": schedule_name, **options.everything(schedule)},
             "data_dir": str(Path(spec.data_dir).expanduser().resolve()),
             "plugins": files,
@@ -179,6 +187,14 @@ def make(spec: Spec) -> Plan:
                 "compress_at above 0 (of whole epochs), or --weights"
             )
     return Plan(runs, resolved, setting)
+
+
+def find_dataset(text: str, files: Sequence[str] = ()) -> DatasetChoice:
+    """The dataset that `parquet:DIR` or the like asks for; nothing is decoded. Raises InputError."""
+    written = options.split(text)
+    plugin = plugins.find(plugins.DATASETS, written.name, files)
+    dataset = plugin.make(written.value, dict(written.options))
+    return DatasetChoice(written.name, dataset, dataset.identity(), plugin.code())
 
 
 def prefix_id(setting: Setting, seed: int, epochs: int, data_hash: str, device_type: str) -> str:

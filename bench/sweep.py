@@ -8,7 +8,7 @@ import torch
 
 from bench import environment
 from bench.dataset import Data, fingerprint, hold_out
-from bench.errors import InputError, unknown
+from bench.errors import unknown
 from bench.images import Normalise
 from bench.plan import Plan, Run
 from bench.progress import Progress
@@ -95,13 +95,7 @@ def load(plan: Plan, say: Callable[[str], None]) -> Data:
     """The plan's data, decoded and looked over, with its validation split. Raises InputError."""
     chosen = plan.setting.dataset
     say(f"loading {chosen.label}")
-    try:
-        data = chosen.dataset.load(Path(plan.spec.data_dir), plan.spec.download)
-        data.check()
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(f"dataset {chosen.label}: {error}") from error
+    data = chosen.decode(Path(plan.spec.data_dir), plan.spec.download)
     return hold_out(data, plan.setting.schedule.validation)
 
 

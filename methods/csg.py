@@ -97,8 +97,8 @@ class CSG(Method):
             raise ValueError(f"{other} makes its own generator; it can't go with generator={self.generator}")
         if isinstance(self.generator, Path) and not self.generator.is_file():
             raise ValueError(
-                f"generator can't be {str(self.generator)!r}: no such file; it is learned, binary, gaussian, or the artifact "
-                "of another run"
+                f"generator can't be {str(self.generator)!r}: no such file; it is learned, binary, gaussian, or the "
+                "artifact of another run"
             )
         if self.init == "svd" and self.hidden is not None:
             raise ValueError(f"init=svd is for a linear generator; leave hidden={self.hidden} out")
@@ -331,16 +331,13 @@ def scale_to(group: SliceGroup, weights: list[Tensor]) -> None:
     codes moves a kernel as far along the slices as a step on the kernel itself would, and the schedule's learning
     rate means for CSG what it means for the dense network. (With slices of norm 10, CSG lost 4 points on glyphs.)
     """
-    rows, slice_values = group.slices.shape
-    if group.slices.requires_grad:
-        group.slices.mul_(1 / math.sqrt(slice_values))  # frozen ones stay as they are
-    if group.hidden is not None:
-        # Half of a rectified normal number's mean square is left.
-        group.hidden.mul_(math.sqrt(2 / group.hidden.shape[0]))
-    norm = group.slices.square().sum(dim=1).mean().sqrt()
-    for codes, weight in zip(group.codes.split(group.numbers_of_slices), weights, strict=True):
-        rms = weight.square().mean().sqrt()
-        codes.mul_(rms * math.sqrt(slice_values) / (norm * math.sqrt(rows)))
+    for learned in (group.hidden, group.slices):
+        if learned is not None and learned.requires_grad:  # frozen ones stay as they are
+            learned.mul_(1 / math.sqrt(learned.shape[1]))
+    # Linear or rectified, a layer's kernel is twice as large with codes twice as large.
+    for codes, made, weight in zip(group.codes.split(group.numbers_of_slices), group().values(), weights, strict=True):
+        size = made.square().mean().sqrt()
+        codes.mul_(weight.square().mean().sqrt() / size if size > 0 else 0)
     if group.partial_codes is not None:
         group.partial_codes.mul_(group.codes.square().mean().sqrt())
 

@@ -13,8 +13,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import pytest
 import torch
 from rich.console import Console
+from torch import nn
 
-from bench import plan, spec
+from bench import artifact, count, plan, plugins, spec
 from bench.progress import Progress
 from bench.record import Record
 from bench.store import Store
@@ -53,6 +54,32 @@ def run_sweep(asked: spec.Spec, folder: Path, redo: tuple[str, ...] = ()) -> tup
     printed = StringIO()
     console = Console(file=printed, width=200)
     return sweep(plan.make(asked), Store(folder), Progress(console), redo), printed.getvalue()
+
+
+def write_artifact(path: Path, options: dict[str, Any], model: str = "resnet8") -> nn.Module:
+    """A csg network with these options in `path`, with batch norm that has seen images."""
+    method = plugins.find(plugins.METHODS, "csg").make(None, options)
+    network = artifact.build_network(model, 3, 10, seed=1)
+    budget = round(count.stored_values(network) / 2) if method.sized_by_budget else None
+    compressed = artifact.compress(method, network, budget, 1, trained=False)
+    compressed(images())
+    method.settle(compressed)
+    described = artifact.Description(model, 3, 10, "csg", options, budget, False, 1, method.structure(compressed))
+    path.write_bytes(artifact.pack(compressed, described))
+    return compressed.eval()
+
+
+def images() -> torch.Tensor:
+    """Four of 32x32 pixels, standardised."""
+    return torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.fixture(scope="session")
+def csg_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a csg network for 3 channels and 10 classes. Do not write to it."""
+    file = tmp_path_factory.mktemp("artifact") / "weights.safetensors"
+    write_artifact(file, {"code": 4})
+    return file
 
 
 @pytest.fixture(scope="session")

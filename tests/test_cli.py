@@ -1,6 +1,7 @@
 """The command line: what it prints, its exit codes, and one clear line for every mistake."""
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from conftest import HALVES, STRIPES, tiny_spec
 
 from bench import spec
 from bench.record import Record
+from bench.store import Store
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -50,10 +52,13 @@ def test_the_installed_command_answers() -> None:
     ("arguments", "message"),
     [
         ("run --methods lowrnk", "unknown method 'lowrnk'; did you mean 'lowrank'? have: csg, dense, lowrank"),
-        ("run --methods csg --model resnt20", "unknown model 'resnt20'; did you mean 'resnet20'? have: resnet110,"),
+        (
+            "run --methods csg --model resnt20",
+            "unknown model 'resnt20'; did you mean 'resnet20'? have 81, like resnet20,",
+        ),
         ("run --methods csg --dataset glyph", "unknown dataset 'glyph'; did you mean 'glyphs'? have: cifar10,"),
         ("run --methods csg --schedule quik", "unknown schedule 'quik'; did you mean 'quick'? have: csg-cifar, quick"),
-        ("run --methods csg:cod=3", "unknown option of method 'csg': 'cod'; did you mean 'code'? have: code, slice"),
+        ("run --methods csg:cod=3", "unknown option of method 'csg': 'cod'; did you mean 'code'? have: code, codes,"),
         ("run --methods csg --budgets 4y", "'4y' is not a budget; write 4x (a fourth of dense), 0.25 (of dense)"),
         ("run --methods csg --budgets 4x,0.25", "budgets: '4x' is there twice; leave one out"),
         ("run --methods csg --dataset folder:/none", "no such folder: /none"),
@@ -68,16 +73,32 @@ def test_the_installed_command_answers() -> None:
         ("run --methods csg --redo lowrank", "unknown method to redo 'lowrank'; have: csg, dense, failed"),
         ("report none", "no runs in none; give the folder that `bench run --out` wrote"),
         ("show none", "no runs in none; give the folder that `bench run --out` wrote"),
+        ("evaluate none --dataset glyphs", "no such file: none"),
+        ("evaluate {file} --dataset glyph", "unknown dataset 'glyph'; did you mean 'glyphs'?"),
+        (
+            "evaluate {file} --dataset stripes --plugin {stripes}",
+            "{file} takes 3 channels and tells 10 classes apart; stripes",
+        ),
+        (
+            "evaluate {file} --dataset glyphs --device tpu",
+            "unknown device 'tpu'; did you mean 'cpu'? have: auto, cpu, cuda",
+        ),
+        ("export {file} --to tflite", "unknown format 'tflite'; have: dense, onnx, pt2"),
+        ("run --methods csg --weights none.t7", "no such file: none.t7"),
+        (
+            "run --methods csg:generator=binari",
+            "method 'csg': generator can't be '{here}/binari': no such file; it is learned, binary",
+        ),
         ("list method", "unknown list 'method'; did you mean 'methods'? have: datasets, methods, models, schedules"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, message: str
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, csg_artifact: Path, arguments: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, out, err = command(*arguments.split())
+    code, out, err = command(*arguments.format(file=csg_artifact, stripes=STRIPES).split())
     assert (code, out) == (2, "")
-    assert err.startswith(f"bench: {message}")
+    assert err.startswith(f"bench: {message.format(file=csg_artifact, here=tmp_path)}")
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
@@ -164,6 +185,40 @@ def test_lists_have_a_line_on_each_and_the_options(command: Command) -> None:
     assert "resnet56  CIFAR ResNet-56" in command("list", "models")[1]
     assert "fashion-mnist  Fashion-MNIST: 28x28 grey" in command("list", "datasets")[1]
     assert "csg-cifar  CIFAR-10 as the CSG authors train it" in command("list", "schedules")[1]
+
+
+def test_evaluating_a_run_gives_what_its_record_says(
+    command: Command, swept: tuple[Path, list[Record]], tmp_path: Path
+) -> None:
+    record = next(record for record in swept[1] if record["method"] == "csg" and record["status"] == "finished")
+    folder = Store(swept[0]).find(record["id"])
+    arguments = ["evaluate", str(folder), "--dataset", "stripes", "--plugin", STRIPES]
+    code, out, err = command(*arguments, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["top1"] == record["test_top1"]
+    assert found["loss"] == pytest.approx(record["test_loss"], rel=1e-5)
+    assert (found["top5"], found["images"], found["method"]) == (100, 70, "csg")
+    assert (found["stored_values"], found["stored_bytes"]) == (record["stored_values"], record["stored_bytes"])
+    assert f"stored_values  {record['stored_values']:,}\n" in command(*arguments)[1]
+
+
+def test_exporting_says_what_is_stored(command: Command, csg_artifact: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "dense.safetensors")
+    code, printed, err = command("export", str(csg_artifact), "--to", "dense", "--out", out, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(printed)["stored_values"] == 75_290
+    assert "stored_values  75,290\n" in command("export", str(csg_artifact), "--to", "dense", "--out", out)[1]
+
+
+@pytest.mark.shared
+def test_a_checkpoint_of_the_authors_reaches_the_accuracy_of_their_code(command: Command, shared: Path) -> None:
+    checkpoint, images = shared / "reference/csg-authors/RN20_1616-128.t7", shared / "data/cifar10-jpeg"
+    code, out, _ = command("evaluate", str(checkpoint), "--dataset", f"parquet:{images}", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["top1"] == pytest.approx(79.86, abs=0.05)
+    assert (found["stored_values"], found["images"]) == (176_698, 10_000)
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(

@@ -18,7 +18,7 @@ CASES = [(name, ratio) for name in METHODS for ratio in (2, 4, 8)]
 def compress(method: Method, model: str, ratio: float, seed: int = 0) -> tuple[nn.Module, int | None]:
     network = artifact.build_network(model, 3, 10, seed)
     requested = round(count.stored_values(network) / ratio) if method.sized_by_budget else None
-    return artifact.compress(method, network, requested, seed, trained=method.compress_at > 0), requested
+    return artifact.compress(method, network, requested, seed, trained=method.moment > 0), requested
 
 
 def make(name: str) -> Method:
@@ -86,7 +86,8 @@ def test_the_artifact_holds_the_stored_values_and_gives_the_network_back(name: s
     compressed, requested = compress(method, "resnet8", 4)
     compressed(images())
     compressed.eval()
-    described = artifact.Description("resnet8", 3, 10, name, options.changed(method), requested, False, 0)
+    structure = method.structure(compressed)
+    described = artifact.Description("resnet8", 3, 10, name, options.changed(method), requested, False, 0, structure)
     path = tmp_path / "weights.safetensors"
     path.write_bytes(artifact.pack(compressed, described))
     tensors = load_file(path)

@@ -1,0 +1,155 @@
+"""`bench export`: the network as it is deployed, with its kernels computed, in a format that others read."""
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench import artifact, count, network_file
+from bench.artifact import Description
+from bench.errors import InputError
+from bench.reload import TOLERANCE, relative_difference
+from bench.store import WEIGHTS
+
+# Two at least: torch.export takes a batch of one for a constant.
+_CHECKED_IMAGES = 8
+_DEFAULT_SIZE = 32  # where an artifact doesn't say what images it was trained on
+
+
+@dataclass(frozen=True)
+class Format:
+    """`write(network, example, path, description)` writes the file; `run(path, images)` gives its outputs."""
+
+    ending: str
+    write: Callable[[nn.Module, Tensor, Path, Description], None]
+    run: Callable[[Path, Tensor], Tensor]
+
+
+def export(path: Path, to: str, out: Path | None = None, plugins: Sequence[str] = ()) -> dict[str, Any]:
+    """Write the deployed network in the format `to` and check the file: read back, it must give the same outputs.
+
+    `out` is by default the name of the run or checkpoint in the current folder. Returns what was written: its path, the
+    values that it stores, its bytes, those of `path`, and the largest difference of a logit relative to the largest
+    logit. Nothing is left behind where the check fails. Raises InputError.
+    """
+    path = network_file.locate(path)
+    saved = network_file.read(path)
+    compressed = artifact.build(saved, path, plugins)
+    deployed = artifact.find_method(saved.description, plugins).finish(compressed).eval()
+    deployed = deployed.to(memory_format=torch.contiguous_format)  # what other programs expect
+    form = FORMATS[to]
+    target = out or Path(_name(path) + form.ending)
+    if target.exists() and target.samefile(path):
+        raise InputError(f"--out {target} is the file that is exported; give another")
+    if not target.absolute().parent.is_dir():
+        raise InputError(f"no such folder: {target.absolute().parent}")
+
+    images = _images(saved.description)
+    with torch.inference_mode():
+        expected = compressed(images)
+    # Under another name until it is checked, and not a hidden one: ONNX names its parts after the file.
+    unchecked = target.with_name("unchecked-" + target.name)
+    try:
+        form.write(deployed, images, unchecked, saved.description)
+        difference = relative_difference(form.run(unchecked, images), expected)
+        if not difference <= TOLERANCE:
+            raise InputError(f"{target} is not written: the {to} file's outputs are off by {difference:.2g}")
+        unchecked.replace(target)
+    except OSError as error:
+        raise InputError(f"can't write {target}: {error.strerror or error}; give another --out") from error
+    finally:
+        unchecked.unlink(missing_ok=True)
+    return {
+        "path": str(target),
+        "format": to,
+        "stored_values": count.stored_values(deployed),
+        "bytes": target.stat().st_size,
+        "compact_values": count.stored_values(compressed),
+        "compact_bytes": path.stat().st_size,
+        "difference": difference,
+    }
+
+
+def _name(path: Path) -> str:
+    """The run's folder is what its weights are known by."""
+    return path.resolve().parent.name if path.name == WEIGHTS else path.stem
+
+
+def _images(description: Description) -> Tensor:
+    """Standardised images, or what looks like them."""
+    inputs = description.inputs
+    height, width = (inputs.height, inputs.width) if inputs is not None else (_DEFAULT_SIZE, _DEFAULT_SIZE)
+    shape = (_CHECKED_IMAGES, description.channels, height, width)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def _write_dense(network: nn.Module, images: Tensor, path: Path, description: Description) -> None:
+    """As an artifact again: of the plain network where it is one, else of the method that changed its layers."""
+    plain = artifact.build_network(description.model, description.channels, description.num_classes, description.seed)
+    if _shapes(network) == _shapes(plain):
+        description = replace(description, method="dense", options={}, budget_values=None, structure=None)
+    path.write_bytes(artifact.pack(network, description))
+
+
+def _run_dense(path: Path, images: Tensor) -> Tensor:
+    with torch.inference_mode():
+        outputs: Tensor = network_file.load(path)(images)
+    return outputs
+
+
+def _write_onnx(network: nn.Module, images: Tensor, path: Path, description: Description) -> None:
+    _need("onnx", "onnxscript", "onnxruntime")
+    torch.onnx.export(
+        network,
+        (images,),
+        path,
+        input_names=["images"],
+        output_names=["logits"],
+        dynamo=True,
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+        external_data=False,
+        verbose=False,
+    )
+
+
+def _run_onnx(path: Path, images: Tensor) -> Tensor:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {"images": images.numpy()})
+    return torch.from_numpy(logits)
+
+
+def _write_pt2(network: nn.Module, images: Tensor, path: Path, description: Description) -> None:
+    with torch.no_grad():
+        program = torch.export.export(network, (images,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
+    torch.export.save(program, path)
+
+
+def _run_pt2(path: Path, images: Tensor) -> Tensor:
+    with torch.inference_mode():
+        outputs: Tensor = torch.export.load(path).module()(images)
+    return outputs
+
+
+FORMATS = {
+    "dense": Format("-dense.safetensors", _write_dense, _run_dense),
+    "onnx": Format(".onnx", _write_onnx, _run_onnx),
+    "pt2": Format(".pt2", _write_pt2, _run_pt2),
+}
+
+
+def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def _need(*packages: str) -> None:
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise InputError(f"--to onnx needs the package {package}: pip install 'csg-bench[onnx]'") from error

@@ -1,0 +1,428 @@
+"""What generating kernels costs in time and memory: CSG against the dense network and against its authors' way.
+
+Run it by hand: `python benchmarks/csg_overhead.py --help`; what it measures and why is in the README beside it.
+"""
+
+import argparse
+import inspect
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from bench.methods.csg import CSG, papers_choice
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench import artifact
+from bench.environment import describe, find_device
+from bench.generated import GeneratedNetwork
+from bench.selection import select
+from bench.slice_generator import SliceGenerator, SliceGroup
+from bench.tiling import Tiling
+
+# What the CSG paper uses in each network; in any other, OTHER_SETTINGS.
+PAPERS_SETTINGS = {
+    "resnet20": CSG(slice=(16, 16), code=72),
+    "resnet56": CSG(slice=(12, 12), code=72),
+    "densenet-bc-40-36": CSG(slice=(12, 12), code=72),
+    "mobilenetv2-cifar": CSG(slice=(16, 16), code=16),
+}
+OTHER_SETTINGS = CSG(slice=(12, 12), code=72)
+VARIANTS = ("dense", "csg", "per-layer")
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_CONVOLUTION_SETTINGS = ("stride", "padding", "dilation", "groups")
+SHORTEST_TIMING_SECONDS = 0.1
+STEPS_FOR_PEAK = 3
+# Between runs that go into one file these must agree.
+MACHINE = ("device_name", "threads", "torch_version", "batch")
+
+
+class PerLayerConvolution(nn.Module):
+    """A convolution as the CSG authors write it: its kernel is made from its own codes `(slices, K)` in every forward
+    pass, in eval mode too, by a `generator` that all layers share."""
+
+    def __init__(self, like: nn.Conv2d, tiling: Tiling, codes: Tensor, generator: nn.Linear) -> None:
+        super().__init__()
+        rows, columns = tiling.grid
+        self.padded = (rows * tiling.slice[1], columns * tiling.slice[0], *tiling.taps)
+        self.out_channels, self.in_channels = tiling.shape[:2]
+        self.codes = nn.Parameter(codes.detach().clone())
+        self.generator = generator
+        self.bias = like.bias
+        self.settings: dict[str, Any] = {name: getattr(like, name) for name in _CONVOLUTION_SETTINGS}
+
+    def forward(self, images: Tensor) -> Tensor:
+        kernel = self.generator(self.codes).view(self.padded)[: self.out_channels, : self.in_channels]
+        return functional.conv2d(images, kernel, self.bias, **self.settings)
+
+
+def per_layer(network: nn.Module, csg: GeneratedNetwork) -> nn.Module:
+    """`network` with its convolutions replaced, with the codes and slices of `csg`, a twin of it with tiling=view."""
+    assert isinstance(csg.generator, SliceGenerator)
+    layers = select(network, papers_choice(network))
+    for group in csg.generator.groups.values():
+        assert isinstance(group, SliceGroup)
+        generator = nn.Linear(group.slices.shape[0], group.slices.shape[1], bias=False).to(group.slices.dtype)
+        with torch.no_grad():
+            generator.weight.copy_(group.slices.T)
+        codes = group.codes.split(group.numbers_of_slices)
+        for (name, tiling), own in zip(group.tilings.items(), codes, strict=True):
+            layer = layers[name]
+            assert isinstance(layer, nn.Conv2d)
+            network.set_submodule(name, PerLayerConvolution(layer, tiling, own, generator))
+    return network
+
+
+def build(network: str, variant: str, **changes: Any) -> nn.Module:
+    """A variant of the network, on the CPU, the same weights every time; `changes` are to the options of CSG."""
+    model = artifact.build_network(network, 3, 10, seed=0)
+    if variant == "dense":
+        return model
+    if variant == "per-layer":
+        csg = build(network, "csg", tiling="view")
+        assert isinstance(csg, GeneratedNetwork)
+        return per_layer(model, csg)
+    settings = replace(PAPERS_SETTINGS.get(network, OTHER_SETTINGS), **changes)
+    return artifact.compress(settings, model, None, seed=0, trained=False)
+
+
+def check_same_function(network: str) -> None:
+    """Raises SystemExit where per-layer generation does not compute what csg with tiling=view does."""
+    csg, layered = build(network, "csg", tiling="view"), build(network, "per-layer")
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for training in (True, False):
+        with torch.no_grad():
+            expected, got = csg.train(training)(images), layered.train(training)(images)
+        off = float((expected - got).abs().max() / expected.abs().max().clamp(min=1))
+        if not off <= 1e-4:
+            mode = "training" if training else "eval"
+            raise SystemExit(
+                f"{network}: per-layer generation is off from csg with tiling=view by {off:.2g} in {mode} mode"
+            )
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is measured together, so that ratios within it mean something."""
+
+    network: str
+    precision: str
+    mode: str
+    device: str
+
+
+@dataclass(frozen=True)
+class Row(Cell):
+    """One variant under one measure. A failure has its `reason` and no figures; a ratio is taken in each round."""
+
+    measure: str  # train_step, inference_batch1, inference_batch128, peak_memory
+    variant: str
+    median_ms: float | None = None
+    bytes: int | None = None
+    ratio_to_dense_median: float | None = None
+    ratio_min: float | None = None
+    ratio_max: float | None = None
+    rounds: int = 0
+    repetitions: int = 0
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        title = f"{self.network} {self.precision} {self.mode} {self.device} {self.measure} {self.variant}:"
+        return f"{title} {self.reason}" if self.reason else f"{title} {_figure(self)}, to dense {_ratio(self)}"
+
+
+def measure(cell: Cell, options: argparse.Namespace) -> list[Row]:
+    """All rows of a cell."""
+    rows = []
+    for name, batch in (("train_step", options.batch), ("inference_batch1", 1), ("inference_batch128", options.batch)):
+        rows += to_rows(cell, name, *times(cell, name == "train_step", batch, options))
+    # On the CPU, what compiling takes would drown what the network takes.
+    if cell.mode == "eager" or cell.device == "cuda":
+        rows += to_rows(cell, "peak_memory", *peaks(cell, options), STEPS_FOR_PEAK)
+    return rows
+
+
+def times(
+    cell: Cell, training: bool, batch: int, options: argparse.Namespace
+) -> tuple[dict[str, list[float]], dict[str, str], int]:
+    """Milliseconds of each variant in each round, why others failed, and how many calls one timing is the mean of."""
+    torch.compiler.reset()
+    device = torch.device(cell.device)
+    calls, failures, quickest = {}, {}, math.inf
+    for variant in VARIANTS:
+        try:
+            call = prepare(cell, variant, training, batch)
+            _seconds(call, 1, device)  # compiles, and is not counted
+            quickest = min(quickest, _seconds(call, 1, device))
+            calls[variant] = call
+        except Exception as error:
+            failures[variant] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    wanted = max(SHORTEST_TIMING_SECONDS, options.seconds / (options.rounds * len(VARIANTS)))
+    repetitions = max(1, math.ceil(wanted / quickest))
+    taken: dict[str, list[float]] = {variant: [] for variant in calls}
+    for number in range(options.rounds):
+        for variant in _rotated(calls, number):
+            taken[variant].append(1000 * _seconds(calls[variant], repetitions, device) / repetitions)
+    return taken, failures, repetitions
+
+
+def prepare(cell: Cell, variant: str, training: bool, batch: int) -> Callable[[], None]:
+    """A call that makes one training step, or one forward pass for inference."""
+    device, precision = torch.device(cell.device), PRECISIONS[cell.precision]
+    model = build(cell.network, variant).to(device).train(training)
+    if not training and cell.mode == "compile" and isinstance(model, GeneratedNetwork):
+        model = CSG().finish(model)  # what one would compile for deployment
+    run: Callable[[Tensor], Tensor] = model
+    if cell.mode == "compile":
+        # Else the variants, which share a class, are told apart by guards, and the last one waits for those of others.
+        isolates = "isolate_recompiles" in inspect.signature(torch.compile).parameters
+        arguments: dict[str, Any] = {"isolate_recompiles": True} if isolates else {}
+        run = torch.compile(model, dynamic=False, **arguments)
+    random = torch.Generator().manual_seed(0)
+    images = torch.randn(batch, 3, 32, 32, generator=random).to(device, memory_format=torch.channels_last)
+    labels = torch.randint(10, (batch,), generator=random).to(device)
+
+    def forward() -> Tensor:
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            return run(images)
+
+    def infer() -> None:
+        with torch.inference_mode():
+            forward()
+
+    if not training:
+        return infer
+    # The rate is low so that a network that sees one batch over and over keeps ordinary numbers in it.
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9, weight_decay=5e-4)
+
+    def step() -> None:
+        functional.cross_entropy(forward().float(), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def _seconds(call: Callable[[], None], repetitions: int, device: torch.device) -> float:
+    _synchronise(device)
+    started = time.perf_counter()
+    for _ in range(repetitions):
+        call()
+    _synchronise(device)
+    return time.perf_counter() - started
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _rotated(variants: Iterable[str], number: int) -> list[str]:
+    """Each round starts with another one, so that drift within a round hits each of them."""
+    order = list(variants)
+    return [order[(place + number) % len(order)] for place in range(len(order))]
+
+
+def peaks(cell: Cell, options: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, str]]:
+    """Peak bytes of each variant by round, each in a fresh process, and why others failed."""
+    command = [sys.executable, __file__, "--networks", cell.network, "--precisions", cell.precision]
+    command += ["--modes", cell.mode, "--device", cell.device, "--batch", str(options.batch)]
+    command += ["--threads", str(torch.get_num_threads()), "--peak-of"]
+    # Else glibc keeps what is freed, more or less of it by chance, and the same network's peaks differ by a tenth.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    found: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
+    failures = {}
+    for number in range(min(options.rounds, 3)):
+        for variant in _rotated(found, number):
+            done = subprocess.run([*command, variant], env=environment, capture_output=True, text=True, check=False)
+            if done.returncode:
+                failures[variant] = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+                del found[variant]
+            else:
+                found[variant].append(float(done.stdout.split()[-1]))
+    return found, failures
+
+
+def peak(cell: Cell, variant: str, batch: int) -> int:
+    """Peak bytes of training. On CUDA all that is allocated; on the CPU what the process grows by."""
+    step = prepare(cell, variant, True, batch)
+    if cell.device == "cuda":
+        step()
+        torch.cuda.reset_peak_memory_stats()
+    before = _memory_of_process("VmRSS") if cell.device == "cpu" else 0
+    for _ in range(STEPS_FOR_PEAK):
+        step()
+    return torch.cuda.max_memory_allocated() if cell.device == "cuda" else _memory_of_process("VmHWM") - before
+
+
+def _memory_of_process(name: str) -> int:
+    """Bytes, on Linux: VmRSS is what is resident now, VmHWM the most that was. (getrusage has the latter too, but there
+    a process inherits the maximum of the one that started it.)"""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+def to_rows(
+    cell: Cell, name: str, values: Mapping[str, Sequence[float]], failures: Mapping[str, str], repetitions: int
+) -> list[Row]:
+    """A row for each of VARIANTS, in this order: its `values` are one for each round, milliseconds or bytes."""
+    rows = []
+    for variant in VARIANTS:
+        row = Row(**asdict(cell), measure=name, variant=variant, reason=failures.get(variant))
+        if own := values.get(variant):
+            row = replace(row, rounds=len(own), repetitions=repetitions)
+            median = statistics.median(own)
+            row = replace(row, bytes=round(median)) if name == "peak_memory" else replace(row, median_ms=median)
+            if dense := values.get("dense"):
+                ratios = [mine / its for mine, its in zip(own, dense, strict=True)]
+                middle = statistics.median(ratios)
+                row = replace(row, ratio_to_dense_median=middle, ratio_min=min(ratios), ratio_max=max(ratios))
+        rows.append(row)
+    return rows
+
+
+def _by_measure(rows: Sequence[Row]) -> Iterable[tuple[Row, Row, Row]]:
+    """dense, csg and per-layer together, as `to_rows` puts them."""
+    return zip(rows[::3], rows[1::3], rows[2::3], strict=True)
+
+
+_HEAD = """\
+| network | precision | mode | device | measure | dense | csg | csg / dense | per-layer | per-layer / dense |
+| --- | --- | --- | --- | --- | --: | --: | --: | --: | --: |"""
+_NOTES = """\
+* Medians over the rounds. A ratio is taken in each round; given are its median and (lowest to highest).
+* `train_step`, `inference_batch128` and `peak_memory` are at batch {batch}.
+* csg at inference is, in eager mode, the generated network, which keeps its kernels; compiled, it is the plain network
+  that `finish` makes of it for deployment. per-layer makes its kernels in every forward pass.
+* `peak_memory` is of training. On the CPU it is what a fresh process grows by, in eager mode alone, since compiling
+  takes more than the network does; on CUDA it is all that is allocated.
+* {device_name}, threads: {threads}, torch {torch_version}, {date}."""
+
+
+def table(rows: Sequence[Row], header: Mapping[str, Any]) -> str:
+    """Markdown: a line for each measure of a cell, the variants beside one another; then what the numbers are."""
+    lines = []
+    for dense, csg, layered in _by_measure(rows):
+        cells = [dense.network, dense.precision, dense.mode, dense.device, dense.measure, _figure(dense)]
+        cells += [_figure(csg), _ratio(csg), _figure(layered), _ratio(layered)]
+        lines.append(f"| {' | '.join(cells)} |")
+    failed = [f"* Failed: {row}" for row in rows if row.reason]
+    return "\n".join([_HEAD, *lines, "", _NOTES.format_map(header), *failed])
+
+
+def _figure(row: Row) -> str:
+    if row.median_ms is not None:
+        return f"{row.median_ms:.4g} ms"
+    return "failed" if row.bytes is None else f"{row.bytes / 2**20:.1f} MiB"
+
+
+def _ratio(row: Row) -> str:
+    if row.ratio_to_dense_median is None:
+        return "–"
+    return f"{row.ratio_to_dense_median:.3f} ({row.ratio_min:.3f} to {row.ratio_max:.3f})"
+
+
+def verdicts(rows: Sequence[Row]) -> list[str]:
+    """For each target whether it is met, and where it is not."""
+
+    def ratio(row: Row) -> float:
+        return math.nan if row.ratio_to_dense_median is None else row.ratio_to_dense_median
+
+    targets: tuple[tuple[str, str, Callable[[Row, Row], bool]], ...] = (
+        ("training step of csg at most 1.05 times dense", "train", lambda csg, _: ratio(csg) <= 1.05),
+        ("inference of csg 0.98 to 1.02 times dense", "inference", lambda csg, _: 0.98 <= ratio(csg) <= 1.02),
+        ("csg ahead of per-layer everywhere", "", lambda csg, layered: ratio(csg) < ratio(layered)),
+        ("peak memory of csg at most 1.05 times dense", "peak", lambda csg, _: ratio(csg) <= 1.05),
+    )
+    lines = []
+    for text, start, met in targets:
+        judged = [(csg, layered) for _, csg, layered in _by_measure(rows) if csg.measure.startswith(start)]
+        missed = [pair for pair in judged if not met(*pair)]
+        verdict = f"missed in {len(missed)} of {len(judged)}" if missed else "met" if judged else "not measured"
+        lines.append(f"{text}: {verdict}")
+        lines += [f"    {csg}; per-layer to dense {_ratio(layered)}" for csg, layered in missed]
+    return lines
+
+
+def read(path: Path, header: Mapping[str, Any]) -> list[Row]:
+    """The rows of an earlier run. Raises SystemExit where it was made on something else."""
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    for name in MACHINE:
+        if saved["header"][name] != header[name]:
+            there, here = saved["header"][name], header[name]
+            raise SystemExit(f"{path}: {name} is {there} there and {here} here; give another --json, or no --resume")
+    return [Row(**row) for row in saved["rows"]]
+
+
+def write(path: Path, rows: Sequence[Row], header: Mapping[str, Any]) -> None:
+    """Whole or not at all, so that an interrupted run keeps what it has."""
+    partial = path.with_name(path.name + ".partial")
+    content = {"header": dict(header), "rows": [asdict(row) for row in rows]}
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--networks", nargs="+", default=list(PAPERS_SETTINGS), help="by name")
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
+    parser.add_argument("--modes", nargs="+", choices=("eager", "compile"), default=["eager", "compile"])
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--rounds", type=int, default=7, help="over all variants; for memory at most 3")
+    parser.add_argument("--seconds", type=float, default=10.0, help="about as long for each measure of time, or longer")
+    parser.add_argument("--threads", type=int, help="of torch; else what torch takes")
+    parser.add_argument("--batch", type=int, default=128, help="of a training step and of inference_batch128")
+    parser.add_argument("--json", type=Path, help="file for the rows, written after each cell")
+    parser.add_argument("--table", type=Path, help="file for the table, Markdown")
+    parser.add_argument("--resume", action="store_true", help="skip the cells that the JSON file has")
+    parser.add_argument("--peak-of", choices=VARIANTS, help=argparse.SUPPRESS)  # for the processes it starts itself
+    options = parser.parse_args(arguments)
+    for name in ("rounds", "batch", "threads"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            parser.error(f"--{name} can't be {getattr(options, name)}; it is at least 1")
+    if options.resume and options.json is None:
+        parser.error("--resume goes with --json FILE, which has what to go on from")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parse(arguments)
+    device = find_device(options.device)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if options.peak_of:
+        cell = Cell(options.networks[0], options.precisions[0], options.modes[0], device.type)
+        print(peak(cell, options.peak_of, options.batch))
+        return
+    header = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "batch": options.batch, **describe(device)}
+    rows = read(options.json, header) if options.resume and options.json.is_file() else []
+    have = {Cell(row.network, row.precision, row.mode, row.device) for row in rows}
+    for network in options.networks:
+        cells = [Cell(network, each, mode, device.type) for each in options.precisions for mode in options.modes]
+        cells = [cell for cell in cells if cell not in have]
+        if cells:
+            check_same_function(network)
+        for cell in cells:
+            new = measure(cell, options)
+            print(*new, sep="\n", flush=True)
+            rows += new
+            if options.json:
+                write(options.json, rows, header)
+    text = table(rows, header)
+    if options.table:
+        options.table.write_text(text + "\n", encoding="utf-8")
+    print("", text, "", *verdicts(rows), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
