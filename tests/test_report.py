@@ -128,6 +128,13 @@ def test_settings_are_never_mixed() -> None:
     assert len(accuracy_vs_parameters(runs, table).axes) == 3
 
 
+def test_a_start_from_finished_weights_is_a_setting_of_its_own() -> None:
+    started = {"weights": "run.t7", "weights_code": "abc"}
+    runs = results([record("dense", 0, 90.0), record("dense", 0, 95.0, id="other", **started)])
+    assert list(runs["setting"]) == ["net, data, quick", "net, data, quick, from run.t7"]
+    assert summary(runs)["test_top1_mean"].tolist() == [90.0, 95.0]
+
+
 def test_one_setting_under_two_names_is_one_and_one_measurement_counts_once() -> None:
     again = [
         record("dense", 0, 90.0, dataset="renamed", schedule="quick:epochs=4"),
