@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from packaging.version import Version
 from torch import Tensor, nn
 
 from bench import artifact, count, network_file
@@ -17,6 +18,8 @@ from bench.store import WEIGHTS
 
 # Two at least: torch.export takes a batch of one for a constant.
 _CHECKED_IMAGES = 8
+# Before, the exporter that traces through dynamo fails with onnxscript as it is now; since then, the other warns.
+_EXPORTS_BY_DYNAMO = Version("2.9")
 _DEFAULT_SIZE = 32  # where an artifact doesn't say what images it was trained on
 
 
@@ -103,16 +106,14 @@ def _run_dense(path: Path, images: Tensor) -> Tensor:
 
 def _write_onnx(network: nn.Module, images: Tensor, path: Path, description: Description) -> None:
     _need("onnx", "onnxscript", "onnxruntime")
+    names: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"]}
+    if Version(torch.__version__) < _EXPORTS_BY_DYNAMO:
+        axes = {"images": {0: "batch"}, "logits": {0: "batch"}}
+        torch.onnx.export(network, (images,), path, dynamo=False, dynamic_axes=axes, **names)
+        return
+    shapes = ({0: torch.export.Dim("batch", min=1)},)
     torch.onnx.export(
-        network,
-        (images,),
-        path,
-        input_names=["images"],
-        output_names=["logits"],
-        dynamo=True,
-        dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-        external_data=False,
-        verbose=False,
+        network, (images,), path, dynamo=True, dynamic_shapes=shapes, external_data=False, verbose=False, **names
     )
 
 

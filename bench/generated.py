@@ -30,6 +30,7 @@ class GeneratedNetwork(nn.Module):
         self.generator = generator
         # Where each generated tensor goes: its name, and every module that holds the parameter it stands for.
         self._places: dict[str, list[tuple[nn.Module, str]]] = {}
+        self._is_placed = False
         self._computed_from: tuple[Any, ...] | None = None
         with torch.no_grad():
             for name, tensor in generator().items():
@@ -80,13 +81,15 @@ class GeneratedNetwork(nn.Module):
         costs half a millisecond in ResNet-56, whose forward pass takes three.)"""
         for name, places in self._places.items():
             for module, parameter in places:
-                module.__dict__[parameter] = generated[name]
+                setattr(module, parameter, generated[name])
+        self._is_placed = True
 
     def _forget(self) -> None:
-        for places in self._places.values():
-            for module, parameter in places:
-                if parameter in module.__dict__:
-                    del module.__dict__[parameter]
+        if self._is_placed:
+            for places in self._places.values():
+                for module, parameter in places:
+                    delattr(module, parameter)
+        self._is_placed = False
         self._computed_from = None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -81,13 +81,15 @@ def _is_whole(values: list[Any]) -> bool:
 
 
 def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
-    """`resnet8, glyphs, quick` (and `, from FILE` after a start from finished weights), the same for the same network, images and schedule whatever they are called; with a
-    number behind it where one name stands for different ones."""
+    """`resnet8, glyphs, quick` (and `, from FILE` after a start from finished weights), the same for the same network,
+    weights, images and schedule whatever they are called; with a number behind it where one name stands for different
+    ones."""
     details = ["model", "weights_code", "data", *sorted(name for name in frame.columns if name.startswith("schedule."))]
-    keys = frame[details].astype(str).agg("\n".join, axis=1)
+    keys = frame[details].astype(object).fillna("").astype(str).agg("\n".join, axis=1)
     names = frame[SETTING].astype(str).agg(", ".join, axis=1)
     started = frame["weights"].notna()
-    names = names.where(~started, names + ", from " + frame["weights"].astype(str)).groupby(keys).transform("first")
+    names[started] += ", from " + frame.loc[started, "weights"]
+    names = names.groupby(keys).transform("first")
     numbers: dict[str, dict[str, int]] = {}
     for name, key in zip(names, keys, strict=True):
         numbers.setdefault(name, {}).setdefault(key, len(numbers[name]) + 1)
