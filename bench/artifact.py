@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from bench import count, models, plugins
-from bench.errors import InputError
+from bench.errors import MALFORMED, InputError
 from bench.images import Normalise
 from bench.method import Context, Method
 
@@ -32,6 +32,11 @@ class Inputs:
     width: int
     mean: Sequence[float]
     deviation: Sequence[float]
+
+    def __post_init__(self) -> None:
+        numbers = (self.height, self.width, *self.mean, *self.deviation)
+        if len(self.mean) != len(self.deviation) or not all(isinstance(number, int | float) for number in numbers):
+            raise ValueError(f"images of {self.height}x{self.width}, mean {self.mean}, deviation {self.deviation}")
 
     @classmethod
     def of(cls, height: int, width: int, normalise: Normalise) -> "Inputs":
@@ -94,7 +99,7 @@ def read(path: Path) -> Saved:
         known = {field.name for field in fields(Description)}
         given |= {"inputs": None if inputs is None else Inputs(**inputs)}
         return Saved(Description(**{name: value for name, value in given.items() if name in known}), tensors)
-    except (ValueError, TypeError, AttributeError) as error:
+    except MALFORMED as error:
         raise InputError(f"{path} has a description that can't be read: {error}") from error
 
 
@@ -114,8 +119,9 @@ def build(saved: Saved, path: Path, plugin_files: Sequence[str] = ()) -> nn.Modu
             compressed = method.rebuild(network, description.structure, context)
         else:
             compressed = compress(method, network, description.budget_values, description.seed, description.trained)
-    except ValueError as error:
-        raise InputError(f"{path} can't be built again: {error}") from error
+    except MALFORMED as error:
+        reason = error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"{path} can't be built again: {str(reason).splitlines()[0]}") from error
     places = {**count.stored_tensors(compressed), **count.statistics(compressed)}
     if places.keys() != saved.tensors.keys():
         odd = sorted(places.keys() ^ saved.tensors.keys())

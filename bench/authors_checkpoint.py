@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from bench import models
 from bench.artifact import Description, Inputs, Saved, build_network
-from bench.errors import InputError
+from bench.errors import MALFORMED, InputError
 
 # CIFAR-10 as they standardise it, in units of pixel values.
 _CIFAR10 = Inputs(
@@ -31,6 +31,17 @@ _CIFAR10 = Inputs(
 def read(path: Path) -> Saved:
     """The network in a checkpoint. Only tensors and numbers are unpickled. Raises InputError."""
     values, epoch = _state(path)
+    try:
+        return _saved(path, values, epoch)
+    except InputError:
+        raise
+    except MALFORMED as error:
+        raise InputError(
+            f"{path} lacks something that checkpoints of the CSG authors have ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _saved(path: Path, values: Mapping[str, Tensor], epoch: int | None) -> Saved:
     family = next((find for mark, find in _FAMILIES.items() if mark in values), None)
     if family is None:
         raise InputError(f"{path} is not a checkpoint of the CSG authors: it has none of {', '.join(_FAMILIES)}")
@@ -105,7 +116,7 @@ def _state(path: Path) -> tuple[dict[str, Tensor], int | None]:
     """The state dict without `module.`, and the epoch. Raises InputError."""
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (*MALFORMED, pickle.UnpicklingError, EOFError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} can't be read as a checkpoint of tensors and numbers alone: {reason}") from error
     net = content.get("net", content) if isinstance(content, dict) else None

@@ -186,6 +186,7 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="The file to write. Default: named after the run, in this folder.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     plugin: Annotated[list[str] | None, typer.Option(help="A Python file with a method of your own.")] = None,
 ) -> None:
@@ -194,7 +195,7 @@ def export(
 
     if to not in exports.FORMATS:
         raise unknown("format", to, exports.FORMATS)
-    _print(exports.export(path, to, out, plugin or []), json)
+    _print(exports.export(path, to, out, plugin or [], force), json)
 
 
 def _print(found: dict[str, Any], as_json: bool) -> None:

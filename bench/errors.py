@@ -15,6 +15,10 @@ class BudgetError(ValueError):
     """A method can't store about as many values as the budget asks for. The message is the reason in the record."""
 
 
+# What code that builds on a file's content raises where that content is not what it should be.
+MALFORMED = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
 def unknown(kind: str, name: str, have: Iterable[str]) -> InputError:
     """The error for a name that doesn't exist: it offers the nearest one and lists them all, or of very many the
     nearest few."""

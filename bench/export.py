@@ -1,6 +1,7 @@
 """`bench export`: the network as it is deployed, with its kernels computed, in a format that others read."""
 
 import importlib
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +13,8 @@ from torch import Tensor, nn
 
 from bench import artifact, count, network_file
 from bench.artifact import Description
-from bench.errors import InputError
+from bench.errors import MALFORMED, InputError
 from bench.reload import TOLERANCE, relative_difference
-from bench.store import WEIGHTS
 
 # Two at least: torch.export takes a batch of one for a constant.
 _CHECKED_IMAGES = 8
@@ -25,19 +25,22 @@ _DEFAULT_SIZE = 32  # where an artifact doesn't say what images it was trained o
 
 @dataclass(frozen=True)
 class Format:
-    """`write(network, example, path, description)` writes the file; `run(path, images)` gives its outputs."""
+    """`write(network, example, path, description)` writes the file; `run(path, images, plugins)` gives its outputs."""
 
     ending: str
     write: Callable[[nn.Module, Tensor, Path, Description], None]
-    run: Callable[[Path, Tensor], Tensor]
+    run: Callable[[Path, Tensor, Sequence[str]], Tensor]
 
 
-def export(path: Path, to: str, out: Path | None = None, plugins: Sequence[str] = ()) -> dict[str, Any]:
+def export(
+    path: Path, to: str, out: Path | None = None, plugins: Sequence[str] = (), force: bool = False
+) -> dict[str, Any]:
     """Write the deployed network in the format `to` and check the file: read back, it must give the same outputs.
 
     `out` is by default the name of the run or checkpoint in the current folder. Returns what was written: its path, the
     values that it stores, its bytes, those of `path`, and the largest difference of a logit relative to the largest
-    logit. Nothing is left behind where the check fails. Raises InputError.
+    logit. Nothing is left behind where the check fails; a file that is there already is replaced with `force` alone.
+    Raises InputError.
     """
     path = network_file.locate(path)
     saved = network_file.read(path)
@@ -45,29 +48,32 @@ def export(path: Path, to: str, out: Path | None = None, plugins: Sequence[str] 
     deployed = artifact.find_method(saved.description, plugins).finish(compressed).eval()
     deployed = deployed.to(memory_format=torch.contiguous_format)  # what other programs expect
     form = FORMATS[to]
-    target = out or Path(_name(path) + form.ending)
-    if target.exists() and target.samefile(path):
-        raise InputError(f"--out {target} is the file that is exported; give another")
-    if not target.absolute().parent.is_dir():
-        raise InputError(f"no such folder: {target.absolute().parent}")
+    target = (out or Path(network_file.name(path).removesuffix(path.suffix) + form.ending)).absolute()
+    if target.is_dir() or not target.parent.is_dir():
+        raise InputError(f"--out can't be {out}; give a file in a folder that is there")
+    if target.exists() and (target.samefile(path) or not force):
+        raise InputError(f"{target} is there already; give another --out, or --force")
 
     images = _images(saved.description)
     with torch.inference_mode():
         expected = compressed(images)
-    # Under another name until it is checked, and not a hidden one: ONNX names its parts after the file.
-    unchecked = target.with_name("unchecked-" + target.name)
     try:
-        form.write(deployed, images, unchecked, saved.description)
-        difference = relative_difference(form.run(unchecked, images), expected)
-        if not difference <= TOLERANCE:
-            raise InputError(f"{target} is not written: the {to} file's outputs are off by {difference:.2g}")
-        unchecked.replace(target)
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
+            unchecked = Path(folder) / target.name
+            form.write(deployed, images, unchecked, saved.description)
+            difference = relative_difference(form.run(unchecked, images, plugins), expected)
+            if not difference <= TOLERANCE:
+                raise InputError(f"{target} is not written: the {to} file's outputs are off by {difference:.2g}")
+            unchecked.replace(target)
+    except InputError:
+        raise
+    except MALFORMED as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} can't be exported to {to}: {reason}") from error
     except OSError as error:
         raise InputError(f"can't write {target}: {error.strerror or error}; give another --out") from error
-    finally:
-        unchecked.unlink(missing_ok=True)
     return {
-        "path": str(target),
+        "path": str(out or target.name),
         "format": to,
         "stored_values": count.stored_values(deployed),
         "bytes": target.stat().st_size,
@@ -75,11 +81,6 @@ def export(path: Path, to: str, out: Path | None = None, plugins: Sequence[str] 
         "compact_bytes": path.stat().st_size,
         "difference": difference,
     }
-
-
-def _name(path: Path) -> str:
-    """The run's folder is what its weights are known by."""
-    return path.resolve().parent.name if path.name == WEIGHTS else path.stem
 
 
 def _images(description: Description) -> Tensor:
@@ -98,9 +99,9 @@ def _write_dense(network: nn.Module, images: Tensor, path: Path, description: De
     path.write_bytes(artifact.pack(network, description))
 
 
-def _run_dense(path: Path, images: Tensor) -> Tensor:
+def _run_dense(path: Path, images: Tensor, plugins: Sequence[str]) -> Tensor:
     with torch.inference_mode():
-        outputs: Tensor = network_file.load(path)(images)
+        outputs: Tensor = network_file.load(path, plugins)(images)
     return outputs
 
 
@@ -117,7 +118,7 @@ def _write_onnx(network: nn.Module, images: Tensor, path: Path, description: Des
     )
 
 
-def _run_onnx(path: Path, images: Tensor) -> Tensor:
+def _run_onnx(path: Path, images: Tensor, plugins: Sequence[str]) -> Tensor:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -131,7 +132,7 @@ def _write_pt2(network: nn.Module, images: Tensor, path: Path, description: Desc
     torch.export.save(program, path)
 
 
-def _run_pt2(path: Path, images: Tensor) -> Tensor:
+def _run_pt2(path: Path, images: Tensor, plugins: Sequence[str]) -> Tensor:
     with torch.inference_mode():
         outputs: Tensor = torch.export.load(path).module()(images)
     return outputs
@@ -145,7 +146,8 @@ FORMATS = {
 
 
 def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    # What is stored, so that layers that share a weight are not taken for plain ones.
+    return {name: tuple(tensor.shape) for name, tensor in count.stored_tensors(network).items()}
 
 
 def _need(*packages: str) -> None:

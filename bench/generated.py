@@ -21,7 +21,11 @@ class GeneratedNetwork(nn.Module):
     forward pass calls the generator once; gradients reach it through the generated tensors. In eval mode without
     gradients they are computed once, in full precision, and reused until the generator's tensors change or the network
     goes back to training, so that inference costs what the plain network's does. (A change through `.data` is invisible
-    to torch's version counters: call `train()` or `eval()` after one.)
+    to torch's version counters: call `train()` or `eval()` after one.) Where a graph is traced, by `torch.compile` or
+    `torch.export`, they are computed in it: compile what `materialise` gives for deployment.
+
+    The tensors are handed over through the modules, so one object is for one thread at a time: run copies in others,
+    and several GPUs by DistributedDataParallel, not DataParallel.
     """
 
     def __init__(self, network: nn.Module, generator: Generator) -> None:
@@ -32,6 +36,7 @@ class GeneratedNetwork(nn.Module):
         self._places: dict[str, list[tuple[nn.Module, str]]] = {}
         self._is_placed = False
         self._computed_from: tuple[Any, ...] | None = None
+        self._sources: list[Tensor] = []
         with torch.no_grad():
             for name, tensor in generator().items():
                 old = network.get_parameter(name)
@@ -47,11 +52,13 @@ class GeneratedNetwork(nn.Module):
         if not self.training and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
             self._refresh()
             return self.network(*args, **kwargs)
+        # They stay there until the next forward pass: activation checkpointing looks for them in the backward pass.
         self._put(self.generator())
-        try:
-            return self.network(*args, **kwargs)
-        finally:
-            self._forget()  # what is left there would keep the whole graph alive
+        self._computed_from = None
+        outputs = self.network(*args, **kwargs)
+        if torch.compiler.is_compiling():
+            self._forget()  # what is left would be one more output of the graph
+        return outputs
 
     def train(self, mode: bool = True) -> "GeneratedNetwork":
         self._forget()
@@ -71,10 +78,11 @@ class GeneratedNetwork(nn.Module):
     def _refresh(self) -> None:
         """Have the modules find tensors that are up to date."""
         tensors = [*self.generator.parameters(), *self.generator.buffers()]
-        source = tuple((tensor.data_ptr(), _version(tensor), tensor.dtype, tensor.device) for tensor in tensors)
+        source = tuple((id(tensor), tensor.data_ptr(), _version(tensor), tensor.dtype) for tensor in tensors)
         if source != self._computed_from:
             self._put(_compute(self.generator))
-            self._computed_from = source
+            # The tensors are kept with it, for otherwise a new one might come to lie where an old one lay.
+            self._computed_from, self._sources = source, tensors
 
     def _put(self, generated: dict[str, Tensor]) -> None:
         """Have the modules find the tensors under the parameters' names. (`torch.func.functional_call` does so too, but
@@ -91,6 +99,7 @@ class GeneratedNetwork(nn.Module):
                     delattr(module, parameter)
         self._is_placed = False
         self._computed_from = None
+        self._sources = []
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies, which must not take what was computed here for what they would compute."""

@@ -55,6 +55,11 @@ class Method:
         say, since where files lie is no part of ids. Raises InputError where the file can't be used."""
         return ""
 
+    def exceptions(self) -> str:
+        """What this method has that the others have not, in a few words, for every report to show: epochs spent on
+        something that it reuses, say. Empty: nothing."""
+        return ""
+
     @property
     def sized_by_budget(self) -> bool:
         """Whether the budget decides the size. A method that is not (dense, or an option that fixes the size) is run

@@ -49,6 +49,12 @@ def locate(path: str | Path) -> Path:
     return path
 
 
+def name(path: Path) -> str:
+    """What people know the file by: every run's is called alike, and its folder tells which."""
+    path = path.resolve()
+    return path.parent.name if path.name == WEIGHTS else path.name
+
+
 def fingerprint(path: Path) -> str:
     """A hash of the file's content. Raises InputError."""
     return hashlib.sha256(locate(path).read_bytes()).hexdigest()[:16]

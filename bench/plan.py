@@ -165,7 +165,7 @@ def make(spec: Spec) -> Plan:
     models.find(spec.model)
     chosen = find_dataset(spec.dataset, files)
     schedule_name, schedule = _schedule(spec.schedule)
-    weights = None if spec.weights is None else find_weights(spec.weights, spec.model)
+    weights = None if spec.weights is None else find_weights(spec.weights, spec.model, files)
     setting = Setting(spec.model, weights, chosen, schedule_name, schedule)
 
     resolved = spec.model_copy(
@@ -180,6 +180,12 @@ def make(spec: Spec) -> Plan:
         }
     )
     runs = tuple(_runs(choices, budgets, setting, spec.seed_list))
+    labels: dict[str, str] = {}
+    for run in runs:
+        if labels.setdefault(run.id, run.choice.label) != run.choice.label:
+            raise InputError(
+                f"methods: {labels[run.id]!r} and {run.choice.label!r} are one and the same; leave one out"
+            )
     for run in runs:
         if run.choice.method.needs_trained and not run.compresses_trained:
             raise InputError(
@@ -246,7 +252,8 @@ def _schedule(given: str | dict[str, Any]) -> tuple[str, Schedule]:
 def _unique(texts: list[str], what: str) -> None:
     for text in texts:
         if texts.count(text) > 1:
-            raise InputError(f"{what}: {text!r} is there twice; leave one out")
+            hint = ", or give them names, as a=csg,b=csg:code=8" if what == "method names" else ""
+            raise InputError(f"{what}: {text!r} is there twice; leave one out{hint}")
 
 
 def _hash(identity: dict[str, Any]) -> str:

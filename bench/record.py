@@ -41,6 +41,7 @@ COLUMNS = {
     "validation_loss": "nats, likewise",
     "train_top1": "percent of the last epoch's augmented batches",
     "train_loss": "nats, likewise",
+    "exceptions": "what the method had that the others had not; empty: nothing",
     "compress_at": "where on the schedule, 0 to 1, the method asked to compress",
     "compress_epoch": "whole epochs trained dense before that",
     "prefix_seconds": "of train_seconds, what those epochs took; the run that kept them paid it",

@@ -119,6 +119,7 @@ def _identify(bench: Bench, run: Run) -> dict[str, Any]:
         "dataset": setting.dataset.label,
         "dataset_code": setting.dataset.code,
         "schedule": setting.schedule_name,
+        "exceptions": run.choice.method.exceptions() or None,
         "compress_at": run.choice.method.moment,
         "compress_epoch": run.compress_epoch,
         "precision": str(precision).removeprefix("torch."),

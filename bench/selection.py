@@ -41,12 +41,11 @@ def select(model: nn.Module, rule: Rule) -> dict[str, Layer]:
     """
     modules = [(name, module) for name, module in model.named_modules() if isinstance(module, Layer)]
     convolutions = [module for _, module in modules if isinstance(module, nn.Conv2d)]
-    first = convolutions[0] if convolutions and rule.skip_first else None
     chosen: dict[str, Layer] = {}
-    seen: set[int] = set()
+    seen = {id(convolutions[0]._parameters.get("weight"))} if convolutions and rule.skip_first else set()
     for name, module in modules:
         weight = module._parameters.get("weight")
-        if weight is None or id(weight) in seen or module is first:
+        if weight is None or id(weight) in seen:
             continue
         if any(fnmatchcase(name, pattern) for pattern in rule.names.split("|")) and _fits(module, rule):
             seen.add(id(weight))

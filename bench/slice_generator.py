@@ -53,9 +53,14 @@ class Structure:
         try:
             lengths = {size: CodeLength(*length) for size, length in plain["lengths"].items()}
             rest = {field.name: plain[field.name] for field in fields(cls)}
-            return cls(**{**rest, "rule": Rule(**plain["rule"]), "slice": tuple(plain["slice"]), "lengths": lengths})
+            made = cls(**{**rest, "rule": Rule(**plain["rule"]), "slice": tuple(plain["slice"]), "lengths": lengths})
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"what it says of its structure is incomplete ({error})") from error
+        if made.generator not in ("learned", "frozen", "binary", "gaussian"):
+            raise ValueError(f"it has a generator of an unknown kind, {made.generator!r}")
+        if (made.seed is not None) != (made.generator in ("binary", "gaussian")):
+            raise ValueError(f"its generator is {made.generator} and its seed {made.seed}, which don't go together")
+        return made
 
 
 def group_by_size(layers: Mapping[str, Layer], slice_: tuple[int, int], kind: Kind) -> dict[str, dict[str, Tiling]]:

@@ -5,7 +5,7 @@ One gather by such an index does the tiling, the cropping and the memory format 
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -26,6 +26,12 @@ class Tiling:
     shape: tuple[int, ...]
     slice: tuple[int, int]
     kind: Kind = "block"
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"tiling can't be {self.kind!r}; it is {' or '.join(get_args(Kind))}")
+        if len(self.slice) != 2 or min(self.slice) < 1:
+            raise ValueError(f"slice can't be {self.slice}; it is two numbers of at least 1")
 
     @property
     def taps(self) -> tuple[int, int]:

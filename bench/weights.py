@@ -1,5 +1,6 @@
 """Finished weights that a sweep starts from, in the place of initial ones: the dense run and every method alike."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,11 @@ class Weights:
     model: str
     identity: str
     epochs: int | None
+    plugins: tuple[str, ...] = ()
 
     def columns(self) -> dict[str, Any]:
         """What a record says of them."""
-        name = self.text if self.text == PRETRAINED else Path(self.text).name
+        name = self.text if self.text == PRETRAINED else network_file.name(Path(self.text))
         return {"weights": name, "weights_code": self.identity, "weights_epochs": self.epochs}
 
     def load(self, network: nn.Module, channels: int, num_classes: int, seed: int) -> nn.Module:
@@ -47,8 +49,8 @@ class Weights:
                 f"{path} takes {have.channels} channels and tells {have.num_classes} classes apart; the dataset has "
                 f"{channels} and {num_classes}"
             )
-        built = artifact.build(saved, path)
-        state = artifact.find_method(have).finish(built).state_dict()
+        built = artifact.build(saved, path, self.plugins)
+        state = artifact.find_method(have, self.plugins).finish(built).state_dict()
         if {name: value.shape for name, value in state.items()} != {
             name: value.shape for name, value in network.state_dict().items()
         }:
@@ -57,7 +59,7 @@ class Weights:
         return network
 
 
-def find(text: str, model: str) -> Weights:
+def find(text: str, model: str, plugins: Sequence[str] = ()) -> Weights:
     """Look at what was asked for, without loading it into a network. Raises InputError."""
     if text == PRETRAINED:
         if models.find(model).pretrained is None:
@@ -69,4 +71,4 @@ def find(text: str, model: str) -> Weights:
     have = network_file.read(path).description
     if have.model != model:
         raise InputError(f"{path} holds weights of {have.model}, not of {model}; give --model {have.model}")
-    return Weights(str(path), model, network_file.fingerprint(path), have.epochs)
+    return Weights(str(path), model, network_file.fingerprint(path), have.epochs, tuple(plugins))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +23,7 @@ from bench.slice_generator import (
     group_by_size,
     size_text,
 )
+from bench.store import WEIGHTS
 from bench.tiling import Kind, Tiling
 
 
@@ -38,9 +39,10 @@ class CSG(Method):
 
         K (D + N)    values, beside everything that is not generated.
 
-    Kernels of different sizes (3x3 and 1x1) have a generator each. A random generator (`binary`: plus and minus one;
-    `gaussian`) follows from a seed and stores nothing, which leaves K N. One that is reused from another run
-    (`generator=FILE`, its artifact or a checkpoint of the authors) is frozen, and counts like a learned one. With
+    Kernels of different sizes (3x3 and 1x1) have a generator each. A random generator (`binary`: values of one size and
+    either sign; `gaussian`) follows from a seed and stores nothing, which leaves K N. One that is reused from another
+    run (`generator=FILE`, or a checkpoint of the authors) is frozen, and counts like a learned one; its slices decide
+    `slice`, and one that was learned in part is left out. That it was trained before is declared as an exception. With
     `hidden=H` a code goes through a layer of H rectified units first, which makes the kernels a nonlinear function of
     the codes: K N + K H + H D values (not in the paper: an experiment, and the place to start from for others).
 
@@ -52,10 +54,12 @@ class CSG(Method):
     `init=svd` compresses a trained network: with the kernels' slices as rows of a matrix, the best generator and codes
     are its truncated singular value decomposition (Eckart and Young 1936), since the generator is linear. Where slices
     are cropped, the values cut off count as zeros. It needs a trained network: `compress_at` above 0, where it stands
-    at 0.5 if nothing is said, or a start from finished weights.
+    at 0.5 if nothing is said, or a start from finished weights. Without it, codes and slices are drawn, and of the
+    network's kernels nothing but their size is used.
 
     What is generated, with `layers=paper`, is what the authors generate in networks of that kind (`papers_choice`), and
-    in others every convolution with a kernel larger than 1x1 and one group, but the first. A kernel of a grouped
+    in others every Conv2d with a kernel larger than 1x1 and one group, but the first; where there are none, the 1x1
+    ones. Other kinds of convolutions are left alone. A kernel of a grouped
     convolution is `(out, in / groups)`: with `grouped=true` it is generated like any other, which pays only where
     groups are wide.
 
@@ -95,24 +99,34 @@ class CSG(Method):
         if self.generator != "learned" and (self.hidden is not None or self.init == "svd"):
             other = "init=svd" if self.init == "svd" else f"hidden={self.hidden}"
             raise ValueError(f"{other} makes its own generator; it can't go with generator={self.generator}")
-        if isinstance(self.generator, Path) and not self.generator.is_file():
-            raise ValueError(
-                f"generator can't be {str(self.generator)!r}: no such file; it is learned, binary, gaussian, or the "
-                "artifact of another run"
-            )
+        if isinstance(self.generator, Path):
+            if not self.generator.exists():
+                raise ValueError(
+                    f"generator can't be {str(self.generator)!r}: no such file; it is learned, binary, gaussian, or "
+                    "another run"
+                )
+            if self.generator.name == WEIGHTS:
+                # Every run's file is called alike: its folder is what tells them apart, in labels too.
+                object.__setattr__(self, "generator", self.generator.parent)
+        if self.compress_at == _moment(self.init):
+            object.__setattr__(self, "compress_at", None)  # one run, one id
+        if self.init == "svd" and self.codes != "normal":
+            raise ValueError(f"init=svd works the codes out; leave codes={self.codes} out")
+        if not self.layers:
+            raise ValueError("layers can't be empty; it is paper, or names, with * and |")
         if self.init == "svd" and self.hidden is not None:
             raise ValueError(f"init=svd is for a linear generator; leave hidden={self.hidden} out")
+        self._rule("*")
         if self.layers == "paper" and self.kernel != Rule.kernel:
             raise ValueError(
                 f"kernel={self.kernel} goes with layers that are named; write layers=*:kernel={self.kernel}"
             )
-        self._rule(self.layers)
 
     @property
     def moment(self) -> float:
         if self.compress_at is not None:
             return self.compress_at
-        return 0.5 if self.init == "svd" else 0.0
+        return _moment(self.init)
 
     @property
     def needs_trained(self) -> bool:
@@ -123,13 +137,29 @@ class CSG(Method):
         return self.code is None and not isinstance(self.generator, Path)
 
     def identity(self) -> str:
-        return network_file.fingerprint(self.generator) if isinstance(self.generator, Path) else ""
+        if not isinstance(self.generator, Path):
+            return ""
+        # What can't be reused is refused before anything is trained.
+        reused = Reused.read(self.generator)
+        if self.slice not in (reused.slice, CSG.slice):
+            raise InputError(
+                f"csg: slice can't be {size_text(self.slice)}; that of {self.generator} is {size_text(reused.slice)}"
+            )
+        shortest = min(map(len, reused.slices.values()))
+        if self.code is not None and self.code > shortest:
+            raise InputError(f"csg: code can't be {self.code}; the generator of {self.generator} has {shortest} slices")
+        return network_file.fingerprint(self.generator)
+
+    def exceptions(self) -> str:
+        if not isinstance(self.generator, Path):
+            return ""
+        have = network_file.read(self.generator).description
+        epochs = "an unknown number of" if have.epochs is None else have.epochs
+        return f"its generator was trained before, for {epochs} epochs in {have.model}"
 
     def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
         reused = Reused.read(self.generator) if isinstance(self.generator, Path) else None
-        rule = papers_choice(model) if self.layers == "paper" else self._rule(self.layers)
-        if self.layers == "paper":
-            rule = Rule(**{**asdict(rule), **self._changes()})
+        rule = papers_choice(model, self._changes()) if self.layers == "paper" else self._rule(self.layers)
         structure = self._structure(model, rule, budget, reused, context)
         weights = {name: layer.weight.detach() for name, layer in select(model, rule).items()}
         made = build(model, structure)
@@ -150,7 +180,9 @@ class CSG(Method):
     def settle(self, model: nn.Module) -> None:
         if self.half:
             with torch.no_grad():
-                for tensor in (count.stored_tensors(model) | count.statistics(model)).values():
+                for name, tensor in (count.stored_tensors(model) | count.statistics(model)).items():
+                    if not torch.isfinite(tensor.half()).all():
+                        raise ArithmeticError(f"{name} has values too large for half precision")
                     tensor.copy_(tensor.half())
 
     def finish(self, model: nn.Module) -> nn.Module:
@@ -163,9 +195,9 @@ class CSG(Method):
         for size, group in groups.items():
             mark = f".{size}" if len(groups) > 1 else ""
             slices, code = group.codes.shape
-            partial = group.length.partial_values
-            found |= {f"code{mark}": code, f"slices{mark}": slices, f"partial_slice_values{mark}": partial}
-            found[f"dead_slices{mark}"] = int(group.dead().sum())
+            found |= {f"code{mark}": code, f"slices{mark}": slices, f"dead_slices{mark}": int(group.dead().sum())}
+            for name, partial in (("slice_values", group.partial_slice), ("codes", group.partial_codes)):
+                found[f"partial_{name}{mark}"] = 0 if partial is None else partial.numel()
         return found
 
     def _rule(self, names: str) -> Rule:
@@ -181,20 +213,20 @@ class CSG(Method):
     ) -> "Structure":
         """What to build: the code lengths are solved for the budget here. Raises BudgetError."""
         slice_ = self.slice if reused is None else reused.slice
-        if reused is not None and self.slice not in (slice_, CSG.slice):
-            raise InputError(
-                f"csg: slice can't be {size_text(self.slice)}; that of {self.generator} is {size_text(slice_)}"
-            )
         layers = select(model, rule)
         sizes = group_by_size(layers, slice_, self.tiling)
         if not sizes:
-            raise BudgetError(f"no layer to generate: none is called {rule.names} with kernel={rule.kernel}")
+            raise BudgetError(
+                f"no layer to generate: none is called {rule.names} with kernel={rule.kernel}; a name is like "
+                f"{next((name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)), 'none')}"
+            )
         if reused is not None:
             lengths = {size: CodeLength(reused.code(size, self.code)) for size in sizes}
         elif self.code is not None:
             lengths = {size: CodeLength(self.code) for size in sizes}
         else:
-            assert budget is not None
+            if budget is None:
+                raise ValueError("csg needs a budget, or a code length: code=8")
             kept = count.stored_values(model) - sum(layer.weight.numel() for layer in layers.values())
             costs = {size: self._cost(tilings) for size, tilings in sizes.items()}
             solved = solve_code_lengths(budget - kept, list(costs.values()))
@@ -202,7 +234,8 @@ class CSG(Method):
                 least = sum(cost.of(1) for cost in costs.values())
                 raise BudgetError(
                     f"what is not generated stores {kept:,} values, and a code length of 1 with its generator "
-                    f"{least:,}; {budget:,} were asked for"
+                    f"{least:,}; {budget:,} were asked for. Generate more (layers=*:kernel=all) or give smaller slices"
+                    + ("" if self.hidden is None else " or a smaller hidden")
                 )
             lengths = dict(zip(costs, solved, strict=True))
         kind = "frozen" if reused is not None else str(self.generator)
@@ -229,21 +262,27 @@ class CSG(Method):
                 scale_to(group, weights)
 
 
-def papers_choice(model: nn.Module) -> Rule:
+def papers_choice(model: nn.Module, changes: Mapping[str, Any] | None = None) -> Rule:
     """What the CSG authors generate in a network of this kind: every 3x3 but the first in ResNets and in DenseNets, the
     first of every block alone in ResNet-18, the expanding 1x1 in MobileNetV2, the last 1x1 in ShuffleNetV2. In other
-    networks, in the same spirit: what is larger than 1x1, or all where nothing is.
+    networks, in the same spirit: what is larger than 1x1, or all where nothing is. `changes` are to the rule.
     """
     names = {name for name, _ in model.named_modules()}
+    choices = [Rule(), Rule(kernel="all")]
     match type(model).__name__:
         case "MobileNetV2" | "MobileNetV2Cifar":
-            return Rule("layers.*.conv1|features.*.conv.0.0", kernel="1x1")
+            choices.insert(0, Rule("layers.*.conv1|features.*.conv.0.0", kernel="1x1"))
         case "ShuffleNetV2" | "ShuffleNetV2Cifar":
-            return Rule("conv2|conv5.0", kernel="1x1")
+            choices.insert(0, Rule("conv2|conv5.0", kernel="1x1"))
         case "ResNet" if not names & {"layer1.2.conv1", "layer1.0.conv3"}:
-            return Rule("layer*.conv1", kernel="3x3")
-        case _:
-            return Rule() if select(model, Rule()) else Rule(kernel="all")
+            choices.insert(0, Rule("layer*.conv1", kernel="3x3"))
+    changed = [replace(choice, **(changes or {})) for choice in choices]
+    return next((choice for choice in changed if select(model, choice)), changed[-1])
+
+
+def _moment(init: str) -> float:
+    """Where `compress_at` stands if nothing is said."""
+    return 0.5 if init == "svd" else 0.0
 
 
 @dataclass(frozen=True)
@@ -335,11 +374,15 @@ def scale_to(group: SliceGroup, weights: list[Tensor]) -> None:
         if learned is not None and learned.requires_grad:  # frozen ones stay as they are
             learned.mul_(1 / math.sqrt(learned.shape[1]))
     # Linear or rectified, a layer's kernel is twice as large with codes twice as large.
-    for codes, made, weight in zip(group.codes.split(group.numbers_of_slices), group().values(), weights, strict=True):
+    factors = []
+    for tiling, made, weight in zip(group.tilings.values(), group().values(), weights, strict=True):
         size = made.square().mean().sqrt()
-        codes.mul_(weight.square().mean().sqrt() / size if size > 0 else 0)
+        factor = weight.square().mean().sqrt() / size if size > 0 else torch.zeros_like(size)
+        factors.append(factor.expand(tiling.slices))
+    of_slices = torch.cat(factors)
+    group.codes.mul_(of_slices[:, None])
     if group.partial_codes is not None:
-        group.partial_codes.mul_(group.codes.square().mean().sqrt())
+        group.partial_codes.mul_(of_slices[: len(group.partial_codes)])
 
 
 def scale_as_authors(group: SliceGroup) -> None:
@@ -354,8 +397,9 @@ def decompose(group: SliceGroup, weights: list[Tensor], random: torch.Generator)
     """Codes and slices whose kernels are nearest to `weights` in the sum of squares, in closed form."""
     matrix = group.slices_of(weights).double()
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-    rank = min(len(values), group.length.whole)
-    # Beyond the rank of the matrix slices are free, and their codes zero.
+    # Beyond the rank of the matrix slices are free, and their codes zero; both zero, they could never learn.
+    above_noise = values > values[0] * max(matrix.shape) * torch.finfo(values.dtype).eps
+    rank = min(int(above_noise.sum()), group.length.whole)
     spare = torch.randn(group.slices.shape, generator=random) / math.sqrt(group.slices.shape[1])
     group.slices.copy_(spare)
     # The singular values are shared out evenly: with all of them in the codes, a step of SGD on the slices moves the
@@ -363,6 +407,7 @@ def decompose(group: SliceGroup, weights: list[Tensor], random: torch.Generator)
     root = values[:rank].sqrt()
     group.codes[:, :rank] = (left[:, :rank] * root).to(group.codes.dtype)
     group.slices[:rank] = (root[:, None] * right[:rank]).to(group.slices.dtype)
+    group.codes[group.dead()] = 0
     if group.partial_codes is not None and group.partial_slice is not None:
         # The same for the corner of what is left that the partial slice can reach.
         rest = matrix - group.codes.double() @ group.slices.double()
@@ -390,23 +435,19 @@ class Reused:
             for name, tensor in saved.tensors.items()
             if name.startswith(prefix) and name.endswith(suffix)
         }
-        structure = saved.description.structure
-        if not found or structure is None or structure["hidden"]:
-            raise InputError(
-                f"{path} holds no linear generator to reuse; give the artifact of a csg run that learned one"
-            )
-        return cls(path, Structure.of(structure).slice, found)
+        try:
+            structure = Structure.of(saved.description.structure or {}) if found else None
+        except ValueError as error:
+            raise InputError(f"{path} can't be reused: {error}") from error
+        if structure is None or structure.hidden:
+            raise InputError(f"{path} holds no linear generator to reuse; give a csg run that learned one")
+        return cls(path, structure.slice, found)
 
     def code(self, size: str, wanted: int | None) -> int:
-        """How many of the generator's slices are used. Raises InputError."""
+        """How many of the generator's slices are used. Raises BudgetError where it has none of this size."""
         if size not in self.slices:
-            raise InputError(
-                f"csg: {self.path} has generators for {', '.join(self.slices)}, and this network needs {size}"
-            )
-        have = len(self.slices[size])
-        if wanted is not None and wanted > have:
-            raise InputError(f"csg: code can't be {wanted}; the generator of {self.path} has {have} slices")
-        return have if wanted is None else wanted
+            raise BudgetError(f"{self.path} has generators for {', '.join(self.slices)}, and this network needs {size}")
+        return len(self.slices[size]) if wanted is None else wanted
 
     def fill(self, group: SliceGroup, size: str) -> None:
         """Put the slices in."""

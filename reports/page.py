@@ -70,6 +70,15 @@ def _facts(runs: pd.DataFrame) -> list[str]:
         f"{row['method']} (after {row['compress_epoch']} of {first['schedule.epochs']} epochs)"
         for _, row in compressed.iterrows()
     ]
+    exceptions = finished[finished["exceptions"].notna()].drop_duplicates(["method", "exceptions"])
+    declared = [f"{row['method']}: {row['exceptions']}" for _, row in exceptions.iterrows()]
+    started = finished[finished["weights"].notna()].drop_duplicates("weights_code")
+    before = [
+        f"{row['weights']} ({row['weights_code']}), trained before for "
+        + ("nobody knows how many" if pd.isna(row["weights_epochs"]) else str(row["weights_epochs"]))
+        + " epochs"
+        for _, row in started.iterrows()
+    ]
     versions = finished.groupby("method")["method_code"].nunique()
     mixed = [f"{method} ({count} versions)" for method, count in versions[versions > 1].items()]
     lines = [
@@ -81,6 +90,10 @@ def _facts(runs: pd.DataFrame) -> list[str]:
         f"* torch {_all(finished['torch_version'])}, bench {_all(finished['bench_version'])} "
         f"{_all(finished['git_commit'])}".rstrip(),
     ]
+    if before:
+        lines.append(f"* every run started from finished weights: {', '.join(before)}")
+    if declared:
+        lines.append(f"* exceptions that methods declare: {'; '.join(declared)}")
     if mixed:
         lines.append(f"* made by code that changed in between, and not comparable within itself: {', '.join(mixed)}")
     return [*(_text(line, keep="*") for line in lines), ""]

@@ -170,6 +170,7 @@ def test_outputs_and_gradients_are_those_of_the_per_layer_formula(
 
 def _with_holes_filled(network: GeneratedNetwork) -> nn.Module:
     """The plain network that shares every other parameter, for functional_call to put kernels into."""
+    network.train()  # takes the last forward pass's kernels out
     filled = copy.copy(network.network)
     filled._modules = dict(network.network._modules)
     for name in plain_kernels(network):
@@ -427,23 +428,80 @@ def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
     assert (run.choice.label, run.budget) == ("csg:generator=one.safetensors", None)
 
 
-def test_files_that_hold_no_generator_for_this_network_are_refused(tmp_path: Path) -> None:
-    method = CSG(code=2, layers="*", kernel="1x1", slice=(4, 4))
-    network = of(method, artifact.build_network("densenet-bc-40-12", 3, 10, 0))
-    pointwise = saved(tmp_path / "pointwise.safetensors", network, method, "densenet-bc-40-12")
-    random_method = CSG(code=2, generator="binary")
-    random = saved(tmp_path / "random.safetensors", compressed(random_method, "resnet8"), random_method, "resnet8")
+def test_files_that_hold_no_generator_to_reuse_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    from conftest import tiny_spec
+
+    good, random, other = (tmp_path / f"{name}.safetensors" for name in ("good", "random", "other"))
+    method, random_method = CSG(code=2, slice=(12, 12)), CSG(code=2, generator="binary")
+    saved(good, compressed(method, "resnet8"), method, "resnet8")
+    saved(random, compressed(random_method, "resnet8"), random_method, "resnet8")
+    other.write_text("not a network")
     for options, message in [
-        ({"generator": pointwise}, "has generators for 1x1, and this network needs 3x3"),
-        ({"generator": pointwise, "slice": (8, 8)}, "slice can't be 8x8; that of .* is 4x4"),
-        ({"generator": random}, "holds no linear generator to reuse"),
+        (f"generator={good}:slice=8x8", r"slice can't be 8x8; that of .* is 12x12"),
+        (f"generator={good}:code=3", r"code can't be 3; the generator of .* has 2 slices"),
+        (f"generator={random}", "holds no linear generator to reuse"),
+        (f"generator={other}", "is neither an artifact of bench"),
     ]:
         with pytest.raises(InputError, match=message):
-            compressed(CSG(**options), "resnet8")  # type: ignore[arg-type]
-    good_method = CSG(code=2)
-    good = saved(tmp_path / "good.safetensors", compressed(good_method, "resnet8"), good_method, "resnet8")
-    with pytest.raises(InputError, match=r"code can't be 3; the generator of .* has 2 slices"):
-        compressed(CSG(generator=good, code=3), "resnet8")
+            plan.make(tiny_spec([f"csg:{options}"]))
+
+
+def test_a_generator_for_other_kernel_sizes_is_a_missed_run(tmp_path: Path) -> None:
+    method = CSG(code=2, layers="*", kernel="1x1", slice=(4, 4))
+    network = of(method, artifact.build_network("densenet-bc-40-12", 3, 10, 0))
+    file = saved(tmp_path / "pointwise.safetensors", network, method, "densenet-bc-40-12")
+    with pytest.raises(BudgetError, match="has generators for 1x1, and this network needs 3x3"):
+        compressed(CSG(generator=file), "resnet8")
+
+
+def test_reused_generators_go_by_the_name_of_their_run_and_are_declared(tmp_path: Path) -> None:
+    from conftest import tiny_spec
+
+    method, names = CSG(code=2), ("one", "other")
+    for seed, name in enumerate(names):
+        (tmp_path / name).mkdir()
+        saved(tmp_path / name / "weights.safetensors", compressed(method, "resnet8", seed=seed), method, "resnet8")
+    asked = tiny_spec([f"csg:generator={tmp_path / name}" for name in (names[0], "other/weights.safetensors")])
+    choices = [run.choice for run in plan.make(asked).runs[1:]]
+    assert [choice.label for choice in choices] == ["csg:generator=one", "csg:generator=other"]
+    declared = "its generator was trained before, for an unknown number of epochs in resnet8"
+    assert choices[0].method.exceptions().startswith(declared)
+    assert CSG().exceptions() == ""
+    (tmp_path / "other" / "weights.safetensors").write_bytes((tmp_path / "one" / "weights.safetensors").read_bytes())
+    with pytest.raises(InputError, match="'csg:generator=one' and 'csg:generator=other' are one and the same"):
+        plan.make(asked)
+
+
+def test_what_stands_at_its_default_changes_no_id() -> None:
+    from conftest import tiny_spec
+
+    for written, short in [("csg:compress_at=0", "csg"), ("csg:init=svd:compress_at=0.5", "csg:init=svd")]:
+        assert plan.make(tiny_spec([written])).runs[1].id == plan.make(tiny_spec([short])).runs[1].id
+
+
+def test_a_network_that_is_only_called_like_a_family_gets_the_general_rule() -> None:
+    class ResNet(nn.Sequential):
+        pass
+
+    network = ResNet(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 1))
+    assert list(select(network, papers_choice(network))) == ["1"]
+
+
+def test_options_apply_before_the_rule_falls_back_to_pointwise_kernels() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, groups=2), nn.Conv2d(8, 16, 1))
+    assert list(select(network, papers_choice(network))) == ["2"]
+    assert list(of(CSG(code=2, grouped=True), network).generator()) == ["1.weight"]
+
+
+@pytest.mark.parametrize("tiling", ["block", "view"])
+def test_svd_of_kernels_of_low_rank_leaves_nothing_that_cannot_learn(tiling: Any) -> None:
+    network = trained_network()
+    with torch.no_grad():
+        for layer in select(network, papers_choice(network)).values():
+            layer.weight.copy_(torch.ones_like(layer.weight))
+    made = group(of(CSG(slice=(12, 12), tiling=tiling, code=72, init="svd"), network, given=context(trained=True)))
+    assert (made.slices.norm(dim=1) > 0.1).all()
+    assert not made.codes[made.dead()].any()
 
 
 def test_dead_codes_are_reported_and_stay_at_zero() -> None:
@@ -491,6 +549,8 @@ def test_what_is_wrong_is_named() -> None:
         ({"hidden": 3, "init": "svd"}, "init=svd is for a linear generator"),
         ({"kernel": "all"}, r"kernel=all goes with layers that are named; write layers=\*:kernel=all"),
         ({"layers": "*", "kernel": "big"}, "kernel can't be 'big'"),
+        ({"layers": ""}, "layers can't be empty"),
+        ({"init": "svd", "codes": "uniform"}, "init=svd works the codes out; leave codes=uniform out"),
     ]:
         with pytest.raises(ValueError, match=message):
             CSG(**options)  # type: ignore[arg-type]
@@ -498,6 +558,13 @@ def test_what_is_wrong_is_named() -> None:
         compressed(CSG(layers="nothing", code=2))
     with pytest.raises(BudgetError, match="what is not generated stores 2,458 values"):
         compressed(CSG(), budget=3_000)
+    with pytest.raises(ValueError, match="csg needs a budget, or a code length: code=8"):
+        compressed(CSG())
+    network, method = compressed(CSG(code=2), "resnet8"), CSG(code=2, half=True)
+    with torch.no_grad():
+        group(network).codes[0, 0] = 1e6
+    with pytest.raises(ArithmeticError, match=r"generator\.groups\.3x3\.codes has values too large for half precision"):
+        method.settle(network)
 
 
 def test_with_the_code_given_the_budget_decides_nothing() -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from conftest import images, write_artifact
-from safetensors.torch import load_file
+from conftest import HALVES, images, write_artifact
 
 import bench
 from bench import artifact, count, network_file, plugins
@@ -96,7 +95,7 @@ def test_what_does_not_match_is_not_written(run: Path, tmp_path: Path, monkeypat
     out.write_text("what was there before")
     monkeypatch.setattr(plugins.find(plugins.METHODS, "csg").load(), "finish", _broken)
     with pytest.raises(InputError, match="is not written: the dense file's outputs are off by"):
-        export(run, "dense", out)
+        export(run, "dense", out, force=True)
     assert out.read_text() == "what was there before"
     assert {path.name for path in tmp_path.iterdir()} == {run.name, "out.safetensors"}
 
@@ -108,14 +107,33 @@ def _broken(method: object, model: torch.nn.Module) -> torch.nn.Module:
     return deployed
 
 
-def test_bad_targets_are_named(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is the file that is exported; give another"):
-        export(run, "dense", run / WEIGHTS)
-    with pytest.raises(InputError, match=r"no such folder: .*none"):
-        export(run, "dense", tmp_path / "none" / "out")
-    with pytest.raises(InputError, match=r"can't write .*: Is a directory"):
-        export(run, "dense", run)
-    assert len(load_file(run / WEIGHTS)) > 0
+def test_bad_targets_are_named(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    precious = tmp_path / "precious.txt"
+    precious.write_text("precious")
+    for out, message in [
+        (run / WEIGHTS, "weights.safetensors is there already; give another --out, or --force"),
+        (precious, "precious.txt is there already; give another --out, or --force"),
+        (tmp_path / "none" / "out", "--out can't be .*none/out; give a file in a folder that is there"),
+        (run, "--out can't be .*; give a file in a folder that is there"),
+        (Path(), r"--out can't be \.; give a file"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            export(run, "dense", out)
+    with pytest.raises(InputError, match="is there already"):
+        export(run, "dense", run / WEIGHTS, force=True)  # its own input never
+    assert precious.read_text() == "precious"
+    assert export(run, "dense", precious, force=True)["bytes"] == precious.stat().st_size
+    assert {path.name for path in tmp_path.iterdir()} == {run.name, "precious.txt"}
+
+
+def test_a_plugin_that_changes_layers_is_exported(tmp_path: Path) -> None:
+    method = plugins.find(plugins.METHODS, "halves", [HALVES]).make(None, {})
+    network = artifact.compress(method, artifact.build_network("resnet20", 3, 10, 0), None, 0, trained=False)
+    described = artifact.Description("resnet20", 3, 10, "halves", {}, None, False, 0)
+    (tmp_path / WEIGHTS).write_bytes(artifact.pack(network.eval(), described))
+    for to in ("dense", "pt2"):
+        assert export(tmp_path, to, tmp_path / to, [HALVES])["difference"] < 1e-5
 
 
 def test_a_missing_package_is_named(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from bench.methods.csg import papers_choice
 from conftest import images, write_artifact
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -235,6 +236,26 @@ def wrong(kind: str, path: Path) -> None:
         case "other shape":
             net["module.stage_1.0.code"] = torch.zeros(3, 8)
             torch.save(content, path)
+        case "no classifier":
+            del net["module.classifier.weight"]
+            torch.save(content, path)
+        case "one value":
+            torch.save({"net": {"module.conv_1_3x3.weight": torch.zeros(2, 2, 2, 2)}}, path)
+        case "odd generator":
+            for name in [name for name in net if "CSG" in name]:
+                net[name] = torch.zeros(5)
+            torch.save(content, path)
+        case "stop":
+            path.write_bytes(b"\x80\x02.")
+        case "odd tiling":
+            write_artifact(path, {"code": 2})
+            _edit(path, "structure", "tiling", "spiral")
+        case "odd slice":
+            write_artifact(path, {"code": 2})
+            _edit(path, "structure", "slice", [0, 0])
+        case "odd images":
+            write_artifact(path, {"code": 2})
+            _edit(path, "inputs", None, {"height": "a", "width": 2, "mean": "x", "deviation": None})
         case "missing value":
             del net["module.bn_1.weight"]
             torch.save(content, path)
@@ -252,6 +273,17 @@ def wrong(kind: str, path: Path) -> None:
             save_file({"a": torch.zeros(2)}, path, metadata={"bench": json.dumps(described)})
 
 
+def _edit(path: Path, part: str, key: str | None, value: Any) -> None:
+    """Change something in the description that an artifact's header holds."""
+    with safe_open(path, framework="pt") as file:
+        described = json.loads(file.metadata()["bench"])
+    if key is None:
+        described[part] = value
+    else:
+        described[part][key] = value
+    save_file(load_file(path), path, metadata={"bench": json.dumps(described)})
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
@@ -263,6 +295,13 @@ def wrong(kind: str, path: Path) -> None:
         ("other depth", "holds a network that is not among ours: resnet14"),
         ("two generators", "has 10 generators, which should be one and the same"),
         ("no generator", "has 0 generators"),
+        ("no classifier", "lacks something that checkpoints of the CSG authors have"),
+        ("one value", "lacks something that checkpoints of the CSG authors have"),
+        ("odd generator", "lacks something that checkpoints of the CSG authors have"),
+        ("stop", "can't be read as a checkpoint of tensors and numbers alone"),
+        ("odd tiling", "can't be built again: tiling can't be 'spiral'; it is block or view"),
+        ("odd slice", "can't be built again: slice can't be"),
+        ("odd images", "has a description that can't be read"),
         ("other shape", r"codes has shape \(118, 8\), not \(116, 8\)"),
         ("missing value", "doesn't hold what csg stores; missing or left over: network.bn1.weight"),
         ("other safetensors", "is a safetensors file, but not an artifact of bench"),

@@ -135,6 +135,16 @@ def test_a_start_from_finished_weights_is_a_setting_of_its_own() -> None:
     assert summary(runs)["test_top1_mean"].tolist() == [90.0, 95.0]
 
 
+def test_what_came_before_and_what_methods_declare_is_said(tmp_path: Path) -> None:
+    started = {"weights": "run", "weights_code": "abc", "weights_epochs": 40, "id": "a"}
+    said = {"exceptions": "its generator was trained before"}
+    records = [record("dense", 0, 90.0, **started), record("csg", 0, 95.0, **{**started, "id": "b"}, **said)]
+    text = page.write(records, [], tmp_path).read_text()
+    assert "* every run started from finished weights: run (abc), trained before for 40 epochs" in text
+    assert "* exceptions that methods declare: csg: its generator was trained before" in text
+    assert "declare" not in page.write([record("dense", 0, 90.0)], [], tmp_path).read_text()
+
+
 def test_one_setting_under_two_names_is_one_and_one_measurement_counts_once() -> None:
     again = [
         record("dense", 0, 90.0, dataset="renamed", schedule="quick:epochs=4"),

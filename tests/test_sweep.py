@@ -55,7 +55,7 @@ def test_records_are_flat_and_complete(swept: tuple[Path, list[Record]]) -> None
         empty = {name for name in COLUMNS if record[name] is None}
         sized = set() if record["budget"] else {"budget", "requested_values"}
         joined = set() if record["compress_epoch"] else {"prefix_seconds"}
-        assert empty == {"reason", "weights", "weights_code", "weights_epochs"} | sized | joined
+        assert empty == {"reason", "exceptions", "weights", "weights_code", "weights_epochs"} | sized | joined
         assert 0 <= record["test_top1"] <= record["test_top5"] == 100
         assert (record["train_images"], record["validation_images"], record["test_images"]) == (88, 22, 70)
         assert record["schedule.epochs"] == 4

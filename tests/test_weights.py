@@ -27,7 +27,7 @@ def test_every_run_starts_there_and_says_so(swept: tuple[Path, list[Record]], tm
     records, _ = run_sweep(asked, tmp_path)
     assert [record["status"] for record in records] == [FINISHED, FINISHED]
     for record in records:
-        assert (record["weights"], record["weights_epochs"]) == (WEIGHTS, 4)
+        assert (record["weights"], record["weights_epochs"]) == (file.parent.name, 4)
         assert record["weights_code"]
         assert record["compress_epoch"] == 0
         assert network_file.read(weights_of(tmp_path, record)).description.epochs == 8
