@@ -6,7 +6,7 @@ builds a network of the same kind and fills the values in, so no code and no pic
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from bench import count, models, plugins
+from bench import count, masks, models, packing, plugins
 from bench.errors import MALFORMED, InputError
 from bench.images import Normalise
-from bench.method import Context, Method
+from bench.method import Context, Family, Method
 
 _KEY = "bench"
 
@@ -70,17 +70,21 @@ class Description:
 
 @dataclass(frozen=True)
 class Saved:
-    """What a file holds: the description of a network, and its stored values and statistics by name."""
+    """What a file holds: the description of a network, its stored values and statistics by name, and the masks of those
+    tensors that have one."""
 
     description: Description
     tensors: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def pack(compressed: nn.Module, description: Description) -> bytes:
-    """The content of the artifact file. Values that half precision holds exactly are written in half precision."""
+    """The content of the artifact file, in as few bytes as hold it exactly (`bench.packing`)."""
     tensors = {**count.stored_tensors(compressed), **count.statistics(compressed)}
-    plain = {name: _narrow(tensor.detach().cpu()) for name, tensor in tensors.items()}
-    return save(plain, metadata={_KEY: json.dumps(asdict(description), sort_keys=True)})
+    plain = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+    packed, layout = packing.pack(plain, masks.of(compressed))
+    text = json.dumps({**asdict(description), **({"layout": layout} if layout else {})}, sort_keys=True)
+    return save(packed, metadata={_KEY: text})
 
 
 def read(path: Path) -> Saved:
@@ -98,7 +102,8 @@ def read(path: Path) -> Saved:
         inputs = given.get("inputs")
         known = {field.name for field in fields(Description)}
         given |= {"inputs": None if inputs is None else Inputs(**inputs)}
-        return Saved(Description(**{name: value for name, value in given.items() if name in known}), tensors)
+        description = Description(**{name: value for name, value in given.items() if name in known})
+        return Saved(description, *packing.unpack(tensors, given.get("layout", {})))
     except MALFORMED as error:
         raise InputError(f"{path} has a description that can't be read: {error}") from error
 
@@ -113,12 +118,18 @@ def build(saved: Saved, path: Path, plugin_files: Sequence[str] = ()) -> nn.Modu
     description = saved.description
     try:
         method = find_method(description, plugin_files)
-        network = build_network(description.model, description.channels, description.num_classes, description.seed)
+        built = (description.model, description.channels, description.num_classes, description.seed)
+        network, others = build_network(*built), family(*built)
         if description.structure is not None:
-            context = Context(torch.Generator().manual_seed(description.seed), description.trained)
-            compressed = method.rebuild(network, description.structure, context)
+            context = Context(torch.Generator().manual_seed(description.seed), description.trained, others)
+            with torch.random.fork_rng(devices=[]):
+                compressed = method.rebuild(network, description.structure, context)
         else:
-            compressed = compress(method, network, description.budget_values, description.seed, description.trained)
+            compressed = compress(
+                method, network, description.budget_values, description.seed, description.trained, others
+            )
+        masks.detach(compressed)
+        masks.attach(compressed, saved.masks)
     except MALFORMED as error:
         reason = error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise InputError(f"{path} can't be built again: {str(reason).splitlines()[0]}") from error
@@ -152,21 +163,34 @@ def build_network(model: str, channels: int, num_classes: int, seed: int) -> nn.
     return network.to(memory_format=torch.channels_last)
 
 
-def compress(method: Method, network: nn.Module, budget_values: int | None, seed: int, trained: bool) -> nn.Module:
+def family(model: str, channels: int, num_classes: int, seed: int) -> Family | None:
+    """The same network at other widths; None where its file doesn't say how to make them."""
+    found = models.find(model)
+    if found.resize is None:
+        return None
+    resize = found.resize
+
+    def build(widths: Sequence[int]) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return resize(channels, num_classes, widths).to(memory_format=torch.channels_last)
+
+    return Family(found.widths, build)
+
+
+def compress(
+    method: Method,
+    network: nn.Module,
+    budget_values: int | None,
+    seed: int,
+    trained: bool,
+    others: Family | None = None,
+) -> nn.Module:
     """Have the method compress `network`, with the random numbers of this seed. Raises BudgetError.
 
-    The global generator is seeded too: layers that a method makes draw their first weights from it.
+    `others` is the network at other widths. The global generator is seeded too: layers that a method makes draw their
+    first weights from it.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return method.compress(network, budget_values, Context(torch.Generator().manual_seed(seed), trained))
-
-
-def _narrow(tensor: Tensor) -> Tensor:
-    # Contiguous, since channels last is how we compute and not what we store.
-    tensor = tensor.contiguous()
-    if tensor.dtype == torch.float32:
-        half = tensor.half()
-        if torch.equal(half.float(), tensor):
-            return half
-    return tensor
+        return method.compress(network, budget_values, Context(torch.Generator().manual_seed(seed), trained, others))

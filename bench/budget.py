@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from bench.errors import InputError
+from bench.errors import BudgetError, InputError
 
 # A budget is met when the stored values lie within this fraction of what was asked for.
 TOLERANCE = 0.01
@@ -61,3 +61,12 @@ def _decimal(number: Fraction) -> str:
 def met(requested: int, stored: int) -> bool:
     """Whether `stored` values count as the `requested` ones."""
     return abs(stored - requested) <= TOLERANCE * requested
+
+
+def check(requested: int | None, stored: int) -> None:
+    """Raise BudgetError with the reason unless `stored` values count as the `requested` ones. None: nothing was asked."""
+    if requested is not None and not met(requested, stored):
+        raise BudgetError(
+            f"stores {stored:,} values where {requested:,} were asked for ({stored / requested - 1:+.1%}; "
+            f"{TOLERANCE:.0%} is allowed)"
+        )

@@ -3,7 +3,8 @@
 Stored values are the distinct numbers that must be kept to rebuild the network at inference, given the code and integer
 seeds: every parameter and persistent buffer, each tensor once however many modules share it. The statistics of batch
 norm are kept too but counted apart, as the literature does. Non-persistent buffers are not stored: what builds the
-network makes them again, from a seed. The saved artifact holds exactly these tensors (`bench.artifact`).
+network makes them again, from a seed. Of a masked tensor only the values that its mask keeps count. The saved artifact
+holds exactly these tensors (`bench.artifact`).
 """
 
 from collections.abc import Callable
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.flop_counter import FlopCounterMode
+
+from bench import masks
 
 
 def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -28,12 +31,26 @@ def statistics(model: nn.Module) -> dict[str, Tensor]:
 
 def stored_values(model: nn.Module) -> int:
     """The headline number: distinct values needed to rebuild the network, batch-norm statistics apart."""
-    return sum(_values(tensor) for tensor in stored_tensors(model).values())
+    return sum(values_by_tensor(model).values())
+
+
+def values_by_tensor(model: nn.Module) -> dict[str, int]:
+    """How many values each stored tensor holds."""
+    kept = masks.of(model)
+    return {
+        name: int(kept[name].sum()) if name in kept else _values(tensor)
+        for name, tensor in stored_tensors(model).items()
+    }
 
 
 def trained_values(model: nn.Module) -> int:
     """Values that the optimiser changes."""
-    return sum(_values(parameter) for parameter in model.parameters() if parameter.requires_grad)
+    kept = masks.of(model)
+    return sum(
+        int(kept[name].sum()) if name in kept else _values(parameter)
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    )
 
 
 def forward_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> int:

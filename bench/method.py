@@ -1,6 +1,6 @@
 """What a method plugin is: it turns a network and a budget into a smaller network. It never sees data."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,16 +9,27 @@ from torch import nn
 
 
 @dataclass(frozen=True)
+class Family:
+    """A network at other widths: `build(widths)` makes it with fresh weights and these numbers of channels, one for
+    each group of channels that can have a number of its own. `widths` are the network's own."""
+
+    widths: tuple[int, ...]
+    build: Callable[[Sequence[int]], nn.Module]
+
+
+@dataclass(frozen=True)
 class Context:
     """What a method may know besides the network and the budget.
 
     `generator` is on the CPU and seeded for this run alone: draw every random number from it. `trained` says whether
     the network has been trained up to here (`compress_at` above 0, or a start from finished weights) or holds its
-    initial weights.
+    initial weights. `family` makes the network at other widths, for methods that can't reach a budget otherwise
+    (`bench.width`); None where the network's file doesn't say how.
     """
 
     generator: torch.Generator
     trained: bool
+    family: Family | None = None
 
 
 @dataclass(frozen=True)
@@ -92,8 +103,25 @@ class Method:
         not in the structure."""
         raise NotImplementedError
 
-    def after_step(self, model: nn.Module, progress: float) -> None:
-        """Called after every optimiser step once compressed; `progress` is the fraction of the schedule done."""
+    @property
+    def gradual(self) -> bool:
+        """Whether `compress` leaves the network larger than the budget, and `after_step` brings it there bit by bit.
+        After a call with progress 1 it must be there, whatever calls came before: before anything is trained, the
+        harness asks a network that it throws away."""
+        return False
+
+    def after_step(self, model: nn.Module, progress: float) -> bool:
+        """Called after every optimiser step once compressed; `progress` is the fraction of the schedule done.
+
+        Gradients are still there. Masks (`bench.masks`) may be changed in place; what they leave out is zeroed after
+        the call. Returns whether parameters were replaced by others: then the optimiser starts afresh.
+        """
+        return False
+
+    def decay(self, model: nn.Module) -> Mapping[str, float]:
+        """Factors on the schedule's weight decay, by parameter name; those that are not named have 1. A method that
+        gives any must say so in `exceptions`."""
+        return {}
 
     def settle(self, model: nn.Module) -> None:
         """Called once after the last epoch, before anything is measured or saved: the place to round or to cluster."""

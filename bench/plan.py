@@ -21,6 +21,7 @@ from bench.weights import Weights
 from bench.weights import find as find_weights
 
 REFERENCE = "dense"
+ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ class Plan:
 def make(spec: Spec) -> Plan:
     """The plan of a spec. Finds every name and checks every option; decodes no data. Raises InputError."""
     files = [str(Path(file).expanduser().resolve()) for file in spec.plugins]
-    choices = [_method(text, files) for text in spec.methods]
+    choices = find_methods(spec.methods, files)
     if not any(choice.text == REFERENCE for choice in choices):
         choices.insert(0, _method(REFERENCE, files))
     choices.sort(key=lambda choice: choice.text != REFERENCE)  # first: it keeps the states that others start from
@@ -193,6 +194,17 @@ def make(spec: Spec) -> Plan:
                 "compress_at above 0 (of whole epochs), or --weights"
             )
     return Plan(runs, resolved, setting)
+
+
+def find_methods(texts: Sequence[str], files: Sequence[str] = ()) -> list[MethodChoice]:
+    """The methods that were written, each with its options; `all` stands for every one that there is, at its defaults,
+    but for those that are written out. Raises InputError."""
+    chosen = [_method(text, files) for text in texts if text != ALL]
+    if ALL in texts:
+        written = {choice.text for choice in chosen}
+        names = [name for name in plugins.available(plugins.METHODS, files) if name not in written]
+        chosen += [_method(name, files) for name in names]
+    return chosen
 
 
 def find_dataset(text: str, files: Sequence[str] = ()) -> DatasetChoice:

@@ -28,6 +28,10 @@ from bench.train import Epoch, Trainer, check_finite
 _CHECKED_IMAGES = 8
 
 
+class Undeclared(RuntimeError):
+    """The method makes an exception for itself that reports would not show."""
+
+
 class NotTheSame(RuntimeError):
     """The network that was trained or finished is not the one that was compressed."""
 
@@ -144,20 +148,28 @@ def _make(
     requested = None if run.budget is None else run.budget.values(dense_values)
     values |= {"dense_values": dense_values, "requested_values": requested}
 
-    if run.compress_epoch:
+    if run.compress_epoch or method.gradual:
         # Can the budget be met? What a compressed network stores doesn't depend on its weights, so ask one that is
         # thrown away before any epoch is spent.
-        _compress(run, bench.network(run), requested, values)
+        tried = _compress(bench, run, bench.network(run), requested, values)
+        if method.gradual:
+            method.after_step(tried, 1.0)
+        _count(run, tried, requested, values)
+    if run.compress_epoch:
         history += dense_prefix(bench, run, network)
         values["prefix_seconds"] = sum(epoch.seconds for epoch in history)
-    compressed = _compress(run, network, requested, values)
+    compressed = _compress(bench, run, network, requested, values)
+    if not method.gradual:
+        _count(run, compressed, requested, values)
+    if method.decay(compressed) and not method.exceptions():
+        raise Undeclared("it scales the weight decay, and doesn't say so in its exceptions()")
 
     def after_epoch(epochs: Sequence[Epoch]) -> None:
         history[run.compress_epoch :] = epochs
         if run.is_reference and len(epochs) in kept_epochs:
             prefix.keep(bench.store, bench.prefix_id(run, len(epochs)), compressed, epochs)
 
-    trainer.run(compressed, run.compress_epoch, schedule.epochs, method.after_step, after_epoch)
+    trainer.run(compressed, run.compress_epoch, schedule.epochs, method.after_step, after_epoch, method.decay)
     method.settle(compressed)
     values["train_seconds"] = sum(epoch.seconds for epoch in history)
     if run.compress_epoch < schedule.epochs:
@@ -213,27 +225,27 @@ def dense_prefix(bench: Bench, run: Run, network: nn.Module) -> list[Epoch]:
         return prefix.restore(bench.store.prefix(name), network)
 
 
-def _compress(run: Run, network: nn.Module, requested: int | None, values: dict[str, Any]) -> nn.Module:
-    """Have the method compress, and fill in what is known from then on. Raises BudgetError."""
-    dense_values = count.stored_values(network)
+def _compress(bench: Bench, run: Run, network: nn.Module, requested: int | None, values: dict[str, Any]) -> nn.Module:
+    """Have the method compress. Raises BudgetError."""
+    setting = run.setting
+    others = artifact.family(setting.model, bench.data.image_shape[0], len(bench.data.classes), run.seed)
     started = time.perf_counter()
-    compressed = artifact.compress(run.choice.method, network, requested, run.seed, run.compresses_trained)
-    seconds = time.perf_counter() - started
+    compressed = artifact.compress(run.choice.method, network, requested, run.seed, run.compresses_trained, others)
+    values["compress_seconds"] = time.perf_counter() - started
+    return compressed.to(bench.device)
+
+
+def _count(run: Run, compressed: nn.Module, requested: int | None, values: dict[str, Any]) -> None:
+    """Fill in what is known once compressed. Raises BudgetError where the budget is not met."""
     stored = count.stored_values(compressed)
     values |= {
-        "compress_seconds": seconds,
         "stored_values": stored,
-        "compression": dense_values / stored,
+        "compression": values["dense_values"] / stored,
         "statistics_values": sum(tensor.numel() for tensor in count.statistics(compressed).values()),
         "trained_values": count.trained_values(compressed),
         **_flat("solved", dict(run.choice.method.solved(compressed))),
     }
-    if requested is not None and not budget.met(requested, stored):
-        raise BudgetError(
-            f"stores {stored:,} values where {requested:,} were asked for ({stored / requested - 1:+.1%}; "
-            f"{budget.TOLERANCE:.0%} is allowed)"
-        )
-    return compressed
+    budget.check(requested, stored)
 
 
 def _describe(bench: Bench, run: Run, requested: int | None, compressed: nn.Module) -> artifact.Description:

@@ -2,13 +2,14 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench import masks
 from bench.augment import crop, flip
 from bench.dataset import Split
 from bench.evaluate import evaluate
@@ -69,16 +70,18 @@ class Trainer:
         model: nn.Module,
         first_epoch: int,
         end_epoch: int,
-        after_step: Callable[[nn.Module, float], None] = lambda model, progress: None,
+        after_step: Callable[[nn.Module, float], bool | None] = lambda model, progress: False,
         after_epoch: Callable[[list[Epoch]], None] = lambda history: None,
+        decay: Callable[[nn.Module], Mapping[str, float]] = lambda model: {},
     ) -> list[Epoch]:
         """Train `model` in place over the epochs `first_epoch` to `end_epoch` (exclusive) of the schedule.
 
         Batches, augmentation and learning rates depend on the seed and the step alone, so a run that joins at an epoch
-        sees what it would have seen had it been there from the start. The optimiser starts afresh.
-        `after_epoch` gets the epochs of this call so far. Raises NonFiniteLoss.
+        sees what it would have seen had it been there from the start. The optimiser starts afresh, and once more where
+        `after_step` returns True. What masks leave out is zeroed after each step. `after_epoch` gets the epochs of this
+        call so far, `decay` gives factors on the weight decay by parameter name. Raises NonFiniteLoss.
         """
-        optimizer = make_optimizer(model, self.schedule)
+        optimizer = make_optimizer(model, self.schedule, decay(model))
         device = self.train.images.device
         total_steps = self.schedule.epochs * self.steps_per_epoch
         history = []
@@ -102,7 +105,10 @@ class Trainer:
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
-                after_step(model, (step + 1) / total_steps)
+                replaced = after_step(model, (step + 1) / total_steps)
+                masks.enforce(model)
+                if replaced:
+                    optimizer = make_optimizer(model, self.schedule, decay(model))
                 loss_sum += loss.detach()
                 hits += (logits.detach().argmax(1) == labels).sum()
                 if index % _LOOK_EVERY == 0:
@@ -136,18 +142,22 @@ class Trainer:
         return self.normalise(images), labels
 
 
-def make_optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    """The schedule's optimiser over every parameter that trains, all treated alike."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def make_optimizer(
+    model: nn.Module, schedule: Schedule, decay: Mapping[str, float] | None = None
+) -> torch.optim.Optimizer:
+    """The schedule's optimiser over every parameter that trains, all treated alike but for the factors on the weight
+    decay that `decay` gives by parameter name."""
+    by_factor: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            by_factor.setdefault((decay or {}).get(name, 1.0), []).append(parameter)
+    groups = [
+        {"params": parameters, "weight_decay": factor * schedule.weight_decay}
+        for factor, parameters in by_factor.items()
+    ]
     if schedule.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
-    return torch.optim.SGD(
-        parameters,
-        lr=schedule.learning_rate,
-        momentum=schedule.momentum,
-        nesterov=schedule.nesterov,
-        weight_decay=schedule.weight_decay,
-    )
+        return torch.optim.AdamW(groups, lr=schedule.learning_rate)
+    return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=schedule.momentum, nesterov=schedule.nesterov)
 
 
 def _generator(seed: int, position: int, stream: int = 0) -> torch.Generator:

@@ -1,7 +1,7 @@
 """CSG: a small generator for each kernel size, shared by all layers, turns code vectors into slices of the kernels."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import count, network_file
+from bench.allocation import allocate
 from bench.errors import BudgetError, InputError
 from bench.generated import GeneratedNetwork
 from bench.method import Context, Method
@@ -306,24 +307,12 @@ def solve_code_lengths(budget: int, costs: list[Cost]) -> list[CodeLength] | Non
     Uses the budget to the value, unless only one is left.
     """
 
-    def at(share: float) -> list[int]:
-        return [max(1, math.floor(share * cost.slice_values)) for cost in costs]
-
-    def total(codes: list[int]) -> int:
+    def total(codes: Sequence[int]) -> int:
         return sum(cost.of(code) for cost, code in zip(costs, codes, strict=True))
 
-    low, high = 0.0, 1.0
-    if total(at(low)) > budget:
+    codes = allocate([cost.slice_values for cost in costs], total, budget)
+    if codes is None:
         return None
-    while total(at(high)) <= budget:
-        high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if total(at(middle)) <= budget else (low, middle)
-    codes = at(low)
-    # A step that still fits goes where the code is shortest for the size of its slices.
-    while fitting := [i for i, cost in enumerate(costs) if total(codes) + cost.slices + cost.stored <= budget]:
-        codes[min(fitting, key=lambda i: codes[i] / costs[i].slice_values)] += 1
     lengths = [CodeLength(code) for code in codes]
     if not costs[0].fixed:
         lengths[0] = _with_rest(codes[0], budget - total(codes), costs[0])

@@ -1,5 +1,6 @@
 """The CIFAR ResNets of He et al. 2016 ("Deep Residual Learning", section 4.2) with the parameter-free shortcut (A)."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -29,11 +30,11 @@ class Shortcut(nn.Module):
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with batch norm and a shortcut around them."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+    def __init__(self, channels_in: int, inner: int, channels_out: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels_out)
-        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
+        self.conv1 = nn.Conv2d(channels_in, inner, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, channels_out, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels_out)
         self.shortcut = Shortcut(stride, channels_out - channels_in)
 
@@ -45,25 +46,26 @@ class BasicBlock(nn.Module):
 class CifarResNet(nn.Module):
     """`depth = 6 n + 2`: a 3x3 convolution, three stages of n blocks with 16, 32 and 64 channels, a classifier.
 
+    `widths`: the channels of each stage and, behind them, those between the two convolutions of each block.
     Input `(batch, channels, height, width)` of any size from 4x4 up, output `(batch, num_classes)` logits.
     """
 
-    def __init__(self, depth: int, channels: int, num_classes: int) -> None:
+    def __init__(self, channels: int, num_classes: int, widths: Sequence[int]) -> None:
         super().__init__()
-        assert (depth - 2) % 6 == 0
-        blocks = (depth - 2) // 6
-        self.conv1 = nn.Conv2d(channels, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.stage1 = self._stage(blocks, 16, 16, 1)
-        self.stage2 = self._stage(blocks, 16, 32, 2)
-        self.stage3 = self._stage(blocks, 32, 64, 2)
-        self.classifier = nn.Linear(64, num_classes)
+        stages, inner = sorted_widths(widths)
+        blocks = len(inner) // 3
+        self.conv1 = nn.Conv2d(channels, stages[0], 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(stages[0])
+        self.stage1 = self._stage(inner[:blocks], stages[0], stages[0], 1)
+        self.stage2 = self._stage(inner[blocks : 2 * blocks], stages[0], stages[1], 2)
+        self.stage3 = self._stage(inner[2 * blocks :], stages[1], stages[2], 2)
+        self.classifier = nn.Linear(stages[2], num_classes)
         he_normal_(self)
 
     @staticmethod
-    def _stage(blocks: int, channels_in: int, channels_out: int, stride: int) -> nn.Sequential:
-        first = BasicBlock(channels_in, channels_out, stride)
-        return nn.Sequential(first, *(BasicBlock(channels_out, channels_out, 1) for _ in range(blocks - 1)))
+    def _stage(inner: Sequence[int], channels_in: int, channels_out: int, stride: int) -> nn.Sequential:
+        first = BasicBlock(channels_in, inner[0], channels_out, stride)
+        return nn.Sequential(first, *(BasicBlock(channels_out, width, channels_out, 1) for width in inner[1:]))
 
     def forward(self, x: Tensor) -> Tensor:
         x = functional.relu(self.bn1(self.conv1(x)))
@@ -72,7 +74,24 @@ class CifarResNet(nn.Module):
         return logits
 
 
+def sorted_widths(widths: Sequence[int]) -> tuple[list[int], Sequence[int]]:
+    """The channels of the stages and those inside the blocks. A stage is never narrower than the one before it: the
+    shortcut can add channels, but not take any away."""
+    first, second, third = widths[:3]
+    return [first, max(first, second), max(first, second, third)], widths[3:]
+
+
+def widths_of(depth: int) -> tuple[int, ...]:
+    blocks = (depth - 2) // 6
+    return 16, 32, 64, *(16,) * blocks, *(32,) * blocks, *(64,) * blocks
+
+
 MODELS = {
-    f"resnet{depth}": Model(f"CIFAR ResNet-{depth}, shortcut without parameters", partial(CifarResNet, depth))
+    f"resnet{depth}": Model(
+        f"CIFAR ResNet-{depth}, shortcut without parameters",
+        partial(CifarResNet, widths=widths_of(depth)),
+        widths=widths_of(depth),
+        resize=CifarResNet,
+    )
     for depth in (8, 20, 32, 44, 56, 110)
 }

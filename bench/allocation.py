@@ -1,0 +1,60 @@
+"""The one solver for budgets: whole numbers (ranks, code lengths, channels...) in proportion that together cost a budget.
+
+A method brings its knob, the numbers that it would have at full size and what a choice of them costs; it gets the
+choice.
+"""
+
+import heapq
+from collections.abc import Callable, Sequence
+
+Numbers = tuple[int, ...]
+
+
+def allocate(
+    full: Sequence[int],
+    cost: Callable[[Numbers], int],
+    budget: int,
+    most: Sequence[int] | None = None,
+    enough: float = 0.0,
+) -> Numbers | None:
+    """Whole numbers of at least 1, in proportion to `full`, that cost at most `budget`, and close to it; None where even
+    ones cost more.
+
+    `cost` must not fall when a number rises. Bisects the share of `full` that all have in common (above 1 too, unless
+    `most` is reached), then spends what is left one step at a time, a step wherever the share is smallest and it still
+    fits, until not more than the fraction `enough` of the budget is left.
+    """
+    known: dict[Numbers, int] = {}
+
+    def priced(numbers: Numbers) -> int:
+        if numbers not in known:
+            known[numbers] = cost(numbers)
+        return known[numbers]
+
+    def at(share: float) -> Numbers:
+        wanted = (max(1, round(share * number)) for number in full)
+        return tuple(map(min, wanted, most)) if most is not None else tuple(wanted)
+
+    if priced(at(0.0)) > budget:
+        return None
+    low, high = 0.0, 1.0
+    while priced(at(high)) <= budget:
+        low, high = high, 2 * high
+        if at(low) == at(high):  # nothing left to raise
+            return at(low)
+    # Until the two are one step apart: no share between them gives anything else.
+    while sum(abs(a - b) for a, b in zip(at(low), at(high), strict=True)) > 1 and high - low > 1e-9 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if priced(at(middle)) <= budget else (low, middle)
+    numbers = at(low)
+
+    queue = [(numbers[place] / full[place], place) for place in range(len(full))]
+    heapq.heapify(queue)
+    while queue and budget - priced(numbers) > enough * budget:
+        _, place = heapq.heappop(queue)
+        raised = (*numbers[:place], numbers[place] + 1, *numbers[place + 1 :])
+        # A step that doesn't fit now never will: steps get no cheaper as numbers rise.
+        if (most is None or raised[place] <= most[place]) and priced(raised) <= budget:
+            numbers = raised
+            heapq.heappush(queue, (numbers[place] / full[place], place))
+    return numbers

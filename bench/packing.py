@@ -1,0 +1,101 @@
+"""How tensors lie in an artifact's file: in as few bytes as hold them exactly.
+
+* Floating-point values that half precision holds exactly are in half precision.
+* Whole numbers (indices into a codebook, say) have as few bits as the largest needs.
+* Of a masked tensor only the kept values are there, and beside them where they belong: the cheaper of a bitmap and of
+  the gaps between them, which have as few bits as the largest needs.
+
+`pack` gives plain tensors and a JSON-able layout, by tensor name; `unpack` takes them back.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+
+# In a file, the mask of `conv.weight` is under `conv.weight:mask`. No parameter's name has a colon.
+MASK = ":mask"
+
+
+def pack(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """`tensors` on the CPU by name, and the masks (bool) of those that have one.
+
+    Raises ValueError where a value that its mask leaves out is not zero.
+    """
+    packed: dict[str, Tensor] = {}
+    layout: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        # Contiguous, since channels last is how we compute and not what we store.
+        tensor = tensor.contiguous()
+        if name in masks:
+            mask = masks[name].cpu().contiguous()
+            if tensor[~mask].any():
+                raise ValueError(f"{name} has values that its mask leaves out")
+            packed[name + MASK], layout[name] = _pack_mask(mask)
+            tensor = tensor[mask]
+        if tensor.dtype == torch.float32:
+            half = tensor.half()
+            tensor = half if torch.equal(half.float(), tensor) else tensor
+        elif tensor.dtype in _WHOLE and tensor.numel() and int(tensor.min()) >= 0:
+            layout[name] = {"shape": list(tensor.shape), "dtype": str(tensor.dtype).removeprefix("torch.")}
+            layout[name]["bits"] = _bits(tensor)
+            tensor = _pack_bits(tensor.flatten(), layout[name]["bits"])
+        packed[name] = tensor
+    return packed, layout
+
+
+def unpack(packed: Mapping[str, Tensor], layout: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The tensors and the masks. Raises ValueError, TypeError or LookupError where the layout doesn't fit."""
+    tensors = {name: tensor for name, tensor in packed.items() if not name.endswith(MASK)}
+    masks: dict[str, Tensor] = {}
+    for name, have in layout.items():
+        shape, bits = torch.Size(have["shape"]), int(have["bits"])
+        if "dtype" in have:
+            whole = _unpack_bits(packed[name], bits, shape.numel())
+            tensors[name] = whole.to(getattr(torch, have["dtype"])).view(shape)
+            continue
+        values = packed[name]
+        if have["mask"] == "bitmap":
+            mask = _unpack_bits(packed[name + MASK], 1, shape.numel()).bool()
+        else:
+            mask = torch.zeros(shape.numel(), dtype=torch.bool)
+            mask[_unpack_bits(packed[name + MASK], bits, values.numel()).cumsum(0) - 1] = True
+        masks[name] = mask.view(shape)
+        tensors[name] = values.new_zeros(shape).masked_scatter(masks[name], values)
+    return tensors, masks
+
+
+def _pack_mask(mask: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    places = mask.flatten().nonzero().flatten()
+    # From one kept value to the next, so at least 1; the first is counted from just before the beginning.
+    gaps = torch.diff(places, prepend=places.new_tensor([-1]))
+    bits = _bits(gaps)
+    shape = list(mask.shape)
+    if bits * gaps.numel() < mask.numel():
+        return _pack_bits(gaps, bits), {"shape": shape, "mask": "gaps", "bits": bits}
+    return _pack_bits(mask.flatten().long(), 1), {"shape": shape, "mask": "bitmap", "bits": 1}
+
+
+def _bits(whole: Tensor) -> int:
+    """Bits that the largest of these numbers needs; at least 1."""
+    return max(1, int(whole.max()).bit_length()) if whole.numel() else 1
+
+
+def _pack_bits(whole: Tensor, bits: int) -> Tensor:
+    """Numbers `(n,)` as bytes `(ceil(n bits / 8),)`, lowest bits first."""
+    columns = whole.long().numpy()[:, None] >> numpy.arange(bits) & 1
+    return torch.from_numpy(numpy.packbits(columns.astype(numpy.uint8), bitorder="little"))
+
+
+def _unpack_bits(packed: Tensor, bits: int, count: int) -> Tensor:
+    """The numbers again, int64 `(count,)`."""
+    if packed.dtype != torch.uint8 or packed.numel() != math.ceil(bits * count / 8) or not 1 <= bits <= 63:
+        raise ValueError(f"{packed.numel()} values of {packed.dtype} don't hold {count} numbers of {bits} bits")
+    columns = numpy.unpackbits(packed.numpy(), count=bits * count, bitorder="little").reshape(count, bits)
+    return torch.from_numpy((columns.astype(numpy.int64) << numpy.arange(bits)).sum(axis=1))
+
+
+_WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)

@@ -1,0 +1,44 @@
+"""The network at the widths that meet a budget, for methods whose structure is fixed but for the channels."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from bench import count
+from bench.allocation import Numbers, allocate
+from bench.errors import BudgetError
+from bench.method import Family
+
+# What is left of a budget when no channel is added any more: far less than the tolerance, and cheap to reach.
+_ENOUGH = 0.002
+
+
+def at_budget(
+    family: Family | None, budget: int | None, change: Callable[[nn.Module], nn.Module] = lambda network: network
+) -> nn.Module:
+    """The fresh network whose version changed by `change` stores `budget` values, changed: all groups of channels are in
+    proportion to the network's own, wider than these where it takes that, but for single channels that use up what is
+    left. (None: at the network's own widths.)
+
+    `change` gets a fresh network, may change it, and returns what is to be trained. It is also called on networks
+    without storage (torch's meta device), so that it must not look at values. Raises BudgetError.
+    """
+    if family is None:
+        raise BudgetError(
+            "it takes the network at another width, and of this one only its own is known (its file in bench/models "
+            "says nothing of widths)"
+        )
+
+    def cost(widths: Numbers) -> int:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            return count.stored_values(change(family.build(widths)))
+
+    widths = family.widths
+    if budget is not None:
+        found = allocate(family.widths, cost, budget, enough=_ENOUGH)
+        if found is None:
+            least = cost((1,) * len(family.widths))
+            raise BudgetError(f"with one channel everywhere it stores {least:,} values; {budget:,} were asked for")
+        widths = found
+    return change(family.build(widths))
