@@ -1,4 +1,4 @@
-"""The one solver for budgets: whole numbers (ranks, code lengths, channels...) in proportion that together cost a budget.
+"""The one solver for budgets: whole numbers (ranks, code lengths, channels) in proportion that together cost a budget.
 
 A method brings its knob, the numbers that it would have at full size and what a choice of them costs; it gets the
 choice.
@@ -17,8 +17,9 @@ def allocate(
     most: Sequence[int] | None = None,
     enough: float = 0.0,
 ) -> Numbers | None:
-    """Whole numbers of at least 1, in proportion to `full`, that cost at most `budget`, and close to it; None where even
-    ones cost more.
+    """Whole numbers of at least 1, in proportion to `full`, that cost at most `budget`, and close to it.
+
+    None where even ones cost more.
 
     `cost` must not fall when a number rises. Bisects the share of `full` that all have in common (above 1 too, unless
     `most` is reached), then spends what is left one step at a time, a step wherever the share is smallest and it still

@@ -64,7 +64,7 @@ def met(requested: int, stored: int) -> bool:
 
 
 def check(requested: int | None, stored: int) -> None:
-    """Raise BudgetError with the reason unless `stored` values count as the `requested` ones. None: nothing was asked."""
+    """Raise BudgetError, with the reason, unless `stored` values count as the `requested` ones (None: none were)."""
     if requested is not None and not met(requested, stored):
         raise BudgetError(
             f"stores {stored:,} values where {requested:,} were asked for ({stored / requested - 1:+.1%}; "

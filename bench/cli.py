@@ -1,6 +1,7 @@
 """The command line. What imports torch is imported inside the commands, so that `bench --help` answers at once."""
 
 import json as json_
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -118,6 +119,77 @@ def run(
     failed = sum(record["status"] == FAILED for record in records)
     if failed:
         console.print(f"{failed} of {len(records)} runs failed; --redo failed makes them again", markup=False)
+        raise typer.Exit(_FAILED_RUNS)
+
+
+@app.command()
+def footprint(
+    methods: Annotated[str, typer.Option(help="For example all, or csg,lowrank.")],
+    model: Annotated[str, typer.Option(help="Network.")] = "resnet20",
+    budgets: Annotated[str, typer.Option(help="What to store, as in `bench run`.")] = "2x,4x,8x,16x,32x",
+    image: Annotated[str, typer.Option(help="Channels x height x width of an image.")] = "3x32x32",
+    classes: Annotated[int, typer.Option(min=1, help="How many classes it tells apart.")] = 10,
+    layers: Annotated[bool, typer.Option("--layers", help="Each layer's account too.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of rows.")] = False,
+    plugin: Annotated[list[str] | None, typer.Option(help="A Python file with a method of your own.")] = None,
+) -> None:
+    """What methods would store and compute at each budget, asked for and got. Nothing is trained."""
+    from bench import plan as plans
+    from bench.budget import parse
+    from bench.footprint import Question
+    from bench.footprint import footprint as rows_of
+    from bench.footprint_table import footprint_tables
+
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", image)
+    if match is None:
+        raise InputError(f"--image can't be {image!r}; it is channels x height x width, like 3x32x32")
+    channels, height, width = map(int, match.groups())
+    question = Question(model, (channels, height, width), classes)
+    written = _list(methods)
+    choices = plans.find_methods(
+        [plans.REFERENCE, *(text for text in written if text != plans.REFERENCE)], plugin or []
+    )
+    rows = list(rows_of(choices, [parse(text) for text in _list(budgets)], question, layers))
+    if json:
+        print(json_.dumps(rows))
+    else:
+        console = Console()
+        for part in footprint_tables(rows, question):
+            console.print(part, highlight=False)
+    if any(row.get("failed") for row in rows):
+        raise typer.Exit(_FAILED_RUNS)
+
+
+@app.command()
+def check(
+    method: Annotated[str, typer.Argument(help="A method, with options if you like: csg:slice=8x8.")],
+    models: Annotated[str | None, typer.Option(help="Networks to try it in. Default: one of each family.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of results.")] = False,
+    plugin: Annotated[list[str] | None, typer.Option(help="A Python file with a method of your own.")] = None,
+) -> None:
+    """Prove that a method plays by the rules: the conformance kit."""
+    from dataclasses import asdict
+
+    from bench import models as networks
+    from bench import testing
+
+    tried = testing.FAMILIES if models is None else _list(models)
+    for name in tried:
+        networks.find(name)
+    console = Console()
+    results = []
+    for result in testing.run_all(method, tried, plugin or []):
+        told = any((result.model, result.message) == (other.model, other.message) for other in results)
+        results.append(result)
+        if not json:
+            message = f": {result.message}" if result.message and not told else ""
+            line = f"{result.outcome:8} {result.model:24} {result.check}{message}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if json:
+        print(json_.dumps([asdict(result) for result in results]))
+    failed = sum(result.outcome == "failed" for result in results)
+    if failed:
+        Console(stderr=True).print(f"{method} fails {failed} of {len(results)} checks", markup=False, highlight=False)
         raise typer.Exit(_FAILED_RUNS)
 
 

@@ -7,8 +7,6 @@ network makes them again, from a seed. Of a masked tensor only the values that i
 holds exactly these tensors (`bench.artifact`).
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -58,21 +56,31 @@ def forward_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
 
     With gradients on, so that kernels are computed as in training, and not found ready.
     """
+    flops = _count_flops(model, image_shape).get_total_flops()  # two a multiply-accumulate
+    return flops // 2
+
+
+def macs_by_module(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, int]:
+    """The same by the name of the module in whose forward they happen, the modules inside it included."""
+    counted = _count_flops(model, image_shape).get_flop_counts()
+    root = type(model).__name__
+    return {
+        name.removeprefix(f"{root}."): sum(flops.values()) // 2
+        for name, flops in counted.items()
+        if name.startswith(f"{root}.")
+    }
+
+
+def _count_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> FlopCounterMode:
     parameter = next(model.parameters())
     image = torch.zeros(1, *image_shape, device=parameter.device, dtype=parameter.dtype)
     was_training = model.training
     model.eval()
-    macs = _macs(lambda: model(image))
-    model.train(was_training)
-    return macs
-
-
-def _macs(run: Callable[[], object]) -> int:
     counter = FlopCounterMode(display=False)
     with torch.enable_grad(), counter:
-        run()
-    flops = counter.get_total_flops()  # two a multiply-accumulate
-    return flops // 2
+        model(image)
+    model.train(was_training)
+    return counter
 
 
 def _kept(model: nn.Module) -> dict[str, Tensor]:

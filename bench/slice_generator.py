@@ -1,8 +1,8 @@
 """The network that CSG trains: codes for every layer, a generator for every kernel size, the kernels they make."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
@@ -27,8 +27,9 @@ class CodeLength:
 class Structure:
     """All that decides the shape of a generated network, as an artifact keeps it.
 
-    `generator` is learned, frozen, or random (binary, gaussian) with its `seed`; a random one has rows of norm 4, or
-    values of 0.5 as the authors' has (`large`).
+    `slice` is for all kernel sizes but those that have one of their own in `slices`. `generator` is learned, frozen, or
+    random (binary, gaussian) with its `seed`; a random one has rows of norm 4, or values of 0.5 as the authors' has
+    (`large`).
     """
 
     rule: Rule
@@ -39,21 +40,27 @@ class Structure:
     large: bool
     hidden: int | None
     lengths: Mapping[str, CodeLength]
+    slices: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def slice_of(self, size: str) -> tuple[int, int]:
+        return self.slices.get(size, self.slice)
 
     def plain(self) -> dict[str, Any]:
         """As JSON."""
         lengths = {
             size: [length.whole, length.partial_values, length.partial_codes] for size, length in self.lengths.items()
         }
-        return {**asdict(self), "slice": list(self.slice), "lengths": lengths}
+        slices = {size: list(own) for size, own in self.slices.items()}
+        return {**asdict(self), "slice": list(self.slice), "lengths": lengths, "slices": slices}
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Structure":
         """From JSON. Raises ValueError where it doesn't say what it must."""
         try:
             lengths = {size: CodeLength(*length) for size, length in plain["lengths"].items()}
-            rest = {field.name: plain[field.name] for field in fields(cls)}
-            made = cls(**{**rest, "rule": Rule(**plain["rule"]), "slice": tuple(plain["slice"]), "lengths": lengths})
+            slices = {size: (int(own[0]), int(own[1])) for size, own in plain.get("slices", {}).items()}
+            own = {"rule": Rule(**plain["rule"]), "slice": tuple(plain["slice"]), "lengths": lengths, "slices": slices}
+            made = cls(**{**{each.name: plain[each.name] for each in fields(cls) if each.name not in own}, **own})
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"what it says of its structure is incomplete ({error})") from error
         if made.generator not in ("learned", "frozen", "binary", "gaussian"):
@@ -63,13 +70,20 @@ class Structure:
         return made
 
 
-def group_by_size(layers: Mapping[str, Layer], slice_: tuple[int, int], kind: Kind) -> dict[str, dict[str, Tiling]]:
-    """The tilings of the layers, by kernel size (`3x3`) and name."""
+def group_by_size(
+    layers: Mapping[str, Layer], slice_of: Callable[[str], tuple[int, int]], kind: Kind
+) -> dict[str, dict[str, Tiling]]:
+    """The tilings of the layers, by kernel size (`3x3`) and name. `slice_of` gives each size its slice."""
     groups: dict[str, dict[str, Tiling]] = {}
     for name, layer in layers.items():
-        tiling = Tiling(tuple(layer.weight.shape), slice_, kind)
-        groups.setdefault(size_text(tiling.taps), {})[name] = tiling
+        size = size_of(layer)
+        groups.setdefault(size, {})[name] = Tiling(tuple(layer.weight.shape), slice_of(size), kind)
     return groups
+
+
+def size_of(layer: Layer) -> str:
+    """The layer's kernel size; 1x1 of a linear one."""
+    return size_text(tuple(layer.weight.shape[2:]) or (1, 1))
 
 
 def build(model: nn.Module, structure: Structure) -> GeneratedNetwork:
@@ -78,7 +92,7 @@ def build(model: nn.Module, structure: Structure) -> GeneratedNetwork:
     Raises ValueError where the network doesn't have the layers that the structure speaks of.
     """
     layers = select(model, structure.rule)
-    sizes = group_by_size(layers, structure.slice, structure.tiling)
+    sizes = group_by_size(layers, structure.slice_of, structure.tiling)
     if sizes.keys() != structure.lengths.keys():
         raise ValueError(
             f"it generates kernels of {', '.join(structure.lengths)}; the network has {', '.join(sizes) or 'none'}"
@@ -130,7 +144,8 @@ class SliceGroup(nn.Module):
         self.numbers_of_slices = [tiling.slices for tiling in tilings.values()]
         self.numbers_of_values = [math.prod(tiling.shape) for tiling in tilings.values()]
         slices = sum(self.numbers_of_slices)
-        slice_values = math.prod(structure.slice) * math.prod(next(iter(tilings.values())).taps)
+        first = next(iter(tilings.values()))
+        slice_values = math.prod(first.slice) * math.prod(first.taps)
 
         self.codes = nn.Parameter(torch.zeros(slices, length.whole))
         self.partial_codes = nn.Parameter(torch.zeros(length.partial_codes)) if length.partial_codes else None

@@ -17,9 +17,9 @@ _ENOUGH = 0.002
 def at_budget(
     family: Family | None, budget: int | None, change: Callable[[nn.Module], nn.Module] = lambda network: network
 ) -> nn.Module:
-    """The fresh network whose version changed by `change` stores `budget` values, changed: all groups of channels are in
-    proportion to the network's own, wider than these where it takes that, but for single channels that use up what is
-    left. (None: at the network's own widths.)
+    """A fresh network, changed by `change`, that stores `budget` values so: its groups of channels are in proportion to
+    the network's own, wider than these where it takes that, but for single channels that use up what is left. (None: at
+    the network's own widths.)
 
     `change` gets a fresh network, may change it, and returns what is to be trained. It is also called on networks
     without storage (torch's meta device), so that it must not look at values. Raises BudgetError.

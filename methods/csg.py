@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +15,7 @@ from bench.allocation import allocate
 from bench.errors import BudgetError, InputError
 from bench.generated import GeneratedNetwork
 from bench.method import Context, Method
-from bench.selection import Rule, select
+from bench.selection import Layer, Rule, select
 from bench.slice_generator import (
     CodeLength,
     SliceGenerator,
@@ -22,6 +23,7 @@ from bench.slice_generator import (
     Structure,
     build,
     group_by_size,
+    size_of,
     size_text,
 )
 from bench.store import WEIGHTS
@@ -47,6 +49,8 @@ class CSG(Method):
     `hidden=H` a code goes through a layer of H rectified units first, which makes the kernels a nonlinear function of
     the codes: K N + K H + H D values (not in the paper: an experiment, and the place to start from for others).
 
+    Where all layers of a kernel size have fewer channels than a slice, their slices are cut to the largest of them.
+
     The code length K is solved for the budget; with several kernel sizes it is in proportion to each one's D. Whole
     steps of K are coarse (2,420 values in ResNet-20 with 16x16 slices), so what is left over buys one more slice of the
     generator that is learned in part: its first m values, with code values for the first c slices of the network, m + c
@@ -60,7 +64,8 @@ class CSG(Method):
 
     What is generated, with `layers=paper`, is what the authors generate in networks of that kind (`papers_choice`), and
     in others every Conv2d with a kernel larger than 1x1 and one group, but the first; where there are none, the 1x1
-    ones. Other kinds of convolutions are left alone. A kernel of a grouped
+    ones. Where that leaves too much alone for the budget, all that are larger than 1x1 are generated, then the 1x1 ones
+    too. Other kinds of convolutions are left alone. A kernel of a grouped
     convolution is `(out, in / groups)`: with `grouped=true` it is generated like any other, which pays only where
     groups are wide.
 
@@ -160,9 +165,8 @@ class CSG(Method):
 
     def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
         reused = Reused.read(self.generator) if isinstance(self.generator, Path) else None
-        rule = papers_choice(model, self._changes()) if self.layers == "paper" else self._rule(self.layers)
-        structure = self._structure(model, rule, budget, reused, context)
-        weights = {name: layer.weight.detach() for name, layer in select(model, rule).items()}
+        structure = self._structure(model, budget, reused, context)
+        weights = {name: layer.weight.detach() for name, layer in select(model, structure.rule).items()}
         made = build(model, structure)
         for size, group in _groups(made).items():
             if reused is not None:
@@ -210,12 +214,26 @@ class CSG(Method):
         return {field.name: mine[field.name] for field in fields(Rule) if mine[field.name] != field.default}
 
     def _structure(
-        self, model: nn.Module, rule: Rule, budget: int | None, reused: "Reused | None", context: Context
+        self, model: nn.Module, budget: int | None, reused: "Reused | None", context: Context
     ) -> "Structure":
-        """What to build: the code lengths are solved for the budget here. Raises BudgetError."""
-        slice_ = self.slice if reused is None else reused.slice
+        """What to build: with the first choice of layers that the budget can be met with. Raises BudgetError."""
+        if self.layers != "paper":
+            return self._structure_with(self._rule(self.layers), model, budget, reused, context)
+        # Where the authors' choice leaves too much alone, more is generated rather than nothing compressed.
+        rules = [papers_choice(model, self._changes()), *(replace(rule, **self._changes()) for rule in WIDER)]
+        for rule in rules[:-1]:
+            with suppress(BudgetError):
+                return self._structure_with(rule, model, budget, reused, context)
+        return self._structure_with(rules[-1], model, budget, reused, context)
+
+    def _structure_with(
+        self, rule: Rule, model: nn.Module, budget: int | None, reused: "Reused | None", context: Context
+    ) -> "Structure":
+        """What to build with this choice of layers, its code lengths solved for the budget. Raises BudgetError."""
         layers = select(model, rule)
-        sizes = group_by_size(layers, slice_, self.tiling)
+        slice_ = self.slice if reused is None else reused.slice
+        slices = cut_to(layers, slice_) if reused is None else reused.slices_cut
+        sizes = group_by_size(layers, lambda size: slices.get(size, slice_), self.tiling)
         if not sizes:
             raise BudgetError(
                 f"no layer to generate: none is called {rule.names} with kernel={rule.kernel}; a name is like "
@@ -241,11 +259,12 @@ class CSG(Method):
             lengths = dict(zip(costs, solved, strict=True))
         kind = "frozen" if reused is not None else str(self.generator)
         seed = int(torch.randint(2**31, (), generator=context.generator)) if kind in ("binary", "gaussian") else None
-        return Structure(rule, slice_, self.tiling, kind, seed, self.init == "authors", self.hidden, lengths)
+        return Structure(rule, slice_, self.tiling, kind, seed, self.init == "authors", self.hidden, lengths, slices)
 
     def _cost(self, tilings: Mapping[str, Tiling]) -> "Cost":
         slices = sum(tiling.slices for tiling in tilings.values())
-        slice_values = math.prod(self.slice) * math.prod(next(iter(tilings.values())).taps)
+        first = next(iter(tilings.values()))
+        slice_values = math.prod(first.slice) * math.prod(first.taps)
         if self.hidden is not None:
             return Cost(slices + self.hidden, 0, slice_values, fixed=self.hidden * slice_values)
         return Cost(slices, slice_values if self.generator == "learned" else 0, slice_values)
@@ -263,13 +282,17 @@ class CSG(Method):
                 scale_to(group, weights)
 
 
+# In networks that the authors didn't compress, and where their choice leaves a budget out of reach.
+WIDER = (Rule(), Rule(kernel="all"))
+
+
 def papers_choice(model: nn.Module, changes: Mapping[str, Any] | None = None) -> Rule:
     """What the CSG authors generate in a network of this kind: every 3x3 but the first in ResNets and in DenseNets, the
     first of every block alone in ResNet-18, the expanding 1x1 in MobileNetV2, the last 1x1 in ShuffleNetV2. In other
     networks, in the same spirit: what is larger than 1x1, or all where nothing is. `changes` are to the rule.
     """
     names = {name for name, _ in model.named_modules()}
-    choices = [Rule(), Rule(kernel="all")]
+    choices = list(WIDER)
     match type(model).__name__:
         case "MobileNetV2" | "MobileNetV2Cifar":
             choices.insert(0, Rule("layers.*.conv1|features.*.conv.0.0", kernel="1x1"))
@@ -284,6 +307,18 @@ def papers_choice(model: nn.Module, changes: Mapping[str, Any] | None = None) ->
 def _moment(init: str) -> float:
     """Where `compress_at` stands if nothing is said."""
     return 0.5 if init == "svd" else 0.0
+
+
+def cut_to(layers: Mapping[str, Layer], slice_: tuple[int, int]) -> dict[str, tuple[int, int]]:
+    """Slices for those kernel sizes whose layers all have fewer channels than a slice: what lies beyond would be stored
+    and never used."""
+    cut = {}
+    for size in dict.fromkeys(map(size_of, layers.values())):
+        shapes = [layer.weight.shape for layer in layers.values() if size_of(layer) == size]
+        own = min(slice_[0], max(shape[1] for shape in shapes)), min(slice_[1], max(shape[0] for shape in shapes))
+        if own != slice_:
+            cut[size] = own
+    return cut
 
 
 @dataclass(frozen=True)
@@ -412,6 +447,7 @@ class Reused:
 
     path: Path
     slice: tuple[int, int]
+    slices_cut: Mapping[str, tuple[int, int]]
     slices: Mapping[str, Tensor]
 
     @classmethod
@@ -430,7 +466,7 @@ class Reused:
             raise InputError(f"{path} can't be reused: {error}") from error
         if structure is None or structure.hidden:
             raise InputError(f"{path} holds no linear generator to reuse; give a csg run that learned one")
-        return cls(path, structure.slice, found)
+        return cls(path, structure.slice, structure.slices, found)
 
     def code(self, size: str, wanted: int | None) -> int:
         """How many of the generator's slices are used. Raises BudgetError where it has none of this size."""

@@ -189,16 +189,26 @@ def test_everything_is_generated_where_everything_is_asked_for() -> None:
 
 
 def test_kernel_sizes_have_a_generator_each() -> None:
-    """K (D + N) each, counted by hand: 3x3 has 3 + 2 + 1 slices of 144 values, 1x1 has 9 of 16, 5x5 has 2 of 400."""
+    """K (D + N) each, counted by hand: 3x3 has 6 + 4 + 1 slices of 144 values, 1x1 has 9 of 16, 5x5 has 2 of 100: its one
+    layer has one output, and slices are cut to that."""
     method = CSG(code=2, slice=(4, 4), layers="*", kernel="all")
     network, dense = of(method, zoo()), zoo()
     slices = {"3x3": 6 + 4 + 1, "1x1": 9, "5x5": 2}
-    values = {"3x3": 144, "1x1": 16, "5x5": 400}
+    values = {"3x3": 144, "1x1": 16, "5x5": 100}
     generated = [dense.plain, dense.pointwise, dense.dilated, dense.wide, dense.last]
     kept = count.stored_values(dense) - sum(layer.weight.numel() for layer in generated)
     assert count.stored_values(network) == kept + sum(2 * (slices[size] + values[size]) for size in slices)
     assert {size: group(network, size).codes.shape[0] for size in slices} == slices
     assert method.solved(network)["code.3x3"] == 2
+
+
+@pytest.mark.parametrize("model", ["mobilenetv2-cifar", "resnet18"])
+def test_more_is_generated_where_the_authors_choice_cannot_reach_the_budget(model: str) -> None:
+    dense = artifact.build_network(model, 3, 10, seed=0)
+    asked = round(count.stored_values(dense) / 8)
+    with pytest.raises(BudgetError, match="what is not generated stores"):
+        of(CSG(layers="*.conv1"), artifact.build_network(model, 3, 10, seed=0), asked)
+    assert budget.met(asked, count.stored_values(of(CSG(), dense, asked)))
 
 
 @pytest.mark.parametrize("model", ["resnet8", "densenet-bc-40-12", "mobilenetv2-cifar", "shufflenetv2-x0.5-cifar"])

@@ -13,7 +13,7 @@ class Model:
     `pretrained(channels, num_classes)`, where there is one, makes the same layers with weights that others trained.
     It may fetch them, and raises InputError where they don't fit or can't be had.
 
-    `resize(channels, num_classes, widths)`, where there is one, makes the network with other numbers of channels, fresh:
+    `resize(channels, num_classes, widths)`, where there is one, makes the network fresh with other numbers of channels:
     `widths` are those of every group of channels that can have a number of its own, and `build` is `resize` at the
     `widths` that stand here.
     """
