@@ -2,8 +2,8 @@
 
 import pytest
 
-from bench.budget import met, parse
-from bench.errors import InputError
+from bench.budget import check, met, parse
+from bench.errors import BudgetError, InputError
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,10 @@ def test_met_within_one_percent_either_way() -> None:
     assert met(1000, 1010)
     assert not met(1000, 989)
     assert not met(1000, 1011)
+
+
+def test_a_budget_that_is_not_met_says_by_how_much() -> None:
+    check(None, 5)
+    check(1000, 1010)
+    with pytest.raises(BudgetError, match=r"stores 1,020 values where 1,000 were asked for \(\+2.0%; 1% is allowed\)"):
+        check(1000, 1020)

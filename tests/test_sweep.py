@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import run_sweep, tiny_spec
+from conftest import HALVES, STRIPES, run_sweep, tiny_spec
 
-from bench import budget, plan, spec
+from bench import budget, plan, plugins, spec
 from bench.record import COLUMNS, FAILED, FINISHED, MISSED, Record
 from bench.store import HISTORY, RECORD, SPEC, WEIGHTS, Store
 
@@ -346,3 +346,59 @@ def test_ids_depend_on_what_is_done_and_on_nothing_else(tmp_path: Path) -> None:
         assert not set(ids("csg", **changes)) & set(base)
     assert ids("csg:slice=12x12")[0] == base[0]
     assert ids("csg:slice=12x12")[1] != base[1]
+
+
+def test_all_methods_are_every_one_there_is(tmp_path: Path) -> None:
+    runs = plan.make(tiny_spec(["all", "csg:slice=8x8"])).runs
+    names = [run.choice.label for run in runs]
+    assert {*plugins.available(plugins.METHODS, [HALVES]), "csg:slice=8x8"} == set(names)
+    assert len(names) == len(set(names))
+    assert names[0] == "dense"
+
+
+def test_a_scaled_weight_decay_that_is_not_declared_fails_the_run(tmp_path: Path) -> None:
+    records, _ = run_sweep(tiny_spec(["halves:fail=undeclared"]), tmp_path)
+    assert records[1]["status"] == FAILED
+    assert "it scales the weight decay, and doesn't say so" in records[1]["reason"]
+
+
+GRADUAL = '''
+from dataclasses import dataclass
+import torch
+from bench import masks
+from bench.method import Method
+
+LAYER = "stage3.0.conv2.weight"
+
+@dataclass(frozen=True)
+class Shrinks(Method):
+    """Keeps fewer and fewer weights of the last convolution."""
+    reaches: bool = True
+    compress_at = 0.5
+    gradual = True
+
+    def compress(self, model, budget, context):
+        model.wanted = budget
+        masks.attach(model, {LAYER: torch.ones(64, 64, 3, 3, dtype=torch.bool)})
+        return model
+
+    def after_step(self, model, progress):
+        mask = masks.of(model)[LAYER]
+        others = sum(p.numel() for p in model.parameters()) - mask.numel()
+        kept = model.wanted - others if self.reaches and progress == 1 else mask.sum() // 2
+        mask.zero_().view(-1)[:kept] = True
+        return False
+'''
+
+
+def test_a_gradual_method_is_asked_for_its_end_before_it_begins(tmp_path: Path) -> None:
+    """Its record counts the network of the end; one that would not get there is missed, and nothing is trained."""
+    file = tmp_path / "shrinks.py"
+    file.write_text(GRADUAL)
+    asked = tiny_spec(["shrinks", "shrinks:reaches=false"], budgets=["60000"], plugins=[str(file), STRIPES])
+    records, _ = run_sweep(asked, tmp_path / "store")
+    dense = records[0]["stored_values"]
+    assert [record["status"] for record in records] == [FINISHED, FINISHED, MISSED]
+    assert dense > 60_000 == records[1]["stored_values"] == records[1]["trained_values"]
+    assert records[1]["train_top1"] is not None
+    assert records[2]["train_seconds"] is None

@@ -7,12 +7,12 @@ import torch
 from conftest import STRIPES
 from torch import nn
 
-from bench import artifact
+from bench import artifact, masks
 from bench.dataset import hold_out
 from bench.images import Normalise
 from bench.plugins import DATASETS, find
 from bench.schedule import Schedule
-from bench.train import Epoch, NonFiniteLoss, Trainer
+from bench.train import Epoch, NonFiniteLoss, Trainer, make_optimizer
 
 
 def trainer(seed: int = 0, **changes: object) -> Trainer:
@@ -89,6 +89,51 @@ def test_after_step_and_after_epoch_are_called() -> None:
     assert steps[0] == pytest.approx((made.steps_per_epoch + 1) / (4 * made.steps_per_epoch))
     assert steps[-1] == pytest.approx(3 / 4)
     assert epochs == [1, 2]
+
+
+def test_what_a_mask_leaves_out_stays_zero_through_momentum_and_decay() -> None:
+    made = network()
+    mask = torch.rand(made.get_parameter("conv1.weight").shape, generator=torch.Generator().manual_seed(1)) < 0.5
+    masks.attach(made, {"conv1.weight": mask})
+    before = made.get_parameter("conv1.weight").clone()
+    seen: list[bool] = []
+
+    def after_step(model: nn.Module, progress: float) -> bool:
+        seen.append(bool(model.get_parameter("conv1.weight").grad[~mask].any()))  # type: ignore[index]
+        return False
+
+    trainer(momentum=0.9, weight_decay=0.1).run(made, 0, 2, after_step)
+    after = made.get_parameter("conv1.weight")
+    assert not after[~mask].any()
+    assert (after[mask] != before[mask]).all()
+    assert all(seen)  # gradients of what is left out are there for methods that let it grow
+
+
+def test_a_factor_scales_the_weight_decay_of_its_parameter_alone() -> None:
+    made = network()
+    schedule = Schedule(epochs=1, weight_decay=0.5)
+    groups = make_optimizer(made, schedule, {"conv1.weight": 0.25, "bn1.bias": 0.0}).param_groups
+    decays = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
+    named = dict(made.named_parameters())
+    assert decays[id(named["conv1.weight"])] == 0.125
+    assert decays[id(named["bn1.bias"])] == 0.0
+    assert sorted(decays.values())[2:] == [0.5] * (len(named) - 2)
+
+
+def test_parameters_that_were_replaced_are_trained() -> None:
+    made = network()
+    steps: list[float] = []
+
+    def after_step(model: nn.Module, progress: float) -> bool:
+        steps.append(progress)
+        if len(steps) != 2:
+            return False
+        model.classifier.weight = nn.Parameter(torch.zeros(3, 64))  # type: ignore[union-attr]
+        return True
+
+    trainer().run(made, 0, 2, after_step)
+    assert len(steps) > 2
+    assert made.get_parameter("classifier.weight").abs().min() > 0
 
 
 def test_a_batch_larger_than_the_data_is_all_of_it() -> None:

@@ -34,11 +34,15 @@ class Halves(Method):
                 conv.weight = partner.weight
         return model
 
-    def after_step(self, model: nn.Module, progress: float) -> None:
+    def decay(self, model: nn.Module) -> Mapping[str, float]:
+        return {"conv1.weight": 0.5} if self.fail == "undeclared" else {}
+
+    def after_step(self, model: nn.Module, progress: float) -> bool:
         if self.fail == "nan" or (self.fail == "last nan" and progress == 1):
             next(model.parameters()).data.fill_(float("nan"))
         if self.fail == "grow" and progress == 1:
             model.register_parameter("more", nn.Parameter(next(model.parameters()).detach().clone()))
+        return False
 
     def finish(self, model: nn.Module) -> nn.Module:
         if self.fail == "finish":
