@@ -188,8 +188,12 @@ def check(
     if json:
         print(json_.dumps([asdict(result) for result in results]))
     failed = sum(result.outcome == "failed" for result in results)
-    if failed:
-        Console(stderr=True).print(f"{method} fails {failed} of {len(results)} checks", markup=False, highlight=False)
+    refuses = all(result.outcome == "skipped" for result in results if result.check == testing.meets_budgets.__name__)
+    if failed or refuses:
+        problem = f"fails {failed} of {len(results)} checks"
+        if not failed:
+            problem = "refuses every budget here, so that little could be checked"
+        Console(stderr=True).print(f"{method} {problem}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(_FAILED_RUNS)
 
 

@@ -227,7 +227,7 @@ def _runs(choices: list[MethodChoice], budgets: list[Budget], setting: Setting, 
                 yield Run(choice, budget, setting, seed)
 
 
-def _method(text: str, files: list[str]) -> MethodChoice:
+def _method(text: str, files: Sequence[str]) -> MethodChoice:
     label, equals, rest = text.partition("=")
     # In `csg:code=8` the first = belongs to an option; in `small=csg:code=8` it ends a label.
     if not equals or ":" in label:

@@ -12,6 +12,7 @@ A check raises CheckFailed, or unittest's SkipTest (which pytest takes as its ow
 import atexit
 import inspect
 import json
+import math
 import struct
 import tempfile
 import unittest
@@ -25,10 +26,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench import artifact, budget, count, masks, options, plan
+from bench import artifact, budget, count, masks, models, options, plan
 from bench.artifact import Description
 from bench.dataset import Split
-from bench.errors import BudgetError, InputError
+from bench.errors import BudgetError, InputError, unknown
 from bench.images import Normalise
 from bench.method import Method
 from bench.plan import MethodChoice
@@ -46,8 +47,16 @@ _HOPELESS = 100_000
 _CHANNELS, _CLASSES = 3, 10
 # The share of stored values that a gradient must reach: a rectifier may well be dead on the few images used here.
 _REACHED = 0.99
-# The tiny problem that must be overfitted: eight images of noise, each of its own class.
-_IMAGES, _PIXELS, _PASSES, _LEARNED = 8, 16, 60, 0.3
+# The tiny problem that must be overfitted: eight images of noise, each of its own class. A method goes through a
+# schedule of so many passes on them, and what comes out has so many more to learn them by heart.
+_IMAGES, _PIXELS, _SCHEDULE, _PASSES, _LEARNED = 8, 16, 10, 60, 0.3
+# Where only the same has to come out twice.
+_SHORT_SCHEDULE = 4
+# What is compressed has not the weights that the seed makes, as it hasn't after training: whatever a method takes from
+# them must be in the file.
+_OTHER_WEIGHTS = 1000
+# Float32, which every method trains in.
+_BYTES_OF_A_VALUE = 4
 # Large enough for the last layers of a network made for ImageNet: in an image of one pixel, all but the middle of a
 # kernel sees nothing but the padding, and gets no gradient.
 _LARGE = 64
@@ -86,47 +95,56 @@ class Subject:
         """How many values this ratio asks for; None where the method's size is fixed."""
         if not self.method.sized_by_budget:
             return None
-        return round(count.stored_values(self.network()) / ratio)
+        return max(1, round(count.stored_values(self.network()) / ratio))
 
     def compress(self, requested: int | None, seed: int = 0, device: str = "cpu") -> nn.Module:
         """The network compressed, as it is when training begins. Raises BudgetError."""
         others = artifact.family(self.model, _CHANNELS, _CLASSES, seed)
-        network = self.network(seed).to(device)
+        network = self.network(seed + _OTHER_WEIGHTS).to(device)
         return artifact.compress(self.method, network, requested, seed, self.is_trained, others).to(device)
 
     @property
     def is_trained(self) -> bool:
-        """What the method is told. The weights are initial ones all the same: nothing here takes long."""
+        """What the method is told. Nothing was trained all the same: nothing here takes long."""
         return self.method.moment > 0 or self.method.needs_trained
 
-    def settled(self, requested: int | None, seed: int = 0) -> nn.Module:
+    def settled(self, requested: int | None) -> nn.Module:
         """At the size that it has in the end."""
-        compressed = self.compress(requested, seed)
+        compressed = self.compress(requested)
         if self.method.gradual:
             self.method.after_step(compressed, 1.0)
         return compressed
 
-    @cached_property
+    @property
     def possible(self) -> int | None:
         """Values that the method can be asked for here. Skips where there are none."""
+        return self._first[0]
+
+    @property
+    def compressed(self) -> nn.Module:
+        """The network compressed to so many: to look at, and not to change."""
+        return self._first[1]
+
+    @cached_property
+    def _first(self) -> tuple[int | None, nn.Module]:
         for ratio in _PREFERRED:
+            requested = self.requested(ratio)
             try:
-                self.compress(self.requested(ratio))
+                return requested, self.compress(requested)
             except BudgetError as error:
                 reason = str(error)
-            else:
-                return self.requested(ratio)
         raise unittest.SkipTest(f"no budget from 2x to 32x can be met: {reason}")
 
     @cached_property
     def taught(self) -> "Taught":
         """The network after training on the tiny problem."""
         compressed = self.compress(self.possible)
-        stored = count.stored_values(self.settled(self.possible))
+        stored = count.stored_values(self.settled(self.possible) if self.method.gradual else compressed)
         kept = {name: mask.clone() for name, mask in masks.of(compressed).items()}
-        history = _teach(self.method, compressed)
+        _go_through_schedule(self.method, compressed, _SCHEDULE)
+        loss = _learn_by_heart(compressed)
         self.method.settle(compressed)
-        return Taught(compressed.eval(), stored, kept, history)
+        return Taught(compressed.eval(), stored, kept, loss)
 
     def describe(self, compressed: nn.Module) -> Description:
         return Description(
@@ -144,30 +162,32 @@ class Subject:
 
 @dataclass(frozen=True)
 class Taught:
-    """A network after training, with what it stored and which masks it had before."""
+    """A network after training, with what it stored and which masks it had before, and its least loss."""
 
     network: nn.Module
     stored_before: int
     masks_before: Mapping[str, Tensor]
-    history: Sequence[Epoch]
+    loss: float
 
 
 def run(check: str, method: str, model: str = FAMILIES[0], plugins: Sequence[str] = ()) -> None:
     """One of `CHECKS` on a method (with options, as `csg:slice=8x8`) in a network. `plugins` are files.
 
-    Raises CheckFailed, unittest.SkipTest with a reason, or InputError for a method that isn't there.
+    Raises CheckFailed, unittest.SkipTest with a reason, or InputError for a name that isn't there.
     """
-    subject = _subject(method, model, tuple(plugins))
+    if check not in CHECKS:
+        raise unknown("check", check, CHECKS)
+    subject = _subject(method, model, tuple(str(Path(file).expanduser().resolve()) for file in plugins))
     try:
         CHECKS[check](subject)
-    except (CheckFailed, unittest.SkipTest, InputError):
+    except (CheckFailed, unittest.SkipTest):
         raise
     except Exception as error:
         raise CheckFailed(f"it fails with {type(error).__name__}: {error}") from error
 
 
 def run_all(method: str, models: Sequence[str] = FAMILIES, plugins: Sequence[str] = ()) -> Iterator[Result]:
-    """Every check on every network, as it ends. Raises InputError for a method that isn't there."""
+    """Every check on every network, as it ends. Raises InputError for a name that isn't there."""
     for model in models:
         for check in CHECKS:
             try:
@@ -182,7 +202,10 @@ def run_all(method: str, models: Sequence[str] = FAMILIES, plugins: Sequence[str
 
 @lru_cache(maxsize=1)
 def _subject(method: str, model: str, files: tuple[str, ...]) -> Subject:
-    (choice,) = plan.find_methods([method], [str(Path(file).resolve()) for file in files])
+    if method == plan.ALL:
+        raise InputError(f"can't check {method!r}; name one method")
+    (choice,) = plan.find_methods([method], files)
+    models.find(model)
     return Subject(choice, model, files)
 
 
@@ -227,30 +250,35 @@ def refuses_the_impossible(subject: Subject) -> None:
     if not subject.method.sized_by_budget:
         raise unittest.SkipTest("its size is fixed")
     requested = subject.requested(_HOPELESS)
-    assert requested is not None
     try:
-        subject.compress(max(1, requested))
+        subject.compress(requested)
     except BudgetError as error:
         _reason(error, _HOPELESS)
     else:
-        raise CheckFailed(f"asked for {requested:,} values it does not raise BudgetError")
+        raise CheckFailed(f"asked for so few values ({requested}) it does not raise BudgetError")
 
 
 def is_deterministic(subject: Subject) -> None:
-    """The same seed gives the same network, another seed another."""
-    one, same, other = (_everything(subject.settled(subject.possible, seed)) for seed in (1, 1, 2))
-    differing = [name for name in one if name not in same or not torch.equal(one[name], same[name])]
-    if differing or one.keys() != same.keys():
+    """The same seed gives the same network, also once it is trained; another seed gives another."""
+    one, same, other = (subject.compress(subject.possible, seed) for seed in (1, 1, 2))
+    if differing := _differing(_everything(one), _everything(same)):
         raise CheckFailed(
-            f"two compressions with one seed differ in {', '.join(differing[:3]) or 'what they hold'}: draw every "
-            "random number from context.generator"
+            f"two compressions with one seed differ in {differing}: draw every random number from context.generator"
         )
-    if one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items()):
+    if not _differing(_everything(one), _everything(other)):
         raise CheckFailed("another seed gives the same network: use the network that is handed over")
+    for network in (one, same):
+        _go_through_schedule(subject.method, network, _SHORT_SCHEDULE)
+        subject.method.settle(network)
+    if differing := _differing(_everything(one), _everything(same)):
+        raise CheckFailed(
+            f"two trainings with one seed differ in {differing}: draw every random number of after_step and settle "
+            "from a torch.Generator that the network brings along"
+        )
 
 
 def trains_every_value(subject: Subject) -> None:
-    """Gradients reach every value that is stored and trained: nothing is stored to no purpose."""
+    """Gradients reach every value that is stored: nothing is stored to no purpose."""
     _check_gradients(subject, "cpu")
 
 
@@ -276,21 +304,27 @@ def keeps_masks_and_count(subject: Subject) -> None:
 
 def can_overfit(subject: Subject) -> None:
     """The harness's own loop, with after_step and masks, can teach it a tiny problem by heart."""
-    losses = [epoch.train_loss for epoch in subject.taught.history]
-    if min(losses) > _LEARNED:
+    loss = subject.taught.loss
+    if loss > _LEARNED:
         raise CheckFailed(
-            f"it can't learn {_IMAGES} images by heart: in {_PASSES} passes the loss fell from {losses[0]:.2g} to no "
-            f"less than {min(losses):.2g} (at most {_LEARNED} is expected); look at the scale of its weights"
+            f"it can't learn {_IMAGES} images by heart: in {_SCHEDULE + _PASSES} passes the loss fell to no less than "
+            f"{loss:.2g} (at most {_LEARNED} is expected); look at the scale of its weights"
         )
 
 
 def is_counted_right(subject: Subject) -> None:
-    """What the file holds, counted from its header alone, is what the harness counts."""
+    """What the file holds, counted from its header alone, is what the harness counts, and no value is two in one."""
     network = subject.taught.network
-    counted = _values_in_file(artifact.pack(network, subject.describe(network)))
-    stored = count.stored_values(network)
+    found = _values_in_file(artifact.pack(network, subject.describe(network)))
+    counted, stored = sum(values for values, _ in found.values()), count.stored_values(network)
     if counted != stored:
         raise CheckFailed(f"{stored:,} values are counted, but its file holds {counted:,}")
+    for name, (values, size) in found.items():
+        if size > _BYTES_OF_A_VALUE * values:
+            raise CheckFailed(
+                f"{name} takes {size / values:.2g} bytes a value, where float32 takes {_BYTES_OF_A_VALUE}: what it "
+                "holds is more than is counted"
+            )
 
 
 def reloads_in_a_fresh_process(subject: Subject) -> None:
@@ -302,7 +336,7 @@ def reloads_in_a_fresh_process(subject: Subject) -> None:
         path = Path(folder) / "weights.safetensors"
         path.write_bytes(artifact.pack(network, subject.describe(network)))
         try:
-            _fresh(tuple(str(Path(file).resolve()) for file in subject.plugins)).check(path, images, expected)
+            _fresh(subject.plugins).check(path, images, expected)
         except NotReloadable as error:
             raise CheckFailed(str(error)) from error
 
@@ -321,9 +355,8 @@ def finishes_with_the_same_outputs(subject: Subject) -> None:
 
 def declares_exceptions(subject: Subject) -> None:
     """Whatever it has that others have not is in `exceptions()`, for reports to show."""
-    compressed = subject.compress(subject.possible)
-    named = dict(compressed.named_parameters())
-    factors = subject.method.decay(compressed)
+    named = dict(subject.compressed.named_parameters())
+    factors = subject.method.decay(subject.compressed)
     if strange := sorted(factors.keys() - named.keys()):
         raise CheckFailed(f"decay() names {strange[0]}, which is no parameter of the compressed network")
     if any(factor != 1 for factor in factors.values()) and not subject.method.exceptions():
@@ -331,16 +364,21 @@ def declares_exceptions(subject: Subject) -> None:
 
 
 def works_on_a_gpu(subject: Subject) -> None:
-    """The same on a CUDA device: it compresses there, trains there, and computes there what it computes here."""
+    """The same on a CUDA device: it compresses there, computes there what it computes here, trains there, and comes
+    back."""
     if not torch.cuda.is_available():
         raise unittest.SkipTest("there is no CUDA device")
     _check_gradients(subject, "cuda")
-    here, there = subject.compress(subject.possible).eval(), subject.compress(subject.possible, device="cuda").eval()
+    here, there = subject.compressed.eval(), subject.compress(subject.possible, device="cuda").eval()
     images = _images()[0]
     with torch.inference_mode():
         difference = relative_difference(there(images.cuda()).cpu(), here(images))
     if not difference <= 0.01:  # a GPU may round convolutions to ten bits
         raise CheckFailed(f"on a GPU its outputs are others than on the CPU, by {difference:.2g} of the largest logit")
+    _go_through_schedule(subject.method, there, _SHORT_SCHEDULE)
+    subject.method.settle(there)
+    with torch.inference_mode():
+        subject.method.finish(there.cpu().eval()).eval()(images)
 
 
 CHECKS: dict[str, Callable[[Subject], None]] = {
@@ -364,25 +402,50 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
 
 def _check_gradients(subject: Subject, device: str) -> None:
     compressed = subject.compress(subject.possible, device=device).train()
+    random = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        # A channel without weights gives zero, and fresh batch norm and a rectifier let no gradient through it. After
+        # some training batch norm has shifts.
+        for module in compressed.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.bias is not None:
+                module.bias.add_(0.1 * torch.rand(module.bias.shape, generator=random).to(device))
     images, labels = (tensor.to(device) for tensor in _images(_LARGE))
-    trained = {name: value for name, value in compressed.named_parameters() if value.requires_grad}
-    reached = {name: torch.zeros_like(value, dtype=torch.bool) for name, value in trained.items()}
-    optimizer = torch.optim.SGD(trained.values(), lr=0.01)
+    kept = masks.of(compressed)
+    # A mask may leave a channel empty, and batch norm nothing to scale.
+    spared = _of_norms(compressed) if kept else set()
+    # What is frozen too: it may be there for the sake of what it does, but not for nothing.
+    stored = {
+        name: value
+        for name, value in count.stored_tensors(compressed).items()
+        if value.is_floating_point() and name not in spared
+    }
+    reached = {name: torch.zeros_like(value, dtype=torch.bool) for name, value in stored.items()}
+    optimizer = torch.optim.SGD([value.requires_grad_() for value in stored.values()], lr=0.01)
     for _ in range(3):  # what starts at zero may block a gradient for a step
         optimizer.zero_grad()
         functional.cross_entropy(compressed(images), labels).backward()
-        for name, parameter in trained.items():
-            if parameter.grad is not None:
-                reached[name] |= parameter.grad != 0
+        for name, value in stored.items():
+            if value.grad is not None:
+                reached[name] |= value.grad != 0
         optimizer.step()
         masks.enforce(compressed)
-    kept = masks.of(compressed)
     for name, seen in reached.items():
-        share = float((seen[kept[name]] if name in kept else seen).float().mean()) if seen.numel() else 1.0
-        if not share > _REACHED:
+        used = seen[kept[name]] if name in kept else seen
+        if used.numel() and not used.float().mean() > _REACHED:
             raise CheckFailed(
-                f"a gradient reaches only {share:.1%} of the values of {name}: they are stored and never learn"
+                f"a gradient reaches only {used.float().mean():.1%} of the values of {name}: the others are stored to "
+                "no purpose"
             )
+
+
+def _of_norms(network: nn.Module) -> set[str]:
+    """The names of what batch norm learns."""
+    return {
+        f"{path}.{name}"
+        for path, module in network.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        for name in module._parameters
+    }
 
 
 def _images(pixels: int = _PIXELS) -> tuple[Tensor, Tensor]:
@@ -391,25 +454,34 @@ def _images(pixels: int = _PIXELS) -> tuple[Tensor, Tensor]:
     return torch.randn(_IMAGES, _CHANNELS, pixels, pixels, generator=random), torch.arange(_IMAGES) % _CLASSES
 
 
-def _teach(method: Method, network: nn.Module) -> list[Epoch]:
-    """Train on the tiny problem until it is learned: at most for so many passes, all the same to the end of the
-    schedule for a gradual method, which must get where it is going."""
+def _trainer(passes: int, device: torch.device) -> Trainer:
+    """The harness's own, for the tiny problem."""
     random = torch.Generator().manual_seed(4)
     images = torch.randint(256, (_IMAGES, _CHANNELS, _PIXELS, _PIXELS), generator=random, dtype=torch.uint8)
-    split = Split(images, torch.arange(_IMAGES) % _CLASSES)
-    schedule = Schedule(epochs=_PASSES, batch_size=_IMAGES, learning_rate=0.05, weight_decay=0.0, curve="constant")
-    trainer = Trainer(split, split, Normalise.of(split), schedule, seed=0, precision=torch.float32)
-    history: list[Epoch] = []
+    split = Split(images, torch.arange(_IMAGES) % _CLASSES).to(device)
+    schedule = Schedule(epochs=passes, batch_size=_IMAGES, learning_rate=0.05, weight_decay=0.0, curve="constant")
+    return Trainer(split, split, Normalise.of(split), schedule, seed=0, precision=torch.float32)
+
+
+def _go_through_schedule(method: Method, network: nn.Module, passes: int) -> None:
+    """Train as a run does, from where the method compresses to the end."""
+    trainer = _trainer(passes, next(network.parameters()).device)
+    first = min(trainer.schedule.compress_epoch(method.moment), passes // 2)
+    trainer.run(network, first, passes, method.after_step, decay=method.decay)
+
+
+def _learn_by_heart(network: nn.Module) -> float:
+    """Train what is at its final size until the tiny problem is learned, for so many passes at most. Its least loss."""
+    losses: list[float] = []
 
     def after_epoch(epochs: Sequence[Epoch]) -> None:
-        history[:] = epochs
-        if epochs[-1].train_loss < _LEARNED and not method.gradual:
+        losses.append(epochs[-1].train_loss)
+        if losses[-1] <= _LEARNED:
             raise _Learned
 
-    first = min(schedule.compress_epoch(method.moment), _PASSES // 2)
     with suppress(_Learned):
-        trainer.run(network, first, _PASSES, method.after_step, after_epoch, method.decay)
-    return history
+        _trainer(_PASSES, next(network.parameters()).device).run(network, 0, _PASSES, after_epoch=after_epoch)
+    return min(losses)
 
 
 class _Learned(Exception):
@@ -421,6 +493,14 @@ def _everything(network: nn.Module) -> dict[str, Tensor]:
     return {**dict(network.named_parameters()), **buffers}
 
 
+def _differing(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str:
+    """The first few names that are in one alone or stand for other values."""
+    differing = one.keys() ^ other.keys() | {
+        name for name in one.keys() & other.keys() if not torch.equal(one[name], other[name])
+    }
+    return ", ".join([name for name in {**one, **other} if name in differing][:3])
+
+
 def _saved(network: nn.Module, subject: Subject) -> artifact.Saved:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         path = Path(folder) / "weights.safetensors"
@@ -428,22 +508,20 @@ def _saved(network: nn.Module, subject: Subject) -> artifact.Saved:
         return artifact.read(path)
 
 
-def _values_in_file(content: bytes) -> int:
-    """Values in an artifact, by its header alone: independent of bench.count, and of the network."""
+def _values_in_file(content: bytes) -> dict[str, tuple[int, int]]:
+    """Values and their bytes by name, by an artifact's header alone: independent of bench.count, and of the network."""
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
     layout = json.loads(header.pop("__metadata__")["bench"]).get("layout", {})
-    values = 0
+    found = {}
     for name, entry in header.items():
         if name.endswith(":mask") or name.endswith((".running_mean", ".running_var")):
             continue
         packed = layout.get(name, {})
         shape = packed["shape"] if "dtype" in packed else entry["shape"]
-        size = 1
-        for side in shape:
-            size *= side
-        values += size
-    return values
+        start, end = entry["data_offsets"]
+        found[name] = math.prod(shape) * (2 if entry["dtype"].startswith("C") else 1), end - start
+    return found
 
 
 def _reason(error: BudgetError, ratio: int) -> str:
@@ -452,9 +530,15 @@ def _reason(error: BudgetError, ratio: int) -> str:
     return str(error)
 
 
-@lru_cache(maxsize=1)
-def _fresh(files: tuple[str, ...]) -> FreshProcess:
+def _fresh(files: Sequence[str]) -> FreshProcess:
     """One helper process for all checks; it ends with this one."""
-    process = FreshProcess(files).__enter__()
+    process = _helper()
+    process.plugin_files = list(files)
+    return process
+
+
+@lru_cache(maxsize=1)
+def _helper() -> FreshProcess:
+    process = FreshProcess().__enter__()
     atexit.register(process.__exit__, None, None, None)
     return process

@@ -1,0 +1,215 @@
+"""The conformance kit itself: what breaks a rule fails the check that is about it, with a message that names it."""
+
+import json
+import unittest
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import PLUGINS
+
+from bench import testing
+from bench.errors import InputError
+
+BROKEN = str(PLUGINS / "broken.py")
+Command = Callable[..., tuple[int, str, str]]
+
+# How the method is broken, the check that must notice, and what it must say. resnet8 stores 75,290 values: 4x is
+# 18,822, and a 100,000th is one.
+FAULTS = [
+    ("stores more", "meets_budgets", "at 2x it stores 73,728 values where 37,645 were asked for; what can't be met"),
+    (
+        "unmasked",
+        "meets_budgets",
+        r"at 2x it stores 75,290 values where 37,645 were asked for: its zeros count, since no mask says that they "
+        r"stay zero \(bench\.masks\.attach\)",
+    ),
+    ("crash", "meets_budgets", "it fails with RuntimeError: no such layer"),
+    ("refuses without a number", "meets_budgets", "at 2x it refuses without a number: that is too small"),
+    (
+        "refuses the impossible without a number",
+        "refuses_the_impossible",
+        "at 100000x it refuses without a number: that is too small",
+    ),
+    ("never refuses", "refuses_the_impossible", r"asked for so few values \(1\) it does not raise BudgetError"),
+    (
+        "numpy",
+        "is_deterministic",
+        r"two compressions with one seed differ in stage1\.0\.conv1\.weight, stage1\.0\.conv2\.weight, stage2\.0\.conv1"
+        r"\.weight: draw every random number from context\.generator",
+    ),
+    ("random", "is_deterministic", r"two compressions with one seed differ in stage.*: draw every random number from"),
+    ("one seed", "is_deterministic", "another seed gives the same network: use the network that is handed over"),
+    (
+        "unseeded training",
+        "is_deterministic",
+        r"two trainings with one seed differ in conv1\.weight, .*: draw every random number of after_step and settle",
+    ),
+    ("unseeded settling", "is_deterministic", r"two trainings with one seed differ in conv1\.weight: draw every"),
+    (
+        "idle parameter",
+        "trains_every_value",
+        r"a gradient reaches only 0\.0% of the values of idle: the others are stored to no purpose",
+    ),
+    ("frozen parameter", "trains_every_value", r"a gradient reaches only 0\.0% of the values of idle"),
+    ("idle buffer", "trains_every_value", r"a gradient reaches only 0\.0% of the values of idle"),
+    (
+        "undeclared decay",
+        "declares_exceptions",
+        r"it scales the weight decay \(decay\(\)\), and doesn't say so in exceptions\(\)",
+    ),
+    ("strange decay", "declares_exceptions", r"decay\(\) names classifer, which is no parameter of the compressed"),
+    (
+        "loosened",
+        "keeps_masks_and_count",
+        r"the mask of stage1\.0\.conv1\.weight was not kept: it left 529 values when compressed and leaves 53\d after",
+    ),
+    ("loosened at the end", "keeps_masks_and_count", r"it left 529 values when compressed and leaves 2,304 after"),
+    ("unmasks", "keeps_masks_and_count", r"the mask of stage1\.0\.conv1\.weight is gone after training"),
+    ("grows", "keeps_masks_and_count", "it stores 18,822 values when compressed and 18,829 after training"),
+    (
+        "faint",
+        "can_overfit",
+        r"it can't learn 8 images by heart: in 70 passes the loss fell to no less than 2\.3 .*; look at the scale",
+    ),
+    ("ends dead", "can_overfit", "it can't learn 8 images by heart"),
+    (
+        "wide",
+        "is_counted_right",
+        r"classifier\.linear\.(weight|bias) takes 8 bytes a value, where float32 takes 4: what it holds is more",
+    ),
+    (
+        "outside",
+        "reloads_in_a_fresh_process",
+        r"gives other outputs \(off by .*\): something that it needs is not stored",
+    ),
+    (
+        "shape by weights",
+        "reloads_in_a_fresh_process",
+        r"can't be loaded in a fresh process: .* missing or left over: classifier\.largest_",
+    ),
+    (
+        "shape by weights",
+        "finishes_with_the_same_outputs",
+        "it fails with InputError: its file doesn't hold what broken",
+    ),
+    (
+        "finishes differently",
+        "finishes_with_the_same_outputs",
+        r"finish\(\) changes the outputs, by 0\.\d+ of the largest logit",
+    ),
+]
+
+
+@pytest.mark.parametrize("check", testing.CHECKS)
+@pytest.mark.parametrize("method", ["broken", "broken:how=fixed"])
+def test_what_breaks_no_rule_passes(method: str, check: str) -> None:
+    testing.run(check, method, plugins=[BROKEN])
+
+
+@pytest.mark.parametrize(("how", "check", "message"), FAULTS)
+def test_what_breaks_a_rule_fails_the_check_of_it(how: str, check: str, message: str) -> None:
+    with pytest.raises(testing.CheckFailed, match=message):
+        testing.run(check, f"broken:how={how}", plugins=[BROKEN])
+
+
+def test_every_check_fails_something() -> None:
+    """But for the one on a GPU, and the one that is about the text of a class."""
+    assert testing.CHECKS.keys() - {check for _, check, _ in FAULTS} == {"says_what_it_does", "works_on_a_gpu"}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("    strength: float = 0.5", "its class needs a docstring whose first line is one sentence that says what it"),
+        (
+            '    """Half a sentence\n\n    and the rest."""',
+            "its class needs a docstring whose first line is one sentence",
+        ),
+        (
+            '    """It does something."""\n    strength: float = 0.5',
+            r'its option strength needs a meaning: strength: Annotated\[\.\.\., "the meaning"\]',
+        ),
+    ],
+)
+def test_a_method_says_what_it_does_and_what_its_options_mean(tmp_path: Path, body: str, message: str) -> None:
+    file = tmp_path / "silent.py"
+    head = "from dataclasses import dataclass\nfrom bench.method import Method\n\n@dataclass(frozen=True)\n"
+    file.write_text(f"{head}class Silent(Method):\n{body}\n")
+    with pytest.raises(testing.CheckFailed, match=message):
+        testing.run("says_what_it_does", "silent", plugins=[str(file)])
+
+
+def test_a_method_that_meets_no_budget_is_skipped_with_its_reason() -> None:
+    for check in ("meets_budgets", "can_overfit"):
+        with pytest.raises(unittest.SkipTest, match="the rest stores 75,290 values"):
+            testing.run(check, "broken:how=refuses all", plugins=[BROKEN])
+
+
+def test_a_mask_may_leave_nothing_of_a_layer() -> None:
+    testing.run("trains_every_value", "broken:how=empty layer", plugins=[BROKEN])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("meets_budget", "csg"), "unknown check 'meets_budget'; did you mean 'meets_budgets'?"),
+        (("meets_budgets", "csq"), "unknown method 'csq'; did you mean 'csg'?"),
+        (("meets_budgets", "csg", "resnet9"), "unknown model 'resnet9'; did you mean 'resnet"),
+        (("meets_budgets", "all"), "can't check 'all'; name one method"),
+    ],
+)
+def test_names_that_are_not_there(arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        testing.run(*arguments)
+    assert str(caught.value).startswith(message)
+
+
+def test_all_checks_on_all_networks_each_with_its_outcome() -> None:
+    results = list(testing.run_all("broken:how=grows", ["resnet8"], [BROKEN]))
+    assert [(result.model, result.check) for result in results] == [("resnet8", check) for check in testing.CHECKS]
+    outcomes = {result.check: result.outcome for result in results}
+    if not torch.cuda.is_available():
+        assert outcomes.pop("works_on_a_gpu") == "skipped"
+    failed = {check for check, outcome in outcomes.items() if outcome == "failed"}
+    # What grew at the end isn't known to the network that is built for the file either.
+    assert failed == {"keeps_masks_and_count", "reloads_in_a_fresh_process", "finishes_with_the_same_outputs"}
+    assert set(outcomes.values()) == {"passed", "failed"}
+
+
+def test_check_prints_a_line_for_each_and_its_exit_code_says_whether_any_failed(command: Command) -> None:
+    arguments = ["--models", "resnet8", "--plugin", BROKEN]
+    code, out, err = command("check", "broken", *arguments)
+    assert (code, err) == (0, "")
+    assert [line.split()[2].rstrip(":") for line in out.splitlines()] == list(testing.CHECKS)
+    code, out, err = command("check", "broken:how=finishes differently", *arguments)
+    assert (code, err) == (1, "broken:how=finishes differently fails 1 of 12 checks\n")
+    assert "failed   resnet8                  finishes_with_the_same_outputs: finish() changes the outputs, by" in out
+    code, out, err = command("check", "broken:how=finishes differently", *arguments, "--json")
+    assert (code, err) == (1, "broken:how=finishes differently fails 1 of 12 checks\n")
+    (failed,) = [row for row in json.loads(out) if row["outcome"] == "failed"]
+    assert (failed["check"], failed["model"]) == ("finishes_with_the_same_outputs", "resnet8")
+    assert failed["message"].startswith("finish() changes the outputs")
+
+
+def test_check_of_a_method_that_refuses_everything_proves_nothing(command: Command) -> None:
+    code, out, err = command("check", "broken:how=refuses all", "--models", "resnet8", "--plugin", BROKEN)
+    assert (code, err) == (1, "broken:how=refuses all refuses every budget here, so that little could be checked\n")
+    # Told once.
+    assert out.count("the rest stores 75,290 values") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("csq", "unknown method 'csq'; did you mean 'csg'?"),
+        ("csg --models resnet8,resnet9", "unknown model 'resnet9'; did you mean 'resnet"),
+        ("all", "can't check 'all'; name one method"),
+    ],
+)
+def test_check_of_what_is_not_there_is_one_line(command: Command, arguments: str, message: str) -> None:
+    code, out, err = command("check", *arguments.split())
+    assert (code, out) == (2, "")
+    assert err.startswith(f"bench: {message}")
+    assert err.count("\n") == 1
