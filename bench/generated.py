@@ -107,6 +107,12 @@ class GeneratedNetwork(nn.Module):
         return self.__dict__
 
 
+def on_generated(network: nn.Module, generator: Generator) -> GeneratedNetwork:
+    """The network on what the generator computes, which goes to the network's device and precision."""
+    like = next(network.parameters())
+    return GeneratedNetwork(network, generator.to(like.device, like.dtype))
+
+
 def _compute(generator: Generator) -> dict[str, Tensor]:
     """In the precision of its tensors whatever autocast says, and as ordinary tensors also in inference mode."""
     device_type = next(iter([*generator.parameters(), *generator.buffers()])).device.type

@@ -7,20 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from bench.generated import GeneratedNetwork, Generator
+from bench.code_length import CodeLength
+from bench.generated import GeneratedNetwork, on_generated
 from bench.selection import Layer, Rule, select
-from bench.tiling import Kind, Tiling, is_channels_last
-
-
-@dataclass(frozen=True)
-class CodeLength:
-    """K whole slices in the generator, and one in part: `partial_values` of it, coded for `partial_codes` slices."""
-
-    whole: int
-    partial_values: int = 0
-    partial_codes: int = 0
+from bench.slice_group import SliceGroup, SliceGroups
+from bench.tiled_kernels import TiledKernels
+from bench.tiling import Kind, Tiling
 
 
 @dataclass(frozen=True)
@@ -99,104 +92,24 @@ def build(model: nn.Module, structure: Structure) -> GeneratedNetwork:
         )
     groups = {}
     for number, (size, tilings) in enumerate(sizes.items()):
-        last = {name: is_channels_last(layers[name].weight) for name in tilings}
-        groups[size] = SliceGroup(tilings, last, structure, structure.lengths[size], number)
-    generator = SliceGenerator(groups, structure)
-    like = next(iter(layers.values())).weight
-    return GeneratedNetwork(model, generator.to(like.device, like.dtype))
-
-
-class SliceGenerator(Generator):
-    """All kernels of the network: one product, one gather, and a view for each layer, for every kernel size."""
-
-    def __init__(self, groups: Mapping[str, "SliceGroup"], structure: Structure) -> None:
-        super().__init__()
-        self.structure = structure
-        self.groups = nn.ModuleDict(groups)
-
-    def forward(self) -> dict[str, Tensor]:
-        return {name: weight for group in self.groups.values() for name, weight in group().items()}
-
-
-class SliceGroup(nn.Module):
-    """The generator of one kernel size, and the codes of its layers.
-
-    Row i of `codes` `(N, K)` belongs to slice i of the group, counted layer by layer; row k of `slices` `(K, D)` is a
-    slice of the generator. `partial_slice` and `partial_codes` hold one more row of the one and column of the other,
-    both cut short (see CodeLength). With a hidden layer, `hidden` `(K, H)` comes in between and `slices` is `(H, D)`.
-    """
-
-    index: Tensor
-    slices: Tensor
-
-    def __init__(
-        self,
-        tilings: Mapping[str, Tiling],
-        channels_last: Mapping[str, bool],
-        structure: Structure,
-        length: CodeLength,
-        number: int,
-    ) -> None:
-        super().__init__()
-        self.tilings = dict(tilings)
-        self.channels_last = dict(channels_last)
-        self.length = length
-        self.numbers_of_slices = [tiling.slices for tiling in tilings.values()]
-        self.numbers_of_values = [math.prod(tiling.shape) for tiling in tilings.values()]
-        slices = sum(self.numbers_of_slices)
-        first = next(iter(tilings.values()))
-        slice_values = math.prod(first.slice) * math.prod(first.taps)
-
-        self.codes = nn.Parameter(torch.zeros(slices, length.whole))
-        self.partial_codes = nn.Parameter(torch.zeros(length.partial_codes)) if length.partial_codes else None
-        self.hidden = nn.Parameter(torch.zeros(length.whole, structure.hidden)) if structure.hidden else None
-        rows = structure.hidden or length.whole
+        length, slice_values = structure.lengths[size], next(iter(tilings.values())).slice_values
+        given = None
         if structure.seed is not None:
-            random = random_slices(
-                structure.generator, rows + bool(length.partial_codes), slice_values, structure.seed + number
-            )
-            size = 0.5 if structure.large else _RANDOM_NORM / math.sqrt(slice_values)
-            self.register_buffer("slices", random * size, persistent=False)
-            self.partial_slice = None
-        else:
-            learned = structure.generator == "learned"
-            self.slices = nn.Parameter(torch.zeros(rows, slice_values), requires_grad=learned)
-            self.partial_slice = nn.Parameter(torch.zeros(length.partial_values)) if length.partial_values else None
+            rows = (structure.hidden or length.whole) + bool(length.partial_codes)
+            random = random_slices(structure.generator, rows, slice_values, structure.seed + number)
+            given = random * (0.5 if structure.large else _RANDOM_NORM / math.sqrt(slice_values))
+        groups[size] = SliceGroup(TiledKernels.of(layers, tilings), length, structure.hidden, given)
+        if structure.generator == "frozen":
+            groups[size].slices.requires_grad_(False)
+    return on_generated(model, SliceGenerator(groups, structure))
 
-        starts = torch.tensor([0, *self.numbers_of_slices]).cumsum(0)[:-1] * slice_values
-        index = torch.cat([tiling.index() + start for tiling, start in zip(tilings.values(), starts, strict=True)])
-        # Half the memory traffic of int64, where it is enough.
-        small = slices * slice_values < 2**31
-        self.register_buffer("index", index.to(torch.int32 if small else torch.int64), persistent=False)
 
-    def forward(self) -> dict[str, Tensor]:
-        """The weights by parameter name."""
-        codes: Tensor = self.codes
-        slices = self.slices
-        if self.hidden is not None:
-            codes = functional.relu(codes @ self.hidden)
-        if self.partial_codes is not None:
-            more = functional.pad(self.partial_codes, (0, codes.shape[0] - self.partial_codes.numel()))
-            codes = torch.cat([codes, more[:, None]], dim=1)
-            if self.partial_slice is not None:
-                padded = functional.pad(self.partial_slice, (0, slices.shape[1] - self.partial_slice.numel()))
-                slices = torch.cat([slices, padded[None]], dim=0)
-        values = (codes @ slices).view(-1).index_select(0, self.index).split(self.numbers_of_values)
-        return {
-            f"{name}.weight": tiling.weight(own, self.channels_last[name])
-            for (name, tiling), own in zip(self.tilings.items(), values, strict=True)
-        }
+class SliceGenerator(SliceGroups):
+    """All kernels of the network, with a group for every kernel size."""
 
-    def dead(self) -> Tensor:
-        """Which slices are cropped away whole, bool `(N,)`."""
-        return torch.cat([tiling.dead() for tiling in self.tilings.values()])
-
-    def slices_of(self, weights: list[Tensor]) -> Tensor:
-        """The slices of these weights as rows `(N, D)`, with zeros where the crop cuts."""
-        values = torch.cat([tiling.values(own) for tiling, own in zip(self.tilings.values(), weights, strict=True)])
-        flat = values.new_zeros(self.codes.shape[0] * self.slices.shape[1])
-        flat[self.index.long()] = values
-        return flat.view(self.codes.shape[0], -1)
+    def __init__(self, groups: Mapping[str, SliceGroup], structure: Structure) -> None:
+        super().__init__(groups)
+        self.structure = structure
 
 
 # Where the generator learns too, a step moves the kernels through the codes and through the slices; where it is random,

@@ -48,6 +48,10 @@ class Tiling:
     def slices(self) -> int:
         return math.prod(self.grid)
 
+    @property
+    def slice_values(self) -> int:
+        return math.prod(self.slice) * math.prod(self.taps)
+
     def index(self) -> Tensor:
         """For each value of the weight, in the order (out, kh, kw, in), where it lies among those of the slices, which
         come one after the other. int64 `(out kh kw in,)`."""
@@ -61,9 +65,8 @@ class Tiling:
 
     def dead(self) -> Tensor:
         """Which slices the crop leaves nothing of, bool `(slices,)`: their codes never get a gradient."""
-        slice_values = math.prod(self.slice) * math.prod(self.taps)
         dead = torch.ones(self.slices, dtype=torch.bool)
-        dead[self.index() // slice_values] = False
+        dead[self.index() // self.slice_values] = False
         return dead
 
     def values(self, weight: Tensor) -> Tensor:

@@ -28,7 +28,8 @@ from bench.environment import describe, find_device
 from bench.errors import InputError
 from bench.generated import GeneratedNetwork
 from bench.selection import select
-from bench.slice_generator import SliceGenerator, SliceGroup
+from bench.slice_generator import SliceGenerator
+from bench.slice_group import SliceGroup
 from bench.tiling import Tiling
 
 # What the CSG paper uses in each network; in any other, OTHER_SETTINGS.

@@ -1,8 +1,7 @@
 """CSG: a small generator for each kernel size, shared by all layers, turns code vectors into slices of the kernels."""
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,23 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from bench import count, network_file
-from bench.allocation import allocate
+from bench.code_length import CodeLength, Cost, solve_code_lengths
 from bench.errors import BudgetError, InputError
 from bench.generated import GeneratedNetwork
 from bench.method import Context, Method
 from bench.selection import Layer, Rule, select
-from bench.slice_generator import (
-    CodeLength,
-    SliceGenerator,
-    SliceGroup,
-    Structure,
-    build,
-    group_by_size,
-    size_of,
-    size_text,
-)
+from bench.slice_generator import SliceGenerator, Structure, build, group_by_size, size_of, size_text
+from bench.slice_group import SliceGroup
+from bench.slice_start import decompose, draw, scale_to
 from bench.store import WEIGHTS
 from bench.tiling import Kind, Tiling
+from bench.widening import CHOICES, first_that_fits
 
 
 @dataclass(frozen=True)
@@ -171,7 +164,7 @@ class CSG(Method):
         for size, group in _groups(made).items():
             if reused is not None:
                 reused.fill(group, size)
-            self._initialise(group, [weights[name] for name in group.tilings], context.generator)
+            self._initialise(group, weights, context.generator)
         return made
 
     def structure(self, model: nn.Module) -> Mapping[str, Any]:
@@ -219,12 +212,8 @@ class CSG(Method):
         """What to build: with the first choice of layers that the budget can be met with. Raises BudgetError."""
         if self.layers != "paper":
             return self._structure_with(self._rule(self.layers), model, budget, reused, context)
-        # Where the authors' choice leaves too much alone, more is generated rather than nothing compressed.
         rules = [papers_choice(model, self._changes()), *(replace(rule, **self._changes()) for rule in WIDER)]
-        for rule in rules[:-1]:
-            with suppress(BudgetError):
-                return self._structure_with(rule, model, budget, reused, context)
-        return self._structure_with(rules[-1], model, budget, reused, context)
+        return first_that_fits(rules, lambda rule: self._structure_with(rule, model, budget, reused, context))
 
     def _structure_with(
         self, rule: Rule, model: nn.Module, budget: int | None, reused: "Reused | None", context: Context
@@ -264,12 +253,11 @@ class CSG(Method):
     def _cost(self, tilings: Mapping[str, Tiling]) -> "Cost":
         slices = sum(tiling.slices for tiling in tilings.values())
         first = next(iter(tilings.values()))
-        slice_values = math.prod(first.slice) * math.prod(first.taps)
         if self.hidden is not None:
-            return Cost(slices + self.hidden, 0, slice_values, fixed=self.hidden * slice_values)
-        return Cost(slices, slice_values if self.generator == "learned" else 0, slice_values)
+            return Cost(slices + self.hidden, 0, first.slice_values, fixed=self.hidden * first.slice_values)
+        return Cost(slices, first.slice_values if self.generator == "learned" else 0, first.slice_values)
 
-    def _initialise(self, group: "SliceGroup", weights: list[Tensor], random: torch.Generator) -> None:
+    def _initialise(self, group: SliceGroup, weights: Mapping[str, Tensor], random: torch.Generator) -> None:
         """Draw the codes and what of the generator is learned, or decompose the weights."""
         with torch.no_grad():
             if self.init == "svd":
@@ -283,7 +271,7 @@ class CSG(Method):
 
 
 # In networks that the authors didn't compress, and where their choice leaves a budget out of reach.
-WIDER = (Rule(), Rule(kernel="all"))
+WIDER = CHOICES[:2]
 
 
 def papers_choice(model: nn.Module, changes: Mapping[str, Any] | None = None) -> Rule:
@@ -321,124 +309,12 @@ def cut_to(layers: Mapping[str, Layer], slice_: tuple[int, int]) -> dict[str, tu
     return cut
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What a code length stores: N code values for each whole slice of the generator, and `stored` of the slice's own
-    `slice_values` (none where they follow from a seed). `fixed` does not depend on K."""
-
-    slices: int
-    stored: int
-    slice_values: int
-    fixed: int = 0
-
-    def of(self, code: int) -> int:
-        return self.fixed + code * (self.slices + self.stored)
-
-
-def solve_code_lengths(budget: int, costs: list[Cost]) -> list[CodeLength] | None:
-    """The largest code lengths, in proportion to the sizes of the slices, that fit into `budget` values, and for the
-    first what is left in part; None where even 1 is too much.
-
-    Uses the budget to the value, unless only one is left.
-    """
-
-    def total(codes: Sequence[int]) -> int:
-        return sum(cost.of(code) for cost, code in zip(costs, codes, strict=True))
-
-    codes = allocate([cost.slice_values for cost in costs], total, budget)
-    if codes is None:
-        return None
-    lengths = [CodeLength(code) for code in codes]
-    if not costs[0].fixed:
-        lengths[0] = _with_rest(codes[0], budget - total(codes), costs[0])
-    return lengths
-
-
-def _with_rest(code: int, left: int, cost: Cost) -> CodeLength:
-    if not cost.stored:
-        partial = min(left, cost.slices)
-        return CodeLength(code, cost.slice_values, partial) if partial else CodeLength(code)
-    # Codes first, as long as each has a value of the slice to go with; then values of the slice; the rest codes again.
-    codes = min(cost.slices, left // 2)
-    values = min(cost.stored, left - codes)
-    codes = min(cost.slices, left - values)
-    return CodeLength(code, values, codes) if codes and values else CodeLength(code)
-
-
-def draw(group: SliceGroup, codes: str, random: torch.Generator) -> None:
-    """Draw the codes, and what is learned of the generator, with a variance of one."""
-    shape = group.codes.shape
-    if codes == "uniform":
-        drawn = (torch.rand(shape, generator=random) * 2 - 1) * math.sqrt(3)
-    elif codes == "orthogonal":
-        drawn = nn.init.orthogonal_(torch.empty(shape), gain=math.sqrt(max(shape)), generator=random)
-    else:
-        drawn = torch.randn(shape, generator=random)
-    drawn[group.dead()] = 0
-    group.codes.copy_(drawn)
-    if group.slices.requires_grad:
-        group.slices.copy_(torch.randn(group.slices.shape, generator=random))
-    if group.hidden is not None:
-        group.hidden.copy_(torch.randn(group.hidden.shape, generator=random))
-    if group.partial_codes is not None:
-        # The partial slice starts at zero and its codes do not: it adds nothing at first, yet gets a gradient.
-        partial = torch.randn(group.partial_codes.shape, generator=random)
-        partial[group.dead()[: len(partial)]] = 0
-        group.partial_codes.copy_(partial)
-
-
-def scale_to(group: SliceGroup, weights: list[Tensor]) -> None:
-    """Give every generated weight the root mean square of the one that it stands for.
-
-    The slices of the generator get norm 1, and the codes of each layer what is left. Then a step of SGD on the
-    codes moves a kernel as far along the slices as a step on the kernel itself would, and the schedule's learning
-    rate means for CSG what it means for the dense network. (With slices of norm 10, CSG lost 4 points on glyphs.)
-    """
-    for learned in (group.hidden, group.slices):
-        if learned is not None and learned.requires_grad:  # frozen ones stay as they are
-            learned.mul_(1 / math.sqrt(learned.shape[1]))
-    # Linear or rectified, a layer's kernel is twice as large with codes twice as large.
-    factors = []
-    for tiling, made, weight in zip(group.tilings.values(), group().values(), weights, strict=True):
-        size = made.square().mean().sqrt()
-        factor = weight.square().mean().sqrt() / size if size > 0 else torch.zeros_like(size)
-        factors.append(factor.expand(tiling.slices))
-    of_slices = torch.cat(factors)
-    group.codes.mul_(of_slices[:, None])
-    if group.partial_codes is not None:
-        group.partial_codes.mul_(of_slices[: len(group.partial_codes)])
-
-
 def scale_as_authors(group: SliceGroup) -> None:
     """Codes with mean 0.001 and deviation 1, a Kaiming generator: kernels of deviation 1.4, twenty times He's."""
     group.codes[~group.dead()] += 0.001
     for learned in (group.hidden, group.slices):
         if learned is not None and learned.requires_grad:
             learned.mul_(math.sqrt(2 / learned.shape[0]))
-
-
-def decompose(group: SliceGroup, weights: list[Tensor], random: torch.Generator) -> None:
-    """Codes and slices whose kernels are nearest to `weights` in the sum of squares, in closed form."""
-    matrix = group.slices_of(weights).double()
-    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-    # Beyond the rank of the matrix slices are free, and their codes zero; both zero, they could never learn.
-    above_noise = values > values[0] * max(matrix.shape) * torch.finfo(values.dtype).eps
-    rank = min(int(above_noise.sum()), group.length.whole)
-    spare = torch.randn(group.slices.shape, generator=random) / math.sqrt(group.slices.shape[1])
-    group.slices.copy_(spare)
-    # The singular values are shared out evenly: with all of them in the codes, a step of SGD on the slices moves the
-    # kernels by their square, and csg at 4x on glyphs came to 64 % instead of 82 %.
-    root = values[:rank].sqrt()
-    group.codes[:, :rank] = (left[:, :rank] * root).to(group.codes.dtype)
-    group.slices[:rank] = (root[:, None] * right[:rank]).to(group.slices.dtype)
-    group.codes[group.dead()] = 0
-    if group.partial_codes is not None and group.partial_slice is not None:
-        # The same for the corner of what is left that the partial slice can reach.
-        rest = matrix - group.codes.double() @ group.slices.double()
-        corner = rest[: group.partial_codes.numel(), : group.partial_slice.numel()]
-        left, values, right = torch.linalg.svd(corner, full_matrices=False)
-        group.partial_codes.copy_(left[:, 0] * values[0].sqrt())
-        group.partial_slice.copy_(right[0] * values[0].sqrt())
 
 
 @dataclass(frozen=True)

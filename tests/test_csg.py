@@ -7,18 +7,20 @@ from typing import Any
 
 import pytest
 import torch
-from bench.methods.csg import CSG, Cost, papers_choice, solve_code_lengths
+from bench.methods.csg import CSG, papers_choice
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench import artifact, budget, count, models, plan
+from bench.code_length import CodeLength, Cost, solve_code_lengths
 from bench.errors import BudgetError, InputError
 from bench.generated import GeneratedNetwork
 from bench.method import Context
 from bench.selection import select
-from bench.slice_generator import CodeLength, SliceGenerator, SliceGroup, Structure, build
+from bench.slice_generator import SliceGenerator, Structure, build
+from bench.slice_group import SliceGroup
 
 
 def context(seed: int = 0, trained: bool = False) -> Context:
