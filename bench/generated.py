@@ -37,12 +37,13 @@ class GeneratedNetwork(nn.Module):
         self._is_placed = False
         self._computed_from: tuple[Any, ...] | None = None
         self._sources: list[Tensor] = []
+        owners = _owners(network)
         with torch.no_grad():
             for name, tensor in generator().items():
                 old = network.get_parameter(name)
                 if old.shape != tensor.shape:
                     raise ValueError(f"{name} has shape {tuple(old.shape)}, but {tuple(tensor.shape)} is generated")
-                self._places[name] = _owners(network, old)
+                self._places[name] = owners[id(old)]
         for places in self._places.values():
             for module, parameter in places:
                 del module._parameters[parameter]
@@ -126,8 +127,10 @@ def _version(tensor: Tensor) -> object:
     return object() if tensor.is_inference() else tensor._version
 
 
-def _owners(network: nn.Module, parameter: Tensor) -> list[tuple[nn.Module, str]]:
-    """Every module that holds this very parameter, and under which name."""
-    return [
-        (module, name) for module in network.modules() for name, own in module._parameters.items() if own is parameter
-    ]
+def _owners(network: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
+    """For every parameter, by its id: the modules that hold it, and under which name."""
+    owners: dict[int, list[tuple[nn.Module, str]]] = {}
+    for module in network.modules():
+        for name, parameter in module._parameters.items():
+            owners.setdefault(id(parameter), []).append((module, name))
+    return owners
