@@ -86,8 +86,10 @@ def _bits(whole: Tensor) -> int:
 
 def _pack_bits(whole: Tensor, bits: int) -> Tensor:
     """Numbers `(n,)` as bytes `(ceil(n bits / 8),)`, lowest bits first."""
-    columns = whole.long().numpy()[:, None] >> numpy.arange(bits) & 1
-    return torch.from_numpy(numpy.packbits(columns.astype(numpy.uint8), bitorder="little"))
+    width = math.ceil(bits / 8)
+    octets = whole.long().numpy().astype("<i8").view(numpy.uint8).reshape(-1, 8)[:, :width]
+    columns = numpy.unpackbits(octets, axis=1, count=bits, bitorder="little")
+    return torch.from_numpy(numpy.packbits(columns, bitorder="little"))
 
 
 def _unpack_bits(packed: Tensor, bits: int, count: int) -> Tensor:
@@ -95,7 +97,9 @@ def _unpack_bits(packed: Tensor, bits: int, count: int) -> Tensor:
     if packed.dtype != torch.uint8 or packed.numel() != math.ceil(bits * count / 8) or not 1 <= bits <= 63:
         raise ValueError(f"{packed.numel()} values of {packed.dtype} don't hold {count} numbers of {bits} bits")
     columns = numpy.unpackbits(packed.numpy(), count=bits * count, bitorder="little").reshape(count, bits)
-    return torch.from_numpy((columns.astype(numpy.int64) << numpy.arange(bits)).sum(axis=1))
+    octets = numpy.zeros((count, 8), numpy.uint8)
+    octets[:, : math.ceil(bits / 8)] = numpy.packbits(columns, axis=1, bitorder="little")
+    return torch.from_numpy(octets.view("<i8").astype(numpy.int64).reshape(count))
 
 
 _WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)

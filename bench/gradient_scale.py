@@ -1,0 +1,28 @@
+"""How far a step of the optimiser moves what many weights share."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def scale_gradient(values: Tensor, factors: Tensor) -> Tensor:
+    """`values` as they are, but their gradients times `factors`, of the same shape.
+
+    A value that n weights share gets the sum of n gradients, and a learning rate made for single weights sends it n
+    times too far. With factors 1 / n it moves as its weights would on average.
+    """
+    scaled: Tensor = _ScaleGradient.apply(values, factors)
+    return scaled
+
+
+class _ScaleGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, factors: Tensor) -> Tensor:
+        ctx.save_for_backward(factors)
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (factors,) = ctx.saved_tensors
+        return gradients[0] * factors, None

@@ -1,0 +1,242 @@
+"""Unstructured pruning: single weights become zero and stay so."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from bench import count, masks
+from bench.allocation import allocate
+from bench.errors import BudgetError
+from bench.method import Context, Method
+from bench.selection import Layer, Rule, select
+
+
+@dataclass(frozen=True)
+class Sparse(Method):
+    """Keeps single weights, by magnitude or at random, and has the others stay at zero.
+
+    Every convolution is pruned, the first too, but for those with groups (depthwise ones), which have few weights and
+    are left alone, as by Zhu and Gupta. The classifier is, too, as in Blalock et al.: an output of the last convolution
+    that it has no weight for is lost with all that leads to it. Where the budget can't be met otherwise both are pruned.
+    Biases and batch norm never are.
+    Stored are the weights that are kept, and as side information, in bytes alone, where they are: for each layer the
+    cheaper of a bitmap and of the gaps between them. With `fixed` values that are left alone,
+
+        budget - fixed    weights are kept, to the value.
+
+    `criterion` says which (Blalock et al., "What is the State of Neural Network Pruning?", MLSys 2020):
+
+    * `global`: the largest of the network, but in no layer fewer than a tenth of the share that is kept overall, since
+      a layer without weights cuts the network in two;
+    * `layerwise`: the largest of each layer, the same share everywhere;
+    * `random`: as many as in `layerwise`, drawn. The baseline that a criterion must beat.
+
+    `training` says when:
+
+    * `one-shot`: all at once at `compress_at`;
+    * `gradual`: from `compress_at` to `until` by the cubic law of Zhu and Gupta, "To prune, or not to prune" (2017):
+      after the fraction x of that time, n - (n - kept) (1 - (1 - x)^3) of n weights are left;
+    * `rigl`: Evci et al., "Rigging the Lottery", ICML 2020. Sparse from the start at random, with the densities of
+      Erdős-Rényi kernels (in proportion to (in + out + kh + kw) / (in out kh kw)). `updates` times up to `until`, each
+      layer drops the fraction `drop` (falling as a cosine to zero) of its weights that are smallest, and has as many
+      grow, from zero, where the gradient is largest; what was dropped just now may stay. A weight that grows has the
+      momentum of the gradients that it would have followed, which the authors' code clears.
+
+    The papers change masks every 100 steps or so; here the number of changes is given and not the interval, for
+    schedules are of all lengths.
+    """
+
+    criterion: Annotated[Literal["global", "layerwise", "random"], "which weights are kept"] = "global"
+    training: Annotated[Literal["one-shot", "gradual", "rigl"], "when masks are made"] = "one-shot"
+    until: Annotated[float, "gradual, rigl: where on the schedule masks change for the last time"] = 0.75
+    updates: Annotated[int, "gradual, rigl: how often masks change up to there"] = 20
+    drop: Annotated[float, "rigl: the fraction of a layer's weights that the first update moves"] = 0.3
+    compress_at: Annotated[float | None, "where on the schedule; none: one-shot 0.5, gradual 0.25, rigl 0"] = None
+
+    def __post_init__(self) -> None:
+        if self.criterion == "random" and self.training == "gradual":
+            raise ValueError("criterion=random draws once; it can't go with training=gradual")
+        if self.training == "rigl" and self.criterion != "global":
+            raise ValueError(f"training=rigl has a criterion of its own; leave criterion={self.criterion} out")
+        if self.updates < 1:
+            raise ValueError(f"updates can't be {self.updates}; it is at least 1")
+        if not 0 < self.drop < 1:
+            raise ValueError(f"drop can't be {self.drop}; it is a fraction between 0 and 1")
+        if self.compress_at == _MOMENTS[self.training]:
+            object.__setattr__(self, "compress_at", None)  # one run, one id
+        if self.training == "rigl" and self.moment > 0:
+            raise ValueError(f"training=rigl is sparse from the start; leave compress_at={self.compress_at} out")
+        if self.training != "one-shot" and not self.moment < self.until <= 1:
+            raise ValueError(f"until can't be {self.until}; it lies above compress_at, {self.moment}, and at most at 1")
+
+    @property
+    def moment(self) -> float:
+        return _MOMENTS[self.training] if self.compress_at is None else self.compress_at
+
+    @property
+    def gradual(self) -> bool:
+        return self.training == "gradual"
+
+    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
+        assert budget is not None
+        for rule in (CONVOLUTIONS, EVERY_LAYER):
+            layers = select(model, rule)
+            weights = {f"{name}.weight": layer.weight.detach() for name, layer in layers.items()}
+            fixed = count.stored_values(model) - sum(weight.numel() for weight in weights.values())
+            kept = budget - fixed
+            if kept >= 2 * len(weights):
+                break
+        if kept < 2 * len(weights):
+            raise BudgetError(
+                f"what is not pruned stores {fixed:,} values, and {len(weights)} layers at least two weights each; "
+                f"{budget:,} were asked for"
+            )
+        if kept > sum(weight.numel() for weight in weights.values()):
+            raise BudgetError(f"pruning can't make a network larger; {budget:,} values were asked for")
+        if self.training == "rigl":
+            chosen = random_masks(weights, erdos_renyi(layers, kept), context.generator)
+        elif self.gradual:
+            chosen = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
+        elif self.criterion == "random":
+            chosen = random_masks(weights, evenly(weights, kept), context.generator)
+        else:
+            chosen = self._by_magnitude(weights, kept)
+        masks.attach(model, chosen)
+        model.sparse_state = State(kept)  # type: ignore[assignment]
+        return model
+
+    def structure(self, model: nn.Module) -> Mapping[str, Any]:
+        return {}
+
+    def rebuild(self, model: nn.Module, structure: Mapping[str, Any], context: Context) -> nn.Module:
+        return model  # its masks are in the file
+
+    def after_step(self, model: nn.Module, progress: float) -> bool:
+        if self.training == "one-shot":
+            return False
+        state = model.sparse_state
+        assert isinstance(state, State)
+        done = min(1.0, (progress - self.moment) / (self.until - self.moment))
+        due = math.floor(done * self.updates)
+        if due > state.updates:
+            state.updates = due
+            if self.training == "gradual":
+                self._tighten(model, state.kept, done)
+            elif due < self.updates:
+                move(model, self.drop * (1 + math.cos(math.pi * done)) / 2)
+        return False
+
+    def finish(self, model: nn.Module) -> nn.Module:
+        masks.detach(model)
+        return model
+
+    def solved(self, model: nn.Module) -> dict[str, Any]:
+        shares = [float(mask.float().mean()) for mask in masks.of(model).values()]
+        return {"pruned_layers": len(shares), "least_kept": min(shares), "most_kept": max(shares)}
+
+    def _tighten(self, model: nn.Module, kept: int, done: float) -> None:
+        current = masks.of(model)
+        weights = {name: model.get_parameter(name).detach() for name in current}
+        total = sum(weight.numel() for weight in weights.values())
+        for name, mask in self._by_magnitude(weights, cubic(total, kept, done)).items():
+            current[name].copy_(mask)
+
+    def _by_magnitude(self, weights: Mapping[str, Tensor], kept: int) -> dict[str, Tensor]:
+        sizes = {name: weight.abs() for name, weight in weights.items()}
+        if self.criterion == "layerwise":
+            return largest_of_each(sizes, evenly(weights, kept))
+        return largest(sizes, kept)
+
+
+CONVOLUTIONS = Rule(kernel="all", skip_first=False)
+EVERY_LAYER = replace(CONVOLUTIONS, grouped=True, linear=True)
+_MOMENTS = {"one-shot": 0.5, "gradual": 0.25, "rigl": 0.0}
+# No layer keeps less than this part of the share that the whole network keeps.
+_FLOOR = 0.1
+
+
+@dataclass
+class State:
+    """How many weights are kept in the end, and how often the masks have changed."""
+
+    kept: int
+    updates: int = 0
+
+
+def cubic(total: int, kept: int, done: float) -> int:
+    """How many of `total` weights are left after the fraction `done` of the pruning (Zhu and Gupta 2017, equation 1,
+    with an initial sparsity of zero)."""
+    return total - round((total - kept) * (1 - (1 - done) ** 3))
+
+
+def evenly(weights: Mapping[str, Tensor], kept: int) -> dict[str, int]:
+    """How many weights each layer keeps, in proportion to what it has; `kept` together."""
+    sizes = [weight.numel() for weight in weights.values()]
+    numbers = allocate(sizes, sum, kept, most=sizes)
+    assert numbers is not None
+    return dict(zip(weights, numbers, strict=True))
+
+
+def erdos_renyi(layers: Mapping[str, Layer], kept: int) -> dict[str, int]:
+    """How many weights each layer keeps in RigL: in proportion to in + out + kh + kw, but no more than it has."""
+    sizes = [layer.weight.numel() for layer in layers.values()]
+    numbers = allocate([sum(layer.weight.shape) for layer in layers.values()], sum, kept, most=sizes)
+    assert numbers is not None
+    return {f"{name}.weight": number for name, number in zip(layers, numbers, strict=True)}
+
+
+def largest(scores: Mapping[str, Tensor], kept: int) -> dict[str, Tensor]:
+    """Masks of the `kept` largest scores of all layers together, but of no layer fewer than its floor."""
+    total = sum(score.numel() for score in scores.values())
+    floors = {name: max(1, int(_FLOOR * score.numel() * kept / total)) for name, score in scores.items()}
+    chosen = largest_of_each(scores, floors)
+    flat = torch.cat([score.flatten() for score in scores.values()])
+    floor = torch.cat([mask.flatten() for mask in chosen.values()])
+    parts = _top(torch.where(floor, torch.inf, flat), kept).split([score.numel() for score in scores.values()])
+    return {name: part.view(score.shape) for (name, score), part in zip(scores.items(), parts, strict=True)}
+
+
+def largest_of_each(scores: Mapping[str, Tensor], numbers: Mapping[str, int]) -> dict[str, Tensor]:
+    """Masks of the largest scores of each layer, so many of each; of equal ones the first."""
+    return {name: _top(score, numbers[name]) for name, score in scores.items()}
+
+
+def random_masks(
+    weights: Mapping[str, Tensor], numbers: Mapping[str, int], random: torch.Generator
+) -> dict[str, Tensor]:
+    """Masks of so many weights of each layer, drawn without preference."""
+    drawn = {name: torch.rand(weight.shape, generator=random) for name, weight in weights.items()}
+    return {name: mask.to(weights[name].device) for name, mask in largest_of_each(drawn, numbers).items()}
+
+
+def move(model: nn.Module, fraction: float) -> None:
+    """One update of RigL: in each layer the smallest weights are dropped, and as many grow where gradients are largest.
+
+    `fraction` is of the weights that the layer keeps.
+    """
+    for name, mask in masks.of(model).items():
+        weight = model.get_parameter(name)
+        if weight.grad is None:
+            continue
+        kept = int(mask.sum())
+        number = min(int(fraction * kept), mask.numel() - kept)
+        remaining = _top(torch.where(mask, weight.detach().abs(), -1.0), kept - number)
+        grown = _top(torch.where(remaining, -1.0, weight.grad.abs()), number)
+        with torch.no_grad():
+            weight[grown & ~mask] = 0  # the optimiser has just moved what the mask leaves out, too
+        mask.copy_(remaining | grown)
+
+
+def _top(score: Tensor, number: int) -> Tensor:
+    """A mask of the largest scores; of equal ones the first."""
+    if number == 0:
+        return torch.zeros_like(score, dtype=torch.bool)
+    flat = score.flatten()
+    least = flat.kthvalue(len(flat) - number + 1).values
+    mask = flat > least
+    equal = (flat == least).nonzero().flatten()
+    return mask.index_fill_(0, equal[: number - int(mask.sum())], True).view(score.shape)

@@ -1,0 +1,67 @@
+"""Masks: attached, counted, enforced, taken away."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from bench import count, masks
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(2, 3, 3), nn.Sequential(nn.Linear(4, 5)))
+
+
+def mask_of(shape: tuple[int, ...], kept: int) -> torch.Tensor:
+    mask = torch.zeros(shape, dtype=torch.bool)
+    mask.view(-1)[:kept] = True
+    return mask
+
+
+def test_what_a_mask_leaves_out_is_zero_and_does_not_count() -> None:
+    made = network()
+    before = made[0].weight.clone()
+    mask = mask_of((3, 2, 3, 3), 7)
+    masks.attach(made, {"0.weight": mask})
+    assert torch.equal(made[0].weight, before * mask)
+    assert count.stored_values(made) == 7 + 3 + 20 + 5
+    assert count.trained_values(made) == 7 + 3 + 20 + 5
+    assert count.values_by_tensor(made) == {"0.weight": 7, "0.bias": 3, "1.0.weight": 20, "1.0.bias": 5}
+
+
+def test_a_frozen_parameter_is_stored_and_not_trained() -> None:
+    made = network()
+    made[0].weight.requires_grad_(False)
+    masks.attach(made, {"0.weight": mask_of((3, 2, 3, 3), 7)})
+    assert count.stored_values(made) - count.trained_values(made) == 7
+
+
+def test_a_second_mask_replaces_the_first_and_changes_in_place_count_at_once() -> None:
+    made = network()
+    masks.attach(made, {"1.0.weight": mask_of((5, 4), 3)})
+    masks.attach(made, {"1.0.weight": mask_of((5, 4), 9)})
+    (mask,) = masks.of(made).values()
+    assert int(mask.sum()) == 9
+    mask[:] = False
+    masks.enforce(made)
+    assert not made[1][0].weight.any()
+    assert count.stored_values(made) == 54 + 3 + 5
+
+
+def test_they_go_with_copies_and_come_off() -> None:
+    made = network()
+    masks.attach(made, {"0.weight": mask_of((3, 2, 3, 3), 7)})
+    assert list(made.state_dict()) == list(network().state_dict())
+    copied = copy.deepcopy(made)
+    masks.detach(made)
+    assert (masks.of(made), list(masks.of(copied))) == ({}, ["0.weight"])
+    assert count.stored_values(made) == 54 + 3 + 20 + 5
+    assert int(made[0].weight.count_nonzero()) == 7
+
+
+@pytest.mark.parametrize("mask", [torch.ones(3, 2, 3, 3), torch.ones(3, 2, 3, dtype=torch.bool)])
+def test_what_is_no_mask_is_named(mask: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match=r"the mask of 0\.weight is torch"):
+        masks.attach(network(), {"0.weight": mask})
