@@ -21,7 +21,7 @@ class Sparse(Method):
 
     Every convolution is pruned, the first too, but for those with groups (depthwise ones), which have few weights and
     are left alone, as by Zhu and Gupta. The classifier is, too, as in Blalock et al.: an output of the last convolution
-    that it has no weight for is lost with all that leads to it. Where the budget can't be met otherwise both are pruned.
+    that it has no weight for is lost with all that leads to it. Where the budget needs it both are pruned.
     Biases and batch norm never are.
     Stored are the weights that are kept, and as side information, in bytes alone, where they are: for each layer the
     cheaper of a bitmap and of the gaps between them. With `fixed` values that are left alone,
