@@ -6,6 +6,7 @@ choice.
 
 import heapq
 from collections.abc import Callable, Sequence
+from itertools import combinations
 
 Numbers = tuple[int, ...]
 
@@ -59,3 +60,38 @@ def allocate(
             numbers = raised
             heapq.heappush(queue, (numbers[place] / full[place], place))
     return numbers
+
+
+def refine(numbers: Numbers, cost: Callable[[Numbers], int], budget: int, enough: float) -> Numbers:
+    """Numbers that cost nearer to the budget than these, be it more or less: up to three of them one higher or lower.
+
+    For knobs so coarse that nothing more fits where much is left: one number higher and another lower is a finer step
+    than either. Tries the combinations that promise most by what single steps cost, until one is off by no more than
+    the fraction `enough` of the budget, or `_TRIED` are tried. Each number stays at least 1.
+    """
+    start = cost(numbers)
+    singles = [(place, by) for place, number in enumerate(numbers) for by in (1, -1) if number + by >= 1]
+    changes = {step: cost(_moved(numbers, [step])) - start for step in singles}
+    combined = (steps for size in (1, 2, 3) for steps in combinations(singles, size) if len(dict(steps)) == size)
+    promising = heapq.nsmallest(
+        _TRIED, combined, key=lambda steps: abs(start + sum(changes[step] for step in steps) - budget)
+    )
+    best, off = numbers, abs(start - budget)
+    for steps in promising:
+        if off <= enough * budget:
+            break
+        tried = _moved(numbers, steps)
+        if abs(cost(tried) - budget) < off:
+            best, off = tried, abs(cost(tried) - budget)
+    return best
+
+
+# Estimates are exact but for numbers that multiply each other, so that the first few tell.
+_TRIED = 10
+
+Step = tuple[int, int]  # (place, 1 or -1)
+
+
+def _moved(numbers: Numbers, steps: Sequence[Step]) -> Numbers:
+    by = dict(steps)
+    return tuple(number + by.get(place, 0) for place, number in enumerate(numbers))

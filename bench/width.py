@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from bench import count
-from bench.allocation import Numbers, allocate
+from bench.allocation import Numbers, allocate, refine
+from bench.budget import met
 from bench.errors import BudgetError
 from bench.method import Family
 
@@ -18,8 +19,8 @@ def at_budget(
     family: Family | None, budget: int | None, change: Callable[[nn.Module], nn.Module] = lambda network: network
 ) -> nn.Module:
     """A fresh network, changed by `change`, that stores `budget` values so: its groups of channels are in proportion to
-    the network's own, wider than these where it takes that, but for single channels that use up what is left. (None: at
-    the network's own widths.)
+    the network's own, wider than these where it takes that, but for single channels that bring it nearer to the budget.
+    (None: at the network's own widths.)
 
     `change` gets a fresh network, may change it, and returns what is to be trained. It is also called on networks
     without storage (torch's meta device), so that it must not look at values. Raises BudgetError.
@@ -40,5 +41,6 @@ def at_budget(
         if found is None:
             least = cost((1,) * len(family.widths))
             raise BudgetError(f"with one channel everywhere it stores {least:,} values; {budget:,} were asked for")
-        widths = found
+        # In small networks one channel is more than the tolerance.
+        widths = found if met(budget, cost(found)) else refine(found, cost, budget, _ENOUGH)
     return change(family.build(widths))
