@@ -197,6 +197,18 @@ def check(
         raise typer.Exit(_FAILED_RUNS)
 
 
+@app.command(name="new-method")
+def new_method(
+    name: Annotated[str, typer.Argument(help="What to call it: my_method is written to my_method.py.")],
+    out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path(),
+) -> None:
+    """Write a method that works, and its test, to start your own from."""
+    from bench.new_method import new_method as write
+
+    for line in write(name, out):
+        print(line)
+
+
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="What `bench run --out` wrote.")],

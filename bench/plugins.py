@@ -70,7 +70,7 @@ def available(kind: str, files: Sequence[str] = ()) -> dict[str, Plugin]:
         _add(found, Plugin(kind, point.name, f"entry point {point.value}", _importer(point.module), point.attr))
     for file in files:
         if _classes(_import_file(file), kind):
-            _add(found, Plugin(kind, _name(Path(file).stem), str(file), lambda file=file: _import_file(file)))  # type: ignore[misc]
+            _add(found, Plugin(kind, name_of(Path(file).stem), str(file), lambda file=file: _import_file(file)))  # type: ignore[misc]
     return dict(sorted(found.items()))
 
 
@@ -91,14 +91,14 @@ def _add(found: dict[str, Plugin], plugin: Plugin) -> None:
 
 
 def _in_package(kind: str, module: str) -> Plugin:
-    return Plugin(kind, _name(module), f"{kind}/{module}.py", _importer(f"bench.{kind}.{module}"))
+    return Plugin(kind, name_of(module), f"{kind}/{module}.py", _importer(f"bench.{kind}.{module}"))
 
 
 def _importer(module: str) -> Callable[[], ModuleType]:
     return lambda: importlib.import_module(module)
 
 
-def _name(stem: str) -> str:
+def name_of(stem: str) -> str:
     """`fashion_mnist.py` holds `fashion-mnist`."""
     return stem.replace("_", "-")
 

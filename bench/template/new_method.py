@@ -1,0 +1,53 @@
+"""A method to start from: change what `compress` does, and keep to what the comments say."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import nn
+
+from bench import count, masks
+from bench.errors import BudgetError
+from bench.method import Context, Method
+from bench.selection import Rule, select
+
+
+@dataclass(frozen=True)
+class NewMethod(Method):
+    """The largest weights are kept, the others are zeros.
+
+    The first line is what `bench list methods` shows. Say here which paper it is from, and what it stores: one value
+    for each weight that is kept, and everything that is no kernel.
+    """
+
+    # Each field is an option, as in `new-method:compress_at=0`. This one is part of the contract: at which fraction of
+    # the schedule `compress` is called. Until then the dense network is trained.
+    compress_at: Annotated[float, "where on the schedule to drop weights; 0: before training"] = 0.5
+
+    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
+        """The network that is trained from here on. It stores `budget` values, within 1 %."""
+        assert budget is not None
+        # Which layers: all convolutions but the first, and the classifier. (`main_convolutions` are fewer.)
+        layers = select(model, Rule(kernel="all", grouped=True, linear=True))
+        kernels = {f"{name}.weight": layer.weight.detach() for name, layer in layers.items()}
+        sizes = [kernel.numel() for kernel in kernels.values()]
+        # How many weights the budget leaves. What can't be met is refused, with the numbers.
+        others = count.stored_values(model) - sum(sizes)
+        keep = budget - others
+        if keep < 1:
+            raise BudgetError(f"what is no kernel stores {others:,} values; {budget:,} were asked for")
+        if keep >= sum(sizes):
+            return model
+        # YOUR IDEA GOES HERE: a score for each weight. Here it is its size, next to others of its layer.
+        scores = torch.cat([(kernel.abs() / kernel.std()).flatten() for kernel in kernels.values()])
+        chosen = torch.zeros_like(scores, dtype=torch.bool)
+        chosen[scores.topk(keep).indices] = True
+        # What masks leave out is zeroed, kept at zero in training, and neither counted nor stored.
+        pieces = zip(kernels.items(), chosen.split(sizes), strict=True)
+        masks.attach(model, {name: piece.view(kernel.shape) for (name, kernel), piece in pieces})
+        return model
+
+    def finish(self, model: nn.Module) -> nn.Module:
+        """The network as it is deployed: a plain one, with the same outputs."""
+        masks.detach(model)
+        return model
