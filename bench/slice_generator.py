@@ -1,7 +1,7 @@
 """The network that CSG trains: codes for every layer, a generator for every kernel size, the kernels they make."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from bench.code_length import CodeLength
 from bench.generated import GeneratedNetwork, on_generated
-from bench.selection import Layer, Rule, select
+from bench.kernel_sizes import group_by_size
+from bench.selection import Rule, select
 from bench.slice_group import SliceGroup, SliceGroups
 from bench.tiled_kernels import TiledKernels
-from bench.tiling import Kind, Tiling
+from bench.tiling import Kind
 
 
 @dataclass(frozen=True)
@@ -63,22 +64,6 @@ class Structure:
         return made
 
 
-def group_by_size(
-    layers: Mapping[str, Layer], slice_of: Callable[[str], tuple[int, int]], kind: Kind
-) -> dict[str, dict[str, Tiling]]:
-    """The tilings of the layers, by kernel size (`3x3`) and name. `slice_of` gives each size its slice."""
-    groups: dict[str, dict[str, Tiling]] = {}
-    for name, layer in layers.items():
-        size = size_of(layer)
-        groups.setdefault(size, {})[name] = Tiling(tuple(layer.weight.shape), slice_of(size), kind)
-    return groups
-
-
-def size_of(layer: Layer) -> str:
-    """The layer's kernel size; 1x1 of a linear one."""
-    return size_text(tuple(layer.weight.shape[2:]) or (1, 1))
-
-
 def build(model: nn.Module, structure: Structure) -> GeneratedNetwork:
     """The network with its kernels generated; the codes and what is learned of the generators are still zeros.
 
@@ -124,8 +109,3 @@ def random_slices(kind: str, rows: int, slice_values: int, seed: int) -> Tensor:
         return torch.randint(2, (rows, slice_values), generator=random).float() * 2 - 1
     # In double precision first: then how a processor computes logarithms does not show.
     return torch.randn(rows, slice_values, generator=random, dtype=torch.float64).float()
-
-
-def size_text(pair: tuple[int, ...]) -> str:
-    """`3x3`"""
-    return "x".join(map(str, pair))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.slice_group import SliceGroup
+from bench.tiling import Tiling
 
 
 def draw(group: SliceGroup, codes: str, random: torch.Generator) -> None:
@@ -42,15 +43,21 @@ def scale_to(group: SliceGroup, weights: Mapping[str, Tensor]) -> None:
         if learned is not None and learned.requires_grad:  # frozen ones stay as they are
             learned.mul_(1 / math.sqrt(learned.shape[1]))
     # Linear or rectified, a layer's kernel is twice as large with codes twice as large.
-    factors = []
-    for (name, tiling), made in zip(group.tilings.items(), group().values(), strict=True):
-        size = made.square().mean().sqrt()
-        factor = weights[name].square().mean().sqrt() / size if size > 0 else torch.zeros_like(size)
-        factors.append(factor.expand(tiling.slices))
-    of_slices = torch.cat(factors)
+    of_slices = factors(group.tilings, group(), weights)
     group.codes.mul_(of_slices[:, None])
     if group.partial_codes is not None:
         group.partial_codes.mul_(of_slices[: len(group.partial_codes)])
+
+
+def factors(tilings: Mapping[str, Tiling], made: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
+    """What the slices of each layer must be multiplied by for the `made` weights, by parameter name, to get the root
+    mean square of `weights`, by layer name; one factor for each slice, `(N,)`."""
+    found = []
+    for name, tiling in tilings.items():
+        size = made[f"{name}.weight"].square().mean().sqrt()
+        factor = weights[name].square().mean().sqrt() / size if size > 0 else torch.zeros_like(size)
+        found.append(factor.expand(tiling.slices))
+    return torch.cat(found)
 
 
 def decompose(group: SliceGroup, weights: Mapping[str, Tensor], random: torch.Generator) -> None:

@@ -1,25 +1,25 @@
 """The kernels of several layers from the values of their slices, by one gather, and the slices from kernels."""
 
-import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from bench.flat_kernels import FlatKernels
 from bench.selection import Layer
-from bench.tiling import Tiling, is_channels_last
+from bench.tiling import Tiling
 
 
 class TiledKernels(nn.Module):
     """Lays out the slices of `tilings`, by layer name: all slices of the first layer, then those of the next. Slices
-    may differ in size from layer to layer. `channels_last` says of each layer how its weight is kept."""
+    may differ in size from layer to layer. `kernels` are those of these layers, in the same order."""
 
     index: Tensor
 
-    def __init__(self, tilings: Mapping[str, Tiling], channels_last: Mapping[str, bool]) -> None:
+    def __init__(self, tilings: Mapping[str, Tiling], kernels: FlatKernels) -> None:
         super().__init__()
         self.tilings = dict(tilings)
-        self.channels_last = dict(channels_last)
+        self.kernels = kernels
         sizes = [tiling.slices * tiling.slice_values for tiling in tilings.values()]
         self.size = sum(sizes)
         starts = torch.tensor([0, *sizes]).cumsum(0)[:-1]
@@ -30,19 +30,15 @@ class TiledKernels(nn.Module):
     @classmethod
     def of(cls, layers: Mapping[str, Layer], tilings: Mapping[str, Tiling]) -> "TiledKernels":
         """For these layers, which all have a tiling."""
-        return cls(tilings, {name: is_channels_last(layers[name].weight) for name in tilings})
+        return cls(tilings, FlatKernels.of({name: layers[name] for name in tilings}))
 
     def forward(self, values: Tensor) -> dict[str, Tensor]:
         """The weights by parameter name, from the values of all slices `(size,)`."""
-        parts = values.index_select(0, self.index).split([math.prod(tiling.shape) for tiling in self.tilings.values()])
-        return {
-            f"{name}.weight": tiling.weight(own, self.channels_last[name])
-            for (name, tiling), own in zip(self.tilings.items(), parts, strict=True)
-        }
+        return self.kernels.split(values.index_select(0, self.index))
 
     def slices_of(self, weights: Mapping[str, Tensor]) -> Tensor:
         """The values of all slices of these weights, by layer name, `(size,)`: zeros where the crop cuts."""
-        values = torch.cat([tiling.values(weights[name]) for name, tiling in self.tilings.items()])
+        values = self.kernels.join(weights)
         slices = values.new_zeros(self.size)
         slices[self.index.long()] = values
         return slices

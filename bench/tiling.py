@@ -69,18 +69,6 @@ class Tiling:
         dead[self.index() // self.slice_values] = False
         return dead
 
-    def values(self, weight: Tensor) -> Tensor:
-        """The weight's values in the order of `index`, `(out kh kw in,)`."""
-        return weight.reshape(*self.shape[:2], *self.taps).permute(0, 2, 3, 1).flatten()
-
-    def weight(self, values: Tensor, channels_last: bool) -> Tensor:
-        """The weight from its values in the order of `index`: a view where it shall be channels last, else a copy."""
-        if len(self.shape) == 2:
-            return values.view(self.shape)
-        out_channels, in_channels = self.shape[:2]
-        weight = values.view(out_channels, *self.taps, in_channels).permute(0, 3, 1, 2)
-        return weight if channels_last else weight.contiguous()
-
 
 def is_channels_last(weight: Tensor) -> bool:
     """Whether a convolution's weight is kept channels last. Its strides tell; of 1x1 kernels torch says it is both."""

@@ -13,9 +13,10 @@ from bench import count, network_file
 from bench.code_length import CodeLength, Cost, solve_code_lengths
 from bench.errors import BudgetError, InputError
 from bench.generated import GeneratedNetwork
+from bench.kernel_sizes import cut_to, group_by_size, size_text
 from bench.method import Context, Method
-from bench.selection import Layer, Rule, select
-from bench.slice_generator import SliceGenerator, Structure, build, group_by_size, size_of, size_text
+from bench.selection import Rule, select
+from bench.slice_generator import SliceGenerator, Structure, build
 from bench.slice_group import SliceGroup
 from bench.slice_start import decompose, draw, scale_to
 from bench.store import WEIGHTS
@@ -295,18 +296,6 @@ def papers_choice(model: nn.Module, changes: Mapping[str, Any] | None = None) ->
 def _moment(init: str) -> float:
     """Where `compress_at` stands if nothing is said."""
     return 0.5 if init == "svd" else 0.0
-
-
-def cut_to(layers: Mapping[str, Layer], slice_: tuple[int, int]) -> dict[str, tuple[int, int]]:
-    """Slices for those kernel sizes whose layers all have fewer channels than a slice: what lies beyond would be stored
-    and never used."""
-    cut = {}
-    for size in dict.fromkeys(map(size_of, layers.values())):
-        shapes = [layer.weight.shape for layer in layers.values() if size_of(layer) == size]
-        own = min(slice_[0], max(shape[1] for shape in shapes)), min(slice_[1], max(shape[0] for shape in shapes))
-        if own != slice_:
-            cut[size] = own
-    return cut
 
 
 def scale_as_authors(group: SliceGroup) -> None:

@@ -7,6 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.flat_kernels import FlatKernels
+from bench.tiled_kernels import TiledKernels
 from bench.tiling import Kind, Tiling, is_channels_last
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9), *[st.sampled_from([1, 2, 3, 5])] * 2)
@@ -14,7 +16,14 @@ SLICES = st.tuples(st.integers(1, 5), st.integers(1, 5))
 
 
 def assemble(tiling: Tiling, slices: torch.Tensor, channels_last: bool = True) -> torch.Tensor:
-    return tiling.weight(slices.flatten()[tiling.index()], channels_last)
+    """The weight that these slices make."""
+    kernels = TiledKernels({"layer": tiling}, flat(tiling, channels_last))
+    weight: torch.Tensor = kernels(slices.flatten())["layer.weight"]
+    return weight
+
+
+def flat(tiling: Tiling, channels_last: bool = True) -> FlatKernels:
+    return FlatKernels({"layer": tiling.shape}, {"layer": channels_last})
 
 
 def numbered(tiling: Tiling) -> torch.Tensor:
@@ -51,7 +60,7 @@ def test_values_are_what_the_index_gathers(shape: tuple[int, ...], slice_: tuple
     index = tiling.index()
     assert len(index.unique()) == math.prod(shape)
     weight = assemble(tiling, numbered(tiling))
-    assert torch.equal(tiling.values(weight), numbered(tiling).flatten()[index])
+    assert torch.equal(flat(tiling).join({"layer": weight}), numbered(tiling).flatten()[index])
     slice_values = math.prod(slice_) * math.prod(tiling.taps)
     reached = torch.zeros(tiling.slices, dtype=torch.bool)
     reached[index // slice_values] = True
@@ -84,7 +93,7 @@ def test_the_format_of_pointwise_kernels_shows_in_their_strides() -> None:
     weight = torch.zeros(4, 6, 1, 1)
     assert not is_channels_last(weight)
     assert is_channels_last(weight.to(memory_format=torch.channels_last))
-    assert is_channels_last(Tiling((4, 6, 1, 1), (2, 2)).weight(torch.zeros(24), True))
+    assert is_channels_last(assemble(Tiling((4, 6, 1, 1), (2, 2)), torch.zeros(24)))
 
 
 def test_a_linear_layer_is_a_kernel_of_one_tap() -> None:

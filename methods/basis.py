@@ -1,0 +1,121 @@
+"""Shared filter basis: the filters of a layer are combinations of a few basis filters."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from torch import nn
+
+from bench import count
+from bench.code_length import CodeLength, Cost, solve_code_lengths
+from bench.errors import BudgetError
+from bench.generated import GeneratedNetwork, on_generated
+from bench.method import Context, Method
+from bench.selection import Layer, Rule, select
+from bench.slice_group import SliceGroup, SliceGroups
+from bench.slice_start import decompose, draw, scale_to
+from bench.tiled_kernels import TiledKernels
+from bench.tiling import Tiling
+from bench.widening import CHOICES, first_that_fits
+
+
+@dataclass(frozen=True)
+class Basis(Method):
+    """Filter basis: filters are linear combinations of a few basis filters, learned or fitted by SVD.
+
+    Li, Gu, Van Gool and Timofte, "Learning Filter Basis for Convolutional Neural Network Compression", ICCV 2019. The
+    filters of a layer, `in` x kh x kw, are cut along the input channels into `s` parts of p, and each part is a
+    combination of the layer's K basis filters, p x kh x kw each. With `out` filters a layer stores
+
+        K (p kh kw + s out)    values.
+
+    `shared=true` gives one basis to all layers with the same kernel size and input channels, as the authors do in
+    ResNets; with L of them, the N parts of all their filters store K (p kh kw + N). Without it every layer has its own,
+    as in their VGG. As in both, p is 128 at most: s is `in / channels`, rounded up, and p is `in / s`, rounded up, with
+    what lies beyond the input channels cropped.
+
+    K is solved for the budget, in proportion to the largest that makes sense, min(p kh kw, N), for all bases; what is
+    left over buys one more basis filter in part, as in csg. A trained network's kernels (`compress_at` above 0) are
+    fitted by the truncated singular value decomposition of the N parts as rows of a matrix, which is nearest in the sum
+    of squares (Eckart and Young 1936). With `compress_at=0` basis and coefficients are drawn, at the scale of the
+    initial kernels.
+
+    The authors compute a convolution with the basis and a 1x1 convolution behind it; here the kernels are generated,
+    which is the same function, and costs in deployment what the dense network does. (Theirs has
+    K (p kh kw + out) s multiply-accumulates for each pixel where the dense one has in out kh kw.) They put batch norm
+    and rectifiers between the two in VGG, which is left out. Where the default choice of layers leaves too much alone
+    for the budget, 1x1 convolutions and then linear layers get a basis too.
+    """
+
+    channels: Annotated[int, "input channels of a basis filter, at most"] = 128
+    shared: Annotated[bool, "one basis for all layers with the same input channels"] = True
+    compress_at: Annotated[float, "where on the schedule to fit the basis; 0: train from scratch"] = 0.0
+
+    def __post_init__(self) -> None:
+        if self.channels < 1:
+            raise ValueError(f"channels can't be {self.channels}; it is at least 1")
+        if not 0 <= self.compress_at <= 1:
+            raise ValueError(f"compress_at can't be {self.compress_at}; it is a fraction from 0 to 1")
+
+    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
+        assert budget is not None
+        layers, lengths = first_that_fits(CHOICES, lambda rule: self._solve(model, rule, budget))
+        weights = {name: layer.weight.detach() for name, layer in layers.items()}
+        tilings = self._tilings(layers)
+        groups = {basis: SliceGroup(TiledKernels.of(layers, own), lengths[basis]) for basis, own in tilings.items()}
+        made = on_generated(model, SliceGroups(groups))
+        with torch.no_grad():
+            for group in groups.values():
+                if context.trained:
+                    decompose(group, weights, context.generator)
+                else:
+                    draw(group, "normal", context.generator)
+                    scale_to(group, weights)
+        return made
+
+    def finish(self, model: nn.Module) -> nn.Module:
+        assert isinstance(model, GeneratedNetwork)
+        return model.materialise()
+
+    def solved(self, model: nn.Module) -> Mapping[str, Any]:
+        assert isinstance(model, GeneratedNetwork)
+        assert isinstance(model.generator, SliceGroups)
+        filters = [group.length.whole for group in model.generator.groups.values() if isinstance(group, SliceGroup)]
+        return {"bases": len(filters), "basis_filters": "+".join(map(str, filters))}
+
+    def _tilings(self, layers: Mapping[str, Layer]) -> dict[str, dict[str, Tiling]]:
+        """The parts of filters, as slices one filter high, by basis and layer."""
+        tilings: dict[str, dict[str, Tiling]] = {}
+        for name, layer in layers.items():
+            tiling = Tiling(tuple(layer.weight.shape), (part_of(layer.weight.shape[1], self.channels), 1))
+            inputs = "x".join(map(str, (layer.weight.shape[1], *tiling.taps)))
+            tilings.setdefault(inputs if self.shared else name.replace(".", "/"), {})[name] = tiling
+        return tilings
+
+    def _solve(self, model: nn.Module, rule: Rule, budget: int) -> tuple[dict[str, Layer], dict[str, CodeLength]]:
+        """The layers that the rule chooses, and how many filters each basis has. Raises BudgetError."""
+        layers = select(model, rule)
+        kept = count.stored_values(model) - sum(layer.weight.numel() for layer in layers.values())
+        tilings = self._tilings(layers)
+        costs = [cost_of(own) for own in tilings.values()]
+        ranks = [min(cost.slices, cost.slice_values) for cost in costs]
+        lengths = solve_code_lengths(budget - kept, costs, ranks, ranks) if costs else None
+        if lengths is None:
+            raise BudgetError(
+                f"what has no basis stores {kept:,} values, and {len(costs)} bases of one filter with their "
+                f"coefficients {sum(cost.of(1) for cost in costs):,}; {budget:,} were asked for"
+            )
+        return layers, dict(zip(tilings, lengths, strict=True))
+
+
+def part_of(inputs: int, most: int) -> int:
+    """Input channels of each part of a filter, where it is cut evenly into parts of at most `most`."""
+    return math.ceil(inputs / math.ceil(inputs / most))
+
+
+def cost_of(tilings: Mapping[str, Tiling]) -> Cost:
+    """Of the layers of one basis."""
+    slice_values = next(iter(tilings.values())).slice_values
+    return Cost(sum(tiling.slices for tiling in tilings.values()), slice_values, slice_values)
