@@ -86,7 +86,7 @@ def test_a_dense_layer_puts_its_new_channels_first() -> None:
     from bench.models.densenet_bc import Bottleneck
 
     x = torch.rand(2, 6, 5, 5)
-    y = Bottleneck(6, 4).eval()(x)
+    y = Bottleneck(6, 16, 4).eval()(x)
     assert y.shape == (2, 10, 5, 5)
     assert torch.equal(y[:, 4:], x)
 
@@ -95,7 +95,10 @@ def test_an_inverted_residual_has_a_shortcut_where_its_stride_is_1() -> None:
     from bench.models.mobilenetv2_cifar import InvertedResidual
 
     x = torch.rand(2, 4, 6, 6)
-    same, wider, smaller = InvertedResidual(4, 4, 6, 1), InvertedResidual(4, 8, 6, 1), InvertedResidual(4, 4, 6, 2)
+    same, wider, smaller = (
+        InvertedResidual(4, 24, outputs, stride, is_first)
+        for outputs, stride, is_first in ((4, 1, False), (8, 1, True), (4, 2, True))
+    )
     for block in (same, wider, smaller):
         nn.init.zeros_(block.bn3.weight)
     assert torch.equal(same(x), x)
@@ -115,7 +118,7 @@ def test_a_basic_block_of_shufflenet_passes_the_first_half_on() -> None:
     from bench.models.shufflenetv2_cifar import BasicBlock
 
     x = torch.rand(2, 6, 4, 4)
-    assert torch.equal(BasicBlock(6)(x)[:, ::2], x[:, :3])
+    assert torch.equal(BasicBlock(3, 5)(x)[:, ::2], x[:, :3])
 
 
 def test_no_name_stands_for_two_networks() -> None:

@@ -1,6 +1,8 @@
 """The CIFAR DenseNet-BC of Huang et al. 2017 ("Densely Connected Convolutional Networks", sections 3 and 4.2)."""
 
+from collections.abc import Sequence
 from functools import partial
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +13,14 @@ from bench.models.model import Model
 
 
 class Bottleneck(nn.Module):
-    """Adds `growth` channels in front of its input: a 1x1 convolution to four times as many, then a 3x3 one."""
+    """Adds `growth` channels in front of its input: a 1x1 convolution to `inner` ones, then a 3x3 one."""
 
-    def __init__(self, channels: int, growth: int) -> None:
+    def __init__(self, channels: int, inner: int, growth: int) -> None:
         super().__init__()
         self.bn1 = nn.BatchNorm2d(channels)
-        self.conv1 = nn.Conv2d(channels, 4 * growth, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(4 * growth)
-        self.conv2 = nn.Conv2d(4 * growth, growth, 3, 1, 1, bias=False)
+        self.conv1 = nn.Conv2d(channels, inner, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, growth, 3, 1, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         new = self.conv1(functional.relu(self.bn1(x)))
@@ -27,12 +29,12 @@ class Bottleneck(nn.Module):
 
 
 class Transition(nn.Module):
-    """Between two blocks: half the channels (the C in BC), half the height and width."""
+    """Between two blocks: fewer channels (half as many are the C in BC), half the height and width."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
-        self.bn = nn.BatchNorm2d(channels)
-        self.conv = nn.Conv2d(channels, channels // 2, 1, bias=False)
+        self.bn = nn.BatchNorm2d(channels_in)
+        self.conv = nn.Conv2d(channels_in, channels_out, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.avg_pool2d(self.conv(functional.relu(self.bn(x))), 2)
@@ -52,30 +54,32 @@ class LastTransition(nn.Module):
 class DenseNetBC(nn.Module):
     """`depth = 6 n + 4`: a 3x3 convolution, three blocks of n bottlenecks with transitions, a classifier.
 
-    Input `(batch, channels, height, width)` of any size from 4x4 up, output `(batch, num_classes)` logits.
+    `widths`: the channels of the first convolution and of the two transitions, then those that each bottleneck adds,
+    then those inside each. Input `(batch, channels, height, width)` of any size from 4x4 up, output `(batch,
+    num_classes)` logits.
     """
 
-    def __init__(self, depth: int, growth: int, channels: int, num_classes: int) -> None:
+    def __init__(self, channels: int, num_classes: int, widths: Sequence[int]) -> None:
         super().__init__()
-        assert (depth - 4) % 6 == 0
-        layers = (depth - 4) // 6
-        first = 2 * growth
-        second = (first + layers * growth) // 2
-        third = (second + layers * growth) // 2
-        last = third + layers * growth
+        first, second, third = widths[:3]
+        bottlenecks = (len(widths) - 3) // 2
+        growths, inner = widths[3 : 3 + bottlenecks], widths[3 + bottlenecks :]
+        parts = [slice(bottlenecks * part // 3, bottlenecks * (part + 1) // 3) for part in range(3)]
+        ends = [start + sum(growths[part]) for start, part in zip((first, second, third), parts, strict=True)]
         self.conv1 = nn.Conv2d(channels, first, 3, 1, 1, bias=False)
-        self.dense1 = self._block(layers, first, growth)
-        self.trans1 = Transition(first + layers * growth)
-        self.dense2 = self._block(layers, second, growth)
-        self.trans2 = Transition(second + layers * growth)
-        self.dense3 = self._block(layers, third, growth)
-        self.trans3 = LastTransition(last)
-        self.linear = nn.Linear(last, num_classes)
+        self.dense1 = self._block(first, growths[parts[0]], inner[parts[0]])
+        self.trans1 = Transition(ends[0], second)
+        self.dense2 = self._block(second, growths[parts[1]], inner[parts[1]])
+        self.trans2 = Transition(ends[1], third)
+        self.dense3 = self._block(third, growths[parts[2]], inner[parts[2]])
+        self.trans3 = LastTransition(ends[2])
+        self.linear = nn.Linear(ends[2], num_classes)
         he_normal_(self)
 
     @staticmethod
-    def _block(layers: int, channels: int, growth: int) -> nn.Sequential:
-        return nn.Sequential(*(Bottleneck(channels + layer * growth, growth) for layer in range(layers)))
+    def _block(channels: int, growths: Sequence[int], inner: Sequence[int]) -> nn.Sequential:
+        inputs = accumulate(growths[:-1], initial=channels)
+        return nn.Sequential(*map(Bottleneck, inputs, inner, growths))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.trans1(self.dense1(self.conv1(x)))
@@ -84,9 +88,21 @@ class DenseNetBC(nn.Module):
         return logits
 
 
+def widths_of(depth: int, growth: int) -> tuple[int, ...]:
+    assert (depth - 4) % 6 == 0
+    layers = (depth - 4) // 6
+    first = 2 * growth
+    second = (first + layers * growth) // 2
+    third = (second + layers * growth) // 2
+    return first, second, third, *(growth,) * (3 * layers), *(4 * growth,) * (3 * layers)
+
+
 MODELS = {
     f"densenet-bc-{depth}-{growth}": Model(
-        f"CIFAR DenseNet-BC of depth {depth} and growth rate {growth}", partial(DenseNetBC, depth, growth)
+        f"CIFAR DenseNet-BC of depth {depth} and growth rate {growth}",
+        partial(DenseNetBC, widths=widths_of(depth, growth)),
+        widths=widths_of(depth, growth),
+        resize=DenseNetBC,
     )
     for depth, growth in ((40, 12), (40, 36), (40, 48), (100, 12))
 }

@@ -4,6 +4,9 @@ The stem and the first stages keep the size of the image: strides 2 stand in thr
 the other CIFAR versions in use, ReLU stands for ReLU6, and a stage that only widens has a 1x1 convolution as shortcut.
 """
 
+from collections.abc import Sequence
+from functools import partial
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -25,10 +28,9 @@ _STAGES = (
 class InvertedResidual(nn.Module):
     """Expand by a 1x1 convolution, filter each channel by a 3x3 one, project linearly; a shortcut where stride is 1."""
 
-    def __init__(self, channels_in: int, channels_out: int, expansion: int, stride: int) -> None:
+    def __init__(self, channels_in: int, inner: int, channels_out: int, stride: int, is_first: bool) -> None:
         super().__init__()
         self.stride = stride
-        inner = expansion * channels_in
         self.conv1 = nn.Conv2d(channels_in, inner, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(inner)
         self.conv2 = nn.Conv2d(inner, inner, 3, stride, 1, groups=inner, bias=False)
@@ -36,7 +38,7 @@ class InvertedResidual(nn.Module):
         self.conv3 = nn.Conv2d(inner, channels_out, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(channels_out)
         self.shortcut = nn.Sequential()
-        if stride == 1 and channels_in != channels_out:
+        if stride == 1 and is_first:  # of its stage, whose channels are others
             self.shortcut = nn.Sequential(
                 nn.Conv2d(channels_in, channels_out, 1, bias=False), nn.BatchNorm2d(channels_out)
             )
@@ -49,22 +51,30 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2Cifar(nn.Module):
-    """Input `(batch, channels, height, width)` of any size, output `(batch, num_classes)` logits."""
+    """`widths`: the channels of the first and the last convolution, of each stage, and inside each block.
 
-    def __init__(self, channels: int, num_classes: int) -> None:
+    Input `(batch, channels, height, width)` of any size, output `(batch, num_classes)` logits.
+    """
+
+    def __init__(self, channels: int, num_classes: int, widths: Sequence[int]) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, 32, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(32)
+        first, last = widths[:2]
+        stages, inner = widths[2 : 2 + len(_STAGES)], iter(widths[2 + len(_STAGES) :])
+        self.conv1 = nn.Conv2d(channels, first, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(first)
         blocks = []
-        channels_in = 32
-        for expansion, channels_out, count, stride in _STAGES:
+        channels_in = first
+        for channels_out, (_, _, count, stride) in zip(stages, _STAGES, strict=True):
             for index in range(count):
-                blocks.append(InvertedResidual(channels_in, channels_out, expansion, stride if index == 0 else 1))
+                is_first = index == 0
+                blocks.append(
+                    InvertedResidual(channels_in, next(inner), channels_out, stride if is_first else 1, is_first)
+                )
                 channels_in = channels_out
         self.layers = nn.Sequential(*blocks)
-        self.conv2 = nn.Conv2d(channels_in, 1280, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(1280)
-        self.linear = nn.Linear(1280, num_classes)
+        self.conv2 = nn.Conv2d(channels_in, last, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(last)
+        self.linear = nn.Linear(last, num_classes)
         he_normal_(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,4 +84,21 @@ class MobileNetV2Cifar(nn.Module):
         return logits
 
 
-MODELS = {"mobilenetv2-cifar": Model("MobileNetV2 with the strides of CIFAR", MobileNetV2Cifar)}
+def _widths() -> tuple[int, ...]:
+    inner = []
+    channels_in = 32
+    for expansion, channels_out, count, _ in _STAGES:
+        for _ in range(count):
+            inner.append(expansion * channels_in)
+            channels_in = channels_out
+    return 32, 1280, *(channels_out for _, channels_out, _, _ in _STAGES), *inner
+
+
+MODELS = {
+    "mobilenetv2-cifar": Model(
+        "MobileNetV2 with the strides of CIFAR",
+        partial(MobileNetV2Cifar, widths=_widths()),
+        widths=_widths(),
+        resize=MobileNetV2Cifar,
+    )
+}

@@ -3,6 +3,7 @@
 The stem keeps the size of the image: its stride is 1, and no max pooling follows.
 """
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
@@ -25,14 +26,13 @@ def shuffle(x: Tensor) -> Tensor:
 class BasicBlock(nn.Module):
     """Figure 3c: one half of the channels passes untouched, the other through three convolutions."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, half: int, inner: int) -> None:
         super().__init__()
-        half = channels // 2
-        self.conv1 = nn.Conv2d(half, half, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(half)
-        self.conv2 = nn.Conv2d(half, half, 3, 1, 1, groups=half, bias=False)
-        self.bn2 = nn.BatchNorm2d(half)
-        self.conv3 = nn.Conv2d(half, half, 1, bias=False)
+        self.conv1 = nn.Conv2d(half, inner, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, inner, 3, 1, 1, groups=inner, bias=False)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv3 = nn.Conv2d(inner, half, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(half)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -46,18 +46,17 @@ class BasicBlock(nn.Module):
 class DownBlock(nn.Module):
     """Figure 3d: all channels through both branches, each with stride 2 and half of the channels that come out."""
 
-    def __init__(self, channels_in: int, channels_out: int) -> None:
+    def __init__(self, channels_in: int, half: int, inner: int) -> None:
         super().__init__()
-        half = channels_out // 2
         self.conv1 = nn.Conv2d(channels_in, channels_in, 3, 2, 1, groups=channels_in, bias=False)
         self.bn1 = nn.BatchNorm2d(channels_in)
         self.conv2 = nn.Conv2d(channels_in, half, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(half)
-        self.conv3 = nn.Conv2d(channels_in, half, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(half)
-        self.conv4 = nn.Conv2d(half, half, 3, 2, 1, groups=half, bias=False)
-        self.bn4 = nn.BatchNorm2d(half)
-        self.conv5 = nn.Conv2d(half, half, 1, bias=False)
+        self.conv3 = nn.Conv2d(channels_in, inner, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(inner)
+        self.conv4 = nn.Conv2d(inner, inner, 3, 2, 1, groups=inner, bias=False)
+        self.bn4 = nn.BatchNorm2d(inner)
+        self.conv5 = nn.Conv2d(inner, half, 1, bias=False)
         self.bn5 = nn.BatchNorm2d(half)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,28 +69,30 @@ class DownBlock(nn.Module):
 
 
 class ShuffleNetV2Cifar(nn.Module):
-    """`widths`: the channels of the three stages and of the last convolution.
+    """`widths`: the channels of the first and the last convolution, half of those of each stage, and those inside each
+    block.
 
     Input `(batch, channels, height, width)` of any size, output `(batch, num_classes)` logits.
     """
 
-    def __init__(self, widths: tuple[int, int, int, int], channels: int, num_classes: int) -> None:
+    def __init__(self, channels: int, num_classes: int, widths: Sequence[int]) -> None:
         super().__init__()
-        first, second, third, last = widths
-        self.conv1 = nn.Conv2d(channels, 24, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(24)
-        self.layer1 = self._stage(24, first, _BASIC_BLOCKS[0])
-        self.layer2 = self._stage(first, second, _BASIC_BLOCKS[1])
-        self.layer3 = self._stage(second, third, _BASIC_BLOCKS[2])
-        self.conv2 = nn.Conv2d(third, last, 1, bias=False)
+        stem, last, first, second, third = widths[:5]
+        inner = iter(widths[5:])
+        self.conv1 = nn.Conv2d(channels, stem, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem)
+        self.layer1 = self._stage(stem, first, inner, _BASIC_BLOCKS[0])
+        self.layer2 = self._stage(2 * first, second, inner, _BASIC_BLOCKS[1])
+        self.layer3 = self._stage(2 * second, third, inner, _BASIC_BLOCKS[2])
+        self.conv2 = nn.Conv2d(2 * third, last, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(last)
         self.linear = nn.Linear(last, num_classes)
         he_normal_(self)
 
     @staticmethod
-    def _stage(channels_in: int, channels_out: int, basic_blocks: int) -> nn.Sequential:
-        first = DownBlock(channels_in, channels_out)
-        return nn.Sequential(first, *(BasicBlock(channels_out) for _ in range(basic_blocks)))
+    def _stage(channels_in: int, half: int, inner: Iterator[int], basic_blocks: int) -> nn.Sequential:
+        down = DownBlock(channels_in, half, next(inner))
+        return nn.Sequential(down, *(BasicBlock(half, next(inner)) for _ in range(basic_blocks)))
 
     def forward(self, x: Tensor) -> Tensor:
         x = functional.relu(self.bn1(self.conv1(x)))
@@ -101,9 +102,19 @@ class ShuffleNetV2Cifar(nn.Module):
         return logits
 
 
+def widths_of(channels: Sequence[int]) -> tuple[int, ...]:
+    *stages, last = channels
+    halves = [width // 2 for width in stages]
+    inner = [half for half, blocks in zip(halves, _BASIC_BLOCKS, strict=True) for _ in range(1 + blocks)]
+    return 24, last, *halves, *inner
+
+
 MODELS = {
     f"shufflenetv2-x{width}-cifar": Model(
-        f"ShuffleNetV2 of width {width} with the strides of CIFAR", partial(ShuffleNetV2Cifar, channels)
+        f"ShuffleNetV2 of width {width} with the strides of CIFAR",
+        partial(ShuffleNetV2Cifar, widths=widths_of(channels)),
+        widths=widths_of(channels),
+        resize=ShuffleNetV2Cifar,
     )
     for width, channels in _CHANNELS.items()
 }

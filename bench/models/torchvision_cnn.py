@@ -4,7 +4,8 @@ A network with fresh weights and its pretrained version have the same layers, so
 the other stores.
 """
 
-from functools import partial
+from collections.abc import Sequence
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ import torchvision.models
 from torch import nn
 
 from bench.errors import InputError
+from bench.models import torchvision_resnet
 from bench.models.model import Model
 
 _TRANSFORMERS = ["vit_*", "swin*", "maxvit*"]
@@ -52,6 +54,13 @@ def pretrained(name: str, channels: int, num_classes: int) -> nn.Module:
     return network
 
 
+def resized(name: str, channels: int, num_classes: int, widths: Sequence[int]) -> nn.Module:
+    """A ResNet of torchvision's with other numbers of channels and fresh weights."""
+    network = build(name, channels, num_classes)
+    torchvision_resnet.resize(network, widths)
+    return network
+
+
 def _take_channels(network: nn.Module, channels: int) -> None:
     """Fresh weights for the first convolution, in place: all its other settings stay as they are."""
     first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
@@ -85,7 +94,24 @@ def _drop_auxiliary_heads(network: nn.Module) -> None:
             setattr(network, name, None)
 
 
+@cache
+def _widths_of(name: str) -> tuple[int, ...]:
+    with torch.device("meta"):
+        return torchvision_resnet.widths_of(torchvision.models.get_model(name, weights=None))
+
+
+def _model(name: str) -> Model:
+    fresh, finished = partial(build, name), partial(pretrained, name)
+    if name in _RESIZABLE:
+        return Model(f"torchvision's {name}", fresh, finished, _widths_of(name), partial(resized, name))
+    return Model(f"torchvision's {name}", fresh, finished)
+
+
+# Without the ResNeXts, whose groups would have to be resized too.
+_RESIZABLE = [
+    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    *("wide_resnet50_2", "wide_resnet101_2"),
+]
 MODELS = {
-    name: Model(f"torchvision's {name}", partial(build, name), partial(pretrained, name))
-    for name in torchvision.models.list_models(module=torchvision.models, exclude=_TRANSFORMERS)
+    name: _model(name) for name in torchvision.models.list_models(module=torchvision.models, exclude=_TRANSFORMERS)
 }

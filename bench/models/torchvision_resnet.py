@@ -1,0 +1,74 @@
+"""torchvision's ResNets at other widths."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from torch import nn
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+
+
+def widths_of(network: ResNet) -> tuple[int, ...]:
+    """The channels of the first convolution and of each stage, and of those inside each block: all that can have a
+    number of their own. In ResNet-18 and 34 the first stage adds to what the first convolution gives, and has none."""
+    stages = [_last(stage[0]).out_channels for stage in _stages(network)]
+    return (
+        network.conv1.out_channels,
+        *(stages[1:] if _shares_stem(network) else stages),
+        *(block.conv1.out_channels for stage in _stages(network) for block in stage),
+    )
+
+
+def resize(network: ResNet, widths: Sequence[int]) -> None:
+    """Give the network other numbers of channels, in place, and fresh weights where they change."""
+    stem, *rest = widths
+    stages = [stem, *rest[:3]] if _shares_stem(network) else rest[:4]
+    inner = iter(rest[3:] if _shares_stem(network) else rest[4:])
+    _resize_convolution(network.conv1, network.conv1.in_channels, stem)
+    _resize_norm(network.bn1, stem)
+    channels = stem
+    for stage, width in zip(_stages(network), stages, strict=True):
+        for block in stage:
+            _resize_block(block, channels, next(inner), width)
+            channels = width
+    classifier = network.fc
+    if classifier.in_features != channels:
+        network.fc = nn.Linear(channels, classifier.out_features, device=classifier.weight.device)
+
+
+def _stages(network: ResNet) -> Iterator[nn.Sequential]:
+    yield from (network.layer1, network.layer2, network.layer3, network.layer4)
+
+
+def _shares_stem(network: ResNet) -> bool:
+    return network.layer1[0].downsample is None
+
+
+def _last(block: BasicBlock | Bottleneck) -> nn.Conv2d:
+    last: nn.Conv2d = block.conv3 if isinstance(block, Bottleneck) else block.conv2
+    return last
+
+
+def _resize_block(block: BasicBlock | Bottleneck, channels_in: int, inner: int, channels_out: int) -> None:
+    insides = [inner, inner] if isinstance(block, Bottleneck) else [inner]
+    for number, (before, after) in enumerate(pairwise([channels_in, *insides, channels_out]), 1):
+        _resize_convolution(getattr(block, f"conv{number}"), before, after)
+        _resize_norm(getattr(block, f"bn{number}"), after)
+    if block.downsample is not None:
+        _resize_convolution(block.downsample[0], channels_in, channels_out)
+        _resize_norm(block.downsample[1], channels_out)
+
+
+def _resize_convolution(conv: nn.Conv2d, channels_in: int, channels_out: int) -> None:
+    if (conv.in_channels, conv.out_channels) == (channels_in, channels_out):
+        return
+    conv.in_channels, conv.out_channels = channels_in, channels_out
+    conv.weight = nn.Parameter(conv.weight.new_empty(channels_out, channels_in, *conv.kernel_size))
+    if not conv.weight.is_meta:
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")  # as torchvision does
+
+
+def _resize_norm(norm: nn.BatchNorm2d, channels: int) -> None:
+    norm.num_features = channels
+    ones, zeros = norm.weight.new_ones(channels), norm.bias.new_zeros(channels)
+    norm.weight, norm.bias = nn.Parameter(ones), nn.Parameter(zeros)
+    norm.running_mean, norm.running_var = zeros.clone(), ones.clone()

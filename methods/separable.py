@@ -1,0 +1,75 @@
+"""Depthwise-separable convolutions in the place of full ones."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import nn
+
+from bench import width
+from bench.errors import BudgetError
+from bench.method import Context, Method
+from bench.selection import main_convolutions
+from bench.surgery import replace
+
+
+@dataclass(frozen=True)
+class Separable(Method):
+    """Depthwise-separable convolutions: a kxk filter for each channel, then a 1x1 convolution across channels.
+
+    Howard et al., "MobileNets", 2017, with batch norm and a rectifier between the two (`between=norm-relu`); Chollet,
+    "Xception", CVPR 2017, with nothing (`between=nothing`), which makes the two a factorisation of one convolution. Of
+    a convolution with `in` and `out` channels and kh x kw taps they store
+
+        in kh kw + in out    values, and with batch norm between them 2 in more.
+
+    Replaced are the convolutions larger than 1x1 but the first; from scratch. The structure is fixed, so that a budget
+    is met by the network's width, which is often more than the dense network's. A network whose convolutions are
+    separable already (MobileNetV2, ShuffleNetV2) is refused.
+    """
+
+    between: Annotated[Literal["norm-relu", "nothing"], "what stands between the two convolutions"] = "norm-relu"
+
+    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
+        if not main_convolutions(model):
+            raise BudgetError(
+                "it has 0 convolutions larger than 1x1 to replace, but for the first and depthwise ones: it is "
+                "separable already; compare with width"
+            )
+        return width.at_budget(context.family, budget, self._change)
+
+    def solved(self, model: nn.Module) -> Mapping[str, Any]:
+        return {"separable_layers": sum(isinstance(module, SeparableConv2d) for module in model.modules())}
+
+    def _change(self, network: nn.Module) -> nn.Module:
+        for name, conv in main_convolutions(network).items():
+            replace(network, name, SeparableConv2d(conv, self.between == "norm-relu"))
+        return network
+
+
+class SeparableConv2d(nn.Sequential):
+    """Stands for `conv`: of the same stride, padding and dilation, from fresh weights."""
+
+    def __init__(self, conv: nn.Conv2d, normed: bool) -> None:
+        like: dict[str, Any] = {"device": conv.weight.device, "dtype": conv.weight.dtype}
+        depthwise = nn.Conv2d(
+            conv.in_channels,
+            conv.in_channels,
+            conv.kernel_size,  # type: ignore[arg-type]
+            conv.stride,  # type: ignore[arg-type]
+            conv.padding,  # type: ignore[arg-type]
+            conv.dilation,  # type: ignore[arg-type]
+            groups=conv.in_channels,
+            bias=False,
+            padding_mode=conv.padding_mode,
+            **like,
+        )
+        pointwise = nn.Conv2d(conv.in_channels, conv.out_channels, 1, bias=conv.bias is not None, **like)
+        between = [nn.BatchNorm2d(conv.in_channels, **like), nn.ReLU()] if normed else []
+        # Each keeps the variance; what a rectifier follows is twice as large (He et al. 2015).
+        taps = conv.kernel_size[0] * conv.kernel_size[1]
+        nn.init.normal_(depthwise.weight, std=((2 if normed else 1) / taps) ** 0.5)
+        nn.init.kaiming_normal_(pointwise.weight, mode="fan_out", nonlinearity="relu")
+        super().__init__(depthwise, *between, pointwise)
+        self.to(memory_format=torch.channels_last)

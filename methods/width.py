@@ -1,0 +1,24 @@
+"""The baseline of all baselines: the same network with fewer channels."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from bench import width
+from bench.method import Context, Method
+
+
+@dataclass(frozen=True)
+class Width(Method):
+    """A narrower dense network: the baseline that no method may be compared without.
+
+    The network's groups of channels (of stages, inside blocks) all keep the same share, but for single channels that
+    bring it to the budget, and it is trained from scratch. Much of what was published on pruning does no better (Liu et
+    al., "Rethinking the Value of Network Pruning", ICLR 2019; Blalock et al., MLSys 2020). With all channels times s it
+    stores about
+
+        s^2 dense    values: s^2 of the kernels between two groups, s of the first layer, the last, and batch norm.
+    """
+
+    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
+        return width.at_budget(context.family, budget)
