@@ -149,7 +149,7 @@ def _make(
     values |= {"dense_values": dense_values, "requested_values": requested}
 
     if run.compress_epoch or method.gradual:
-        # Can the budget be met? What a compressed network stores doesn't depend on its weights, so ask one that is
+        # Can the budget be met? What a compressed network stores hardly depends on its weights, so ask one that is
         # thrown away before any epoch is spent.
         tried = _compress(bench, run, bench.network(run), requested, values)
         if method.gradual:
@@ -171,6 +171,9 @@ def _make(
 
     trainer.run(compressed, run.compress_epoch, schedule.epochs, method.after_step, after_epoch, method.decay)
     method.settle(compressed)
+    if method.gradual:
+        # What goes depends on what was trained, and so may, within the budget, how many values are left.
+        _count(run, compressed, requested, values)
     values["train_seconds"] = sum(epoch.seconds for epoch in history)
     if run.compress_epoch < schedule.epochs:
         values |= {"train_top1": history[-1].train_top1, "train_loss": history[-1].train_loss}

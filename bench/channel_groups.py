@@ -1,0 +1,275 @@
+"""Groups of channels that can be cut out of a network, each checked: what is left computes what it computed before.
+
+torch-pruning's dependency graph follows channels through a network (what makes them, normalises them, reads them) and
+cuts them out of all these layers. Where it can't follow, as where a shortcut pads or channels are shuffled, it may cut
+wrongly without a word. So nothing is taken on trust. `find` cuts half of every group out of a copy with random weights,
+which must then give what it gives when the layers that make these channels make zeros; a group that fails is left
+alone. `prune` checks in the same way, and to double precision, what it has done.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch_pruning
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch_pruning.dependency import Group
+from torch_pruning.ops import OPTYPE
+
+from bench import count
+
+# Differences relative to the largest output: what the order of sums may cause, and what shows that channels matter.
+_ROUNDING = {torch.float32: 1e-5, torch.float64: 1e-9}
+_EFFECT = 1e-4
+# Sides of the images that are tried in turn, in pixels: small ones are quick, but not every network takes them.
+_SIDES = (8, 32, 64, 128, 224)
+
+
+@dataclass(frozen=True)
+class ChannelGroup:
+    """Channels that can be cut one by one: output channels of the layer `root`, each with all that goes with it.
+
+    A grouped convolution must lose a channel of each of its groups at once. Such a set of `together` channels is what
+    counts as one here: number i stands for the root's channels i, i + size, i + 2 size and so on. `shrinks` says by
+    how much each dimension of a parameter gets smaller with every one that is cut. `whole` is False where a layer makes
+    channels that are in no group besides these, as where a shortcut pads with zeros.
+    """
+
+    root: str
+    size: int
+    together: int
+    shrinks: Mapping[str, tuple[int, ...]]
+    whole: bool = True
+
+    def channels(self, numbers: Iterable[int]) -> list[int]:
+        """The root's output channels that these numbers stand for."""
+        return sorted(number + repeat * self.size for number in numbers for repeat in range(self.together))
+
+
+class Graph(torch_pruning.DependencyGraph):  # type: ignore[misc]
+    """torch-pruning's graph of a network as it is now; use it and let it go, for it holds on to the layers."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self._follows_reshapes = True
+        was_training = network.training
+        self.image = _example(network.eval())
+        with torch.enable_grad():
+            try:
+                self.build_dependency(network, self.image, verbose=False)
+            except ZeroDivisionError:
+                # It takes every reshape for a flattening before a linear layer, and gets lost in a channel shuffle.
+                self._follows_reshapes = False
+                self.build_dependency(network, self.image, verbose=False)
+        network.train(was_training)
+
+    def group(self, root: str, channels: Sequence[int] | None = None) -> Group:
+        """These output channels of a layer (None: all of them) and everything that has to go with them."""
+        module = self.model.get_submodule(root)
+        pruner = self.get_pruner_of_module(module)
+        if channels is None:
+            channels = range(width(module))
+        return self.get_pruning_group(module, pruner.prune_out_channels, list(channels))
+
+    def makers(self, group: Group) -> dict[nn.Module, list[int]]:
+        """The layers that put these channels out, with their places there: zero parameters make zero channels."""
+        return {
+            dep.target.module: list(places)
+            for dep, places in group
+            if self.is_out_channel_pruning_fn(dep.handler) and isinstance(dep.target.module, _MAKERS)
+        }
+
+    def _trace(self, *args: Any, **kwargs: Any) -> Any:
+        nodes = super()._trace(*args, **kwargs)
+        for node in nodes.values():
+            if node.type == OPTYPE.RESHAPE and not self._follows_reshapes:
+                node.type = OPTYPE.ELEMENTWISE
+        return nodes
+
+
+_MAKERS = (nn.Conv2d, nn.Linear, _BatchNorm)
+
+
+def find(model: nn.Module) -> list[ChannelGroup]:
+    """The groups of channels that can be cut, in the order of the layers. Depends on the network's structure alone."""
+    network = _with_random_weights(model)
+    graph = Graph(network)
+    with torch.no_grad():
+        outputs = network(graph.image)
+    found = []
+    seen: set[nn.Module] = set()
+    for name, module in network.named_modules():
+        if module in seen or not _makes_channels(module):
+            continue
+        try:
+            group = graph.group(name)
+            seen.update(graph.makers(group))
+            checked = _check(graph, name, group, outputs)
+        except Exception:  # the library is lost here, which shows in many ways: this group is not one to cut
+            checked = None
+        if checked is not None:
+            found.append(checked)
+    return found
+
+
+def stored_values(model: nn.Module, groups: Sequence[ChannelGroup]) -> Callable[[Sequence[int]], int]:
+    """A function that says what the network stores once so many channels of each group are cut, without cutting."""
+    fixed, changing = 0, []
+    for name, tensor in count.stored_tensors(model).items():
+        shrinks = [(place, group.shrinks[name]) for place, group in enumerate(groups) if name in group.shrinks]
+        if shrinks:
+            changing.append((tuple(tensor.shape), shrinks))
+        else:
+            fixed += tensor.numel()
+
+    def stored(cut: Sequence[int]) -> int:
+        return fixed + sum(
+            math.prod(
+                size - sum(cut[place] * shrink[dimension] for place, shrink in shrinks)
+                for dimension, size in enumerate(shape)
+            )
+            for shape, shrinks in changing
+        )
+
+    return stored
+
+
+def prune(model: nn.Module, channels: Mapping[str, Sequence[int]]) -> None:
+    """Cut output channels out of layers, by name, in place, with everything that has to go with them.
+
+    In eval mode the network then gives what it gave with zeros in their place. That is checked.
+    """
+    masked = copy.deepcopy(model).cpu().double().eval()
+    graph = Graph(masked)
+    for root, places in channels.items():
+        _make_zeros(graph, graph.group(root, places))
+    images = graph.image
+    with torch.no_grad():
+        expected = masked(images)
+
+    graph = Graph(model)
+    for root, places in channels.items():
+        graph.group(root, places).prune(record_history=False)
+    model.to(memory_format=torch.channels_last)
+
+    with torch.no_grad():
+        outputs = copy.deepcopy(model).cpu().double().eval()(images)
+    if not _are_same(outputs, expected):
+        raise RuntimeError("cutting channels changed what the others compute")
+
+
+def width(module: nn.Module) -> int:
+    """The output channels of a convolution or linear layer."""
+    assert isinstance(module, nn.Conv2d | nn.Linear)
+    return module.out_channels if isinstance(module, nn.Conv2d) else module.out_features
+
+
+def _check(graph: Graph, root: str, group: Group, outputs: Tensor) -> ChannelGroup | None:
+    """The group, if cutting it is the same as making zeros of it, and one of its channels as large as another."""
+    network = graph.model
+    together = max(_together(dep.target.module) for dep, _ in group)
+    makers = graph.makers(group).items()
+    whole = all(len(places) == width(module) for module, places in makers if not isinstance(module, _BatchNorm))
+    found = ChannelGroup(root, width(network.get_submodule(root)) // together, together, {}, whole)
+    # Half of them at random: a regular pattern might suit a wrong way of counting channels.
+    random = torch.Generator().manual_seed(found.size)
+    numbers = torch.randperm(found.size, generator=random)[: found.size // 2].tolist()
+    half = graph.group(root, found.channels(numbers))
+    before = _shapes(network)
+    with torch.no_grad(), _put_back(half):
+        _make_zeros(graph, half)
+        expected = network(graph.image)
+    with torch.no_grad(), _put_back(half):
+        half.prune(record_history=False)
+        pruned = network(graph.image)
+        after = _shapes(network)
+    if not _are_same(pruned, expected) or _are_same(expected, outputs, _EFFECT):
+        return None
+    shrinks = {}
+    for name, shape in before.items():
+        lost = [old - new for old, new in zip(shape, after[name], strict=True)]
+        if any(number % len(numbers) for number in lost):
+            return None
+        if any(lost):
+            shrinks[name] = tuple(number // len(numbers) for number in lost)
+    return replace(found, shrinks=shrinks)
+
+
+def _are_same(one: Tensor, other: Tensor, tolerance: float | None = None) -> bool:
+    allowed = _ROUNDING[other.dtype] if tolerance is None else tolerance
+    return one.shape == other.shape and bool((one - other).abs().max() <= allowed * other.abs().max())
+
+
+def _make_zeros(graph: Graph, group: Group) -> None:
+    """Give the layers that make these channels zeros as parameters there."""
+    for module, places in graph.makers(group).items():
+        for name, parameter in module.named_parameters(recurse=False):
+            zeroed = parameter.detach().clone()
+            zeroed[places] = 0
+            setattr(module, name, nn.Parameter(zeroed))
+
+
+@contextmanager
+def _put_back(group: Group) -> Iterator[None]:
+    """Afterwards, the layers of the group are what they were: neither the library nor `_make_zeros` writes into a
+    tensor, they replace it."""
+    modules = [dep.target.module for dep, _ in group]
+    before = [{name: dict(it) if isinstance(it, dict) else it for name, it in vars(one).items()} for one in modules]
+    try:
+        yield
+    finally:
+        for module, state in zip(modules, before, strict=True):
+            vars(module).update(state)
+
+
+def _with_random_weights(model: nn.Module) -> nn.Module:
+    """A copy in which every layer has an effect."""
+    network = copy.deepcopy(model).cpu().float().eval()
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for tensor in [*network.parameters(), *network.buffers()]:
+            if tensor.is_floating_point():
+                if tensor.dim() > 1:
+                    tensor.normal_(generator=random).mul_(math.sqrt(2 / tensor[0].numel()))
+                else:
+                    tensor.uniform_(0.5, 1.5, generator=random)
+    return network
+
+
+def _example(network: nn.Module) -> Tensor:
+    """An image of noise of a size that the network takes, on its device."""
+    parameter = next(network.parameters())
+    channels = next(module.in_channels for module in network.modules() if isinstance(module, nn.Conv2d))
+    for side in _SIDES:
+        image = torch.randn(1, channels, side, side, generator=torch.Generator().manual_seed(0))
+        image = image.to(parameter.device, parameter.dtype)
+        try:
+            with torch.no_grad():
+                network(image)
+        except RuntimeError:  # torch's answer to images that are too small
+            if side == _SIDES[-1]:
+                raise
+        else:
+            break
+    return image
+
+
+def _makes_channels(module: nn.Module) -> bool:
+    """Depthwise convolutions don't: they pass channels on that others make."""
+    if isinstance(module, nn.Conv2d):
+        return module.groups == 1 or module.groups < module.out_channels
+    return isinstance(module, nn.Linear)
+
+
+def _together(module: nn.Module) -> int:
+    """How many channels this layer can lose at once only."""
+    return module.groups if isinstance(module, nn.Conv2d) and _makes_channels(module) else 1
+
+
+def _shapes(network: nn.Module) -> dict[str, torch.Size]:
+    return {name: parameter.shape for name, parameter in network.named_parameters()}
