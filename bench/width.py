@@ -25,6 +25,14 @@ def at_budget(
     `change` gets a fresh network, may change it, and returns what is to be trained. It is also called on networks
     without storage (torch's meta device), so that it must not look at values. Raises BudgetError.
     """
+    return change(network_for(family, budget, lambda network: count.stored_values(change(network))))
+
+
+def network_for(family: Family | None, budget: int | None, stored: Callable[[nn.Module], int]) -> nn.Module:
+    """The same for methods that can say what they would store without making it: the fresh network at these widths.
+
+    `stored` gets networks without storage, and may change them. Raises BudgetError.
+    """
     if family is None:
         raise BudgetError(
             "it takes the network at another width, and of this one only its own is known (its file in bench/models "
@@ -33,7 +41,7 @@ def at_budget(
 
     def cost(widths: Numbers) -> int:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            return count.stored_values(change(family.build(widths)))
+            return stored(family.build(widths))
 
     widths = family.widths
     if budget is not None:
@@ -43,4 +51,4 @@ def at_budget(
             raise BudgetError(f"with one channel everywhere it stores {least:,} values; {budget:,} were asked for")
         # In small networks one channel is more than the tolerance.
         widths = found if met(budget, cost(found)) else refine(found, cost, budget, _ENOUGH)
-    return change(family.build(widths))
+    return family.build(widths)

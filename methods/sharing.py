@@ -1,0 +1,157 @@
+"""Soft parameter sharing: the kernels of layers of one shape are combinations of the same templates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench import budget as budgets
+from bench import count
+from bench.code_length import CodeLength, Cost, solve_code_lengths
+from bench.errors import BudgetError
+from bench.generated import GeneratedNetwork, on_generated
+from bench.kernel_sizes import size_text
+from bench.method import Context, Family, Method
+from bench.selection import Layer, Rule, select
+from bench.slice_group import SliceGroup, SliceGroups
+from bench.slice_start import draw, scale_to
+from bench.tiled_kernels import TiledKernels
+from bench.tiling import Tiling
+from bench.widening import CHOICES, first_that_fits
+from bench.width import network_for
+
+
+@dataclass(frozen=True)
+class Sharing(Method):
+    """Soft sharing: layers of one shape combine whole kernels from a bank of templates.
+
+    Savarese and Maire, "Learning Implicitly Recurrent CNNs Through Parameter Sharing", ICLR 2019. All layers with
+    kernels of one shape, L of them, have a bank of K templates of that shape, and the kernel of layer l is
+
+        W_l = sum over k of alpha_lk T_k.    With D values in a kernel, a bank stores K (D + L) values.
+
+    A layer whose shape no other has keeps a kernel of its own, as the first layer of each stage does in the paper. K is
+    solved for the budget, in proportion to L for all banks; what is left over buys one more template in part, as in
+    csg.
+
+    One template for each shape is the least that there can be, and often more than the budget: in ResNet-20 it leaves
+    27 % of the values. Beyond that the network gets narrower, to the width where one template a bank fits, and what is
+    left of the budget then buys more. (Where too few layers share for that, some of its groups of channels have one
+    more or less.) The paper has networks of several widths too, but chooses them by hand.
+
+    Coefficients start orthogonal across layers, as in the paper, and templates so that kernels have the scale of the
+    network's own initial ones. The paper spares the coefficients weight decay; here all is decayed alike. The network
+    is trained from scratch. Where sharing the default choice of layers is not enough for the budget, 1x1 convolutions
+    are shared too, before the network gets narrower.
+    """
+
+    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
+        assert budget is not None
+        try:
+            banks = first_that_fits(CHOICES[:2], lambda rule: Banks.meeting(budget, model, rule))
+        except BudgetError:
+            if context.family is None:
+                raise
+            model = narrower(model, context.family, budget)
+            banks = Banks.meeting(budget, model, CHOICES[1])
+        groups = {
+            shape: SliceGroup(TiledKernels.of(layers, whole(layers)), length)
+            for (shape, layers), length in zip(banks.layers.items(), banks.lengths, strict=True)
+        }
+        weights = {name: layer.weight.detach() for bank in banks.layers.values() for name, layer in bank.items()}
+        made = on_generated(model, SliceGroups(groups))
+        with torch.no_grad():
+            for group in groups.values():
+                draw(group, "orthogonal", context.generator)
+                scale_to(group, weights)
+        return made
+
+    def finish(self, model: nn.Module) -> nn.Module:
+        assert isinstance(model, GeneratedNetwork)
+        return model.materialise()
+
+    def solved(self, model: nn.Module) -> Mapping[str, Any]:
+        assert isinstance(model, GeneratedNetwork)
+        assert isinstance(model.generator, SliceGroups)
+        banks = [group for group in model.generator.groups.values() if isinstance(group, SliceGroup)]
+        return {
+            "banks": len(banks),
+            "templates": "+".join(str(bank.length.whole) for bank in banks),
+            "sharing_layers": sum(len(bank.tilings) for bank in banks),
+            "most_channels": max(tensor.shape[0] for tensor in model.network.parameters() if tensor.dim() == 4),
+        }
+
+
+@dataclass(frozen=True)
+class Banks:
+    """The layers of each bank, by their shape and their own name, how many templates it has, and what the network
+    stores so: with the least, where the budget is less."""
+
+    layers: Mapping[str, Mapping[str, Layer]]
+    lengths: Sequence[CodeLength]
+    stored: int
+
+    @classmethod
+    def of(cls, model: nn.Module, rule: Rule, budget: int) -> "Banks":
+        layers: dict[str, dict[str, Layer]] = {}
+        for name, layer in select(model, rule).items():
+            layers.setdefault(size_text(tuple(layer.weight.shape)), {})[name] = layer
+        most = {shape: most_templates(bank) for shape, bank in layers.items()}
+        layers = {shape: bank for shape, bank in layers.items() if most[shape]}
+        costs = [cost_of(bank) for bank in layers.values()]
+        kept = count.stored_values(model) - sum(cost.slices * cost.slice_values for cost in costs)
+        if not layers:
+            return cls({}, [], kept)
+        lengths = solve_code_lengths(
+            budget - kept, costs, [len(bank) for bank in layers.values()], [most[shape] for shape in layers]
+        )
+        lengths = lengths or [CodeLength(1)] * len(costs)
+        return cls(layers, lengths, kept + sum(map(stored_by, costs, lengths)))
+
+    @classmethod
+    def meeting(cls, budget: int, model: nn.Module, rule: Rule) -> "Banks":
+        """Raises BudgetError where there are none, or what they store is not the budget."""
+        made = cls.of(model, rule, budget)
+        if not made.layers:
+            raise BudgetError(f"no two layers have kernels of one shape to share; {budget:,} values were asked for")
+        if not budgets.met(budget, made.stored):
+            limit = "least" if made.stored > budget else "most"
+            raise BudgetError(
+                f"with {'+'.join(str(length.whole) for length in made.lengths)} templates for {len(made.lengths)} "
+                f"shapes, which is the {limit}, it stores {made.stored:,} values; {budget:,} were asked for"
+            )
+        return made
+
+
+def narrower(model: nn.Module, family: Family, budget: int) -> nn.Module:
+    """The network at the width that meets the budget, with as few templates as there can be. Raises BudgetError."""
+
+    def stored(network: nn.Module) -> int:
+        banks = Banks.of(network, CHOICES[1], budget)
+        # Widths that leave nothing to share are no way out.
+        return banks.stored if banks.layers else 2 * budget
+
+    return network_for(family, budget, stored).to(next(model.parameters()).device)
+
+
+def whole(bank: Mapping[str, Layer]) -> dict[str, Tiling]:
+    """Kernels as slices: one is all of it."""
+    shapes = {name: tuple(layer.weight.shape) for name, layer in bank.items()}
+    return {name: Tiling(shape, (shape[1], shape[0])) for name, shape in shapes.items()}
+
+
+def most_templates(bank: Mapping[str, Layer]) -> int:
+    """So many that the layers still store less than with kernels of their own; 0 where none does."""
+    own = cost_of(bank)
+    return (own.slices * own.slice_values - 1) // own.of(1)
+
+
+def cost_of(bank: Mapping[str, Layer]) -> Cost:
+    slice_values = next(iter(bank.values())).weight.numel()
+    return Cost(len(bank), slice_values, slice_values)
+
+
+def stored_by(cost: Cost, length: CodeLength) -> int:
+    return cost.of(length.whole) + length.partial_values + length.partial_codes
