@@ -241,10 +241,11 @@ class CSG(Method):
             solved = solve_code_lengths(budget - kept, list(costs.values()))
             if solved is None:
                 least = sum(cost.of(1) for cost in costs.values())
+                more = ["generate more (layers=*:kernel=all)"] if rule.kernel != "all" else []
+                smaller = ["give smaller slices" if self.hidden is None else "give smaller slices or a smaller hidden"]
                 raise BudgetError(
                     f"what is not generated stores {kept:,} values, and a code length of 1 with its generator "
-                    f"{least:,}; {budget:,} were asked for. Generate more (layers=*:kernel=all) or give smaller slices"
-                    + ("" if self.hidden is None else " or a smaller hidden")
+                    f"{least:,}; {budget:,} were asked for: {', or '.join(more + smaller)}"
                 )
             lengths = dict(zip(costs, solved, strict=True))
         kind = "frozen" if reused is not None else str(self.generator)
