@@ -23,6 +23,9 @@ app = typer.Typer(
 # Exit codes besides 0.
 _FAILED_RUNS, _BAD_INPUT, _INTERRUPTED = 1, 2, 130
 
+# Characters that the widest table takes.
+_WIDE = 160
+
 
 def main() -> None:
     """Run the command line; what a person can mend is one line and exit code 2."""
@@ -154,8 +157,10 @@ def footprint(
         print(json_.dumps(rows))
     else:
         console = Console()
+        if not console.is_terminal:  # in a file or a pipe there is room, and nothing is cut off
+            console.width = max(console.width, _WIDE)
         for part in footprint_tables(rows, question):
-            console.print(part, highlight=False)
+            console.print(part, highlight=False, soft_wrap=isinstance(part, str))
     if any(row.get("failed") for row in rows):
         raise typer.Exit(_FAILED_RUNS)
 
@@ -177,7 +182,7 @@ def check(
     for name in tried:
         networks.find(name)
     console = Console()
-    results = []
+    results: list[testing.Result] = []
     for result in testing.run_all(method, tried, plugin or []):
         told = any((result.model, result.message) == (other.model, other.message) for other in results)
         results.append(result)

@@ -99,7 +99,7 @@ def _account(choice: MethodChoice, requested: int | None, dense_values: int, que
         *question.network[:3], choice.name, options.changed(method), requested, False, question.seed,
         method.structure(compressed),
     )  # fmt: skip
-    row = {
+    row: Row = {
         "stored_values": stored,
         "compression": dense_values / stored,
         "stored_bytes": len(artifact.pack(compressed, description)),

@@ -105,7 +105,8 @@ class Centres(Generator):
 
     def assignments(self) -> tuple[Tensor, ...]:
         """By layer."""
-        return self.assignment.split(self.kernels.sizes)
+        parts: tuple[Tensor, ...] = self.assignment.split(self.kernels.sizes)
+        return parts
 
 
 def cluster(values: Tensor, clusters: int) -> tuple[Tensor, Tensor]:

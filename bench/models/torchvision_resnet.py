@@ -14,7 +14,7 @@ def widths_of(network: ResNet) -> tuple[int, ...]:
     return (
         network.conv1.out_channels,
         *(stages[1:] if _shares_stem(network) else stages),
-        *(block.conv1.out_channels for stage in _stages(network) for block in stage),
+        *(_first(block).out_channels for stage in _stages(network) for block in stage),
     )
 
 
@@ -41,6 +41,11 @@ def _stages(network: ResNet) -> Iterator[nn.Sequential]:
 
 def _shares_stem(network: ResNet) -> bool:
     return network.layer1[0].downsample is None
+
+
+def _first(block: nn.Module) -> nn.Conv2d:
+    assert isinstance(block.conv1, nn.Conv2d)
+    return block.conv1
 
 
 def _last(block: BasicBlock | Bottleneck) -> nn.Conv2d:
