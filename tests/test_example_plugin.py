@@ -12,6 +12,9 @@ import pytest
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "plugin"
 
+# Installed once, where pytest has several processes.
+pytestmark = pytest.mark.xdist_group("example plugin")
+
 # Runs Python with these arguments where the package is installed, and returns what it prints.
 Python = Callable[..., str]
 

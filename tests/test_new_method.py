@@ -12,6 +12,9 @@ from bench import artifact, count, masks, plugins, testing
 from bench.errors import InputError
 from bench.new_method import new_method
 
+# Written, and imported, once where pytest has several processes.
+pytestmark = pytest.mark.xdist_group("new method")
+
 Command = Callable[..., tuple[int, str, str]]
 
 
