@@ -51,7 +51,7 @@ class ChannelGroup:
         return sorted(number + repeat * self.size for number in numbers for repeat in range(self.together))
 
 
-class Graph(torch_pruning.DependencyGraph):  # type: ignore[misc]
+class Graph(torch_pruning.DependencyGraph):
     """torch-pruning's graph of a network as it is now; use it and let it go, for it holds on to the layers."""
 
     def __init__(self, network: nn.Module) -> None:
