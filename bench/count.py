@@ -63,11 +63,12 @@ def forward_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
 def macs_by_module(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, int]:
     """The same by the name of the module in whose forward they happen, the modules inside it included."""
     counted = _count_flops(model, image_shape).get_flop_counts()
+    # Names begin with the class of the whole, whose own name is empty.
     root = type(model).__name__
     return {
-        name.removeprefix(f"{root}."): sum(flops.values()) // 2
+        name.removeprefix(root).removeprefix("."): sum(flops.values()) // 2
         for name, flops in counted.items()
-        if name.startswith(f"{root}.")
+        if name.partition(".")[0] == root
     }
 
 

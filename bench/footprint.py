@@ -76,7 +76,8 @@ def footprint(
                 fixed = "" if choice.method.sized_by_budget else "its size is fixed: "
                 row["reason"] = f"{fixed}{error}"
             except Exception as error:  # one broken method must not hide the others
-                row |= {"reason": f"{type(error).__name__}: {error}", "failed": True}
+                first_line = str(error).partition("\n")[0]
+                row |= {"reason": f"{type(error).__name__}: {first_line}", "failed": True}
             yield row
 
 
@@ -88,7 +89,7 @@ def _account(choice: MethodChoice, requested: int | None, dense_values: int, que
         artifact.build_network(*question.network),
         requested if method.sized_by_budget else None,
         question.seed,
-        trained=method.moment > 0,
+        trained=method.moment > 0 or method.needs_trained,
         others=artifact.family(*question.network),
     )
     if method.gradual:
@@ -132,14 +133,23 @@ def _own_values(network: nn.Module) -> dict[str, int]:
 
 
 def _layers(stored: dict[str, int], deployed: nn.Module, image_shape: tuple[int, int, int]) -> list[Row]:
+    """What there is of each module that stores, has as deployed, or computes anything, not counting those inside it."""
     materialised = _own_values(deployed)
     macs = count.macs_by_module(deployed, image_shape)
-    return [
+    for name, module in deployed.named_modules():
+        # From the outside in: what happens inside the modules inside is still in theirs.
+        inside = (f"{name}.{child}" if name else child for child, _ in module.named_children())
+        macs[name] = macs.get(name, 0) - sum(macs.get(child, 0) for child in inside)
+    # Generators are no part of the deployed network.
+    modules = [name for name, _ in deployed.named_modules()]
+    names = [*(name for name in stored if name not in modules), *modules]
+    rows = [
         {
             "layer": name,
             "stored_values": stored.get(name, 0),
             "materialised_values": materialised.get(name, 0),
             "macs": macs.get(name, 0),
         }
-        for name in dict.fromkeys([*stored, *materialised])
+        for name in names
     ]
+    return [row for row in rows if row["stored_values"] or row["materialised_values"] or row["macs"]]
