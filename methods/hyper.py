@@ -128,9 +128,14 @@ class Blocks:
         return cls(sum(tiling.slices for tiling in tilings.values()), inputs, first.slice_values // inputs)
 
     def size(self, common: int) -> Size:
-        """Where Nz and d are to be the same. Beyond the number of blocks, more in z could not do more, and beyond the
-        values of K_i, more in a_i."""
-        return Size(min(common, self.number, self.inputs * self.values), min(common, self.values))
+        """Where Nz and d are to be the same, as far as they can grow."""
+        return Size(min(common, self.most.embedding), min(common, self.most.hidden))
+
+    @property
+    def most(self) -> Size:
+        """Beyond the number of blocks, or the values of one, more in z could not do more, and beyond the values of K_i,
+        more in a_i."""
+        return Size(min(self.number, self.inputs * self.values), self.values)
 
     def cost(self, size: Size) -> int:
         """Stored values."""
@@ -158,7 +163,8 @@ def solve_sizes(budget: int, blocks: Sequence[Blocks]) -> list[Size] | None:
     def total(common: tuple[int, ...]) -> int:
         return sum(own.cost(size) for own, size in zip(blocks, sizes(*common), strict=True))
 
-    found = allocate((1,), total, budget)
+    most = max(max(own.most.embedding, own.most.hidden) for own in blocks)
+    found = allocate((1,), total, budget, (most,))
     if found is None:
         return None
     first, *others = sizes(*found)
