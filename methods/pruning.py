@@ -48,9 +48,9 @@ class Pruning(Method):
     * `random`: drawn. The baseline that the others must beat.
 
     With `scope=global` all channels of the network compete. torch-pruning would divide scores by their mean over the
-    group first; here only `lamp` is relative, which its formula makes it. (In one run on glyphs at 5x group norms came to
-    73 % divided, and to 80 % as they are.) With `scope=layerwise` each group loses the same share, its least important
-    channels.
+    group first; here only `lamp` is relative, which its formula makes it. (In one run on glyphs at 5x, group norms came
+    to 73 % divided, and to 80 % as they are.) With `scope=layerwise` each group loses the same share, its least
+    important channels.
 
     `floor` is the share of its channels that a group keeps, rounded up. Where that stores more than the budget allows,
     channels below it go too, wherever the largest share is left, down to one.
@@ -58,8 +58,8 @@ class Pruning(Method):
     Only what is proven is cut (`bench.channel_groups`). In ShuffleNets that is inside the branches: the shuffle ties
     all the rest together. In CIFAR ResNets, whose shortcut pads with zeros, it is inside the blocks and, of what the
     shortcuts add up, as many channels as the first stage has. These go last, when each block is down to one: the first
-    stage has no others. (As equals of the others, by divided norms, they cost 20 points in one run on
-    glyphs at 8x.)
+    stage has no others. (As equals of the others, by divided norms, they cost 20 points in one run on glyphs
+    at 8x.)
 
     With `until` channels go in `stages`, evenly spaced from `compress_at` to `until`, by the cubic law of Zhu and
     Gupta, "To prune, or not to prune" (2017): after the fraction x of that time the network stores
