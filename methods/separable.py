@@ -29,8 +29,8 @@ class Separable(Method):
     separable already (MobileNetV2, ShuffleNetV2) is refused.
     """
 
-    # On glyphs at 4x (2 seeds) this gave 79.2 %, norm-relu 72.1 and width 77.4: a batch norm and a rectifier more in each
-    # layer make the network twice as deep, and a short training harder.
+    # On glyphs at 4x this gave 79.2 % (2 seeds), norm-relu 72.1 and width 77.4: a batch norm and a rectifier in
+    # each layer make the network twice as deep, and a short training harder.
     between: Annotated[Literal["nothing", "norm-relu"], "what stands between the two convolutions"] = "nothing"
 
     def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
