@@ -21,6 +21,7 @@ class Chain(nn.Sequential):
         chain = links(kind, shape, ranks)
         super().__init__(*(_make(layer, link, bias=False) for link in chain[:-1]))
         self.append(_make(layer, chain[-1], bias=layer.bias is not None))
+        self.to(memory_format=torch.channels_last)  # as networks are
         self.kind: Kind = kind
         self.ranks = ranks
         # How much of the kernel's values is stored.
@@ -48,10 +49,11 @@ def factorise(layer: Layer, kind: Kind, ranks: Ranks, keep_norm: bool) -> Chain:
             kernels = [part * (kernel.norm() / left) ** (1 / len(kernels)) for part in kernels]
     made = Chain(layer, kind, ranks).to(layer.weight.device, layer.weight.dtype)
     with torch.no_grad():
-        for link, part in zip(made, kernels, strict=True):
-            link.weight.copy_(part.reshape(link.weight.shape))
+        for place, part in enumerate(kernels):
+            weight = made.get_parameter(f"{place}.weight")
+            weight.copy_(part.reshape(weight.shape))
         if layer.bias is not None:
-            made[-1].bias.copy_(layer.bias)
+            made.get_parameter(f"{len(kernels) - 1}.bias").copy_(layer.bias)
     return made
 
 

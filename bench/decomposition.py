@@ -77,6 +77,16 @@ def full_ranks(kind: Kind, shape: Shape) -> Ranks:
     return useful(kind, shape, (math.prod(shape),) * (len(_AXES[kind]) - 1))
 
 
+def proportions(kind: Kind, shape: Shape) -> Ranks:
+    """What the ranks of kernels had best be in proportion to: the full ones, but in a tensor-train half of the middle
+    one, whose share would otherwise be too large: of a trained 64x64x3x3 kernel in a fourth of its values the relative
+    error was 0.733 with the ranks (25, 38, 25) and 0.764 with (19, 57, 19)."""
+    ranks = full_ranks(kind, shape)
+    if kind == "tensor-train":
+        return ranks[0], max(1, ranks[1] // 2), ranks[2]
+    return ranks
+
+
 def useful(kind: Kind, shape: Shape, ranks: Ranks) -> Ranks:
     """These ranks without what can add nothing: where the convolutions on one side of it are too small for a rank, a
     smaller one gives the same kernels."""
@@ -158,13 +168,14 @@ def energies(kind: Kind, kernel: Tensor) -> list[Tensor]:
 
 def _squared_singular_values(matrix: Tensor) -> Tensor:
     wide = matrix if len(matrix) <= matrix.shape[1] else matrix.T
-    return torch.linalg.eigvalsh(wide @ wide.T).flip(0).clamp_min(0)
+    squares: Tensor = torch.linalg.eigvalsh(wide @ wide.T)
+    return squares.flip(0).clamp_min(0)
 
 
 def _kept(squares: Tensor) -> Tensor:
     """The fraction that the first so many hold; all of it where there is nothing."""
-    summed = squares.cumsum(0)
-    return summed / summed[-1] if summed[-1] > 0 else torch.ones_like(summed)
+    kept = squares.cumsum(0)
+    return kept / kept[-1] if kept[-1] > 0 else torch.ones_like(kept)
 
 
 def leading(matrix: Tensor, n_eigenvecs: int | None = None, **_: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -214,6 +225,9 @@ def _svd_channel(kernel: Tensor, rank: int) -> list[Tensor]:
 
 def _halves(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """The best product of a matrix with `rank` columns and one with `rank` rows."""
+    if len(matrix) > matrix.shape[1]:  # from the shorter side, which is faster
+        left, right = _halves(matrix.T, rank)
+        return right.T, left.T
     left, values, right = leading(matrix, rank)
     return left, values[:, None] * right
 
@@ -289,7 +303,8 @@ def term_sizes(factors: Sequence[Tensor]) -> Tensor:
 
 
 def _norms(factor: Tensor) -> Tensor:
-    return factor.norm(dim=0).clamp_min(torch.finfo(factor.dtype).tiny)
+    norms: Tensor = factor.norm(dim=0)
+    return norms.clamp_min(torch.finfo(factor.dtype).tiny)
 
 
 # One iteration after the SVD is within half a percent of the converged error; a few make it safe and cost little.
