@@ -223,8 +223,9 @@ class Fragments(nn.Module):
         scores = torch.randn(number, filters, generator=random) * math.sqrt(2 / (number * filters))
         dealt = (torch.randperm(number, generator=random) % filters)[:, None]
         # The highest score of a fragment and that of the filter it was dealt change places.
-        highest = scores.argmax(1, keepdim=True)
-        scores.scatter_(1, highest, scores.gather(1, dealt)).scatter_(1, dealt, scores.amax(1, keepdim=True))
+        best, highest = scores.max(1, keepdim=True)
+        scores.scatter_(1, highest, scores.gather(1, dealt))
+        scores.scatter_(1, dealt, best)
         self.scores.copy_(scores)
 
     def decide(self) -> None:
