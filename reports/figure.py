@@ -17,6 +17,8 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _MARKERS = "osD^vPX"
 _LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
 _WIDTH = 3.4  # inches: a column of a two-column paper
+# More methods than this have their legend beside the panel, which would else be hidden behind it.
+_INSIDE, _LEGEND_WIDTH = 6, 1.6
 _STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -37,10 +39,11 @@ def accuracy_vs_parameters(results: pd.DataFrame, summary: pd.DataFrame) -> Figu
     with matplotlib.rc_context(_STYLE):
         notes = [_notes(results[results["setting"] == setting]) for setting in settings]
         height = sum(2.5 + 0.13 * len(note) for note in notes)
-        figure = Figure(figsize=(_WIDTH, height), dpi=300, layout="constrained")
+        styles = _styles(summary)
+        width = _WIDTH + (_LEGEND_WIDTH if len(styles) > _INSIDE else 0)
+        figure = Figure(figsize=(width, height), dpi=300, layout="constrained")
         FigureCanvasAgg(figure)
         panels = figure.subplots(len(settings), 1, squeeze=False)[:, 0]
-        styles = _styles(summary)
         for panel, setting, note in zip(panels, settings, notes, strict=True):
             _draw(panel, setting, summary[summary["setting"] == setting], styles, note)
     return figure
@@ -93,7 +96,14 @@ def _draw(panel: Axes, setting: str, rows: pd.DataFrame, styles: dict[str, dict[
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
     if len(rows):
-        panel.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="none", handlelength=2.6)
+        beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.05), "labelspacing": 0.3}
+        panel.legend(
+            frameon=True,
+            framealpha=0.9,
+            edgecolor="none",
+            handlelength=2.6,
+            **(beside if len(styles) > _INSIDE else {"loc": "best"}),
+        )
 
 
 def _styles(summary: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -102,7 +112,8 @@ def _styles(summary: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return {
         method: {
             "color": _COLOURS[index % len(_COLOURS)],
-            "marker": _MARKERS[index % len(_MARKERS)],
+            # Another marker in each round of the colours.
+            "marker": _MARKERS[(index + index // len(_COLOURS)) % len(_MARKERS)],
             "linestyle": _LINES[index % len(_LINES)],
         }
         for index, method in enumerate(methods)

@@ -250,3 +250,18 @@ def test_a_hostile_name_harms_nothing(tmp_path: Path) -> None:
 def test_nothing_finished_is_still_a_report(tmp_path: Path) -> None:
     failed = [record("dense", 0, None, status=FAILED, reason="it broke", stored_values=None)]
     assert "failed: dense, seed 0: it broke" in page.write(failed, [], tmp_path).read_text()
+
+
+def test_many_methods_are_told_apart_and_their_legend_hides_nothing() -> None:
+    names = [f"method{number}" for number in range(20)]
+    runs = results([record(name, 0, 70.0 + place, "4x", id=name) for place, name in enumerate(names)])
+    figure = accuracy_vs_parameters(runs, summary(runs))
+    (panel,) = figure.axes
+    looks = {(c.lines[0].get_color(), c.lines[0].get_marker()) for c in panel.containers}
+    assert len(looks) == len(names)
+    figure.canvas.draw()
+    legend = panel.get_legend()
+    assert legend is not None
+    box, inside = legend.get_window_extent(), panel.get_window_extent()
+    assert box.x0 >= inside.x1
+    assert box.x1 <= figure.bbox.x1
