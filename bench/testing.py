@@ -59,6 +59,8 @@ _SHORT_SCHEDULE = 4
 _OTHER_WEIGHTS = 1000
 # Float32, which every method trains in.
 _BYTES_OF_A_VALUE = 4
+# What `structure` may take next to the values, which it is not counted with: a few numbers for each layer are less.
+_STRUCTURE = 0.05
 # Large enough for the last layers of a network made for ImageNet: in an image of one pixel, all but the middle of a
 # kernel sees nothing but the padding, and gets no gradient.
 _LARGE = 64
@@ -320,7 +322,7 @@ def can_overfit(subject: Subject) -> None:
 
 
 def is_counted_right(subject: Subject) -> None:
-    """What the file holds, counted from its header alone, is what the harness counts, and no value is two in one."""
+    """What the file holds, counted from its header alone, is what the harness counts, and it hides no others."""
     network = subject.taught.network
     found = _values_in_file(artifact.pack(network, subject.describe(network)))
     counted, stored = sum(values for values, _ in found.values()), count.stored_values(network)
@@ -332,6 +334,12 @@ def is_counted_right(subject: Subject) -> None:
                 f"{name} takes {size / values:.2g} bytes a value, where float32 takes {_BYTES_OF_A_VALUE}: what it "
                 "holds is more than is counted"
             )
+    described = len(json.dumps(subject.method.structure(network)))
+    if described > _STRUCTURE * _BYTES_OF_A_VALUE * stored:
+        raise CheckFailed(
+            f"structure() takes {described:,} bytes beside {stored:,} values: it is for the shape of the network; "
+            "what is more belongs in parameters or buffers, which are counted"
+        )
 
 
 def reloads_in_a_fresh_process(subject: Subject) -> None:

@@ -136,4 +136,5 @@ def test_no_such_plugin_file() -> None:
 def test_an_unknown_method() -> None:
     with pytest.raises(InputError) as caught:
         plugins.find(plugins.METHODS, "lowrnk")
-    assert str(caught.value) == "unknown method 'lowrnk'; did you mean 'lowrank'? have: csg, dense, lowrank"
+    names = ", ".join(plugins.available(plugins.METHODS))
+    assert str(caught.value) == f"unknown method 'lowrnk'; did you mean 'lowrank'? have: {names}"

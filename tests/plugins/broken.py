@@ -4,7 +4,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy
 import torch
@@ -120,6 +120,9 @@ class Broken(Method):
             next(model.parameters()).data.add_(torch.from_numpy(numpy.random.rand(1)).float())
         if self.how == "unmasks":
             masks.detach(model)
+
+    def structure(self, model: nn.Module) -> Mapping[str, Any] | None:
+        return {"more": [0.5] * 1000} if self.how == "values in the structure" else None
 
     def finish(self, model: nn.Module) -> nn.Module:
         if self.how == "finishes differently":
