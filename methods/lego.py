@@ -127,8 +127,9 @@ class Lego(Method):
 
     @staticmethod
     def _build(model: nn.Module, rule: Rule, filters: Mapping[str, int], split: int) -> GeneratedNetwork:
-        layers = select(model, rule)
-        return on_generated(model, LegoKernels({name: layers[name] for name in filters}, rule, filters, split))
+        # In the order of the network, whatever order a file has them in.
+        layers = {name: layer for name, layer in select(model, rule).items() if name in filters}
+        return on_generated(model, LegoKernels(layers, rule, {name: filters[name] for name in layers}, split))
 
 
 def _generator(model: nn.Module) -> "LegoKernels":
