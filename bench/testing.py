@@ -60,7 +60,7 @@ _OTHER_WEIGHTS = 1000
 # Float32, which every method trains in.
 _BYTES_OF_A_VALUE = 4
 # What `structure` may take next to the values, which it is not counted with: a few numbers for each layer are less.
-_STRUCTURE = 0.05
+_STRUCTURE = 0.1
 # Large enough for the last layers of a network made for ImageNet: in an image of one pixel, all but the middle of a
 # kernel sees nothing but the padding, and gets no gradient.
 _LARGE = 64

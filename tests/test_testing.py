@@ -82,7 +82,7 @@ FAULTS = [
     (
         "values in the structure",
         "is_counted_right",
-        r"structure\(\) takes 5,010 bytes beside 18,822 values: it is for the shape of the network",
+        r"structure\(\) takes 20,010 bytes beside 18,822 values: it is for the shape of the network",
     ),
     (
         "outside",

@@ -122,7 +122,7 @@ class Broken(Method):
             masks.detach(model)
 
     def structure(self, model: nn.Module) -> Mapping[str, Any] | None:
-        return {"more": [0.5] * 1000} if self.how == "values in the structure" else None
+        return {"more": [0.5] * 4000} if self.how == "values in the structure" else None
 
     def finish(self, model: nn.Module) -> nn.Module:
         if self.how == "finishes differently":
