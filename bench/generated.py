@@ -1,7 +1,8 @@
 """Networks whose kernels are computed from something smaller: the mechanism that CSG and its relatives share."""
 
 import copy
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,17 @@ class Generator(nn.Module):
 
     def forward(self) -> dict[str, Tensor]:
         raise NotImplementedError
+
+
+class Generators(Generator):
+    """Several as one, by name: one for each kernel size, say."""
+
+    def __init__(self, groups: Mapping[str, Generator]) -> None:
+        super().__init__()
+        self.groups = nn.ModuleDict(groups)
+
+    def forward(self) -> dict[str, Tensor]:
+        return {name: weight for group in self.groups.values() for name, weight in group().items()}
 
 
 class GeneratedNetwork(nn.Module):
@@ -112,6 +124,16 @@ def on_generated(network: nn.Module, generator: Generator) -> GeneratedNetwork:
     """The network on what the generator computes, which goes to the network's device and precision."""
     like = next(network.parameters())
     return GeneratedNetwork(network, generator.to(like.device, like.dtype))
+
+
+Kind = TypeVar("Kind", bound=Generator)
+
+
+def groups_of(model: nn.Module, kind: type[Kind]) -> dict[str, Kind]:
+    """The generators of this kind of a network on several, by name."""
+    assert isinstance(model, GeneratedNetwork)
+    assert isinstance(model.generator, Generators)
+    return {name: group for name, group in model.generator.groups.items() if isinstance(group, kind)}
 
 
 def _compute(generator: Generator) -> dict[str, Tensor]:

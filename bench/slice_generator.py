@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from bench.code_length import CodeLength
-from bench.generated import GeneratedNetwork, on_generated
+from bench.generated import GeneratedNetwork, Generators, on_generated
 from bench.kernel_sizes import group_by_size
 from bench.selection import Rule, select
-from bench.slice_group import SliceGroup, SliceGroups
+from bench.slice_group import SliceGroup
 from bench.tiled_kernels import TiledKernels
 from bench.tiling import Kind
 
@@ -89,7 +89,7 @@ def build(model: nn.Module, structure: Structure) -> GeneratedNetwork:
     return on_generated(model, SliceGenerator(groups, structure))
 
 
-class SliceGenerator(SliceGroups):
+class SliceGenerator(Generators):
     """All kernels of the network, with a group for every kernel size."""
 
     def __init__(self, groups: Mapping[str, SliceGroup], structure: Structure) -> None:

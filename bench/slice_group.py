@@ -12,18 +12,7 @@ from bench.tiled_kernels import TiledKernels
 from bench.tiling import Tiling
 
 
-class SliceGroups(Generator):
-    """All kernels of the network, group by group."""
-
-    def __init__(self, groups: Mapping[str, "SliceGroup"]) -> None:
-        super().__init__()
-        self.groups = nn.ModuleDict(groups)
-
-    def forward(self) -> dict[str, Tensor]:
-        return {name: weight for group in self.groups.values() for name, weight in group().items()}
-
-
-class SliceGroup(nn.Module):
+class SliceGroup(Generator):
     """Layers whose slices, all of one size, are combinations of the same few: one product, one gather, and a view for
     each layer.
 

@@ -11,10 +11,10 @@ from torch import nn
 from bench import count
 from bench.code_length import CodeLength, Cost, solve_code_lengths
 from bench.errors import BudgetError
-from bench.generated import GeneratedNetwork, on_generated
+from bench.generated import GeneratedNetwork, Generators, groups_of, on_generated
 from bench.method import Context, Method
 from bench.selection import Layer, Rule, select
-from bench.slice_group import SliceGroup, SliceGroups
+from bench.slice_group import SliceGroup
 from bench.slice_start import decompose, draw, scale_to
 from bench.tiled_kernels import TiledKernels
 from bench.tiling import Tiling
@@ -65,7 +65,7 @@ class Basis(Method):
         weights = {name: layer.weight.detach() for name, layer in layers.items()}
         tilings = self._tilings(layers)
         groups = {basis: SliceGroup(TiledKernels.of(layers, own), lengths[basis]) for basis, own in tilings.items()}
-        made = on_generated(model, SliceGroups(groups))
+        made = on_generated(model, Generators(groups))
         with torch.no_grad():
             for group in groups.values():
                 if context.trained:
@@ -80,9 +80,7 @@ class Basis(Method):
         return model.materialise()
 
     def solved(self, model: nn.Module) -> Mapping[str, Any]:
-        assert isinstance(model, GeneratedNetwork)
-        assert isinstance(model.generator, SliceGroups)
-        filters = [group.length.whole for group in model.generator.groups.values() if isinstance(group, SliceGroup)]
+        filters = [group.length.whole for group in groups_of(model, SliceGroup).values()]
         return {"bases": len(filters), "basis_filters": "+".join(map(str, filters))}
 
     def _tilings(self, layers: Mapping[str, Layer]) -> dict[str, dict[str, Tiling]]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bench import count, network_file
 from bench.code_length import CodeLength, Cost, solve_code_lengths
 from bench.errors import BudgetError, InputError
-from bench.generated import GeneratedNetwork
+from bench.generated import GeneratedNetwork, groups_of
 from bench.kernel_sizes import cut_to, group_by_size, size_text
 from bench.method import Context, Method
 from bench.selection import Rule, select
@@ -162,7 +162,7 @@ class CSG(Method):
         structure = self._structure(model, budget, reused, context)
         weights = {name: layer.weight.detach() for name, layer in select(model, structure.rule).items()}
         made = build(model, structure)
-        for size, group in _groups(made).items():
+        for size, group in groups_of(made, SliceGroup).items():
             if reused is not None:
                 reused.fill(group, size)
             self._initialise(group, weights, context.generator)
@@ -189,7 +189,7 @@ class CSG(Method):
         return model.materialise()
 
     def solved(self, model: nn.Module) -> dict[str, Any]:
-        groups = _groups(model)
+        groups = groups_of(model, SliceGroup)
         found: dict[str, Any] = {}
         for size, group in groups.items():
             mark = f".{size}" if len(groups) > 1 else ""
@@ -344,9 +344,3 @@ class Reused:
         """Put the slices in."""
         with torch.no_grad():
             group.slices.copy_(self.slices[size][: group.length.whole])
-
-
-def _groups(model: nn.Module) -> dict[str, SliceGroup]:
-    assert isinstance(model, GeneratedNetwork)
-    assert isinstance(model.generator, SliceGenerator)
-    return {size: group for size, group in model.generator.groups.items() if isinstance(group, SliceGroup)}

@@ -12,7 +12,7 @@ from torch.nn import functional
 from bench import count
 from bench.allocation import allocate
 from bench.errors import BudgetError
-from bench.generated import GeneratedNetwork, Generator, on_generated
+from bench.generated import GeneratedNetwork, Generator, Generators, groups_of, on_generated
 from bench.gradient_scale import scale_gradient
 from bench.kernel_sizes import cut_to, group_by_size
 from bench.method import Context, Method
@@ -62,7 +62,7 @@ class Hyper(Method):
         weights = {name: layer.weight.detach() for name, layer in layers.items()}
         tilings = self._tilings(layers)
         groups = {size: Hypernetwork(TiledKernels.of(layers, tilings[size]), own) for size, own in sizes.items()}
-        made = on_generated(model, Hypernetworks(groups))
+        made = on_generated(model, Generators(groups))
         with torch.no_grad():
             for group in groups.values():
                 initialise(group, weights, context.generator)
@@ -73,12 +73,10 @@ class Hyper(Method):
         return model.materialise()
 
     def solved(self, model: nn.Module) -> Mapping[str, Any]:
-        assert isinstance(model, GeneratedNetwork)
-        assert isinstance(model.generator, Hypernetworks)
+        groups = groups_of(model, Hypernetwork)
         found: dict[str, Any] = {}
-        for size, group in model.generator.groups.items():
-            assert isinstance(group, Hypernetwork)
-            mark = f".{size}" if len(model.generator.groups) > 1 else ""
+        for size, group in groups.items():
+            mark = f".{size}" if len(groups) > 1 else ""
             blocks, embedding = group.embeddings.shape
             found |= {f"blocks{mark}": blocks, f"embedding{mark}": embedding, f"hidden{mark}": group.size.hidden}
             found[f"longer_embeddings{mark}"] = group.size.longer
@@ -180,18 +178,7 @@ def solve_sizes(budget: int, blocks: Sequence[Blocks]) -> list[Size] | None:
 _ENOUGH = 0.004
 
 
-class Hypernetworks(Generator):
-    """All kernels of the network, with a hypernetwork for every kernel size."""
-
-    def __init__(self, groups: Mapping[str, "Hypernetwork"]) -> None:
-        super().__init__()
-        self.groups = nn.ModuleDict(groups)
-
-    def forward(self) -> dict[str, Tensor]:
-        return {name: weight for group in self.groups.values() for name, weight in group().items()}
-
-
-class Hypernetwork(nn.Module):
+class Hypernetwork(Generator):
     """The kernels of one size: two products, one gather, and a view for each layer.
 
     Row j of `embeddings` `(D, Nz)` is z of block j, and `longer` has the value more of the first blocks. Of the first

@@ -11,11 +11,11 @@ from bench import budget as budgets
 from bench import count
 from bench.code_length import CodeLength, Cost, solve_code_lengths
 from bench.errors import BudgetError
-from bench.generated import GeneratedNetwork, on_generated
+from bench.generated import GeneratedNetwork, Generators, groups_of, on_generated
 from bench.kernel_sizes import size_text
 from bench.method import Context, Family, Method
 from bench.selection import Layer, Rule, select
-from bench.slice_group import SliceGroup, SliceGroups
+from bench.slice_group import SliceGroup
 from bench.slice_start import draw, scale_to
 from bench.tiled_kernels import TiledKernels
 from bench.tiling import Tiling
@@ -61,7 +61,7 @@ class Sharing(Method):
             for (shape, layers), length in zip(banks.layers.items(), banks.lengths, strict=True)
         }
         weights = {name: layer.weight.detach() for bank in banks.layers.values() for name, layer in bank.items()}
-        made = on_generated(model, SliceGroups(groups))
+        made = on_generated(model, Generators(groups))
         with torch.no_grad():
             for group in groups.values():
                 draw(group, "orthogonal", context.generator)
@@ -74,8 +74,7 @@ class Sharing(Method):
 
     def solved(self, model: nn.Module) -> Mapping[str, Any]:
         assert isinstance(model, GeneratedNetwork)
-        assert isinstance(model.generator, SliceGroups)
-        banks = [group for group in model.generator.groups.values() if isinstance(group, SliceGroup)]
+        banks = groups_of(model, SliceGroup).values()
         return {
             "banks": len(banks),
             "templates": "+".join(str(bank.length.whole) for bank in banks),

@@ -8,9 +8,9 @@ from torch.nn import functional
 
 from bench import artifact, count
 from bench.errors import BudgetError
-from bench.generated import GeneratedNetwork
+from bench.generated import GeneratedNetwork, groups_of
 from bench.method import Context
-from bench.slice_group import SliceGroup, SliceGroups
+from bench.slice_group import SliceGroup
 
 
 class Three(nn.Module):
@@ -43,8 +43,7 @@ def compressed(method: Basis, network: nn.Module, budget: int, trained: bool = F
 
 
 def groups(network: GeneratedNetwork) -> dict[str, SliceGroup]:
-    assert isinstance(network.generator, SliceGroups)
-    return {name: group for name, group in network.generator.groups.items() if isinstance(group, SliceGroup)}
+    return groups_of(network, SliceGroup)
 
 
 @pytest.mark.parametrize("channels", [128, 4, 3])

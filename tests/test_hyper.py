@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from bench.methods.hyper import Blocks, Hyper, Hypernetwork, Hypernetworks, Size, solve_sizes
+from bench.methods.hyper import Blocks, Hyper, Hypernetwork, Size, solve_sizes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from bench import artifact, budget, count
 from bench.errors import BudgetError
-from bench.generated import GeneratedNetwork
+from bench.generated import GeneratedNetwork, groups_of
 from bench.method import Context
 
 
@@ -29,10 +29,7 @@ def compressed(method: Hyper, model: nn.Module, asked: int) -> GeneratedNetwork:
 
 
 def hypernetwork(made: GeneratedNetwork, size: str = "3x3") -> Hypernetwork:
-    assert isinstance(made.generator, Hypernetworks)
-    found = made.generator.groups[size]
-    assert isinstance(found, Hypernetwork)
-    return found
+    return groups_of(made, Hypernetwork)[size]
 
 
 def filled(asked: int) -> GeneratedNetwork:

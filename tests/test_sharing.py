@@ -7,9 +7,9 @@ from torch import nn
 
 from bench import artifact, budget, count
 from bench.errors import BudgetError
-from bench.generated import GeneratedNetwork
+from bench.generated import GeneratedNetwork, groups_of
 from bench.method import Context
-from bench.slice_group import SliceGroup, SliceGroups
+from bench.slice_group import SliceGroup
 
 LAYERS = {"1": (6, 6), "2": (6, 6), "3": (6, 6), "4": (8, 6), "5": (8, 8), "6": (8, 8)}
 # Convolutions 0 and 4 have kernels that no other has.
@@ -30,8 +30,7 @@ def compressed(model: nn.Module, asked: int, name: str | None = None) -> Generat
 
 
 def banks(made: GeneratedNetwork) -> dict[str, SliceGroup]:
-    assert isinstance(made.generator, SliceGroups)
-    return {name: group for name, group in made.generator.groups.items() if isinstance(group, SliceGroup)}
+    return groups_of(made, SliceGroup)
 
 
 def test_kernels_are_sums_of_templates_of_their_shape() -> None:
