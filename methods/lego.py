@@ -127,9 +127,9 @@ class Lego(Method):
 
     @staticmethod
     def _build(model: nn.Module, rule: Rule, filters: Mapping[str, int], split: int) -> GeneratedNetwork:
-        # In the order of the network, whatever order a file has them in.
+        # In the order of the network, whatever that of `filters`, which may come from a file.
         layers = {name: layer for name, layer in select(model, rule).items() if name in filters}
-        return on_generated(model, LegoKernels(layers, rule, {name: filters[name] for name in layers}, split))
+        return on_generated(model, LegoKernels(layers, rule, filters, split))
 
 
 def _generator(model: nn.Module) -> "LegoKernels":

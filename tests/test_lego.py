@@ -1,5 +1,7 @@
 """LegoNet: fragments are chosen filters times coefficients, the choice learns and ends, no filter is idle."""
 
+import json
+
 import pytest
 import torch
 from bench.methods.lego import Fragments, Lego, LegoKernels, choose, straight_through
@@ -119,8 +121,10 @@ def test_what_is_saved_says_how_many_filters_there_are() -> None:
     method = Lego()
     made = compressed(method, network(), stored(2))
     method.after_step(made, 1.0)
-    # Other options change nothing: the structure is all that counts.
-    again = Lego(split=5).rebuild(network(), method.structure(made), Context(torch.Generator(), False))
+    assert method.structure(made)["filters"] == {"1": 6, "2": 4}
+    structure = json.loads(json.dumps({**method.structure(made), "filters": {"2": 4, "1": 6}}))
+    # The structure is all that counts: neither other options nor another order of the layers changes anything.
+    again = Lego(split=5).rebuild(network(), structure, Context(torch.Generator(), False))
     shapes = {name: tensor.shape for name, tensor in count.stored_tensors(again).items()}
     assert shapes == {name: tensor.shape for name, tensor in count.stored_tensors(made).items()}
 
