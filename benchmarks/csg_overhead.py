@@ -7,11 +7,9 @@ import argparse
 import inspect
 import json
 import math
-import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any
 import torch
 from bench.methods.csg import CSG, papers_choice
 from csg_overhead_table import VARIANTS, Cell, Row, table, to_rows, verdicts
+from measuring import environment_for_memory, memory_of_process, rotated, seconds
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -133,8 +132,8 @@ def times(
     for variant in VARIANTS:
         try:
             call = prepare(cell, variant, training, batch)
-            _seconds(call, 1, device)  # compiles, and is not counted
-            quickest = min(quickest, _seconds(call, 1, device))
+            seconds(call, 1, device)  # compiles, and is not counted
+            quickest = min(quickest, seconds(call, 1, device))
             calls[variant] = call
         except Exception as error:
             failures[variant] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
@@ -142,8 +141,8 @@ def times(
     repetitions = max(1, math.ceil(wanted / quickest))
     taken: dict[str, list[float]] = {variant: [] for variant in calls}
     for number in range(options.rounds):
-        for variant in _rotated(calls, number):
-            taken[variant].append(1000 * _seconds(calls[variant], repetitions, device) / repetitions)
+        for variant in rotated(calls, number):
+            taken[variant].append(1000 * seconds(calls[variant], repetitions, device) / repetitions)
     return taken, failures, repetitions
 
 
@@ -184,37 +183,16 @@ def prepare(cell: Cell, variant: str, training: bool, batch: int) -> Callable[[]
     return step
 
 
-def _seconds(call: Callable[[], None], repetitions: int, device: torch.device) -> float:
-    _synchronise(device)
-    started = time.perf_counter()
-    for _ in range(repetitions):
-        call()
-    _synchronise(device)
-    return time.perf_counter() - started
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _rotated(variants: Iterable[str], number: int) -> list[str]:
-    """Each round starts with another one, so that drift within a round hits each of them."""
-    order = list(variants)
-    return [order[(place + number) % len(order)] for place in range(len(order))]
-
-
 def peaks(cell: Cell, options: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Peak bytes of each variant by round, each in a fresh process, and why others failed."""
     command = [sys.executable, __file__, "--networks", cell.network, "--precisions", cell.precision]
     command += ["--modes", cell.mode, "--device", cell.device, "--batch", str(options.batch)]
     command += ["--threads", str(torch.get_num_threads()), "--peak-of"]
-    # Else glibc keeps what is freed, more or less of it by chance, and the same network's peaks differ by a tenth.
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    environment = environment_for_memory()
     found: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
     failures = {}
     for number in range(min(options.rounds, 3)):
-        for variant in _rotated(found, number):
+        for variant in rotated(found, number):
             done = subprocess.run([*command, variant], env=environment, capture_output=True, text=True, check=False)
             if done.returncode:
                 failures[variant] = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
@@ -230,17 +208,10 @@ def peak(cell: Cell, variant: str, batch: int) -> int:
     if cell.device == "cuda":
         step()
         torch.cuda.reset_peak_memory_stats()
-    before = _memory_of_process("VmRSS") if cell.device == "cpu" else 0
+    before = memory_of_process("VmRSS") if cell.device == "cpu" else 0
     for _ in range(STEPS_FOR_PEAK):
         step()
-    return torch.cuda.max_memory_allocated() if cell.device == "cuda" else _memory_of_process("VmHWM") - before
-
-
-def _memory_of_process(name: str) -> int:
-    """Bytes, on Linux: VmRSS is what is resident now, VmHWM the most that was. (getrusage has the latter too, but there
-    a process inherits the maximum of the one that started it.)"""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+    return torch.cuda.max_memory_allocated() if cell.device == "cuda" else memory_of_process("VmHWM") - before
 
 
 def read(path: Path, header: Mapping[str, Any]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""The benchmark scripts: what they compare computes the same, and the tiniest run writes every row."""
+"""The benchmark scripts: what they compare computes the same, and the tiniest run gives every row."""
 
 import importlib.util
 import json
@@ -12,17 +12,26 @@ import torch
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
-@pytest.fixture(scope="module")
-def csg_overhead() -> ModuleType:
-    """By path, since benchmarks are scripts and not part of the package."""
-    for name in ("csg_overhead_table", "csg_overhead"):
+def load(*names: str) -> ModuleType:
+    """The last of the scripts, by path, since they are not part of the package. It finds those before it."""
+    for name in names:
         found = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
         assert found is not None
         assert found.loader is not None
         module = importlib.util.module_from_spec(found)
-        sys.modules[name] = module  # where the script looks for its table, and dataclasses for their module
+        sys.modules[name] = module  # where a script looks for another, and dataclasses for their module
         found.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def csg_overhead() -> ModuleType:
+    return load("measuring", "csg_overhead_table", "csg_overhead")
+
+
+@pytest.fixture(scope="module")
+def hashing_gather() -> ModuleType:
+    return load("measuring", "hashing_gather")
 
 
 def test_generation_layer_by_layer_is_csg_with_the_authors_tiling(csg_overhead: ModuleType) -> None:
@@ -110,3 +119,36 @@ def test_a_variant_that_fails_is_a_row_with_its_reason(
     assert rows[1].ratio_to_dense_median is None
     assert [row.reason for row in rows[-3:]] == ["killed"] * 3
     assert "missed in 1 of 1" in csg_overhead.verdicts(rows)[0]
+
+
+def test_every_way_to_gather_computes_what_the_naive_one_does(hashing_gather: ModuleType) -> None:
+    layer = hashing_gather.Layer(channels=8, kernel=3, buckets=75, block=9)
+    for variant in ("per value", "blocks"):  # with buckets that are no multiple of a block
+        values, gradient = hashing_gather.check(layer, variant)
+        assert values.shape == (8 * 8 * 9,)
+        assert gradient.shape == (75,)
+        assert gradient.count_nonzero() == 75
+
+
+def test_a_gather_that_computes_something_else_stops_the_run(
+    hashing_gather: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = hashing_gather.naive
+    monkeypatch.setattr(hashing_gather, "naive", lambda kernels: lambda buckets: right(kernels)(buckets) + 1)
+    with pytest.raises(SystemExit, match="blocks: the naive gather gives something else"):
+        hashing_gather.check(hashing_gather.Layer(channels=8, kernel=3, buckets=75, block=9), "blocks")
+
+
+def test_the_tiniest_layer_gives_a_line_for_each_way(
+    hashing_gather: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["--channels", "8", "--ratio", "4", "--block", "9", "--rounds", "2", "--batch", "2"]
+    assert hashing_gather.peak_in_fresh_process("blocks", arguments) >= 0
+    monkeypatch.setattr(hashing_gather, "peak_in_fresh_process", lambda *_: 2**20)
+    hashing_gather.main(arguments)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert [line.split("|")[1].strip() for line in lines] == ["way", "---", *hashing_gather.VARIANTS]
+    assert "| 1.000 (1.000 to 1.000) | 0.0 MiB | 1.0 MiB |" in lines[2]
+    with pytest.raises(SystemExit):
+        hashing_gather.main(["--channels", "8", "--ratio", "1"])
+    assert "--ratio can't be 1" in capsys.readouterr().err
