@@ -34,7 +34,8 @@ class Basis(Method):
     `shared=true` gives one basis to all layers with the same kernel size and input channels, as the authors do in
     ResNets; with L of them, the N parts of all their filters store K (p kh kw + N). Without it every layer has its own,
     as in their VGG. As in both, p is 128 at most: s is `in / channels`, rounded up, and p is `in / s`, rounded up, with
-    what lies beyond the input channels cropped.
+    what lies beyond the input channels cropped. Smaller filters are cheaper, so that there are more of them: on glyphs
+    at 8x, `channels=16` gave 75 % where whole filters gave 65.
 
     K is solved for the budget, in proportion to the largest that makes sense, min(p kh kw, N), for all bases; what is
     left over buys one more basis filter in part, as in csg. A trained network's kernels (`compress_at` above 0) are

@@ -40,7 +40,7 @@ class Lego(Method):
     the filter with the highest, and the gradient of what was chosen goes to all the scores (straight through, as in the
     paper). `until` says where on the schedule the choice is final; then the scores are gone, and filters and
     coefficients train on. It stands where the authors' code stops, after 10 of 400 epochs. A choice that changes for
-    long leaves little time to learn what was chosen: on glyphs at 4x, 0, 0.025, 0.25 and 0.5 gave 80, 82, 73 and 62 %.
+    long leaves little time to learn what was chosen: on glyphs at 4x, 0, 0.025, 0.25 and 0.5 gave 79, 80, 75 and 66 %.
 
     The paper's code has a coefficient for each score while it trains, and pulls the choice towards using all filters
     alike. Here a fragment has one coefficient, fragments are dealt out evenly at the start, and filters that no
