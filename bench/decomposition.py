@@ -307,8 +307,9 @@ def _norms(factor: Tensor) -> Tensor:
     return norms.clamp_min(torch.finfo(factor.dtype).tiny)
 
 
-# One iteration after the SVD is within half a percent of the converged error; a few make it safe and cost little.
-_TUCKER_ITERATIONS = 5
+# Of random kernels, the worst case, the error is then within 0.4 % of the converged one (1 iteration: 0.8, 5: 0.15),
+# and a ResNet-18 takes 3 seconds (with 5: 6).
+_TUCKER_ITERATIONS = 2
 # From the orthogonal terms, 20 iterations lower the error of a 64x64x3x3 kernel by 2 to 15 %. They are fewer where they
 # would take longer than about a fifth of a second: in kernels of 512 channels two iterations won 0.2 to 1 % in 2 to
 # 20 seconds.

@@ -97,7 +97,7 @@ def test_tucker_is_as_good_as_tensorlys(generator: torch.Generator) -> None:
     with tensorly.backend_context("pytorch"):
         (core, _), _ = partial_tucker(kernel, rank=[6, 4], modes=[0, 1], n_iter_max=100)
     theirs = kernel.square().sum().item() - core.square().sum().item()
-    assert squared_error(kernel, decompose("tucker", kernel, (4, 6))) <= 1.005 * theirs
+    assert squared_error(kernel, decompose("tucker", kernel, (4, 6))) <= 1.01 * theirs
 
 
 @pytest.mark.parametrize("kind", KINDS)
