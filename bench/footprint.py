@@ -83,23 +83,27 @@ def footprint(
 
 def _account(choice: MethodChoice, requested: int | None, dense_values: int, question: Question, layers: bool) -> Row:
     method: Method = choice.method
+    asked = requested if method.sized_by_budget else None
+    trained = method.moment > 0 or method.needs_trained
+    network, others = artifact.build_network(*question.network), artifact.family(*question.network)
     started = time.perf_counter()
-    compressed = artifact.compress(
-        method,
-        artifact.build_network(*question.network),
-        requested if method.sized_by_budget else None,
-        question.seed,
-        trained=method.moment > 0 or method.needs_trained,
-        others=artifact.family(*question.network),
-    )
+    compressed = artifact.compress(method, network, asked, question.seed, trained, others)
     if method.gradual:
         method.after_step(compressed, 1.0)
     seconds = time.perf_counter() - started
     stored = count.stored_values(compressed)
+    model, channels, num_classes, seed = question.network
     description = artifact.Description(
-        *question.network[:3], choice.name, options.changed(method), requested, False, question.seed,
-        method.structure(compressed),
-    )  # fmt: skip
+        model=model,
+        channels=channels,
+        num_classes=num_classes,
+        method=choice.name,
+        options=options.changed(method),
+        budget_values=asked,
+        trained=trained,
+        seed=seed,
+        structure=method.structure(compressed),
+    )
     row: Row = {
         "stored_values": stored,
         "compression": dense_values / stored,

@@ -1,11 +1,11 @@
 """Masks: which values of a parameter are kept. The rest are zeros, which the harness keeps at zero and doesn't count.
 
-A method attaches them in `compress` and may change them in place later; the harness zeroes what they leave out after
-every optimiser step (`bench.train`), counts what they keep (`bench.count`), and stores them in as few bytes as it can
-(`bench.packing`).
+A method attaches them in `compress` and may change them in place later, but not attach others. The harness zeroes what
+they leave out after every optimiser step (`bench.train`), counts what they keep (`bench.count`), and stores them in as
+few bytes as it can (`bench.packing`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ def attach(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
             raise ValueError(f"the mask of {name} is {mask.dtype} {tuple(mask.shape)}; it takes bool {parameter.shape}")
         path, _, own = name.rpartition(".")
         model.get_submodule(path).register_buffer(_PREFIX + own, mask.to(parameter.device), persistent=False)
-    enforce(model)
+    enforce(pairs(model))
 
 
 def detach(model: nn.Module) -> None:
@@ -43,8 +43,13 @@ def of(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def enforce(model: nn.Module) -> None:
-    """Zero every value that its mask leaves out."""
+def pairs(model: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:
+    """Every masked parameter with its mask, to be found once and enforced often."""
+    return [(model.get_parameter(name), mask) for name, mask in of(model).items()]
+
+
+def enforce(masked: Iterable[tuple[nn.Parameter, Tensor]]) -> None:
+    """Zero every value that its mask leaves out, of the `pairs` of a network."""
     with torch.no_grad():
-        for name, mask in of(model).items():
-            model.get_parameter(name).mul_(mask)
+        for parameter, mask in masked:
+            parameter.mul_(mask)

@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench import masks
+from bench.generated import GeneratedNetwork
+
 
 @dataclass(frozen=True)
 class Family:
@@ -107,7 +110,8 @@ class Method:
     def gradual(self) -> bool:
         """Whether `compress` leaves the network larger than the budget, and `after_step` brings it there bit by bit.
         After a call with progress 1 it must be there, whatever calls came before: before anything is trained, the
-        harness asks a network that it throws away."""
+        harness asks a network that it throws away. How many values it is exactly may depend on what was trained, within
+        the tolerance of budgets."""
         return False
 
     def after_step(self, model: nn.Module, progress: float) -> bool:
@@ -127,8 +131,13 @@ class Method:
         """Called once after the last epoch, before anything is measured or saved: the place to round or to cluster."""
 
     def finish(self, model: nn.Module) -> nn.Module:
-        """The network as it is deployed, in eval mode; it must give the same outputs. By default the model itself."""
-        return model
+        """The network as it is deployed, in eval mode; it must give the same outputs. It may take `model` apart.
+
+        By default the model itself, without what the shared mechanisms add to it: generated kernels are computed for
+        good, and masks come off.
+        """
+        masks.detach(model)
+        return model.materialise() if isinstance(model, GeneratedNetwork) else model
 
     def solved(self, model: nn.Module) -> Mapping[str, Any]:
         """What was chosen to meet the budget (a code length, ranks), for the record; numbers or short text."""

@@ -33,6 +33,10 @@ class Rule:
             raise ValueError(f"min_channels can't be {self.min_channels}; it is at least 1")
 
 
+# All that has a kernel.
+EVERY_LAYER = Rule(kernel="all", skip_first=False, grouped=True, linear=True)
+
+
 def select(model: nn.Module, rule: Rule) -> dict[str, Layer]:
     """The layers that the rule chooses, by name in the order of the network.
 

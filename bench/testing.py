@@ -17,7 +17,7 @@ import struct
 import tempfile
 import unittest
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -27,15 +27,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench import artifact, budget, count, masks, models, options, plan
+from bench import tiny_problem as tiny
 from bench.artifact import Description
-from bench.dataset import Split
 from bench.errors import BudgetError, InputError, unknown
-from bench.images import Normalise
 from bench.method import Method
 from bench.plan import MethodChoice
 from bench.reload import TOLERANCE, FreshProcess, NotReloadable, relative_difference
-from bench.schedule import Schedule
-from bench.train import Epoch, Trainer
 
 # One network of each family.
 FAMILIES = ("resnet8", "densenet-bc-40-12", "mobilenetv2-cifar", "shufflenetv2-x0.5-cifar", "resnet18")
@@ -44,14 +41,12 @@ FAMILIES = ("resnet8", "densenet-bc-40-12", "mobilenetv2-cifar", "shufflenetv2-x
 RATIOS = (2, 4, 8, 16, 32)
 _PREFERRED = (4, 2, 8, 16, 32)
 _HOPELESS = 100_000
-_CHANNELS, _CLASSES = 3, 10
 # The share of stored values that a gradient must reach: a rectifier may well be dead on the few images used here.
 _REACHED = 0.99
 # Of a tensor in a sparse network: weights may be kept that lead to a channel which no kept weight reads.
 _REACHED_SPARSE = 0.5
-# The tiny problem that must be overfitted: eight images of noise, each of its own class. A method goes through a
-# schedule of so many passes on them, and what comes out has so many more to learn them by heart.
-_IMAGES, _PIXELS, _SCHEDULE, _PASSES, _LEARNED = 8, 16, 10, 240, 0.3
+# A method goes through a schedule of so many passes on the tiny problem.
+_SCHEDULE = 10
 # Where only the same has to come out twice.
 _SHORT_SCHEDULE = 4
 # What is compressed has not the weights that the seed makes, as it hasn't after training: whatever a method takes from
@@ -93,7 +88,7 @@ class Subject:
         return self.choice.method
 
     def network(self, seed: int = 0) -> nn.Module:
-        return artifact.build_network(self.model, _CHANNELS, _CLASSES, seed)
+        return artifact.build_network(self.model, tiny.CHANNELS, tiny.CLASSES, seed)
 
     def requested(self, ratio: int) -> int | None:
         """How many values this ratio asks for; None where the method's size is fixed."""
@@ -103,7 +98,7 @@ class Subject:
 
     def compress(self, requested: int | None, seed: int = 0, device: str = "cpu") -> nn.Module:
         """The network compressed, as it is when training begins. Raises BudgetError."""
-        others = artifact.family(self.model, _CHANNELS, _CLASSES, seed)
+        others = artifact.family(self.model, tiny.CHANNELS, tiny.CLASSES, seed)
         network = self.network(seed + _OTHER_WEIGHTS).to(device)
         return artifact.compress(self.method, network, requested, seed, self.is_trained, others).to(device)
 
@@ -145,16 +140,16 @@ class Subject:
         compressed = self.compress(self.possible)
         stored = count.stored_values(self.settled(self.possible) if self.method.gradual else compressed)
         kept = {name: mask.clone() for name, mask in masks.of(compressed).items()}
-        _go_through_schedule(self.method, compressed, _SCHEDULE)
-        loss = _learn_by_heart(compressed)
+        tiny.go_through_schedule(self.method, compressed, _SCHEDULE)
+        loss = tiny.learn_by_heart(compressed)
         self.method.settle(compressed)
         return Taught(compressed.eval(), stored, kept, loss)
 
     def describe(self, compressed: nn.Module) -> Description:
         return Description(
             self.model,
-            _CHANNELS,
-            _CLASSES,
+            tiny.CHANNELS,
+            tiny.CLASSES,
             self.choice.name,
             options.changed(self.method),
             self.possible,
@@ -272,7 +267,7 @@ def is_deterministic(subject: Subject) -> None:
     if not _differing(_everything(one), _everything(other)):
         raise CheckFailed("another seed gives the same network: use the network that is handed over")
     for network in (one, same):
-        _go_through_schedule(subject.method, network, _SHORT_SCHEDULE)
+        tiny.go_through_schedule(subject.method, network, _SHORT_SCHEDULE)
         subject.method.settle(network)
     if differing := _differing(_everything(one), _everything(same)):
         raise CheckFailed(
@@ -314,10 +309,10 @@ def keeps_masks_and_count(subject: Subject) -> None:
 def can_overfit(subject: Subject) -> None:
     """The harness's own loop, with after_step and masks, can teach it a tiny problem by heart."""
     loss = subject.taught.loss
-    if loss > _LEARNED:
+    if loss > tiny.LEARNED:
         raise CheckFailed(
-            f"it can't learn {_IMAGES} images by heart: in {_SCHEDULE + _PASSES} passes the loss fell to no less than "
-            f"{loss:.2g} (at most {_LEARNED} is expected); look at the scale of its weights"
+            f"it can't learn {tiny.IMAGES} images by heart: in {_SCHEDULE + tiny.PASSES} passes the loss fell "
+            f"to no less than {loss:.2g} (at most {tiny.LEARNED} is expected); look at the scale of its weights"
         )
 
 
@@ -344,12 +339,10 @@ def is_counted_right(subject: Subject) -> None:
 
 def reloads_in_a_fresh_process(subject: Subject) -> None:
     """Its file is the whole network: a process that knows nothing else of it gets the same outputs."""
-    network, images = subject.taught.network, _images()[0]
+    network, images = subject.taught.network, tiny.images()[0]
     with torch.inference_mode():
         expected = network(images)
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        path = Path(folder) / "weights.safetensors"
-        path.write_bytes(artifact.pack(network, subject.describe(network)))
+    with _file_of(subject) as path:
         try:
             _fresh(subject.plugins).check(path, images, expected)
         except NotReloadable as error:
@@ -358,11 +351,11 @@ def reloads_in_a_fresh_process(subject: Subject) -> None:
 
 def finishes_with_the_same_outputs(subject: Subject) -> None:
     """What is deployed gives the outputs of what was trained."""
-    network, images = subject.taught.network, _images()[0]
-    with torch.inference_mode():
+    network, images = subject.taught.network, tiny.images()[0]
+    with torch.inference_mode(), _file_of(subject) as path:
         expected = network(images)
         # A copy, by way of the file, since finish() may take the network apart.
-        copied = artifact.build(_saved(network, subject), Path("its file"), subject.plugins)
+        copied = artifact.build(artifact.read(path), Path("its file"), subject.plugins)
         difference = relative_difference(subject.method.finish(copied).eval()(images), expected)
     if not difference <= TOLERANCE:
         raise CheckFailed(f"finish() changes the outputs, by {difference:.2g} of the largest logit")
@@ -385,12 +378,12 @@ def works_on_a_gpu(subject: Subject) -> None:
         raise unittest.SkipTest("there is no CUDA device")
     _check_gradients(subject, "cuda")
     here, there = subject.compressed.eval(), subject.compress(subject.possible, device="cuda").eval()
-    images = _images()[0]
+    images = tiny.images()[0]
     with torch.inference_mode():
         difference = relative_difference(there(images.cuda()).cpu(), here(images))
     if not difference <= 0.01:  # a GPU may round convolutions to ten bits
         raise CheckFailed(f"on a GPU its outputs are others than on the CPU, by {difference:.2g} of the largest logit")
-    _go_through_schedule(subject.method, there, _SHORT_SCHEDULE)
+    tiny.go_through_schedule(subject.method, there, _SHORT_SCHEDULE)
     subject.method.settle(there)
     with torch.inference_mode():
         subject.method.finish(there.cpu().eval()).eval()(images)
@@ -424,7 +417,7 @@ def _check_gradients(subject: Subject, device: str) -> None:
         for module in compressed.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.bias is not None:
                 module.bias.add_(0.1 * torch.rand(module.bias.shape, generator=random).to(device))
-    images, labels = (tensor.to(device) for tensor in _images(_LARGE))
+    images, labels = (tensor.to(device) for tensor in tiny.images(_LARGE))
     kept = masks.of(compressed)
     # A mask may leave a channel empty, too, and batch norm nothing to scale.
     spared = _of_norms(compressed) if kept else set()
@@ -444,7 +437,7 @@ def _check_gradients(subject: Subject, device: str) -> None:
             if value.grad is not None:
                 reached[name] |= value.grad != 0
         optimizer.step()
-        masks.enforce(compressed)
+        masks.enforce(masks.pairs(compressed))
     for name, seen in reached.items():
         used = seen[kept[name]] if name in kept else seen
         if used.numel() and not used.float().mean() > least:
@@ -464,46 +457,6 @@ def _of_norms(network: nn.Module) -> set[str]:
     }
 
 
-def _images(pixels: int = _PIXELS) -> tuple[Tensor, Tensor]:
-    """Standardised images of noise and their labels."""
-    random = torch.Generator().manual_seed(3)
-    return torch.randn(_IMAGES, _CHANNELS, pixels, pixels, generator=random), torch.arange(_IMAGES) % _CLASSES
-
-
-def _trainer(passes: int, device: torch.device) -> Trainer:
-    """The harness's own, for the tiny problem."""
-    random = torch.Generator().manual_seed(4)
-    images = torch.randint(256, (_IMAGES, _CHANNELS, _PIXELS, _PIXELS), generator=random, dtype=torch.uint8)
-    split = Split(images, torch.arange(_IMAGES) % _CLASSES).to(device)
-    schedule = Schedule(epochs=passes, batch_size=_IMAGES, learning_rate=0.05, weight_decay=0.0, curve="constant")
-    return Trainer(split, split, Normalise.of(split), schedule, seed=0, precision=torch.float32)
-
-
-def _go_through_schedule(method: Method, network: nn.Module, passes: int) -> None:
-    """Train as a run does, from where the method compresses to the end."""
-    trainer = _trainer(passes, next(network.parameters()).device)
-    first = min(trainer.schedule.compress_epoch(method.moment), passes // 2)
-    trainer.run(network, first, passes, method.after_step, decay=method.decay)
-
-
-def _learn_by_heart(network: nn.Module) -> float:
-    """Train what is at its final size until the tiny problem is learned, for so many passes at most. Its least loss."""
-    losses: list[float] = []
-
-    def after_epoch(epochs: Sequence[Epoch]) -> None:
-        losses.append(epochs[-1].train_loss)
-        if losses[-1] <= _LEARNED:
-            raise _Learned
-
-    with suppress(_Learned):
-        _trainer(_PASSES, next(network.parameters()).device).run(network, 0, _PASSES, after_epoch=after_epoch)
-    return min(losses)
-
-
-class _Learned(Exception):
-    """Ends the training before its time."""
-
-
 def _everything(network: nn.Module) -> dict[str, Tensor]:
     buffers = {name: buffer for name, buffer in network.named_buffers() if buffer is not None}
     return {**dict(network.named_parameters()), **buffers}
@@ -517,11 +470,14 @@ def _differing(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str:
     return ", ".join([name for name in {**one, **other} if name in differing][:3])
 
 
-def _saved(network: nn.Module, subject: Subject) -> artifact.Saved:
+@contextmanager
+def _file_of(subject: Subject) -> Iterator[Path]:
+    """The artifact of the taught network, for as long as it takes."""
+    network = subject.taught.network
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         path = Path(folder) / "weights.safetensors"
         path.write_bytes(artifact.pack(network, subject.describe(network)))
-        return artifact.read(path)
+        yield path
 
 
 def _values_in_file(content: bytes) -> dict[str, tuple[int, int]]:

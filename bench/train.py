@@ -81,7 +81,7 @@ class Trainer:
         `after_step` returns True. What masks leave out is zeroed after each step. `after_epoch` gets the epochs of this
         call so far, `decay` gives factors on the weight decay by parameter name. Raises NonFiniteLoss.
         """
-        optimizer = make_optimizer(model, self.schedule, decay(model))
+        optimizer, masked = make_optimizer(model, self.schedule, decay(model)), masks.pairs(model)
         device = self.train.images.device
         total_steps = self.schedule.epochs * self.steps_per_epoch
         history = []
@@ -106,9 +106,9 @@ class Trainer:
                 loss.backward()
                 optimizer.step()
                 replaced = after_step(model, (step + 1) / total_steps)
-                masks.enforce(model)
                 if replaced:
-                    optimizer = make_optimizer(model, self.schedule, decay(model))
+                    optimizer, masked = make_optimizer(model, self.schedule, decay(model)), masks.pairs(model)
+                masks.enforce(masked)
                 loss_sum += loss.detach()
                 hits += (logits.detach().argmax(1) == labels).sum()
                 if index % _LOOK_EVERY == 0:

@@ -11,7 +11,7 @@ from torch import nn
 from bench import count
 from bench.code_length import CodeLength, Cost, solve_code_lengths
 from bench.errors import BudgetError
-from bench.generated import GeneratedNetwork, Generators, groups_of, on_generated
+from bench.generated import Generators, groups_of, on_generated
 from bench.method import Context, Method
 from bench.selection import Layer, Rule, select
 from bench.slice_group import SliceGroup
@@ -57,8 +57,6 @@ class Basis(Method):
     def __post_init__(self) -> None:
         if self.channels < 1:
             raise ValueError(f"channels can't be {self.channels}; it is at least 1")
-        if not 0 <= self.compress_at <= 1:
-            raise ValueError(f"compress_at can't be {self.compress_at}; it is a fraction from 0 to 1")
 
     def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
         assert budget is not None
@@ -75,10 +73,6 @@ class Basis(Method):
                     draw(group, "normal", context.generator)
                     scale_to(group, weights)
         return made
-
-    def finish(self, model: nn.Module) -> nn.Module:
-        assert isinstance(model, GeneratedNetwork)
-        return model.materialise()
 
     def solved(self, model: nn.Module) -> Mapping[str, Any]:
         filters = [group.length.whole for group in groups_of(model, SliceGroup).values()]

@@ -13,7 +13,7 @@ from bench.errors import BudgetError
 from bench.method import Context, Method
 from bench.rectified import rectified_convolutions
 from bench.selection import Rule, select
-from bench.surgery import replace
+from bench.surgery import convolution_like, replace
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,7 @@ class CReLUConv2d(nn.Module):
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         self.out_channels = conv.out_channels
-        self.filters = nn.Conv2d(
-            conv.in_channels,
-            math.ceil(conv.out_channels / 2),
-            conv.kernel_size,  # type: ignore[arg-type]
-            conv.stride,  # type: ignore[arg-type]
-            conv.padding,  # type: ignore[arg-type]
-            conv.dilation,  # type: ignore[arg-type]
-            bias=conv.bias is not None,
-            padding_mode=conv.padding_mode,
-            device=conv.weight.device,
-            dtype=conv.weight.dtype,
-        )
+        self.filters = convolution_like(conv, out_channels=math.ceil(conv.out_channels / 2))
         # At the scale of the whole convolution, whose outputs these are.
         std = math.sqrt(2 / (conv.out_channels * conv.kernel_size[0] * conv.kernel_size[1]))
         nn.init.normal_(self.filters.weight, std=std)

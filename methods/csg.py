@@ -184,10 +184,6 @@ class CSG(Method):
                         raise ArithmeticError(f"{name} has values too large for half precision")
                     tensor.copy_(tensor.half())
 
-    def finish(self, model: nn.Module) -> nn.Module:
-        assert isinstance(model, GeneratedNetwork)
-        return model.materialise()
-
     def solved(self, model: nn.Module) -> dict[str, Any]:
         groups = groups_of(model, SliceGroup)
         found: dict[str, Any] = {}

@@ -15,7 +15,6 @@ from bench.errors import BudgetError
 from bench.generated import GeneratedNetwork
 from bench.group_convolution import ORDERS, FieldConv2d, FieldMean, FilterBanks, act
 from bench.method import Context, Method
-from bench.models.cifar_resnet import Shortcut
 from bench.reload import TOLERANCE, relative_difference
 from bench.surgery import replace
 from bench.symmetric_stride import SymmetricPool
@@ -64,10 +63,6 @@ class GCNN(Method):
         require_invariance(network, torch.stack([act(element, image) for element in range(order)]))
         return network
 
-    def finish(self, model: nn.Module) -> nn.Module:
-        assert isinstance(model, GeneratedNetwork)
-        return model.materialise()
-
     def solved(self, model: nn.Module) -> dict[str, Any]:
         assert isinstance(model, GeneratedNetwork)
         assert isinstance(model.generator, FilterBanks)
@@ -87,23 +82,28 @@ def equivariant(network: nn.Module, order: int) -> GeneratedNetwork:
             require_symmetry(name, module)
             layers[name] = FieldConv2d(module, order, maps=order if layers else 1)
             replace(network, name, layers[name])
-        elif isinstance(module, nn.MaxPool2d):
+        elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
             require_symmetry(name, module)
+            pool = functional.max_pool2d if isinstance(module, nn.MaxPool2d) else functional.avg_pool2d
             size, stride, padding = (_pair(of)[0] for of in (module.kernel_size, module.stride, module.padding))
-            replace(network, name, SymmetricPool(functional.max_pool2d, size, stride, padding))
-        elif isinstance(module, Shortcut) and module.stride > 1:
-            subsample = SymmetricPool(functional.avg_pool2d, 1, module.stride)
-            replace(network, name, nn.Sequential(subsample, Shortcut(1, module.added)))
+            replace(network, name, SymmetricPool(pool, size, stride, padding))
         elif isinstance(module, nn.Linear):
             replace(network, name, nn.Sequential(FieldMean(order), module))
     return GeneratedNetwork(network, FilterBanks(layers))
 
 
-def require_symmetry(name: str, layer: nn.Conv2d | nn.MaxPool2d) -> None:
+def require_symmetry(name: str, layer: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) -> None:
     """Raises BudgetError unless the layer does to rows what it does to columns, in a way that is known here."""
-    settings = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    # The mean over a window has no dilation.
+    settings = (layer.kernel_size, layer.stride, layer.padding, getattr(layer, "dilation", 1))
     alike = all(len(set(_pair(setting))) == 1 for setting in settings)
-    known = layer.padding_mode == "zeros" if isinstance(layer, nn.Conv2d) else not layer.ceil_mode
+    match layer:
+        case nn.Conv2d():
+            known = layer.padding_mode == "zeros"
+        case nn.MaxPool2d():
+            known = not layer.ceil_mode
+        case nn.AvgPool2d():
+            known = not layer.ceil_mode and layer.count_include_pad and layer.divisor_override is None
     if not alike or not known:
         raise BudgetError(f"its layer {name} can't be made to treat turned images alike: {layer}")
 

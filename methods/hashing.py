@@ -17,7 +17,7 @@ from bench.flat_kernels import FlatKernels
 from bench.generated import GeneratedNetwork, Generator, on_generated
 from bench.gradient_scale import scale_gradient
 from bench.method import Context, Method
-from bench.selection import Layer, Rule, select
+from bench.selection import EVERY_LAYER, Layer, Rule, select
 from bench.widening import CHOICES, first_that_fits
 from bench.xxhash32 import Words, xxhash32
 
@@ -74,8 +74,6 @@ class Hashing(Method):
     def __post_init__(self) -> None:
         if self.block < 1:
             raise ValueError(f"block can't be {self.block}; it is at least 1")
-        if not 0 <= self.compress_at <= 1:
-            raise ValueError(f"compress_at can't be {self.compress_at}; it is a fraction from 0 to 1")
 
     def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
         assert budget is not None
@@ -91,10 +89,6 @@ class Hashing(Method):
             else:
                 generator.draw(weights, context.generator)
         return made
-
-    def finish(self, model: nn.Module) -> nn.Module:
-        assert isinstance(model, GeneratedNetwork)
-        return model.materialise()
 
     def solved(self, model: nn.Module) -> Mapping[str, Any]:
         assert isinstance(model, GeneratedNetwork)
@@ -121,7 +115,7 @@ class Hashing(Method):
         return layers, budget - kept
 
 
-WIDER = (*CHOICES, Rule(kernel="all", skip_first=False, grouped=True, linear=True))
+WIDER = (*CHOICES, EVERY_LAYER)
 
 
 class HashedKernels(Generator):

@@ -12,7 +12,7 @@ from torch.nn import functional
 from bench import count
 from bench.allocation import allocate
 from bench.errors import BudgetError
-from bench.generated import GeneratedNetwork, Generator, Generators, groups_of, on_generated
+from bench.generated import Generator, Generators, groups_of, on_generated
 from bench.gradient_scale import scale_gradient
 from bench.kernel_sizes import cut_to, group_by_size
 from bench.method import Context, Method
@@ -67,10 +67,6 @@ class Hyper(Method):
             for group in groups.values():
                 initialise(group, weights, context.generator)
         return made
-
-    def finish(self, model: nn.Module) -> nn.Module:
-        assert isinstance(model, GeneratedNetwork)
-        return model.materialise()
 
     def solved(self, model: nn.Module) -> Mapping[str, Any]:
         groups = groups_of(model, Hypernetwork)

@@ -11,7 +11,7 @@ from bench.flat_kernels import FlatKernels
 from bench.generated import GeneratedNetwork, Generator
 from bench.gradient_scale import scale_gradient
 from bench.method import Context, Method
-from bench.selection import Rule, select
+from bench.selection import EVERY_LAYER, select
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,6 @@ class KMeans(Method):
     def __post_init__(self) -> None:
         if not 2 <= self.clusters <= 256:
             raise ValueError(f"clusters can't be {self.clusters}; it lies between 2 and 256")
-        if not 0 <= self.compress_at <= 1:
-            raise ValueError(f"compress_at can't be {self.compress_at}; it is a fraction from 0 to 1")
 
     sized_by_budget = False
 
@@ -66,17 +64,10 @@ class KMeans(Method):
     def rebuild(self, model: nn.Module, structure: Mapping[str, Any], context: Context) -> nn.Module:
         return self._build(model)  # clustering initial weights would be for nothing
 
-    def finish(self, model: nn.Module) -> nn.Module:
-        assert isinstance(model, GeneratedNetwork)
-        return model.materialise()
-
     def _build(self, model: nn.Module) -> GeneratedNetwork:
         layers = select(model, EVERY_LAYER)
         like = next(iter(layers.values())).weight
         return GeneratedNetwork(model, Centres(FlatKernels.of(layers), self.clusters).to(like.device, like.dtype))
-
-
-EVERY_LAYER = Rule(kernel="all", skip_first=False, grouped=True, linear=True)
 
 
 class Centres(Generator):

@@ -98,10 +98,6 @@ class Lego(Method):
             part.decide()
         return bool(undecided)
 
-    def finish(self, model: nn.Module) -> nn.Module:
-        assert isinstance(model, GeneratedNetwork)
-        return model.materialise()
-
     def solved(self, model: nn.Module) -> Mapping[str, Any]:
         return {"lego_filters": "+".join(str(part.filters.shape[0]) for part in _generator(model).layers)}
 

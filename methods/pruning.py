@@ -78,8 +78,6 @@ class Pruning(Method):
     compress_at: Annotated[float, "where on the schedule pruning begins; 0: with the initial weights"] = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.compress_at <= 1:
-            raise ValueError(f"compress_at can't be {self.compress_at}; it is a fraction from 0 to 1")
         if not 0 <= self.floor < 1:
             raise ValueError(f"floor can't be {self.floor}; it is a fraction from 0 to 1, and less than 1")
         if self.stages < 1:
@@ -102,7 +100,7 @@ class Pruning(Method):
         groups = channel_groups.find(model)
         seed = int(torch.randint(2**31, (), generator=context.generator))
         state = State(groups, [group.size for group in groups], count.stored_values(model), budget, seed)
-        model.pruning_state = state  # type: ignore[assignment]
+        model.pruning_state = state  # type: ignore[assignment]  # torch's stubs know tensors and modules alone
         cut = self._choose(model, state, budget)
         self._check_budget(model, state, cut)
         if not self.gradual:

@@ -11,7 +11,7 @@ from bench import width
 from bench.errors import BudgetError
 from bench.method import Context, Method
 from bench.selection import main_convolutions
-from bench.surgery import replace
+from bench.surgery import convolution_like, replace
 
 
 @dataclass(frozen=True)
@@ -54,21 +54,11 @@ class SeparableConv2d(nn.Sequential):
     """Stands for `conv`: of the same stride, padding and dilation, from fresh weights."""
 
     def __init__(self, conv: nn.Conv2d, normed: bool) -> None:
+        channels = conv.in_channels
+        depthwise = convolution_like(conv, out_channels=channels, groups=channels, bias=False)
+        pointwise = convolution_like(conv, kernel_size=1, stride=1, padding=0, dilation=1)
         like: dict[str, Any] = {"device": conv.weight.device, "dtype": conv.weight.dtype}
-        depthwise = nn.Conv2d(
-            conv.in_channels,
-            conv.in_channels,
-            conv.kernel_size,  # type: ignore[arg-type]
-            conv.stride,  # type: ignore[arg-type]
-            conv.padding,  # type: ignore[arg-type]
-            conv.dilation,  # type: ignore[arg-type]
-            groups=conv.in_channels,
-            bias=False,
-            padding_mode=conv.padding_mode,
-            **like,
-        )
-        pointwise = nn.Conv2d(conv.in_channels, conv.out_channels, 1, bias=conv.bias is not None, **like)
-        between = [nn.BatchNorm2d(conv.in_channels, **like), nn.ReLU()] if normed else []
+        between = [nn.BatchNorm2d(channels, **like), nn.ReLU()] if normed else []
         # Each keeps the variance; what a rectifier follows is twice as large (He et al. 2015).
         taps = conv.kernel_size[0] * conv.kernel_size[1]
         nn.init.normal_(depthwise.weight, std=((2 if normed else 1) / taps) ** 0.5)

@@ -68,10 +68,6 @@ class Sharing(Method):
                 scale_to(group, weights)
         return made
 
-    def finish(self, model: nn.Module) -> nn.Module:
-        assert isinstance(model, GeneratedNetwork)
-        return model.materialise()
-
     def solved(self, model: nn.Module) -> Mapping[str, Any]:
         assert isinstance(model, GeneratedNetwork)
         banks = groups_of(model, SliceGroup).values()

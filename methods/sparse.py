@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
@@ -12,7 +12,8 @@ from bench import count, masks
 from bench.allocation import allocate
 from bench.errors import BudgetError
 from bench.method import Context, Method
-from bench.selection import Layer, Rule, select
+from bench.selection import EVERY_LAYER, Layer, Rule, select
+from bench.widening import first_that_fits
 
 
 @dataclass(frozen=True)
@@ -83,20 +84,8 @@ class Sparse(Method):
 
     def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
         assert budget is not None
-        for rule in (CONVOLUTIONS, EVERY_LAYER):
-            layers = select(model, rule)
-            weights = {f"{name}.weight": layer.weight.detach() for name, layer in layers.items()}
-            fixed = count.stored_values(model) - sum(weight.numel() for weight in weights.values())
-            kept = budget - fixed
-            if kept >= 2 * len(weights):
-                break
-        if kept < 2 * len(weights):
-            raise BudgetError(
-                f"what is not pruned stores {fixed:,} values, and {len(weights)} layers at least two weights each; "
-                f"{budget:,} were asked for"
-            )
-        if kept > sum(weight.numel() for weight in weights.values()):
-            raise BudgetError(f"pruning can't make a network larger; {budget:,} values were asked for")
+        layers, kept = first_that_fits((CONVOLUTIONS, EVERY_LAYER), lambda rule: choose(model, rule, budget))
+        weights = {f"{name}.weight": layer.weight.detach() for name, layer in layers.items()}
         if self.training == "rigl":
             chosen = random_masks(weights, erdos_renyi(layers, kept), context.generator)
         elif self.gradual:
@@ -106,7 +95,7 @@ class Sparse(Method):
         else:
             chosen = self._by_magnitude(weights, kept)
         masks.attach(model, chosen)
-        model.sparse_state = State(kept)  # type: ignore[assignment]
+        model.sparse_state = State(kept)  # type: ignore[assignment]  # torch's stubs know tensors and modules alone
         return model
 
     def structure(self, model: nn.Module) -> Mapping[str, Any]:
@@ -130,10 +119,6 @@ class Sparse(Method):
                 move(model, self.drop * (1 + math.cos(math.pi * done)) / 2)
         return False
 
-    def finish(self, model: nn.Module) -> nn.Module:
-        masks.detach(model)
-        return model
-
     def solved(self, model: nn.Module) -> dict[str, Any]:
         shares = [float(mask.float().mean()) for mask in masks.of(model).values()]
         return {"pruned_layers": len(shares), "least_kept": min(shares), "most_kept": max(shares)}
@@ -153,7 +138,6 @@ class Sparse(Method):
 
 
 CONVOLUTIONS = Rule(kernel="all", skip_first=False)
-EVERY_LAYER = replace(CONVOLUTIONS, grouped=True, linear=True)
 _MOMENTS = {"one-shot": 0.5, "gradual": 0.25, "rigl": 0.0}
 # No layer keeps less than this part of the share that the whole network keeps.
 _FLOOR = 0.1
@@ -165,6 +149,22 @@ class State:
 
     kept: int
     updates: int = 0
+
+
+def choose(model: nn.Module, rule: Rule, budget: int) -> tuple[dict[str, Layer], int]:
+    """The layers to prune, and how many weights they keep together. Raises BudgetError."""
+    layers = select(model, rule)
+    total = sum(layer.weight.numel() for layer in layers.values())
+    fixed = count.stored_values(model) - total
+    kept = budget - fixed
+    if kept < 2 * len(layers):
+        raise BudgetError(
+            f"what is not pruned stores {fixed:,} values, and {len(layers)} layers at least two weights each; "
+            f"{budget:,} were asked for"
+        )
+    if kept > total:
+        raise BudgetError(f"pruning can't make a network larger; {budget:,} values were asked for")
+    return layers, kept
 
 
 def cubic(total: int, kept: int, done: float) -> int:

@@ -68,7 +68,10 @@ def test_the_installed_command_answers() -> None:
         ("run", "which methods? for example --methods csg,lowrank"),
         ("run --methods a=csg,a=lowrank", "method names: 'a' is there twice; leave one out"),
         ("run --methods lowrank=csg", "can't call 'csg' 'lowrank', which is the name of another method"),
-        ("run --methods lowrank:compress_at=2", "method 'lowrank': compress_at can't be 2.0; it is a fraction from 0"),
+        (
+            "run --methods lowrank:compress_at=2",
+            "method 'lowrank:compress_at=2': compress_at can't be 2.0; it is a fraction",
+        ),
         ("run --methods a/b=csg", "can't call a method 'a/b'; use letters, digits and . + - _"),
         ("run --methods csg --redo lowrank", "unknown method to redo 'lowrank'; have: csg, dense, failed"),
         ("report none", "no runs in none; give the folder that `bench run --out` wrote"),

@@ -267,5 +267,3 @@ def test_budgets_out_of_reach_are_refused_with_the_reason() -> None:
 def test_options_that_make_no_sense() -> None:
     with pytest.raises(ValueError, match="block can't be 0; it is at least 1"):
         Hashing(block=0)
-    with pytest.raises(ValueError, match=r"compress_at can't be 1\.5; it is a fraction"):
-        Hashing(compress_at=1.5)

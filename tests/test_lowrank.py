@@ -267,7 +267,6 @@ def test_every_kind_plays_by_the_rules(options: str, check: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"compress_at": 1.5}, r"compress_at can't be 1\.5; it is a fraction from 0 to 1"),
         ({"ranks": 0}, r"ranks can't be 0; a number is whole, and a share lies between 0 and 1"),
         ({"ranks": "2.5"}, r"ranks can't be 2\.5; a number is whole, and a share lies between 0 and 1"),
         ({"ranks": "-3"}, r"ranks can't be -3; a number is whole"),

@@ -45,7 +45,7 @@ def test_a_second_mask_replaces_the_first_and_changes_in_place_count_at_once() -
     (mask,) = masks.of(made).values()
     assert int(mask.sum()) == 9
     mask[:] = False
-    masks.enforce(made)
+    masks.enforce(masks.pairs(made))
     assert not made[1][0].weight.any()
     assert count.stored_values(made) == 54 + 3 + 5
 

@@ -417,7 +417,6 @@ def test_a_file_can_not_ask_for_channels_that_are_not_there(kept: int) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"compress_at": 1.5}, r"compress_at can't be 1\.5; it is a fraction"),
         ({"floor": 1.0}, r"floor can't be 1\.0; it is a fraction from 0 to 1, and less than 1"),
         ({"stages": 0}, "stages can't be 0; it is at least 1"),
         ({"stages": 3}, "stages=3 goes with pruning gradually; give until too"),

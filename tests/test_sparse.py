@@ -40,7 +40,7 @@ def test_budgets_are_met_to_the_value(options: dict[str, Any], budget: int) -> N
         method.after_step(made, 1.0)
     assert count.stored_values(made) == budget
     assert min(int(mask.sum()) for mask in masks.of(made).values()) > 0
-    masks.enforce(made)
+    masks.enforce(masks.pairs(made))
     assert sum(int(made.get_parameter(name).count_nonzero()) for name in masks.of(made)) == budget - FIXED
 
 

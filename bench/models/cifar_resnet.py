@@ -16,13 +16,14 @@ class Shortcut(nn.Module):
 
     def __init__(self, stride: int, added: int) -> None:
         super().__init__()
-        self.stride = stride
         self.added = added
+        # A layer, and not a slice, so that methods that replace what moves pixels find it.
+        self.subsample = nn.AvgPool2d(1, stride) if stride > 1 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.stride == 1 and self.added == 0:
+        x = self.subsample(x)
+        if self.added == 0:
             return x
-        x = x[..., :: self.stride, :: self.stride]
         # Concatenation and not functional.pad: structured pruning follows channels through the one, not the other.
         return torch.cat([x, x.new_zeros(x.shape[0], self.added, x.shape[2], x.shape[3])], dim=1)
 

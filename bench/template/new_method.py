@@ -46,8 +46,3 @@ class NewMethod(Method):
         pieces = zip(kernels.items(), chosen.split(sizes), strict=True)
         masks.attach(model, {name: piece.view(kernel.shape) for (name, kernel), piece in pieces})
         return model
-
-    def finish(self, model: nn.Module) -> nn.Module:
-        """The network as it is deployed: a plain one, with the same outputs."""
-        masks.detach(model)
-        return model

@@ -62,10 +62,6 @@ class Kronecker(Method):
         scale_to(generator.to(next(model.parameters()).device), kernels)
         return GeneratedNetwork(model, generator)
 
-    def finish(self, model: nn.Module) -> nn.Module:
-        assert isinstance(model, GeneratedNetwork)
-        return model.materialise()
-
     def solved(self, model: nn.Module) -> Mapping[str, Any]:
         assert isinstance(model, GeneratedNetwork)
         assert isinstance(model.generator, KroneckerGenerator)
