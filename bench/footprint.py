@@ -3,18 +3,13 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from torch import nn
 
 from bench import artifact, budget, count, models, options
 from bench.budget import Budget
 from bench.errors import BudgetError
-from bench.generated import GeneratedNetwork
+from bench.layers import Row, account, values_by_module
 from bench.method import Method
 from bench.plan import REFERENCE, MethodChoice
-
-Row = dict[str, Any]
 
 # What a row has besides its method and budget; None where the budget can't be met.
 FIGURES = (
@@ -113,7 +108,7 @@ def _account(choice: MethodChoice, requested: int | None, dense_values: int, que
         "compress_seconds": seconds,
     }
     in_training = count.forward_macs(compressed, question.image_shape)
-    of_layer = _own_values(compressed) if layers else {}
+    of_layer = values_by_module(compressed) if layers else {}
     deployed = method.finish(compressed.eval()).eval()
     macs = count.forward_macs(deployed, question.image_shape)
     row |= {
@@ -122,38 +117,5 @@ def _account(choice: MethodChoice, requested: int | None, dense_values: int, que
         "generation_macs": in_training - macs,
     }
     if layers:
-        row["layers"] = _layers(of_layer, deployed, question.image_shape)
+        row["layers"] = account(of_layer, deployed, question.image_shape)
     return row
-
-
-def _own_values(network: nn.Module) -> dict[str, int]:
-    """Stored values by the module that has them."""
-    found: dict[str, int] = {}
-    inner = "network." if isinstance(network, GeneratedNetwork) else ""
-    for name, values in count.values_by_tensor(network).items():
-        module = name.removeprefix(inner).rpartition(".")[0]
-        found[module] = found.get(module, 0) + values
-    return found
-
-
-def _layers(stored: dict[str, int], deployed: nn.Module, image_shape: tuple[int, int, int]) -> list[Row]:
-    """What there is of each module that stores, has as deployed, or computes anything, not counting those inside it."""
-    materialised = _own_values(deployed)
-    macs = count.macs_by_module(deployed, image_shape)
-    for name, module in deployed.named_modules():
-        # From the outside in: what happens inside the modules inside is still in theirs.
-        inside = (f"{name}.{child}" if name else child for child, _ in module.named_children())
-        macs[name] = macs.get(name, 0) - sum(macs.get(child, 0) for child in inside)
-    # Generators are no part of the deployed network.
-    modules = [name for name, _ in deployed.named_modules()]
-    names = [*(name for name in stored if name not in modules), *modules]
-    rows = [
-        {
-            "layer": name,
-            "stored_values": stored.get(name, 0),
-            "materialised_values": materialised.get(name, 0),
-            "macs": macs.get(name, 0),
-        }
-        for name in names
-    ]
-    return [row for row in rows if row["stored_values"] or row["materialised_values"] or row["macs"]]

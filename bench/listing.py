@@ -10,7 +10,7 @@ from rich.table import Table
 from bench import models, options, plugins, schedule
 from bench.errors import InputError, unknown
 from bench.record import FINISHED, Record
-from bench.store import Store
+from bench.store import HISTORY, Store
 
 _SETTING = ("model", "dataset", "schedule")
 
@@ -73,7 +73,7 @@ def show_run(store: Store, wanted: str) -> Iterator[RenderableType]:
     yield table
     folder = folders[found[0]["id"]]
     assert folder is not None
-    rows = store.history(folder)
+    rows = store.rows(folder, HISTORY)
     if rows:
         history = Table(*rows[0], title="history")
         for row in rows:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from bench import masks
+from bench.code_space import CodeSpace
 from bench.generated import GeneratedNetwork
 
 
@@ -42,6 +43,11 @@ class Method:
     A plugin is one file with one subclass; the file's name is the method's name. The docstring says what the method
     does, the paper it comes from and the formula for its stored values; its first line is shown by `bench list`.
     """
+
+    @property
+    def citation(self) -> str:
+        """The paper as a BibTeX entry, for the bibliography of a comparison; empty where there is none."""
+        return ""
 
     @property
     def compress_at(self) -> float | None:
@@ -141,4 +147,9 @@ class Method:
 
     def solved(self, model: nn.Module) -> Mapping[str, Any]:
         """What was chosen to meet the budget (a code length, ranks), for the record; numbers or short text."""
+        return {}
+
+    def code_space(self, model: nn.Module) -> Mapping[str, CodeSpace]:
+        """What the trained network's kernels are combined from, for reports to show, by a name for each set of shared
+        pieces; empty where kernels are not combinations."""
         return {}

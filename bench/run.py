@@ -12,16 +12,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench import artifact, budget, count, environment, options, prefix, record, spec
+from bench import artifact, budget, code_space, count, environment, layers, options, prefix, record, spec
 from bench.dataset import Data
 from bench.errors import BudgetError, InputError
 from bench.evaluate import evaluate
 from bench.images import Normalise
+from bench.latency import latency_ms
 from bench.plan import Run, prefix_id
 from bench.record import FAILED, FINISHED, MISSED, Record
 from bench.reload import TOLERANCE, FreshProcess, relative_difference
 from bench.spec import Spec
-from bench.store import HISTORY, RECORD, SPEC, WEIGHTS, Store, encode, encode_history
+from bench.store import CODES, HISTORY, LAYERS, RECORD, SPEC, WEIGHTS, Store, encode, encode_rows
 from bench.train import Epoch, Trainer, check_finite
 
 # Training images on which the saved and the finished network must agree with the trained one.
@@ -88,7 +89,7 @@ def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
         values = _identify(bench, run)
         history: list[Epoch] = []
         try:
-            values |= {"status": FINISHED, **_make(bench, run, kept_epochs, values, history, folder / WEIGHTS)}
+            values |= {"status": FINISHED, **_make(bench, run, kept_epochs, values, history, folder)}
         except InputError:
             raise
         except BudgetError as error:
@@ -100,7 +101,7 @@ def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
             (folder / WEIGHTS).unlink(missing_ok=True)
         made = record.make({**values, "total_seconds": time.perf_counter() - started})
         bench.store.write(folder / RECORD, encode(made))
-        bench.store.write(folder / HISTORY, encode_history(epoch.row() for epoch in history))
+        bench.store.write(folder / HISTORY, encode_rows(epoch.row() for epoch in history))
         bench.store.write(folder / SPEC, spec.write(run.own_spec(bench.spec)).encode())
     return made
 
@@ -123,6 +124,7 @@ def _identify(bench: Bench, run: Run) -> dict[str, Any]:
         "dataset": setting.dataset.label,
         "dataset_code": setting.dataset.code,
         "schedule": setting.schedule_name,
+        "citation": run.choice.method.citation or None,
         "exceptions": run.choice.method.exceptions() or None,
         "compress_at": run.choice.method.moment,
         "compress_epoch": run.compress_epoch,
@@ -139,9 +141,10 @@ def _identify(bench: Bench, run: Run) -> dict[str, Any]:
 
 
 def _make(
-    bench: Bench, run: Run, kept_epochs: set[int], values: dict[str, Any], history: list[Epoch], weights: Path
+    bench: Bench, run: Run, kept_epochs: set[int], values: dict[str, Any], history: list[Epoch], folder: Path
 ) -> dict[str, Any]:
-    """Do the run. Fills `values` and `history` as it goes, so that a run that fails half-way shows how far it came."""
+    """Do the run, and write to `folder` what is more than a row. Fills `values` and `history` as it goes, so that a run
+    that fails half-way shows how far it came."""
     method, schedule, trainer = run.choice.method, run.setting.schedule, bench.trainer(run)
     network = bench.network(run)
     dense_values = count.stored_values(network)
@@ -192,10 +195,14 @@ def _make(
     images = bench.normalise(bench.data.train.images[spread]).cpu()
     with torch.inference_mode():
         expected = compressed(images)
+    weights = folder / WEIGHTS
     bench.store.write(weights, artifact.pack(compressed, _describe(bench, run, requested, compressed)))
     values["stored_bytes"] = weights.stat().st_size
     macs = count.forward_macs(compressed, bench.data.image_shape)
     bench.fresh.check(weights, images, expected)
+    stored_by_layer = layers.values_by_module(compressed)
+    if spaces := method.code_space(compressed):
+        bench.store.write(folder / CODES, code_space.encode(spaces))
 
     deployed = method.finish(compressed).eval()
     with torch.inference_mode():
@@ -205,9 +212,13 @@ def _make(
     values["materialised_values"] = count.stored_values(deployed)
     values["macs"] = count.forward_macs(deployed, bench.data.image_shape)
     values["generation_macs"] = macs - values["macs"]
+    account = layers.account(stored_by_layer, deployed, bench.data.image_shape)
+    bench.store.write(folder / LAYERS, encode_rows(account))
 
+    deployed.to(bench.device)
+    values["latency_ms"] = latency_ms(deployed, bench.data.image_shape)
     started = time.perf_counter()
-    score = evaluate(deployed.to(bench.device), bench.data.test, bench.normalise)
+    score = evaluate(deployed, bench.data.test, bench.normalise)
     check_finite(score.loss, "the test loss is {}")
     return {
         "test_top1": score.top1,

@@ -46,6 +46,13 @@ class SliceGroup(Generator):
 
     def forward(self) -> dict[str, Tensor]:
         """The weights by parameter name."""
+        codes, slices = self.combined()
+        weights: dict[str, Tensor] = self.kernels((codes @ slices).view(-1))
+        return weights
+
+    def combined(self) -> tuple[Tensor, Tensor]:
+        """The coefficients `(N, k)` and the slices `(k, D)` whose product the kernels are: with the partial ones, and
+        behind the hidden layer."""
         codes: Tensor = self.codes
         slices = self.slices
         if self.hidden is not None:
@@ -56,8 +63,7 @@ class SliceGroup(Generator):
             if self.partial_slice is not None:
                 padded = functional.pad(self.partial_slice, (0, slices.shape[1] - self.partial_slice.numel()))
                 slices = torch.cat([slices, padded[None]], dim=0)
-        weights: dict[str, Tensor] = self.kernels((codes @ slices).view(-1))
-        return weights
+        return codes, slices
 
     @property
     def tilings(self) -> Mapping[str, Tiling]:
@@ -76,3 +82,17 @@ class SliceGroup(Generator):
     def slices_of(self, weights: Mapping[str, Tensor]) -> Tensor:
         """The slices of these weights, by layer name, as rows `(N, D)`, with zeros where the crop cuts."""
         return self.kernels.slices_of(weights).view(self.codes.shape[0], -1)
+
+    def pictures(self) -> Tensor:
+        """The slices to look at `(k, S1 kh, S0 kw)`: a row of kernels for each output channel, side by side."""
+        tiling = next(iter(self.tilings.values()))
+        size_in, size_out = tiling.slice
+        height, width = tiling.taps
+        slices = self.combined()[1].view(-1, size_out, size_in, height, width)
+        return slices.transpose(2, 3).reshape(-1, size_out * height, size_in * width)
+
+    def codes_by_layer(self) -> dict[str, Tensor]:
+        """The coefficients `(n, k)` of each layer's slices, without those of slices that are cropped away whole."""
+        codes, dead = self.combined()[0], self.dead()
+        pieces = zip(self.tilings, codes.split(self.numbers_of_slices), dead.split(self.numbers_of_slices), strict=True)
+        return {name: own[~gone] for name, own, gone in pieces}

@@ -1,7 +1,13 @@
 """The folder that keeps finished runs: one folder each, written whole or not at all.
 
     spec.toml                the resolved spec of the last sweep
-    runs/NAME/               record.json, history.csv, spec.toml, weights.safetensors; NAME ends with the run's id
+    runs/NAME/               a run; NAME ends with its id:
+        record.json          everything in one row (bench.record)
+        history.csv          a row for each epoch
+        layers.csv           a row for each layer: what it stores and computes (bench.layers)
+        codes.safetensors    for methods that have one, their code space (bench.code_space)
+        weights.safetensors  the saved network
+        spec.toml            to make it again
     prefixes/ID.safetensors  states of the dense network that other runs start from
     aside/                   what was found damaged or was replaced
     report/                  see bench.reports
@@ -28,7 +34,8 @@ import filelock
 from bench.errors import InputError
 from bench.record import COLUMNS, FINISHED, Record
 
-RECORD, HISTORY, SPEC, WEIGHTS = "record.json", "history.csv", "spec.toml", "weights.safetensors"
+RECORD, HISTORY, LAYERS, CODES = "record.json", "history.csv", "layers.csv", "codes.safetensors"
+SPEC, WEIGHTS = "spec.toml", "weights.safetensors"
 
 
 # Without these a record says nothing.
@@ -99,9 +106,9 @@ class Store:
                     damaged.append(str(error))
         return list(records.values()), damaged
 
-    def history(self, folder: Path) -> list[dict[str, str]]:
-        """The rows of a run's history, as text; empty where it has none."""
-        path = folder / HISTORY
+    def rows(self, folder: Path, name: str) -> list[dict[str, str]]:
+        """The rows of a run's HISTORY or LAYERS, as text; empty where it has none."""
+        path = folder / name
         return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))) if path.is_file() else []
 
     @contextmanager
@@ -197,8 +204,8 @@ def encode(record: Record) -> bytes:
     return (json.dumps(record, indent=1, allow_nan=False) + "\n").encode()
 
 
-def encode_history(rows: Iterable[dict[str, Any]]) -> bytes:
-    """A history as the bytes of its file, a row per epoch."""
+def encode_rows(rows: Iterable[dict[str, Any]]) -> bytes:
+    """Rows with the same names as the bytes of a CSV file."""
     rows = list(rows)
     text = io.StringIO()
     if rows:

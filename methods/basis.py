@@ -50,6 +50,13 @@ class Basis(Method):
     for the budget, 1x1 convolutions and then linear layers get a basis too.
     """
 
+    citation = """@inproceedings{li2019learning,
+      author = {Li, Yawei and Gu, Shuhang and Van Gool, Luc and Timofte, Radu},
+      title = {Learning Filter Basis for Convolutional Neural Network Compression},
+      booktitle = {International Conference on Computer Vision (ICCV)},
+      year = {2019},
+    }"""
+
     channels: Annotated[int, "input channels of a basis filter, at most"] = 128
     shared: Annotated[bool, "one basis for all layers with the same input channels"] = True
     compress_at: Annotated[float, "where on the schedule to fit the basis; 0: train from scratch"] = 0.0

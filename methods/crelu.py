@@ -32,6 +32,13 @@ class CReLU(Method):
     network's own. The structure is fixed, so that a budget is met by the network's width; trained from scratch.
     """
 
+    citation = """@inproceedings{shang2016understanding,
+      author = {Shang, Wenling and Sohn, Kihyuk and Almeida, Diogo and Lee, Honglak},
+      title = {Understanding and Improving Convolutional Neural Networks via Concatenated Rectified Linear Units},
+      booktitle = {International Conference on Machine Learning (ICML)},
+      year = {2016},
+    }"""
+
     def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
         rectified = rectified_convolutions(model)
         choices = ([name for name in select(model, rule) if name in rectified] for rule in (Rule(), Rule(kernel="all")))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bench import count, network_file
 from bench.code_length import CodeLength, Cost, solve_code_lengths
+from bench.code_space import CodeSpace
 from bench.errors import BudgetError, InputError
 from bench.generated import GeneratedNetwork, groups_of
 from bench.kernel_sizes import cut_to, group_by_size, size_text
@@ -68,6 +69,13 @@ class CSG(Method):
     twenty times that (`init=authors`). With `view`, slices that the crop leaves nothing of have dead codes, which are
     stored, reported, and start at zero, so that decay does nothing to them.
     """
+
+    citation = """@inproceedings{omidvar2021associative,
+      author = {Omidvar, Hamed and Akhlaghi, Vahideh and Su, Hao and Franceschetti, Massimo and Gupta, Rajesh K.},
+      title = {Associative Convolutional Layers},
+      booktitle = {International Conference on Artificial Intelligence and Statistics (AISTATS)},
+      year = {2021},
+    }"""
 
     slice: Annotated[tuple[int, int], "input x output channels of a slice"] = (16, 16)
     code: Annotated[int | None, "code length K; none: solved for the budget"] = None
@@ -194,6 +202,12 @@ class CSG(Method):
             for name, partial in (("slice_values", group.partial_slice), ("codes", group.partial_codes)):
                 found[f"partial_{name}{mark}"] = 0 if partial is None else partial.numel()
         return found
+
+    def code_space(self, model: nn.Module) -> dict[str, CodeSpace]:
+        return {
+            size: CodeSpace(group.pictures(), group.codes_by_layer())
+            for size, group in groups_of(model, SliceGroup).items()
+        }
 
     def _rule(self, names: str) -> Rule:
         return Rule(names, self.kernel, self.skip_first, self.grouped, self.min_channels, self.linear)

@@ -50,6 +50,13 @@ class GCNN(Method):
     before training, on an image in all its versions; a network whose outputs differ is refused.
     """
 
+    citation = """@inproceedings{cohen2016group,
+      author = {Cohen, Taco and Welling, Max},
+      title = {Group Equivariant Convolutional Networks},
+      booktitle = {International Conference on Machine Learning (ICML)},
+      year = {2016},
+    }"""
+
     group: Annotated[Literal["p4", "p4m"], "p4: turns by 90 degrees; p4m: mirror images too"] = "p4m"
 
     def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:

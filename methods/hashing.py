@@ -64,6 +64,13 @@ class Hashing(Method):
     linear layers, then the first convolution and those with groups.
     """
 
+    citation = """@inproceedings{chen2015compressing,
+      author = {Chen, Wenlin and Wilson, James and Tyree, Stephen and Weinberger, Kilian and Chen, Yixin},
+      title = {Compressing Neural Networks with the Hashing Trick},
+      booktitle = {International Conference on Machine Learning (ICML)},
+      year = {2015},
+    }"""
+
     share: Annotated[Literal["layer", "network"], "whose weights share values: a layer's, or all of the network"] = (
         "layer"
     )

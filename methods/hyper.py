@@ -50,6 +50,13 @@ class Hyper(Method):
     1x1 convolutions and then linear layers are generated too.
     """
 
+    citation = """@inproceedings{ha2017hypernetworks,
+      author = {Ha, David and Dai, Andrew and Le, Quoc V.},
+      title = {HyperNetworks},
+      booktitle = {International Conference on Learning Representations (ICLR)},
+      year = {2017},
+    }"""
+
     block: Annotated[tuple[int, int], "input x output channels of a block"] = (16, 16)
 
     def __post_init__(self) -> None:

@@ -49,6 +49,14 @@ class Lego(Method):
     too much alone for the budget, 1x1 convolutions and then linear layers are put together so too.
     """
 
+    citation = """@inproceedings{yang2019legonet,
+      author = {Yang, Zhaohui and Wang, Yunhe and Liu, Chuanjian and Chen, Hanting and Xu, Chunjing and Shi,
+        Boxin and Xu, Chao and Xu, Chang},
+      title = {{LegoNet}: Efficient Convolutional Neural Networks with Lego Filters},
+      booktitle = {International Conference on Machine Learning (ICML)},
+      year = {2019},
+    }"""
+
     split: Annotated[int, "fragments of a filter"] = 2
     until: Annotated[float, "where on the schedule the choice of lego filters becomes final"] = 0.025
 

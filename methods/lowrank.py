@@ -76,6 +76,10 @@ class LowRank(Method):
             object.__setattr__(self, "ranks", int(self.ranks))  # 8.0 and 8 are one run
 
     @property
+    def citation(self) -> str:
+        return _PAPERS[self.kind]
+
+    @property
     def needs_trained(self) -> bool:
         return self.ranks == "energy"
 
@@ -258,3 +262,38 @@ _ENOUGH = 0.001
 
 def _chains(model: nn.Module) -> dict[str, Chain]:
     return {name: module for name, module in model.named_modules() if isinstance(module, Chain)}
+
+
+# The papers behind the kinds, as BibTeX.
+_PAPERS = {
+    "tucker": """@inproceedings{kim2016compression,
+      author = {Kim, Yong-Deok and Park, Eunhyeok and Yoo, Sungjoo and Choi, Taelim and Yang, Lu and Shin, Dongjun},
+      title = {Compression of Deep Convolutional Neural Networks for Fast and Low Power Mobile Applications},
+      booktitle = {International Conference on Learning Representations (ICLR)},
+      year = {2016},
+    }""",
+    "svd-spatial": """@inproceedings{jaderberg2014speeding,
+      author = {Jaderberg, Max and Vedaldi, Andrea and Zisserman, Andrew},
+      title = {Speeding up Convolutional Neural Networks with Low Rank Expansions},
+      booktitle = {British Machine Vision Conference (BMVC)},
+      year = {2014},
+    }""",
+    "svd-channel": """@article{zhang2016accelerating,
+      author = {Zhang, Xiangyu and Zou, Jianhua and He, Kaiming and Sun, Jian},
+      title = {Accelerating Very Deep Convolutional Networks for Classification and Detection},
+      journal = {IEEE Transactions on Pattern Analysis and Machine Intelligence},
+      year = {2016},
+    }""",
+    "tensor-train": """@article{oseledets2011tensor,
+      author = {Oseledets, Ivan V.},
+      title = {Tensor-Train Decomposition},
+      journal = {SIAM Journal on Scientific Computing},
+      year = {2011},
+    }""",
+    "cp": """@inproceedings{lebedev2015speeding,
+      author = {Lebedev, Vadim and Ganin, Yaroslav and Rakhuba, Maksim and Oseledets, Ivan and Lempitsky, Victor},
+      title = {Speeding-up Convolutional Neural Networks Using Fine-tuned {CP}-Decomposition},
+      booktitle = {International Conference on Learning Representations (ICLR)},
+      year = {2015},
+    }""",
+}

@@ -92,6 +92,10 @@ class Pruning(Method):
             raise ValueError("importance=taylor needs the gradients of training; compress_at can't be 1")
 
     @property
+    def citation(self) -> str:
+        return "\n\n".join(filter(None, (_DEPGRAPH, _PAPERS.get(self.importance))))
+
+    @property
     def gradual(self) -> bool:
         return self.until is not None or self.importance == "taylor"
 
@@ -344,3 +348,38 @@ def _state(model: nn.Module) -> State:
     state = model.pruning_state
     assert isinstance(state, State)
     return state
+
+
+# What every importance builds on, and the papers behind some of them, as BibTeX.
+_DEPGRAPH = """@inproceedings{fang2023depgraph,
+  author = {Fang, Gongfan and Ma, Xinyin and Song, Mingli and Mi, Michael Bi and Wang, Xinchao},
+  title = {{DepGraph}: Towards Any Structural Pruning},
+  booktitle = {Conference on Computer Vision and Pattern Recognition (CVPR)},
+  year = {2023},
+}"""
+_PAPERS = {
+    "lamp": """@inproceedings{lee2021layer,
+      author = {Lee, Jaeho and Park, Sejun and Mo, Sangwoo and Ahn, Sungsoo and Shin, Jinwoo},
+      title = {Layer-adaptive Sparsity for the Magnitude-based Pruning},
+      booktitle = {International Conference on Learning Representations (ICLR)},
+      year = {2021},
+    }""",
+    "magnitude": """@inproceedings{li2017pruning,
+      author = {Li, Hao and Kadav, Asim and Durdanovic, Igor and Samet, Hanan and Graf, Hans Peter},
+      title = {Pruning Filters for Efficient {ConvNets}},
+      booktitle = {International Conference on Learning Representations (ICLR)},
+      year = {2017},
+    }""",
+    "bn-scale": """@inproceedings{liu2017learning,
+      author = {Liu, Zhuang and Li, Jianguo and Shen, Zhiqiang and Huang, Gao and Yan, Shoumeng and Zhang, Changshui},
+      title = {Learning Efficient Convolutional Networks through Network Slimming},
+      booktitle = {International Conference on Computer Vision (ICCV)},
+      year = {2017},
+    }""",
+    "taylor": """@inproceedings{molchanov2019importance,
+      author = {Molchanov, Pavlo and Mallya, Arun and Tyree, Stephen and Frosio, Iuri and Kautz, Jan},
+      title = {Importance Estimation for Neural Network Pruning},
+      booktitle = {Conference on Computer Vision and Pattern Recognition (CVPR)},
+      year = {2019},
+    }""",
+}

@@ -29,6 +29,14 @@ class Separable(Method):
     separable already (MobileNetV2, ShuffleNetV2) is refused.
     """
 
+    citation = """@article{howard2017mobilenets,
+      author = {Howard, Andrew G. and Zhu, Menglong and Chen, Bo and Kalenichenko, Dmitry and Wang, Weijun and
+        Weyand, Tobias and Andreetto, Marco and Adam, Hartwig},
+      title = {{MobileNets}: Efficient Convolutional Neural Networks for Mobile Vision Applications},
+      journal = {arXiv preprint arXiv:1704.04861},
+      year = {2017},
+    }"""
+
     # On glyphs at 4x this gave 79.2 % (2 seeds), norm-relu 72.1 and width 77.4: a batch norm and a rectifier in
     # each layer make the network twice as deep, and a short training harder.
     between: Annotated[Literal["nothing", "norm-relu"], "what stands between the two convolutions"] = "nothing"

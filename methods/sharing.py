@@ -47,6 +47,13 @@ class Sharing(Method):
     are shared too, before the network gets narrower.
     """
 
+    citation = """@inproceedings{savarese2019learning,
+      author = {Savarese, Pedro and Maire, Michael},
+      title = {Learning Implicitly Recurrent {CNN}s Through Parameter Sharing},
+      booktitle = {International Conference on Learning Representations (ICLR)},
+      year = {2019},
+    }"""
+
     def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
         assert budget is not None
         try:

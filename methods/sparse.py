@@ -75,6 +75,10 @@ class Sparse(Method):
             raise ValueError(f"until can't be {self.until}; it lies above compress_at, {self.moment}, and at most at 1")
 
     @property
+    def citation(self) -> str:
+        return _PAPERS[self.training]
+
+    @property
     def moment(self) -> float:
         return _MOMENTS[self.training] if self.compress_at is None else self.compress_at
 
@@ -240,3 +244,26 @@ def _top(score: Tensor, number: int) -> Tensor:
     mask = flat > least
     equal = (flat == least).nonzero().flatten()
     return mask.index_fill_(0, equal[: number - int(mask.sum())], True).view(score.shape)
+
+
+# The papers behind the ways to train, as BibTeX.
+_PAPERS = {
+    "one-shot": """@inproceedings{blalock2020state,
+      author = {Blalock, Davis and Gonzalez Ortiz, Jose Javier and Frankle, Jonathan and Guttag, John},
+      title = {What is the State of Neural Network Pruning?},
+      booktitle = {Machine Learning and Systems (MLSys)},
+      year = {2020},
+    }""",
+    "gradual": """@article{zhu2017prune,
+      author = {Zhu, Michael and Gupta, Suyog},
+      title = {To Prune, or Not to Prune: Exploring the Efficacy of Pruning for Model Compression},
+      journal = {arXiv preprint arXiv:1710.01878},
+      year = {2017},
+    }""",
+    "rigl": """@inproceedings{evci2020rigging,
+      author = {Evci, Utku and Gale, Trevor and Menick, Jacob and Castro, Pablo Samuel and Elsen, Erich},
+      title = {Rigging the Lottery: Making All Tickets Winners},
+      booktitle = {International Conference on Machine Learning (ICML)},
+      year = {2020},
+    }""",
+}

@@ -20,5 +20,12 @@ class Width(Method):
         s^2 dense    values: s^2 of the kernels between two groups, s of the first layer, the last, and batch norm.
     """
 
+    citation = """@inproceedings{liu2019rethinking,
+      author = {Liu, Zhuang and Sun, Mingjie and Zhou, Tinghui and Huang, Gao and Darrell, Trevor},
+      title = {Rethinking the Value of Network Pruning},
+      booktitle = {International Conference on Learning Representations (ICLR)},
+      year = {2019},
+    }"""
+
     def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
         return width.at_budget(context.family, budget)

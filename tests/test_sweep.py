@@ -15,10 +15,10 @@ from conftest import HALVES, STRIPES, run_sweep, tiny_spec
 
 from bench import budget, plan, plugins, spec
 from bench.record import COLUMNS, FAILED, FINISHED, MISSED, Record
-from bench.store import HISTORY, RECORD, SPEC, WEIGHTS, Store
+from bench.store import CODES, HISTORY, LAYERS, RECORD, SPEC, WEIGHTS, Store
 
 # What differs between two runs that did the same.
-TIMES = {name for name in COLUMNS if name.endswith("_seconds")} | {"started"}
+TIMES = {name for name in COLUMNS if name.endswith("_seconds")} | {"started", "latency_ms"}
 
 
 def finished(swept: tuple[Path, list[Record]]) -> list[Record]:
@@ -33,7 +33,7 @@ def results(folder: Path) -> dict[str, tuple[dict[str, Any], bytes, list[dict[st
         run = store.find(record["id"])
         assert run is not None
         weights = (run / WEIGHTS).read_bytes() if (run / WEIGHTS).is_file() else b""
-        rows = [{key: cell for key, cell in row.items() if key != "seconds"} for row in store.history(run)]
+        rows = [{key: cell for key, cell in row.items() if key != "seconds"} for row in store.rows(run, HISTORY)]
         found[record["id"]] = ({key: cell for key, cell in record.items() if key not in TIMES}, weights, rows)
     return found
 
@@ -48,6 +48,17 @@ def test_every_run_of_the_plan_has_a_record(swept: tuple[Path, list[Record]]) ->
     assert got == wanted
 
 
+def test_the_layers_of_a_run_add_up_to_its_record(swept: tuple[Path, list[Record]]) -> None:
+    store = Store(swept[0])
+    for record in finished(swept):
+        folder = store.find(record["id"])
+        assert folder is not None
+        rows = store.rows(folder, LAYERS)
+        for column in ("stored_values", "materialised_values", "macs"):
+            assert sum(int(row[column]) for row in rows) == record[column]
+        assert (folder / CODES).is_file() == (record["method"] == "csg")
+
+
 def test_records_are_flat_and_complete(swept: tuple[Path, list[Record]]) -> None:
     for record in finished(swept):
         assert COLUMNS.keys() <= record.keys()
@@ -55,7 +66,9 @@ def test_records_are_flat_and_complete(swept: tuple[Path, list[Record]]) -> None
         empty = {name for name in COLUMNS if record[name] is None}
         sized = set() if record["budget"] else {"budget", "requested_values"}
         joined = set() if record["compress_epoch"] else {"prefix_seconds"}
-        assert empty == {"reason", "exceptions", "weights", "weights_code", "weights_epochs"} | sized | joined
+        cited = {"citation"} if record["method"] == "dense" else set()
+        assert empty == {"reason", "exceptions", "weights", "weights_code", "weights_epochs"} | sized | joined | cited
+        assert record["latency_ms"] > 0
         assert 0 <= record["test_top1"] <= record["test_top5"] == 100
         assert (record["train_images"], record["validation_images"], record["test_images"]) == (88, 22, 70)
         assert record["schedule.epochs"] == 4
@@ -130,7 +143,7 @@ def test_the_shared_prefix_is_what_the_run_would_have_trained(swept: tuple[Path,
     dense = next(record for record in swept[1] if record["method"] == "dense")
     dense_folder = store.find(dense["id"])
     assert dense_folder is not None
-    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in store.history(dense_folder)]
+    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in store.rows(dense_folder, HISTORY)]
     assert results(store.folder)[lone.id][2][:2] == rows[:2]
 
 

@@ -1,0 +1,36 @@
+"""How long a network takes for one image."""
+
+import statistics
+import time
+
+import torch
+from torch import nn
+
+# Long enough for the median of a network on a CPU to settle to a few percent, short beside any training.
+_SECONDS, _AT_LEAST, _WARMUP = 0.3, 10, 5
+
+
+def latency_ms(network: nn.Module, image_shape: tuple[int, int, int]) -> float:
+    """Milliseconds of a forward pass of one image `(channels, height, width)` in eval mode: the median of passes one
+    after the other, on the network's device and in its precision.
+
+    (`torch.utils.benchmark` does the same, but warns of a missing GPU on import where a CUDA toolkit is installed.)
+    """
+    like = next(network.parameters())
+    random = torch.Generator(like.device).manual_seed(0)
+    image = torch.randn(1, *image_shape, device=like.device, dtype=like.dtype, generator=random)
+    with torch.inference_mode():
+        for _ in range(_WARMUP):
+            _timed(network, image)
+        times: list[float] = []
+        while len(times) < _AT_LEAST or sum(times) < _SECONDS:
+            times.append(_timed(network, image))
+    return 1000 * statistics.median(times)
+
+
+def _timed(network: nn.Module, image: torch.Tensor) -> float:
+    started = time.perf_counter()
+    network(image)
+    if image.device.type == "cuda":
+        torch.cuda.synchronize(image.device)
+    return time.perf_counter() - started

@@ -1,0 +1,47 @@
+"""What each layer of a network stores, has as deployed, and computes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from bench import count
+from bench.generated import GeneratedNetwork
+
+Row = dict[str, Any]
+
+
+def values_by_module(network: nn.Module) -> dict[str, int]:
+    """Stored values by the name of the module that has them; names in a generated network are the plain network's."""
+    found: dict[str, int] = {}
+    inner = "network." if isinstance(network, GeneratedNetwork) else ""
+    for name, values in count.values_by_tensor(network).items():
+        module = name.removeprefix(inner).rpartition(".")[0]
+        found[module] = found.get(module, 0) + values
+    return found
+
+
+def account(stored: Mapping[str, int], deployed: nn.Module, image_shape: tuple[int, int, int]) -> list[Row]:
+    """A row for each module that stores, has as deployed, or computes anything, not counting those inside it.
+
+    `stored` is what `values_by_module` said of the network before it was finished.
+    """
+    materialised = values_by_module(deployed)
+    macs = count.macs_by_module(deployed, image_shape)
+    for name, module in deployed.named_modules():
+        # From the outside in: what happens inside the modules inside is still in theirs.
+        inside = (f"{name}.{child}" if name else child for child, _ in module.named_children())
+        macs[name] = macs.get(name, 0) - sum(macs.get(child, 0) for child in inside)
+    # Generators are no part of the deployed network.
+    modules = [name for name, _ in deployed.named_modules()]
+    names = [*(name for name in stored if name not in modules), *modules]
+    rows = [
+        {
+            "layer": name,
+            "stored_values": stored.get(name, 0),
+            "materialised_values": materialised.get(name, 0),
+            "macs": macs.get(name, 0),
+        }
+        for name in names
+    ]
+    return [row for row in rows if row["stored_values"] or row["materialised_values"] or row["macs"]]
