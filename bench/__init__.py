@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from bench.version import __version__
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import nn
 
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "results", "summary"]
 
 # In a checkout, methods/, datasets/ and reports/ stand beside this package; in an installed wheel they are inside it.
 # Appending the checkout to this package's path makes `bench.methods` the same module in both.
@@ -23,3 +24,23 @@ def load(path: str | Path, plugins: Sequence[str] = ()) -> "nn.Module":
     from bench.network_file import load
 
     return load(path, plugins)
+
+
+def results(*stores: str | Path) -> "pd.DataFrame":
+    """All runs that are in these stores (what `bench run --out` wrote), a row each.
+
+    The columns are those of `bench.record.COLUMNS`, with their units there; then each option, what was solved and the
+    schedule, and `setting`, which is the same for runs that can be compared. Raises `bench.errors.InputError` where
+    there is none.
+    """
+    from bench.reports.load import load
+
+    return load([Path(store) for store in stores]).runs
+
+
+def summary(results: "pd.DataFrame") -> "pd.DataFrame":
+    """A row for each setting, method and budget of such a frame, over its seeds: the columns are those of
+    `bench.reports.frame.SUMMARY_COLUMNS`, with their units there."""
+    from bench.reports.frame import summary
+
+    return summary(results)

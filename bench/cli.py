@@ -3,6 +3,7 @@
 import json as json_
 import re
 import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,8 +24,8 @@ app = typer.Typer(
 # Exit codes besides 0.
 _FAILED_RUNS, _BAD_INPUT, _INTERRUPTED = 1, 2, 130
 
-# Characters that the widest table takes.
-_WIDE = 160
+# Characters that the widest table takes, and lines of a table that nobody reads on a terminal any more.
+_WIDE, _LONG = 160, 200
 
 
 def main() -> None:
@@ -118,7 +119,7 @@ def run(
     except KeyboardInterrupt:
         console.print("interrupted; finished runs are kept, and the same command goes on with what is missing")
         raise typer.Exit(_INTERRUPTED) from None
-    _report(out, out / "report", console, only=[record["id"] for record in records])
+    _report([out], out / "report", console, only=[record["id"] for record in records])
     failed = sum(record["status"] == FAILED for record in records)
     if failed:
         console.print(f"{failed} of {len(records)} runs failed; --redo failed makes them again", markup=False)
@@ -216,11 +217,76 @@ def new_method(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="What `bench run --out` wrote.")],
-    out: Annotated[Path | None, typer.Option(help="Where to write it. Default: report/ in the folder.")] = None,
+    stores: Annotated[list[Path], typer.Argument(metavar="DIR...", help="What `bench run --out` wrote; several too.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write it. Default: report/ in the folder, or here for several.")
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Write it again whenever runs arrive, until interrupted.")
+    ] = False,
+    figure: Annotated[
+        str | None, typer.Option(help="Write this figure alone: accuracy_vs_bytes, or another by what it is over.")
+    ] = None,
+    methods: Annotated[str | None, typer.Option(help="These methods and the dense reference alone.")] = None,
+    style: Annotated[Path | None, typer.Option(help="A matplotlib style file for the figures.")] = None,
 ) -> None:
-    """Build tables and figures again, from the records alone."""
-    _report(folder, out or folder / "report", Console())
+    """Write the page, tables and figures again, from the records alone."""
+    from bench.reports.watch import changes
+
+    folder = out or (stores[0] / "report" if len(stores) == 1 else Path("report"))
+    console = Console()
+    chosen = None if methods is None else _list(methods)
+    if figure is not None:
+        for path in _figure(stores, folder, figure, chosen, style):
+            console.print(path, markup=False, highlight=False, soft_wrap=True)
+        return
+    arrivals = changes(stores)  # from here on, so that what arrives while the first report is written is not missed
+    _report(stores, folder, console, chosen, style)
+    if open_:
+        import webbrowser
+
+        webbrowser.open((folder / "index.html").resolve().as_uri())
+    if watch:
+        console.print("watching; reload the page for what is new, and interrupt to stop")
+        try:
+            for number in arrivals:
+                _report(stores, folder, console, chosen, style, brief=f"{number:,} runs")
+        except KeyboardInterrupt:
+            console.print("stopped")
+
+
+@app.command()
+def compare(
+    old: Annotated[Path, typer.Argument(help="A store, as it was.")],
+    new: Annotated[Path, typer.Argument(help="A store, as it is now.")],
+    fail_on_regression: Annotated[
+        bool, typer.Option("--fail-on-regression", help="Exit with 1 if anything is worse beyond noise or broken.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also what is the same, and what only one of them has.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of rows.")] = False,
+) -> None:
+    """What changed between two stores beyond noise, paired by seed: for a change to a method."""
+    from bench.reports import compare as comparison
+    from bench.reports.compare_table import compare_table
+
+    table, notes = comparison.compare(old, new)
+    if json:
+        print(table.to_json(orient="records", indent=1))
+    else:
+        console = Console()
+        for line in notes:
+            console.print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True)
+        if not console.is_terminal:  # in a file or a pipe there is room, and nothing is cut off
+            console.width = max(console.width, _WIDE)
+        shown = table if everything else table[~table["verdict"].isin(comparison.UNREMARKABLE)]
+        for part in compare_table(shown):
+            console.print(part, highlight=False)
+        console.print(comparison.conclusion(table), markup=False, highlight=False, soft_wrap=True)
+    if fail_on_regression and table["verdict"].isin(comparison.REGRESSIONS).any():
+        raise typer.Exit(_FAILED_RUNS)
 
 
 @app.command(name="list")
@@ -301,27 +367,60 @@ def _print(found: dict[str, Any], as_json: bool) -> None:
         print(f"{name:14} {shown}")
 
 
-def _report(folder: Path, out: Path, console: Console, only: list[str] | None = None) -> None:
-    """Write the report over all records of a store and print its tables, of the runs with ids in `only`."""
-    from bench.reports import page
-    from bench.reports.frame import left_out, results, summary
+def _report(
+    stores: Sequence[Path],
+    folder: Path,
+    console: Console,
+    methods: Sequence[str] | None = None,
+    style: Path | None = None,
+    only: Collection[str] | None = None,
+    brief: str = "",
+) -> None:
+    """Write the report over all records of these stores and print its tables, of the runs with ids in `only`; where it
+    is to be `brief`, this and the page's path alone."""
+    from bench.reports.figure import only as only_methods
+    from bench.reports.frame import left_out, summary
+    from bench.reports.load import Loaded, load
+    from bench.reports.report import write
     from bench.reports.table import terminal
-    from bench.store import Store
 
-    records, damaged = Store(folder).records()
-    for line in damaged:
+    loaded = load(stores)
+    if methods is not None:
+        loaded = Loaded(only_methods(loaded.runs, methods), loaded.notes, loaded.folders)
+    page, table = write(loaded, folder, style)
+    if brief:
+        console.print(f"{brief}: {page}", markup=False, highlight=False, soft_wrap=True)
+        return
+    for line in loaded.notes:
         console.print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True)
-    if not records:
-        raise InputError(f"no finished runs in {folder}")
-    written = page.write(records, damaged, out)
-    runs = results(records)
-    shown = runs if only is None else runs[runs["id"].isin(only)]
-    table = summary(shown)
-    for setting in dict.fromkeys(shown["setting"]):
-        console.print(terminal(table[table["setting"] == setting], setting))
-    for line in left_out(shown):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"report: {written}", markup=False, highlight=False, soft_wrap=True)
+    shown = loaded.runs if only is None else loaded.runs[loaded.runs["id"].isin(only)]
+    if only is not None:
+        table = summary(shown)
+    if len(table) <= _LONG:
+        for setting in dict.fromkeys(shown["setting"]):
+            console.print(terminal(table[table["setting"] == setting], setting))
+        for line in left_out(shown):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    else:
+        console.print(f"{len(table):,} methods and budgets: see the page, or summary.md beside it")
+    console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _figure(
+    stores: Sequence[Path], folder: Path, name: str, methods: Sequence[str] | None, style: Path | None
+) -> list[Path]:
+    """Write one figure in all formats."""
+    from bench.reports.figure import FIGURES
+    from bench.reports.figure import only as only_methods
+    from bench.reports.load import load
+    from bench.reports.report import write_figures
+
+    if name not in FIGURES:
+        raise unknown("figure", name, FIGURES)
+    written = write_figures(only_methods(load(stores).runs, methods), folder, [name], style)
+    if not written:
+        raise InputError(f"no run here has measured what {name} is drawn over ({FIGURES[name]})")
+    return written
 
 
 def _list(text: str) -> list[str]:

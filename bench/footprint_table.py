@@ -6,7 +6,8 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from bench.footprint import Question, Row
+from bench.footprint import Question
+from bench.layers import Row
 
 _COLUMNS = {
     "requested_values": "asked",

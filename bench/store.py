@@ -89,24 +89,33 @@ class Store:
             if size != record["stored_bytes"]:
                 raise Damaged(f"the weights of {folder.name} have {size:,} bytes, not {record['stored_bytes']:,}")
 
-    def records(self) -> tuple[list[Record], list[str]]:
-        """Every record, in the order of folder names, and a line for each that is damaged. Raises InputError."""
+    def read_all(self) -> tuple[dict[Path, Record], list[str]]:
+        """Every record by its run's folder, in the order of names, and a line for each that is damaged. Raises
+        InputError."""
         if not self.runs.is_dir():
             raise InputError(f"no runs in {self.folder}; give the folder that `bench run --out` wrote")
-        records: dict[str, Record] = {}
+        found: dict[Path, Record] = {}
+        seen: set[str] = set()
         damaged = []
         for folder in sorted(self.runs.iterdir()):
             if folder.is_dir() and not folder.name.startswith("."):
                 try:
                     record = self.read(folder)
-                    if record["id"] in records:
+                    if record["id"] in seen:
                         raise Damaged(f"{folder.name} is a copy: the run {record['id']} is there twice")
-                    records[record["id"]] = record
+                    seen.add(record["id"])
+                    found[folder] = record
                 except Damaged as error:
                     damaged.append(str(error))
-        return list(records.values()), damaged
+        return found, damaged
 
-    def rows(self, folder: Path, name: str) -> list[dict[str, str]]:
+    def records(self) -> tuple[list[Record], list[str]]:
+        """The same without the folders."""
+        found, damaged = self.read_all()
+        return list(found.values()), damaged
+
+    @staticmethod
+    def rows(folder: Path, name: str) -> list[dict[str, str]]:
         """The rows of a run's HISTORY or LAYERS, as text; empty where it has none."""
         path = folder / name
         return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))) if path.is_file() else []

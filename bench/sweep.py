@@ -174,7 +174,7 @@ def _make_all(
 def _relabel(plan: Plan, store: Store) -> None:
     """Have every record in the store go by the name that its method has in this plan."""
     labels = {run.choice.text: run.choice.label for run in plan.runs}
-    for record in store.records()[0]:
-        label, folder = labels.get(record["method_text"]), store.find(record["id"])
-        if label is not None and folder is not None and record["method"] != label:
+    for folder, record in store.read_all()[0].items():
+        label = labels.get(record["method_text"])
+        if label is not None and record["method"] != label:
             store.relabel(folder, record, label)

@@ -4,6 +4,9 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
+# Of a name longer than this Markdown shows the beginning.
+_LONGEST = 80
+
 HEADINGS = ("method", "budget", "asked", "stored", "ratio", "bytes", "MACs", "top-1 %", "change", "seeds")
 
 
@@ -19,8 +22,10 @@ def cells(summary: pd.DataFrame) -> list[tuple[str, ...]]:
             f"{row['stored_bytes']:,.0f}",
             f"{row['macs'] / 1e6:,.2f} M"
             + (f" + {row['generation_macs'] / 1e6:,.2f} M" if row["generation_macs"] else ""),
-            _spread(row["test_top1_mean"], row["test_top1_std"]),
-            "" if pd.isna(row["difference"]) or row["method_text"] == "dense" else f"{row['difference']:+.2f}",
+            _spread(row["test_top1_mean"], row["test_top1_interval"]),
+            ""
+            if pd.isna(row["difference"]) or row["method_text"] == "dense"
+            else _spread(row["difference"], row["difference_interval"], "+"),
             str(row["n"]),
         )
         for _, row in summary.iterrows()
@@ -39,11 +44,26 @@ def terminal(summary: pd.DataFrame, title: str) -> Table:
 
 
 def markdown(summary: pd.DataFrame) -> str:
-    """The table as Markdown."""
+    """The table as Markdown, the best of each budget and all that can't be told apart from it in bold."""
     rows = [HEADINGS, tuple("---" if index < 2 else "---:" for index in range(len(HEADINGS)))]
-    rows += [tuple(cell.replace("|", "\\|").replace("<", "&lt;") for cell in row) for row in cells(summary)]
+    accuracy = HEADINGS.index("top-1 %")
+    for row, best in zip(cells(summary), summary["is_best"].fillna(False), strict=True):
+        texts = [_cell(text) for text in row]
+        if best:
+            texts[accuracy] = f"**{texts[accuracy]}**"
+        rows.append(tuple(texts))
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def _spread(mean: float, deviation: float) -> str:
-    return f"{mean:.2f}" if pd.isna(deviation) else f"{mean:.2f} ± {deviation:.2f}"
+def _cell(text: str) -> str:
+    """Text that Markdown and the HTML it becomes leave as it is, on one line."""
+    shown = "".join(letter if letter.isprintable() else " " for letter in text)
+    shown = shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"
+    for character, safe in (("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("`", "\\`"), ("[", "\\[")):
+        shown = shown.replace(character, safe)
+    return shown
+
+
+def _spread(mean: float, interval: float, sign: str = "") -> str:
+    shown = f"{mean:{sign}.2f}"
+    return shown if pd.isna(interval) else f"{shown} ± {interval:.2f}"

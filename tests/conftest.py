@@ -21,6 +21,9 @@ from bench.record import Record
 from bench.store import Store
 from bench.sweep import sweep
 
+# What the fixture `command` gives.
+Command = Callable[..., tuple[int, str, str]]
+
 PLUGINS = Path(__file__).parent / "plugins"
 STRIPES, HALVES = str(PLUGINS / "stripes.py"), str(PLUGINS / "halves.py")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -104,7 +107,7 @@ def shared() -> Path:
 
 
 @pytest.fixture
-def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run the command line in this process: exit code, standard output, standard error."""
 
     def run(*arguments: str) -> tuple[int, str, str]:

@@ -7,18 +7,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import HALVES, STRIPES, tiny_spec
+from conftest import HALVES, STRIPES, Command, tiny_spec
 
 from bench import spec
 from bench.record import Record
 from bench.store import Store
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 def test_help_answers_without_torch_in_half_a_second() -> None:
@@ -149,7 +146,7 @@ def test_a_sweep_from_the_command_line(command: Command, tmp_path: Path) -> None
     assert "[1/3] dense seed 0: " in out
     assert "bad seed 0: failed: RuntimeError: this method is broken" in out
     assert "1 of 3 runs failed; --redo failed makes them again" in out
-    assert f"report: {out_folder}/report/report.md" in out
+    assert f"report: {out_folder}/report/index.html" in out
     again, out, _ = command("run", "--spec", str(out_folder / "spec.toml"), "--out", str(out_folder))
     assert again == 1
     assert "epoch" not in out
@@ -175,8 +172,7 @@ def test_a_report_elsewhere_from_records_alone(
     assert (code, err) == (0, "")
     assert "csg" in out
     names = {path.name for path in (tmp_path / "report").iterdir()}
-    pictures = {"accuracy_vs_parameters.png", "accuracy_vs_parameters.svg"}
-    assert names == {"report.md", "results.csv", "summary.csv"} | pictures
+    assert {"index.html", "summary.md", "summary.tex", "results.csv", "citation.bib", "figures"} <= names
 
 
 def test_lists_have_a_line_on_each_and_the_options(command: Command) -> None:

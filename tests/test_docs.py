@@ -42,7 +42,7 @@ def test_every_command_works_and_the_figure_is_there(tmp_path: Path) -> None:
     (figure,) = re.findall(r"the figure `(.*?)`", TEXT)
     with Image.open(tmp_path / figure) as image:
         assert min(image.size) > 200
-    report = (tmp_path / "results" / "report" / "report.md").read_text()
+    report = (tmp_path / "results" / "report" / "summary.md").read_text()
     for name in ("mine", "csg"):
         assert f"| {name} | 4x |" in report
         assert f"{name} at " not in printed["footprint"]  # where the reason would be why a budget can't be met

@@ -4,18 +4,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import HALVES
+from conftest import HALVES, Command
 
 from bench import plan
 from bench.budget import parse
 from bench.footprint import FIGURES, Question, Row, footprint
 from bench.record import FINISHED, MISSED, Record
-
-Command = Callable[..., tuple[int, str, str]]
 
 RESNET8 = Question("resnet8", (3, 8, 8), 10)
 

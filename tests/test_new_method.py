@@ -2,11 +2,11 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import Command
 
 from bench import artifact, count, masks, plugins, testing
 from bench.errors import InputError
@@ -14,8 +14,6 @@ from bench.new_method import new_method
 
 # Written, and imported, once where pytest has several processes.
 pytestmark = pytest.mark.xdist_group("new method")
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def test_importing_bench_imports_no_torch() -> None:
 
 def test_the_folders_are_modules_of_bench_everywhere() -> None:
     code = (
-        "import bench.methods.csg, bench.datasets.glyphs, bench.reports.page, sys\n"
+        "import bench.methods.csg, bench.datasets.glyphs, bench.reports.html, sys\n"
         "print({'methods', 'datasets', 'reports'} & set(sys.modules))"
     )
     out = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True).stdout

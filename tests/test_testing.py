@@ -2,18 +2,16 @@
 
 import json
 import unittest
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import PLUGINS
+from conftest import PLUGINS, Command
 
 from bench import testing
 from bench.errors import InputError
 
 BROKEN = str(PLUGINS / "broken.py")
-Command = Callable[..., tuple[int, str, str]]
 
 # How the method is broken, the check that must notice, and what it must say. resnet8 stores 75,290 values: 4x is
 # 18,822, and a 100,000th is one.

@@ -1,0 +1,122 @@
+"""How long a report takes and how large its page is, for a store of many made-up records.
+
+python benchmarks/report_speed.py --runs 10000 [--settings 12] [--epochs 30] [--keep DIR]
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bench.record import FINISHED, make
+from bench.store import HISTORY, LAYERS, RECORD, encode, encode_rows
+
+_METHODS, _RATIOS, _DENSE, _LAYERS = 16, (2, 4, 8, 16, 32, 64), 270_000, 40
+
+
+def write_store(folder: Path, runs: int, settings: int, epochs: int) -> None:
+    """`runs` records evenly over settings, methods, budgets, and as many seeds as that takes."""
+    random = np.random.default_rng(0)
+    cells = settings * (1 + _METHODS * len(_RATIOS))
+    made = 0
+    for seed in range(-(-runs // cells)):
+        for setting in range(settings):
+            for method, ratio in [("dense", None), *((f"method{m}", r) for m in range(_METHODS) for r in _RATIOS)]:
+                if made == runs:
+                    return
+                _write_run(folder, f"{made:012x}", setting, method, ratio, seed, epochs, random)
+                made += 1
+
+
+def _write_run(
+    folder: Path,
+    run_id: str,
+    setting: int,
+    method: str,
+    ratio: int | None,
+    seed: int,
+    epochs: int,
+    random: np.random.Generator,
+) -> None:
+    stored = _DENSE // (ratio or 1)
+    top1 = float(90 - 3 * np.log2(ratio or 1) + random.normal())
+    record = make(
+        {
+            "id": run_id,
+            "status": FINISHED,
+            "method": method,
+            "method_name": method,
+            "method_text": method,
+            "budget": None if ratio is None else f"{ratio}x",
+            "seed": seed,
+            "model": f"net{setting}",
+            "dataset": "data",
+            "schedule": "quick",
+            "data": "d",
+            "requested_values": None if ratio is None else stored,
+            "stored_values": stored,
+            "dense_values": _DENSE,
+            "compression": float(ratio or 1),
+            "stored_bytes": 4 * stored + 500,
+            "macs": 40_000_000,
+            "generation_macs": 0,
+            "latency_ms": float(random.uniform(1, 2)),
+            "test_top1": top1,
+            "test_top5": 99.0,
+            "test_loss": 0.5,
+            "compress_epoch": 0,
+            "compress_seconds": 0.1,
+            "train_seconds": 100.0,
+            "train_images": 45_000,
+            "validation_images": 5_000,
+            "test_images": 10_000,
+            "started": "2026-01-01T00:00:00+00:00",
+            "schedule.epochs": epochs,
+            **{f"option.{name}": name for name in ("kind", "scope", "block", "share")},
+        }
+    )
+    run = folder / "runs" / f"{method}-{ratio}x-seed{seed}-{run_id}"
+    run.mkdir(parents=True)
+    (run / RECORD).write_bytes(encode(record))
+    accuracy = top1 * (1 - np.exp(-np.arange(1, epochs + 1) / epochs * 4))
+    history = [
+        {"epoch": epoch + 1, "train_loss": 1 / (epoch + 1), "train_top1": value, "validation_loss": 1.0,
+         "validation_top1": value - 1, "learning_rate": 0.1, "seconds": 1.0}
+        for epoch, value in enumerate(accuracy.round(4).tolist())
+    ]  # fmt: skip
+    (run / HISTORY).write_bytes(encode_rows(history))
+    layers = [{"layer": f"layer{at}.conv", "stored_values": stored // _LAYERS} for at in range(_LAYERS)]
+    (run / LAYERS).write_bytes(encode_rows(layers))
+
+
+def measure(store: Path) -> dict[str, float]:
+    """Seconds and gigabytes of a process that writes the report, and megabytes of its page."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "bench.cli", "report", str(store)], check=True, stdout=subprocess.DEVNULL)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+    page = (store / "report" / "index.html").stat().st_size / 1e6
+    return {"seconds": round(time.perf_counter() - started, 1), "peak_gb": round(peak, 2), "page_mb": round(page, 2)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--settings", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--keep", type=Path, help="write the store here and keep it")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        store = arguments.keep or Path(temporary)
+        if not (store / "runs").is_dir():
+            write_store(store, arguments.runs, arguments.settings, arguments.epochs)
+        print(json.dumps({"runs": arguments.runs, "settings": arguments.settings, **measure(store)}))
+
+
+if __name__ == "__main__":
+    main()

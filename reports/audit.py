@@ -1,0 +1,232 @@
+"""The fairness audit: what each method had, and what was the same for all. From the frame of `bench.reports.frame`."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from bench.record import FAILED, FINISHED, MISSED
+
+_COLUMNS = (
+    *("setting", "status", "reason", "method", "method_name", "method_text", "budget", "seed", "model", "dataset"),
+    *(
+        "requested_values",
+        "schedule",
+        "weights",
+        "weights_code",
+        "weights_epochs",
+        "dense_values",
+        "exceptions",
+        "compress_epoch",
+    ),
+    *("compress_seconds", "train_seconds", "started", "data", "train_images", "validation_images", "test_images"),
+    *("method_code", "dataset_code", "precision", "device", "device_name", "threads", "bench_version", "torch_version"),
+    *("python_version", "platform", "git_commit"),
+)
+
+
+@dataclass(frozen=True)
+class MethodAudit:
+    """One method in one setting, in words and numbers."""
+
+    method: str
+    start: str
+    epochs: str
+    variants: int
+    seeds: str
+    training: str
+    own_cost: str
+    exceptions: str
+    met: str
+    missed: list[str]
+    failed: list[str]
+    code: str
+
+
+@dataclass(frozen=True)
+class SettingAudit:
+    """One setting: `facts` are what is the same for all, as name and text; `warnings` what is not and should be."""
+
+    facts: list[tuple[str, str]]
+    warnings: list[str]
+    methods: list[MethodAudit] = field(default_factory=list)
+
+
+def audits(runs: pd.DataFrame) -> dict[str, SettingAudit]:
+    """The audit of every setting, by its name, in their order."""
+    # Records have a hundred columns and more; what is taken apart below for every method and budget has few.
+    schedule = [name for name in runs.columns if str(name).startswith("schedule.")]
+    return {str(name): _audit(rows) for name, rows in runs[[*_COLUMNS, *schedule]].groupby("setting", sort=False)}
+
+
+def _audit(runs: pd.DataFrame) -> SettingAudit:
+    finished = runs[runs["status"] == FINISHED]
+    dense = finished[finished["method_text"] == "dense"]
+    variants = runs.groupby("method_name")["method_text"].nunique()
+    methods = [
+        _method(rows, int(variants[rows["method_name"].iloc[0]]), dense)
+        for _, rows in runs.groupby("method", sort=True)
+    ]
+    methods.sort(key=lambda row: row.method != "dense")
+    return SettingAudit(_facts(runs), _warnings(runs, finished), methods)
+
+
+def schedule_hash(runs: pd.DataFrame) -> str:
+    """A hash of all settings of the schedule: the same for the same schedule, whatever it is called."""
+    first = runs.iloc[0]
+    fields = {name: str(first[name]) for name in sorted(runs.columns) if str(name).startswith("schedule.")}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _facts(runs: pd.DataFrame) -> list[tuple[str, str]]:
+    first = runs.iloc[0]
+    schedule = {
+        str(name).removeprefix("schedule."): first[name] for name in runs.columns if str(name).startswith("schedule.")
+    }
+    written = ", ".join(f"{name} {value}" for name, value in schedule.items() if not pd.isna(value))
+    images = [f"{_whole(first[f'{split}_images'])} {split}" for split in ("train", "validation", "test")]
+    facts = [
+        ("network", f"{first['model']}, dense {_whole(first['dense_values'])} values"),
+        ("images", f"{first['dataset']}: {', '.join(images)}; the test split is evaluated once, after the last epoch"),
+        ("hash of images, labels and split", every(runs["data"])),
+        ("schedule", f"{first['schedule']}: {written}"),
+        ("hash of the schedule", schedule_hash(runs)),
+        ("starts from", _weights(first)),
+        ("seeds", every(runs["seed"])),
+        ("hardware", f"{every(runs['device_name'])} ({every(runs['device'])}), threads {every(runs['threads'])}"),
+        ("precision of training", every(runs["precision"])),
+        (
+            "versions",
+            f"bench {every(runs['bench_version'])}, torch {every(runs['torch_version'])}, "
+            f"Python {every(runs['python_version'])}, {every(runs['platform'])}",
+        ),
+        ("commits", every(runs["git_commit"]) or "unknown"),
+        ("runs", f"{_span(runs['started'])}"),
+    ]
+    return [(name, text) for name, text in facts if text]
+
+
+def _warnings(runs: pd.DataFrame, finished: pd.DataFrame) -> list[str]:
+    """What makes runs of this setting not quite comparable."""
+    lines = []
+    for column, what in (
+        ("torch_version", "versions of torch"),
+        ("device_name", "processors; latency and times are not comparable between them"),
+        ("threads", "numbers of threads; latency and times are not comparable between them"),
+        ("precision", "precisions of training"),
+        ("git_commit", "commits of bench"),
+        ("dataset_code", "versions of the dataset's file"),
+    ):
+        values = [str(value) for value in dict.fromkeys(finished[column].dropna())]
+        if len(values) > 1:
+            lines.append(f"Runs were made with different {what}: {', '.join(values)}.")
+    changed = sorted({str(commit) for commit in finished["git_commit"].dropna() if str(commit).endswith("+")})
+    if changed:
+        lines.append(f"Runs were made with code that was changed since its commit: {', '.join(changed)}.")
+    versions = finished.groupby("method")["method_code"].nunique()
+    mixed = [f"{method} ({count})" for method, count in versions[versions > 1].items()]
+    if mixed:
+        lines.append(
+            f"Methods whose own code changed between their runs, with the number of versions: {', '.join(mixed)}."
+        )
+    seeds = finished.groupby(["method", "budget"], dropna=False)["seed"].nunique()
+    if seeds.nunique() > 1:
+        lines.append(
+            f"Methods and budgets have between {seeds.min()} and {seeds.max()} seeds; comparisons are over those that "
+            "methods share."
+        )
+    return lines
+
+
+def _method(rows: pd.DataFrame, variants: int, dense: pd.DataFrame) -> MethodAudit:
+    rows = rows.sort_values(["requested_values", "seed"], ascending=[False, True], kind="stable")
+    first = rows.iloc[0]
+    finished, epochs = rows[rows["status"] == FINISHED], first["schedule.epochs"]
+    before = first["compress_epoch"]
+    start = "from scratch"
+    if not pd.isna(before) and before > 0:
+        start = f"compressed after {_whole(before)} of {_whole(epochs)} dense epochs, which count"
+    if not pd.isna(first["weights"]):
+        start += f", from {first['weights']}"
+    budgets = list(dict.fromkeys(rows["budget"].fillna("its own size")))
+    met = list(dict.fromkeys(finished["budget"].fillna("its own size")))
+    return MethodAudit(
+        method=str(first["method"]),
+        start=start,
+        epochs=_whole(epochs) + _epochs_before(first),
+        variants=variants,
+        seeds=every(finished["seed"]) or "none",
+        training=_relative(finished, dense),
+        own_cost=_seconds(finished["compress_seconds"]),
+        exceptions=every(finished["exceptions"]) or "none",
+        met=f"{len(met)} of {len(budgets)}: {', '.join(met)}" if met else f"none of {len(budgets)}",
+        missed=_reasons(rows[rows["status"] == MISSED]),
+        failed=_reasons(rows[rows["status"] == FAILED]),
+        code=every(finished["method_code"]),
+    )
+
+
+def _epochs_before(first: "pd.Series[Any]") -> str:
+    if pd.isna(first["weights"]):
+        return ""
+    before = first["weights_epochs"]
+    return " + an unknown number before" if pd.isna(before) else f" + {_whole(before)} before"
+
+
+def _relative(finished: pd.DataFrame, dense: pd.DataFrame) -> str:
+    """Training time, and what that is beside the dense runs: of the means of each budget the least and the most."""
+    seconds = finished.groupby("budget", dropna=False)["train_seconds"].mean().astype(float)
+    if not len(seconds):
+        return ""
+    text = _range(seconds.min(), seconds.max(), "{:.3g}") + " s"
+    base = float(dense["train_seconds"].astype(float).mean()) if len(dense) else float("nan")
+    if base > 0:
+        text += f", {_range(seconds.min() / base, seconds.max() / base, '{:.2f}')} of dense"
+    return text
+
+
+def _seconds(column: "pd.Series[Any]") -> str:
+    known = column.dropna().astype(float)
+    return f"{_range(known.min(), known.max(), '{:.2g}')} s" if len(known) else ""
+
+
+def _range(low: float, high: float, pattern: str) -> str:
+    one, other = pattern.format(low), pattern.format(high)
+    return one if one == other else f"{one} to {other}"
+
+
+def _reasons(rows: pd.DataFrame) -> list[str]:
+    """A line for each budget and reason, with its seeds."""
+    if not len(rows):
+        return []
+    filled = rows.fillna({"budget": "its own size", "reason": "no reason given"})
+    return [
+        f"{budget}, seed {every(group['seed'])}: {reason}"
+        for (budget, reason), group in filled.groupby(["budget", "reason"], sort=False)
+    ]
+
+
+def _weights(first: "pd.Series[Any]") -> str:
+    if pd.isna(first["weights"]):
+        return "initial weights that the seed makes, the same for every method"
+    epochs = first["weights_epochs"]
+    return (
+        f"finished weights {first['weights']} ({first['weights_code']}), trained before for "
+        f"{'nobody knows how many' if pd.isna(epochs) else _whole(epochs)} epochs, the dense run too"
+    )
+
+
+def _span(started: "pd.Series[Any]") -> str:
+    times = sorted(str(time) for time in started.dropna())
+    return f"{len(started)}, started from {times[0]} to {times[-1]}" if times else str(len(started))
+
+
+def _whole(value: Any) -> str:
+    return "unknown" if pd.isna(value) else f"{int(value):,}"
+
+
+def every(column: "pd.Series[Any]") -> str:
+    """The different values of a column, in order of appearance."""
+    return ", ".join(str(value) for value in dict.fromkeys(column.dropna()))

@@ -1,0 +1,149 @@
+"""ShrinkBench's checklist for comparisons of compression methods, and whether this one has what it asks for.
+
+Blalock, Gonzalez Ortiz, Frankle and Guttag, "What is the State of Neural Network Pruning?", MLSys 2020, appendix; the
+last two lines are from what followed (Liu et al., "Rethinking the Value of Network Pruning", ICLR 2019).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+from bench.reports.audit import every
+
+from bench.record import FINISHED
+
+Answer = Literal["yes", "partly", "no"]
+
+_RATIOS, _PAIRS, _SEEDS = 5, 3, 3
+_MANY_CLASSES_TOP1 = 100.0
+
+
+@dataclass(frozen=True)
+class Line:
+    """One demand, the answer, and what it is based on."""
+
+    demand: str
+    answer: Answer
+    because: str
+
+
+def checklist(runs: pd.DataFrame, summary: pd.DataFrame) -> list[Line]:
+    """The lines for all runs of a report together, with its summary."""
+    finished = runs[runs["status"] == FINISHED]
+    compressed = summary[(summary["method_text"] != "dense") & summary["requested_values"].notna()]
+    return [
+        Line(
+            "The exact architecture, dataset and metric are identified",
+            "yes",
+            f"networks {every(runs['model'])}; hashes of images, labels and split; top-1 on the whole test split",
+        ),
+        _pairs(runs),
+        Line(
+            "Compression ratio and theoretical speed-up are both given, and defined once",
+            "yes" if finished["macs"].notna().all() and len(finished) else "partly",
+            "dense / stored values, and multiply-accumulates as deployed, beside it what generating kernels adds",
+        ),
+        _top5(finished),
+        _points(compressed),
+        Line(
+            "All methods start from the same initial weights",
+            "yes",
+            "a run's seed makes its network's weights, whatever the method, and the order of its batches",
+        ),
+        _spread(summary),
+        _baselines(finished),
+        Line(
+            "Augmentation, optimiser and schedule are the same for all",
+            "yes",
+            "one schedule for each setting (its hash is in the audit); "
+            + (
+                f"declared exceptions: {every(finished['exceptions'])}"
+                if finished["exceptions"].notna().any()
+                else "no method declares an exception"
+            ),
+        ),
+        _narrower(finished),
+        _scratch(finished),
+    ]
+
+
+def _pairs(runs: pd.DataFrame) -> Line:
+    pairs = runs[["data", "model"]].drop_duplicates()
+    answer: Answer = "yes" if len(pairs) >= _PAIRS else "no" if len(pairs) == 1 else "partly"
+    return Line(f"At least {_PAIRS} pairs of dataset and architecture", answer, f"{len(pairs)} here")
+
+
+def _top5(finished: pd.DataFrame) -> Line:
+    """Top-5 says something where there are more than five classes to tell apart."""
+    known = finished["test_top5"].notna()
+    if not len(finished) or not known.all():
+        return Line("Top-1 and top-5 accuracy are both given", "no", "some runs have no top-5")
+    says = (finished["test_top5"].astype(float) < _MANY_CLASSES_TOP1).any()
+    because = "in the table" if says else "top-5 is 100 % everywhere: five classes or fewer, or an easy dataset"
+    return Line("Top-1 and top-5 accuracy are both given", "yes" if says else "partly", because)
+
+
+def _points(compressed: pd.DataFrame) -> Line:
+    counts = compressed.groupby(["setting", "method"])["requested_values"].nunique()
+    demand = f"At least {_RATIOS} compression ratios for each method, as 2, 4, 8, 16 and 32"
+    if not len(counts):
+        return Line(demand, "no", "no compressed runs")
+    fewer = counts[counts < _RATIOS]
+    if not len(fewer):
+        return Line(demand, "yes", f"{counts.min()} to {counts.max()} budgets met")
+    answer: Answer = "partly" if len(fewer) < len(counts) else "no"
+    short = sorted(set(map(str, fewer.index.get_level_values("method"))))
+    return Line(demand, answer, f"fewer met by {', '.join(short)}: see the audit for the reasons")
+
+
+def _spread(summary: pd.DataFrame) -> Line:
+    demand = f"The spread over at least {_SEEDS} seeds is given"
+    if not len(summary):
+        return Line(demand, "no", "no finished runs")
+    least, most = int(summary["n"].min()), int(summary["n"].max())
+    answer: Answer = "yes" if least >= _SEEDS else "partly" if most > 1 else "no"
+    return Line(demand, answer, f"{least} seeds" if least == most else f"{least} to {most} seeds")
+
+
+def _baselines(finished: pd.DataFrame) -> Line:
+    """Random, global and layerwise magnitude pruning, by what `sparse` and `pruning` call them."""
+    names = finished["method_name"]
+    criterion = _option(finished, "option.criterion")
+    importance, scope = _option(finished, "option.importance"), _option(finished, "option.scope")
+    sparse, pruning = names == "sparse", names == "pruning"
+    magnitude = pruning & importance.isin(["magnitude", "group-norm", "lamp"])
+    have = {
+        "random": (sparse & (criterion == "random")) | (pruning & (importance == "random")),
+        "global magnitude": (sparse & (criterion == "global")) | (magnitude & (scope == "global")),
+        "layerwise magnitude": (sparse & (criterion == "layerwise")) | (magnitude & (scope == "layerwise")),
+    }
+    lacking = [name for name, rows in have.items() if not rows.any()]
+    answer: Answer = "yes" if not lacking else "no" if len(lacking) == len(have) else "partly"
+    options = "sparse:criterion=random, sparse, sparse:criterion=layerwise"
+    because = "all three" if not lacking else f"lacking: {', '.join(lacking)} (to have them: {options})"
+    return Line("Random, global and layerwise magnitude pruning are among the methods", answer, because)
+
+
+def _narrower(finished: pd.DataFrame) -> Line:
+    there = (finished["method_name"] == "width").any()
+    because = "the method width" if there else "to have it, add the method width"
+    return Line(
+        "A plain narrower network at the same number of values is compared with", "yes" if there else "no", because
+    )
+
+
+def _scratch(finished: pd.DataFrame) -> Line:
+    """What starts trained should also be seen trained from scratch at its final shape."""
+    trained = finished[finished["compress_epoch"].fillna(0).astype(float) > 0]
+    demand = "What compresses a trained network is also trained from scratch in its final shape"
+    if not len(trained):
+        return Line(demand, "yes", "no method here starts from a trained network")
+    scratch = finished[finished["compress_epoch"].fillna(0).astype(float) == 0]
+    lacking = sorted(set(trained["method_name"]) - set(scratch["method_name"]))
+    answer: Answer = "yes" if not lacking else "no" if len(lacking) == trained["method_name"].nunique() else "partly"
+    because = "each" if not lacking else f"not {', '.join(map(str, lacking))} (to have it: compress_at=0)"
+    return Line(demand, answer, because)
+
+
+def _option(frame: pd.DataFrame, name: str) -> "pd.Series[str]":
+    return frame[name].fillna("").astype(str) if name in frame else pd.Series("", index=frame.index)

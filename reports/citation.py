@@ -1,0 +1,48 @@
+"""The bibliography of the methods compared, from what their runs recorded."""
+
+import re
+
+import pandas as pd
+
+
+def bibliography(results: pd.DataFrame) -> tuple[str, list[str]]:
+    """A BibTeX file with each entry once, and a line for each citation that is not one. Methods without a paper are
+    named in a comment."""
+    entries: dict[str, str] = {}
+    problems = []
+    cited = results.dropna(subset=["citation"]).drop_duplicates(["method_name", "citation"])
+    for name, text in cited[["method_name", "citation"]].itertuples(index=False, name=None):
+        found = split(text)
+        if not found:
+            problems.append(f"the citation of {name} is no BibTeX entry, and left out")
+        entries |= {key: entry for key, entry in found.items() if key not in entries}
+    without = sorted(set(results["method_name"]) - set(cited["method_name"]) - {"dense"})
+    lines = ["% The methods compared, as their plugins cite them."]
+    if without:
+        lines.append(f"% Without a citation: {', '.join(re.sub(r'[^ -~]', '?', str(name)) for name in without)}")
+    return "\n\n".join(["\n".join(lines), *(entries[key] for key in sorted(entries))]) + "\n", problems
+
+
+def split(text: str) -> dict[str, str]:
+    """The entries of a BibTeX text by key, their lines indented by two; empty where it is anything else."""
+    entries: dict[str, str] = {}
+    position = 0
+    while position < len(text):
+        if text[position].isspace():
+            position += 1
+            continue
+        start = re.compile(r"@\w+\{\s*([^\s,{}\"#%~\\]+)\s*,").match(text, position)
+        if start is None:
+            return {}
+        depth, end = 0, position
+        for end in range(position, len(text)):
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            if text[end] == "}" and depth == 0:
+                break
+        if depth:
+            return {}
+        lines = [line.strip() for line in text[position : end + 1].splitlines()]
+        inner = (("  " if line != "}" else "") + line for line in lines[1:])
+        entries[start[1]] = "\n".join([lines[0], *inner])
+        position = end + 1
+    return entries

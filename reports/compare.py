@@ -1,0 +1,127 @@
+"""What changed between two stores beyond noise: for a change to a method, say, with the same sweep before and after."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from bench.reports import frame
+from bench.reports.significance import LEVEL, holm, interval, paired_tests
+
+from bench.errors import InputError
+from bench.record import FINISHED
+from bench.store import Store
+
+# What can have become of a method at a budget. The first two are regressions.
+WORSE, BROKEN = "worse", "no longer finishes"
+BETTER, MENDED, WITHIN_NOISE, SAME = "better", "finishes now", "within noise", "the same"
+ONE_SEED, ONLY_OLD, ONLY_NEW, NEITHER = "one seed: can't tell", "only in OLD", "only in NEW", "finishes in neither"
+NO_COMMON_SEED = "no seed in common"
+REGRESSIONS = (WORSE, BROKEN)
+UNREMARKABLE = (SAME, NEITHER, NO_COMMON_SEED, ONLY_OLD, ONLY_NEW)
+
+# Figures that a run's seed and code decide: any change is one.
+EXACT = ("stored_values", "stored_bytes", "macs", "generation_macs")
+
+COLUMNS = {
+    "setting": "network, data and schedule",
+    "method": "how the method is called",
+    "budget": "what was asked for; empty for a method of fixed size",
+    "verdict": "what became of it",
+    "seeds": "finished in both",
+    "old_top1": "percent, mean over these seeds",
+    "new_top1": "percent, mean over these seeds",
+    "change": "percentage points: new minus old",
+    "change_interval": "percentage points: half the width of its 95 % interval, paired by seed",
+    "p_value": "moderated paired t-test (Smyth 2004), corrected for all that changed (Holm 1979)",
+    "other_changes": f"of {', '.join(EXACT)}, from and to",
+}
+
+
+def compare(old: Path, new: Path) -> tuple[pd.DataFrame, list[str]]:
+    """A row for each setting, method and budget of either store, with COLUMNS; and a line for each record left out.
+
+    Runs of one setting, method, budget and seed are paired. Where every pair is the same, so is the method; the rest is
+    tested. Raises InputError where nothing can be compared.
+    """
+    sides, notes = [], []
+    for side, path in (("old", old), ("new", new)):
+        records, damaged = Store(path).records()
+        sides += [{**record, "side": side} for record in records]
+        notes += damaged
+    runs = frame.results(sides)
+    keys = ["setting", "method", "method_text", "budget"]
+    groups = list(runs.groupby(keys, dropna=False, sort=False))
+    rows = [_row(dict(zip(keys, key, strict=True)), group) for key, group in groups]
+    if not any(row["seeds"] for row in rows) and not any(row["verdict"] in (BROKEN, MENDED, NEITHER) for row in rows):
+        raise InputError(
+            f"{old} and {new} have no run in common: the same network, images, schedule, method, budget and seed"
+        )
+    _test(rows)
+    rows.sort(key=lambda row: (row["setting"], row["method"], -row["asked"]))
+    return pd.DataFrame(rows, columns=list(COLUMNS)), notes
+
+
+def conclusion(table: pd.DataFrame) -> str:
+    """One line: how many of each verdict."""
+    counts = table["verdict"].value_counts(sort=False)
+    order = (*REGRESSIONS, BETTER, MENDED, WITHIN_NOISE, SAME, ONE_SEED, NEITHER, NO_COMMON_SEED, ONLY_OLD, ONLY_NEW)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in order if verdict in counts)
+
+
+def _row(key: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
+    asked = group["requested_values"].iloc[0]
+    row: dict[str, Any] = {**key, "differences": np.array([]), "other_changes": "", "seeds": 0}
+    row["asked"] = 0 if pd.isna(asked) else int(asked)
+    old, new = (_by_seed(group[group["side"] == side]) for side in ("old", "new"))
+    if not len(old) or not len(new):
+        return {**row, "verdict": ONLY_NEW if not len(old) else ONLY_OLD}
+    both = old.index.intersection(new.index)
+    done = [seed for seed in both if {old.at[seed, "status"], new.at[seed, "status"]} == {FINISHED}]
+    lost = [seed for seed in both if old.at[seed, "status"] == FINISHED != new.at[seed, "status"]]
+    gained = [seed for seed in both if new.at[seed, "status"] == FINISHED != old.at[seed, "status"]]
+    before, after = old.loc[done], new.loc[done]
+    row["seeds"] = len(done)
+    if lost or gained:
+        seeds, side = (lost, new) if lost else (gained, old)
+        text = f"seed {', '.join(map(str, seeds))}: " + str(side.at[seeds[0], "reason"])
+        return {**row, "verdict": BROKEN if lost else MENDED, "other_changes": text}
+    if not done:
+        return {**row, "verdict": NEITHER if len(both) else NO_COMMON_SEED}
+    changes = [
+        f"{name} {_amount(before[name].mean())} to {_amount(after[name].mean())}"
+        for name in EXACT
+        if (before[name].astype(float).to_numpy() != after[name].astype(float).to_numpy()).any()
+        and before[name].notna().all()
+        and after[name].notna().all()
+    ]
+    differences = after["test_top1"].to_numpy(dtype=float) - before["test_top1"].to_numpy(dtype=float)
+    verdict = SAME if not differences.any() else ONE_SEED if len(differences) == 1 else ""
+    return {
+        **row,
+        "verdict": verdict,
+        "old_top1": before["test_top1"].astype(float).mean(),
+        "new_top1": after["test_top1"].astype(float).mean(),
+        "change": differences.mean(),
+        "change_interval": interval(differences) if differences.any() else np.nan,
+        "differences": differences,
+        "other_changes": "; ".join(changes),
+    }
+
+
+def _test(rows: Sequence[dict[str, Any]]) -> None:
+    """Give a verdict to what has none: what differs, and with more than one seed."""
+    tested = [row for row in rows if row["verdict"] == ""]
+    p_values = holm(paired_tests([row["differences"] for row in tested]))
+    for row, p_value in zip(tested, p_values, strict=True):
+        row["p_value"] = p_value
+        row["verdict"] = WITHIN_NOISE if p_value >= 1 - LEVEL else WORSE if row["change"] < 0 else BETTER
+
+
+def _by_seed(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs.drop_duplicates("seed").set_index("seed")
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}"

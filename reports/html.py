@@ -1,0 +1,227 @@
+"""The page: one HTML file with its style, script, data and drawing library inside, which loads nothing."""
+
+import base64
+import gzip
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import pandas as pd
+from bench.reports.audit import SettingAudit
+from bench.reports.checklist import checklist
+from bench.reports.curves import METRICS
+from bench.reports.frame import AXES, comparisons
+from bench.reports.load import Loaded
+from bench.reports.payload import payload, plain
+from bench.reports.significance import TEST
+from jinja2 import Environment
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from bench.record import FAILED, MISSED
+from bench.version import __version__
+
+READING = (
+    "Stored values are the distinct numbers needed to rebuild the network at inference, batch-norm statistics apart. "
+    "The ratio is dense to stored. A budget is met within 1 %; what missed it is listed with its reason, not drawn.",
+    "Bytes are those of the saved file, which a fresh process has loaded and found to give the same outputs.",
+    "Top-1 is on the test split, evaluated once, after the last epoch. Behind ± stands half the width of the mean's "
+    "95 % interval (Student's t over seeds); with two seeds that is wide, and honest. The change is against the dense "
+    "run of the same seed.",
+    "MACs are multiply-accumulates of one image's forward pass as deployed; behind the + is what computing the kernels "
+    "adds to each forward pass in training.",
+    "Latency is the median time of one image as deployed, on the hardware that the audit names.",
+    "A point is on the Pareto front if no other is more accurate and at most as large; that sizes within 1 % count as "
+    "equal keeps a method from winning by a few values. How often it is there when seeds are drawn again with "
+    "replacement says how sure that is: with three seeds there are ten different draws, so take it as a hint.",
+    "Published points are other people's numbers, from other code, schedules and images. They are never averaged or "
+    "tested with measured ones.",
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table: its name, and what it is."""
+
+    name: str
+    title: str = ""
+
+
+# Rows of tables that lie in the page as they are.
+_PLAIN_ROWS = 1000
+
+COLUMNS = (
+    Column("method"),
+    Column("budget", "what was asked for"),
+    Column("asked", "values that the budget asks for"),
+    Column("stored", "values, mean over seeds"),
+    Column("ratio got / asked", "dense to stored values"),
+    Column("bytes", "of the saved file"),
+    Column("MACs", "of one image as deployed, + what generating kernels adds in training"),
+    Column("latency ms", "of one image as deployed"),
+    Column("top-1 %", "test split; ± half the 95 % interval"),
+    Column("top-5 %", "test split"),
+    Column("change", "against dense, paired by seed; ± half the 95 % interval"),
+    Column("p", "of the difference from the best of its budget, corrected for all comparisons of the budget"),
+    Column("front", "how often on the Pareto front over stored values when seeds are resampled"),
+    Column("training s", "all epochs"),
+    Column("compress s", "the method's own cost"),
+    Column("seeds"),
+)
+
+
+def page(loaded: Loaded, summary: pd.DataFrame, audits: Mapping[str, SettingAudit]) -> bytes:
+    """The page as a file's content.
+
+    Tables and audits of further settings, where there are many, lie in it compressed and are unpacked when they are
+    chosen, so that neither the file nor what a browser must hold grows with them.
+    """
+    runs = loaded.runs
+    data, thinned = payload(loaded, summary)
+    environment = Environment(autoescape=True, trim_blocks=True)
+    template, table, audit = (environment.from_string(_file(f"{name}.html")) for name in ("page", "table", "audit"))
+    script, plotly = _file("page.js"), get_plotlyjs()
+    settings: list[dict[str, Any]] = []
+    rows = 0
+    for name, own in runs.groupby("setting", sort=False):
+        results = summary[summary["setting"] == name]
+        packed = bool(settings) and rows + len(results) > _PLAIN_ROWS
+        rows += len(results)
+        parts = {
+            "table": table.render(
+                name=name,
+                columns=COLUMNS,
+                rows=_rows(results),
+                comparisons=comparisons(results),
+                left_out=_left_out(own),
+            ),
+            "audit": audit.render(name=name, audit=audits[str(name)]),
+        }
+        # Escaped by the templates.
+        shown = {part: _packed(text) if packed else Markup(text) for part, text in parts.items()}  # noqa: S704
+        settings.append({"name": name, "packed": packed, **shown})
+    text = template.render(
+        policy=_policy(script, plotly),
+        css=Markup(_file("page.css")),  # noqa: S704  # our own files
+        script=Markup(script),  # noqa: S704
+        data=_packed(json.dumps(data, separators=(",", ":"))),
+        plotly=_packed(plotly),
+        lead=_lead(runs, summary),
+        notes=[*loaded.notes, *thinned],
+        settings=settings,
+        axes=AXES,
+        metrics=METRICS,
+        test=TEST,
+        checklist=checklist(runs, summary),
+        reading=READING,
+        made_by=f"Made by bench {__version__} from records alone. Figures are drawn by plotly.js (MIT licence).",
+    )
+    return text.encode()
+
+
+def _file(name: str) -> str:
+    return (resources.files("bench.reports") / name).read_text(encoding="utf-8")
+
+
+def _packed(text: str) -> Markup:
+    """Text as it lies in the page: compressed, and in letters that end no element."""
+    return Markup(base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode())  # noqa: S704  # base64 is safe
+
+
+def _policy(*scripts: str) -> str:
+    """What the browser may do: run these scripts and no others, and load nothing."""
+    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{value}'" for value in hashes)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; "
+        "form-action 'none'"
+    )
+
+
+def _lead(runs: pd.DataFrame, summary: pd.DataFrame) -> str:
+    methods = runs.loc[runs["method_text"] != "dense", "method"].nunique()
+    seeds = f"{summary['n'].min()} to {summary['n'].max()}" if len(summary) else "no"
+    if len(summary) and summary["n"].min() == summary["n"].max():
+        seeds = str(summary["n"].max())
+    return (
+        f"Which way of compressing a convolutional network keeps the most accuracy at a number of stored parameters? "
+        f"{len(runs):,} runs, {methods} methods and the dense reference, {seeds} seeds, all trained on the same "
+        "schedule from the same initial weights."
+    )
+
+
+def _rows(summary: pd.DataFrame) -> list[dict[str, Any]]:
+    """The table's rows: by budget, and in each from the best to the worst, since the question is what to take at a
+    size."""
+    rows: list[dict[str, Any]] = []
+    last = None
+    ordered = summary.assign(is_sized=summary["requested_values"].notna()).sort_values(
+        ["is_sized", "requested_values", "test_top1_mean"], ascending=[True, False, False], kind="stable"
+    )
+    for row in ordered.to_dict("records"):
+        kind = "reference" if row["method_text"] == "dense" else ""
+        if rows and plain(row["requested_values"]) != last:
+            kind = f"{kind} first".strip()
+        last = plain(row["requested_values"])
+        rows.append({"kind": kind, "cells": _cells(row)})
+    return rows
+
+
+def _cells(row: dict[Any, Any]) -> list[dict[str, Any]]:
+    """A row's cells: the text, and the number to sort by where there is one."""
+
+    def cell(value: Any, pattern: str, more: str = "", best: bool = False) -> dict[str, Any]:
+        known = plain(value, 8)
+        return {"text": "" if known is None else pattern.format(value) + more, "value": known, "best": best}
+
+    def spread(value: Any) -> str:
+        return "" if pd.isna(value) else f" ± {value:.2f}"
+
+    generation = row["generation_macs"]
+    more = f" + {_millions(generation)}" if not pd.isna(generation) and generation else ""
+    asked = "" if pd.isna(row["requested_compression"]) else f" / {row['requested_compression']:.2f}x"
+    dense = row["method_text"] == "dense"
+    front = plain(row["front_stored_values"])
+    return [
+        {"text": row["method"], "value": None, "best": False},
+        {"text": "" if pd.isna(row["budget"]) else row["budget"], "value": None, "best": False},
+        cell(row["requested_values"], "{:,.0f}"),
+        cell(row["stored_values"], "{:,.0f}"),
+        cell(row["compression"], "{:.2f}x", asked),
+        cell(row["stored_bytes"], "{:,.0f}"),
+        {"text": _millions(row["macs"]) + more, "value": plain(row["macs"]), "best": False},
+        cell(row["latency_ms"], "{:.3g}"),
+        cell(
+            row["test_top1_mean"],
+            "{:.2f}",
+            spread(row["test_top1_interval"]),
+            best=not pd.isna(row["is_best"]) and bool(row["is_best"]),
+        ),
+        cell(row["test_top5_mean"], "{:.2f}"),
+        cell(None, "") if dense else cell(row["difference"], "{:+.2f}", spread(row["difference_interval"])),
+        {"text": _p_value(row["p_value"]), "value": plain(row["p_value"]), "best": False},
+        {"text": "" if front is None else f"{100 * front:.0f} %", "value": front, "best": False},
+        cell(row["train_seconds"], "{:.3g}"),
+        cell(row["compress_seconds"], "{:.2g}"),
+        cell(row["n"], "{:.0f}"),
+    ]
+
+
+def _left_out(runs: pd.DataFrame) -> str:
+    counts = {status: int((runs["status"] == status).sum()) for status in (MISSED, FAILED)}
+    return " and ".join(
+        f"{count} {'run' if count == 1 else 'runs'} that {'missed the budget' if status == MISSED else 'failed'}"
+        for status, count in counts.items()
+        if count
+    )
+
+
+def _p_value(value: Any) -> str:
+    return "" if pd.isna(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _millions(value: Any) -> str:
+    return "" if pd.isna(value) else f"{value / 1e6:,.2f} M"

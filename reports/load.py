@@ -1,0 +1,42 @@
+"""The records of one or several stores, as a report begins."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from bench.reports import frame
+
+from bench.errors import InputError
+from bench.record import Record
+from bench.store import Store
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """`runs` is the frame of `bench.reports.frame.results`. `notes` says, a line each, which records were left out and
+    why. `folders` has each run's own folder by its id, for what is more than a row."""
+
+    runs: pd.DataFrame
+    notes: list[str] = field(default_factory=list)
+    folders: dict[str, Path] = field(default_factory=dict)
+
+
+def load(stores: Sequence[Path]) -> Loaded:
+    """All records of these stores; a run that several have counts once. Raises InputError where there is none."""
+    records: dict[str, Record] = {}
+    folders: dict[str, Path] = {}
+    notes = []
+    for path in stores:
+        found, damaged = Store(path).read_all()
+        notes += damaged
+        again = [folder for folder, record in found.items() if record["id"] in records]
+        if again:
+            notes.append(f"{len(again)} runs of {path} are in another store too, and count once: {again[0].name}...")
+        for folder, record in found.items():
+            if record["id"] not in records:
+                records[record["id"]] = record
+                folders[record["id"]] = folder
+    if not records:
+        raise InputError(f"no finished runs in {', '.join(map(str, stores))}")
+    return Loaded(frame.results(records.values()), notes, folders)

@@ -1,0 +1,102 @@
+"""Records and stores that tests of reports make up."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.code_space import CodeSpace
+from bench.code_space import encode as encode_codes
+from bench.record import FAILED, FINISHED, MISSED, Record, make
+from bench.store import CODES, HISTORY, LAYERS, RECORD, encode_rows
+
+
+def record(method: str, seed: int, top1: float | None, budget: str | None = None, **values: Any) -> Record:
+    stored = {None: 1000, "2x": 500, "4x": 250}.get(budget, 250)
+    known = {
+        "id": f"{method}{budget}{seed}{values.get('dataset', '')}",
+        "status": FINISHED,
+        "method": method,
+        "method_name": method,
+        "method_text": method,
+        "budget": budget,
+        "seed": seed,
+        "model": "net",
+        "dataset": "data",
+        "schedule": "quick",
+        "data": "d",
+        "schedule.epochs": 4,
+        "requested_values": None if budget is None else stored,
+        "stored_values": stored,
+        "dense_values": 1000,
+        "compression": 1000 / stored,
+        "stored_bytes": 4 * stored,
+        "macs": 2_000_000,
+        "generation_macs": 0,
+        "test_top1": top1,
+        "test_top5": 100.0,
+        "test_loss": 0.5,
+        "compress_epoch": 0,
+        "train_images": 9,
+        "validation_images": 1,
+        "test_images": 5,
+        "train_seconds": 1.0,
+        "device_name": "cpu",
+        "precision": "float32",
+        "torch_version": "2",
+        "bench_version": "0",
+        "git_commit": "",
+    }
+    return make({**known, **values})
+
+
+RECORDS = [
+    record("dense", 0, 90.0),
+    record("dense", 1, 92.0),
+    record("csg", 0, 88.0, "2x"),
+    record("csg", 1, 92.0, "2x"),
+    record("csg", 0, 80.0, "4x"),
+    record("lowrank", 0, 70.0, "4x"),
+    record("lowrank", 1, None, "4x", status=FAILED, reason="NonFiniteLoss: nan", stored_values=None),
+    record("csg", 0, None, "9x", status=MISSED, reason="too small"),
+    record("csg", 1, None, "9x", status=MISSED, reason="too small"),
+]
+
+
+def write_store(folder: Path, records: Sequence[Record], epochs: int = 4) -> Path:
+    """A store that holds these records; the finished ones with a history, layers and, of csg, a code space."""
+    for made in records:
+        run = folder / "runs" / f"run-{made['id']}"
+        run.mkdir(parents=True)
+        (run / RECORD).write_text(json.dumps(made))
+        if made["status"] != FINISHED:
+            continue
+        top1 = made["test_top1"]
+        history = [
+            {
+                "epoch": epoch,
+                "train_loss": 1 / epoch,
+                "train_top1": top1 - 10 / epoch,
+                "validation_loss": 2 / epoch,
+                "validation_top1": top1 - 20 / epoch,
+                "learning_rate": 0.1,
+                "seconds": 1.0,
+            }
+            for epoch in range(1, epochs + 1)
+        ]
+        (run / HISTORY).write_bytes(encode_rows(history))
+        (run / LAYERS).write_bytes(encode_rows(layers(made)))
+        if made["method_name"] == "csg":
+            space = CodeSpace(torch.randn(5, 6, 6), {"conv1": torch.randn(3, 5), "conv2": torch.randn(4, 5)})
+            (run / CODES).write_bytes(encode_codes({"3x3": space}))
+    return folder
+
+
+def layers(made: Record) -> list[dict[str, Any]]:
+    """What `made` stores in which layer: a tenth in the classifier, the rest shared, or in convolutions."""
+    stored = made["stored_values"]
+    spent = {"conv1": 0.3, "conv2": 0.6} if made["method_name"] != "csg" else {"generator": 0.9}
+    rows = {**spent, "classifier": 0.1}
+    return [{"layer": name, "stored_values": round(share * stored)} for name, share in rows.items()]
