@@ -27,4 +27,4 @@ def beside(runs: pd.DataFrame) -> pd.DataFrame:
     if (training, first["test_images"]) != (_TRAINING, _TEST):
         return everything().iloc[:0]
     points: pd.DataFrame = everything()
-    return points.loc[points["model"] == first["model"]]
+    return points[points["model"].eq(first["model"])]
