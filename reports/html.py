@@ -110,7 +110,8 @@ def page(loaded: Loaded, summary: pd.DataFrame, audits: Mapping[str, SettingAudi
         data=_packed(json.dumps(data, separators=(",", ":"))),
         plotly=_packed(plotly),
         lead=_lead(runs, summary),
-        notes=[*loaded.notes, *thinned],
+        notes=loaded.notes,
+        thinned=thinned,
         settings=settings,
         axes=AXES,
         metrics=METRICS,
@@ -146,9 +147,11 @@ def _lead(runs: pd.DataFrame, summary: pd.DataFrame) -> str:
     seeds = f"{summary['n'].min()} to {summary['n'].max()}" if len(summary) else "no"
     if len(summary) and summary["n"].min() == summary["n"].max():
         seeds = str(summary["n"].max())
+    settings = runs["setting"].nunique()
+    where = "" if settings == 1 else f" in {settings} settings, in each of which"
     return (
-        f"Which way of compressing a convolutional network keeps the most accuracy at a number of stored parameters? "
-        f"{len(runs):,} runs, {methods} methods and the dense reference, {seeds} seeds, all trained on the same "
+        "Which way of compressing a convolutional network keeps the most accuracy at a number of stored parameters? "
+        f"{len(runs):,} runs, {methods} methods and the dense reference, {seeds} seeds,{where} all trained on the same "
         "schedule from the same initial weights."
     )
 

@@ -186,7 +186,8 @@
   }
 
   function fill(id, values, texts = values) {
-    const before = byId(id).value;
+    // The choice stays where it can, but nothing was chosen among nothing.
+    const before = byId(id).options.length ? byId(id).value : null;
     byId(id).replaceChildren(...values.map((value, index) => {
       const option = document.createElement("option");
       option.value = value;
