@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
+from bench.reports.frame import texts
 
 from bench.record import FAILED, FINISHED, MISSED
 
@@ -150,8 +151,8 @@ def _method(rows: pd.DataFrame, variants: int, dense: pd.DataFrame) -> MethodAud
         start = f"compressed after {_whole(before)} of {_whole(epochs)} dense epochs, which count"
     if not pd.isna(first["weights"]):
         start += f", from {first['weights']}"
-    budgets = list(dict.fromkeys(rows["budget"].fillna("its own size")))
-    met = list(dict.fromkeys(finished["budget"].fillna("its own size")))
+    budgets = list(dict.fromkeys(texts(rows["budget"], "its own size")))
+    met = list(dict.fromkeys(texts(finished["budget"], "its own size")))
     return MethodAudit(
         method=str(first["method"]),
         start=start,
@@ -201,7 +202,7 @@ def _reasons(rows: pd.DataFrame) -> list[str]:
     """A line for each budget and reason, with its seeds."""
     if not len(rows):
         return []
-    filled = rows.fillna({"budget": "its own size", "reason": "no reason given"})
+    filled = rows.assign(budget=texts(rows["budget"], "its own size"), reason=texts(rows["reason"], "no reason given"))
     return [
         f"{budget}, seed {every(group['seed'])}: {reason}"
         for (budget, reason), group in filled.groupby(["budget", "reason"], sort=False)

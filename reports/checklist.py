@@ -9,6 +9,7 @@ from typing import Literal
 
 import pandas as pd
 from bench.reports.audit import every
+from bench.reports.frame import texts
 
 from bench.record import FINISHED
 
@@ -134,11 +135,11 @@ def _narrower(finished: pd.DataFrame) -> Line:
 
 def _scratch(finished: pd.DataFrame) -> Line:
     """What starts trained should also be seen trained from scratch at its final shape."""
-    trained = finished[finished["compress_epoch"].fillna(0).astype(float) > 0]
+    trained = finished[finished["compress_epoch"].astype(float) > 0]
     demand = "What compresses a trained network is also trained from scratch in its final shape"
     if not len(trained):
         return Line(demand, "yes", "no method here starts from a trained network")
-    scratch = finished[finished["compress_epoch"].fillna(0).astype(float) == 0]
+    scratch = finished[~(finished["compress_epoch"].astype(float) > 0)]
     lacking = sorted(set(trained["method_name"]) - set(scratch["method_name"]))
     answer: Answer = "yes" if not lacking else "no" if len(lacking) == trained["method_name"].nunique() else "partly"
     because = "each" if not lacking else f"not {', '.join(map(str, lacking))} (to have it: compress_at=0)"
@@ -146,4 +147,4 @@ def _scratch(finished: pd.DataFrame) -> Line:
 
 
 def _option(frame: pd.DataFrame, name: str) -> "pd.Series[str]":
-    return frame[name].fillna("").astype(str) if name in frame else pd.Series("", index=frame.index)
+    return texts(frame[name]) if name in frame else pd.Series("", index=frame.index)

@@ -7,7 +7,7 @@ from typing import Any
 
 import matplotlib
 import pandas as pd
-from bench.reports.frame import AXES, summary
+from bench.reports.frame import AXES, summary, texts
 from bench.reports.front import is_on_front
 from bench.reports.look import REFERENCE, Look, looks
 from matplotlib import font_manager, style
@@ -223,7 +223,7 @@ def _notes(results: pd.DataFrame) -> list[str]:
     notes = []
     for status, rows in results[results["status"] != FINISHED].groupby("status"):
         for method, group in rows.groupby("method"):
-            budgets = ", ".join(dict.fromkeys(group["budget"].fillna("own size").astype(str)))
+            budgets = ", ".join(dict.fromkeys(texts(group["budget"], "own size")))
             notes.append(_drawable(f"{status}: {method} at {budgets}", 60))
     return notes
 

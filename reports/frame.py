@@ -137,7 +137,7 @@ def _scores(rows: pd.DataFrame, finished: pd.DataFrame) -> pd.DataFrame:
 
 
 def _keys(rows: pd.DataFrame, columns: list[str]) -> list[tuple[str, ...]]:
-    return list(rows[columns].fillna("").astype(str).itertuples(index=False, name=None))
+    return list(zip(*(texts(rows[name]) for name in columns), strict=True))
 
 
 def _comparisons(table: pd.DataFrame, scores: dict[Any, pd.DataFrame]) -> pd.DataFrame:
@@ -188,9 +188,16 @@ def comparisons(summary: pd.DataFrame) -> list[str]:
     return lines[::-1]
 
 
+def texts(column: "pd.Series[Any]", missing: str = "") -> "pd.Series[str]":
+    """A column as text, with `missing` where there is nothing."""
+    known = column.astype(object)
+    return known.where(column.notna(), missing).astype(str)
+
+
 def left_out(frame: pd.DataFrame) -> list[str]:
     """A line for each method and budget that the summary lacks: what was missed or failed, for which seeds, and why."""
-    rows = frame[frame["status"] != FINISHED].fillna({"budget": "", "reason": ""})
+    rows = frame[frame["status"] != FINISHED]
+    rows = rows.assign(budget=texts(rows["budget"]), reason=texts(rows["reason"]))
     lines = []
     for _, group in rows.groupby(["status", "method", "budget", "reason"], sort=False):
         first = group.iloc[0]
@@ -210,7 +217,7 @@ def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
     weights, images and schedule whatever they are called; with a number behind it where one name stands for different
     ones."""
     details = ["model", "weights_code", "data", *sorted(name for name in frame.columns if name.startswith("schedule."))]
-    keys = frame[details].astype(object).fillna("").astype(str).agg("\n".join, axis=1)
+    keys = frame[details].apply(texts).agg("\n".join, axis=1)
     names = frame[SETTING].astype(str).agg(", ".join, axis=1)
     started = frame["weights"].notna()
     names[started] += ", from " + frame.loc[started, "weights"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from bench.reports import code_spaces, curves, front, published, significance, spending
-from bench.reports.frame import AXES
+from bench.reports.frame import AXES, texts
 from bench.reports.load import Loaded
 from bench.reports.look import REFERENCE, looks
 
@@ -18,7 +18,8 @@ from bench.store import CODES
 # What a page can take and a person look at: single runs in a plot, epochs of all curves together, epochs of one curve
 # (at least, at most), code spaces in all.
 _RUNS, _EPOCHS_IN_ALL, _FEWEST_EPOCHS, _MOST_EPOCHS, _SPACES = 2000, 60_000, 12, 60, 12
-_DIGITS = 6
+# Six digits are enough to draw; what is printed is rounded where it is printed, as in the tables.
+_DIGITS, _EXACT = 6, 17
 _NEEDED = ("test_top1", *AXES, "model", "train_images", "validation_images", "test_images")
 
 
@@ -83,11 +84,11 @@ def _points(runs: pd.DataFrame, summary: pd.DataFrame, notes: list[str]) -> list
             "budget": "" if pd.isna(row["budget"]) else row["budget"],
             "asked": plain(row["requested_values"]),
             "n": int(row["n"]),
-            "mean": plain(row["test_top1_mean"]),
-            "std": plain(row["test_top1_std"]),
-            "interval": plain(row["test_top1_interval"]),
-            "difference": plain(row["difference"]),
-            "differenceInterval": plain(row["difference_interval"]),
+            "mean": plain(row["test_top1_mean"], _EXACT),
+            "std": plain(row["test_top1_std"], _EXACT),
+            "interval": plain(row["test_top1_interval"], _EXACT),
+            "difference": plain(row["difference"], _EXACT),
+            "differenceInterval": plain(row["difference_interval"], _EXACT),
             "generation": plain(row["generation_macs"]),
             "x": [plain(row[axis]) for axis in AXES],
             "front": [plain(row[f"front_{axis}"]) for axis in AXES],
@@ -106,7 +107,7 @@ def _curves(banded: pd.DataFrame) -> list[dict[str, Any]]:
             "epochs": group["epoch"].tolist(),
             **{metric: [_rounded(group[f"{metric}_{what}"]) for what in ("mean", "std")] for metric in curves.METRICS},
         }
-        for (method, _, budget), group in banded.fillna({"budget": ""}).groupby(
+        for (method, _, budget), group in banded.assign(budget=texts(banded["budget"])).groupby(
             ["method", "method_text", "budget"], sort=False
         )
     ]
@@ -138,10 +139,9 @@ def _spaces(runs: pd.DataFrame, folders: Mapping[str, Path], at_most: int, notes
     )
     found: list[dict[str, Any]] = []
     more = 0
-    for method, budget, seed, run_id in (
-        finished.drop_duplicates(["method_text", "budget"])[["method", "budget", "seed", "id"]]
-        .fillna({"budget": ""})
-        .itertuples(index=False, name=None)
+    first = finished.drop_duplicates(["method_text", "budget"])
+    for method, budget, seed, run_id in zip(
+        first["method"], texts(first["budget"]), first["seed"], first["id"], strict=True
     ):
         if len(found) == at_most:
             more += run_id in folders and (folders[run_id] / CODES).is_file()
