@@ -78,9 +78,16 @@
   const escaped = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
   const named = (text, length = 60) => isolated(escaped(shorten(String(text), length)));
   const whole = (value) => (value === null ? "unknown" : Math.round(value).toLocaleString("en-US"));
-  const fixed = (value, digits = 2) => (value === null ? "unknown" : value.toFixed(digits));
-  const signed = (value) => (value === null ? "unknown" : (value > 0 ? "+" : "") + value.toFixed(2));
-  const plus = (value) => (value === null ? "" : " ± " + value.toFixed(2));
+  const fixed = (value, digits = 2) => (value === null ? "unknown" : rounded(value, digits));
+  const signed = (value) => (value === null ? "unknown" : (value > 0 ? "+" : "") + rounded(value, 2));
+  const plus = (value) => (value === null ? "" : " ± " + rounded(value, 2));
+
+  // As the tables do, which are made in Python: what lies just between two is rounded to the even one, 80.125 to 80.12.
+  function rounded(value, digits) {
+    const exact = value.toFixed(60);
+    const [kept, rest] = [exact.slice(0, digits - 60), exact.slice(digits - 60)];
+    return /^50*$/.test(rest) && "02468".includes(kept.at(-1)) ? kept : value.toFixed(digits);
+  }
 
   function amount(axis, value) {
     if (value === null) return "not measured";

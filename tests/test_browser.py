@@ -118,6 +118,20 @@ def test_the_text_of_a_mean_has_budget_seeds_and_interval(watched: Watched) -> N
     assert trace["bars"]
 
 
+def test_the_hover_rounds_as_the_table_does(browser: Browser, tmp_path: Path) -> None:
+    # Halves that are exact in binary, and such as only look like it.
+    means = [80.125, 80.375, 68.475, 83.725, 79.005, 0.5]
+    records = [record(f"m{at}", seed, top1, "2x") for at, top1 in enumerate(means) for seed in (0, 1)]
+    path = page_of(write_store(tmp_path / "store", records), tmp_path)
+    page = browser.new_page()
+    found = Watched(page, path)
+    table = dict(zip(found.column(1), found.column(9), strict=True))
+    for trace in found.traces():
+        if trace["name"] != "front":
+            assert f"top-1 {table[trace['name']].split(chr(10))[0]} %" in trace["text"][0]
+    page.close()
+
+
 def test_methods_are_switched_off_and_on(watched: Watched) -> None:
     page = watched.page
     assert watched.names() == {"csg", "lowrank", "dense", "front"}
