@@ -10,7 +10,7 @@ from rich.table import Table
 from bench import models, options, plugins, schedule
 from bench.errors import InputError, unknown
 from bench.record import FINISHED, Record
-from bench.store import HISTORY, Store
+from bench.store import HISTORY, Damaged, Store
 
 _SETTING = ("model", "dataset", "schedule")
 
@@ -55,13 +55,12 @@ def show_all(store: Store) -> Iterator[RenderableType]:
 
 def show_run(store: Store, wanted: str) -> Iterator[RenderableType]:
     """One run: its record, column by column, and its history. Raises InputError."""
-    records, _ = store.records()
+    by_folder, _ = store.read_all()
+    records = list(by_folder.values())
     wanted = wanted.rstrip("/").rpartition("/")[2]
-    folders = {record["id"]: store.find(record["id"]) for record in records}
+    folders = {record["id"]: folder for folder, record in by_folder.items()}
     found = [
-        record
-        for record in records
-        if record["id"].startswith(wanted) or str(getattr(folders[record["id"]], "name", "")).startswith(wanted)
+        record for record in records if record["id"].startswith(wanted) or folders[record["id"]].name.startswith(wanted)
     ]
     if len(found) != 1:
         ids = [record["id"] for record in (found or records)]
@@ -71,9 +70,10 @@ def show_run(store: Store, wanted: str) -> Iterator[RenderableType]:
         if value is not None:
             table.add_row(escape(name), escape(str(value)))
     yield table
-    folder = folders[found[0]["id"]]
-    assert folder is not None
-    rows = store.rows(folder, HISTORY)
+    try:
+        rows = store.rows(folders[found[0]["id"]], HISTORY)
+    except Damaged as error:
+        raise InputError(str(error)) from error
     if rows:
         history = Table(*rows[0], title="history")
         for row in rows:

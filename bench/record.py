@@ -70,6 +70,58 @@ COLUMNS = {
 }
 
 
+# The columns that are numbers, whole or not; what else COLUMNS has is text.
+_WHOLE = frozenset(
+    {
+        *("seed", "weights_epochs", "requested_values", "stored_values", "dense_values", "stored_bytes"),
+        *("statistics_values", "trained_values", "materialised_values", "macs", "generation_macs", "compress_epoch"),
+        *("train_images", "validation_images", "test_images", "threads", "schedule.epochs"),
+    }
+)
+_NUMBERS = frozenset(
+    {
+        *("compression", "latency_ms", "test_top1", "test_top5", "test_loss", "validation_top1", "validation_loss"),
+        *("train_top1", "train_loss", "compress_at"),
+        *(name for name in COLUMNS if name.endswith("_seconds")),
+    }
+)
+# Beyond it, whole numbers are no longer exact in tables.
+_LARGEST = 2**53
+
+
+def problem(record: Record) -> str | None:
+    """What makes a row that was read no record, in a few words; None where it is one."""
+    for name, value in record.items():
+        if value is None:
+            continue
+        if name in _WHOLE:
+            right, kind = _is_number(value) and isinstance(value, int), "a whole number"
+        elif name in _NUMBERS:
+            right, kind = _is_number(value), "a number"
+        elif name in COLUMNS:
+            right, kind = isinstance(value, str) and _is_text(value), "text"
+        else:
+            right, kind = (isinstance(value, bool) or _is_number(value) or isinstance(value, str)), "a number or text"
+        if not right:
+            return f"{name} is {str(value)[:40]!r}, and not {kind}"
+    if record["status"] not in (FINISHED, FAILED, MISSED):
+        return f"status is {record['status']!r}, and not {FINISHED}, {FAILED} or {MISSED}"
+    if record["status"] == FINISHED:
+        lacking = [name for name in ("stored_values", "test_top1") if record.get(name) is None]
+        if lacking:
+            return f"it is finished without {' and '.join(lacking)}"
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
+
+
+def _is_text(value: str) -> bool:
+    """Half of a surrogate pair can't be written to any file."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
 def make(values: dict[str, Any]) -> Record:
     """A record from what is known of a run; the other columns are None. Other names than the columns' are a mistake."""
     strange = [

@@ -32,7 +32,7 @@ from typing import Any
 import filelock
 
 from bench.errors import InputError
-from bench.record import COLUMNS, FINISHED, Record
+from bench.record import COLUMNS, FINISHED, Record, problem
 
 RECORD, HISTORY, LAYERS, CODES = "record.json", "history.csv", "layers.csv", "codes.safetensors"
 SPEC, WEIGHTS = "spec.toml", "weights.safetensors"
@@ -40,6 +40,10 @@ SPEC, WEIGHTS = "spec.toml", "weights.safetensors"
 
 # Without these a record says nothing.
 _NEEDED = ("id", "status", "method", "method_text", "seed", "model", "dataset", "schedule")
+
+
+# In the rows of histories and layers these are whole numbers, wherever they stand.
+_WHOLE_NUMBERS = {"epoch", "stored_values"}
 
 
 class Damaged(ValueError):
@@ -79,6 +83,8 @@ class Store:
             raise Damaged(f"the record of {folder.name} can't be read ({_first_line(error)})") from error
         if not isinstance(record, dict) or not all(record.get(name) is not None for name in _NEEDED):
             raise Damaged(f"the record of {folder.name} is not one; it needs {', '.join(_NEEDED)}")
+        if found := problem(record):
+            raise Damaged(f"the record of {folder.name} is not one; {found}")
         return {**dict.fromkeys(COLUMNS), **record}
 
     def check_weights(self, folder: Path, record: Record) -> None:
@@ -116,9 +122,18 @@ class Store:
 
     @staticmethod
     def rows(folder: Path, name: str) -> list[dict[str, str]]:
-        """The rows of a run's HISTORY or LAYERS, as text; empty where it has none."""
+        """The rows of a run's HISTORY or LAYERS, as text; empty where it has none. Raises Damaged."""
         path = folder / name
-        return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))) if path.is_file() else []
+        if not path.is_file():
+            return []
+        try:
+            rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+            for row in rows:
+                for column in _WHOLE_NUMBERS & row.keys():
+                    int(row[column])
+        except (OSError, ValueError, TypeError, csv.Error) as error:
+            raise Damaged(f"{name} of {folder.name} can't be read ({_first_line(error)})") from error
+        return rows
 
     @contextmanager
     def new_run(self, name: str) -> Iterator[Path]:

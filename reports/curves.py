@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from bench.record import FINISHED
-from bench.store import HISTORY, Store
+from bench.store import HISTORY, Damaged, Store
 
 # What a history has, with its title and unit.
 METRICS = {
@@ -18,20 +18,34 @@ METRICS = {
 }
 
 
-def curves(runs: pd.DataFrame, folders: Mapping[str, Path], at_most: int | None = None) -> pd.DataFrame:
+def curves(
+    runs: pd.DataFrame, folders: Mapping[str, Path], at_most: int | None = None, problems: list[str] | None = None
+) -> pd.DataFrame:
     """The history of every finished run in one frame: `setting`, `method`, `method_text`, `budget`, `seed`, `epoch`
     from 1, and METRICS. `folders` has each run's folder by its id. Runs without a history are left out. Of a run with
-    more epochs than `at_most`, so many, evenly, the first and the last among them."""
+    more epochs than `at_most`, so many, evenly, the first and the last among them. `problems` gets a line for each that
+    can't be read."""
     parts = []
     columns = ["setting", "method", "method_text", "budget", "seed", "id"]
     finished = runs.loc[runs["status"] == FINISHED, columns].drop_duplicates(columns[:-1])
     for *key, run_id in finished.itertuples(index=False, name=None):
-        rows = Store.rows(folders[run_id], HISTORY) if run_id in folders else []
+        rows = read_rows(folders.get(run_id), HISTORY, problems)
         if at_most is not None and len(rows) > at_most:
             rows = [rows[index] for index in np.linspace(0, len(rows) - 1, at_most).round().astype(int)]
         for row in rows:
             parts.append((*key, int(row["epoch"]), *(_number(row.get(metric)) for metric in METRICS)))
     return pd.DataFrame(parts, columns=[*columns[:-1], "epoch", *METRICS])
+
+
+def read_rows(folder: Path | None, name: str, problems: list[str] | None) -> list[dict[str, str]]:
+    """A run's HISTORY or LAYERS; none where there is none, or where it can't be read, which goes to `problems`."""
+    try:
+        return [] if folder is None else Store.rows(folder, name)
+    except Damaged as error:
+        if problems is None:
+            raise
+        problems.append(str(error))
+        return []
 
 
 def bands(history: pd.DataFrame) -> pd.DataFrame:

@@ -31,7 +31,7 @@ def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list
     notes: list[str] = []
     number = len(runs[["setting", "method_text", "budget"]].drop_duplicates())
     epochs = int(np.clip(_EPOCHS_IN_ALL // number, _FEWEST_EPOCHS, _MOST_EPOCHS))
-    history = curves.curves(runs, loaded.folders, epochs)
+    history = curves.curves(runs, loaded.folders, epochs, notes)
     if len(history) and history["epoch"].max() > epochs:
         notes.append(f"Training curves show {epochs} of their epochs, evenly spaced; history.csv of a run has all.")
     banded = curves.bands(history)
@@ -52,7 +52,7 @@ def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list
                 "points": _points(own, summary[summary["setting"] == name], notes),
                 "published": published.beside(own).to_dict("records"),
                 "curves": _curves(banded[banded["setting"] == name]),
-                "layers": _layers(own, loaded.folders),
+                "layers": _layers(own, loaded.folders, notes),
                 "spaces": _spaces(own, loaded.folders, max(1, _SPACES // len(names)), notes) if index < _SPACES else [],
             }
             for index, (name, own) in enumerate(runs.groupby("setting", sort=False))
@@ -118,8 +118,8 @@ def _rounded(column: "pd.Series[float]") -> list[float | None]:
     return [None if value != value else value for value in column.round(4).tolist()]
 
 
-def _layers(runs: pd.DataFrame, folders: Mapping[str, Path]) -> dict[str, Any]:
-    spent = spending.with_small_layers_together(spending.spending(runs, folders))
+def _layers(runs: pd.DataFrame, folders: Mapping[str, Path], notes: list[str]) -> dict[str, Any]:
+    spent = spending.with_small_layers_together(spending.spending(runs, folders, notes))
     methods = dict(zip(runs["method_text"], runs["method"], strict=True))
     names = [*spent.dense, spending.SHARED]
     return {

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from bench.reports.curves import read_rows
 
 from bench.record import FINISHED
-from bench.store import LAYERS, Store
+from bench.store import LAYERS
 
 # What belongs to no layer alone: generators, bases, templates.
 SHARED = "shared by layers"
@@ -25,14 +26,15 @@ class Spending:
     rows: dict[tuple[str, str], dict[str, int]]
 
 
-def spending(runs: pd.DataFrame, folders: Mapping[str, Path]) -> Spending:
+def spending(runs: pd.DataFrame, folders: Mapping[str, Path], problems: list[str] | None = None) -> Spending:
     """From the layers of a run of each method and budget, the one of the first seed. What is stored in a part of a
-    dense layer (of a factorised convolution, say) counts for that layer."""
+    dense layer (of a factorised convolution, say) counts for that layer. `problems` gets a line for each file that
+    can't be read."""
     finished = runs[runs["status"] == FINISHED].sort_values("seed", kind="stable")
     first = finished.drop_duplicates(["method_text", "budget"])
     stored = {
         (str(text), "" if pd.isna(budget) else str(budget)): {
-            row["layer"]: int(row["stored_values"]) for row in Store.rows(folders[run_id], LAYERS)
+            row["layer"]: int(row["stored_values"]) for row in read_rows(folders[run_id], LAYERS, problems)
         }
         for text, budget, run_id in first[["method_text", "budget", "id"]].itertuples(index=False, name=None)
         if run_id in folders

@@ -11,7 +11,7 @@ from bench.reports.load import Loaded, load
 from bench.reports.payload import payload
 from records import RECORDS, record, write_store
 
-from bench.store import CODES
+from bench.store import CODES, HISTORY, LAYERS
 
 
 def test_a_point_says_what_the_records_say(tmp_path: Path) -> None:
@@ -101,6 +101,17 @@ def test_a_torn_code_space_is_said_and_costs_nothing_else(tmp_path: Path) -> Non
     assert len(notes) == 1
     assert "the code space of run-csg2x0 can't be read" in notes[0]
     assert [space["budget"] for space in data["settings"][0]["spaces"]] == ["4x"]
+
+
+def test_torn_histories_and_layers_are_said_and_cost_nothing_else(tmp_path: Path) -> None:
+    store = write_store(tmp_path, RECORDS)
+    (store / "runs" / "run-csg2x0" / HISTORY).write_text("epoch\nx\n")
+    (store / "runs" / "run-csg2x0" / LAYERS).write_bytes(b"\xff")
+    loaded = load([store])
+    data, notes = payload(loaded, summary(loaded.runs))
+    assert [note.partition(" can't")[0] for note in notes] == ["history.csv of run-csg2x0", "layers.csv of run-csg2x0"]
+    assert len(data["settings"][0]["curves"]) == 4
+    assert {row["budget"] for row in data["settings"][0]["layers"]["rows"]} == {"4x"}
 
 
 def test_pictures_stand_in_rows_with_a_gap() -> None:

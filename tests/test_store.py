@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from records import RECORDS, write_store
 
 from bench.errors import InputError
 from bench.record import MISSED, make
-from bench.store import RECORD, WEIGHTS, Damaged, Store, encode
+from bench.store import HISTORY, RECORD, WEIGHTS, Damaged, Store, encode
 
 
 def write_run(store: Store, name: str = "csg-4x-seed0-abc", **values: object) -> Path:
@@ -156,3 +158,42 @@ def test_setting_aside_loses_nothing(tmp_path: Path) -> None:
     assert store.find("abc") is None
     assert (aside / RECORD).is_file()
     assert store.set_aside(write_run(store)) != aside
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"test_top1": "ninety"}, "test_top1 is 'ninety', and not a number"),
+        ({"test_top1": float("nan")}, "test_top1 is 'nan', and not a number"),
+        ({"test_loss": float("inf")}, "test_loss is 'inf', and not a number"),
+        ({"stored_values": 10**40}, "stored_values is '10000000000000000"),
+        ({"stored_values": True}, "stored_values is 'True', and not a whole number"),
+        ({"seed": "zero"}, "seed is 'zero', and not a whole number"),
+        ({"method": ["a"]}, "method is \"['a']\", and not text"),
+        ({"method": "a\ud800"}, "and not text"),
+        ({"budget": 4}, "budget is '4', and not text"),
+        ({"option.x": {}}, "option.x is '{}', and not a number or text"),
+        ({"status": "odd"}, "status is 'odd', and not finished, failed or missed"),
+        ({"test_top1": None}, "it is finished without test_top1"),
+    ],
+)
+def test_a_row_that_is_no_record_is_named_with_what_is_wrong(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    store = Store(write_store(tmp_path, RECORDS[:2]))
+    path = tmp_path / "runs" / "run-denseNone0" / RECORD
+    path.write_text(json.dumps({**RECORDS[0], **change}))
+    records, damaged = store.records()
+    assert len(records) == 1
+    assert len(damaged) == 1
+    assert damaged[0].startswith("the record of run-denseNone0 is not one; ")
+    assert message in damaged[0]
+
+
+@pytest.mark.parametrize("content", [b"epoch,train_loss\nx,1\n", b"\xff\xfe\x00", b"epoch,train_loss\n\n1\n\n2,3,4\n,"])
+def test_a_history_that_can_not_be_read_is_said(tmp_path: Path, content: bytes) -> None:
+    write_store(tmp_path, RECORDS[:1])
+    folder = tmp_path / "runs" / "run-denseNone0"
+    (folder / HISTORY).write_bytes(content)
+    with pytest.raises(Damaged, match=r"history.csv of run-denseNone0 can't be read"):
+        Store.rows(folder, HISTORY)
