@@ -238,11 +238,16 @@ def report(
     console = Console()
     chosen = None if methods is None else _list(methods)
     if figure is not None:
+        if watch or open_:
+            raise InputError("--figure writes files and ends; leave --watch and --open out")
         for path in _figure(stores, folder, figure, chosen, style):
             console.print(path, markup=False, highlight=False, soft_wrap=True)
         return
     arrivals = changes(stores)  # from here on, so that what arrives while the first report is written is not missed
-    _report(stores, folder, console, chosen, style)
+    if watch and not any(any(store.glob("runs/*")) for store in stores):
+        console.print("waiting for the first run")
+    else:
+        _report(stores, folder, console, chosen, style)
     if open_:
         import webbrowser
 
@@ -251,7 +256,10 @@ def report(
         console.print("watching; reload the page for what is new, and interrupt to stop")
         try:
             for number in arrivals:
-                _report(stores, folder, console, chosen, style, brief=f"{number:,} runs")
+                try:
+                    _report(stores, folder, console, chosen, style, brief=f"{number:,} runs")
+                except InputError as error:  # the next run may mend it
+                    console.print(f"bench: {error}", markup=False, highlight=False, soft_wrap=True)
         except KeyboardInterrupt:
             console.print("stopped")
 
@@ -386,13 +394,16 @@ def _report(
 
     loaded = load(stores)
     if methods is not None:
-        loaded = Loaded(only_methods(loaded.runs, methods), loaded.notes, loaded.folders)
+        kept = only_methods(loaded.runs, methods)
+        others = sorted(set(loaded.runs["method"]) - set(kept["method"]))
+        asked = [f"not asked for: {', '.join(others)}"] if others else []
+        loaded = Loaded(kept, [*asked, *loaded.notes], loaded.folders)
     page, table = write(loaded, folder, style)
+    for line in loaded.notes:
+        console.print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True)
     if brief:
         console.print(f"{brief}: {page}", markup=False, highlight=False, soft_wrap=True)
         return
-    for line in loaded.notes:
-        console.print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True)
     shown = loaded.runs if only is None else loaded.runs[loaded.runs["id"].isin(only)]
     if only is not None:
         table = summary(shown)

@@ -107,6 +107,8 @@ def problem(record: Record) -> str | None:
     if record["status"] not in (FINISHED, FAILED, MISSED):
         return f"status is {record['status']!r}, and not {FINISHED}, {FAILED} or {MISSED}"
     if record["status"] == FINISHED:
+        if not 0 <= (record.get("test_top1") or 0) <= 100:
+            return f"test_top1 is {record['test_top1']}, and not a percentage"
         lacking = [name for name in ("stored_values", "test_top1") if record.get(name) is None]
         if lacking:
             return f"it is finished without {' and '.join(lacking)}"
@@ -118,8 +120,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_text(value: str) -> bool:
-    """Half of a surrogate pair can't be written to any file."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in value)
+    """Half of a surrogate pair can't be written to any file, and a zero makes any file a binary one."""
+    return not any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in value)
 
 
 def make(values: dict[str, Any]) -> Record:

@@ -11,20 +11,11 @@ from bench.reports.frame import texts
 from bench.record import FAILED, FINISHED, MISSED
 
 _COLUMNS = (
-    *("setting", "status", "reason", "method", "method_name", "method_text", "budget", "seed", "model", "dataset"),
-    *(
-        "requested_values",
-        "schedule",
-        "weights",
-        "weights_code",
-        "weights_epochs",
-        "dense_values",
-        "exceptions",
-        "compress_epoch",
-    ),
-    *("compress_seconds", "train_seconds", "started", "data", "train_images", "validation_images", "test_images"),
-    *("method_code", "dataset_code", "precision", "device", "device_name", "threads", "bench_version", "torch_version"),
-    *("python_version", "platform", "git_commit"),
+    *("setting", "status", "reason", "method", "method_name", "method_text", "variants", "budget", "seed", "model"),
+    *("dataset", "requested_values", "schedule", "weights", "weights_code", "weights_epochs", "dense_values"),
+    *("exceptions", "compress_epoch", "compress_seconds", "train_seconds", "started", "data", "train_images"),
+    *("validation_images", "test_images", "method_code", "dataset_code", "precision", "device", "device_name"),
+    *("threads", "bench_version", "torch_version", "python_version", "platform", "git_commit"),
 )
 
 
@@ -65,11 +56,7 @@ def audits(runs: pd.DataFrame) -> dict[str, SettingAudit]:
 def _audit(runs: pd.DataFrame) -> SettingAudit:
     finished = runs[runs["status"] == FINISHED]
     dense = finished[finished["method_text"] == "dense"]
-    variants = runs.groupby("method_name")["method_text"].nunique()
-    methods = [
-        _method(rows, int(variants[rows["method_name"].iloc[0]]), dense)
-        for _, rows in runs.groupby("method", sort=True)
-    ]
+    methods = [_method(rows, dense) for _, rows in runs.groupby("method", sort=True)]
     methods.sort(key=lambda row: row.method != "dense")
     return SettingAudit(_facts(runs), _warnings(runs, finished), methods)
 
@@ -141,7 +128,7 @@ def _warnings(runs: pd.DataFrame, finished: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _method(rows: pd.DataFrame, variants: int, dense: pd.DataFrame) -> MethodAudit:
+def _method(rows: pd.DataFrame, dense: pd.DataFrame) -> MethodAudit:
     rows = rows.sort_values(["requested_values", "seed"], ascending=[False, True], kind="stable")
     first = rows.iloc[0]
     finished, epochs = rows[rows["status"] == FINISHED], first["schedule.epochs"]
@@ -157,7 +144,7 @@ def _method(rows: pd.DataFrame, variants: int, dense: pd.DataFrame) -> MethodAud
         method=str(first["method"]),
         start=start,
         epochs=_whole(epochs) + _epochs_before(first),
-        variants=variants,
+        variants=int(first["variants"]),
         seeds=every(finished["seed"]) or "none",
         training=_relative(finished, dense),
         own_cost=_seconds(finished["compress_seconds"]),

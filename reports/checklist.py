@@ -55,7 +55,7 @@ def checklist(runs: pd.DataFrame, summary: pd.DataFrame) -> list[Line]:
         _baselines(finished),
         Line(
             "Augmentation, optimiser and schedule are the same for all",
-            "yes",
+            "partly" if finished["exceptions"].notna().any() else "yes",
             "one schedule for each setting (its hash is in the audit); "
             + (
                 f"declared exceptions: {every(finished['exceptions'])}"

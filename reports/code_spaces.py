@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 
 from bench.store import CODES
 
-# White between the pictures, in pixels, and how many stand in a row.
-_GAP, _PER_ROW = 2, 12
+# Between the pictures, in pixels, and how many stand in a row.
+_GAP, _PER_ROW = 2, 6
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def _space(name: str, about: dict[str, Any], pieces: NDArray[Any], codes: NDArra
     picture = Image.fromarray(sheet(pieces), mode="P")
     picture.putpalette(_palette())
     content = io.BytesIO()
-    picture.save(content, format="PNG")
+    picture.save(content, format="PNG", transparency=0)
     points = [(round(float(x), 4), round(float(y), 4), int(layer)) for (x, y), layer in zip(codes, layers, strict=True)]
     return Space(
         str(name),
@@ -83,7 +83,7 @@ def sheet(pieces: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _palette() -> list[int]:
-    """Colours by value: 1 to 127 from orange to white, 128 white, up to 255 blue; 0, the gap, is grey."""
+    """Colours by value: 1 to 127 from orange to white, 128 white, up to 255 blue; 0, the gap, is seen through."""
     low, middle, high = np.array([213, 94, 0]), np.array([255, 255, 255]), np.array([0, 94, 178])
     colours = [np.array([200, 200, 200])]
     for value in range(1, 256):

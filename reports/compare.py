@@ -16,10 +16,11 @@ from bench.store import Store
 # What can have become of a method at a budget. The first two are regressions.
 WORSE, BROKEN = "worse", "no longer finishes"
 BETTER, MENDED, WITHIN_NOISE, SAME = "better", "finishes now", "within noise", "the same"
+OTHERWISE = "top-1 the same, other figures not"
 ONE_SEED, ONLY_OLD, ONLY_NEW, NEITHER = "one seed: can't tell", "only in OLD", "only in NEW", "finishes in neither"
 NO_COMMON_SEED = "no seed in common"
 REGRESSIONS = (WORSE, BROKEN)
-UNREMARKABLE = (SAME, NEITHER, NO_COMMON_SEED, ONLY_OLD, ONLY_NEW)
+UNREMARKABLE = (SAME, NEITHER, ONLY_NEW)
 
 # Figures that a run's seed and code decide: any change is one.
 EXACT = ("stored_values", "stored_bytes", "macs", "generation_macs")
@@ -51,7 +52,8 @@ def compare(old: Path, new: Path) -> tuple[pd.DataFrame, list[str]]:
         sides += [{**record, "side": side} for record in records]
         notes += damaged
     runs = frame.results(sides)
-    keys = ["setting", "method", "method_text", "budget"]
+    # Not by what methods are called, which may have changed in between.
+    keys = ["setting", "method_text", "budget"]
     groups = list(runs.groupby(keys, dropna=False, sort=False))
     rows = [_row(dict(zip(keys, key, strict=True)), group) for key, group in groups]
     if not any(row["seeds"] for row in rows) and not any(row["verdict"] in (BROKEN, MENDED, NEITHER) for row in rows):
@@ -66,13 +68,32 @@ def compare(old: Path, new: Path) -> tuple[pd.DataFrame, list[str]]:
 def conclusion(table: pd.DataFrame) -> str:
     """One line: how many of each verdict."""
     counts = table["verdict"].value_counts(sort=False)
-    order = (*REGRESSIONS, BETTER, MENDED, WITHIN_NOISE, SAME, ONE_SEED, NEITHER, NO_COMMON_SEED, ONLY_OLD, ONLY_NEW)
+    order = (
+        *REGRESSIONS,
+        BETTER,
+        MENDED,
+        WITHIN_NOISE,
+        OTHERWISE,
+        SAME,
+        ONE_SEED,
+        NEITHER,
+        NO_COMMON_SEED,
+        ONLY_OLD,
+        ONLY_NEW,
+    )
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in order if verdict in counts)
 
 
 def _row(key: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
-    asked = group["requested_values"].iloc[0]
-    row: dict[str, Any] = {**key, "differences": np.array([]), "other_changes": "", "seeds": 0}
+    last = group.iloc[-1]
+    asked = last["requested_values"]
+    row: dict[str, Any] = {
+        **key,
+        "method": last["method"],
+        "differences": np.array([]),
+        "other_changes": "",
+        "seeds": 0,
+    }
     row["asked"] = 0 if pd.isna(asked) else int(asked)
     old, new = (_by_seed(group[group["side"] == side]) for side in ("old", "new"))
     if not len(old) or not len(new):
@@ -96,8 +117,13 @@ def _row(key: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
         and before[name].notna().all()
         and after[name].notna().all()
     ]
+    for name, mine, others in (("OLD", old, new), ("NEW", new, old)):
+        alone = mine.index.difference(others.index)
+        if len(alone):
+            changes.append(f"seed {', '.join(map(str, alone))} only in {name}")
     differences = after["test_top1"].to_numpy(dtype=float) - before["test_top1"].to_numpy(dtype=float)
-    verdict = SAME if not differences.any() else ONE_SEED if len(differences) == 1 else ""
+    same = OTHERWISE if changes else SAME
+    verdict = same if not differences.any() else ONE_SEED if len(differences) == 1 else ""
     return {
         **row,
         "verdict": verdict,

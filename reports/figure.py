@@ -65,8 +65,9 @@ def accuracy_vs(
     each method.
 
     Bars are the means' 95 % intervals over seeds; the grey band is the Pareto front; what missed its budget or failed
-    is named beneath. `methods` leaves others out, by their names in the frame. `style_file` is a matplotlib style.
-    `table` is the frame's summary, where it is there already. Of more than four settings the first four are drawn.
+    is named beneath. `methods` leaves others out, by their names in the frame. `style_file` is a matplotlib style, by
+    its file or its name. `table` is the frame's summary, where it is there already. Of more than four settings the
+    first four are drawn.
     Raises InputError for a name or file that is not there.
     """
     if over not in AXES:
@@ -92,12 +93,17 @@ def only(results: pd.DataFrame, methods: Sequence[str] | None) -> pd.DataFrame:
     """The runs of these methods, by their name, plugin or options, and of the dense reference. Raises InputError."""
     if methods is None:
         return results
-    names = results[["method", "method_name", "method_text"]]
-    known = {str(name) for name in names.to_numpy().ravel()}
+    if not methods:
+        raise InputError("which methods? for example csg,lowrank")
+    kept = results["method_text"] == "dense"
     for name in methods:
-        if name not in known:
+        # As in `bench run`: csg is the one without options, if there is one; else all of the plugin.
+        own = (results["method"] == name) | (results["method_text"] == name)
+        if not own.any():
+            own = results["method_name"] == name
+        if not own.any():
             raise unknown("method", name, sorted(set(results["method"])))
-    kept = names.isin(list(methods)).any(axis=1) | (results["method_text"] == "dense")
+        kept |= own
     return results[kept].reset_index(drop=True)
 
 
@@ -115,8 +121,9 @@ def _styled(style_file: str | Path | None) -> Any:
     if style_file is None:
         return style.context([STYLE, _FIXED])
     try:
-        # Otherwise matplotlib goes on past lines that it can't read.
-        matplotlib.rc_params_from_file(style_file, fail_on_error=True, use_default_template=False)
+        if str(style_file) not in style.available:
+            # Otherwise matplotlib goes on past lines that it can't read.
+            matplotlib.rc_params_from_file(style_file, fail_on_error=True, use_default_template=False)
         return style.context([STYLE, str(style_file), _FIXED])
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"no style can be read from {style_file}: {str(error).splitlines()[0]}") from error

@@ -12,13 +12,17 @@ from bench.record import COLUMNS, FINISHED, Record
 # How a setting is called. What must agree for accuracies to be compared is what these names stand for.
 SETTING = ["model", "dataset", "schedule"]
 
+# Up to so many seeds a comparison finds large differences alone.
+_FEW_SEEDS = 4
+
 # What is text where it is there at all; pandas takes a column of nothing for numbers.
 _TEXTS = ("reason", "budget", "weights", "weights_code", "exceptions", "citation", "git_commit", "method_code")
 
 
 def results(records: Iterable[Record]) -> pd.DataFrame:
     """A row per run. The columns are those of `bench.record.COLUMNS`, then options, what was solved, the schedule, and
-    `setting`: a name for each combination of network, data and schedule."""
+    `setting`: a name for each combination of network, data and schedule; and `variants`: how many different options of
+    the method's plugin the setting has."""
     rows = list(records)
     extra = sorted({key for row in rows for key in row} - COLUMNS.keys())
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *extra])
@@ -27,6 +31,8 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
     frame = frame.astype(dict.fromkeys(_TEXTS, object))
     frame["setting"] = _settings(frame)
     frame["method"] = _distinct_methods(frame)
+    # Counted here, over all: what is left out of a report later was tried all the same.
+    frame["variants"] = frame.groupby(["setting", "method_name"])["method_text"].transform("nunique")
     return frame.sort_values(["setting", "seed", "method", "requested_values"], kind="stable", ignore_index=True)
 
 
@@ -121,18 +127,18 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     table = table.sort_values(
         ["setting", "is_reference", "method", "stored_values"], ascending=[True, False, True, False], ignore_index=True
     )
-    scores = {setting: _scores(rows, finished) for setting, rows in table.groupby("setting")}
-    table = table.join(_comparisons(table, scores)).join(_fronts(table, scores))
+    scores = {setting: _by_seed(rows, finished, "test_top1") for setting, rows in table.groupby("setting")}
+    table = table.join(_comparisons(table, scores)).join(_fronts(table, scores, finished))
     return table[list(SUMMARY_COLUMNS)]
 
 
-def _scores(rows: pd.DataFrame, finished: pd.DataFrame) -> pd.DataFrame:
-    """Top-1 of a setting, a row for each seed and a column for each row of the summary, by its index."""
+def _by_seed(rows: pd.DataFrame, finished: pd.DataFrame, column: str) -> pd.DataFrame:
+    """A column of a setting's runs: a row for each seed, and a column for each row of the summary, by its index."""
     keys = ["method_text", "budget"]
     runs = finished[finished["setting"] == rows["setting"].iloc[0]]
     numbers = {key: number for number, key in zip(rows.index, _keys(rows, keys), strict=True)}
     points = [numbers[key] for key in _keys(runs, keys)]
-    table = pd.Series(runs["test_top1"].to_numpy(), index=[runs["seed"].to_numpy(), points]).unstack()
+    table = pd.Series(runs[column].to_numpy(), index=[runs["seed"].to_numpy(), points]).unstack()
     return table.reindex(columns=rows.index)
 
 
@@ -160,12 +166,12 @@ def _comparisons(table: pd.DataFrame, scores: dict[Any, pd.DataFrame]) -> pd.Dat
     return found
 
 
-def _fronts(table: pd.DataFrame, scores: dict[Any, pd.DataFrame]) -> pd.DataFrame:
+def _fronts(table: pd.DataFrame, scores: dict[Any, pd.DataFrame], finished: pd.DataFrame) -> pd.DataFrame:
     found = pd.DataFrame({f"front_{axis}": np.nan for axis in AXES}, index=table.index)
     for setting, rows in table.groupby("setting"):
         for axis in AXES:
-            sizes = rows[axis].to_numpy(dtype=float)
-            found.loc[rows.index, f"front_{axis}"] = front.frequencies(sizes, scores[setting].to_numpy())
+            sizes = _by_seed(rows, finished, axis).to_numpy(dtype=float)
+            found.loc[rows.index, f"front_{axis}"] = front.frequencies(sizes, scores[setting].to_numpy(dtype=float))
     return found
 
 
@@ -185,7 +191,10 @@ def comparisons(summary: pd.DataFrame) -> list[str]:
             )
         elif len(rows) > 1:
             lines.append(f"{at}: not compared, since that takes at least two seeds that methods share.")
-    return lines[::-1]
+    lines.reverse()
+    if sized["compared_seeds"].between(2, _FEW_SEEDS).any():
+        lines.append("With so few seeds only large differences can be told; five seeds find far more than three.")
+    return lines
 
 
 def texts(column: "pd.Series[Any]", missing: str = "") -> "pd.Series[str]":

@@ -13,8 +13,9 @@ from bench.budget import TOLERANCE
 
 Array = NDArray[np.float64]
 
-# Up to so many seeds every way of drawing them again is looked at, beyond it so many random ones.
-_ALL_DRAWS_UP_TO, _DRAWS = 7, 2000
+# Up to so many seeds every way of drawing them again is looked at, beyond it so many random ones; fewer where sizes are
+# drawn too, which takes longer.
+_ALL_DRAWS_UP_TO, _DRAWS, _SIZED_DRAWS = 6, 2000, 400
 
 
 def is_on_front(sizes: Array, scores: Array) -> NDArray[np.bool_]:
@@ -35,29 +36,38 @@ def is_on_front(sizes: Array, scores: Array) -> NDArray[np.bool_]:
 
 
 def frequencies(sizes: Array, scores: Array) -> Array:
-    """How often each point is on the front when seeds are drawn again with replacement, 0 to 1: the bootstrap, the same
-    seeds for all points. `sizes` `(points,)`, `scores` `(seeds, points)` with nan where a seed has no run. All nan
-    with one seed, which says nothing of chance."""
+    """How often each point is on the front when seeds are drawn again with replacement, 0 to 1: the bootstrap, the
+    same seeds for all points. `sizes` and `scores` `(seeds, points)`, with nan where a seed has no run; both are drawn,
+    since times differ between seeds as scores do. All nan with one seed, which says nothing of chance."""
     seeds = scores.shape[0]
     if seeds < 2:
         return np.full(scores.shape[1], np.nan)
-    counts, weights = _draws(seeds)
-    present = ~np.isnan(scores)
-    total = counts @ np.where(present, scores, 0)
-    number = counts @ present.astype(float)
-    with np.errstate(invalid="ignore"):  # a draw may hold no seed that a point has: then it has none there
-        means = total / number
-    drawn = ((number > 0) * weights[:, None]).sum(axis=0)
+    vary = np.nanmax(sizes, axis=0, initial=-np.inf) > np.nanmin(sizes, axis=0, initial=np.inf)
+    counts, weights = _draws(seeds, _SIZED_DRAWS if vary.any() else _DRAWS)
+    drawn_scores, number = _means(counts, scores)
+    if vary.any():
+        drawn_sizes, _ = _means(counts, sizes)
+        on_front = np.stack([is_on_front(*pair) for pair in zip(drawn_sizes, drawn_scores, strict=True)])
+    else:
+        on_front = is_on_front(np.nanmax(sizes, axis=0, initial=-np.inf), drawn_scores)
     with np.errstate(invalid="ignore"):
-        on_front: Array = (is_on_front(sizes, means) * weights[:, None]).sum(axis=0) / drawn
-    return on_front
+        found: Array = (on_front * weights[:, None]).sum(axis=0) / ((number > 0) * weights[:, None]).sum(axis=0)
+    return found
 
 
-def _draws(seeds: int) -> tuple[Array, Array]:
-    """How often each seed is drawn `(draws, seeds)`, and how probable each draw is."""
+def _means(counts: Array, values: Array) -> tuple[Array, Array]:
+    """Means over the seeds of each draw `(draws, points)`, and over how many; nan over none."""
+    present = ~np.isnan(values)
+    number = counts @ present.astype(float)
+    with np.errstate(invalid="ignore"):
+        return (counts @ np.where(present, values, 0)) / number, number
+
+
+def _draws(seeds: int, random: int) -> tuple[Array, Array]:
+    """How often each seed is drawn `(draws, seeds)`, and how probable each draw is; of many seeds `random` draws."""
     if seeds > _ALL_DRAWS_UP_TO:
-        counts = np.random.default_rng(0).multinomial(seeds, [1 / seeds] * seeds, size=_DRAWS).astype(float)
-        return counts, np.full(_DRAWS, 1 / _DRAWS)
+        counts = np.random.default_rng(0).multinomial(seeds, [1 / seeds] * seeds, size=random).astype(float)
+        return counts, np.full(random, 1 / random)
     drawn = list(combinations_with_replacement(range(seeds), seeds))
     counts = np.array([[draw.count(seed) for seed in range(seeds)] for draw in drawn], dtype=float)
     ways = [math.factorial(seeds) / math.prod(math.factorial(int(count)) for count in row) for row in counts]

@@ -17,6 +17,7 @@ from bench.reports.frame import AXES, comparisons
 from bench.reports.load import Loaded
 from bench.reports.payload import payload, plain
 from bench.reports.significance import TEST
+from bench.reports.table import by_budget, multiply_accumulates
 from jinja2 import Environment
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
@@ -50,23 +51,23 @@ class Column:
     title: str = ""
 
 
-# Rows of tables that lie in the page as they are.
-_PLAIN_ROWS = 1000
+# Rows of tables that lie in the page as they are, and how many notes stand on top of it.
+_PLAIN_ROWS, _NOTES = 1000, 5
 
 COLUMNS = (
     Column("method"),
     Column("budget", "what was asked for"),
-    Column("asked", "values that the budget asks for"),
+    Column("top-1 %", "test split; ± half the 95 % interval"),
+    Column("change", "against dense, paired by seed; ± half the 95 % interval"),
+    Column("p", "of the difference from the best of its budget, corrected for all comparisons of the budget"),
     Column("stored", "values, mean over seeds"),
+    Column("asked", "values that the budget asks for"),
     Column("ratio got / asked", "dense to stored values"),
     Column("bytes", "of the saved file"),
     Column("MACs", "of one image as deployed, + what generating kernels adds in training"),
     Column("latency ms", "of one image as deployed"),
-    Column("top-1 %", "test split; ± half the 95 % interval"),
-    Column("top-5 %", "test split"),
-    Column("change", "against dense, paired by seed; ± half the 95 % interval"),
-    Column("p", "of the difference from the best of its budget, corrected for all comparisons of the budget"),
     Column("front", "how often on the Pareto front over stored values when seeds are resampled"),
+    Column("top-5 %", "test split"),
     Column("training s", "all epochs"),
     Column("compress s", "the method's own cost"),
     Column("seeds"),
@@ -110,7 +111,8 @@ def page(loaded: Loaded, summary: pd.DataFrame, audits: Mapping[str, SettingAudi
         data=_packed(json.dumps(data, separators=(",", ":"))),
         plotly=_packed(plotly),
         lead=_lead(runs, summary),
-        notes=loaded.notes,
+        notes=loaded.notes[:_NOTES],
+        more_notes=max(0, len(loaded.notes) - _NOTES),
         thinned=thinned,
         settings=settings,
         axes=AXES,
@@ -144,16 +146,24 @@ def _policy(*scripts: str) -> str:
 
 def _lead(runs: pd.DataFrame, summary: pd.DataFrame) -> str:
     methods = runs.loc[runs["method_text"] != "dense", "method"].nunique()
-    seeds = f"{summary['n'].min()} to {summary['n'].max()}" if len(summary) else "no"
-    if len(summary) and summary["n"].min() == summary["n"].max():
-        seeds = str(summary["n"].max())
+    dense = " and the dense reference" if (runs["method_text"] == "dense").any() else ", and no dense reference"
+    parts = [f"{_number(len(runs), 'run')}: {_number(methods, 'method')}{dense}"]
+    if len(summary):
+        least, most = int(summary["n"].min()), int(summary["n"].max())
+        parts.append(_number(most, "seed") if least == most else f"{least} to {most} seeds")
+    else:
+        parts.append("none of them finished")
     settings = runs["setting"].nunique()
-    where = "" if settings == 1 else f" in {settings} settings, in each of which"
+    where = "" if settings == 1 else f"In each of {settings} settings, "
+    same = "all were trained on one schedule, from the same initial weights for the same seed."
     return (
         "Which way of compressing a convolutional network keeps the most accuracy at a number of stored parameters? "
-        f"{len(runs):,} runs, {methods} methods and the dense reference, {seeds} seeds,{where} all trained on the same "
-        "schedule from the same initial weights."
+        f"{', '.join(parts)}. {where}{same if where else same.capitalize()}"
     )
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _rows(summary: pd.DataFrame) -> list[dict[str, Any]]:
@@ -161,10 +171,7 @@ def _rows(summary: pd.DataFrame) -> list[dict[str, Any]]:
     size."""
     rows: list[dict[str, Any]] = []
     last = None
-    ordered = summary.assign(is_sized=summary["requested_values"].notna()).sort_values(
-        ["is_sized", "requested_values", "test_top1_mean"], ascending=[True, False, False], kind="stable"
-    )
-    for row in ordered.to_dict("records"):
+    for row in by_budget(summary).to_dict("records"):
         kind = "reference" if row["method_text"] == "dense" else ""
         if rows and plain(row["requested_values"]) != last:
             kind = f"{kind} first".strip()
@@ -191,22 +198,22 @@ def _cells(row: dict[Any, Any]) -> list[dict[str, Any]]:
     return [
         {"text": row["method"], "value": None, "best": False},
         {"text": "" if pd.isna(row["budget"]) else row["budget"], "value": None, "best": False},
-        cell(row["requested_values"], "{:,.0f}"),
-        cell(row["stored_values"], "{:,.0f}"),
-        cell(row["compression"], "{:.2f}x", asked),
-        cell(row["stored_bytes"], "{:,.0f}"),
-        {"text": _millions(row["macs"]) + more, "value": plain(row["macs"]), "best": False},
-        cell(row["latency_ms"], "{:.3g}"),
         cell(
             row["test_top1_mean"],
             "{:.2f}",
             spread(row["test_top1_interval"]),
             best=not pd.isna(row["is_best"]) and bool(row["is_best"]),
         ),
-        cell(row["test_top5_mean"], "{:.2f}"),
         cell(None, "") if dense else cell(row["difference"], "{:+.2f}", spread(row["difference_interval"])),
         {"text": _p_value(row["p_value"]), "value": plain(row["p_value"]), "best": False},
+        cell(row["stored_values"], "{:,.0f}"),
+        cell(row["requested_values"], "{:,.0f}"),
+        cell(row["compression"], "{:.2f}x", asked),
+        cell(row["stored_bytes"], "{:,.0f}"),
+        {"text": _millions(row["macs"]) + more, "value": plain(row["macs"]), "best": False},
+        cell(row["latency_ms"], "{:.3g}"),
         {"text": "" if front is None else f"{100 * front:.0f} %", "value": front, "best": False},
+        cell(row["test_top5_mean"], "{:.2f}"),
         cell(row["train_seconds"], "{:.3g}"),
         cell(row["compress_seconds"], "{:.2g}"),
         cell(row["n"], "{:.0f}"),
@@ -227,4 +234,4 @@ def _p_value(value: Any) -> str:
 
 
 def _millions(value: Any) -> str:
-    return "" if pd.isna(value) else f"{value / 1e6:,.2f} M"
+    return "" if pd.isna(value) else multiply_accumulates(value)

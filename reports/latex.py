@@ -3,7 +3,7 @@
 import unicodedata
 
 import pandas as pd
-from bench.reports.table import HEADINGS, cells
+from bench.reports.table import HEADINGS, by_budget, cells
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -29,31 +29,44 @@ _SPECIAL = {
 # Grave, acute, circumflex, tilde, diaeresis, ring, caron, cedilla: all of LaTeX's fonts have these.
 _ACCENTS = set("\u0300\u0301\u0302\u0303\u0308\u030a\u030c\u0327")
 # Of a name longer than this a table shows the beginning.
-_LONGEST = 60
+_LONGEST = 48
 
 
-def latex(summary: pd.DataFrame, caption: str) -> str:
-    """A `table` environment for one setting, for a document that uses the packages booktabs and inputenc (utf8).
+def latex(summary: pd.DataFrame, setting: str) -> str:
+    """A `table*` for each budget of one setting, for a document that uses the packages booktabs and inputenc (utf8):
+    the methods of fixed size, the dense reference among them, then the others from the best to the worst.
 
-    The best top-1 of each budget, and all that can't be told apart from it, is bold.
+    The best top-1, and all that can't be told apart from it, is bold.
     """
-    alignment = "ll" + "r" * (len(HEADINGS) - 2)
+    ordered = by_budget(summary)
+    fixed = ordered["requested_values"].isna()
+    budgets = list(dict.fromkeys(ordered.loc[~fixed, "requested_values"]))
+    tables = []
+    for asked in budgets or [None]:
+        rows = ordered[fixed | (ordered["requested_values"] == asked)] if asked is not None else ordered
+        title = setting if asked is None else f"{setting}, at {rows['budget'].dropna().iloc[-1]} ({asked:,} values)"
+        tables.append(_table(rows, title))
+    return "\n".join(tables)
+
+
+def _table(rows: pd.DataFrame, caption: str) -> str:
+    shown = [index for index, heading in enumerate(HEADINGS) if heading not in ("budget", "asked")]
     lines = [
-        r"\begin{table}",
+        r"\begin{table*}",
         r"\centering\small",
         rf"\caption{{{escape(caption)}}}",
-        rf"\begin{{tabular}}{{{alignment}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(shown) - 1)}}}",
         r"\toprule",
-        " & ".join(escape(heading) for heading in HEADINGS) + r" \\",
+        " & ".join(escape(HEADINGS[index]) for index in shown) + r" \\",
         r"\midrule",
     ]
     accuracy = HEADINGS.index("top-1 %")
-    for row, best in zip(cells(summary), summary["is_best"].fillna(False), strict=True):
+    for row, best in zip(cells(rows), rows["is_best"].fillna(False), strict=True):
         texts = [escape(cell) for cell in row]
         if best:
             texts[accuracy] = rf"\textbf{{{texts[accuracy]}}}"
-        lines.append(" & ".join(texts) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
+        lines.append(" & ".join(texts[index] for index in shown) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table*}", ""]
     return "\n".join(lines)
 
 

@@ -257,7 +257,7 @@
     const style = look(method);
     const tint = colour(method);
     const bars = byId("bars").value;
-    const error = { mean: { interval: "interval", std: "std" }, difference: { interval: "differenceInterval" } }[measure][bars];
+    const error = { mean: { interval: "interval", std: "std" }, difference: { interval: "differenceInterval", std: "differenceStd" } }[measure][bars];
     const spread = points.map((point) => (error ? point[error] : null));
     const means = byId("shown").value === "means";
     const x = points.map((point) => point.x[index]);
@@ -348,8 +348,8 @@
     const known = here.length > 0;
     byId("layers-map").hidden = byId("layers-bars").hidden = !known;
     byId("layers-note").textContent = known
-      ? "Above: the share of its stored values that each method spends on each layer, each row 100 %. Below: the values themselves, of the method chosen. What is shared (generators, bases, templates) belongs to no layer."
-      : "No layers: switch a method on, or the runs were made by a version that did not record them.";
+      ? `At ${budget || "its own size"}. Above: the share of its stored values that each method spends on each layer, each row 100 %. Below: the values themselves, of ${method}. What is shared (generators, bases, templates, centres) belongs to no layer.`
+      : "Nothing to show: it takes a method that is switched on, and layers.csv in its run and in one of the dense reference (early versions wrote none).";
     if (!known) return;
     const lines = [{ method: "dense", values: [...dense, 0] }, ...here].reverse();
     const shares = lines.map((line) => { const total = line.values.reduce((sum, value) => sum + value, 0); return line.values.map((value) => 100 * value / total); });
@@ -393,7 +393,7 @@
     }
     draw("curves-plot", traces, { xaxis: { title: { text: "epoch" }, ...(here.length && Math.max(...here.map((curve) => curve.epochs.length)) < 12 ? { dtick: 1 } : {}) }, yaxis: { title: { text: data.metrics[metric] } } });
     byId("curves-note").textContent = here.length
-      ? "Means over seeds; bands are one standard deviation. Where a method compresses a trained network, its curve begins with the dense epochs."
+      ? (budget ? `At ${budget}, beside what has a size of its own. ` : "") + "Means over seeds; bands are one standard deviation. Where a method compresses a trained network, its curve begins with the dense epochs."
       : "No training histories: switch a method on, or these runs kept none.";
   }
 
@@ -402,7 +402,7 @@
   function drawCodes() {
     const run = setting().spaces[Number(byId("codes-run").value || 0)];
     byId("codes-note").textContent = run
-      ? "What the generator has learned: its slices as pictures (each cell is one kernel of an input and an output channel; blue is positive, orange negative), and where the codes of each layer lie along their first two principal components. Early layers are dark, late ones light."
+      ? "What the generator has learned: its slices as pictures (each cell is one kernel of an input and an output channel; blue is positive, orange negative; one that was learned in part ends in white), and where the codes of each layer lie along their first two principal components. Early layers are dark, late ones light."
       : "No run here has a code space: it is recorded for csg.";
     for (const old of byId("codes-spaces").querySelectorAll(".plot")) Plotly.purge(old);
     byId("codes-spaces").replaceChildren();
@@ -413,7 +413,7 @@
       caption.textContent = `${space.name} kernels: ${space.shown === space.pieces ? "all" : "the " + space.shown + " most used of"} ${space.pieces} slices`;
       const image = document.createElement("img");
       image.src = "data:image/png;base64," + space.picture;
-      image.width = space.width * (space.width < 200 ? 3 : space.width < 400 ? 2 : 1);
+      image.width = space.width * Math.max(1, Math.floor(600 / space.width));
       image.alt = `${space.shown} slices of the generator of ${space.name} kernels, as pictures`;
       pictures.append(caption, image);
       const points = document.createElement("figure");
@@ -423,7 +423,7 @@
       const plot = document.createElement("div");
       plot.className = "plot low";
       plot.id = `codes-plot-${position}`;
-      plot.setAttribute("role", "img");
+      plot.setAttribute("role", "figure");
       plot.setAttribute("aria-label", title.textContent);
       points.append(title, plot);
       byId("codes-spaces").append(pictures, points);

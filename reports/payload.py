@@ -88,6 +88,7 @@ def _points(runs: pd.DataFrame, summary: pd.DataFrame, notes: list[str]) -> list
             "std": plain(row["test_top1_std"], _EXACT),
             "interval": plain(row["test_top1_interval"], _EXACT),
             "difference": plain(row["difference"], _EXACT),
+            "differenceStd": plain(row["difference_std"], _EXACT),
             "differenceInterval": plain(row["difference_interval"], _EXACT),
             "generation": plain(row["generation_macs"]),
             "x": [plain(row[axis]) for axis in AXES],

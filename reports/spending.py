@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from bench.reports.curves import read_rows
 
@@ -31,13 +32,14 @@ def spending(runs: pd.DataFrame, folders: Mapping[str, Path], problems: list[str
     dense layer (of a factorised convolution, say) counts for that layer. `problems` gets a line for each file that
     can't be read."""
     finished = runs[runs["status"] == FINISHED].sort_values("seed", kind="stable")
-    first = finished.drop_duplicates(["method_text", "budget"])
+    # The first that has them: early versions kept none.
+    kept = [run_id in folders and (folders[run_id] / LAYERS).is_file() for run_id in finished["id"]]
+    first = finished.loc[np.array(kept, dtype=bool)].drop_duplicates(["method_text", "budget"])
     stored = {
         (str(text), "" if pd.isna(budget) else str(budget)): {
             row["layer"]: int(row["stored_values"]) for row in read_rows(folders[run_id], LAYERS, problems)
         }
         for text, budget, run_id in first[["method_text", "budget", "id"]].itertuples(index=False, name=None)
-        if run_id in folders
     }
     dense = {layer: values for layer, values in stored.pop(("dense", ""), {}).items() if values}
     if not dense:

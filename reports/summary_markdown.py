@@ -6,7 +6,7 @@ import pandas as pd
 from bench.reports.audit import SettingAudit
 from bench.reports.frame import comparisons, left_out
 from bench.reports.significance import TEST
-from bench.reports.table import markdown
+from bench.reports.table import by_budget, markdown
 
 
 def summary_markdown(
@@ -18,7 +18,7 @@ def summary_markdown(
         here = runs[runs["setting"] == setting]
         rows = table[table["setting"] == setting]
         found = audits[setting]
-        lines += [f"## {_text(setting)}", "", markdown(rows), ""]
+        lines += [f"## {_text(setting)}", "", markdown(by_budget(rows)), ""]
         lines += _listed("", comparisons(rows))
         lines += _listed("### Not in the table", left_out(here))
         lines += _listed("### Not quite comparable", found.warnings)

@@ -20,8 +20,8 @@ def cells(summary: pd.DataFrame) -> list[tuple[str, ...]]:
             f"{row['stored_values']:,.0f}",
             f"{row['compression']:.2f}x",
             f"{row['stored_bytes']:,.0f}",
-            f"{row['macs'] / 1e6:,.2f} M"
-            + (f" + {row['generation_macs'] / 1e6:,.2f} M" if row["generation_macs"] else ""),
+            multiply_accumulates(row["macs"])
+            + (f" + {multiply_accumulates(row['generation_macs'])}" if row["generation_macs"] else ""),
             _spread(row["test_top1_mean"], row["test_top1_interval"]),
             ""
             if pd.isna(row["difference"]) or row["method_text"] == "dense"
@@ -30,6 +30,24 @@ def cells(summary: pd.DataFrame) -> list[tuple[str, ...]]:
         )
         for _, row in summary.iterrows()
     ]
+
+
+def by_budget(summary: pd.DataFrame) -> pd.DataFrame:
+    """The summary with methods of fixed size first, then budget by budget from large to small, and in each from the
+    best to the worst: the question is what to take at a size."""
+    ordered = summary.assign(
+        is_reference=summary["method_text"] == "dense", is_sized=summary["requested_values"].notna()
+    ).sort_values(
+        ["is_sized", "is_reference", "requested_values", "test_top1_mean"],
+        ascending=[True, False, False, False],
+        kind="stable",
+    )
+    return ordered.drop(columns=["is_reference", "is_sized"])
+
+
+def multiply_accumulates(number: float) -> str:
+    """In millions, or in thousands where that would be nothing."""
+    return f"{number / 1e6:,.2f} M" if number >= 1e4 else f"{number / 1e3:,.2f} k"
 
 
 def terminal(summary: pd.DataFrame, title: str) -> Table:
@@ -59,7 +77,7 @@ def _cell(text: str) -> str:
     """Text that Markdown and the HTML it becomes leave as it is, on one line."""
     shown = "".join(letter if letter.isprintable() else " " for letter in text)
     shown = shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"
-    for character, safe in (("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("`", "\\`"), ("[", "\\[")):
+    for character, safe in (("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), *((mark, "\\" + mark) for mark in "|`[*_~")):
         shown = shown.replace(character, safe)
     return shown
 

@@ -73,6 +73,20 @@ def test_what_no_longer_finishes_is_a_regression(tmp_path: Path) -> None:
     assert table.iloc[0]["other_changes"] == "seed 0: it broke"
 
 
+def test_other_figures_lost_seeds_and_new_names_are_seen(tmp_path: Path) -> None:
+    old = write_store(tmp_path / "old", [*runs("a", "2x"), *runs("b", "2x"), *runs("c", "2x"), *runs("d", "2x")])
+    new = [*runs("a", "2x", stored_bytes=9), *runs("b", "2x")[:4]]
+    new += [{**made, "method": "renamed"} for made in runs("c", "2x")]
+    table, _ = compare(old, write_store(tmp_path / "new", new))
+    found = {row["method"]: (row["verdict"], row["other_changes"]) for row in table.to_dict("records")}
+    assert found == {
+        "a": ("top-1 the same, other figures not", "stored_bytes 2,000 to 9"),
+        "b": ("top-1 the same, other figures not", "seed 4 only in OLD"),
+        "renamed": ("the same", ""),
+        "d": ("only in OLD", ""),
+    }
+
+
 def test_nothing_in_common_is_an_error(tmp_path: Path) -> None:
     old = write_store(tmp_path / "old", runs("a", "2x"))
     new = write_store(tmp_path / "new", runs("a", "2x", data="other images"))

@@ -42,6 +42,15 @@ def test_frequencies_are_those_of_all_draws() -> None:
     counted = np.zeros(3)
     for draw in itertools.product(range(3), repeat=3):
         counted += is_on_front(sizes, scores[list(draw)].mean(axis=0))
+    assert frequencies(np.tile(sizes, (3, 1)), scores) == pytest.approx(counted / 27)
+
+
+def test_sizes_are_drawn_with_the_scores() -> None:
+    sizes = np.array([[10.0, 9.0], [10.0, 12.0], [10.0, 12.0]])
+    scores = np.array([[1.0, 2.0], [3.0, 2.0], [1.0, 2.0]])
+    counted = np.zeros(2)
+    for draw in itertools.product(range(3), repeat=3):
+        counted += is_on_front(sizes[list(draw)].mean(axis=0), scores[list(draw)].mean(axis=0))
     assert frequencies(sizes, scores) == pytest.approx(counted / 27)
 
 
@@ -52,13 +61,14 @@ def test_many_seeds_are_drawn_at_random_and_the_same_each_time() -> None:
     counted = np.zeros(6)
     for _ in range(4000):
         counted += is_on_front(sizes, scores[random.integers(0, 10, size=10)].mean(axis=0))
-    assert frequencies(sizes, scores) == pytest.approx(counted / 4000, abs=0.05)
-    assert frequencies(sizes, scores).tolist() == frequencies(sizes, scores).tolist()
+    all_sizes = np.tile(sizes, (10, 1))
+    assert frequencies(all_sizes, scores) == pytest.approx(counted / 4000, abs=0.05)
+    assert frequencies(all_sizes, scores).tolist() == frequencies(all_sizes, scores).tolist()
 
 
 def test_one_seed_says_nothing_and_a_missing_one_is_left_out() -> None:
-    assert np.isnan(frequencies(np.array([1.0, 2.0]), np.array([[1.0, 2.0]]))).all()
+    assert np.isnan(frequencies(np.array([[1.0, 2.0]]), np.array([[1.0, 2.0]]))).all()
     nan = float("nan")
     # The second point has the first seed alone. Where that is not drawn it is nowhere, and the first is on the front.
-    found = frequencies(np.array([1.0, 2.0]), np.array([[1.0, 5.0], [1.0, nan]]))
+    found = frequencies(np.array([[1.0, 2.0], [1.0, nan]]), np.array([[1.0, 5.0], [1.0, nan]]))
     assert found.tolist() == [1, 1]

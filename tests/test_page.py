@@ -38,7 +38,7 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
         if tag not in ("meta", "link", "input", "img"):
             self._open.append(tag)
-        if tag == "td":
+        if tag == "td" or dict(attrs).get("scope") == "row":
             self.cells.append("")
 
     def handle_endtag(self, tag: str) -> None:
@@ -50,7 +50,8 @@ class Page(HTMLParser):
             self.blocks[name] = self.blocks.get(name, "") + data
             return
         self.text += data
-        if "td" in self._open and "visually-hidden" not in str(self.tags[-1][1].get("class")):
+        in_cell = {"td", "th"} & set(self._open) and "thead" not in self._open
+        if in_cell and "visually-hidden" not in str(self.tags[-1][1].get("class")):
             self.cells[-1] += data
 
     def having(self, tag: str) -> list[dict[str, str | None]]:
@@ -89,7 +90,7 @@ def test_all_that_can_be_used_has_a_name() -> None:
     assert not re.findall(r"<button[^>]*></button>", text)
     plots = re.findall(r'<div id="[a-z-]+" class="plot[^>]*>', text)
     assert len(plots) == 4
-    assert all('role="img"' in plot and "aria-label=" in plot for plot in plots)
+    assert all('role="figure"' in plot and "aria-label=" in plot for plot in plots)
 
 
 def test_the_table_has_a_row_for_each_line_of_the_summary() -> None:

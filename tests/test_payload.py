@@ -115,11 +115,11 @@ def test_torn_histories_and_layers_are_said_and_cost_nothing_else(tmp_path: Path
 
 
 def test_pictures_stand_in_rows_with_a_gap() -> None:
-    page = code_spaces.sheet(np.full((13, 4, 6), 200, dtype=np.uint8))
-    assert page.shape == (2 * 4 + 2, 12 * 6 + 11 * 2)
-    assert (page[:4, :6] == 200).all()
-    assert not page[:, 6:8].any()
-    assert not page[6:, 6:].any()
+    page = code_spaces.sheet(np.full((7, 4, 8), 200, dtype=np.uint8))
+    assert page.shape == (2 * 4 + 2, 6 * 8 + 5 * 2)
+    assert (page[:4, :8] == 200).all()
+    assert not page[:, 8:10].any()
+    assert not page[6:, 8:].any()
 
 
 def test_published_points_have_their_source_and_fit_the_network() -> None:

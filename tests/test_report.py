@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from bench.reports.figure import FIGURES, FORMATS, accuracy_vs
+from bench.reports.figure import FIGURES, FORMATS, accuracy_vs, only
 from bench.reports.frame import SUMMARY_COLUMNS, left_out, results, summary
 from bench.reports.load import Loaded, load
 from bench.reports.report import write
@@ -292,6 +292,24 @@ def test_several_stores_are_one_report_and_a_run_counts_once(tmp_path: Path) -> 
     assert row(bench.summary(frame), "csg", "2x")["n"] == 2
 
 
+def test_a_name_is_the_one_without_options_if_there_is_one() -> None:
+    named = {"csg": "csg", "csg:code=8": "csg", "small": "csg", "pruning:scope=layerwise": "pruning"}
+    runs = results([record(name, 0, 80.0, "2x", method_name=plugin) for name, plugin in named.items()])
+    assert set(only(runs, ["csg"])["method"]) == {"csg"}
+    assert set(only(runs, ["pruning", "small"])["method"]) == {"small", "pruning:scope=layerwise"}
+    assert runs["variants"].tolist() == [3, 3, 1, 3]
+    assert only(runs, ["csg"])["variants"].tolist() == [3]
+    with pytest.raises(InputError, match="which methods"):
+        only(runs, [])
+
+
+def test_a_report_of_some_methods_says_what_it_leaves_out(command: Command, tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", RECORDS)
+    _, out, _ = command("report", str(store), "--methods", "csg")
+    assert "left out: not asked for: lowrank\n" in out
+    assert "not asked for: lowrank" in (store / "report" / "index.html").read_text()
+
+
 def test_the_best_of_a_budget_and_its_equals_are_marked() -> None:
     scores = {"a": (90.0, 92, 91), "b": (90.2, 91.9, 91.1), "c": (80.0, 82.1, 81), "d": (85.0,)}
     runs = [record(name, seed, top1, "4x") for name, own in scores.items() for seed, top1 in enumerate(own)]
@@ -316,6 +334,7 @@ def test_every_column_is_documented() -> None:
         ("{store} --figure accuracy_vs_bite", "unknown figure 'accuracy_vs_bite'; did you mean 'accuracy_vs_bytes'?"),
         ("{store} --methods cgs", "unknown method 'cgs'; did you mean 'csg'?"),
         ("{store} --figure accuracy_vs_latency", "no run here has measured what accuracy_vs_latency is drawn over"),
+        ("{store} --figure accuracy_vs_bytes --watch", "--figure writes files and ends; leave --watch and --open out"),
         ("{store} --style none.mplstyle", "no style can be read from none.mplstyle"),
     ],
 )
@@ -337,8 +356,9 @@ def test_one_figure_alone(command: Command, tmp_path: Path) -> None:
     assert not (store / "report" / "index.html").exists()
 
 
-def test_watching_writes_it_again_when_a_run_arrives(tmp_path: Path) -> None:
-    store = write_store(tmp_path / "store", RECORDS[:2])
+@pytest.mark.parametrize("started", [False, True])
+def test_watching_writes_it_again_when_a_run_arrives(tmp_path: Path, started: bool) -> None:
+    store = write_store(tmp_path / "store", RECORDS[: 2 * started])
     # Where tests run in the background, interrupts are ignored, and what they start inherits that.
     listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     asked = [sys.executable, "-c", listening + "from bench.cli import main; main()", "report", str(store), "--watch"]
@@ -351,7 +371,7 @@ def test_watching_writes_it_again_when_a_run_arrives(tmp_path: Path) -> None:
             for line in process.stdout:
                 if line.startswith("watching"):
                     write_store(store, RECORDS[2:3])
-                if "3 runs: " in line:
+                if f"{1 + 2 * started} runs: " in line:
                     process.send_signal(signal.SIGINT)
                     break
             assert "stopped" in process.stdout.read()
