@@ -1,6 +1,6 @@
 """Records as tables: a row per run, and a row per method and budget over its seeds, with what statistics say of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -127,33 +127,37 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     table = table.sort_values(
         ["setting", "is_reference", "method", "stored_values"], ascending=[True, False, True, False], ignore_index=True
     )
-    scores = {setting: _by_seed(rows, finished, "test_top1") for setting, rows in table.groupby("setting")}
-    table = table.join(_comparisons(table, scores)).join(_fronts(table, scores, finished))
+    seeds_of = {
+        setting: _by_seed(table[table["setting"] == setting], runs) for setting, runs in finished.groupby("setting")
+    }
+    table = table.join(_comparisons(table, seeds_of)).join(_fronts(table, seeds_of))
     return table[list(SUMMARY_COLUMNS)]
 
 
-def _by_seed(rows: pd.DataFrame, finished: pd.DataFrame, column: str) -> pd.DataFrame:
-    """A column of a setting's runs: a row for each seed, and a column for each row of the summary, by its index."""
+def _by_seed(rows: pd.DataFrame, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Top-1 and AXES of a setting's runs: a row for each seed, and a column for each row of the summary, by its
+    index."""
     keys = ["method_text", "budget"]
-    runs = finished[finished["setting"] == rows["setting"].iloc[0]]
     numbers = {key: number for number, key in zip(rows.index, _keys(rows, keys), strict=True)}
-    points = [numbers[key] for key in _keys(runs, keys)]
-    table = pd.Series(runs[column].to_numpy(), index=[runs["seed"].to_numpy(), points]).unstack()
-    return table.reindex(columns=rows.index)
+    places = [runs["seed"].to_numpy(), [numbers[key] for key in _keys(runs, keys)]]
+    return {
+        column: pd.Series(runs[column].to_numpy(), index=places).unstack().reindex(columns=rows.index)
+        for column in ("test_top1", *AXES)
+    }
 
 
 def _keys(rows: pd.DataFrame, columns: list[str]) -> list[tuple[str, ...]]:
     return list(zip(*(texts(rows[name]) for name in columns), strict=True))
 
 
-def _comparisons(table: pd.DataFrame, scores: dict[Any, pd.DataFrame]) -> pd.DataFrame:
+def _comparisons(table: pd.DataFrame, seeds_of: Mapping[Any, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
     """For each row, how it did among the methods that were asked for as many values."""
     found = pd.DataFrame(
         {"compared_seeds": 0, "p_value": np.nan, "is_best": pd.array([pd.NA] * len(table), dtype="boolean")},
         index=table.index,
     )
     for (setting, _), rows in table.groupby(["setting", "requested_values"], sort=False):
-        own = scores[setting][rows.index]
+        own = seeds_of[setting]["test_top1"][rows.index]
         seeds, methods = significance.compared(own.to_numpy())
         if len(methods) < 2:
             continue
@@ -166,12 +170,13 @@ def _comparisons(table: pd.DataFrame, scores: dict[Any, pd.DataFrame]) -> pd.Dat
     return found
 
 
-def _fronts(table: pd.DataFrame, scores: dict[Any, pd.DataFrame], finished: pd.DataFrame) -> pd.DataFrame:
+def _fronts(table: pd.DataFrame, seeds_of: Mapping[Any, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
     found = pd.DataFrame({f"front_{axis}": np.nan for axis in AXES}, index=table.index)
     for setting, rows in table.groupby("setting"):
+        scores = seeds_of[setting]["test_top1"].to_numpy(dtype=float)
         for axis in AXES:
-            sizes = _by_seed(rows, finished, axis).to_numpy(dtype=float)
-            found.loc[rows.index, f"front_{axis}"] = front.frequencies(sizes, scores[setting].to_numpy(dtype=float))
+            sizes = seeds_of[setting][axis].to_numpy(dtype=float)
+            found.loc[rows.index, f"front_{axis}"] = front.frequencies(sizes, scores)
     return found
 
 
