@@ -117,10 +117,9 @@ def _row(key: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
         and before[name].notna().all()
         and after[name].notna().all()
     ]
-    for name, mine, others in (("OLD", old, new), ("NEW", new, old)):
-        alone = mine.index.difference(others.index)
-        if len(alone):
-            changes.append(f"seed {', '.join(map(str, alone))} only in {name}")
+    lacking = old.index.difference(new.index)
+    if len(lacking):
+        changes.append(f"seed {', '.join(map(str, lacking))} only in OLD")
     differences = after["test_top1"].to_numpy(dtype=float) - before["test_top1"].to_numpy(dtype=float)
     same = OTHERWISE if changes else SAME
     verdict = same if not differences.any() else ONE_SEED if len(differences) == 1 else ""

@@ -53,7 +53,7 @@ def _table(rows: pd.DataFrame, caption: str) -> str:
     shown = [index for index, heading in enumerate(HEADINGS) if heading not in ("budget", "asked")]
     lines = [
         r"\begin{table*}",
-        r"\centering\small",
+        r"\centering\footnotesize",
         rf"\caption{{{escape(caption)}}}",
         rf"\begin{{tabular}}{{l{'r' * (len(shown) - 1)}}}",
         r"\toprule",
