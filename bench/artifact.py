@@ -92,7 +92,7 @@ def read(path: Path) -> Saved:
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_KEY)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} can't be read as an artifact: {error}") from error
     if text is None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from bench.reports.load import read_rows
 
 from bench.record import FINISHED
-from bench.store import HISTORY, Damaged, Store
+from bench.store import HISTORY
 
 # What a history has, with its title and unit.
 METRICS = {
@@ -35,17 +36,6 @@ def curves(
         for row in rows:
             parts.append((*key, int(row["epoch"]), *(_number(row.get(metric)) for metric in METRICS)))
     return pd.DataFrame(parts, columns=[*columns[:-1], "epoch", *METRICS])
-
-
-def read_rows(folder: Path | None, name: str, problems: list[str] | None) -> list[dict[str, str]]:
-    """A run's HISTORY or LAYERS; none where there is none, or where it can't be read, which goes to `problems`."""
-    try:
-        return [] if folder is None else Store.rows(folder, name)
-    except Damaged as error:
-        if problems is None:
-            raise
-        problems.append(str(error))
-        return []
 
 
 def bands(history: pd.DataFrame) -> pd.DataFrame:

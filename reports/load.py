@@ -9,7 +9,7 @@ from bench.reports import frame
 
 from bench.errors import InputError
 from bench.record import Record
-from bench.store import Store
+from bench.store import Damaged, Store
 
 
 @dataclass(frozen=True)
@@ -40,3 +40,14 @@ def load(stores: Sequence[Path]) -> Loaded:
     if not records:
         raise InputError(f"no finished runs in {', '.join(map(str, stores))}")
     return Loaded(frame.results(records.values()), notes, folders)
+
+
+def read_rows(folder: Path | None, name: str, problems: list[str] | None) -> list[dict[str, str]]:
+    """A run's HISTORY or LAYERS; none where there is none, or where it can't be read, which goes to `problems`."""
+    try:
+        return [] if folder is None else Store.rows(folder, name)
+    except Damaged as error:
+        if problems is None:
+            raise
+        problems.append(str(error))
+        return []

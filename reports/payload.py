@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from bench.reports import code_spaces, curves, front, published, significance, spending
+from bench.reports import code_spaces, curves, front, published, spending
 from bench.reports.frame import AXES, texts
 from bench.reports.load import Loaded
 from bench.reports.look import REFERENCE, looks
@@ -39,8 +39,6 @@ def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list
     data = {
         "axes": AXES,
         "metrics": curves.METRICS,
-        "level": significance.LEVEL,
-        "shared": spending.SHARED,
         "publishedOn": published.IMAGES,
         "looks": {
             **{name: asdict(look) for name, look in looks(methods).items()},
@@ -90,7 +88,6 @@ def _points(runs: pd.DataFrame, summary: pd.DataFrame, notes: list[str]) -> list
             "difference": plain(row["difference"], _EXACT),
             "differenceStd": plain(row["difference_std"], _EXACT),
             "differenceInterval": plain(row["difference_interval"], _EXACT),
-            "generation": plain(row["generation_macs"]),
             "x": [plain(row[axis]) for axis in AXES],
             "front": [plain(row[f"front_{axis}"]) for axis in AXES],
             "onFront": [bool(on_front[axis][index]) for axis in AXES],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from bench.reports.curves import read_rows
+from bench.reports.load import read_rows
 
 from bench.record import FINISHED
 from bench.store import LAYERS
