@@ -14,14 +14,16 @@ __all__ = ["__version__", "load", "results", "summary"]
 
 # In a checkout, methods/, datasets/ and reports/ stand beside this package; in an installed wheel they are inside it.
 # Appending the checkout to this package's path makes `bench.methods` the same module in both.
+# Ours alone: what stands beside a copy of this package in another project is not for us to import.
 _checkout = Path(__file__).resolve().parent.parent
-if (_checkout / "pyproject.toml").is_file():
+_project = _checkout / "pyproject.toml"
+if _project.is_file() and 'name = "csg-bench"' in _project.read_text(encoding="utf-8"):
     __path__.append(str(_checkout))
 
 
 def load(path: str | Path, plugins: Sequence[str] = ()) -> "nn.Module":
-    """The network in a run's artifact or in a checkpoint of the CSG authors, in eval mode: see `bench.network_file`."""
-    from bench.network_file import load
+    """The network in a run's artifact or in a checkpoint of the CSG authors, in eval mode (`bench.files`)."""
+    from bench.files.network_file import load
 
     return load(path, plugins)
 
@@ -29,8 +31,8 @@ def load(path: str | Path, plugins: Sequence[str] = ()) -> "nn.Module":
 def results(*stores: str | Path) -> "pd.DataFrame":
     """All runs that are in these stores (what `bench run --out` wrote), a row each.
 
-    The columns are those of `bench.record.COLUMNS`, with their units there; then each option, what was solved and the
-    schedule, and `setting`, which is the same for runs that can be compared. Raises `bench.errors.InputError` where
+    The columns are those of `bench.store.record.COLUMNS`, with their units there; then each option, what was solved and
+    the schedule, and `setting`, which is the same for runs that can be compared. Raises `bench.errors.InputError` where
     there is none.
     """
     from bench.reports.load import load

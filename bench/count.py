@@ -4,7 +4,7 @@ Stored values are the distinct numbers that must be kept to rebuild the network 
 seeds: every parameter and persistent buffer, each tensor once however many modules share it. The statistics of batch
 norm are kept too but counted apart, as the literature does. Non-persistent buffers are not stored: what builds the
 network makes them again, from a seed. Of a masked tensor only the values that its mask keeps count. The saved artifact
-holds exactly these tensors (`bench.artifact`).
+holds exactly these tensors (`bench.files.artifact`).
 """
 
 import torch

@@ -1,16 +1,10 @@
 """What a dataset plugin is, and the images it gives: decoded once, in memory, as uint8."""
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
-
-from bench.errors import InputError
-
-# The validation split is the same for every run and every seed, so that seeds differ in training alone.
-_SPLIT_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -87,33 +81,3 @@ class Dataset:
         A dataset read from a folder says what lies there (names and sizes), not where the folder is.
         """
         return ""
-
-
-def hold_out(data: Data, fraction: float) -> Data:
-    """The same data with a validation split: the dataset's own, or `fraction` of the training images.
-
-    Which images are held out depends on nothing but their number.
-    """
-    if data.validation is not None:
-        return data
-    count = len(data.train)
-    held = round(count * fraction)
-    if not 0 < held < count:
-        raise InputError(f"can't hold {fraction:g} of {count} training images out for validation")
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(_SPLIT_SEED))
-    return replace(
-        data,
-        train=data.train.take(order[held:].sort().values),
-        validation=data.train.take(order[:held].sort().values),
-    )
-
-
-def fingerprint(data: Data) -> str:
-    """A hash of every image and label of every split, so that a record says on what it was trained and tested."""
-    digest = hashlib.sha256()
-    for split in (data.train, data.validation, data.test):
-        if split is not None:
-            digest.update(str(tuple(split.images.shape)).encode())
-            digest.update(split.images.contiguous().numpy().tobytes())
-            digest.update(split.labels.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]

@@ -1,10 +1,15 @@
 """Which layers of a network a method works on: a rule that a user can set, and the default that all methods share."""
 
 import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 from torch import nn
+
+from bench.errors import BudgetError
 
 Layer = nn.Conv2d | nn.Linear
 
@@ -32,6 +37,10 @@ class Rule:
         if self.min_channels < 1:
             raise ValueError(f"min_channels can't be {self.min_channels}; it is at least 1")
 
+
+# Wider choices, for budgets that are out of reach with the default: where one leaves too much alone, the next is better
+# than nothing compressed.
+CHOICES = (Rule(), Rule(kernel="all"), Rule(kernel="all", linear=True))
 
 # All that has a kernel.
 EVERY_LAYER = Rule(kernel="all", skip_first=False, grouped=True, linear=True)
@@ -70,3 +79,15 @@ def _fits(module: Layer, rule: Rule) -> bool:
 def main_convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
     """The convolutions that methods compress by default: one rule, so that they differ in how and not in what."""
     return {name: module for name, module in select(model, Rule()).items() if isinstance(module, nn.Conv2d)}
+
+
+Made = TypeVar("Made")
+
+
+def first_that_fits(rules: Sequence[Rule], make: Callable[[Rule], Made]) -> Made:
+    """What `make` gives for the first of the rules with which the budget can be met. Where it can with none, the
+    BudgetError is that of the last."""
+    for rule in rules[:-1]:
+        with suppress(BudgetError):
+            return make(rule)
+    return make(rules[-1])

@@ -16,20 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench.methods.csg import CSG, papers_choice
 from csg_overhead_table import VARIANTS, Cell, Row, table, to_rows, verdicts
 from measuring import environment_for_memory, memory_of_process, rotated, seconds
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench import artifact, models
-from bench.environment import describe, find_device
+from bench import models
 from bench.errors import InputError
 from bench.generated import GeneratedNetwork
+from bench.kernels.combinations import SliceGroup
+from bench.kernels.tiling import Tiling
+from bench.methods.csg.csg import CSG, papers_choice
+from bench.methods.csg.generator import SliceGenerator
+from bench.models._build import build_network, compress
+from bench.runs.environment import describe, find_device
 from bench.selection import select
-from bench.slice_generator import SliceGenerator
-from bench.slice_group import SliceGroup
-from bench.tiling import Tiling
 
 # What the CSG paper uses in each network; in any other, OTHER_SETTINGS.
 PAPERS_SETTINGS = {
@@ -84,7 +85,7 @@ def per_layer(network: nn.Module, csg: GeneratedNetwork) -> nn.Module:
 
 def build(network: str, variant: str, **changes: Any) -> nn.Module:
     """A variant of the network, on the CPU, the same weights every time; `changes` are to the options of CSG."""
-    model = artifact.build_network(network, 3, 10, seed=0)
+    model = build_network(network, 3, 10, seed=0)
     if variant == "dense":
         return model
     if variant == "per-layer":
@@ -92,7 +93,7 @@ def build(network: str, variant: str, **changes: Any) -> nn.Module:
         assert isinstance(csg, GeneratedNetwork)
         return per_layer(model, csg)
     settings = replace(PAPERS_SETTINGS.get(network, OTHER_SETTINGS), **changes)
-    return artifact.compress(settings, model, None, seed=0, trained=False)
+    return compress(settings, model, None, seed=0, trained=False)
 
 
 def check_same_function(network: str) -> None:

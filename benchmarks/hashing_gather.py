@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from bench.methods.hashing import HashedKernels
 from measuring import environment_for_memory, memory_of_process, rotated, seconds
 from torch import Tensor
 from torch.nn import functional
 
-from bench.environment import describe
-from bench.flat_kernels import FlatKernels
+from bench.kernels.flat import FlatKernels
+from bench.methods.hashing.hashing import HashedKernels
+from bench.runs.environment import describe
 
 VARIANTS = ("naive", "per value", "blocks", "convolution")
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}

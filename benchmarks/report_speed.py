@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.record import FINISHED, make
-from bench.store import HISTORY, LAYERS, RECORD, encode, encode_rows
+from bench.store.record import FINISHED, make
+from bench.store.store import HISTORY, LAYERS, RECORD, encode, encode_rows
 
 _METHODS, _RATIOS, _DENSE, _LAYERS = 16, (2, 4, 8, 16, 32, 64), 270_000, 40
 

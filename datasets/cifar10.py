@@ -7,7 +7,7 @@ import torch
 from torchvision.datasets import CIFAR10
 
 from bench.dataset import Data, Dataset, Split
-from bench.fetched import fetch
+from bench.datasets._torchvision import fetch
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from torchvision.datasets import FashionMNIST
 
 from bench.dataset import Data, Dataset, Split
-from bench.fetched import fetch
+from bench.datasets._torchvision import fetch
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Annotated
 import torch
 
 from bench.dataset import Data, Dataset, Split
+from bench.datasets._decode import check_size, decode
+from bench.datasets._identity import ends_of_files
 from bench.errors import InputError
-from bench.file_identity import ends_of_files
-from bench.image_files import check_size, decode
 
 _ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
 

@@ -11,9 +11,9 @@ import pyarrow.parquet
 import torch
 
 from bench.dataset import Data, Dataset, Split
+from bench.datasets._decode import check_size, decode
+from bench.datasets._identity import ends_of_files
 from bench.errors import InputError
-from bench.file_identity import ends_of_files
-from bench.image_files import check_size, decode
 
 _NAMES = {"train": "train", "test": "test", "validation": "validation", "valid": "validation", "val": "validation"}
 

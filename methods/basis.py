@@ -9,16 +9,15 @@ import torch
 from torch import nn
 
 from bench import count
-from bench.code_length import CodeLength, Cost, solve_code_lengths
 from bench.errors import BudgetError
 from bench.generated import Generators, groups_of, on_generated
+from bench.kernels.code_length import CodeLength, Cost, solve_code_lengths
+from bench.kernels.combinations import SliceGroup
+from bench.kernels.initial import decompose, draw, scale_to
+from bench.kernels.tiled import TiledKernels
+from bench.kernels.tiling import Tiling
 from bench.method import Context, Method
-from bench.selection import Layer, Rule, select
-from bench.slice_group import SliceGroup
-from bench.slice_start import decompose, draw, scale_to
-from bench.tiled_kernels import TiledKernels
-from bench.tiling import Tiling
-from bench.widening import CHOICES, first_that_fits
+from bench.selection import CHOICES, Layer, Rule, first_that_fits, select
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,13 @@ from bench import count
 from bench.allocation import allocate
 from bench.errors import BudgetError
 from bench.generated import Generator, Generators, groups_of, on_generated
-from bench.gradient_scale import scale_gradient
-from bench.kernel_sizes import cut_to, group_by_size
+from bench.kernels.by_size import cut_to, group_by_size
+from bench.kernels.gradient_scale import scale_gradient
+from bench.kernels.initial import factors
+from bench.kernels.tiled import TiledKernels
+from bench.kernels.tiling import Tiling
 from bench.method import Context, Method
-from bench.selection import Layer, Rule, select
-from bench.slice_start import factors
-from bench.tiled_kernels import TiledKernels
-from bench.tiling import Tiling
-from bench.widening import CHOICES, first_that_fits
+from bench.selection import CHOICES, Layer, Rule, first_that_fits, select
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from bench.flat_kernels import FlatKernels
 from bench.generated import GeneratedNetwork, Generator
-from bench.gradient_scale import scale_gradient
+from bench.kernels.flat import FlatKernels
+from bench.kernels.gradient_scale import scale_gradient
 from bench.method import Context, Method
 from bench.selection import EVERY_LAYER, select
 

@@ -14,12 +14,11 @@ from bench import count
 from bench.allocation import allocate
 from bench.errors import BudgetError
 from bench.generated import GeneratedNetwork, Generator, on_generated
+from bench.kernels.initial import factors
+from bench.kernels.tiled import TiledKernels
+from bench.kernels.tiling import Tiling
 from bench.method import Context, Method
-from bench.selection import Layer, Rule, select
-from bench.slice_start import factors
-from bench.tiled_kernels import TiledKernels
-from bench.tiling import Tiling
-from bench.widening import CHOICES, first_that_fits
+from bench.selection import CHOICES, Layer, Rule, first_that_fits, select
 
 
 @dataclass(frozen=True)

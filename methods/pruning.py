@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch_pruning import importance as library
 
 from bench import budget as budgets
-from bench import channel_groups, count
-from bench.channel_groups import ChannelGroup, Graph
+from bench import count
 from bench.errors import BudgetError
+from bench.measure import channel_groups
+from bench.measure.channel_groups import ChannelGroup, Graph
 from bench.method import Context, Method
 
 
@@ -55,11 +56,11 @@ class Pruning(Method):
     `floor` is the share of its channels that a group keeps, rounded up. Where that stores more than the budget allows,
     channels below it go too, wherever the largest share is left, down to one.
 
-    Only what is proven is cut (`bench.channel_groups`). In ShuffleNets that is inside the branches: the shuffle ties
-    all the rest together. In CIFAR ResNets, whose shortcut pads with zeros, it is inside the blocks and, of what the
-    shortcuts add up, as many channels as the first stage has. These go last, when each block is down to one: the first
-    stage has no others. (As equals of the others, by divided norms, they cost 20 points in one run on glyphs
-    at 8x.)
+    Only what is proven is cut (`bench.measure.channel_groups`). In ShuffleNets that is inside the branches: the
+    shuffle ties all the rest together. In CIFAR ResNets, whose shortcut pads with zeros, it is inside the blocks and,
+    of what the shortcuts add up, as many channels as the first stage has. These go last, when each block is down
+    to one: the first stage has no others. (As equals of the others, by divided norms, they cost 20 points in one run on
+    glyphs at 8x.)
 
     With `until` channels go in `stages`, evenly spaced from `compress_at` to `until`, by the cubic law of Zhu and
     Gupta, "To prune, or not to prune" (2017): after the fraction x of that time the network stores

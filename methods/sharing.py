@@ -9,17 +9,16 @@ from torch import nn
 
 from bench import budget as budgets
 from bench import count
-from bench.code_length import CodeLength, Cost, solve_code_lengths
 from bench.errors import BudgetError
 from bench.generated import GeneratedNetwork, Generators, groups_of, on_generated
-from bench.kernel_sizes import size_text
+from bench.kernels.by_size import size_text
+from bench.kernels.code_length import CodeLength, Cost, solve_code_lengths
+from bench.kernels.combinations import SliceGroup
+from bench.kernels.initial import draw, scale_to
+from bench.kernels.tiled import TiledKernels
+from bench.kernels.tiling import Tiling
 from bench.method import Context, Family, Method
-from bench.selection import Layer, Rule, select
-from bench.slice_group import SliceGroup
-from bench.slice_start import draw, scale_to
-from bench.tiled_kernels import TiledKernels
-from bench.tiling import Tiling
-from bench.widening import CHOICES, first_that_fits
+from bench.selection import CHOICES, Layer, Rule, first_that_fits, select
 from bench.width import network_for
 
 

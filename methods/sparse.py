@@ -12,8 +12,7 @@ from bench import count, masks
 from bench.allocation import allocate
 from bench.errors import BudgetError
 from bench.method import Context, Method
-from bench.selection import EVERY_LAYER, Layer, Rule, select
-from bench.widening import first_that_fits
+from bench.selection import EVERY_LAYER, Layer, Rule, first_that_fits, select
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
-from bench.reports.frame import texts
 
-from bench.record import FAILED, FINISHED, MISSED
+from bench.reports.frame import texts
+from bench.store.record import FAILED, FINISHED, MISSED
 
 _COLUMNS = (
     *("setting", "status", "reason", "method", "method_name", "method_text", "variants", "budget", "seed", "model"),

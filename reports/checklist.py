@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
+
 from bench.reports.audit import every
 from bench.reports.frame import texts
-
-from bench.record import FINISHED
+from bench.store.record import FINISHED
 
 Answer = Literal["yes", "partly", "no"]
 

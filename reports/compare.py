@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from bench.reports import frame
-from bench.reports.significance import LEVEL, holm, interval, paired_tests
 
 from bench.errors import InputError
-from bench.record import FINISHED
-from bench.store import Store
+from bench.reports import frame
+from bench.reports.significance import LEVEL, holm, interval, paired_tests
+from bench.store.record import FINISHED
+from bench.store.store import Store
 
 # What can have become of a method at a budget. The first two are regressions.
 WORSE, BROKEN = "worse", "no longer finishes"

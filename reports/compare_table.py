@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 import pandas as pd
-from bench.reports.compare import REGRESSIONS
 from rich.markup import escape
 from rich.table import Table
+
+from bench.reports.compare import REGRESSIONS
 
 
 def compare_table(rows: pd.DataFrame) -> Iterator[Table]:

@@ -7,9 +7,6 @@ from typing import Any
 
 import matplotlib
 import pandas as pd
-from bench.reports.frame import AXES, summary, texts
-from bench.reports.front import is_on_front
-from bench.reports.look import REFERENCE, Look, looks
 from matplotlib import font_manager, style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -17,7 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.errors import InputError, unknown
-from bench.record import FINISHED
+from bench.reports.colours import REFERENCE, Look, looks
+from bench.reports.frame import AXES, summary, texts
+from bench.reports.front import is_on_front
+from bench.store.record import FINISHED
 
 # The figures by name, and what each is drawn over.
 FIGURES = {

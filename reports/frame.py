@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from bench.reports import front, significance
 
-from bench.record import COLUMNS, FINISHED, Record
+from bench.reports import front, significance
+from bench.store.record import COLUMNS, FINISHED, Record
 
 # How a setting is called. What must agree for accuracies to be compared is what these names stand for.
 SETTING = ["model", "dataset", "schedule"]
@@ -20,9 +20,9 @@ _TEXTS = ("reason", "budget", "weights", "weights_code", "exceptions", "citation
 
 
 def results(records: Iterable[Record]) -> pd.DataFrame:
-    """A row per run. The columns are those of `bench.record.COLUMNS`, then options, what was solved, the schedule, and
-    `setting`: a name for each combination of network, data and schedule; and `variants`: how many different options of
-    the method's plugin the setting has."""
+    """A row per run. The columns are those of `bench.store.record.COLUMNS`, then options, what was solved, the
+    schedule, and `setting`: a name for each combination of network, data and schedule; and `variants`: how many
+    different options of the method's plugin the setting has."""
     rows = list(records)
     extra = sorted({key for row in rows for key in row} - COLUMNS.keys())
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *extra])

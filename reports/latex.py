@@ -3,6 +3,7 @@
 import unicodedata
 
 import pandas as pd
+
 from bench.reports.table import HEADINGS, by_budget, cells
 
 _SPECIAL = {

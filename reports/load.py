@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-from bench.reports import frame
 
 from bench.errors import InputError
-from bench.record import Record
-from bench.store import Damaged, Store
+from bench.reports import frame
+from bench.store.record import Record
+from bench.store.store import Damaged, Store
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The written report: the page, the summary, tables and figures for papers. From records alone; nothing is trained.
 
-index.html                               the page (bench.reports.html)
+index.html                               the page (bench.reports.page.html)
 summary.md, .csv, .tex, .parquet         a line for each method and budget
 results.csv                              a line for each run
 figures/NAME.pdf, .png, .svg             bench.reports.figure
@@ -12,16 +12,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
+
 from bench.reports import figure
 from bench.reports.audit import audits
 from bench.reports.citation import bibliography
 from bench.reports.frame import summary
-from bench.reports.html import page
 from bench.reports.latex import latex
 from bench.reports.load import Loaded
+from bench.reports.page.html import page
 from bench.reports.summary_markdown import summary_markdown
-
-from bench.store import Store
+from bench.store.store import Store
 
 
 def write(loaded: Loaded, folder: Path, style_file: Path | None = None) -> tuple[Path, pd.DataFrame]:

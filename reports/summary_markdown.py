@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+
 from bench.reports.audit import SettingAudit
 from bench.reports.frame import comparisons, left_out
-from bench.reports.reading import READING
+from bench.reports.how_to_read import READING
 from bench.reports.significance import TEST
 from bench.reports.table import by_budget, markdown
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.store import Store
+from bench.store.store import Store
 
 # Looking is cheap and works on every file system, shared ones too, where the system's notices don't.
 _SECONDS = 2.0

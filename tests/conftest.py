@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,26 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from bench import artifact, count, plan, plugins, spec
-from bench.progress import Progress
-from bench.record import Record
-from bench.store import Store
-from bench.sweep import sweep
+from bench import count
+from bench.data.normalise import Normalise
+from bench.data.splits import hold_out
+from bench.executors.in_process import InProcess
+from bench.files import artifact
+from bench.models._build import build_network, compress
+from bench.plan import plan, spec
+from bench.plugins import discovery
+from bench.plugins.discovery import DATASETS, find
+from bench.runs.progress import Progress
+from bench.runs.sweep import sweep
+from bench.store.record import Record
+from bench.store.store import Store
+from bench.training.loop import Trainer
+from bench.training.schedule import Schedule
 
 # What the fixture `command` gives.
 Command = Callable[..., tuple[int, str, str]]
 
-PLUGINS = Path(__file__).parent / "plugins"
+PLUGINS = Path(__file__).parent / "samples"
 STRIPES, HALVES = str(PLUGINS / "stripes.py"), str(PLUGINS / "halves.py")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 TINY = {
@@ -56,15 +67,24 @@ def run_sweep(asked: spec.Spec, folder: Path, redo: tuple[str, ...] = ()) -> tup
     """Its records, in the order of the plan, and what it printed."""
     printed = StringIO()
     console = Console(file=printed, width=200)
-    return sweep(plan.make(asked), Store(folder), Progress(console), redo), printed.getvalue()
+    return sweep(plan.make(asked), Store(folder), Progress(console), InProcess(), redo), printed.getvalue()
+
+
+def tiny_trainer(seed: int = 0, **changes: object) -> Trainer:
+    """The loop on the tiny dataset."""
+    schedule = Schedule(epochs=4, batch_size=32, learning_rate=0.05, crop_padding=1, flip=True, momentum=0.0)
+    data = hold_out(find(DATASETS, "stripes", [STRIPES]).make(None, {}).load(None, False), 0.2)
+    assert data.validation is not None
+    made = Trainer(data.train, data.validation, Normalise.of(data.train), schedule, seed, torch.float32)
+    return replace(made, schedule=replace(schedule, **changes))  # type: ignore[arg-type]
 
 
 def write_artifact(path: Path, options: dict[str, Any], model: str = "resnet8") -> nn.Module:
     """A csg network with these options in `path`, with batch norm that has seen images."""
-    method = plugins.find(plugins.METHODS, "csg").make(None, options)
-    network = artifact.build_network(model, 3, 10, seed=1)
+    method = discovery.find(discovery.METHODS, "csg").make(None, options)
+    network = build_network(model, 3, 10, seed=1)
     budget = round(count.stored_values(network) / 2) if method.sized_by_budget else None
-    compressed = artifact.compress(method, network, budget, 1, trained=False)
+    compressed = compress(method, network, budget, 1, trained=False)
     compressed(images())
     method.settle(compressed)
     described = artifact.Description(model, 3, 10, "csg", options, budget, False, 1, method.structure(compressed))
@@ -111,7 +131,7 @@ def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     """Run the command line in this process: exit code, standard output, standard error."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        from bench.cli import main
+        from bench.cli.main import main
 
         monkeypatch.setattr("sys.argv", ["bench", *arguments])
         monkeypatch.setenv("COLUMNS", "200")

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from bench.code_space import CodeSpace
-from bench.code_space import encode as encode_codes
-from bench.record import FAILED, FINISHED, MISSED, Record, make
-from bench.store import CODES, HISTORY, LAYERS, RECORD, encode_rows
+from bench.measure.code_space import encode as encode_codes
+from bench.store.record import FAILED, FINISHED, MISSED, Record, make
+from bench.store.store import CODES, HISTORY, LAYERS, RECORD, encode_rows
 
 
 def record(method: str, seed: int, top1: float | None, budget: str | None = None, **values: Any) -> Record:

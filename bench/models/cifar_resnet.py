@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.models.initial import he_normal_
-from bench.models.model import Model
+from bench.model import Model
+from bench.models._initial import he_normal_
 
 
 class Shortcut(nn.Module):

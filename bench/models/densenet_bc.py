@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.models.initial import he_normal_
-from bench.models.model import Model
+from bench.model import Model
+from bench.models._initial import he_normal_
 
 
 class Bottleneck(nn.Module):

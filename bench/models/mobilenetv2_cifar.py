@@ -10,8 +10,8 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.models.initial import he_normal_
-from bench.models.model import Model
+from bench.model import Model
+from bench.models._initial import he_normal_
 
 # (expansion, channels out, blocks, stride of the first block)
 _STAGES = (

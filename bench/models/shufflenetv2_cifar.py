@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.models.initial import he_normal_
-from bench.models.model import Model
+from bench.model import Model
+from bench.models._initial import he_normal_
 
 _CHANNELS = {"0.5": (48, 96, 192, 1024), "1": (116, 232, 464, 1024)}  # of the three stages and of the last convolution
 _BASIC_BLOCKS = (3, 7, 3)  # of each stage, after the block that halves the size

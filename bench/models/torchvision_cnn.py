@@ -13,8 +13,8 @@ import torchvision.models
 from torch import nn
 
 from bench.errors import InputError
-from bench.models import torchvision_resnet
-from bench.models.model import Model
+from bench.model import Model
+from bench.models import _torchvision_resnet
 
 _TRANSFORMERS = ["vit_*", "swin*", "maxvit*"]
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
@@ -57,7 +57,7 @@ def pretrained(name: str, channels: int, num_classes: int) -> nn.Module:
 def resized(name: str, channels: int, num_classes: int, widths: Sequence[int]) -> nn.Module:
     """A ResNet of torchvision's with other numbers of channels and fresh weights."""
     network = build(name, channels, num_classes)
-    torchvision_resnet.resize(network, widths)
+    _torchvision_resnet.resize(network, widths)
     return network
 
 
@@ -97,7 +97,7 @@ def _drop_auxiliary_heads(network: nn.Module) -> None:
 @cache
 def _widths_of(name: str) -> tuple[int, ...]:
     with torch.device("meta"):
-        return torchvision_resnet.widths_of(torchvision.models.get_model(name, weights=None))
+        return _torchvision_resnet.widths_of(torchvision.models.get_model(name, weights=None))
 
 
 def _model(name: str) -> Model:

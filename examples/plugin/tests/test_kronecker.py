@@ -4,9 +4,10 @@ import pytest
 import torch
 from bench_kronecker.kronecker import Kronecker, KroneckerGenerator, Shape
 
-from bench import artifact, count, testing
+from bench import count, testing
 from bench.errors import BudgetError
 from bench.generated import GeneratedNetwork
+from bench.models._build import build_network, compress
 
 
 @pytest.mark.parametrize("check", testing.CHECKS)
@@ -16,8 +17,8 @@ def test_it_plays_by_the_rules(model: str, check: str) -> None:
 
 
 def compressed(budget: int, block: int = 4) -> GeneratedNetwork:
-    network = artifact.build_network("resnet8", 3, 10, seed=0)
-    made = artifact.compress(Kronecker(block), network, budget, seed=0, trained=False)
+    network = build_network("resnet8", 3, 10, seed=0)
+    made = compress(Kronecker(block), network, budget, seed=0, trained=False)
     assert isinstance(made, GeneratedNetwork)
     return made
 
@@ -48,7 +49,7 @@ def test_kernels_are_sums_of_kronecker_products() -> None:
 
 
 def test_the_network_starts_at_its_own_scale() -> None:
-    plain = artifact.build_network("resnet8", 3, 10, seed=0)
+    plain = build_network("resnet8", 3, 10, seed=0)
     made = compressed(18_822)
     for name, kernel in made.generator().items():
         expected = plain.get_parameter(name).square().mean()

@@ -1,0 +1,49 @@
+"""`bench evaluate`: a saved network on the test split of a dataset."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import count
+from bench.data.normalise import Normalise
+from bench.errors import InputError
+from bench.files import artifact, network_file
+from bench.plan.plan import find_dataset
+from bench.training.evaluate import evaluate
+
+
+def evaluate_saved(
+    path: Path, dataset: str, data_dir: Path, download: bool, device: torch.device, plugins: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Top-1 and top-5 in percent, loss in nats, stored values, and bytes of the file, with what they are of.
+
+    Images are standardised as the file says that those it was trained on were; where it doesn't say, by the mean and
+    deviation of the dataset's training images. Raises InputError.
+    """
+    path = network_file.locate(path)
+    saved = network_file.read(path)
+    network = artifact.build(saved, path, plugins)
+    have = saved.description
+    chosen = find_dataset(dataset, plugins)
+    data = chosen.decode(data_dir, download)
+    channels, classes = data.image_shape[0], len(data.classes)
+    if (channels, classes) != (have.channels, have.num_classes):
+        raise InputError(
+            f"{path} takes {have.channels} channels and tells {have.num_classes} classes apart; {chosen.label} has "
+            f"{channels} and {classes}"
+        )
+    normalise = Normalise.of(data.train) if have.inputs is None else have.inputs.normalise()
+    score = evaluate(network.to(device), data.test.to(device), normalise.to(device))
+    return {
+        "path": str(path),
+        "model": have.model,
+        "method": have.method,
+        "dataset": chosen.label,
+        "images": len(data.test),
+        **asdict(score),
+        "stored_values": count.stored_values(network),
+        "stored_bytes": path.stat().st_size,
+    }

@@ -1,0 +1,116 @@
+"""What `bench list` and `bench show` print."""
+
+import inspect
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from bench import models
+from bench.errors import InputError, unknown
+from bench.plugins import discovery, options
+from bench.store.record import FINISHED, Record
+from bench.store.store import HISTORY, Damaged, Store
+from bench.training import schedule
+
+_SETTING = ("model", "dataset", "schedule")
+
+
+def listing(what: str, plugin_files: Sequence[str]) -> Iterator[str]:
+    """The lines of `bench list WHAT`, as rich markup. Raises InputError."""
+    if what in (discovery.METHODS, discovery.DATASETS):
+        for name, plugin in discovery.available(what, plugin_files).items():
+            cls = plugin.load()
+            yield _line(name, (inspect.getdoc(cls) or "").partition("\n")[0])
+            yield from _options(options.describe(cls))
+    elif what == "models":
+        for name, model in models.models().items():
+            yield _line(name, model.description)
+    elif what == "schedules":
+        for name, description in schedule.names().items():
+            yield _line(name, description)
+        yield "Options, in a TOML file of your own or as NAME:option=value:"
+        yield from _options(options.describe(schedule.Schedule))
+    else:
+        raise unknown("list", what, ["methods", "models", "datasets", "schedules"])
+
+
+def show_all(store: Store) -> Iterator[RenderableType]:
+    """Every run of a store, in a table for each network, dataset and schedule. Raises InputError."""
+    records, damaged = store.records()
+    settings: dict[str, list[Record]] = {}
+    for record in sorted(records, key=_order):
+        settings.setdefault(", ".join(str(record[name]) for name in _SETTING), []).append(record)
+    for setting, rows in settings.items():
+        table = Table(title=escape(setting), title_justify="left")
+        for heading in ("id", "method", "budget", "seed", "stored", "top-1 %", "status"):
+            table.add_column(heading, overflow="fold", no_wrap=heading in ("id", "seed", "stored", "top-1 %"))
+        for record in rows:
+            cells = [record["id"], record["method"], record["budget"], record["seed"]]
+            cells += [_number(record["stored_values"]), _percent(record["test_top1"]), _status(record)]
+            table.add_row(*(escape("" if cell is None else str(cell)) for cell in cells))
+        yield table
+    for line in damaged:
+        yield escape(f"damaged: {line}")
+
+
+def show_run(store: Store, wanted: str) -> Iterator[RenderableType]:
+    """One run: its record, column by column, and its history. Raises InputError."""
+    by_folder, _ = store.read_all()
+    records = list(by_folder.values())
+    wanted = wanted.rstrip("/").rpartition("/")[2]
+    folders = {record["id"]: folder for folder, record in by_folder.items()}
+    found = [
+        record for record in records if record["id"].startswith(wanted) or folders[record["id"]].name.startswith(wanted)
+    ]
+    if len(found) != 1:
+        ids = [record["id"] for record in (found or records)]
+        raise InputError(f"{len(found)} runs are called {wanted!r}; have: {', '.join(ids)}")
+    table = Table(show_header=False)
+    for name, value in found[0].items():
+        if value is not None:
+            table.add_row(escape(name), escape(str(value)))
+    yield table
+    try:
+        rows = store.rows(folders[found[0]["id"]], HISTORY)
+    except Damaged as error:
+        raise InputError(str(error)) from error
+    if rows:
+        history = Table(*rows[0], title="history")
+        for row in rows:
+            history.add_row(*(_short(cell) for cell in row.values()))
+        yield history
+
+
+def _short(cell: str | None) -> str:
+    """Four digits of a number; whatever else stands there, as it is."""
+    try:
+        return f"{float(cell or ''):.4g}"
+    except ValueError:
+        return escape(cell or "")
+
+
+def _line(name: str, description: str) -> str:
+    return f"[bold]{escape(name)}[/bold]  {escape(description)}"
+
+
+def _options(listed: Iterable[options.Option]) -> Iterator[str]:
+    for option in listed:
+        yield escape(f"    {option.name}={option.default}") + f"  [dim]{escape(option.meaning)}[/dim]"
+
+
+def _order(record: Record) -> tuple[str, ...]:
+    return tuple(str(record[name]) for name in (*_SETTING, "seed", "method", "budget"))
+
+
+def _status(record: Record) -> str:
+    return record["status"] if record["status"] == FINISHED else f"{record['status']}: {record['reason']}"
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

@@ -1,0 +1,28 @@
+"""The entry point: every command, and what becomes of errors."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bench.cli import plugins, run, saved, stores  # noqa: F401  # their commands register themselves
+from bench.cli.app import BAD_INPUT, app
+from bench.errors import InputError
+from bench.version import __version__
+
+
+def main() -> None:
+    """Run the command line; what a person can mend is one line and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        Console(stderr=True).print(f"bench: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(BAD_INPUT)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit

@@ -1,0 +1,113 @@
+"""Commands on methods and networks: what there is, what it stores, whether it keeps to the rules."""
+
+import json as json_
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bench.cli.app import FAILED_RUNS, app, as_list, console_for_tables
+from bench.errors import InputError
+
+
+@app.command(name="list")
+def list_(
+    what: Annotated[str, typer.Argument(help="methods, models, datasets or schedules.")],
+    plugin: Annotated[
+        list[str] | None, typer.Option(help="A Python file with a method or dataset of your own.")
+    ] = None,
+) -> None:
+    """What there is, a line each; methods, datasets and schedules with their options and defaults."""
+    from bench.cli.listing import listing
+
+    for line in listing(what, plugin or []):
+        Console().print(line, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def footprint(
+    methods: Annotated[str, typer.Option(help="For example all, or csg,lowrank.")],
+    model: Annotated[str, typer.Option(help="Network.")] = "resnet20",
+    budgets: Annotated[str, typer.Option(help="What to store, as in `bench run`.")] = "2x,4x,8x,16x,32x",
+    image: Annotated[str, typer.Option(help="Channels x height x width of an image.")] = "3x32x32",
+    classes: Annotated[int, typer.Option(min=1, help="How many classes it tells apart.")] = 10,
+    layers: Annotated[bool, typer.Option("--layers", help="Each layer's account too.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of rows.")] = False,
+    plugin: Annotated[list[str] | None, typer.Option(help="A Python file with a method of your own.")] = None,
+) -> None:
+    """What methods would store and compute at each budget, asked for and got. Nothing is trained."""
+    from bench.budget import parse
+    from bench.cli.footprint_table import footprint_tables
+    from bench.plan import plan as plans
+    from bench.runs.footprint import Question
+    from bench.runs.footprint import footprint as rows_of
+
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", image)
+    if match is None:
+        raise InputError(f"--image can't be {image!r}; it is channels x height x width, like 3x32x32")
+    channels, height, width = map(int, match.groups())
+    question = Question(model, (channels, height, width), classes)
+    written = as_list(methods)
+    choices = plans.find_methods(
+        [plans.REFERENCE, *(text for text in written if text != plans.REFERENCE)], plugin or []
+    )
+    rows = list(rows_of(choices, [parse(text) for text in as_list(budgets)], question, layers))
+    if json:
+        print(json_.dumps(rows))
+    else:
+        console = console_for_tables()
+        for part in footprint_tables(rows, question):
+            console.print(part, highlight=False, soft_wrap=isinstance(part, str))
+    if any(row.get("failed") for row in rows):
+        raise typer.Exit(FAILED_RUNS)
+
+
+@app.command()
+def check(
+    method: Annotated[str, typer.Argument(help="A method, with options if you like: csg:slice=8x8.")],
+    models: Annotated[str | None, typer.Option(help="Networks to try it in. Default: one of each family.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of results.")] = False,
+    plugin: Annotated[list[str] | None, typer.Option(help="A Python file with a method of your own.")] = None,
+) -> None:
+    """Prove that a method plays by the rules: the conformance kit."""
+    from dataclasses import asdict
+
+    from bench import models as networks
+    from bench import testing
+
+    tried = testing.FAMILIES if models is None else as_list(models)
+    for name in tried:
+        networks.find(name)
+    console = Console()
+    results: list[testing.Result] = []
+    for result in testing.run_all(method, tried, plugin or []):
+        told = any((result.model, result.message) == (other.model, other.message) for other in results)
+        results.append(result)
+        if not json:
+            message = f": {result.message}" if result.message and not told else ""
+            line = f"{result.outcome:8} {result.model:24} {result.check}{message}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if json:
+        print(json_.dumps([asdict(result) for result in results]))
+    failed = sum(result.outcome == "failed" for result in results)
+    refuses = all(result.outcome == "skipped" for result in results if result.check == "meets_budgets")
+    if failed or refuses:
+        problem = f"fails {failed} of {len(results)} checks"
+        if not failed:
+            problem = "refuses every budget here, so that little could be checked"
+        Console(stderr=True).print(f"{method} {problem}", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(FAILED_RUNS)
+
+
+@app.command(name="new-method")
+def new_method(
+    name: Annotated[str, typer.Argument(help="What to call it: my_method is written to my_method.py.")],
+    out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path(),
+) -> None:
+    """Write a method that works, and its test, to start your own from."""
+    from bench.cli.new_method import new_method as write
+
+    for line in write(name, out):
+        print(line)

@@ -1,0 +1,93 @@
+"""`bench run`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from bench.cli.app import FAILED_RUNS, INTERRUPTED, app, as_list
+from bench.cli.stores import write_report
+
+
+@app.command()
+def run(
+    methods: Annotated[
+        str | None, typer.Option(help="For example csg,lowrank or csg:slice=12x12,small=csg:code=8.")
+    ] = None,
+    budgets: Annotated[
+        str | None,
+        typer.Option(help="What to store: 4x (a fourth of dense), 0.25 (of dense), 160450 (values). Default 2x,4x,8x."),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds. Default 2.")] = None,
+    model: Annotated[str | None, typer.Option(help="Network. Default resnet8.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset, for example parquet:DIR. Default glyphs.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="Training recipe: a name or a TOML file. Default quick.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Start from finished weights: pretrained, or the file of a run or checkpoint.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default auto.")] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Where datasets that are fetched lie. Default data.")] = None,
+    download: Annotated[bool | None, typer.Option("--download", help="Fetch the dataset if it is not there.")] = None,
+    out: Annotated[Path, typer.Option(help="Where runs and the report are kept.")] = Path("results"),
+    spec: Annotated[
+        Path | None, typer.Option(help="A TOML file with these settings; options here override it.")
+    ] = None,
+    plugin: Annotated[
+        list[str] | None, typer.Option(help="A Python file with a method or dataset of your own.")
+    ] = None,
+    redo: Annotated[
+        str | None, typer.Option(help="Make the finished runs of these methods again, or the failed ones (failed).")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be done, and about how long it takes.")
+    ] = False,
+) -> None:
+    """Train every method at every budget for every seed, and the dense reference, and write a report."""
+    from bench.plan import spec as specs
+
+    given: dict[str, Any] = {} if spec is None else specs.read(spec)
+    options = {
+        "methods": None if methods is None else as_list(methods),
+        "budgets": None if budgets is None else as_list(budgets),
+        "seeds": seeds,
+        "model": model,
+        "dataset": dataset,
+        "schedule": schedule,
+        "weights": weights,
+        "device": device,
+        "data_dir": data_dir,
+        "download": download,
+        "plugins": plugin or None,
+    }
+    given |= {name: value for name, value in options.items() if value is not None}
+    checked = specs.check(given, "" if spec is None else str(spec))
+
+    from bench.plan import plan as plans
+    from bench.runs import progress
+    from bench.runs.environment import find_device
+    from bench.store.record import FAILED
+    from bench.store.store import Store
+
+    console = Console()
+    find_device(checked.device)
+    plan = plans.make(checked)
+    if dry_run:
+        from bench.runs.dry_run import describe
+
+        describe(plan, Store(out), console, as_list(redo or ""))
+        return
+
+    from bench.executors.in_process import InProcess
+    from bench.runs.sweep import sweep
+
+    try:
+        records = sweep(plan, Store(out), progress.make(console), InProcess(), as_list(redo or ""))
+    except KeyboardInterrupt:
+        console.print("interrupted; finished runs are kept, and the same command goes on with what is missing")
+        raise typer.Exit(INTERRUPTED) from None
+    write_report([out], out / "report", console, only=[record["id"] for record in records])
+    failed = sum(record["status"] == FAILED for record in records)
+    if failed:
+        console.print(f"{failed} of {len(records)} runs failed; --redo failed makes them again", markup=False)
+        raise typer.Exit(FAILED_RUNS)

@@ -1,0 +1,47 @@
+"""Commands on saved networks."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.app import app, print_row
+from bench.errors import unknown
+
+
+@app.command()
+def evaluate(
+    path: Annotated[Path, typer.Argument(help="A run's folder, its weights.safetensors, or a .t7 of the CSG authors.")],
+    dataset: Annotated[str, typer.Option(help="Dataset, for example parquet:DIR.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    data_dir: Annotated[Path, typer.Option(help="Where datasets that are fetched lie.")] = Path("data"),
+    download: Annotated[bool, typer.Option("--download", help="Fetch the dataset if it is not there.")] = False,
+    plugin: Annotated[
+        list[str] | None, typer.Option(help="A Python file with a method or dataset of your own.")
+    ] = None,
+) -> None:
+    """Accuracy of a saved network on a dataset's test split, and what it stores."""
+    from bench.cli.evaluate_saved import evaluate_saved
+    from bench.runs.environment import find_device
+
+    print_row(evaluate_saved(path, dataset, data_dir, download, find_device(device), plugin or []), json)
+
+
+@app.command()
+def export(
+    path: Annotated[Path, typer.Argument(help="A run's folder, its weights.safetensors, or a .t7 of the CSG authors.")],
+    to: Annotated[str, typer.Option(help="dense (safetensors), onnx or pt2 (torch.export).")],
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write. Default: named after the run, in this folder.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    plugin: Annotated[list[str] | None, typer.Option(help="A Python file with a method of your own.")] = None,
+) -> None:
+    """Write the deployed network, its kernels computed, and check that the file gives the same outputs."""
+    from bench.files import export as exports
+
+    if to not in exports.FORMATS:
+        raise unknown("format", to, exports.FORMATS)
+    print_row(exports.export(path, to, out, plugin or [], force), json)

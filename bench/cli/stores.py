@@ -1,0 +1,166 @@
+"""Commands on stores: reports, comparisons, single runs."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bench.cli.app import FAILED_RUNS, LONG, app, as_list, console_for_tables
+from bench.errors import InputError, unknown
+
+
+@app.command()
+def report(
+    stores: Annotated[list[Path], typer.Argument(metavar="DIR...", help="What `bench run --out` wrote; several too.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write it. Default: report/ in the folder, or here for several.")
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Write it again whenever runs arrive, until interrupted.")
+    ] = False,
+    figure: Annotated[
+        str | None, typer.Option(help="Write this figure alone: accuracy_vs_bytes, or another by what it is over.")
+    ] = None,
+    methods: Annotated[str | None, typer.Option(help="These methods and the dense reference alone.")] = None,
+    style: Annotated[Path | None, typer.Option(help="A matplotlib style file for the figures.")] = None,
+) -> None:
+    """Write the page, tables and figures again, from the records alone."""
+    from bench.reports.watch import changes
+
+    folder = out or (stores[0] / "report" if len(stores) == 1 else Path("report"))
+    console = Console()
+    chosen = None if methods is None else as_list(methods)
+    if figure is not None:
+        if watch or open_:
+            raise InputError("--figure writes files and ends; leave --watch and --open out")
+        for path in _figure(stores, folder, figure, chosen, style):
+            console.print(path, markup=False, highlight=False, soft_wrap=True)
+        return
+    arrivals = changes(stores)  # from here on, so that what arrives while the first report is written is not missed
+    if watch and not any(any(store.glob("runs/*")) for store in stores):
+        console.print("waiting for the first run")
+    else:
+        write_report(stores, folder, console, chosen, style)
+    if open_:
+        import webbrowser
+
+        webbrowser.open((folder / "index.html").resolve().as_uri())
+    if watch:
+        console.print("watching; reload the page for what is new, and interrupt to stop")
+        try:
+            for number in arrivals:
+                try:
+                    write_report(stores, folder, console, chosen, style, brief=f"{number:,} runs")
+                except InputError as error:  # the next run may mend it
+                    console.print(f"bench: {error}", markup=False, highlight=False, soft_wrap=True)
+        except KeyboardInterrupt:
+            console.print("stopped")
+
+
+@app.command()
+def compare(
+    old: Annotated[Path, typer.Argument(help="A store, as it was.")],
+    new: Annotated[Path, typer.Argument(help="A store, as it is now.")],
+    fail_on_regression: Annotated[
+        bool, typer.Option("--fail-on-regression", help="Exit with 1 if anything is worse beyond noise or broken.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also what is the same, and what only one of them has.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of rows.")] = False,
+) -> None:
+    """What changed between two stores beyond noise, paired by seed: for a change to a method."""
+    from bench.reports import compare as comparison
+    from bench.reports.compare_table import compare_table
+
+    table, notes = comparison.compare(old, new)
+    if json:
+        print(table.to_json(orient="records", indent=1))
+    else:
+        console = console_for_tables()
+        for line in notes:
+            console.print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True)
+        shown = table if everything else table[~table["verdict"].isin(comparison.UNREMARKABLE)]
+        for part in compare_table(shown):
+            console.print(part, highlight=False)
+        console.print(comparison.conclusion(table), markup=False, highlight=False, soft_wrap=True)
+    if fail_on_regression and table["verdict"].isin(comparison.REGRESSIONS).any():
+        raise typer.Exit(FAILED_RUNS)
+
+
+@app.command()
+def show(
+    folder: Annotated[Path, typer.Argument(help="What `bench run --out` wrote.")],
+    run_id: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A run's id or folder, or the beginning of it.")
+    ] = None,
+) -> None:
+    """All runs as a table, or one run with everything that is known of it."""
+    from bench.cli.listing import show_all, show_run
+    from bench.store.store import Store
+
+    console = Console()
+    for part in show_all(Store(folder)) if run_id is None else show_run(Store(folder), run_id):
+        console.print(part, highlight=False)
+
+
+def write_report(
+    stores: Sequence[Path],
+    folder: Path,
+    console: Console,
+    methods: Sequence[str] | None = None,
+    style: Path | None = None,
+    only: Collection[str] | None = None,
+    brief: str = "",
+) -> None:
+    """Write the report over all records of these stores and print its tables, of the runs with ids in `only`; where it
+    is to be `brief`, this and the page's path alone."""
+    from bench.reports.figure import only as only_methods
+    from bench.reports.frame import left_out, summary
+    from bench.reports.load import Loaded, load
+    from bench.reports.report import write
+    from bench.reports.table import terminal
+
+    loaded = load(stores)
+    if methods is not None:
+        kept = only_methods(loaded.runs, methods)
+        others = sorted(set(loaded.runs["method"]) - set(kept["method"]))
+        asked = [f"not asked for: {', '.join(others)}"] if others else []
+        loaded = Loaded(kept, [*asked, *loaded.notes], loaded.folders)
+    page, table = write(loaded, folder, style)
+    for line in loaded.notes:
+        console.print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True)
+    if brief:
+        console.print(f"{brief}: {page}", markup=False, highlight=False, soft_wrap=True)
+        return
+    shown = loaded.runs if only is None else loaded.runs[loaded.runs["id"].isin(only)]
+    if only is not None:
+        table = summary(shown)
+    if len(table) <= LONG:
+        for setting in dict.fromkeys(shown["setting"]):
+            console.print(terminal(table[table["setting"] == setting], setting))
+        for line in left_out(shown):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    else:
+        console.print(f"{len(table):,} methods and budgets: see the page, or summary.md beside it")
+    console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _figure(
+    stores: Sequence[Path], folder: Path, name: str, methods: Sequence[str] | None, style: Path | None
+) -> list[Path]:
+    """Write one figure in all formats."""
+    from bench.reports.figure import FIGURES
+    from bench.reports.figure import only as only_methods
+    from bench.reports.load import load
+    from bench.reports.report import write_figures
+
+    if name not in FIGURES:
+        raise unknown("figure", name, FIGURES)
+    written = write_figures(only_methods(load(stores).runs, methods), folder, [name], style)
+    if not written:
+        raise InputError(f"no run here has measured what {name} is drawn over ({FIGURES[name]})")
+    return written

@@ -1,0 +1,1 @@
+"""What happens to images between a dataset and a network: held out, augmented, normalised."""

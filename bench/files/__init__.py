@@ -1,0 +1,1 @@
+"""Networks in files: written, read, proved whole in a fresh process, exported."""

@@ -1,0 +1,192 @@
+"""Checkpoints that the authors of CSG published, read as what an artifact of ours would hold.
+
+They are `torch.save` files of `{net, acc, epoch}`. `net` is a state dict whose keys begin with `module.`; the generator
+is called CSG or CLG, is `(D, K)`, and comes again in every block. A layer that is generated has its codes under
+`code`, `code2` ... where the others have `conv1.weight`, `conv2.weight`. The slices tile by their raw view.
+"""
+
+import math
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench import models
+from bench.errors import MALFORMED, InputError
+from bench.files.artifact import Description, Inputs, Saved
+from bench.models._build import build_network
+
+# CIFAR-10 as they standardise it, in units of pixel values.
+_CIFAR10 = Inputs(
+    height=32,
+    width=32,
+    mean=[255 * value for value in (0.4914, 0.4822, 0.4465)],
+    deviation=[255 * value for value in (0.2023, 0.1994, 0.2010)],
+)
+
+
+def read(path: Path) -> Saved:
+    """The network in a checkpoint. Only tensors and numbers are unpickled. Raises InputError."""
+    values, epoch = _state(path)
+    try:
+        return _saved(path, values, epoch)
+    except InputError:
+        raise
+    except MALFORMED as error:
+        raise InputError(
+            f"{path} lacks something that checkpoints of the CSG authors have ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _saved(path: Path, values: Mapping[str, Tensor], epoch: int | None) -> Saved:
+    family = next((find for mark, find in _FAMILIES.items() if mark in values), None)
+    if family is None:
+        raise InputError(f"{path} is not a checkpoint of the CSG authors: it has none of {', '.join(_FAMILIES)}")
+    model = family(values)
+    if model not in models.models():
+        raise InputError(f"{path} holds a network that is not among ours: {model}")
+    classes, channels = len(values[_classifier(values)]), values[_first(values)].shape[1]
+    network = build_network(model, channels, classes, seed=0)
+    named = {_rename(name): tensor.float() for name, tensor in values.items()}
+    codes = {name: tensor for name, tensor in named.items() if _is_code(name)}
+    kept = {
+        name: tensor
+        for name, tensor in named.items()
+        if not _is_code(name) and not name.endswith(("CSG.weight", "CLG.weight", "num_batches_tracked"))
+    }
+    description = Description(
+        model=model,
+        channels=channels,
+        num_classes=classes,
+        method="dense",
+        options={},
+        budget_values=None,
+        trained=False,
+        seed=0,
+        inputs=_CIFAR10,
+        epochs=None if epoch is None else epoch + 1,  # they count from zero
+    )
+    if not codes:
+        return Saved(description, kept)
+    return _generated(path, description, network, kept, codes, _generator(path, values))
+
+
+def _generated(
+    path: Path,
+    description: Description,
+    network: nn.Module,
+    kept: Mapping[str, Tensor],
+    codes: Mapping[str, Tensor],
+    generator: Tensor,
+) -> Saved:
+    """The checkpoint of a network with CSG as the artifact of our `csg` with the authors' tiling."""
+    convolutions = {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
+    of_layer = {_layer(name): tensor for name, tensor in codes.items()}
+    strange = sorted(of_layer.keys() - convolutions.keys())
+    if strange:
+        raise InputError(f"{path} has codes for {strange[0]}, which is no convolution of {description.model}")
+    # The order in which our generator keeps them.
+    layers = [name for name in convolutions if name in of_layer]
+    height, width = convolutions[layers[0]].kernel_size
+    side = math.isqrt(len(generator) // (height * width))
+    code = generator.shape[1]
+    structure = {
+        "rule": {"names": "|".join(layers), "kernel": f"{height}x{width}", "skip_first": False},
+        "slice": [side, side],
+        "tiling": "view",
+        "generator": "learned",
+        "seed": None,
+        "large": False,
+        "hidden": None,
+        "lengths": {f"{height}x{width}": [code, 0, 0]},
+    }
+    tensors = {f"network.{name}": tensor for name, tensor in kept.items()}
+    group = f"generator.groups.{height}x{width}"
+    tensors[f"{group}.codes"] = torch.cat([of_layer[name] for name in layers])
+    tensors[f"{group}.slices"] = generator.T.contiguous()
+    options = {"slice": [side, side], "code": code, "tiling": "view", "init": "authors"}
+    fields = {**vars(description), "method": "csg", "options": options, "structure": structure}
+    return Saved(Description(**fields), tensors)
+
+
+def _state(path: Path) -> tuple[dict[str, Tensor], int | None]:
+    """The state dict without `module.`, and the epoch. Raises InputError."""
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (*MALFORMED, pickle.UnpicklingError, EOFError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} can't be read as a checkpoint of tensors and numbers alone: {reason}") from error
+    net = content.get("net", content) if isinstance(content, dict) else None
+    if not isinstance(net, dict) or not net or not all(isinstance(value, Tensor) for value in net.values()):
+        raise InputError(f"{path} is not a checkpoint of the CSG authors: it holds no state dict under 'net'")
+    epoch = content.get("epoch")
+    return {str(name).removeprefix("module."): value for name, value in net.items()}, (
+        epoch if isinstance(epoch, int) else None
+    )
+
+
+def _generator(path: Path, values: Mapping[str, Tensor]) -> Tensor:
+    copies = [tensor for name, tensor in values.items() if name.endswith(("CSG.weight", "CLG.weight"))]
+    if not copies or not all(torch.equal(copies[0], copy) for copy in copies):
+        raise InputError(f"{path} has {len(copies)} generators, which should be one and the same")
+    return copies[0].float()
+
+
+def _resnet(values: Mapping[str, Tensor]) -> str:
+    return f"resnet{6 * _blocks('stage_1', values) + 2}"
+
+
+def _densenet(values: Mapping[str, Tensor]) -> str:
+    return f"densenet-bc-{6 * _blocks('dense1', values) + 4}-{len(values['conv1.weight']) // 2}"
+
+
+def _mobilenet(values: Mapping[str, Tensor]) -> str:
+    return "mobilenetv2-cifar"
+
+
+def _shufflenet(values: Mapping[str, Tensor]) -> str:
+    widths = {48: "0.5", 116: "1"}
+    channels = 2 * len(values["layer1.0.bn5.weight"])
+    return f"shufflenetv2-x{widths.get(channels, f' with {channels} channels')}-cifar"
+
+
+# What a network of a family has, and our name for it.
+_FAMILIES: Mapping[str, Callable[[Mapping[str, Tensor]], str]] = {
+    "conv_1_3x3.weight": _resnet,
+    "dense1.0.bn1.weight": _densenet,
+    "layers.0.bn1.weight": _mobilenet,
+    "layer1.0.bn5.weight": _shufflenet,
+}
+
+
+def _blocks(stage: str, values: Mapping[str, Tensor]) -> int:
+    return 1 + max(int(name.split(".")[1]) for name in values if name.startswith(f"{stage}."))
+
+
+def _first(values: Mapping[str, Tensor]) -> str:
+    return "conv_1_3x3.weight" if "conv_1_3x3.weight" in values else "conv1.weight"
+
+
+def _classifier(values: Mapping[str, Tensor]) -> str:
+    return "classifier.weight" if "classifier.weight" in values else "linear.weight"
+
+
+def _rename(name: str) -> str:
+    """Our name for a value; the other families are called alike."""
+    name = re.sub(r"\bstage_(\d)", r"stage\1", name)
+    name = re.sub(r"^(conv_1_3x3|bn_1)\b", lambda match: {"conv_1_3x3": "conv1", "bn_1": "bn1"}[match[0]], name)
+    return re.sub(r"\.(conv|bn)_([ab])\b", lambda match: f".{match[1]}{'ab'.index(match[2]) + 1}", name)
+
+
+def _is_code(name: str) -> bool:
+    return re.fullmatch(r"code\d*", name.rpartition(".")[2]) is not None
+
+
+def _layer(code: str) -> str:
+    """`stage1.0.code` is the code of `stage1.0.conv1`, `code2` that of `conv2`."""
+    path, dot, name = code.rpartition(".")
+    return f"{path}{dot}conv{name.removeprefix('code') or 1}"

@@ -1,0 +1,64 @@
+"""Files that hold a network, told apart by their content: an artifact of a run, or a checkpoint of the CSG authors."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from bench.errors import InputError
+from bench.files import artifact, csg_checkpoint
+from bench.files.artifact import Saved
+from bench.store.store import WEIGHTS
+
+
+def load(path: str | Path, plugins: Sequence[str] = ()) -> nn.Module:
+    """The network in `path`, on the CPU, in eval mode.
+
+    `path` is a run's folder or its weights.safetensors, or a checkpoint (`.t7`) of the CSG authors. A compressed
+    network comes as it is stored: `bench.count.stored_values` of it is what the file holds. It takes standardised
+    images `(batch, channels, height, width)` and gives logits `(batch, classes)`. `plugins` are the files of methods
+    that are not installed. Raises InputError.
+    """
+    path = locate(path)
+    return artifact.build(read(path), path, plugins)
+
+
+def read(path: Path) -> Saved:
+    """The description and the values of a network. Nothing in the file is run. Raises InputError."""
+    path = locate(path)
+    with path.open("rb") as file:
+        start = file.read(9)
+    # The header of a safetensors file is JSON, behind its length in eight bytes; a zip file and a pickle begin so.
+    if start[8:] == b"{":
+        return artifact.read(path)
+    if start[:2] in (b"PK", b"\x80\x02"):
+        return csg_checkpoint.read(path)
+    raise InputError(
+        f"{path} is neither an artifact of bench (a run's weights.safetensors) nor a checkpoint (.t7) of CSG's authors"
+    )
+
+
+def locate(path: str | Path) -> Path:
+    """The file itself, where a run's folder was given. Raises InputError."""
+    path = Path(path).expanduser()
+    if path.is_dir():
+        path = path / WEIGHTS
+    if not path.is_file():
+        raise InputError(f"no such file: {path}")
+    return path
+
+
+def folder_of(path: Path) -> Path:
+    """The run's folder, where its file was given: every run's is called alike, and its folder tells which."""
+    return path.parent if path.name == WEIGHTS else path
+
+
+def name(path: Path) -> str:
+    """What people know the file by."""
+    return folder_of(path.resolve()).name
+
+
+def fingerprint(path: Path) -> str:
+    """A hash of the file's content. Raises InputError."""
+    return hashlib.sha256(locate(path).read_bytes()).hexdigest()[:16]

@@ -1,0 +1,98 @@
+"""Kernels that are linear combinations of learned slices: what CSG and its relatives generate them with."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.generated import Generator
+from bench.kernels.code_length import CodeLength
+from bench.kernels.tiled import TiledKernels
+from bench.kernels.tiling import Tiling
+
+
+class SliceGroup(Generator):
+    """Layers whose slices, all of one size, are combinations of the same few: one product, one gather, and a view for
+    each layer.
+
+    Row i of `codes` `(N, K)` belongs to slice i of the group, counted layer by layer; row k of `slices` `(K, D)` is
+    what is combined. `partial_slice` and `partial_codes` hold one more row of the one and column of the other, both cut
+    short (see CodeLength). With a hidden layer, `hidden` `(K, H)` comes in between and `slices` is `(H, D)`. All are
+    zeros at first, but for slices that are `given`, in which case they (and the partial one, in full, behind them) are
+    not stored.
+    """
+
+    slices: Tensor
+
+    def __init__(
+        self, kernels: TiledKernels, length: CodeLength, hidden: int | None = None, given: Tensor | None = None
+    ) -> None:
+        super().__init__()
+        self.kernels = kernels
+        self.length = length
+        number = sum(self.numbers_of_slices)
+        (slice_values,) = {tiling.slice_values for tiling in kernels.tilings.values()}
+
+        self.codes = nn.Parameter(torch.zeros(number, length.whole))
+        self.partial_codes = nn.Parameter(torch.zeros(length.partial_codes)) if length.partial_codes else None
+        self.hidden = nn.Parameter(torch.zeros(length.whole, hidden)) if hidden else None
+        if given is not None:
+            self.register_buffer("slices", given, persistent=False)
+            self.partial_slice = None
+        else:
+            self.slices = nn.Parameter(torch.zeros(hidden or length.whole, slice_values))
+            self.partial_slice = nn.Parameter(torch.zeros(length.partial_values)) if length.partial_values else None
+
+    def forward(self) -> dict[str, Tensor]:
+        """The weights by parameter name."""
+        codes, slices = self.combined()
+        weights: dict[str, Tensor] = self.kernels((codes @ slices).view(-1))
+        return weights
+
+    def combined(self) -> tuple[Tensor, Tensor]:
+        """The coefficients `(N, k)` and the slices `(k, D)` whose product the kernels are: with the partial ones, and
+        behind the hidden layer."""
+        codes: Tensor = self.codes
+        slices = self.slices
+        if self.hidden is not None:
+            codes = functional.relu(codes @ self.hidden)
+        if self.partial_codes is not None:
+            more = functional.pad(self.partial_codes, (0, codes.shape[0] - self.partial_codes.numel()))
+            codes = torch.cat([codes, more[:, None]], dim=1)
+            if self.partial_slice is not None:
+                padded = functional.pad(self.partial_slice, (0, slices.shape[1] - self.partial_slice.numel()))
+                slices = torch.cat([slices, padded[None]], dim=0)
+        return codes, slices
+
+    @property
+    def tilings(self) -> Mapping[str, Tiling]:
+        """By layer name."""
+        return self.kernels.tilings
+
+    @property
+    def numbers_of_slices(self) -> list[int]:
+        """By layer."""
+        return [tiling.slices for tiling in self.tilings.values()]
+
+    def dead(self) -> Tensor:
+        """Which slices are cropped away whole, bool `(N,)`."""
+        return torch.cat([tiling.dead() for tiling in self.tilings.values()])
+
+    def slices_of(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """The slices of these weights, by layer name, as rows `(N, D)`, with zeros where the crop cuts."""
+        return self.kernels.slices_of(weights).view(self.codes.shape[0], -1)
+
+    def pictures(self) -> Tensor:
+        """The slices to look at `(k, S1 kh, S0 kw)`: a row of kernels for each output channel, side by side."""
+        tiling = next(iter(self.tilings.values()))
+        size_in, size_out = tiling.slice
+        height, width = tiling.taps
+        slices = self.combined()[1].view(-1, size_out, size_in, height, width)
+        return slices.transpose(2, 3).reshape(-1, size_out * height, size_in * width)
+
+    def codes_by_layer(self) -> dict[str, Tensor]:
+        """The coefficients `(n, k)` of each layer's slices, without those of slices that are cropped away whole."""
+        codes, dead = self.combined()[0], self.dead()
+        pieces = zip(self.tilings, codes.split(self.numbers_of_slices), dead.split(self.numbers_of_slices), strict=True)
+        return {name: own[~gone] for name, own, gone in pieces}

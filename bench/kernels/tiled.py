@@ -1,0 +1,44 @@
+"""The kernels of several layers from the values of their slices, by one gather, and the slices from kernels."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from bench.kernels.flat import FlatKernels
+from bench.kernels.tiling import Tiling
+from bench.selection import Layer
+
+
+class TiledKernels(nn.Module):
+    """Lays out the slices of `tilings`, by layer name: all slices of the first layer, then those of the next. Slices
+    may differ in size from layer to layer. `kernels` are those of these layers, in the same order."""
+
+    index: Tensor
+
+    def __init__(self, tilings: Mapping[str, Tiling], kernels: FlatKernels) -> None:
+        super().__init__()
+        self.tilings = dict(tilings)
+        self.kernels = kernels
+        sizes = [tiling.slices * tiling.slice_values for tiling in tilings.values()]
+        self.size = sum(sizes)
+        starts = torch.tensor([0, *sizes]).cumsum(0)[:-1]
+        index = torch.cat([tiling.index() + start for tiling, start in zip(tilings.values(), starts, strict=True)])
+        # Half the memory traffic of int64, where it is enough.
+        self.register_buffer("index", index.to(torch.int32 if self.size < 2**31 else torch.int64), persistent=False)
+
+    @classmethod
+    def of(cls, layers: Mapping[str, Layer], tilings: Mapping[str, Tiling]) -> "TiledKernels":
+        """For these layers, which all have a tiling."""
+        return cls(tilings, FlatKernels.of({name: layers[name] for name in tilings}))
+
+    def forward(self, values: Tensor) -> dict[str, Tensor]:
+        """The weights by parameter name, from the values of all slices `(size,)`."""
+        return self.kernels.split(values.index_select(0, self.index))
+
+    def slices_of(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """The values of all slices of these weights, by layer name, `(size,)`: zeros where the crop cuts."""
+        values = self.kernels.join(weights)
+        slices = values.new_zeros(self.size)
+        slices[self.index.long()] = values
+        return slices

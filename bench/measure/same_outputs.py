@@ -1,0 +1,11 @@
+"""Whether two networks give the same outputs, as a saved or finished one must."""
+
+from torch import Tensor
+
+# How far the outputs of two networks that are one may lie apart: different kernels sum in different orders.
+TOLERANCE = 1e-4
+
+
+def relative_difference(outputs: Tensor, expected: Tensor) -> float:
+    """The largest difference of a logit, relative to the largest logit (but at least 1)."""
+    return float((outputs - expected).abs().max() / expected.abs().max().clamp(min=1))

@@ -1,0 +1,273 @@
+"""From a spec to the list of runs: every method at every budget for every seed, and the dense reference."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench import models
+from bench.budget import Budget, parse
+from bench.dataset import Data, Dataset
+from bench.errors import InputError
+from bench.files.start_weights import Weights
+from bench.files.start_weights import find as find_weights
+from bench.method import Method
+from bench.plan.spec import Spec
+from bench.plugins import discovery, options
+from bench.training import schedule as schedules
+from bench.training.schedule import Schedule
+
+REFERENCE = "dense"
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class MethodChoice:
+    """A method with its options. `label` is how reports call it: the name given with `label=`, or what was written."""
+
+    label: str
+    name: str
+    method: Method
+    code: str
+    identity: str
+
+    @property
+    def text(self) -> str:
+        return options.write(self.name, self.method)
+
+
+@dataclass(frozen=True)
+class DatasetChoice:
+    """A dataset with its options, found and looked at but not decoded."""
+
+    name: str
+    dataset: Dataset
+    identity: str
+    code: str
+
+    @property
+    def label(self) -> str:
+        return options.write(self.name, self.dataset, short=True)
+
+    def decode(self, data_dir: Path, download: bool) -> Data:
+        """The images, looked over. Raises InputError."""
+        try:
+            data = self.dataset.load(data_dir, download)
+            data.check()
+        except InputError:
+            raise
+        except ValueError as error:
+            raise InputError(f"dataset {self.label}: {error}") from error
+        return data
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all runs of a sweep share: the network, the weights it starts from, the data, the schedule."""
+
+    model: str
+    weights: Weights | None
+    dataset: DatasetChoice
+    schedule_name: str
+    schedule: Schedule
+
+    def identity(self) -> dict[str, Any]:
+        """What goes into ids: everything that changes results, nothing that stands at its default."""
+        return {
+            "model": self.model,
+            "dataset": [self.dataset.name, options.changed(self.dataset.dataset), self.dataset.identity],
+            "schedule": options.changed(self.schedule),
+            **({} if self.weights is None else {"weights": self.weights.identity}),
+        }
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training with one outcome."""
+
+    choice: MethodChoice
+    budget: Budget | None
+    setting: Setting
+    seed: int
+
+    @cached_property
+    def id(self) -> str:
+        """A hash of what the run does. Options at their default are left out, so that a new option changes no old id;
+        so are labels, the device and where things lie."""
+        return _hash(
+            {
+                "method": [
+                    self.choice.name,
+                    options.changed(self.choice.method),
+                    *filter(None, [self.choice.identity]),
+                ],
+                "budget": None if self.budget is None else str(self.budget),
+                "seed": self.seed,
+                **self.setting.identity(),
+            }
+        )
+
+    @property
+    def name(self) -> str:
+        """Readable and unique: the name of the run's folder."""
+        text = options.write(self.choice.name, self.choice.method, short=True)
+        words = [text, *([str(self.budget)] if self.budget else []), f"seed{self.seed}"]
+        # A file's name has at most 255 bytes, and some of them are needed around this one.
+        return re.sub(r"[^\w.=+-]+", "-", "-".join(words))[:120] + f"-{self.id}"
+
+    @property
+    def compress_epoch(self) -> int:
+        return self.setting.schedule.compress_epoch(self.choice.method.moment)
+
+    @property
+    def compresses_trained(self) -> bool:
+        """Whether what is compressed holds more than initial weights."""
+        return self.compress_epoch > 0 or self.setting.weights is not None
+
+    @property
+    def is_reference(self) -> bool:
+        return self.choice.text == REFERENCE
+
+    def own_spec(self, spec: Spec) -> Spec:
+        """The spec that asks for this run alone (and its dense reference), out of the resolved spec of the sweep."""
+        budgets = spec.budgets if self.budget is None else [str(self.budget)]
+        return spec.model_copy(update={"methods": [_written(self.choice)], "budgets": budgets, "seeds": [self.seed]})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a sweep in the order in which they are made, and the spec that they come from, resolved."""
+
+    runs: tuple[Run, ...]
+    spec: Spec
+    setting: Setting
+
+    def kept_epochs(self, seed: int) -> set[int]:
+        """After which epochs the dense run of a seed keeps its state, for the runs that start there."""
+        return {run.compress_epoch for run in self.runs if run.seed == seed and run.compress_epoch > 0}
+
+
+def make(spec: Spec) -> Plan:
+    """The plan of a spec. Finds every name and checks every option; decodes no data. Raises InputError."""
+    files = [str(Path(file).expanduser().resolve()) for file in spec.plugins]
+    choices = find_methods(spec.methods, files)
+    if not any(choice.text == REFERENCE for choice in choices):
+        choices.insert(0, _method(REFERENCE, files))
+    choices.sort(key=lambda choice: choice.text != REFERENCE)  # first: it keeps the states that others start from
+    _unique([choice.text for choice in choices], "methods")
+    _unique([choice.label for choice in choices], "method names")
+    budgets = [parse(text) for text in spec.budgets]
+    _unique([str(budget) for budget in budgets], "budgets")
+    _unique([str(seed) for seed in spec.seed_list], "seeds")
+
+    models.find(spec.model)
+    chosen = find_dataset(spec.dataset, files)
+    schedule_name, schedule = _schedule(spec.schedule)
+    weights = None if spec.weights is None else find_weights(spec.weights, spec.model, files)
+    setting = Setting(spec.model, weights, chosen, schedule_name, schedule)
+
+    resolved = spec.model_copy(
+        update={
+            "methods": [_written(choice) for choice in choices],
+            "budgets": [str(budget) for budget in budgets],
+            "dataset": options.write(chosen.name, chosen.dataset),
+            "schedule": {"name": schedule_name, **options.everything(schedule)},
+            "data_dir": str(Path(spec.data_dir).expanduser().resolve()),
+            "plugins": files,
+            "weights": None if weights is None else weights.text,
+        }
+    )
+    runs = tuple(_runs(choices, budgets, setting, spec.seed_list))
+    labels: dict[str, str] = {}
+    for run in runs:
+        if labels.setdefault(run.id, run.choice.label) != run.choice.label:
+            raise InputError(
+                f"methods: {labels[run.id]!r} and {run.choice.label!r} are one and the same; leave one out"
+            )
+    for run in runs:
+        if run.choice.method.needs_trained and not run.compresses_trained:
+            raise InputError(
+                f"{run.choice.label} compresses a trained network, and here it would get initial weights: give "
+                "compress_at above 0 (of whole epochs), or --weights"
+            )
+    return Plan(runs, resolved, setting)
+
+
+def find_methods(texts: Sequence[str], files: Sequence[str] = ()) -> list[MethodChoice]:
+    """The methods that were written, each with its options; `all` stands for every one that there is, at its defaults,
+    but for those that are written out. Raises InputError."""
+    chosen = [_method(text, files) for text in texts if text != ALL]
+    if ALL in texts:
+        written = {choice.text for choice in chosen}
+        names = [name for name in discovery.available(discovery.METHODS, files) if name not in written]
+        chosen += [_method(name, files) for name in names]
+    return chosen
+
+
+def find_dataset(text: str, files: Sequence[str] = ()) -> DatasetChoice:
+    """The dataset that `parquet:DIR` or the like asks for; nothing is decoded. Raises InputError."""
+    written = options.split(text)
+    plugin = discovery.find(discovery.DATASETS, written.name, files)
+    dataset = plugin.make(written.value, dict(written.options))
+    return DatasetChoice(written.name, dataset, dataset.identity(), plugin.code())
+
+
+def prefix_id(setting: Setting, seed: int, epochs: int, data_hash: str, device_type: str) -> str:
+    """Names the state of the dense network after some epochs, on the very images that `data_hash` stands for."""
+    return _hash({"prefix": epochs, "seed": seed, "data": data_hash, "device": device_type, **setting.identity()})
+
+
+def _runs(choices: list[MethodChoice], budgets: list[Budget], setting: Setting, seeds: list[int]) -> Iterator[Run]:
+    for seed in seeds:
+        for choice in choices:
+            for budget in budgets if choice.method.sized_by_budget else [None]:
+                yield Run(choice, budget, setting, seed)
+
+
+def _method(text: str, files: Sequence[str]) -> MethodChoice:
+    label, equals, rest = text.partition("=")
+    # In `csg:code=8` the first = belongs to an option; in `small=csg:code=8` it ends a label.
+    if not equals or ":" in label:
+        label, rest = "", text
+    elif not re.fullmatch(r"[\w.+-]+", label):
+        raise InputError(f"can't call a method {label!r}; use letters, digits and . + - _")
+    written = options.split(rest.strip())
+    plugin = discovery.find(discovery.METHODS, written.name, files)
+    method = plugin.make(written.value, dict(written.options))
+    if not 0 <= method.moment <= 1:
+        raise InputError(f"method {rest!r}: compress_at can't be {method.moment}; it is a fraction from 0 to 1")
+    if label in discovery.available(discovery.METHODS, files) and label != plugin.name:
+        raise InputError(f"can't call {written.name!r} {label!r}, which is the name of another method")
+    label = label or options.write(plugin.name, method, short=True)
+    return MethodChoice(label, plugin.name, method, plugin.code(), method.identity())
+
+
+def _written(choice: MethodChoice) -> str:
+    short = options.write(choice.name, choice.method, short=True)
+    return choice.text if choice.label in (choice.text, short) else f"{choice.label}={choice.text}"
+
+
+def _schedule(given: str | dict[str, Any]) -> tuple[str, Schedule]:
+    if isinstance(given, str):
+        return schedules.find(given)
+    table = dict(given)
+    name = str(table.pop("name", "custom"))
+    schedule = schedules.from_table(name, table)
+    if name in schedules.names() and schedule != schedules.find(name)[1]:
+        name = f"{name} (changed)"
+    return name, schedule
+
+
+def _unique(texts: list[str], what: str) -> None:
+    for text in texts:
+        if texts.count(text) > 1:
+            hint = ", or give them names, as a=csg,b=csg:code=8" if what == "method names" else ""
+            raise InputError(f"{what}: {text!r} is there twice; leave one out{hint}")
+
+
+def _hash(identity: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,1 @@
+"""Finding methods, datasets and networks by name, and their options."""

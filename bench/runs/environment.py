@@ -1,0 +1,80 @@
+"""On what a run is made: the device, the precision it trains in, and the versions that a record keeps."""
+
+import os
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+import bench
+from bench.errors import InputError, unknown
+from bench.version import __version__
+
+
+def find_device(name: str) -> torch.device:
+    """The device to train on: auto (CUDA where there is one), cpu or cuda. Raises InputError."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise unknown("device", name, ["auto", "cpu", "cuda"])
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch finds no CUDA device here; use --device cpu or auto")
+    return torch.device(name)
+
+
+def find_precision(name: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
+    """What to compute the forward and backward pass in. The weights stay float32."""
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """The columns of a record that say on what it was made."""
+    return {
+        "device": device.type,
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "threads": torch.get_num_threads(),
+        "bench_version": __version__,
+        "torch_version": torch.__version__,
+        "python_version": platform.python_version(),
+        "platform": platform.platform(),
+        "git_commit": _git_commit(),
+    }
+
+
+@cache
+def _processor() -> str:
+    """The processor's name; platform.processor() is empty on Linux."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@cache
+def _git_commit() -> str:
+    """The commit of the checkout that this code lies in, with a + where it has been changed; empty elsewhere."""
+    root = Path(bench.__file__).resolve().parent.parent
+    if not (root / "pyproject.toml").is_file():
+        return ""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):  # no git here, or the checkout is not a repository
+        return ""

@@ -1,0 +1,142 @@
+"""What a person sees while a sweep runs: bars on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from bench.plan.plan import Run
+from bench.store.record import FINISHED, Record
+from bench.training.loop import Epoch
+
+
+class Progress:
+    """Plain lines: one for each epoch and each finished run. The base of the bars."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._total = self._done = 0
+        self._work = self._worked = 0.0
+        self._started = time.monotonic()
+        self._run: Run | None = None
+
+    def say(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def runs(self, missing: Sequence[Run]) -> Iterator[None]:
+        """Around a sweep's work on the missing runs."""
+        self._total, self._done = len(missing), 0
+        self._work, self._worked = sum(map(epochs_of, missing)), 0.0
+        self._started = time.monotonic()
+        yield
+
+    def begin(self, run: Run) -> None:
+        self._run = run
+
+    def step(self, epoch: int, progress: float, loss: float) -> None:
+        """Some way into an epoch: the fraction of the schedule that is done, and the epoch's mean loss so far."""
+
+    def epoch(self, row: Epoch) -> None:
+        assert self._run is not None
+        self.say(f"  {title(self._run)}: {_epoch_text(row, self._run)}")
+
+    def end(self, run: Run, record: Record) -> None:
+        self._done += 1
+        self._worked += epochs_of(run)
+        self.say(f"[{self._done}/{self._total}] {outcome(run, record)}; {self._time_left()} left")
+
+    def _time_left(self) -> str:
+        """From the epochs' worth of work done so far."""
+        elapsed = time.monotonic() - self._started
+        return duration(elapsed / self._worked * max(self._work - self._worked, 0)) if self._worked else "?"
+
+
+class BarProgress(Progress):
+    """Two bars: the whole sweep, and the current run with loss, accuracy and time left."""
+
+    @contextmanager
+    def runs(self, missing: Sequence[Run]) -> Iterator[None]:
+        with super().runs(missing), self._bars() as self.bars:
+            self._sweep: TaskID = self.bars.add_task("all runs", total=self._work, note=f"0/{self._total} runs")
+            self._current: TaskID = self.bars.add_task("", total=1.0, note="")
+            yield
+
+    def _bars(self) -> Bars:
+        return Bars(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[note]}", markup=False),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+
+    def begin(self, run: Run) -> None:
+        super().begin(run)
+        self._accuracy = ""
+        self.bars.reset(self._current, total=1.0, description=title(run), note="")
+
+    def step(self, epoch: int, progress: float, loss: float) -> None:
+        assert self._run is not None
+        schedule = self._run.setting.schedule
+        note = f"epoch {epoch + 1}/{schedule.epochs} loss {loss:.3f}{self._accuracy}"
+        self.bars.update(self._current, completed=progress, note=note)
+        self.bars.update(self._sweep, completed=self._worked + max(progress * schedule.epochs - _joined(self._run), 0))
+
+    def epoch(self, row: Epoch) -> None:
+        assert self._run is not None
+        self._accuracy = f" validation {row.validation_top1:.1f} %"
+        self.bars.update(self._current, note=_epoch_text(row, self._run))
+
+    def end(self, run: Run, record: Record) -> None:
+        self._done += 1
+        self._worked += epochs_of(run)
+        self.bars.update(self._sweep, completed=self._worked, note=f"{self._done}/{self._total} runs")
+        self.bars.console.print(escape(outcome(run, record)), highlight=False)
+
+
+def make(console: Console) -> Progress:
+    """Bars on a terminal, lines elsewhere."""
+    return BarProgress(console) if console.is_terminal else Progress(console)
+
+
+def title(run: Run) -> str:
+    return " ".join([run.choice.label, *([str(run.budget)] if run.budget else []), f"seed {run.seed}"])
+
+
+def outcome(run: Run, record: Record) -> str:
+    """One line on what became of a run."""
+    if record["status"] == FINISHED:
+        return (
+            f"{title(run)}: {record['test_top1']:.2f} % top-1 with {record['stored_values']:,} values "
+            f"in {duration(record['total_seconds'])}"
+        )
+    return f"{title(run)}: {record['status']}: {record['reason']}"
+
+
+def epochs_of(run: Run) -> float:
+    """The run's share of the work: the epochs that it trains itself, and a little for all the rest."""
+    return run.setting.schedule.epochs - _joined(run) + 0.2
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def _joined(run: Run) -> int:
+    return run.compress_epoch
+
+
+def _epoch_text(row: Epoch, run: Run) -> str:
+    return (
+        f"epoch {row.epoch}/{run.setting.schedule.epochs} loss {row.train_loss:.3f} "
+        f"validation {row.validation_top1:.2f} % ({row.seconds:.1f} s)"
+    )

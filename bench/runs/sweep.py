@@ -1,0 +1,155 @@
+"""All runs of a plan: what is finished stays, what is missing is made, one failing run stops no other."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from bench.data.normalise import Normalise
+from bench.data.splits import fingerprint, hold_out
+from bench.dataset import Data
+from bench.errors import unknown
+from bench.files.fresh_process import FreshProcess
+from bench.plan.plan import Plan, Run
+from bench.plan.spec import write as write_spec
+from bench.runs import environment
+from bench.runs.executor import Executor
+from bench.runs.progress import Progress
+from bench.runs.run import Bench
+from bench.store.record import FAILED, Record
+from bench.store.store import SPEC, Damaged, Store
+
+REDO_FAILED = "failed"
+
+
+@dataclass
+class State:
+    """What the store has of a plan: the finished runs' records by id, and the runs that are missing."""
+
+    records: dict[str, Record] = field(default_factory=dict)
+    missing: list[Run] = field(default_factory=list)
+    damaged: list[tuple[Run, Path, str]] = field(default_factory=list)
+
+
+def look(plan: Plan, store: Store) -> State:
+    """See what is there. Changes nothing."""
+    state = State()
+    for run in plan.runs:
+        folder = store.find(run.id)
+        try:
+            if folder is not None:
+                record = store.read(folder)
+                store.check_weights(folder, record)
+                state.records[run.id] = record
+                continue
+        except Damaged as error:
+            assert folder is not None
+            state.damaged.append((run, folder, str(error)))
+        state.missing.append(run)
+    return state
+
+
+def sweep(plan: Plan, store: Store, progress: Progress, executor: Executor, redo: Sequence[str] = ()) -> list[Record]:
+    """Make what is missing and return the records of all runs of the plan, in its order.
+
+    `redo` names methods (or `failed`) whose runs are made again. Raises InputError.
+    """
+    device = environment.find_device(plan.spec.device)
+    state = look(plan, store)
+    again = to_redo(plan, state, redo)
+    todo = [run for run in plan.runs if run in state.missing or run in again]
+    # Whatever can be wrong with the data is found before anything is written.
+    data = load(plan, progress.say) if todo else None
+    data_hash = fingerprint(data) if data is not None else None
+    _warn_of_changes(plan, [run for run in plan.runs if run not in todo], state, data_hash, progress)
+    store.open()
+    store.clean()
+    store.write(store.folder / SPEC, write_spec(plan.spec).encode())
+    for _, folder, reason in state.damaged:
+        progress.say(f"{reason}; set aside as {store.set_aside(folder)}, and made again")
+    if data is not None and data_hash is not None:
+        with FreshProcess(plan.spec.plugins) as fresh, progress.runs(todo):
+            bench = _bench(plan, store, progress, device, data, data_hash, fresh)
+            state.records |= executor.make(bench, plan, todo, again, progress)
+    _relabel(plan, store)
+    return [{**state.records[run.id], "method": run.choice.label} for run in plan.runs]
+
+
+def to_redo(plan: Plan, state: State, redo: Sequence[str]) -> list[Run]:
+    """The finished runs that are to be made again. Raises InputError for a name that the plan doesn't have."""
+    known = {REDO_FAILED} | {run.choice.name for run in plan.runs} | {run.choice.label for run in plan.runs}
+    for name in redo:
+        if name not in known:
+            raise unknown("method to redo", name, known)
+    return [
+        run
+        for run in plan.runs
+        if run.id in state.records
+        and (
+            {run.choice.name, run.choice.label} & set(redo)
+            or (REDO_FAILED in redo and state.records[run.id]["status"] == FAILED)
+        )
+    ]
+
+
+def load(plan: Plan, say: Callable[[str], None]) -> Data:
+    """The plan's data, decoded and looked over, with its validation split. Raises InputError."""
+    chosen = plan.setting.dataset
+    say(f"loading {chosen.label}")
+    data = chosen.decode(Path(plan.spec.data_dir), plan.spec.download)
+    return hold_out(data, plan.setting.schedule.validation)
+
+
+def _warn_of_changes(plan: Plan, kept: Sequence[Run], state: State, data_hash: str | None, progress: Progress) -> None:
+    """Say which kept runs were made by other code than there is now, or on other images."""
+
+    def say(what: str, runs: Sequence[Run]) -> None:
+        if runs:
+            methods = ",".join(dict.fromkeys(run.choice.label for run in runs))
+            progress.say(
+                f"{what} changed since {len(runs)} of the finished runs were made; --redo {methods} makes them again"
+            )
+
+    for choice in dict.fromkeys(run.choice for run in kept):
+        own = [run for run in kept if run.choice == choice]
+        say(f"{choice.label} has", [run for run in own if state.records[run.id]["method_code"] != choice.code])
+    chosen = plan.setting.dataset
+    records = [(run, state.records[run.id]) for run in kept]
+    code = [run for run, record in records if record["dataset_code"] != chosen.code]
+    images = [run for run, record in records if data_hash not in (None, record["data"])]
+    say(f"the images of {chosen.label} have", images)
+    say(f"the code of {chosen.label} has", [] if images or data_hash is not None else code)
+
+
+def _bench(
+    plan: Plan,
+    store: Store,
+    progress: Progress,
+    device: torch.device,
+    data: Data,
+    data_hash: str,
+    fresh: FreshProcess,
+) -> Bench:
+    assert data.validation is not None
+    moved = Data(data.train.to(device), data.test.to(device), data.classes, data.validation.to(device))
+    return Bench(
+        data=moved,
+        data_hash=data_hash,
+        normalise=Normalise.of(moved.train),
+        device=device,
+        store=store,
+        fresh=fresh,
+        spec=plan.spec,
+        on_step=progress.step,
+        on_epoch=progress.epoch,
+    )
+
+
+def _relabel(plan: Plan, store: Store) -> None:
+    """Have every record in the store go by the name that its method has in this plan."""
+    labels = {run.choice.text: run.choice.label for run in plan.runs}
+    for folder, record in store.read_all()[0].items():
+        label = labels.get(record["method_text"])
+        if label is not None and record["method"] != label:
+            store.relabel(folder, record, label)

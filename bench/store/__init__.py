@@ -1,0 +1,1 @@
+"""The folder of finished runs, and the record of each."""

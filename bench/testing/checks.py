@@ -1,0 +1,355 @@
+"""The checks of the conformance kit: what every method must keep to. Each has a message that names what is wrong."""
+
+import atexit
+import inspect
+import json
+import math
+import struct
+import tempfile
+import unittest
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench import budget, count, masks
+from bench.errors import BudgetError
+from bench.files import artifact
+from bench.files.fresh_process import FreshProcess, NotReloadable
+from bench.measure.same_outputs import TOLERANCE, relative_difference
+from bench.plugins import options
+from bench.testing import tiny_problem as tiny
+from bench.testing.subject import SCHEDULE, Subject
+
+# The budgets that are tried.
+RATIOS = (2, 4, 8, 16, 32)
+_HOPELESS = 100_000
+# The share of stored values that a gradient must reach: a rectifier may well be dead on the few images used here.
+_REACHED = 0.99
+# Of a tensor in a sparse network: weights may be kept that lead to a channel which no kept weight reads.
+_REACHED_SPARSE = 0.5
+# Where only the same has to come out twice.
+_SHORT_SCHEDULE = 4
+# Float32, which every method trains in.
+_BYTES_OF_A_VALUE = 4
+# What `structure` may take next to the values, which it is not counted with: a few numbers for each layer are less.
+_STRUCTURE = 0.1
+# Large enough for the last layers of a network made for ImageNet: in an image of one pixel, all but the middle of a
+# kernel sees nothing but the padding, and gets no gradient.
+_LARGE = 64
+
+
+class CheckFailed(AssertionError):
+    """The method breaks a rule. The message says which, and what to do."""
+
+
+def says_what_it_does(subject: Subject) -> None:
+    """Its docstring begins with a line that `bench list` can show, and every option has a meaning."""
+    cls = type(subject.method)
+    first = (inspect.getdoc(cls) or "").partition("\n")[0]
+    if not first.endswith("."):
+        raise CheckFailed("its class needs a docstring whose first line is one sentence that says what it does")
+    for option in options.describe(cls):
+        if not option.meaning:
+            raise CheckFailed(f'its option {option.name} needs a meaning: {option.name}: Annotated[..., "the meaning"]')
+
+
+def meets_budgets(subject: Subject) -> None:
+    """From 2x to 32x it stores what was asked for, within 1 %, or refuses with the reason."""
+    refused = []
+    for ratio in RATIOS if subject.method.sized_by_budget else ():
+        requested = subject.requested(ratio)
+        try:
+            compressed = subject.settled(requested)
+        except BudgetError as error:
+            refused.append(_reason(error, ratio))
+            continue
+        stored = count.stored_values(compressed)
+        assert requested is not None
+        if not budget.met(requested, stored):
+            nonzero = sum(int(tensor.count_nonzero()) for tensor in count.stored_tensors(compressed).values())
+            hint = ""
+            if budget.met(requested, nonzero):
+                hint = ": its zeros count, since no mask says that they stay zero (bench.masks.attach)"
+            raise CheckFailed(
+                f"at {ratio}x it stores {stored:,} values where {requested:,} were asked for{hint}; what can't be met "
+                "within 1 % is refused with a BudgetError"
+            )
+    if len(refused) == len(RATIOS):
+        raise unittest.SkipTest(refused[0])
+
+
+def refuses_the_impossible(subject: Subject) -> None:
+    """A budget that nothing can meet is refused with a reason that has numbers in it, and not met somehow."""
+    if not subject.method.sized_by_budget:
+        raise unittest.SkipTest("its size is fixed")
+    requested = subject.requested(_HOPELESS)
+    try:
+        subject.compress(requested)
+    except BudgetError as error:
+        _reason(error, _HOPELESS)
+    else:
+        raise CheckFailed(f"asked for so few values ({requested}) it does not raise BudgetError")
+
+
+def is_deterministic(subject: Subject) -> None:
+    """The same seed gives the same network, also once it is trained; another seed gives another."""
+    one, same, other = (subject.compress(subject.possible, seed) for seed in (1, 1, 2))
+    if differing := _differing(_everything(one), _everything(same)):
+        raise CheckFailed(
+            f"two compressions with one seed differ in {differing}: draw every random number from context.generator"
+        )
+    if not _differing(_everything(one), _everything(other)):
+        raise CheckFailed("another seed gives the same network: use the network that is handed over")
+    for network in (one, same):
+        tiny.go_through_schedule(subject.method, network, _SHORT_SCHEDULE)
+        subject.method.settle(network)
+    if differing := _differing(_everything(one), _everything(same)):
+        raise CheckFailed(
+            f"two trainings with one seed differ in {differing}: draw every random number of after_step and settle "
+            "from a torch.Generator that the network brings along"
+        )
+
+
+def trains_every_value(subject: Subject) -> None:
+    """Gradients reach every value that is stored: nothing is stored to no purpose."""
+    _check_gradients(subject, "cpu")
+
+
+def keeps_masks_and_count(subject: Subject) -> None:
+    """After training, it stores as many values as before (or a gradual method as many as were asked for), and what
+    masks left out is zero."""
+    taught = subject.taught
+    after = masks.of(taught.network)
+    for name, before in taught.masks_before.items():
+        if name not in after:
+            raise CheckFailed(f"the mask of {name} is gone after training")
+        if not subject.method.gradual and int(after[name].sum()) > int(before.sum()):
+            raise CheckFailed(
+                f"the mask of {name} was not kept: it left {int(before.sum()):,} values when compressed and leaves "
+                f"{int(after[name].sum()):,} after training"
+            )
+    for name, mask in after.items():
+        if taught.network.get_parameter(name)[~mask].any():
+            raise CheckFailed(f"{name} has values after training that its mask leaves out")
+    stored = count.stored_values(taught.network)
+    if subject.method.gradual and subject.possible is not None:
+        # How many exactly may depend on what was trained.
+        if not budget.met(subject.possible, stored):
+            raise CheckFailed(f"after training it stores {stored:,} values where {subject.possible:,} were asked for")
+    elif stored != taught.stored_before:
+        raise CheckFailed(f"it stores {taught.stored_before:,} values when compressed and {stored:,} after training")
+
+
+def can_overfit(subject: Subject) -> None:
+    """The harness's own loop, with after_step and masks, can teach it a tiny problem by heart."""
+    loss = subject.taught.loss
+    if loss > tiny.LEARNED:
+        raise CheckFailed(
+            f"it can't learn {tiny.IMAGES} images by heart: in {SCHEDULE + tiny.PASSES} passes the loss fell "
+            f"to no less than {loss:.2g} (at most {tiny.LEARNED} is expected); look at the scale of its weights"
+        )
+
+
+def is_counted_right(subject: Subject) -> None:
+    """What the file holds, counted from its header alone, is what the harness counts, and it hides no others."""
+    network = subject.taught.network
+    found = _values_in_file(artifact.pack(network, subject.describe(network)))
+    counted, stored = sum(values for values, _ in found.values()), count.stored_values(network)
+    if counted != stored:
+        raise CheckFailed(f"{stored:,} values are counted, but its file holds {counted:,}")
+    for name, (values, size) in found.items():
+        if size > _BYTES_OF_A_VALUE * values:
+            raise CheckFailed(
+                f"{name} takes {size / values:.2g} bytes a value, where float32 takes {_BYTES_OF_A_VALUE}: what it "
+                "holds is more than is counted"
+            )
+    described = len(json.dumps(subject.method.structure(network)))
+    if described > _STRUCTURE * _BYTES_OF_A_VALUE * stored:
+        raise CheckFailed(
+            f"structure() takes {described:,} bytes beside {stored:,} values: it is for the shape of the network; "
+            "what is more belongs in parameters or buffers, which are counted"
+        )
+
+
+def reloads_in_a_fresh_process(subject: Subject) -> None:
+    """Its file is the whole network: a process that knows nothing else of it gets the same outputs."""
+    network, images = subject.taught.network, tiny.images()[0]
+    with torch.inference_mode():
+        expected = network(images)
+    with _file_of(subject) as path:
+        try:
+            _fresh(subject.plugins).check(path, images, expected)
+        except NotReloadable as error:
+            raise CheckFailed(str(error)) from error
+
+
+def finishes_with_the_same_outputs(subject: Subject) -> None:
+    """What is deployed gives the outputs of what was trained."""
+    network, images = subject.taught.network, tiny.images()[0]
+    with torch.inference_mode(), _file_of(subject) as path:
+        expected = network(images)
+        # A copy, by way of the file, since finish() may take the network apart.
+        copied = artifact.build(artifact.read(path), Path("its file"), subject.plugins)
+        difference = relative_difference(subject.method.finish(copied).eval()(images), expected)
+    if not difference <= TOLERANCE:
+        raise CheckFailed(f"finish() changes the outputs, by {difference:.2g} of the largest logit")
+
+
+def declares_exceptions(subject: Subject) -> None:
+    """Whatever it has that others have not is in `exceptions()`, for reports to show."""
+    named = dict(subject.compressed.named_parameters())
+    factors = subject.method.decay(subject.compressed)
+    if strange := sorted(factors.keys() - named.keys()):
+        raise CheckFailed(f"decay() names {strange[0]}, which is no parameter of the compressed network")
+    if any(factor != 1 for factor in factors.values()) and not subject.method.exceptions():
+        raise CheckFailed("it scales the weight decay (decay()), and doesn't say so in exceptions()")
+
+
+def works_on_a_gpu(subject: Subject) -> None:
+    """The same on a CUDA device: it compresses there, computes there what it computes here, trains there, and comes
+    back."""
+    if not torch.cuda.is_available():
+        raise unittest.SkipTest("there is no CUDA device")
+    _check_gradients(subject, "cuda")
+    here, there = subject.compressed.eval(), subject.compress(subject.possible, device="cuda").eval()
+    images = tiny.images()[0]
+    with torch.inference_mode():
+        difference = relative_difference(there(images.cuda()).cpu(), here(images))
+    if not difference <= 0.01:  # a GPU may round convolutions to ten bits
+        raise CheckFailed(f"on a GPU its outputs are others than on the CPU, by {difference:.2g} of the largest logit")
+    tiny.go_through_schedule(subject.method, there, _SHORT_SCHEDULE)
+    subject.method.settle(there)
+    with torch.inference_mode():
+        subject.method.finish(there.cpu().eval()).eval()(images)
+
+
+CHECKS: dict[str, Callable[[Subject], None]] = {
+    check.__name__: check
+    for check in (
+        says_what_it_does,
+        meets_budgets,
+        refuses_the_impossible,
+        is_deterministic,
+        trains_every_value,
+        declares_exceptions,
+        keeps_masks_and_count,
+        can_overfit,
+        is_counted_right,
+        reloads_in_a_fresh_process,
+        finishes_with_the_same_outputs,
+        works_on_a_gpu,
+    )
+}
+
+
+def _check_gradients(subject: Subject, device: str) -> None:
+    compressed = subject.compress(subject.possible, device=device).train()
+    random = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        # A channel without weights gives zero, and fresh batch norm and a rectifier let no gradient through it. After
+        # some training batch norm has shifts.
+        for module in compressed.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.bias is not None:
+                module.bias.add_(0.1 * torch.rand(module.bias.shape, generator=random).to(device))
+    images, labels = (tensor.to(device) for tensor in tiny.images(_LARGE))
+    kept = masks.of(compressed)
+    # A mask may leave a channel empty, too, and batch norm nothing to scale.
+    spared = _of_norms(compressed) if kept else set()
+    least = _REACHED_SPARSE if kept else _REACHED
+    # What is frozen too: it may be there for the sake of what it does, but not for nothing.
+    stored = {
+        name: value
+        for name, value in count.stored_tensors(compressed).items()
+        if value.is_floating_point() and name not in spared
+    }
+    reached = {name: torch.zeros_like(value, dtype=torch.bool) for name, value in stored.items()}
+    optimizer = torch.optim.SGD([value.requires_grad_() for value in stored.values()], lr=0.01)
+    for _ in range(3):  # what starts at zero may block a gradient for a step
+        optimizer.zero_grad()
+        functional.cross_entropy(compressed(images), labels).backward()
+        for name, value in stored.items():
+            if value.grad is not None:
+                reached[name] |= value.grad != 0
+        optimizer.step()
+        masks.enforce(masks.pairs(compressed))
+    for name, seen in reached.items():
+        used = seen[kept[name]] if name in kept else seen
+        if used.numel() and not used.float().mean() > least:
+            raise CheckFailed(
+                f"a gradient reaches only {used.float().mean():.1%} of the values of {name}: the others are stored to "
+                "no purpose"
+            )
+
+
+def _of_norms(network: nn.Module) -> set[str]:
+    """The names of what batch norm learns."""
+    return {
+        f"{path}.{name}"
+        for path, module in network.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        for name in module._parameters
+    }
+
+
+def _everything(network: nn.Module) -> dict[str, Tensor]:
+    buffers = {name: buffer for name, buffer in network.named_buffers() if buffer is not None}
+    return {**dict(network.named_parameters()), **buffers}
+
+
+def _differing(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str:
+    """The first few names that are in one alone or stand for other values."""
+    differing = one.keys() ^ other.keys() | {
+        name for name in one.keys() & other.keys() if not torch.equal(one[name], other[name])
+    }
+    return ", ".join([name for name in {**one, **other} if name in differing][:3])
+
+
+@contextmanager
+def _file_of(subject: Subject) -> Iterator[Path]:
+    """The artifact of the taught network, for as long as it takes."""
+    network = subject.taught.network
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        path = Path(folder) / "weights.safetensors"
+        path.write_bytes(artifact.pack(network, subject.describe(network)))
+        yield path
+
+
+def _values_in_file(content: bytes) -> dict[str, tuple[int, int]]:
+    """Values and their bytes by name, by an artifact's header alone: independent of bench.count, and of the network."""
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
+    layout = json.loads(header.pop("__metadata__")["bench"]).get("layout", {})
+    found = {}
+    for name, entry in header.items():
+        if name.endswith(":mask") or name.endswith((".running_mean", ".running_var")):
+            continue
+        packed = layout.get(name, {})
+        shape = packed["shape"] if "dtype" in packed else entry["shape"]
+        start, end = entry["data_offsets"]
+        found[name] = math.prod(shape) * (2 if entry["dtype"].startswith("C") else 1), end - start
+    return found
+
+
+def _reason(error: BudgetError, ratio: int) -> str:
+    if not any(character.isdigit() for character in str(error)):
+        raise CheckFailed(f"at {ratio}x it refuses without a number: {error}")
+    return str(error)
+
+
+def _fresh(files: Sequence[str]) -> FreshProcess:
+    """One helper process for all checks; it ends with this one."""
+    process = _helper()
+    process.plugin_files = list(files)
+    return process
+
+
+@lru_cache(maxsize=1)
+def _helper() -> FreshProcess:
+    process = FreshProcess().__enter__()
+    atexit.register(process.__exit__, None, None, None)
+    return process

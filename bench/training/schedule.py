@@ -1,0 +1,130 @@
+"""The training recipe that every method shares, and the learning-rate curve it prescribes."""
+
+import math
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from bench.errors import InputError, unknown
+from bench.plugins import options
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Epochs, optimiser, learning-rate curve, augmentation, precision: one for all methods of a sweep."""
+
+    epochs: Annotated[int, "passes over the training images"]
+    batch_size: Annotated[int, "images a step; the last, smaller batch of an epoch is left out"] = 128
+    optimizer: Annotated[Literal["sgd", "adamw"], "sgd or adamw"] = "sgd"
+    learning_rate: Annotated[float, "at the curve's highest point"] = 0.1
+    momentum: Annotated[float, "of sgd"] = 0.9
+    nesterov: Annotated[bool, "for sgd"] = False
+    weight_decay: Annotated[float, "on every trained value"] = 5e-4
+    curve: Annotated[Literal["constant", "step", "cosine", "one-cycle"], "of the learning rate"] = "cosine"
+    milestones: Annotated[tuple[float, ...], "step: the fractions of the schedule at which the rate drops"] = (
+        0.5,
+        0.75,
+    )
+    drop: Annotated[float, "step: the factor at each milestone"] = 0.1
+    warmup: Annotated[float, "the fraction of the schedule over which the rate rises linearly"] = 0.0
+    label_smoothing: Annotated[float, "of the training loss"] = 0.0
+    crop_padding: Annotated[int, "pixels of zero padding before the random crop; 0: no crop"] = 0
+    flip: Annotated[bool, "mirror half of the images"] = False
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"], "of training; auto: bfloat16 on a GPU that has it, else float32"
+    ] = "auto"
+    validation: Annotated[float, "the fraction of the training images held out"] = 0.1
+
+    def __post_init__(self) -> None:
+        for name, low, high in [
+            ("epochs", 1, math.inf),
+            ("batch_size", 1, math.inf),
+            ("learning_rate", 0, math.inf),
+            ("momentum", 0, 0.9999),
+            ("weight_decay", 0, math.inf),
+            ("drop", 0, 1),
+            ("warmup", 0, 0.9),
+            ("label_smoothing", 0, 0.99),
+            ("crop_padding", 0, 64),
+            ("validation", 0.001, 0.9),
+        ]:
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} can't be {value}; it lies between {low} and {high}")
+        if not all(0 < at < 1 for at in self.milestones) or list(self.milestones) != sorted(self.milestones):
+            raise ValueError(f"milestones can't be {self.milestones}; they are rising fractions between 0 and 1")
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+
+    def learning_rate_at(self, progress: float) -> float:
+        """The learning rate at `progress`, from 0 to 1 over the schedule; a step's progress is that of its middle.
+
+        A function of progress alone, so that a run that joins half-way is on the same curve as one that began at 0.
+        (torch's schedulers carry a state that is bound to one optimiser, and compression changes the optimiser.)
+        """
+        if progress < self.warmup:
+            return self.learning_rate * progress / self.warmup
+        after = (progress - self.warmup) / (1 - self.warmup)
+        match self.curve:
+            case "constant":
+                factor = 1.0
+            case "step":
+                factor = self.drop ** sum(progress >= at for at in self.milestones)
+            case "cosine":
+                factor = (1 + math.cos(math.pi * after)) / 2
+            case "one-cycle":
+                # Smith & Topin, "Super-Convergence" (2018): linearly up from a 25th over the first 30 %, then a cosine
+                # to zero. `warmup` is the time before the cycle.
+                rise, start = 0.3, 1 / 25
+                if after < rise:
+                    factor = start + (1 - start) * after / rise
+                else:
+                    factor = (1 + math.cos(math.pi * (after - rise) / (1 - rise))) / 2
+        return self.learning_rate * factor
+
+    def compress_epoch(self, fraction: float) -> int:
+        """The number of whole epochs before a method with `compress_at = fraction` compresses.
+
+        Below 1 at least one epoch is left to train the compressed network.
+        """
+        whole = math.floor(fraction * self.epochs + 0.5)
+        return whole if fraction == 1 else min(whole, self.epochs - 1)
+
+
+def names() -> dict[str, str]:
+    """The schedules that come with the package: name to description (the first comment of its file)."""
+    found = {}
+    for file in resources.files("bench.training").joinpath("schedules").iterdir():
+        if file.name.endswith(".toml"):
+            first = file.read_text(encoding="utf-8").splitlines()[0]
+            found[file.name.removesuffix(".toml")] = first.lstrip("# ")
+    return dict(sorted(found.items()))
+
+
+def find(text: str) -> tuple[str, Schedule]:
+    """Read `quick`, `quick:epochs=3` or `my.toml` into a name and a schedule. Raises InputError."""
+    written = options.split(text)
+    if written.name.endswith(".toml"):
+        path = Path(written.name)
+        if not path.is_file():
+            raise InputError(f"no such schedule file: {path}")
+        source, name = path.read_text(encoding="utf-8", errors="replace"), path.stem
+    elif written.name in names():
+        name = written.name
+        source = resources.files("bench.training").joinpath("schedules", f"{name}.toml").read_text(encoding="utf-8")
+    else:
+        raise InputError(f"{unknown('schedule', written.name, names())}; or give the path of a .toml file")
+    try:
+        given = tomllib.loads(source)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"schedule {written.name} is not TOML: {error}") from error
+    changes = ":".join(f"{key}={value}" for key, value in written.options.items())
+    schedule = from_table(name, {**given, **written.options}, written.value)
+    return (f"{name}:{changes}" if changes else name), schedule
+
+
+def from_table(name: str, table: dict[str, Any], value: str | None = None) -> Schedule:
+    """Check a table of options, as a TOML file or a saved spec holds it."""
+    return options.build(Schedule, "schedule", name, value, table)

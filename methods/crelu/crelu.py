@@ -1,0 +1,76 @@
+"""Concatenated rectifiers: half of the filters, each used with both signs."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench import width
+from bench.errors import BudgetError
+from bench.method import Context, Method
+from bench.methods.crelu.rectified import rectified_convolutions
+from bench.selection import Rule, select
+from bench.surgery import convolution_like, replace
+
+
+@dataclass(frozen=True)
+class CReLU(Method):
+    """CReLU: of two filters of opposite sign one is stored; convolutions give half of their outputs and the negatives.
+
+    Shang et al., "Understanding and Improving Convolutional Neural Networks via Concatenated Rectified Linear Units",
+    ICML 2016: the filters of trained networks come in pairs of opposite phase, since a rectifier drops one sign. So a
+    convolution computes y, and what is rectified is y beside -y. With C outputs and n inputs a kernel stores
+
+        ceil(C / 2) n kh kw    values.
+
+    It makes sense where a rectifier follows, at once or after the batch norm: such convolutions are replaced, those
+    larger than 1x1 but the first, or where there are none, those of 1x1. Convolutions whose outputs are added to a
+    shortcut first keep their filters. The negatives come before the batch norm, whose scales and shifts are the
+    network's own. The structure is fixed, so that a budget is met by the network's width; trained from scratch.
+    """
+
+    citation = """@inproceedings{shang2016understanding,
+      author = {Shang, Wenling and Sohn, Kihyuk and Almeida, Diogo and Lee, Honglak},
+      title = {Understanding and Improving Convolutional Neural Networks via Concatenated Rectified Linear Units},
+      booktitle = {International Conference on Machine Learning (ICML)},
+      year = {2016},
+    }"""
+
+    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
+        rectified = rectified_convolutions(model)
+        choices = ([name for name in select(model, rule) if name in rectified] for rule in (Rule(), Rule(kernel="all")))
+        names = next((names for names in choices if names), [])
+        if not names:
+            raise BudgetError("it has 0 convolutions, but for the first, that a rectifier follows")
+
+        def change(network: nn.Module) -> nn.Module:
+            for name in names:
+                conv = network.get_submodule(name)
+                assert isinstance(conv, nn.Conv2d)
+                replace(network, name, CReLUConv2d(conv))
+            return network
+
+        return width.at_budget(context.family, budget, change)
+
+    def solved(self, model: nn.Module) -> Mapping[str, Any]:
+        return {"crelu_layers": sum(isinstance(module, CReLUConv2d) for module in model.modules())}
+
+
+class CReLUConv2d(nn.Module):
+    """Stands for `conv`: as many outputs, the second half of which are the first with the other sign."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.out_channels = conv.out_channels
+        self.filters = convolution_like(conv, out_channels=math.ceil(conv.out_channels / 2))
+        # At the scale of the whole convolution, whose outputs these are.
+        std = math.sqrt(2 / (conv.out_channels * conv.kernel_size[0] * conv.kernel_size[1]))
+        nn.init.normal_(self.filters.weight, std=std)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.filters(x)
+        return torch.cat([y, -y], dim=1)[:, : self.out_channels]

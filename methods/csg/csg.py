@@ -1,0 +1,354 @@
+"""CSG: a small generator for each kernel size, shared by all layers, turns code vectors into slices of the kernels."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from bench import count
+from bench.code_space import CodeSpace
+from bench.errors import BudgetError, InputError
+from bench.files import network_file
+from bench.generated import GeneratedNetwork, groups_of
+from bench.kernels.by_size import cut_to, group_by_size, size_text
+from bench.kernels.code_length import CodeLength, Cost, solve_code_lengths
+from bench.kernels.combinations import SliceGroup
+from bench.kernels.initial import decompose, draw, scale_to
+from bench.kernels.tiling import Kind, Tiling
+from bench.method import Context, Method
+from bench.methods.csg.generator import SliceGenerator, Structure, build
+from bench.selection import CHOICES, Rule, first_that_fits, select
+
+
+@dataclass(frozen=True)
+class CSG(Method):
+    """Convolutional Slice Generator: kernels are linear combinations of slices that all layers share.
+
+    Omidvar et al., "Associative Convolutional Layers", AISTATS 2021. A slice is a piece of a kernel, `S0` input by `S1`
+    output channels (`slice=S0xS1`). The generator holds K slices, each `D = S0 S1 kh kw` values; a layer with `in` and
+    `out` channels stores a code of K values for each of its `ceil(in/S0) ceil(out/S1)` slices, and its kernel is those
+    slices, each the code-weighted sum of the generator's, laid out and cropped. With N slices in the network the
+    generated kernels store
+
+        K (D + N)    values, beside everything that is not generated.
+
+    Kernels of different sizes (3x3 and 1x1) have a generator each. A random generator (`binary`: values of one size and
+    either sign; `gaussian`) follows from a seed and stores nothing, which leaves K N. One that is reused from another
+    run (`generator=FILE`, or a checkpoint of the authors) is frozen, and counts like a learned one; its slices decide
+    `slice`, and one that was learned in part is left out. That it was trained before is declared as an exception. With
+    `hidden=H` a code goes through a layer of H rectified units first, which makes the kernels a nonlinear function of
+    the codes: K N + K H + H D values (not in the paper: an experiment, and the place to start from for others).
+
+    Where all layers of a kernel size have fewer channels than a slice, their slices are cut to the largest of them.
+
+    The code length K is solved for the budget; with several kernel sizes it is in proportion to each one's D. Whole
+    steps of K are coarse (2,420 values in ResNet-20 with 16x16 slices), so what is left over buys one more slice of the
+    generator that is learned in part: its first m values, with code values for the first c slices of the network, m + c
+    being what is left. With `code=K` the size is fixed and nothing is left over, as in the paper.
+
+    `init=svd` compresses a trained network: with the kernels' slices as rows of a matrix, the best generator and codes
+    are its truncated singular value decomposition (Eckart and Young 1936), since the generator is linear. Where slices
+    are cropped, the values cut off count as zeros. It needs a trained network: `compress_at` above 0, where it stands
+    at 0.5 if nothing is said, or a start from finished weights. Without it, codes and slices are drawn, and of the
+    network's kernels nothing but their size is used.
+
+    What is generated, with `layers=paper`, is what the authors generate in networks of that kind (`papers_choice`), and
+    in others every Conv2d with a kernel larger than 1x1 and one group, but the first; where there are none, the 1x1
+    ones. Where that leaves too much alone for the budget, all that are larger than 1x1 are generated, then the 1x1 ones
+    too. Other kinds of convolutions are left alone. A kernel of a grouped
+    convolution is `(out, in / groups)`: with `grouped=true` it is generated like any other, which pays only where
+    groups are wide.
+
+    Two things differ from the authors' code by default: slices tile in blocks, as the paper says (`tiling=view` is
+    theirs: see `bench.kernels.tiling`), and the kernels start at the scale of the network's own initial ones instead of
+    about twenty times that (`init=authors`). With `view`, slices that the crop leaves nothing of have dead codes, which
+    are stored, reported, and start at zero, so that decay does nothing to them.
+    """
+
+    citation = """@inproceedings{omidvar2021associative,
+      author = {Omidvar, Hamed and Akhlaghi, Vahideh and Su, Hao and Franceschetti, Massimo and Gupta, Rajesh K.},
+      title = {Associative Convolutional Layers},
+      booktitle = {International Conference on Artificial Intelligence and Statistics (AISTATS)},
+      year = {2021},
+    }"""
+
+    slice: Annotated[tuple[int, int], "input x output channels of a slice"] = (16, 16)
+    code: Annotated[int | None, "code length K; none: solved for the budget"] = None
+    tiling: Annotated[Kind, "block: a grid of slices; view: the authors' reshape"] = "block"
+    generator: Annotated[
+        Literal["learned", "binary", "gaussian"] | Path, "learned; binary or gaussian: random, frozen; or a run's FILE"
+    ] = "learned"
+    hidden: Annotated[int | None, "width of a hidden layer in the generator; none: linear, as in the paper"] = None
+    init: Annotated[
+        Literal["scaled", "authors", "svd"], "scaled: to the initial kernels; authors: as they do; svd: of trained ones"
+    ] = "scaled"
+    codes: Annotated[Literal["normal", "uniform", "orthogonal"], "how the codes are drawn"] = "normal"
+    half: Annotated[bool, "round what is stored to half precision after training"] = False
+    layers: Annotated[str, "paper: its choice; or names, with * and |, as layer1.*|*.conv2"] = "paper"
+    kernel: Annotated[str, "of the layers named: spatial (larger than 1x1), all, or a size like 3x3"] = Rule.kernel
+    skip_first: Annotated[bool, "leave the first convolution alone"] = Rule.skip_first
+    grouped: Annotated[bool, "also convolutions with groups"] = Rule.grouped
+    min_channels: Annotated[int, "input and output channels that a layer must have"] = Rule.min_channels
+    linear: Annotated[bool, "also linear layers"] = Rule.linear
+    compress_at: Annotated[float | None, "where on the schedule; none: 0, and 0.5 with init=svd"] = None
+
+    def __post_init__(self) -> None:
+        if min(self.slice) < 1:
+            raise ValueError(f"slice can't be {self.slice[0]}x{self.slice[1]}; both sides are at least 1")
+        if self.code is not None and self.code < 1:
+            raise ValueError(f"code can't be {self.code}; it is at least 1")
+        if self.hidden is not None and self.hidden < 1:
+            raise ValueError(f"hidden can't be {self.hidden}; it is at least 1")
+        if self.generator != "learned" and (self.hidden is not None or self.init == "svd"):
+            other = "init=svd" if self.init == "svd" else f"hidden={self.hidden}"
+            raise ValueError(f"{other} makes its own generator; it can't go with generator={self.generator}")
+        if isinstance(self.generator, Path):
+            if not self.generator.exists():
+                raise ValueError(
+                    f"generator can't be {str(self.generator)!r}: no such file; it is learned, binary, gaussian, or "
+                    "another run"
+                )
+            # Labels show its last part.
+            object.__setattr__(self, "generator", network_file.folder_of(self.generator))
+        if self.compress_at == _moment(self.init):
+            object.__setattr__(self, "compress_at", None)  # one run, one id
+        if self.init == "svd" and self.codes != "normal":
+            raise ValueError(f"init=svd works the codes out; leave codes={self.codes} out")
+        if not self.layers:
+            raise ValueError("layers can't be empty; it is paper, or names, with * and |")
+        if self.init == "svd" and self.hidden is not None:
+            raise ValueError(f"init=svd is for a linear generator; leave hidden={self.hidden} out")
+        self._rule("*")
+        if self.layers == "paper" and self.kernel != Rule.kernel:
+            raise ValueError(
+                f"kernel={self.kernel} goes with layers that are named; write layers=*:kernel={self.kernel}"
+            )
+
+    @property
+    def moment(self) -> float:
+        if self.compress_at is not None:
+            return self.compress_at
+        return _moment(self.init)
+
+    @property
+    def needs_trained(self) -> bool:
+        return self.init == "svd"
+
+    @property
+    def sized_by_budget(self) -> bool:
+        return self.code is None and not isinstance(self.generator, Path)
+
+    def identity(self) -> str:
+        if not isinstance(self.generator, Path):
+            return ""
+        # What can't be reused is refused before anything is trained.
+        reused = Reused.read(self.generator)
+        if self.slice not in (reused.slice, CSG.slice):
+            raise InputError(
+                f"csg: slice can't be {size_text(self.slice)}; that of {self.generator} is {size_text(reused.slice)}"
+            )
+        shortest = min(map(len, reused.slices.values()))
+        if self.code is not None and self.code > shortest:
+            raise InputError(f"csg: code can't be {self.code}; the generator of {self.generator} has {shortest} slices")
+        return network_file.fingerprint(self.generator)
+
+    def exceptions(self) -> str:
+        if not isinstance(self.generator, Path):
+            return ""
+        have = network_file.read(self.generator).description
+        epochs = "an unknown number of" if have.epochs is None else have.epochs
+        return f"its generator was trained before, for {epochs} epochs in {have.model}"
+
+    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
+        reused = Reused.read(self.generator) if isinstance(self.generator, Path) else None
+        structure = self._structure(model, budget, reused, context)
+        weights = {name: layer.weight.detach() for name, layer in select(model, structure.rule).items()}
+        made = build(model, structure)
+        for size, group in groups_of(made, SliceGroup).items():
+            if reused is not None:
+                reused.fill(group, size)
+            self._initialise(group, weights, context.generator)
+        return made
+
+    def structure(self, model: nn.Module) -> Mapping[str, Any]:
+        assert isinstance(model, GeneratedNetwork)
+        assert isinstance(model.generator, SliceGenerator)
+        return model.generator.structure.plain()
+
+    def rebuild(self, model: nn.Module, structure: Mapping[str, Any], context: Context) -> nn.Module:
+        return build(model, Structure.of(structure))
+
+    def settle(self, model: nn.Module) -> None:
+        if self.half:
+            with torch.no_grad():
+                for name, tensor in (count.stored_tensors(model) | count.statistics(model)).items():
+                    if not torch.isfinite(tensor.half()).all():
+                        raise ArithmeticError(f"{name} has values too large for half precision")
+                    tensor.copy_(tensor.half())
+
+    def solved(self, model: nn.Module) -> dict[str, Any]:
+        groups = groups_of(model, SliceGroup)
+        found: dict[str, Any] = {}
+        for size, group in groups.items():
+            mark = f".{size}" if len(groups) > 1 else ""
+            slices, code = group.codes.shape
+            found |= {f"code{mark}": code, f"slices{mark}": slices, f"dead_slices{mark}": int(group.dead().sum())}
+            for name, partial in (("slice_values", group.partial_slice), ("codes", group.partial_codes)):
+                found[f"partial_{name}{mark}"] = 0 if partial is None else partial.numel()
+        return found
+
+    def code_space(self, model: nn.Module) -> dict[str, CodeSpace]:
+        return {
+            size: CodeSpace(group.pictures(), group.codes_by_layer())
+            for size, group in groups_of(model, SliceGroup).items()
+        }
+
+    def _rule(self, names: str) -> Rule:
+        return Rule(names, self.kernel, self.skip_first, self.grouped, self.min_channels, self.linear)
+
+    def _changes(self) -> dict[str, Any]:
+        """The settings of the rule that the options change."""
+        mine = asdict(self._rule("*"))
+        return {field.name: mine[field.name] for field in fields(Rule) if mine[field.name] != field.default}
+
+    def _structure(
+        self, model: nn.Module, budget: int | None, reused: "Reused | None", context: Context
+    ) -> "Structure":
+        """What to build: with the first choice of layers that the budget can be met with. Raises BudgetError."""
+        if self.layers != "paper":
+            return self._structure_with(self._rule(self.layers), model, budget, reused, context)
+        rules = [papers_choice(model, self._changes()), *(replace(rule, **self._changes()) for rule in WIDER)]
+        return first_that_fits(rules, lambda rule: self._structure_with(rule, model, budget, reused, context))
+
+    def _structure_with(
+        self, rule: Rule, model: nn.Module, budget: int | None, reused: "Reused | None", context: Context
+    ) -> "Structure":
+        """What to build with this choice of layers, its code lengths solved for the budget. Raises BudgetError."""
+        layers = select(model, rule)
+        slice_ = self.slice if reused is None else reused.slice
+        slices = cut_to(layers, slice_) if reused is None else reused.slices_cut
+        sizes = group_by_size(layers, lambda size: slices.get(size, slice_), self.tiling)
+        if not sizes:
+            raise BudgetError(
+                f"no layer to generate: none is called {rule.names} with kernel={rule.kernel}; a name is like "
+                f"{next((name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)), 'none')}"
+            )
+        if reused is not None:
+            lengths = {size: CodeLength(reused.code(size, self.code)) for size in sizes}
+        elif self.code is not None:
+            lengths = {size: CodeLength(self.code) for size in sizes}
+        else:
+            if budget is None:
+                raise ValueError("csg needs a budget, or a code length: code=8")
+            kept = count.stored_values(model) - sum(layer.weight.numel() for layer in layers.values())
+            costs = {size: self._cost(tilings) for size, tilings in sizes.items()}
+            solved = solve_code_lengths(budget - kept, list(costs.values()))
+            if solved is None:
+                least = sum(cost.of(1) for cost in costs.values())
+                more = ["generate more (layers=*:kernel=all)"] if rule.kernel != "all" else []
+                smaller = ["give smaller slices" if self.hidden is None else "give smaller slices or a smaller hidden"]
+                raise BudgetError(
+                    f"what is not generated stores {kept:,} values, and a code length of 1 with its generator "
+                    f"{least:,}; {budget:,} were asked for: {', or '.join(more + smaller)}"
+                )
+            lengths = dict(zip(costs, solved, strict=True))
+        kind = "frozen" if reused is not None else str(self.generator)
+        seed = int(torch.randint(2**31, (), generator=context.generator)) if kind in ("binary", "gaussian") else None
+        return Structure(rule, slice_, self.tiling, kind, seed, self.init == "authors", self.hidden, lengths, slices)
+
+    def _cost(self, tilings: Mapping[str, Tiling]) -> "Cost":
+        slices = sum(tiling.slices for tiling in tilings.values())
+        first = next(iter(tilings.values()))
+        if self.hidden is not None:
+            return Cost(slices + self.hidden, 0, first.slice_values, fixed=self.hidden * first.slice_values)
+        return Cost(slices, first.slice_values if self.generator == "learned" else 0, first.slice_values)
+
+    def _initialise(self, group: SliceGroup, weights: Mapping[str, Tensor], random: torch.Generator) -> None:
+        """Draw the codes and what of the generator is learned, or decompose the weights."""
+        with torch.no_grad():
+            if self.init == "svd":
+                decompose(group, weights, random)
+                return
+            draw(group, self.codes, random)
+            if self.init == "authors":
+                scale_as_authors(group)
+            else:
+                scale_to(group, weights)
+
+
+# In networks that the authors didn't compress, and where their choice leaves a budget out of reach.
+WIDER = CHOICES[:2]
+
+
+def papers_choice(model: nn.Module, changes: Mapping[str, Any] | None = None) -> Rule:
+    """What the CSG authors generate in a network of this kind: every 3x3 but the first in ResNets and in DenseNets, the
+    first of every block alone in ResNet-18, the expanding 1x1 in MobileNetV2, the last 1x1 in ShuffleNetV2. In other
+    networks, in the same spirit: what is larger than 1x1, or all where nothing is. `changes` are to the rule.
+    """
+    names = {name for name, _ in model.named_modules()}
+    choices = list(WIDER)
+    match type(model).__name__:
+        case "MobileNetV2" | "MobileNetV2Cifar":
+            choices.insert(0, Rule("layers.*.conv1|features.*.conv.0.0", kernel="1x1"))
+        case "ShuffleNetV2" | "ShuffleNetV2Cifar":
+            choices.insert(0, Rule("conv2|conv5.0", kernel="1x1"))
+        case "ResNet" if not names & {"layer1.2.conv1", "layer1.0.conv3"}:
+            choices.insert(0, Rule("layer*.conv1", kernel="3x3"))
+    changed = [replace(choice, **(changes or {})) for choice in choices]
+    return next((choice for choice in changed if select(model, choice)), changed[-1])
+
+
+def _moment(init: str) -> float:
+    """Where `compress_at` stands if nothing is said."""
+    return 0.5 if init == "svd" else 0.0
+
+
+def scale_as_authors(group: SliceGroup) -> None:
+    """Codes with mean 0.001 and deviation 1, a Kaiming generator: kernels of deviation 1.4, twenty times He's."""
+    group.codes[~group.dead()] += 0.001
+    for learned in (group.hidden, group.slices):
+        if learned is not None and learned.requires_grad:
+            learned.mul_(math.sqrt(2 / learned.shape[0]))
+
+
+@dataclass(frozen=True)
+class Reused:
+    """The generators of another network, by kernel size."""
+
+    path: Path
+    slice: tuple[int, int]
+    slices_cut: Mapping[str, tuple[int, int]]
+    slices: Mapping[str, Tensor]
+
+    @classmethod
+    def read(cls, path: Path) -> "Reused":
+        """Raises InputError where the file holds no CSG network with a stored generator."""
+        saved = network_file.read(path)
+        suffix, prefix = ".slices", "generator.groups."
+        found = {
+            name.removeprefix(prefix).removesuffix(suffix): tensor
+            for name, tensor in saved.tensors.items()
+            if name.startswith(prefix) and name.endswith(suffix)
+        }
+        try:
+            structure = Structure.of(saved.description.structure or {}) if found else None
+        except ValueError as error:
+            raise InputError(f"{path} can't be reused: {error}") from error
+        if structure is None or structure.hidden:
+            raise InputError(f"{path} holds no linear generator to reuse; give a csg run that learned one")
+        return cls(path, structure.slice, structure.slices, found)
+
+    def code(self, size: str, wanted: int | None) -> int:
+        """How many of the generator's slices are used. Raises BudgetError where it has none of this size."""
+        if size not in self.slices:
+            raise BudgetError(f"{self.path} has generators for {', '.join(self.slices)}, and this network needs {size}")
+        return len(self.slices[size]) if wanted is None else wanted
+
+    def fill(self, group: SliceGroup, size: str) -> None:
+        """Put the slices in."""
+        with torch.no_grad():
+            group.slices.copy_(self.slices[size][: group.length.whole])

@@ -1,0 +1,131 @@
+"""Group-equivariant convolutions: one filter serves in all its turned and mirrored versions."""
+
+import copy
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.utils import _pair
+
+from bench.errors import BudgetError
+from bench.generated import GeneratedNetwork
+from bench.measure.same_outputs import TOLERANCE, relative_difference
+from bench.method import Context, Method
+from bench.methods.gcnn.group_convolution import ORDERS, FieldConv2d, FieldMean, FilterBanks, act
+from bench.methods.gcnn.symmetric_stride import SymmetricPool
+from bench.surgery import replace
+from bench.width import at_budget
+
+
+@dataclass(frozen=True)
+class GCNN(Method):
+    """Equivariant network: each filter serves in all its turned (p4) and mirrored (p4m) versions.
+
+    Cohen and Welling, "Group Equivariant Convolutional Networks", ICML 2016. The group G has 4 elements, turns by 90
+    degrees (p4), or 8, mirror images as well (p4m). Where the network had a channel it has a field, one map for each
+    element. Turning the image turns and permutes the maps of every field and changes nothing else. The classifier sees
+    the mean over the maps, so that the logits stay: the network can't tell an N from a Z, whatever it learns. Mirror
+    images alike suit photographs, and not letters. A convolution from fields to fields stores
+
+        fields_out fields_in |G| k k    values,
+
+    the first one, which sees the image, fields_out channels k k; where the network has g groups (a depthwise
+    convolution), fields_in is that of one group. Its kernel has |G| times as many values, of which a filter's versions
+    are gathered, and costs as many multiply-accumulates. Batch norm stores two values a field, and the statistics of
+    all maps of a field are one. All convolutions are replaced, 1x1 and depthwise ones too, for with any other the
+    network would not be equivariant.
+
+    The budget is met by the numbers of fields, in proportion to the network's channels: at the network's own size there
+    are about 1 / sqrt(|G|) as many. Weights are fresh, also where the network was trained, which a network of another
+    structure can make no use of.
+
+    Beyond the paper, it is equivariant under strides too, for images of any size: on a turned image of even size, 3x3
+    windows at a stride of 2 lie elsewhere, unless they grow by the pixel that is left over (`symmetric_stride`).
+    For a convolution this is the mean over 2x2 places, at 16/9 of its multiply-accumulates. (Pooling in a network's own
+    code, as in DenseNet-BC, stays as it is: there it takes sizes that can be halved.) Whether all this holds is tried
+    before training, on an image in all its versions; a network whose outputs differ is refused.
+    """
+
+    citation = """@inproceedings{cohen2016group,
+      author = {Cohen, Taco and Welling, Max},
+      title = {Group Equivariant Convolutional Networks},
+      booktitle = {International Conference on Machine Learning (ICML)},
+      year = {2016},
+    }"""
+
+    group: Annotated[Literal["p4", "p4m"], "p4: turns by 90 degrees; p4m: mirror images too"] = "p4m"
+
+    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
+        order = ORDERS[self.group]
+        network = at_budget(context.family, budget, partial(equivariant, order=order))
+        assert isinstance(network, GeneratedNetwork)
+        assert isinstance(network.generator, FilterBanks)
+        network.generator.draw()
+        channels = next(module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d))
+        image = torch.randn(channels, _PIXELS, _PIXELS, generator=context.generator)
+        require_invariance(network, torch.stack([act(element, image) for element in range(order)]))
+        return network
+
+    def solved(self, model: nn.Module) -> dict[str, Any]:
+        assert isinstance(model, GeneratedNetwork)
+        assert isinstance(model.generator, FilterBanks)
+        return {"fields": "+".join(str(len(bank)) for bank in model.generator.banks.values())}
+
+
+# The side of the image that is shown in all its versions.
+_PIXELS = 32
+
+
+def equivariant(network: nn.Module, order: int) -> GeneratedNetwork:
+    """The network with a field in the place of each channel; its filters are still to be drawn. Raises BudgetError for
+    a layer that can't be made equivariant."""
+    layers: dict[str, FieldConv2d] = {}
+    for name, module in list(network.named_modules()):
+        if isinstance(module, nn.Conv2d):
+            require_symmetry(name, module)
+            layers[name] = FieldConv2d(module, order, maps=order if layers else 1)
+            replace(network, name, layers[name])
+        elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+            require_symmetry(name, module)
+            pool = functional.max_pool2d if isinstance(module, nn.MaxPool2d) else functional.avg_pool2d
+            size, stride, padding = (_pair(of)[0] for of in (module.kernel_size, module.stride, module.padding))
+            replace(network, name, SymmetricPool(pool, size, stride, padding))
+        elif isinstance(module, nn.Linear):
+            replace(network, name, nn.Sequential(FieldMean(order), module))
+    return GeneratedNetwork(network, FilterBanks(layers))
+
+
+def require_symmetry(name: str, layer: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) -> None:
+    """Raises BudgetError unless the layer does to rows what it does to columns, in a way that is known here."""
+    # The mean over a window has no dilation.
+    settings = (layer.kernel_size, layer.stride, layer.padding, getattr(layer, "dilation", 1))
+    alike = all(len(set(_pair(setting))) == 1 for setting in settings)
+    match layer:
+        case nn.Conv2d():
+            known = layer.padding_mode == "zeros"
+        case nn.MaxPool2d():
+            known = not layer.ceil_mode
+        case nn.AvgPool2d():
+            known = not layer.ceil_mode and layer.count_include_pad and layer.divisor_override is None
+    if not alike or not known:
+        raise BudgetError(f"its layer {name} can't be made to treat turned images alike: {layer}")
+
+
+def require_invariance(network: nn.Module, images: Tensor) -> None:
+    """Raises BudgetError unless the network gives the same for all images. They are one in all its versions."""
+    copied = copy.deepcopy(network).eval()
+    for module in copied.modules():
+        if isinstance(module, _BatchNorm):
+            module.train()  # fresh statistics could leave so little of a signal that nothing would be seen
+    with torch.no_grad():
+        outputs = copied(images)
+    difference = relative_difference(outputs, outputs[:1])
+    if not difference <= TOLERANCE:
+        raise BudgetError(
+            f"it must not matter how an image is turned, and here it changes the outputs, by {difference:.2g} of the "
+            "largest logit"
+        )

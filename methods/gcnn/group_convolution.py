@@ -1,0 +1,138 @@
+"""Convolutions on the groups p4 (turns by 90 degrees) and p4m (mirror images too), after Cohen and Welling 2016.
+
+Where the network had a channel it has a field: one map for each element of the group G, |G| of them. They lie in the
+batch, `(images |G|, fields, height, width)`, map g of image i at i |G| + g. So whatever does the same to every image
+(rectifiers, sums, concatenated, split or shuffled channels, and batch norm, whose statistics and factors the maps of a
+field then share) is equivariant as it stands. What mixes maps is here: convolutions, and the mean at the end.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from bench.generated import Generator
+from bench.methods.gcnn.symmetric_stride import convolve
+
+# |G|. An element's number is 4 m + r: mirrored m times, then turned r times. So p4 is the first half of p4m.
+ORDERS = {"p4": 4, "p4m": 8}
+
+
+def act(element: int, images: Tensor) -> Tensor:
+    """Images `(..., size, size)` mirrored and turned by the element."""
+    mirrored, turns = divmod(element, 4)
+    return torch.rot90(images.flip(-1) if mirrored else images, turns, dims=(-2, -1))
+
+
+def product(left: int, right: int) -> int:
+    """The element that acts like `right` and then `left`."""
+    (mirrored, turns), (mirrored_before, turns_before) = divmod(left, 4), divmod(right, 4)
+    # Mirrored, a turn is one the other way.
+    return 4 * (mirrored ^ mirrored_before) + (turns + (-turns_before if mirrored else turns_before)) % 4
+
+
+def inverse(element: int) -> int:
+    return element if element >= 4 else -element % 4
+
+
+def permutation(element: int, order: int) -> list[int]:
+    """Where each map of a field comes from when the element acts on the image: map h from map g^-1 h."""
+    return [product(inverse(element), other) for other in range(order)]
+
+
+def places(order: int, maps: int, size: int) -> Tensor:
+    """For each value of a kernel that makes one field of one, `(order, maps, size, size)`, its place in the flattened
+    filter `(maps, size, size)`: the filter of map g is the stored one with g acting on it. `maps` is 1 where the
+    convolution sees an image, else |G|."""
+    stored = torch.arange(maps * size * size).view(maps, size, size)
+    return torch.stack(
+        [act(element, stored[permutation(element, order)] if maps > 1 else stored) for element in range(order)]
+    )
+
+
+class FieldConv2d(nn.Module):
+    """A convolution of fields, or, with `maps=1`, of images into fields. `like` is the one whose place it takes; the
+    fields are as many as that one's channels.
+
+    `weight` is generated (`FilterBanks`); until then it has no values.
+    """
+
+    def __init__(self, like: nn.Conv2d, order: int, maps: int) -> None:
+        super().__init__()
+        self.order = order
+        self.maps = maps
+        self.groups = like.groups
+        self.stride, self.padding, self.dilation = like.stride[0], int(like.padding[0]), like.dilation[0]
+        fields_out, fields_in, *size = like.weight.shape
+        self.weight = nn.Parameter(torch.empty(order * fields_out, maps * fields_in, *size, device="meta"))
+        self.bias = like.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        # (images maps, fields, height, width) to (images, channels, height, width): channels are sorted by groups,
+        # then maps, then fields. With one group that moves nothing in memory.
+        x = x.unflatten(0, (-1, self.maps)).unflatten(2, (self.groups, -1)).transpose(1, 2).flatten(1, 3)
+        x = convolve(x, self.weight, self.stride, self.padding, self.dilation, self.groups)
+        x = x.unflatten(1, (self.groups, self.order, -1)).transpose(1, 2).flatten(2, 3).flatten(0, 1)
+        return x if self.bias is None else x + self.bias[:, None, None]
+
+
+class FieldMean(nn.Module):
+    """The mean over the maps of each field, `(images |G|, fields)` to `(images, fields)`: turning doesn't change it."""
+
+    def __init__(self, order: int) -> None:
+        super().__init__()
+        self.order = order
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean: Tensor = x.unflatten(0, (-1, self.order)).mean(1)
+        return mean
+
+
+class FilterBanks(Generator):
+    """The kernels of `FieldConv2d` layers, by name, from one filter `(maps, size, size)` for each field that comes out
+    and each that goes in: `(fields out, fields in of a group, maps, size, size)` values a layer. `draw` them first.
+    """
+
+    def __init__(self, layers: dict[str, FieldConv2d]) -> None:
+        super().__init__()
+        self.layers = {name: (layer.groups, layer.order, layer.maps) for name, layer in layers.items()}
+        self.banks = nn.ParameterDict()
+        for name, layer in layers.items():
+            channels_out, channels_in, size, _ = layer.weight.shape
+            fields_out, fields_in = channels_out // layer.order, channels_in // layer.maps
+            self.banks[_key(name)] = nn.Parameter(torch.empty(fields_out, fields_in, layer.maps, size, size))
+            if not hasattr(self, _index(layer.maps, size)):
+                index = places(layer.order, layer.maps, size).flatten()
+                self.register_buffer(_index(layer.maps, size), index, persistent=False)
+
+    def draw(self) -> None:
+        """Initial filters, which make kernels of the variance of He et al. 2015 (fan out), as in networks without
+        groups."""
+        for (_, order, _), bank in zip(self.layers.values(), self.banks.values(), strict=True):
+            outputs = order * len(bank) * bank.shape[-1] ** 2
+            nn.init.normal_(bank, std=math.sqrt(2 / outputs))
+
+    def forward(self) -> dict[str, Tensor]:
+        kernels = {}
+        for name, (groups, order, maps) in self.layers.items():
+            bank = self.banks[_key(name)]
+            index = self.get_buffer(_index(maps, bank.shape[-1]))
+            kernels[f"{name}.weight"] = kernel_of(bank, index, groups, order)
+        return kernels
+
+
+def kernel_of(bank: Tensor, index: Tensor, groups: int, order: int) -> Tensor:
+    """The kernel `(groups order fields_out, maps fields_in, size, size)` of a filter bank; `index`: `places`, flat."""
+    fields_out, fields_in, maps, size, _ = bank.shape
+    values = bank.flatten(2).index_select(2, index)
+    values = values.view(groups, fields_out // groups, fields_in, order, maps, size, size)
+    return values.permute(0, 3, 1, 4, 2, 5, 6).reshape(order * fields_out, maps * fields_in, size, size)
+
+
+def _key(name: str) -> str:
+    """Parameters' names can't have dots."""
+    return name.replace(".", "/")
+
+
+def _index(maps: int, size: int) -> str:
+    return f"places_{maps}_{size}"

@@ -1,0 +1,307 @@
+"""HashedNets: weights share a few values, and a hash function says which weights share which."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bench import count
+from bench.allocation import allocate
+from bench.errors import BudgetError
+from bench.generated import GeneratedNetwork, Generator, on_generated
+from bench.kernels.flat import FlatKernels
+from bench.kernels.gradient_scale import scale_gradient
+from bench.method import Context, Method
+from bench.methods.hashing.xxhash32 import Words, xxhash32
+from bench.selection import CHOICES, EVERY_LAYER, Layer, Rule, first_that_fits, select
+
+
+@dataclass(frozen=True)
+class Hashing(Method):
+    """HashedNets: every weight is one of a few shared values, chosen by a hash function, with a hashed sign.
+
+    Chen et al., "Compressing Neural Networks with the Hashing Trick", ICML 2015. With w the stored values (buckets) of
+    a layer and p the place of a weight in it, the weight is
+
+        V[p] = xi(p) w[h(p)],
+
+    where h (a bucket) and xi (+1 or -1) are xxHash32 with two seeds, drawn from the run's, of the layer's number and p.
+    They are worked out anew when a network is loaded, so that buckets are all that is stored of the kernels:
+
+        budget - what is not hashed    buckets, to the value; each layer's share is in proportion to its weights.
+
+    `share=network` gives all layers one vector of buckets, as ROAST does (Desai, Zhou and Shrivastava, "Hardware-Aware
+    Compression with Random Operation Access Specific Tile (ROAST) Hashing", ICML 2023), which found it better; so it
+    is on glyphs, by 3 points at 4x and at 16x. The weights of a layer with n inputs are then lambda = c / sqrt(n) times
+    as large as their buckets. That follows from the network's shapes (with a c that makes the mean of lambda^2 over all
+    weights 1), so it is not stored either.
+
+    `block=144` hashes so many consecutive weights (in memory: output channel, row, column, input channel) together, to
+    as many consecutive values; signs remain the weights' own. As in ROAST, memory is then read in whole cache lines,
+    and the index is 144 times shorter (`benchmarks/hashing_gather.py`). ROAST lets blocks start anywhere; here they are
+    aligned, so that fetching them is copying rows. Where a layer is no multiple of a block its last one is cut off, and
+    the last block of values overlaps the one before it by what the budget doesn't pay for. Layers of less than two
+    blocks are left alone.
+
+    Training starts from uniform values, as in the paper, scaled so that the kernels of each layer (with
+    `share=network`, all together) have the size of the network's own initial ones. A trained network (`compress_at`
+    above 0, or a start from finished weights) is fitted by least squares: each bucket is the mean of its weights, their
+    signs undone (with `share=network`, weighted by lambda). It leaves little of a network, and on glyphs training from
+    scratch ended higher.
+
+    One departure from the paper: hashing N weights to B buckets leaves about B exp(-N / B) without a weight, 14 % at
+    2x, which are stored for nothing. Here the hash has a few more buckets to choose from, as many as it takes for B of
+    them to get a weight, and these are stored. (Desai and Shrivastava, "In Defense of Parameter Sharing for
+    Model-Compression", ICLR 2024, found this waste in ROAST, and fold instead of hashing.)
+
+    Where the default choice of layers leaves too much alone for the budget, 1x1 convolutions are hashed too, then
+    linear layers, then the first convolution and those with groups.
+    """
+
+    citation = """@inproceedings{chen2015compressing,
+      author = {Chen, Wenlin and Wilson, James and Tyree, Stephen and Weinberger, Kilian and Chen, Yixin},
+      title = {Compressing Neural Networks with the Hashing Trick},
+      booktitle = {International Conference on Machine Learning (ICML)},
+      year = {2015},
+    }"""
+
+    share: Annotated[Literal["layer", "network"], "whose weights share values: a layer's, or all of the network"] = (
+        "layer"
+    )
+    block: Annotated[int, "consecutive weights that are hashed together; 1: each by itself, as in the paper"] = 1
+    sign: Annotated[bool, "hashed signs; false: all are +1"] = True
+    compress_at: Annotated[float, "where on the schedule to fit the buckets; 0: train from scratch"] = 0.0
+
+    def __post_init__(self) -> None:
+        if self.block < 1:
+            raise ValueError(f"block can't be {self.block}; it is at least 1")
+
+    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
+        assert budget is not None
+        layers, buckets = first_that_fits(WIDER, lambda rule: self._choose(model, rule, budget))
+        weights = {name: layer.weight.detach() for name, layer in layers.items()}
+        index_seed, sign_seed = torch.randint(2**32, (2,), generator=context.generator).tolist()
+        seeds = (index_seed, sign_seed if self.sign else None)
+        generator = HashedKernels(FlatKernels.of(layers), buckets, self.share, self.block, *seeds)
+        made = on_generated(model, generator)
+        with torch.no_grad():
+            if context.trained:
+                generator.fit(weights)
+            else:
+                generator.draw(weights, context.generator)
+        return made
+
+    def solved(self, model: nn.Module) -> Mapping[str, Any]:
+        assert isinstance(model, GeneratedNetwork)
+        assert isinstance(model.generator, HashedKernels)
+        weights = sum(model.generator.kernels.sizes)
+        return {"buckets": len(model.generator.buckets), "hashed_weights": weights}
+
+    def _choose(self, model: nn.Module, rule: Rule, budget: int) -> tuple[dict[str, Layer], int]:
+        """The layers to hash and the number of their buckets. Raises BudgetError."""
+        found = select(model, rule)
+        layers = {name: layer for name, layer in found.items() if layer.weight.numel() >= 2 * self.block}
+        if not layers:
+            raise BudgetError(f"no layer to hash: none has {2 * self.block} weights, two blocks, or more")
+        sizes = [layer.weight.numel() for layer in layers.values()]
+        kept = count.stored_values(model) - sum(sizes)
+        least = self.block * (len(layers) if self.share == "layer" else 1)
+        if budget - kept < least:
+            raise BudgetError(
+                f"what is not hashed stores {kept:,} values, and what is hashed at least {least:,}; "
+                f"{budget:,} were asked for"
+            )
+        if budget - kept >= sum(size // self.block * self.block for size in sizes):
+            raise BudgetError(f"hashing makes no network larger, and {budget:,} values are no fewer than it has")
+        return layers, budget - kept
+
+
+WIDER = (*CHOICES, EVERY_LAYER)
+
+
+class HashedKernels(Generator):
+    """Every kernel, all layers at once: buckets gathered by the block, with signs and scales.
+
+    `index` has for each block of weights the block of buckets that it is made from, int32 `(blocks,)`. `multipliers` is
+    what these are multiplied by: signs, scales or both, `(blocks, block)`, or `(blocks,)` where a block is one weight;
+    None for nothing. Without a `sign_seed` there are no signs. Raises BudgetError where the hashes tell too few blocks
+    apart.
+
+    Where single weights have signs and nothing else, these are in the index, which goes into the buckets and behind
+    them their negatives (`mirrored`). That takes half the memory of signs to multiply by, and from 8x on no more time.
+    """
+
+    index: Tensor
+    multipliers: Tensor | None
+    pace: Tensor | None
+
+    def __init__(
+        self,
+        kernels: FlatKernels,
+        buckets: int,
+        share: Literal["layer", "network"],
+        block: int,
+        index_seed: int,
+        sign_seed: int | None,
+    ) -> None:
+        super().__init__()
+        self.kernels = kernels
+        self.block = block
+        self.buckets = nn.Parameter(torch.zeros(buckets))
+        # What is gathered for each layer, before its last block is cut off.
+        self.gathered = [math.ceil(size / block) * block for size in kernels.sizes]
+        # How many weights share each vector of buckets.
+        self.sharing = kernels.sizes if share == "layer" else [sum(kernels.sizes)]
+
+        index, self.vectors = index_of(kernels.sizes, buckets, share, block, index_seed)
+        multipliers = None if sign_seed is None else signs_of(self.gathered, sign_seed)
+        if share == "network":
+            scales = torch.tensor(scales_of(kernels)).repeat_interleave(torch.tensor(self.gathered))
+            multipliers = scales if multipliers is None else scales * multipliers
+        self.mirrored = multipliers is not None and share == "layer" and block == 1
+        if multipliers is not None:
+            if self.mirrored:
+                index, multipliers = index + buckets * (multipliers < 0).int(), None
+            elif block > 1:
+                multipliers = multipliers.view(-1, block)
+        self.register_buffer("index", index, persistent=False)
+        self.register_buffer("multipliers", multipliers, persistent=False)
+        # Factors on the gradients of buckets that are fitted.
+        self.register_buffer("pace", None, persistent=False)
+
+    def forward(self) -> dict[str, Tensor]:
+        # A bucket's gradient is the sum of those of its n weights, as in the paper. The sum over the root of n, and the
+        # mean, did no better on glyphs: at 8x (means of two seeds) 73.6 and 63.8 % where the sum gave 74.7 %; in four
+        # times as many epochs (one seed) 88.1 and 86.7 % where it gave 87.1 %.
+        buckets = self.buckets if self.pace is None else scale_gradient(self.buckets, self.pace)
+        return self.kernels.split(self.values_of(buckets))
+
+    def values_of(self, buckets: Tensor) -> Tensor:
+        """The weights of all kernels, in the order of `FlatKernels`: a linear function."""
+        values = self._in_blocks(buckets).index_select(0, self.index)
+        if self.multipliers is not None:
+            # In place, which spares the memory of another set of kernels.
+            values = values.mul_(self.multipliers)
+        values = values.view(-1)
+        if self.gathered == self.kernels.sizes:
+            return values
+        parts = zip(values.split(self.gathered), self.kernels.sizes, strict=True)
+        return torch.cat([part[:size] for part, size in parts])
+
+    def draw(self, weights: Mapping[str, Tensor], random: torch.Generator) -> None:
+        """Start with uniform values that give kernels the mean square of these weights."""
+        self.buckets.copy_(2 * torch.rand(len(self.buckets), generator=random) - 1)
+        for vector, missing in zip(self.buckets.split(self.vectors), self._missing(weights), strict=True):
+            vector.mul_(missing.sqrt())
+
+    def fit(self, weights: Mapping[str, Tensor]) -> None:
+        """Start as near to these weights as can be, in the sum of squares.
+
+        Each weight has one bucket. So the normal equations are one division for each bucket: the products of its
+        weights and their multipliers, by the squares of these multipliers.
+        """
+        ones = torch.ones_like(self.buckets)
+        products, squares = self._transposed(self.kernels.join(weights)), self._transposed(self.values_of(ones))
+        self.buckets.copy_(products / squares)
+        # The mean of n weights that have little to do with each other is smaller than they are, by the root of n. Batch
+        # norm undoes that, so that gradients are larger by as much, and a step, beside what it changes, is n times too
+        # long. Shortened, steps go on as those of the network did: on glyphs (means of two seeds) 4x rose from 72.9 to
+        # 78.6 % and 16x from 32.2 to 51.0 %.
+        each = zip(self._missing(weights), self.vectors, strict=True)
+        self.pace = torch.cat([missing.reciprocal().expand(size) for missing, size in each])
+
+    def _missing(self, weights: Mapping[str, Tensor]) -> list[Tensor]:
+        """By vector of buckets: how many times larger the sum of squares of these weights is than that of its own."""
+        wanted, made = self.kernels.join(weights).square(), self.values_of(self.buckets).square()
+        parts = zip(wanted.split(self.sharing), made.split(self.sharing), strict=True)
+        # Where all are zero, nothing is missing.
+        return [(its_wanted.sum() / its_made.sum()).nan_to_num(1.0) for its_wanted, its_made in parts]
+
+    def _in_blocks(self, buckets: Tensor) -> Tensor:
+        if self.block == 1:  # numbers are gathered faster than rows of one
+            return torch.cat([buckets, -buckets]) if self.mirrored else buckets
+        whole = len(buckets) // self.block * self.block
+        blocks = buckets[:whole].view(-1, self.block)
+        if whole < len(buckets):
+            blocks = torch.cat([blocks, buckets[-self.block :].view(1, -1)])
+        return blocks
+
+    def _transposed(self, values: Tensor) -> Tensor:
+        """What the transpose of `values_of` gives."""
+        with torch.enable_grad():
+            buckets = torch.zeros_like(self.buckets, requires_grad=True)
+            (found,) = torch.autograd.grad(self.values_of(buckets), buckets, values)
+        return found
+
+
+def index_of(
+    sizes: Sequence[int], buckets: int, share: Literal["layer", "network"], block: int, seed: int
+) -> tuple[Tensor, list[int]]:
+    """The block of buckets of each block of weights, int32, for layers of these sizes, one behind the other; and how
+    many buckets each vector of them has."""
+    blocks = [math.ceil(size / block) for size in sizes]
+    # The last block of a layer may be cut, and doesn't use all of its buckets.
+    whole = numpy.concatenate([numpy.arange(block, size + block, block) <= size for size in sizes])
+    ends = numpy.cumsum(blocks if share == "layer" else [sum(blocks)])[:-1]
+    each = list(zip(numpy.split(xxhash32(keys(blocks), seed), ends), numpy.split(whole, ends), strict=True))
+    most = [int(own_whole.sum()) for _, own_whole in each]
+    slots = allocate(most, sum, buckets // block, most=most)
+    assert slots is not None
+    # What is left over is less than a block, and makes one more of the last vector's.
+    slots = (*slots[:-1], slots[-1] + (buckets % block > 0))
+    starts = [sum(slots[:number]) for number in range(len(slots))]
+    index = [start + assign(*own, number) for start, own, number in zip(starts, each, slots, strict=True)]
+    vectors = [number * block for number in slots[:-1]]
+    return torch.from_numpy(numpy.concatenate(index)).int(), [*vectors, buckets - sum(vectors)]
+
+
+def keys(numbers: Sequence[int]) -> Words:
+    """What is hashed, for layers with so many parts each: the number of the layer and that of the part in it,
+    `(2, parts)`."""
+    layers = numpy.repeat(numpy.arange(len(numbers), dtype=numpy.uint32), numbers)
+    return numpy.stack([layers, numpy.concatenate([numpy.arange(parts, dtype=numpy.uint32) for parts in numbers])])
+
+
+def signs_of(sizes: Sequence[int], seed: int) -> Tensor:
+    """+1 or -1 for each weight of layers of these sizes, one behind the other, by the highest bit of its hash."""
+    return 1 - 2 * torch.from_numpy((xxhash32(keys(sizes), seed) >> numpy.uint32(31)).astype(numpy.float32))
+
+
+def scales_of(kernels: FlatKernels) -> list[float]:
+    """The scale of each layer, 1 over the root of its inputs, times what makes the mean of its square over all weights
+    1: a step on a bucket then moves weights as it does where layers share none."""
+    inputs = [math.prod(shape[1:]) for shape in kernels.shapes.values()]
+    mean = sum(shape[0] for shape in kernels.shapes.values()) / sum(kernels.sizes)
+    return [1 / math.sqrt(mean * number) for number in inputs]
+
+
+def assign(hashes: Words, counted: NDArray[numpy.bool_], slots: int) -> NDArray[numpy.int64]:
+    """One of so many slots for each hash, such that every slot has one that is `counted`.
+
+    Hashes modulo R fall into R places, of which some stay empty. R is the smallest number found for which as many as
+    `slots` don't; these are the slots, in their order. A few more than needed, if any, are the first ones once more.
+    """
+    number = int(counted.sum())
+    places = slots
+    while True:
+        place = hashes % numpy.uint32(places)
+        taken = numpy.zeros(places, numpy.bool_)
+        taken[place[counted]] = True
+        found = int(taken.sum())
+        if found >= slots:
+            slot: NDArray[numpy.int64] = (taken.cumsum() - 1)[place] % slots
+            return slot
+        # Newton's method, for the number to be expected: places (1 - exp(-number / places)).
+        load = number / places
+        places += math.ceil((slots - found) / (1 - (1 + load) * math.exp(-load)))
+        if places > _MOST_PLACES * number:
+            raise BudgetError(f"hashing can't give {slots:,} values to {number:,} weights or blocks without waste")
+
+
+# With so many places for each hash, all but 1 in 128 have one to themselves.
+_MOST_PLACES = 64

@@ -1,0 +1,79 @@
+"""A layer as a chain of smaller ones, from a decomposition of its kernel (`bench.methods.lowrank.decomposition`)."""
+
+import math
+
+import torch
+from torch import nn
+
+from bench.methods.lowrank.decomposition import Kind, Link, Ranks, Shape, compose, decompose, links
+from bench.selection import Layer
+
+
+class Chain(nn.Sequential):
+    """What stands in the place of `layer`: plain convolutions, or linear layers, one after the other.
+
+    That of them which has the kernel's height has the stride, padding and dilation for it, and so with the width; the
+    last has the bias. The weights are fresh.
+    """
+
+    def __init__(self, layer: Layer, kind: Kind, ranks: Ranks) -> None:
+        shape = shape_of(layer)
+        chain = links(kind, shape, ranks)
+        super().__init__(*(_make(layer, link, bias=False) for link in chain[:-1]))
+        self.append(_make(layer, chain[-1], bias=layer.bias is not None))
+        self.to(memory_format=torch.channels_last)  # as networks are
+        self.kind: Kind = kind
+        self.ranks = ranks
+        # How much of the kernel's values is stored.
+        self.share = sum(math.prod(link.shape) for link in chain) / math.prod(shape)
+
+
+def shape_of(layer: Layer) -> Shape:
+    """The shape of its kernel; a linear layer's is 1x1."""
+    channels_out, channels_in, *size = layer.weight.shape
+    height, width = size or (1, 1)
+    return channels_out, channels_in, height, width
+
+
+def factorise(layer: Layer, kind: Kind, ranks: Ranks, keep_norm: bool) -> Chain:
+    """The layer with its kernel decomposed.
+
+    `keep_norm` gives the product the norm of the kernel: random kernels lose most of theirs, and a network that is
+    trained from them starts at the wrong scale.
+    """
+    kernel = layer.weight.detach().double().reshape(shape_of(layer))
+    kernels = decompose(kind, kernel, ranks)
+    if keep_norm:
+        left = compose(kernels).norm()
+        if left > 0:
+            kernels = [part * (kernel.norm() / left) ** (1 / len(kernels)) for part in kernels]
+    made = Chain(layer, kind, ranks).to(layer.weight.device, layer.weight.dtype)
+    with torch.no_grad():
+        for place, part in enumerate(kernels):
+            weight = made.get_parameter(f"{place}.weight")
+            weight.copy_(part.reshape(weight.shape))
+        if layer.bias is not None:
+            made.get_parameter(f"{len(kernels) - 1}.bias").copy_(layer.bias)
+    return made
+
+
+def _make(layer: Layer, link: Link, bias: bool) -> Layer:
+    if isinstance(layer, nn.Linear):
+        return nn.Linear(link.channels_in, link.channels_out, bias)
+    return nn.Conv2d(
+        link.channels_in,
+        link.channels_out,
+        link.size,
+        stride=_along(link, layer.stride, 1),
+        padding=layer.padding if isinstance(layer.padding, str) else _along(link, layer.padding, 0),
+        dilation=_along(link, layer.dilation, 1),
+        groups=link.channels_in if link.depthwise else 1,
+        bias=bias,
+        padding_mode=layer.padding_mode,
+    )
+
+
+def _along(link: Link, values: tuple[int, ...], otherwise: int) -> tuple[int, int]:
+    """The layer's values for height and width where the link has that axis."""
+    height, width = values
+    return height if "h" in link.axes else otherwise, width if "w" in link.axes else otherwise

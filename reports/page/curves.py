@@ -1,0 +1,54 @@
+"""Training curves: what each method's runs did epoch by epoch, over their seeds."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench.reports.load import read_rows
+from bench.store.record import FINISHED
+from bench.store.store import HISTORY
+
+# What a history has, with its title and unit.
+METRICS = {
+    "validation_top1": "validation top-1 (%)",
+    "train_top1": "training top-1 (%)",
+    "validation_loss": "validation loss (nats)",
+    "train_loss": "training loss (nats)",
+}
+
+
+def curves(
+    runs: pd.DataFrame, folders: Mapping[str, Path], at_most: int | None = None, problems: list[str] | None = None
+) -> pd.DataFrame:
+    """The history of every finished run in one frame: `setting`, `method`, `method_text`, `budget`, `seed`, `epoch`
+    from 1, and METRICS. `folders` has each run's folder by its id. Runs without a history are left out. Of a run with
+    more epochs than `at_most`, so many, evenly, the first and the last among them. `problems` gets a line for each that
+    can't be read."""
+    parts = []
+    columns = ["setting", "method", "method_text", "budget", "seed", "id"]
+    finished = runs.loc[runs["status"] == FINISHED, columns].drop_duplicates(columns[:-1])
+    for *key, run_id in finished.itertuples(index=False, name=None):
+        rows = read_rows(folders.get(run_id), HISTORY, problems)
+        if at_most is not None and len(rows) > at_most:
+            rows = [rows[index] for index in np.linspace(0, len(rows) - 1, at_most).round().astype(int)]
+        for row in rows:
+            parts.append((*key, int(row["epoch"]), *(_number(row.get(metric)) for metric in METRICS)))
+    return pd.DataFrame(parts, columns=[*columns[:-1], "epoch", *METRICS])
+
+
+def bands(history: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation over seeds for each `setting`, `method_text`, `budget` and `epoch`, in columns
+    `METRIC_mean` and `METRIC_std`."""
+    keys = ["setting", "method", "method_text", "budget", "epoch"]
+    table = history.groupby(keys, dropna=False, sort=False)[list(METRICS)].agg(["mean", "std"])
+    table.columns = pd.Index([f"{metric}_{what}" for metric in METRICS for what in ("mean", "std")])
+    return table.reset_index().astype({"budget": object})
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return float("nan")

@@ -1,0 +1,221 @@
+"""The page: one HTML file with its style, script, data and drawing library inside, which loads nothing."""
+
+import base64
+import gzip
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from bench.reports.audit import SettingAudit
+from bench.reports.checklist import checklist
+from bench.reports.frame import AXES, comparisons
+from bench.reports.how_to_read import READING
+from bench.reports.load import Loaded
+from bench.reports.page.curves import METRICS
+from bench.reports.page.payload import payload, plain
+from bench.reports.significance import TEST
+from bench.reports.table import by_budget, multiply_accumulates
+from bench.store.record import FAILED, MISSED
+from bench.version import __version__
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table: its name, and what it is."""
+
+    name: str
+    title: str = ""
+
+
+# Rows of tables that lie in the page as they are, and how many notes stand on top of it.
+_PLAIN_ROWS, _NOTES = 1000, 5
+
+COLUMNS = (
+    Column("method"),
+    Column("budget", "what was asked for"),
+    Column("top-1 %", "test split; ± half the 95 % interval"),
+    Column("change", "against dense, paired by seed; ± half the 95 % interval"),
+    Column("p", "of the difference from the best of its budget, corrected for all comparisons of the budget"),
+    Column("stored", "values, mean over seeds"),
+    Column("asked", "values that the budget asks for"),
+    Column("ratio got / asked", "dense to stored values"),
+    Column("bytes", "of the saved file"),
+    Column("MACs", "of one image as deployed, + what generating kernels adds in training"),
+    Column("latency ms", "of one image as deployed"),
+    Column("front", "how often on the Pareto front over stored values when seeds are resampled"),
+    Column("top-5 %", "test split"),
+    Column("training s", "all epochs"),
+    Column("compress s", "the method's own cost"),
+    Column("seeds"),
+)
+
+
+def page(loaded: Loaded, summary: pd.DataFrame, audits: Mapping[str, SettingAudit]) -> bytes:
+    """The page as a file's content.
+
+    Tables and audits of further settings, where there are many, lie in it compressed and are unpacked when they are
+    chosen, so that neither the file nor what a browser must hold grows with them.
+    """
+    runs = loaded.runs
+    data, thinned = payload(loaded, summary)
+    environment = Environment(autoescape=True, trim_blocks=True)
+    template, table, audit = (environment.from_string(_file(f"{name}.html")) for name in ("page", "table", "audit"))
+    script, plotly = _file("page.js"), get_plotlyjs()
+    settings: list[dict[str, Any]] = []
+    rows = 0
+    for name, own in runs.groupby("setting", sort=False):
+        results = summary[summary["setting"] == name]
+        packed = bool(settings) and rows + len(results) > _PLAIN_ROWS
+        rows += len(results)
+        parts = {
+            "table": table.render(
+                name=name,
+                columns=COLUMNS,
+                rows=_rows(results),
+                comparisons=comparisons(results),
+                left_out=_left_out(own),
+            ),
+            "audit": audit.render(name=name, audit=audits[str(name)]),
+        }
+        # Escaped by the templates.
+        shown = {part: _packed(text) if packed else Markup(text) for part, text in parts.items()}  # noqa: S704
+        settings.append({"name": name, "packed": packed, **shown})
+    text = template.render(
+        policy=_policy(script, plotly),
+        css=Markup(_file("page.css")),  # noqa: S704  # our own files
+        script=Markup(script),  # noqa: S704  # likewise
+        data=_packed(json.dumps(data, separators=(",", ":"))),
+        plotly=_packed(plotly),
+        lead=_lead(runs, summary),
+        notes=loaded.notes[:_NOTES],
+        more_notes=max(0, len(loaded.notes) - _NOTES),
+        thinned=thinned,
+        settings=settings,
+        axes=AXES,
+        metrics=METRICS,
+        test=TEST,
+        checklist=checklist(runs, summary),
+        reading=READING,
+        made_by=f"Made by bench {__version__} from records alone. Figures are drawn by plotly.js (MIT licence).",
+    )
+    return text.encode()
+
+
+def _file(name: str) -> str:
+    return (resources.files("bench.reports") / name).read_text(encoding="utf-8")
+
+
+def _packed(text: str) -> Markup:
+    """Text as it lies in the page: compressed, and in letters that end no element."""
+    return Markup(base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode())  # noqa: S704  # base64 is safe
+
+
+def _policy(*scripts: str) -> str:
+    """What the browser may do: run these scripts and no others, and load nothing."""
+    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{value}'" for value in hashes)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; "
+        "form-action 'none'"
+    )
+
+
+def _lead(runs: pd.DataFrame, summary: pd.DataFrame) -> str:
+    methods = runs.loc[runs["method_text"] != "dense", "method"].nunique()
+    dense = " and the dense reference" if (runs["method_text"] == "dense").any() else ", and no dense reference"
+    parts = [f"{_number(len(runs), 'run')}: {_number(methods, 'method')}{dense}"]
+    if len(summary):
+        least, most = int(summary["n"].min()), int(summary["n"].max())
+        parts.append(_number(most, "seed") if least == most else f"{least} to {most} seeds")
+    else:
+        parts.append("none of them finished")
+    settings = runs["setting"].nunique()
+    where = "" if settings == 1 else f"In each of {settings} settings, "
+    same = "all were trained on one schedule, from the same initial weights for the same seed."
+    return (
+        "Which way of compressing a convolutional network keeps the most accuracy at a number of stored parameters? "
+        f"{', '.join(parts)}. {where}{same if where else same.capitalize()}"
+    )
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _rows(summary: pd.DataFrame) -> list[dict[str, Any]]:
+    """The table's rows: by budget, and in each from the best to the worst, since the question is what to take at a
+    size."""
+    rows: list[dict[str, Any]] = []
+    last = None
+    for row in by_budget(summary).to_dict("records"):
+        kind = "reference" if row["method_text"] == "dense" else ""
+        if rows and plain(row["requested_values"]) != last:
+            kind = f"{kind} first".strip()
+        last = plain(row["requested_values"])
+        rows.append({"kind": kind, "cells": _cells(row)})
+    return rows
+
+
+def _cells(row: dict[Any, Any]) -> list[dict[str, Any]]:
+    """A row's cells: the text, and the number to sort by where there is one."""
+
+    def cell(value: Any, pattern: str, more: str = "", best: bool = False) -> dict[str, Any]:
+        known = plain(value, 8)
+        return {"text": "" if known is None else pattern.format(value) + more, "value": known, "best": best}
+
+    def spread(value: Any) -> str:
+        return "" if pd.isna(value) else f" ± {value:.2f}"
+
+    generation = row["generation_macs"]
+    more = f" + {_millions(generation)}" if not pd.isna(generation) and generation else ""
+    asked = "" if pd.isna(row["requested_compression"]) else f" / {row['requested_compression']:.2f}x"
+    dense = row["method_text"] == "dense"
+    front = plain(row["front_stored_values"])
+    return [
+        {"text": row["method"], "value": None, "best": False},
+        {"text": "" if pd.isna(row["budget"]) else row["budget"], "value": None, "best": False},
+        cell(
+            row["test_top1_mean"],
+            "{:.2f}",
+            spread(row["test_top1_interval"]),
+            best=not pd.isna(row["is_best"]) and bool(row["is_best"]),
+        ),
+        cell(None, "") if dense else cell(row["difference"], "{:+.2f}", spread(row["difference_interval"])),
+        {"text": _p_value(row["p_value"]), "value": plain(row["p_value"]), "best": False},
+        cell(row["stored_values"], "{:,.0f}"),
+        cell(row["requested_values"], "{:,.0f}"),
+        cell(row["compression"], "{:.2f}x", asked),
+        cell(row["stored_bytes"], "{:,.0f}"),
+        {"text": _millions(row["macs"]) + more, "value": plain(row["macs"]), "best": False},
+        cell(row["latency_ms"], "{:.3g}"),
+        {"text": "" if front is None else f"{100 * front:.0f} %", "value": front, "best": False},
+        cell(row["test_top5_mean"], "{:.2f}"),
+        cell(row["train_seconds"], "{:.3g}"),
+        cell(row["compress_seconds"], "{:.2g}"),
+        cell(row["n"], "{:.0f}"),
+    ]
+
+
+def _left_out(runs: pd.DataFrame) -> str:
+    counts = {status: int((runs["status"] == status).sum()) for status in (MISSED, FAILED)}
+    return " and ".join(
+        f"{count} {'run' if count == 1 else 'runs'} that {'missed the budget' if status == MISSED else 'failed'}"
+        for status, count in counts.items()
+        if count
+    )
+
+
+def _p_value(value: Any) -> str:
+    return "" if pd.isna(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _millions(value: Any) -> str:
+    return "" if pd.isna(value) else multiply_accumulates(value)

@@ -1,0 +1,169 @@
+"""All that the page's script draws, as plain data. What is too much for a page is thinned here, and said."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.reports import front
+from bench.reports.colours import REFERENCE, looks
+from bench.reports.frame import AXES, texts
+from bench.reports.load import Loaded
+from bench.reports.page import code_spaces, curves, published, spending
+from bench.store.record import FINISHED
+from bench.store.store import CODES
+
+# What a page can take and a person look at: single runs in a plot, epochs of all curves together, epochs of one curve
+# (at least, at most), code spaces in all.
+_RUNS, _EPOCHS_IN_ALL, _FEWEST_EPOCHS, _MOST_EPOCHS, _SPACES = 2000, 60_000, 12, 60, 12
+# Six digits are enough to draw; what is printed is rounded where it is printed, as in the tables.
+_DIGITS, _EXACT = 6, 17
+_NEEDED = ("test_top1", *AXES, "model", "train_images", "validation_images", "test_images")
+
+
+def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
+    """The data, and a line for each thing that was thinned."""
+    runs = loaded.runs
+    runs = runs[["setting", "status", "method", "method_text", "budget", "seed", "id", "requested_values", *_NEEDED]]
+    names = list(dict.fromkeys(runs["setting"]))
+    notes: list[str] = []
+    number = len(runs[["setting", "method_text", "budget"]].drop_duplicates())
+    epochs = int(np.clip(_EPOCHS_IN_ALL // number, _FEWEST_EPOCHS, _MOST_EPOCHS))
+    history = curves.curves(runs, loaded.folders, epochs, notes)
+    if len(history) and history["epoch"].max() > epochs:
+        notes.append(f"Training curves show {epochs} of their epochs, evenly spaced; history.csv of a run has all.")
+    banded = curves.bands(history)
+    methods = runs.loc[runs["method_text"] != "dense", "method"]
+    data = {
+        "axes": AXES,
+        "metrics": curves.METRICS,
+        "publishedOn": published.IMAGES,
+        "looks": {
+            **{name: asdict(look) for name, look in looks(methods).items()},
+            **{str(name): asdict(REFERENCE) for name in runs.loc[runs["method_text"] == "dense", "method"].unique()},
+        },
+        "settings": [
+            {
+                "name": name,
+                "points": _points(own, summary[summary["setting"] == name], notes),
+                "published": published.beside(own).to_dict("records"),
+                "curves": _curves(banded[banded["setting"] == name]),
+                "layers": _layers(own, loaded.folders, notes),
+                "spaces": _spaces(own, loaded.folders, max(1, _SPACES // len(names)), notes) if index < _SPACES else [],
+            }
+            for index, (name, own) in enumerate(runs.groupby("setting", sort=False))
+        ],
+    }
+    return data, notes
+
+
+def _points(runs: pd.DataFrame, summary: pd.DataFrame, notes: list[str]) -> list[dict[str, Any]]:
+    """A point for each row of a setting's summary, with its runs."""
+    finished = runs[runs["status"] == FINISHED].drop_duplicates(["method_text", "budget", "seed"])
+    if len(finished) > _RUNS:
+        shown = np.unique(np.linspace(0, len(finished) - 1, _RUNS).astype(int))
+        notes.append(
+            f"Of the {len(finished):,} runs of {runs['setting'].iloc[0]}, {len(shown):,} are drawn as single points, "
+            "evenly chosen; means, intervals and tables are over all."
+        )
+        finished = finished.iloc[shown]
+    groups: dict[tuple[str, str], list[list[Any]]] = {}
+    columns = ["method_text", "budget", "seed", "test_top1", *AXES, "id"]
+    for text, budget, *cells in finished[columns].itertuples(index=False, name=None):
+        groups.setdefault((text, "" if pd.isna(budget) else budget), []).append([plain(cell) for cell in cells])
+    scores = summary["test_top1_mean"].to_numpy(dtype=float)
+    on_front = {axis: front.is_on_front(summary[axis].to_numpy(dtype=float), scores) for axis in AXES}
+    return [
+        {
+            "method": row["method"],
+            "reference": row["method_text"] == "dense",
+            "budget": "" if pd.isna(row["budget"]) else row["budget"],
+            "asked": plain(row["requested_values"]),
+            "n": int(row["n"]),
+            "mean": plain(row["test_top1_mean"], _EXACT),
+            "std": plain(row["test_top1_std"], _EXACT),
+            "interval": plain(row["test_top1_interval"], _EXACT),
+            "difference": plain(row["difference"], _EXACT),
+            "differenceStd": plain(row["difference_std"], _EXACT),
+            "differenceInterval": plain(row["difference_interval"], _EXACT),
+            "x": [plain(row[axis]) for axis in AXES],
+            "front": [plain(row[f"front_{axis}"]) for axis in AXES],
+            "onFront": [bool(on_front[axis][index]) for axis in AXES],
+            "runs": groups.get((row["method_text"], "" if pd.isna(row["budget"]) else row["budget"]), []),
+        }
+        for index, row in enumerate(summary.to_dict("records"))
+    ]
+
+
+def _curves(banded: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {
+            "method": method,
+            "budget": budget,
+            "epochs": group["epoch"].tolist(),
+            **{metric: [_rounded(group[f"{metric}_{what}"]) for what in ("mean", "std")] for metric in curves.METRICS},
+        }
+        for (method, _, budget), group in banded.assign(budget=texts(banded["budget"])).groupby(
+            ["method", "method_text", "budget"], sort=False
+        )
+    ]
+
+
+def _rounded(column: "pd.Series[float]") -> list[float | None]:
+    """The values of a curve, with four decimals, which is finer than a screen."""
+    return [None if value != value else value for value in column.round(4).tolist()]
+
+
+def _layers(runs: pd.DataFrame, folders: Mapping[str, Path], notes: list[str]) -> dict[str, Any]:
+    spent = spending.with_small_layers_together(spending.spending(runs, folders, notes))
+    methods = dict(zip(runs["method_text"], runs["method"], strict=True))
+    names = [*spent.dense, spending.SHARED]
+    return {
+        "names": names,
+        "dense": list(spent.dense.values()),
+        "rows": [
+            {"method": methods[text], "budget": budget, "values": [values.get(name, 0) for name in names]}
+            for (text, budget), values in spent.rows.items()
+        ],
+    }
+
+
+def _spaces(runs: pd.DataFrame, folders: Mapping[str, Path], at_most: int, notes: list[str]) -> list[dict[str, Any]]:
+    """The code spaces of the first seed of each method and budget that has one."""
+    finished = runs[runs["status"] == FINISHED].sort_values(
+        ["seed", "method", "requested_values"], ascending=[True, True, False], kind="stable"
+    )
+    found: list[dict[str, Any]] = []
+    more = 0
+    first = finished.drop_duplicates(["method_text", "budget"])
+    for method, budget, seed, run_id in zip(
+        first["method"], texts(first["budget"]), first["seed"], first["id"], strict=True
+    ):
+        if len(found) == at_most:
+            more += run_id in folders and (folders[run_id] / CODES).is_file()
+            continue
+        try:
+            spaces = code_spaces.read(folders[run_id]) if run_id in folders else []
+        except ValueError as error:
+            notes.append(f"Left out: {error}.")
+            continue
+        if spaces:
+            found.append({"method": method, "budget": budget, "seed": int(seed), "spaces": [asdict(s) for s in spaces]})
+    if more:
+        notes.append(f"Of the code spaces of {runs['setting'].iloc[0]}, {len(found)} are shown and {more} are not.")
+    return found
+
+
+def plain(value: Any, digits: int = _DIGITS) -> Any:
+    """A cell as JSON has it: no numpy, no nan, no more digits than are looked at."""
+    if isinstance(value, str):
+        return value
+    if value is None or pd.isna(value):
+        return None
+    if isinstance(value, int | np.integer):
+        return int(value)
+    number = float(f"{float(value):.{digits}g}")
+    return int(number) if number.is_integer() and abs(number) < 1e15 else number

@@ -1,0 +1,79 @@
+"""Where a method spends its values: what each layer of the dense network stores, and what is stored of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench.reports.load import read_rows
+from bench.store.record import FINISHED
+from bench.store.store import LAYERS
+
+# What belongs to no layer alone: generators, bases, templates.
+SHARED = "shared by layers"
+
+# Layers with less than this share of every network's values are batch norms and the like: one bar for all of them.
+_SMALL = 0.01
+
+
+@dataclass(frozen=True)
+class Spending:
+    """Of one setting: `dense` has the dense network's values by layer, `rows` what each method and budget stores of
+    them, SHARED among them, by (method_text, budget). Both may be empty: runs made by early versions kept no layers."""
+
+    dense: dict[str, int]
+    rows: dict[tuple[str, str], dict[str, int]]
+
+
+def spending(runs: pd.DataFrame, folders: Mapping[str, Path], problems: list[str] | None = None) -> Spending:
+    """From the layers of a run of each method and budget, the one of the first seed. What is stored in a part of a
+    dense layer (of a factorised convolution, say) counts for that layer. `problems` gets a line for each file that
+    can't be read."""
+    finished = runs[runs["status"] == FINISHED].sort_values("seed", kind="stable")
+    # The first that has them: early versions kept none.
+    kept = [run_id in folders and (folders[run_id] / LAYERS).is_file() for run_id in finished["id"]]
+    first = finished.loc[np.array(kept, dtype=bool)].drop_duplicates(["method_text", "budget"])
+    stored = {
+        (str(text), "" if pd.isna(budget) else str(budget)): {
+            row["layer"]: int(row["stored_values"]) for row in read_rows(folders[run_id], LAYERS, problems)
+        }
+        for text, budget, run_id in first[["method_text", "budget", "id"]].itertuples(index=False, name=None)
+    }
+    dense = {layer: values for layer, values in stored.pop(("dense", ""), {}).items() if values}
+    if not dense:
+        return Spending({}, {})
+    return Spending(dense, {key: gathered(layers, dense) for key, layers in stored.items() if layers})
+
+
+def gathered(stored: Mapping[str, int], dense: Mapping[str, int]) -> dict[str, int]:
+    """Values by the dense network's layers; those of no layer of it under SHARED."""
+    found: dict[str, int] = {}
+    for layer, values in stored.items():
+        owner = layer
+        while owner and owner not in dense:
+            owner = owner.rpartition(".")[0]
+        key = owner if owner in dense else SHARED
+        found[key] = found.get(key, 0) + values
+    return {layer: values for layer, values in found.items() if values}
+
+
+def with_small_layers_together(spent: Spending) -> Spending:
+    """The same with layers that hold next to nothing, dense and in every row, as one."""
+    everyone = [spent.dense, *spent.rows.values()]
+    totals = [sum(values.values()) for values in everyone]
+    small = {
+        layer
+        for layer in spent.dense
+        if all(values.get(layer, 0) < _SMALL * total for values, total in zip(everyone, totals, strict=True))
+    }
+    if len(small) < 2:
+        return spent
+    name = f"{len(small)} small layers"
+
+    def together(values: Mapping[str, int]) -> dict[str, int]:
+        kept = {layer: number for layer, number in values.items() if layer not in small}
+        return {**kept, name: sum(values.get(layer, 0) for layer in small)}
+
+    return Spending(together(spent.dense), {key: together(values) for key, values in spent.rows.items()})

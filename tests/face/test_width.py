@@ -1,0 +1,93 @@
+"""Networks at other widths, and the baseline that uses them."""
+
+import pytest
+import torch
+from torch import nn
+
+from bench import budget, count, models, width
+from bench.errors import BudgetError
+from bench.models import _build
+from bench.models.cifar_resnet import sorted_widths
+
+FAMILIES = ("resnet8", "densenet-bc-40-12", "mobilenetv2-cifar", "shufflenetv2-x0.5-cifar", "resnet18", "resnet50")
+
+
+def build(model: str, factor: float) -> nn.Module:
+    """At widths times this; at least a channel everywhere."""
+    family = _build.family(model, 3, 10, 0)
+    assert family is not None
+    return family.build([max(1, round(factor * number)) for number in family.widths])
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+def test_at_its_own_widths_it_is_the_network(model: str) -> None:
+    own, network = build(model, 1.0).state_dict(), _build.build_network(model, 3, 10, 0).state_dict()
+    assert list(own) == list(network)
+    assert all(torch.equal(tensor, network[name]) for name, tensor in own.items())
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+@pytest.mark.parametrize("factor", [0.0, 0.3, 1.4])
+def test_it_runs_at_any_width(model: str, factor: float) -> None:
+    network = build(model, factor).eval()
+    with torch.inference_mode():
+        logits = network(torch.randn(2, 3, 32, 32))
+    assert logits.shape == (2, 10)
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+def test_fresh_weights_have_the_scale_of_the_layer_they_are_in(model: str) -> None:
+    """He's: a variance of two over the fan-out, whatever the width."""
+    for name, module in build(model, 1.4).named_modules():
+        if isinstance(module, nn.Conv2d) and module.weight.numel() > 2000:
+            fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1]
+            assert module.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.15), name
+
+
+def test_every_width_of_every_group_counts() -> None:
+    """resnet8 by hand: 9 in out for each convolution, 2 out for its batch norm, and the classifier."""
+    family = _build.family("resnet8", 3, 10, 0)
+    assert family is not None
+    a, b, c, x, y, z = 3, 5, 8, 2, 7, 4
+    by_hand = (
+        9 * (3 * a + a * x + x * a + a * y + y * b + b * z + z * c) + 2 * (a + x + a + y + b + z + c) + 10 * c + 10
+    )
+    assert count.stored_values(family.build([a, b, c, x, y, z])) == by_hand
+
+
+def test_a_stage_is_never_narrower_than_the_one_before() -> None:
+    assert sorted_widths([5, 3, 4, 1, 1, 1]) == ([5, 5, 5], [1, 1, 1])
+    family = _build.family("resnet8", 3, 10, 0)
+    assert family is not None
+    assert family.build([5, 3, 4, 1, 1, 1])(torch.randn(1, 3, 8, 8)).shape == (1, 10)
+
+
+@pytest.mark.parametrize("model", ["resnet8", "resnet20", "densenet-bc-40-12", "shufflenetv2-x0.5-cifar"])
+@pytest.mark.parametrize("ratio", [0.5, 2, 32])
+def test_budgets_are_met_in_proportion(model: str, ratio: float) -> None:
+    family = _build.family(model, 3, 10, 0)
+    assert family is not None
+    asked = round(count.stored_values(_build.build_network(model, 3, 10, 0)) / ratio)
+    network = width.at_budget(family, asked)
+    assert budget.met(asked, count.stored_values(network))
+    first, own = next(network.parameters()).shape[0], family.widths[0]
+    assert first / own == pytest.approx(ratio**-0.5, rel=0.5)
+
+
+def test_what_a_method_changes_is_in_the_budget() -> None:
+    def change(network: nn.Module) -> nn.Module:
+        network.extra = nn.Parameter(torch.zeros(5_000))
+        return network
+
+    network = width.at_budget(_build.family("resnet8", 3, 10, 0), 20_000, change)
+    assert budget.met(20_000, count.stored_values(network))
+    assert sum(value.numel() for value in network.parameters()) == count.stored_values(network)
+
+
+def test_refusals_have_the_numbers_and_the_reason() -> None:
+    with pytest.raises(BudgetError, match=r"with one channel everywhere it stores \d+ values; 50 were asked for"):
+        width.at_budget(_build.family("resnet8", 3, 10, 0), 50)
+    assert models.find("squeezenet1_0").resize is None
+    with pytest.raises(BudgetError, match="of this one only its own is known"):
+        width.at_budget(_build.family("squeezenet1_0", 3, 10, 0), 50_000)

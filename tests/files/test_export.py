@@ -1,0 +1,146 @@
+"""Exported networks: read back they give the same outputs, and they hold what is said."""
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from conftest import HALVES, images, write_artifact
+
+import bench
+from bench import count
+from bench.errors import InputError
+from bench.files import artifact, network_file
+from bench.files.export import export
+from bench.models._build import build_network, compress
+from bench.plugins import discovery
+from bench.store.store import WEIGHTS
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The folder of a csg run."""
+    folder = tmp_path / "csg-2x-seed0-abc"
+    folder.mkdir()
+    write_artifact(folder / WEIGHTS, {"tiling": "view", "slice": (12, 12), "code": 5})
+    return folder
+
+
+def outputs(run: Path) -> torch.Tensor:
+    with torch.inference_mode():
+        logits: torch.Tensor = bench.load(run)(images())
+    return logits
+
+
+def test_dense_is_an_artifact_of_the_plain_network(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.safetensors"
+    written = export(run, "dense", out)
+    network = bench.load(out)
+    plain = build_network("resnet8", 3, 10, 0)
+    assert network.state_dict().keys() == plain.state_dict().keys()
+    assert type(network) is type(plain)
+    with torch.inference_mode():
+        assert torch.allclose(network(images()), outputs(run), atol=1e-5)
+    assert written["stored_values"] == count.stored_values(plain) == 75_290
+    assert written["compact_values"] == count.stored_values(bench.load(run))
+    assert written["bytes"] == out.stat().st_size
+    again = export(out, "dense", tmp_path / "again.safetensors")
+    assert again["stored_values"] == 75_290
+
+
+def test_onnx_gives_the_same_outputs_for_any_batch(run: Path, tmp_path: Path) -> None:
+    """From the artifact to dense to ONNX; every value of the network is inside the one file."""
+    import onnxruntime
+
+    export(run, "dense", tmp_path / "dense.safetensors")
+    export(tmp_path / "dense.safetensors", "onnx", tmp_path / "network.onnx")
+    assert {path.name for path in tmp_path.iterdir()} == {run.name, "dense.safetensors", "network.onnx"}
+    onnx.checker.check_model(str(tmp_path / "network.onnx"))
+    session = onnxruntime.InferenceSession(tmp_path / "network.onnx")
+    for batch in (1, 3):
+        (logits,) = session.run(None, {"images": images()[:batch].numpy()})
+        assert (torch.from_numpy(logits) - outputs(run)[:batch]).abs().max() < 1e-4
+
+
+def test_pt2_gives_the_same_outputs_for_any_batch(run: Path, tmp_path: Path) -> None:
+    export(run, "pt2", tmp_path / "network.pt2")
+    network = torch.export.load(tmp_path / "network.pt2").module()
+    for batch in (1, 3):
+        assert torch.allclose(network(images()[:batch]), outputs(run)[:batch], atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["densenet-bc-40-12", "mobilenetv2-cifar", "shufflenetv2-x0.5-cifar"])
+@pytest.mark.parametrize("to", ["onnx", "pt2"])
+def test_every_family_is_exported(model: str, to: str, tmp_path: Path) -> None:
+    write_artifact(tmp_path / WEIGHTS, {"code": 4}, model)
+    assert export(tmp_path, to, tmp_path / "exported")["difference"] < 1e-4
+
+
+def test_a_network_of_changed_layers_keeps_its_method(tmp_path: Path) -> None:
+    method = discovery.find(discovery.METHODS, "lowrank").make(None, {})
+    network = compress(method, build_network("resnet8", 3, 10, 0), 30_000, 0, trained=True)
+    described = artifact.Description("resnet8", 3, 10, "lowrank", {}, 30_000, True, 0)
+    (tmp_path / WEIGHTS).write_bytes(artifact.pack(network.eval(), described))
+    written = export(tmp_path, "dense", tmp_path / "out.safetensors")
+    assert written["stored_values"] == count.stored_values(network)
+    assert network_file.read(tmp_path / "out.safetensors").description.method == "lowrank"
+
+
+def test_by_default_it_is_named_after_the_run_in_the_current_folder(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run.parent)
+    assert export(run, "dense")["path"] == "csg-2x-seed0-abc-dense.safetensors"
+    assert export(Path("csg-2x-seed0-abc-dense.safetensors"), "pt2")["path"] == "csg-2x-seed0-abc-dense.pt2"
+
+
+def test_what_does_not_match_is_not_written(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out.safetensors"
+    out.write_text("what was there before")
+    monkeypatch.setattr(discovery.find(discovery.METHODS, "csg").load(), "finish", _broken)
+    with pytest.raises(InputError, match="is not written: the dense file's outputs are off by"):
+        export(run, "dense", out, force=True)
+    assert out.read_text() == "what was there before"
+    assert {path.name for path in tmp_path.iterdir()} == {run.name, "out.safetensors"}
+
+
+def _broken(method: object, model: torch.nn.Module) -> torch.nn.Module:
+    deployed: torch.nn.Module = model.materialise()  # type: ignore[operator, assignment]
+    with torch.no_grad():
+        deployed.get_parameter("classifier.bias").add_(1)
+    return deployed
+
+
+def test_bad_targets_are_named(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    precious = tmp_path / "precious.txt"
+    precious.write_text("precious")
+    for out, message in [
+        (run / WEIGHTS, "weights.safetensors is there already; give another --out, or --force"),
+        (precious, "precious.txt is there already; give another --out, or --force"),
+        (tmp_path / "none" / "out", "--out can't be .*none/out; give a file in a folder that is there"),
+        (run, "--out can't be .*; give a file in a folder that is there"),
+        (Path(), r"--out can't be \.; give a file"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            export(run, "dense", out)
+    with pytest.raises(InputError, match="is there already"):
+        export(run, "dense", run / WEIGHTS, force=True)  # its own input never
+    assert precious.read_text() == "precious"
+    assert export(run, "dense", precious, force=True)["bytes"] == precious.stat().st_size
+    assert {path.name for path in tmp_path.iterdir()} == {run.name, "precious.txt"}
+
+
+def test_a_plugin_that_changes_layers_is_exported(tmp_path: Path) -> None:
+    method = discovery.find(discovery.METHODS, "halves", [HALVES]).make(None, {})
+    network = compress(method, build_network("resnet20", 3, 10, 0), None, 0, trained=False)
+    described = artifact.Description("resnet20", 3, 10, "halves", {}, None, False, 0)
+    (tmp_path / WEIGHTS).write_bytes(artifact.pack(network.eval(), described))
+    for to in ("dense", "pt2"):
+        assert export(tmp_path, to, tmp_path / to, [HALVES])["difference"] < 1e-5
+
+
+def test_a_missing_package_is_named(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
+    with pytest.raises(InputError, match=r"needs the package onnxscript: pip install 'csg-bench\[onnx\]'"):
+        export(run, "onnx", tmp_path / "out.onnx")
+    assert json.dumps([path.name for path in tmp_path.iterdir()]) == json.dumps([run.name])

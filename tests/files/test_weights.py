@@ -1,0 +1,86 @@
+"""Starting from finished weights: dense and methods alike, marked in records, part of ids."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import run_sweep, tiny_spec
+
+import bench
+from bench import models
+from bench.errors import InputError
+from bench.files import network_file
+from bench.files.start_weights import PRETRAINED, find
+from bench.models._build import build_network
+from bench.plan import plan
+from bench.store.record import FINISHED, Record
+from bench.store.store import WEIGHTS, Store
+
+
+def weights_of(store: Path, record: Record) -> Path:
+    folder = Store(store).find(record["id"])
+    assert folder is not None
+    return folder / WEIGHTS
+
+
+def test_every_run_starts_there_and_says_so(swept: tuple[Path, list[Record]], tmp_path: Path) -> None:
+    dense = swept[1][0]
+    file = weights_of(swept[0], dense)
+    asked = tiny_spec(["csg:init=svd:compress_at=0"], budgets=["2x"], weights=str(file))
+    records, _ = run_sweep(asked, tmp_path)
+    assert [record["status"] for record in records] == [FINISHED, FINISHED]
+    for record in records:
+        assert (record["weights"], record["weights_epochs"]) == (file.parent.name, 4)
+        assert record["weights_code"]
+        assert record["compress_epoch"] == 0
+        assert network_file.read(weights_of(tmp_path, record)).description.epochs == 8
+    # Trained on, the dense network is better than one that was begun anew with the same epochs.
+    assert records[0]["train_loss"] < dense["train_loss"]
+    ids = {run.id for run in plan.make(asked).runs}
+    assert ids.isdisjoint(run.id for run in plan.make(tiny_spec(["csg", "csg:init=svd"])).runs)
+
+
+def test_without_an_epoch_of_training_the_dense_network_is_that_of_the_file(swept: tuple[Path, list[Record]]) -> None:
+    file = weights_of(swept[0], swept[1][0])
+    network = build_network("resnet8", 1, 3, seed=9)
+    loaded = find(str(file), "resnet8").load(network, 1, 3, seed=9)
+    images = torch.randn(2, 1, 8, 8)
+    assert torch.equal(loaded.eval()(images), bench.load(file)(images))
+
+
+def test_a_compressed_network_gives_its_kernels(swept: tuple[Path, list[Record]]) -> None:
+    csg = next(record for record in swept[1] if record["method"] == "csg" and record["status"] == FINISHED)
+    file = weights_of(swept[0], csg)
+    loaded = find(str(file), "resnet8").load(build_network("resnet8", 1, 3, 0), 1, 3, seed=0)
+    images = torch.randn(2, 1, 8, 8)
+    assert torch.allclose(loaded.eval()(images), bench.load(file)(images), atol=1e-6)
+
+
+def test_weights_that_do_not_fit_are_refused(swept: tuple[Path, list[Record]], tmp_path: Path) -> None:
+    dense, lowrank = swept[1][0], next(record for record in swept[1] if record["method"] == "lowrank")
+    file = weights_of(swept[0], dense)
+    with pytest.raises(InputError, match="holds weights of resnet8, not of resnet20; give --model resnet8"):
+        plan.make(tiny_spec(["csg"], model="resnet20", weights=str(file)))
+    with pytest.raises(InputError, match="no such file: nowhere"):
+        plan.make(tiny_spec(["csg"], weights="nowhere"))
+    with pytest.raises(InputError, match="there are no pretrained weights for resnet8"):
+        plan.make(tiny_spec(["csg"], weights=PRETRAINED))
+    with pytest.raises(InputError, match="takes 1 channels and tells 3 classes apart; the dataset has 3 and 10"):
+        find(str(file), "resnet8").load(build_network("resnet8", 3, 10, 0), 3, 10, seed=0)
+    changed = find(str(weights_of(swept[0], lowrank)), "resnet8")
+    with pytest.raises(InputError, match="holds a network of changed layers, made by lowrank"):
+        changed.load(build_network("resnet8", 1, 3, 0), 1, 3, seed=0)
+
+
+def test_torchvisions_weights_are_asked_of_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is fetched here: what stands in for torchvision's network is a resnet8."""
+    stand_in = build_network("resnet8", 3, 10, seed=4)
+    model = models.model.Model("stand-in", lambda channels, classes: stand_in, lambda channels, classes: stand_in)
+    monkeypatch.setattr(models, "find", lambda name: model)
+    weights = find(PRETRAINED, "resnet18")
+    assert weights.columns() == {
+        "weights": "pretrained",
+        "weights_code": "torchvision resnet18",
+        "weights_epochs": None,
+    }
+    assert weights.load(build_network("x", 3, 10, 0), 3, 10, seed=0) is stand_in

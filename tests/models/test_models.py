@@ -1,0 +1,204 @@
+"""Networks: parameter counts of the literature, other inputs and class counts, the same weights for the same seed."""
+
+from typing import Any
+from urllib.error import URLError
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from bench import count, models
+from bench.errors import InputError
+from bench.models._build import build_network
+
+SMALLEST = ("resnet8", "densenet-bc-40-12", "mobilenetv2-cifar", "shufflenetv2-x0.5-cifar")  # of each CIFAR family
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("resnet20", 269_722),
+        ("resnet56", 853_018),
+        ("densenet-bc-40-36", 1_542_682),
+        ("densenet-bc-40-48", 2_733_130),
+        ("densenet-bc-100-12", 769_162),
+        ("mobilenetv2-cifar", 2_296_922),
+        ("shufflenetv2-x0.5-cifar", 352_042),
+        ("shufflenetv2-x1-cifar", 1_263_854),
+    ],
+)
+def test_parameters_of_the_literature(name: str, parameters: int) -> None:
+    assert count.stored_values(models.find(name).build(3, 10)) == parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("resnet18", 11_689_512), ("resnet34", 21_797_672), ("resnet50", 25_557_032), ("resnet101", 44_549_160)],
+)
+def test_parameters_of_torchvision(name: str, parameters: int) -> None:
+    with torch.device("meta"):
+        network = models.find(name).build(3, 1000)
+    assert count.stored_values(network) == parameters
+
+
+@pytest.mark.parametrize("depth", [8, 20, 32, 44, 56, 110])
+def test_depth_is_the_number_of_layers_with_weights(depth: int) -> None:
+    network = models.find(f"resnet{depth}").build(3, 10)
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    assert len(layers) == depth
+
+
+@pytest.mark.parametrize("depth", [40, 100])
+def test_depth_of_densenet_counts_its_layers_with_weights(depth: int) -> None:
+    network = models.find(f"densenet-bc-{depth}-12").build(3, 10)
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    assert len(layers) == depth
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+@pytest.mark.parametrize(("channels", "classes", "size"), [(1, 3, 8), (3, 100, 32), (4, 2, 17)])
+def test_any_channels_classes_and_sizes(name: str, channels: int, classes: int, size: int) -> None:
+    network = models.find(name).build(channels, classes).eval()
+    assert network(torch.zeros(2, channels, size, size)).shape == (2, classes)
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_export_leaves_the_batch_size_free(name: str) -> None:
+    network = models.find(name).build(3, 10).eval()
+    batch = torch.export.Dim("batch")
+    exported = torch.export.export(network, (torch.rand(2, 3, 16, 16),), dynamic_shapes=({0: batch},), strict=False)
+    x = torch.rand(5, 3, 16, 16)
+    torch.testing.assert_close(exported.module()(x), network(x))
+
+
+def test_the_shortcut_has_no_parameters_and_puts_its_zeros_behind() -> None:
+    from bench.models.cifar_resnet import Shortcut
+
+    x = torch.arange(2 * 4 * 4.0).view(1, 2, 4, 4) + 1
+    assert not list(Shortcut(2, 4).parameters())
+    y = Shortcut(2, 4)(x)
+    assert y.shape == (1, 6, 2, 2)
+    assert torch.equal(y[:, :2], x[:, :, ::2, ::2])
+    assert not y[:, 2:].any()
+
+
+def test_a_dense_layer_puts_its_new_channels_first() -> None:
+    from bench.models.densenet_bc import Bottleneck
+
+    x = torch.rand(2, 6, 5, 5)
+    y = Bottleneck(6, 16, 4).eval()(x)
+    assert y.shape == (2, 10, 5, 5)
+    assert torch.equal(y[:, 4:], x)
+
+
+def test_an_inverted_residual_has_a_shortcut_where_its_stride_is_1() -> None:
+    from bench.models.mobilenetv2_cifar import InvertedResidual
+
+    x = torch.rand(2, 4, 6, 6)
+    same, wider, smaller = (
+        InvertedResidual(4, 24, outputs, stride, is_first)
+        for outputs, stride, is_first in ((4, 1, False), (8, 1, True), (4, 2, True))
+    )
+    for block in (same, wider, smaller):
+        nn.init.zeros_(block.bn3.weight)
+    assert torch.equal(same(x), x)
+    assert torch.equal(wider(x), wider.shortcut(x))
+    assert torch.equal(smaller(x), torch.zeros(2, 4, 3, 3))
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_the_shuffle_takes_the_channels_of_both_halves_in_turn(memory_format: torch.memory_format) -> None:
+    from bench.models.shufflenetv2_cifar import shuffle
+
+    x = torch.rand(2, 6, 3, 5).to(memory_format=memory_format)
+    assert torch.equal(shuffle(x), x[:, [0, 3, 1, 4, 2, 5]])
+
+
+def test_a_basic_block_of_shufflenet_passes_the_first_half_on() -> None:
+    from bench.models.shufflenetv2_cifar import BasicBlock
+
+    x = torch.rand(2, 6, 4, 4)
+    assert torch.equal(BasicBlock(3, 5)(x)[:, ::2], x[:, :3])
+
+
+def test_no_name_stands_for_two_networks() -> None:
+    assert len(models.models()) == sum(len(models._models_of(file)) for file in models._FILES)
+
+
+def test_torchvision_gives_its_convolutional_networks_and_no_transformers() -> None:
+    names = models.models().keys()
+    wanted = "alexnet convnext_tiny densenet121 efficientnet_b0 googlenet inception_v3 mnasnet1_0 mobilenet_v2 "
+    wanted += "mobilenet_v3_small regnet_y_400mf resnet18 resnext50_32x4d shufflenet_v2_x1_0 squeezenet1_1 vgg16"
+    assert set(wanted.split()) <= names
+    assert not [name for name in names if name.startswith(("vit", "swin", "maxvit"))]
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v3_small", "googlenet", "inception_v3"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_networks_of_torchvision_take_any_channels_and_give_one_tensor(name: str, channels: int) -> None:
+    with torch.device("meta"):
+        network = models.find(name).build(channels, 7).train()
+        assert network(torch.zeros(2, channels, 299, 299)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", [*SMALLEST, "squeezenet1_1"])
+def test_initial_weights_follow_the_seed_and_leave_the_global_generator_alone(name: str) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    one, same, other = (build_network(name, 1, 10, seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.rand(3), expected)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
+    assert not torch.equal(next(one.parameters()), next(other.parameters()))
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "shufflenet_v2_x0_5", "googlenet", "inception_v3"])
+@pytest.mark.parametrize("classes", [1000, 7])
+def test_pretrained_weights(name: str, classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = {"init_weights": False, "aux_logits": True} if name in ("googlenet", "inception_v3") else {}
+    trained = torchvision.models.get_model(name, weights=None, **heads).state_dict()
+    _serve(monkeypatch, trained)
+    network = _pretrained(name, 3, classes)
+    kept = network.state_dict()
+    with torch.device("meta"):
+        fresh = models.find(name).build(3, classes)
+    assert {key: value.shape for key, value in kept.items()} == {k: v.shape for k, v in fresh.state_dict().items()}
+    changed = {key.rpartition(".")[0] for key, value in kept.items() if not torch.equal(value, trained[key])}
+    assert changed == (set() if classes == 1000 else {"classifier.1" if name == "squeezenet1_1" else "fc"})
+    assert getattr(network, "transform_input", None) == getattr(fresh, "transform_input", None)
+    with torch.device("meta"):
+        assert network.to("meta").train()(torch.zeros(2, 3, 299, 299)).shape == (2, classes)
+
+
+def test_pretrained_weights_need_3_channels() -> None:
+    with pytest.raises(InputError, match="the pretrained resnet18 takes images of 3 channels, not 1; choose"):
+        _pretrained("resnet18", 1, 10)
+
+
+def test_pretrained_weights_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    _serve(monkeypatch, URLError("no network"))
+    with pytest.raises(InputError, match=r"weights of squeezenet1_1 can't be fetched into .*: .*no network"):
+        _pretrained("squeezenet1_1", 3, 10)
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(InputError, match="unknown model 'resnt20'; did you mean 'resnet20'"):
+        models.find("resnt20")
+
+
+def _pretrained(name: str, channels: int, classes: int) -> nn.Module:
+    make = models.find(name).pretrained
+    assert make is not None
+    return make(channels, classes)
+
+
+def _serve(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
+    """Have torchvision receive `answer`, or fail with it, where it would fetch a file."""
+
+    def fetch(*arguments: object, **options: object) -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fetch)

@@ -1,0 +1,141 @@
+"""Methods and datasets from files, from paths, from entry points."""
+
+import shutil
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+from conftest import HALVES, STRIPES, run_sweep, tiny_spec
+
+from bench.errors import InputError
+from bench.plan import plan
+from bench.plugins import discovery
+from bench.store.record import FINISHED
+
+TAPE = '''
+"""A method in one file: the convolutions share one long vector of values, from which each takes a piece."""
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import nn
+
+from bench import count
+from bench.generated import GeneratedNetwork, Generator
+from bench.method import Context, Method
+from bench.selection import main_convolutions
+
+
+@dataclass(frozen=True)
+class Tape(Method):
+    """All kernels are read, round and round, from one tape of values as long as the budget allows."""
+
+    scale: Annotated[float, "of the values at the start"] = 0.1
+
+    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
+        assert budget is not None
+        kernels = {name + ".weight": conv.weight for name, conv in main_convolutions(model).items()}
+        length = budget - count.stored_values(model) + sum(kernel.numel() for kernel in kernels.values())
+        return GeneratedNetwork(model, Reader({n: k.shape for n, k in kernels.items()}, length, self.scale, context))
+
+
+class Reader(Generator):
+    def __init__(self, shapes, length, scale, context):
+        super().__init__()
+        self.shapes = shapes
+        self.tape = nn.Parameter(scale * torch.randn(length, generator=context.generator))
+
+    def forward(self):
+        total = sum(shape.numel() for shape in self.shapes.values())
+        values = self.tape.repeat(-(-total // len(self.tape)))[:total].split([s.numel() for s in self.shapes.values()])
+        return {name: piece.view(shape) for (name, shape), piece in zip(self.shapes.items(), values)}
+'''
+
+
+def test_a_method_in_one_file_by_its_path(tmp_path: Path) -> None:
+    """What a user does: write one file, name it with --plugin, run it beside the others."""
+    file = tmp_path / "tape.py"
+    file.write_text(TAPE)
+    records, _ = run_sweep(tiny_spec(["tape:scale=0.05"], plugins=[str(file), STRIPES]), tmp_path / "store")
+    assert [(record["method"], record["status"]) for record in records] == [
+        ("dense", FINISHED),
+        ("tape:scale=0.05", FINISHED),
+    ]
+    assert records[1]["stored_values"] == records[1]["requested_values"]
+    assert records[1]["option.scale"] == 0.05
+    assert records[1]["test_top1"] > 40  # of three classes
+
+
+def test_a_method_as_a_file_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file in methods/ is a method, without being named anywhere."""
+    import bench.methods
+
+    (tmp_path / "round_tape.py").write_text(TAPE)
+    monkeypatch.setattr(bench.methods, "__path__", [*bench.methods.__path__, str(tmp_path)])
+    found = discovery.available(discovery.METHODS)
+    assert {"csg", "dense", "lowrank", "round-tape"} <= found.keys()
+    assert found["round-tape"].load().__name__ == "Tape"
+    assert [run.choice.label for run in plan.make(tiny_spec(["round-tape"])).runs] == ["dense", "round-tape"]
+    monkeypatch.delitem(sys.modules, "bench.methods.round_tape")
+
+
+def test_a_method_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "their_package.py").write_text(TAPE)
+    monkeypatch.syspath_prepend(tmp_path)
+    theirs = EntryPoint("theirs", "their_package:Tape", "bench.methods")
+    monkeypatch.setattr(discovery, "entry_points", lambda group: [theirs] if group == "bench.methods" else [])
+    assert discovery.find(discovery.METHODS, "theirs").load().__name__ == "Tape"
+    missing = EntryPoint("theirs", "their_package:Nothing", "bench.methods")
+    broken = EntryPoint("broken", "no_such_package:Tape", "bench.methods")
+    monkeypatch.setattr(discovery, "entry_points", lambda group: [missing, broken] if group == "bench.methods" else [])
+    with pytest.raises(InputError, match="entry point their_package:Nothing must name a method class"):
+        discovery.find(discovery.METHODS, "theirs").load()
+    with pytest.raises(InputError, match="entry point no_such_package:Tape can't be imported: ModuleNotFoundError"):
+        discovery.find(discovery.METHODS, "broken").load()
+
+
+def test_a_method_whose_compress_at_is_no_fraction(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"compress_at can't be -0\.5; it is a fraction from 0 to 1"):
+        plan.make(tiny_spec(["halves:compress_at=-0.5"]))
+
+
+def test_a_dataset_by_its_path() -> None:
+    found = discovery.find(discovery.DATASETS, "stripes", [STRIPES]).make(None, {"train": "20"}).load(Path(), False)
+    assert len(found.train) == 20
+    assert "stripes" not in discovery.available(discovery.METHODS, [STRIPES])
+
+
+def test_two_plugins_of_one_name(tmp_path: Path) -> None:
+    shutil.copy(HALVES, tmp_path / "csg.py")
+    with pytest.raises(InputError, match=r"two methods are called 'csg': methods/csg\.py and .*; rename one"):
+        discovery.available(discovery.METHODS, [str(tmp_path / "csg.py")])
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("1 +", r"can't be imported: SyntaxError: .*"),
+        ("x = 1\nraise RuntimeError('boom')", r"can't be imported: RuntimeError: boom \(bad\.py, line 2\)"),
+        ("x = 1", "defines neither a method nor a dataset: subclass Method or Dataset in it"),
+        ("from bench.methods.csg.csg import CSG", "defines neither a method nor a dataset"),
+        (TAPE + "\nclass Second(Tape): pass", "must define one method class; it defines 2"),
+    ],
+)
+def test_a_plugin_that_is_none_is_named(tmp_path: Path, source: str, message: str) -> None:
+    file = tmp_path / "bad.py"
+    file.write_text(source)
+    with pytest.raises(InputError, match=message):
+        discovery.find(discovery.METHODS, "bad", [str(file)]).load()
+
+
+def test_no_such_plugin_file() -> None:
+    with pytest.raises(InputError, match=r"no such plugin: none\.py is not a Python file"):
+        discovery.available(discovery.METHODS, ["none.py"])
+
+
+def test_an_unknown_method() -> None:
+    with pytest.raises(InputError) as caught:
+        discovery.find(discovery.METHODS, "lowrnk")
+    names = ", ".join(discovery.available(discovery.METHODS))
+    assert str(caught.value) == f"unknown method 'lowrnk'; did you mean 'lowrank'? have: {names}"

@@ -1,0 +1,164 @@
+"""The benchmark scripts: what they compare computes the same, and the tiniest run gives every row."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+def load(*names: str) -> ModuleType:
+    """The last of the scripts, by path, since they are not part of the package. It finds those before it."""
+    for name in names:
+        found = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+        assert found is not None
+        assert found.loader is not None
+        module = importlib.util.module_from_spec(found)
+        sys.modules[name] = module  # where a script looks for another, and dataclasses for their module
+        found.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def csg_overhead() -> ModuleType:
+    return load("measuring", "csg_overhead_table", "csg_overhead")
+
+
+@pytest.fixture(scope="module")
+def hashing_gather() -> ModuleType:
+    return load("measuring", "hashing_gather")
+
+
+def test_generation_layer_by_layer_is_csg_with_the_authors_tiling(csg_overhead: ModuleType) -> None:
+    csg = csg_overhead.build("resnet8", "csg", tiling="view").double()
+    layered = csg_overhead.build("resnet8", "per-layer").double()
+    # Not 16x16: with 12x12 slices, every kernel is cropped, and some slices are cropped away.
+    (group,) = csg.generator.groups.values()
+    assert group.dead().any()
+    images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    outputs = [network(images) for network in (csg, layered)]
+    torch.testing.assert_close(outputs[1], outputs[0])
+    for output in outputs:
+        output.square().sum().backward()
+
+    layers = [module for module in layered.modules() if isinstance(module, csg_overhead.PerLayerConvolution)]
+    assert len({layer.generator for layer in layers}) == 1
+    torch.testing.assert_close(torch.cat([layer.codes.grad for layer in layers]), group.codes.grad)
+    torch.testing.assert_close(layers[0].generator.weight.grad.T, group.slices.grad)
+
+
+def test_a_network_that_computes_something_else_stops_the_run(
+    csg_overhead: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = csg_overhead.per_layer
+
+    def wrong(*arguments: torch.nn.Module) -> torch.nn.Module:
+        network: torch.nn.Module = right(*arguments)
+        with torch.no_grad():
+            next(value for name, value in network.named_parameters() if name.endswith(".codes")).zero_()
+        return network
+
+    monkeypatch.setattr(csg_overhead, "per_layer", wrong)
+    with pytest.raises(SystemExit, match="resnet8: per-layer generation is off from csg with tiling=view by"):
+        csg_overhead.check_same_function("resnet8")
+
+
+def test_the_tiniest_run_writes_every_row_and_resumes(
+    csg_overhead: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "rows.json"
+    arguments = ["--networks", "resnet8", "--modes", "eager", "--precisions", "float32", "--device", "cpu"]
+    arguments += ["--rounds", "1", "--seconds", "0", "--batch", "4", "--json", str(file)]
+    csg_overhead.main([*arguments, "--table", str(tmp_path / "table.md")])
+    content = json.loads(file.read_text())
+    assert content["header"]["threads"] == torch.get_num_threads()
+    rows = content["rows"]
+    measures = ("train_step", "inference_batch1", "inference_batch128", "peak_memory")
+    assert [(row["measure"], row["variant"]) for row in rows] == [
+        (measure, variant) for measure in measures for variant in ("dense", "csg", "per-layer")
+    ]
+    for row in rows:
+        assert row["reason"] is None
+        assert (row["bytes"] if row["measure"] == "peak_memory" else row["median_ms"]) > 0
+        assert row["ratio_min"] <= row["ratio_to_dense_median"] <= row["ratio_max"]
+    assert "| resnet8 | float32 | eager | cpu | peak_memory |" in (tmp_path / "table.md").read_text()
+    assert "training step of csg at most 1.05 times dense: " in capsys.readouterr().out
+
+    def measure_again(*_: object) -> None:
+        raise AssertionError("the cell is there already")
+
+    monkeypatch.setattr(csg_overhead, "measure", measure_again)
+    csg_overhead.main([*arguments, "--resume"])
+    assert json.loads(file.read_text())["rows"] == rows
+    arguments[arguments.index("4")] = "5"
+    with pytest.raises(SystemExit, match="batch is 4 there and 5 here; give another --json, or no --resume"):
+        csg_overhead.main([*arguments, "--resume"])
+
+
+def test_a_variant_that_fails_is_a_row_with_its_reason(
+    csg_overhead: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = csg_overhead.prepare
+
+    def prepare(cell: object, variant: str, training: bool, batch: int) -> object:
+        if variant == "dense":
+            raise RuntimeError("no compiler\nhere")
+        return right(cell, variant, training, batch)
+
+    monkeypatch.setattr(csg_overhead, "prepare", prepare)
+    monkeypatch.setattr(csg_overhead, "peaks", lambda *_: ({}, dict.fromkeys(csg_overhead.VARIANTS, "killed")))
+    options = csg_overhead.parse(["--rounds", "1", "--seconds", "0", "--batch", "2"])
+    rows = csg_overhead.measure(csg_overhead.Cell("resnet8", "float32", "eager", "cpu"), options)
+    assert rows[0].reason == "RuntimeError: no compiler"
+    assert rows[1].median_ms > 0
+    assert rows[1].ratio_to_dense_median is None
+    assert [row.reason for row in rows[-3:]] == ["killed"] * 3
+    assert "missed in 1 of 1" in csg_overhead.verdicts(rows)[0]
+
+
+def test_every_way_to_gather_computes_what_the_naive_one_does(hashing_gather: ModuleType) -> None:
+    layer = hashing_gather.Layer(channels=8, kernel=3, buckets=75, block=9)
+    for variant in ("per value", "blocks"):  # with buckets that are no multiple of a block
+        values, gradient = hashing_gather.check(layer, variant)
+        assert values.shape == (8 * 8 * 9,)
+        assert gradient.shape == (75,)
+        assert gradient.count_nonzero() == 75
+
+
+def test_a_gather_that_computes_something_else_stops_the_run(
+    hashing_gather: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = hashing_gather.naive
+    monkeypatch.setattr(hashing_gather, "naive", lambda kernels: lambda buckets: right(kernels)(buckets) + 1)
+    with pytest.raises(SystemExit, match="blocks: the naive gather gives something else"):
+        hashing_gather.check(hashing_gather.Layer(channels=8, kernel=3, buckets=75, block=9), "blocks")
+
+
+def test_the_tiniest_layer_gives_a_line_for_each_way(
+    hashing_gather: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["--channels", "8", "--ratio", "4", "--block", "9", "--rounds", "2", "--batch", "2"]
+    assert hashing_gather.peak_in_fresh_process("blocks", arguments) >= 0
+    monkeypatch.setattr(hashing_gather, "peak_in_fresh_process", lambda *_: 2**20)
+    hashing_gather.main(arguments)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert [line.split("|")[1].strip() for line in lines] == ["way", "---", *hashing_gather.VARIANTS]
+    assert "| 1.000 (1.000 to 1.000) | 0.0 MiB | 1.0 MiB |" in lines[2]
+    with pytest.raises(SystemExit):
+        hashing_gather.main(["--channels", "8", "--ratio", "1"])
+    assert "--ratio can't be 1" in capsys.readouterr().err
+
+
+def test_a_report_on_many_runs_stays_small(tmp_path: Path) -> None:
+    """A small part of what it is made for, to be quick; benchmarks/README.md has the rest, and the times."""
+    report_speed = load("report_speed")
+    report_speed.write_store(tmp_path, runs=500, settings=4, epochs=30)
+    assert len(list((tmp_path / "runs").iterdir())) == 500
+    found = report_speed.measure(tmp_path)
+    assert found["page_mb"] < 6
+    assert found["peak_gb"] < 1

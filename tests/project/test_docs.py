@@ -1,0 +1,79 @@
+"""docs/writing-a-method.md: every command in it works, in its order, and everything that it names is there."""
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from bench import testing
+from bench.method import Method
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docs" / "writing-a-method.md").read_text()
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, flags=re.DOTALL) for line in block.splitlines()]
+
+
+def test_every_command_works_and_the_figure_is_there(tmp_path: Path) -> None:
+    programs = {"bench": ["-m", "bench.cli"], "python": []}
+    assert [command.split()[:2] for command in COMMANDS] == [
+        ["bench", "new-method"],
+        ["bench", "check"],
+        ["bench", "footprint"],
+        ["bench", "run"],
+        ["python", "-m"],
+    ]
+    printed = {}
+    for command in COMMANDS:
+        program, *arguments = command.split()
+        ended = subprocess.run(
+            [sys.executable, *programs[program], *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+        )
+        assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
+        printed[arguments[0]] = ended.stdout
+    (figure,) = re.findall(r"the figure `(.*?)`", TEXT)
+    with Image.open(tmp_path / figure) as image:
+        assert min(image.size) > 200
+    report = (tmp_path / "results" / "report" / "summary.md").read_text()
+    for name in ("mine", "csg"):
+        assert f"| {name} | 4x |" in report
+        assert f"{name} at " not in printed["footprint"]  # where the reason would be why a budget can't be met
+    assert [line.split()[2].rstrip(":") for line in printed["check"].splitlines()] == list(testing.CHECKS)
+
+
+def test_no_command_is_out_of_the_tests_sight() -> None:
+    """Blocks of another kind, or indented ones, would not be run."""
+    assert set(re.findall(r"^ *```(\w*)", TEXT, flags=re.MULTILINE)) == {"sh", ""}
+    assert not re.findall(r"^    (?:bench|python|pip) ", TEXT, flags=re.MULTILINE)
+
+
+def test_it_tells_of_every_check() -> None:
+    assert re.findall(r"^\| `(\w+)` \|", TEXT, flags=re.MULTILINE) == list(testing.CHECKS)
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(bench(?:\.\w+)+)", TEXT))))
+def test_what_it_names_is_there(name: str) -> None:
+    if name in ("bench.methods", "bench.datasets"):  # groups of entry points
+        return
+    module, _, attribute = name.rpartition(".")
+    assert hasattr(importlib.import_module(module), attribute)
+
+
+def test_it_tells_of_the_whole_contract() -> None:
+    """All that a method may override, but for what only those need that read files or leave `compress_at` open."""
+    contract = {name for name in vars(Method) if not name.startswith("_")}
+    assert {name for name in contract if not re.search(rf"`{name}\b", TEXT)} == {"identity", "moment"}
+
+
+@pytest.mark.parametrize("file", ["docs/writing-a-method.md", "README.md", "CONTRIBUTING.md"])
+def test_links_lead_somewhere(file: str) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / file).read_text()):
+        assert (ROOT / file).parent.joinpath(target).exists() or target.startswith("http"), target

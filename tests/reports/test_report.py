@@ -1,0 +1,400 @@
+"""Reports, against numbers worked out by hand on records that the test makes."""
+
+import csv
+import io
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from conftest import Command
+from records import RECORDS, record, write_store
+
+import bench
+from bench.errors import InputError
+from bench.reports.figure import FIGURES, FORMATS, accuracy_vs, only
+from bench.reports.frame import SUMMARY_COLUMNS, left_out, results, summary
+from bench.reports.load import Loaded, load
+from bench.reports.report import write
+from bench.reports.table import HEADINGS, cells, markdown, terminal
+from bench.store.record import COLUMNS, FAILED, Record
+
+
+def written(records: list[Record], folder: Path) -> str:
+    """Write the report on these records; the text of its summary.md."""
+    write(Loaded(results(records)), folder)
+    return (folder / "summary.md").read_text()
+
+
+def row(table: pd.DataFrame, method: str, budget: str | None) -> "pd.Series[Any]":
+    at = table["budget"].isna() if budget is None else table["budget"] == budget
+    found = table[(table["method"] == method) & at]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def test_mean_deviation_and_paired_difference() -> None:
+    table = summary(results(RECORDS))
+    dense, csg = row(table, "dense", None), row(table, "csg", "2x")
+    assert (dense["n"], dense["test_top1_mean"], dense["difference"]) == (2, 91, 0)
+    assert dense["test_top1_std"] == pytest.approx(math.sqrt(2))
+    assert (csg["n"], csg["test_top1_mean"], csg["compression"]) == (2, 90, 2)
+    assert csg["test_top1_std"] == pytest.approx(math.sqrt(8))
+    # seed by seed: 88 - 90 and 92 - 92
+    assert csg["difference"] == -1
+    assert csg["difference_std"] == pytest.approx(math.sqrt(2))
+
+
+def test_one_seed_has_no_deviation_and_its_difference_is_to_its_own_seed() -> None:
+    table = summary(results(RECORDS))
+    lone = row(table, "csg", "4x")
+    assert (lone["n"], lone["difference"]) == (1, -10)
+    assert math.isnan(lone["test_top1_std"])
+    assert row(table, "lowrank", "4x")["n"] == 1
+
+
+def test_what_was_missed_or_failed_is_listed_and_not_averaged() -> None:
+    runs = results(RECORDS)
+    assert not (summary(runs)["budget"] == "9x").any()
+    assert left_out(runs) == [
+        "missed: csg at 9x, seed 0, 1: too small",
+        "failed: lowrank at 4x, seed 1: NonFiniteLoss: nan",
+    ]
+
+
+def test_dense_comes_first_and_budgets_from_large_to_small() -> None:
+    table = summary(results(RECORDS))
+    assert list(zip(table["method"], table["budget"].fillna("-"), strict=True)) == [
+        ("dense", "-"),
+        ("csg", "2x"),
+        ("csg", "4x"),
+        ("lowrank", "4x"),
+    ]
+
+
+def test_settings_are_never_mixed() -> None:
+    """Another dataset, and another schedule under the same name, are panels and tables of their own."""
+    more = [record("dense", 0, 50.0, dataset="other", data="e"), record("dense", 2, 60.0, **{"schedule.epochs": 8})]
+    runs = results([*RECORDS, *more])
+    assert list(dict.fromkeys(runs["setting"])) == [
+        "net, data, quick (no. 1)",
+        "net, data, quick (no. 2)",
+        "net, other, quick",
+    ]
+    table = summary(runs)
+    assert sorted(table.loc[table["method"] == "dense", "test_top1_mean"]) == [50, 60, 91]
+    assert len(accuracy_vs(runs).axes) == 3
+
+
+def test_a_start_from_finished_weights_is_a_setting_of_its_own() -> None:
+    started = {"weights": "run.t7", "weights_code": "abc"}
+    runs = results([record("dense", 0, 90.0), record("dense", 0, 95.0, id="other", **started)])
+    assert list(runs["setting"]) == ["net, data, quick", "net, data, quick, from run.t7"]
+    assert summary(runs)["test_top1_mean"].tolist() == [90.0, 95.0]
+
+
+def test_what_came_before_and_what_methods_declare_is_said(tmp_path: Path) -> None:
+    started = {"weights": "run", "weights_code": "abc", "weights_epochs": 40, "id": "a"}
+    said = {"exceptions": "its generator was trained before"}
+    records = [record("dense", 0, 90.0, **started), record("csg", 0, 95.0, **{**started, "id": "b"}, **said)]
+    text = written(records, tmp_path)
+    assert "* starts from: finished weights run (abc), trained before for 40 epochs, the dense run too" in text
+    assert "### Exceptions that methods declare\n\n* csg: its generator was trained before" in text
+    assert "declare" not in written([record("dense", 0, 90.0)], tmp_path)
+
+
+def test_one_setting_under_two_names_is_one_and_one_measurement_counts_once() -> None:
+    again = [
+        record("dense", 0, 90.0, dataset="renamed", schedule="quick:epochs=4"),
+        record("csg", 2, 86.0, "2x", dataset="renamed"),
+        record("dense", 2, 91.0, dataset="renamed"),
+    ]
+    runs = results([*RECORDS, *again])
+    table = summary(runs)
+    assert set(runs["setting"]) == {"net, data, quick"}
+    assert (row(table, "dense", None)["n"], row(table, "dense", None)["test_top1_mean"]) == (3, 91)
+    assert row(table, "csg", "2x")["difference"] == pytest.approx((-2 + 0 - 5) / 3)
+
+
+def test_a_mean_over_versions_of_a_method_is_said_to_be_one(tmp_path: Path) -> None:
+    mixed = [record("csg", seed, 80.0, "2x", method_code=f"v{seed}") for seed in (0, 1)]
+    assert "changed between their runs, with the number of versions: csg (2)" in written(mixed, tmp_path)
+    assert "number of versions" not in written(mixed[:1], tmp_path)
+
+
+def test_one_name_for_two_methods_is_told_apart() -> None:
+    same = [record("small", 0, 70.0, "4x", method_text=text, id=text) for text in ("csg:code=8", "csg:code=9")]
+    assert set(summary(results(same))["method"]) == {"small (csg:code=8)", "small (csg:code=9)"}
+
+
+def test_the_figure_shows_curves_error_bars_and_the_reference() -> None:
+    runs = results(RECORDS)
+    figure = accuracy_vs(runs)
+    (panel,) = figure.axes
+    assert figure.get_size_inches()[0] == pytest.approx(3.4)
+    assert panel.get_xscale() == "log"
+    curves = {container.get_label(): container for container in panel.containers}
+    assert set(curves) == {"csg", "lowrank", "dense"}
+    line = curves["csg"].lines[0]
+    assert list(line.get_xdata()) == [250, 500]
+    assert list(line.get_ydata()) == [80, 90]
+    (bars,) = curves["csg"].lines[2]
+    # One seed has no interval and gets no bar; two of 88 and 92 have t(0.975, 1) sqrt(8 / 2) = 12.706 x 2.
+    ends = [segment[:, 1].tolist() for segment in bars.get_segments() if len(segment)]
+    assert ends == [pytest.approx([90 - 25.412, 90 + 25.412], abs=0.01)]
+    styles = {(c.lines[0].get_color(), c.lines[0].get_marker()) for c in curves.values()}
+    assert len(styles) == 3
+    level = [line for line in panel.lines if list(line.get_ydata()) == [91, 91]]
+    assert level
+    assert "missed: csg at 9x" in panel.get_xlabel()
+    assert "failed: lowrank at 4x" in panel.get_xlabel()
+
+
+def test_the_tables_of_terminal_and_markdown_have_the_same_cells() -> None:
+    table = summary(results(RECORDS))
+    first = cells(table)[0]
+    assert first == ("dense", "", "", "1,000", "1.00x", "4,000", "2.00 M", "91.00 ± 12.71", "", "2")
+    lines = markdown(table).splitlines()
+    assert lines[0] == "| " + " | ".join(HEADINGS) + " |"
+    assert lines[2] == "| " + " | ".join(first) + " |"
+    assert terminal(table, "[title]").row_count == len(lines) - 2
+
+
+def test_all_of_it_is_written(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", RECORDS)
+    (store / "runs" / "torn").mkdir()
+    (store / "runs" / "torn" / "record.json").write_text("{")
+    out = tmp_path / "report"
+    path, _ = write(load([store]), out)
+    assert path == out / "index.html"
+    pictures = {f"figures/{name}.{ending}" for name in FIGURES if name != "accuracy_vs_latency" for ending in FORMATS}
+    files = {"index.html", "results.csv", "citation.bib", *(f"summary.{e}" for e in ("md", "csv", "tex", "parquet"))}
+    assert {str(file.relative_to(out)) for file in out.rglob("*") if file.is_file()} == files | pictures
+    text = (out / "summary.md").read_text()
+    assert "## net, data, quick" in text
+    assert "| csg | 2x | 500 | 500 | 2.00x | 2,000 | 2.00 M | 90.00 ± 25.41 | -1.00 ± 12.71 | 2 |" in text
+    assert "the record of torn can't be read" in text
+    with (out / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(RECORDS)
+    assert list(rows[0])[: len(COLUMNS)] == list(COLUMNS)
+    # Whole numbers stay whole, though other rows have none.
+    whole = [row["stored_values"] for row in rows if row["method"] in ("dense", "lowrank")]
+    assert whole == ["1000", "250", "1000", ""]
+    means = list(csv.DictReader(io.StringIO((out / "summary.csv").read_text())))
+    assert list(means[0]) == list(SUMMARY_COLUMNS)
+    table = pd.read_parquet(out / "summary.parquet")
+    assert list(table.columns) == list(SUMMARY_COLUMNS)
+    assert table["test_top1_mean"].tolist() == [float(row["test_top1_mean"]) for row in means]
+
+
+def test_the_same_records_give_the_same_files(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", RECORDS)
+    for name in ("one", "two"):
+        write(load([store]), tmp_path / name)
+    files = [path for path in (tmp_path / "one").rglob("*") if path.is_file()]
+    for path in files:
+        other = tmp_path / "two" / path.relative_to(tmp_path / "one")
+        assert path.read_bytes() == other.read_bytes(), path.name
+    assert len(files) > 15
+
+
+def test_a_hostile_name_harms_nothing(tmp_path: Path) -> None:
+    name = "<script>alert(1)</script>|$x_y$`" + "z" * 300
+    hostile = [
+        record("dense", 0, 90.0),
+        record(name, 0, 80.0, "2x", method_text=name, id="h"),
+        record(name, 1, None, "2x", status=FAILED, reason=f"{name}\n# heading", method_text=name, id="i"),
+    ]
+    text = written(hostile, tmp_path)
+    assert "<script>" not in text
+    assert "\n# heading" not in text
+    for line in text.splitlines():
+        if line.startswith("| ") and "alert" in line:
+            assert line.replace("\\|", "").count("|") == len(HEADINGS) + 1
+
+
+def test_nothing_finished_is_still_a_report(tmp_path: Path) -> None:
+    failed = [record("dense", 0, None, status=FAILED, reason="it broke", stored_values=None)]
+    assert "failed: dense, seed 0: it broke" in written(failed, tmp_path)
+    assert b"data-setting" in (tmp_path / "index.html").read_bytes()
+
+
+def test_many_methods_are_told_apart_and_their_legend_hides_nothing() -> None:
+    names = [f"method{number}" for number in range(20)]
+    runs = results([record(name, 0, 70.0 + place, "4x", id=name) for place, name in enumerate(names)])
+    figure = accuracy_vs(runs)
+    (panel,) = figure.axes
+    looks = {(c.lines[0].get_color(), c.lines[0].get_marker()) for c in panel.containers}
+    assert len(looks) == len(names)
+    assert figure.get_size_inches()[0] == pytest.approx(3.4)
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    box, inside = legend.get_window_extent(), panel.get_window_extent()
+    assert box.y1 <= inside.y0
+    assert box.y0 >= 0
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+
+
+def test_every_letter_is_one_that_the_font_has() -> None:
+    """A warning for one that it hasn't would be an error here."""
+    runs = results([record("\u65b9\u6cd5\u202ea\nb$x_y$", 0, 70.0, "4x"), record("dense", 0, 80.0)])
+    figure = accuracy_vs(runs)
+    figure.canvas.draw()
+    _, labels = figure.axes[0].get_legend_handles_labels()
+    assert "???a?b$x_y$" in labels
+
+
+def test_fonts_are_in_the_files(tmp_path: Path) -> None:
+    write(Loaded(results(RECORDS)), tmp_path)
+    pdf = (tmp_path / "figures" / "accuracy_vs_parameters.pdf").read_bytes()
+    assert b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf
+    svg = (tmp_path / "figures" / "accuracy_vs_parameters.svg").read_text()
+    assert "<text" not in svg  # letters are drawn as paths
+
+
+def test_methods_and_a_style_can_be_chosen(tmp_path: Path) -> None:
+    runs = results(RECORDS)
+    figure = accuracy_vs(runs, "stored_bytes", methods=["csg"])
+    assert figure.axes[0].get_xlabel().startswith("stored bytes, log scale")
+    assert {container.get_label() for container in figure.axes[0].containers} == {"csg", "dense"}
+    with pytest.raises(InputError, match="unknown method 'cgs'; did you mean 'csg'"):
+        accuracy_vs(runs, methods=["cgs"])
+    with pytest.raises(InputError, match="unknown axis 'bytes'"):
+        accuracy_vs(runs, "bytes")
+    style = tmp_path / "mine.mplstyle"
+    style.write_text("axes.linewidth: 3\npdf.fonttype: 3\n")
+    assert accuracy_vs(runs, style_file=style).axes[0].spines["left"].get_linewidth() == 3
+    style.write_text("axes.linewidth: much\n")
+    with pytest.raises(InputError, match=r"no style can be read from .*mine.mplstyle: "):
+        accuracy_vs(runs, style_file=style)
+    with pytest.raises(InputError, match=r"no style can be read from .*none.mplstyle: "):
+        accuracy_vs(runs, style_file=tmp_path / "none.mplstyle")
+
+
+def test_several_stores_are_one_report_and_a_run_counts_once(tmp_path: Path) -> None:
+    one = write_store(tmp_path / "one", RECORDS[:5])
+    two = write_store(tmp_path / "two", RECORDS[3:])
+    loaded = load([one, two])
+    assert len(loaded.runs) == len(RECORDS)
+    assert loaded.notes == [f"2 runs of {two} are in another store too, and count once: run-csg2x1..."]
+    frame = bench.results(one, two)
+    pd.testing.assert_frame_equal(frame, loaded.runs)
+    assert row(bench.summary(frame), "csg", "2x")["n"] == 2
+
+
+def test_a_name_is_the_one_without_options_if_there_is_one() -> None:
+    named = {"csg": "csg", "csg:code=8": "csg", "small": "csg", "pruning:scope=layerwise": "pruning"}
+    runs = results([record(name, 0, 80.0, "2x", method_name=plugin) for name, plugin in named.items()])
+    assert set(only(runs, ["csg"])["method"]) == {"csg"}
+    assert set(only(runs, ["pruning", "small"])["method"]) == {"small", "pruning:scope=layerwise"}
+    assert runs["variants"].tolist() == [3, 3, 1, 3]
+    assert only(runs, ["csg"])["variants"].tolist() == [3]
+    with pytest.raises(InputError, match="which methods"):
+        only(runs, [])
+
+
+def test_a_report_of_some_methods_says_what_it_leaves_out(command: Command, tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", RECORDS)
+    _, out, _ = command("report", str(store), "--methods", "csg")
+    assert "left out: not asked for: lowrank\n" in out
+    assert "not asked for: lowrank" in (store / "report" / "index.html").read_text()
+
+
+def test_the_best_of_a_budget_and_its_equals_are_marked() -> None:
+    scores = {"a": (90.0, 92, 91), "b": (90.2, 91.9, 91.1), "c": (80.0, 82.1, 81), "d": (85.0,)}
+    runs = [record(name, seed, top1, "4x") for name, own in scores.items() for seed, top1 in enumerate(own)]
+    table = summary(results(runs)).set_index("method")
+    assert table["is_best"].fillna(False).to_dict() == {"a": True, "b": True, "c": False, "d": False}
+    assert table["compared_seeds"].to_dict() == {"a": 3, "b": 3, "c": 3, "d": 0}
+    assert table.loc["b", "p_value"] == 1  # the best itself, by 0.067
+    assert table.loc["c", "p_value"] < 0.01
+    bold = [line.split(" | ")[0] for line in markdown(table.reset_index()).splitlines() if "**" in line]
+    assert bold == ["| a", "| b"]
+
+
+def test_every_column_is_documented() -> None:
+    assert all(text for text in SUMMARY_COLUMNS.values())
+    assert list(summary(results(RECORDS)).columns) == list(SUMMARY_COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("none", "no runs in none; give the folder that `bench run --out` wrote"),
+        ("{store} --figure accuracy_vs_bite", "unknown figure 'accuracy_vs_bite'; did you mean 'accuracy_vs_bytes'?"),
+        ("{store} --methods cgs", "unknown method 'cgs'; did you mean 'csg'?"),
+        ("{store} --figure accuracy_vs_latency", "no run here has measured what accuracy_vs_latency is drawn over"),
+        ("{store} --figure accuracy_vs_bytes --watch", "--figure writes files and ends; leave --watch and --open out"),
+        ("{store} --style none.mplstyle", "no style can be read from none.mplstyle"),
+    ],
+)
+def test_what_is_not_there_is_one_line(command: Command, tmp_path: Path, arguments: str, message: str) -> None:
+    store = write_store(tmp_path / "store", RECORDS)
+    code, _, err = command("report", *arguments.format(store=store).split())
+    assert code == 2
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_one_figure_alone(command: Command, tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", RECORDS)
+    code, out, _ = command("report", str(store), "--figure", "accuracy_vs_bytes", "--methods", "csg")
+    assert code == 0
+    paths = [Path(line) for line in out.splitlines()]
+    assert [path.name for path in paths] == [f"accuracy_vs_bytes.{ending}" for ending in FORMATS]
+    assert all(path.is_file() for path in paths)
+    assert not (store / "report" / "index.html").exists()
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_watching_writes_it_again_when_a_run_arrives(tmp_path: Path, started: bool) -> None:
+    store = write_store(tmp_path / "store", RECORDS[: 2 * started])
+    # Where tests run in the background, interrupts are ignored, and what they start inherits that.
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    asked = [sys.executable, "-c", listening + "from bench.cli import main; main()", "report", str(store), "--watch"]
+    unbuffered = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(asked, stdout=subprocess.PIPE, text=True, env=unbuffered) as process:
+        stop = threading.Timer(120, process.kill)  # rather than wait for what never comes
+        stop.start()
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith("watching"):
+                    write_store(store, RECORDS[2:3])
+                if f"{1 + 2 * started} runs: " in line:
+                    process.send_signal(signal.SIGINT)
+                    break
+            assert "stopped" in process.stdout.read()
+            assert process.wait() == 0
+        finally:
+            stop.cancel()
+    assert "csg" in (store / "report" / "summary.csv").read_text()
+
+
+def test_latex_prints_the_table_whatever_names_hold(tmp_path: Path) -> None:
+    if shutil.which("pdflatex") is None:
+        pytest.skip("needs pdflatex")
+    names = [
+        'a_b&c%d#e$f{g}h\\i^j~k"l|m<n>',
+        "*star",
+        "[bracket]",
+        "\u05d0\u202e\u65b9",
+        "\u00e9\u00df\u0105" + "z" * 300,
+    ]
+    runs = [record("dense", 0, 90.0), *(record(name, 0, 80.0, "2x", method_text=name) for name in names)]
+    written(runs, tmp_path)
+    head = "\\documentclass{article}\\usepackage[utf8]{inputenc}\\usepackage{booktabs}\\begin{document}"
+    (tmp_path / "paper.tex").write_text(head + "\\input{summary}\\end{document}")
+    asked = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=False, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Missing character" not in done.stdout
