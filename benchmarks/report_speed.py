@@ -97,7 +97,7 @@ def _write_run(
 # The kernel's own record of this program's peak. What `resource` says of a child counts what its parent held, too.
 _CHILD = r"""
 import re, sys
-from bench.cli import main
+from bench.cli.main import main
 sys.argv = ["bench", "report", sys.argv[1]]
 try:
     main()

@@ -66,7 +66,7 @@ def available(kind: str, files: Sequence[str] = ()) -> dict[str, Plugin]:
     for folder in map(Path, package.__path__):
         for entry in sorted(folder.iterdir()):
             if (module := _module_in(entry)) is not None:
-                where = f"{kind}/{entry.relative_to(folder)}"
+                where = f"{kind}/{module.replace('.', '/')}.py"
                 _add(found, Plugin(kind, name_of(entry.stem), where, _importer(f"bench.{kind}.{module}")))
     for point in entry_points(group=f"bench.{kind}"):
         _add(found, Plugin(kind, point.name, f"entry point {point.value}", _importer(point.module), point.attr))

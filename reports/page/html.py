@@ -110,7 +110,7 @@ def page(loaded: Loaded, summary: pd.DataFrame, audits: Mapping[str, SettingAudi
 
 
 def _file(name: str) -> str:
-    return (resources.files("bench.reports") / name).read_text(encoding="utf-8")
+    return (resources.files("bench.reports.page") / name).read_text(encoding="utf-8")
 
 
 def _packed(text: str) -> Markup:

@@ -14,7 +14,7 @@ _TRAINING, _TEST = 50_000, 10_000
 def everything() -> pd.DataFrame:
     """All points: `model` as bench calls it, `method` in its authors' words, `stored_values`, `test_top1` in percent,
     `source`, and a `remark` on what makes it another thing than ours."""
-    with resources.as_file(resources.files("bench.reports") / "published.csv") as path:
+    with resources.as_file(resources.files("bench.reports.page") / "published.csv") as path:
         points: pd.DataFrame = pd.read_csv(path, keep_default_na=False)
         return points
 

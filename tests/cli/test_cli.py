@@ -20,7 +20,7 @@ from bench.store.store import Store
 
 def test_help_answers_without_torch_in_half_a_second() -> None:
     code = (
-        "import sys, time; import bench; from bench.cli import app\n"
+        "import sys, time; import bench; from bench.cli.main import app\n"
         "try: app(['--help'])\n"
         "except SystemExit: pass\n"
         "loaded = {'torch', 'pandas', 'matplotlib', 'pydantic'} & set(sys.modules)\n"

@@ -11,6 +11,7 @@ from bench import models
 from bench.errors import InputError
 from bench.files import network_file
 from bench.files.start_weights import PRETRAINED, find
+from bench.model import Model
 from bench.models._build import build_network
 from bench.plan import plan
 from bench.store.record import FINISHED, Record
@@ -75,7 +76,7 @@ def test_weights_that_do_not_fit_are_refused(swept: tuple[Path, list[Record]], t
 def test_torchvisions_weights_are_asked_of_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is fetched here: what stands in for torchvision's network is a resnet8."""
     stand_in = build_network("resnet8", 3, 10, seed=4)
-    model = models.model.Model("stand-in", lambda channels, classes: stand_in, lambda channels, classes: stand_in)
+    model = Model("stand-in", lambda channels, classes: stand_in, lambda channels, classes: stand_in)
     monkeypatch.setattr(models, "find", lambda name: model)
     weights = find(PRETRAINED, "resnet18")
     assert weights.columns() == {

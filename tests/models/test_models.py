@@ -123,7 +123,7 @@ def test_a_basic_block_of_shufflenet_passes_the_first_half_on() -> None:
 
 
 def test_no_name_stands_for_two_networks() -> None:
-    assert len(models.models()) == sum(len(models._models_of(file)) for file in models._FILES)
+    assert len(models.models()) == sum(len(models._models_of(file)) for file in models._files())
 
 
 def test_torchvision_gives_its_convolutional_networks_and_no_transformers() -> None:

@@ -108,7 +108,7 @@ def test_a_dataset_by_its_path() -> None:
 
 def test_two_plugins_of_one_name(tmp_path: Path) -> None:
     shutil.copy(HALVES, tmp_path / "csg.py")
-    with pytest.raises(InputError, match=r"two methods are called 'csg': methods/csg\.py and .*; rename one"):
+    with pytest.raises(InputError, match=r"two methods are called 'csg': methods/csg/csg\.py and .*; rename one"):
         discovery.available(discovery.METHODS, [str(tmp_path / "csg.py")])
 
 

@@ -169,7 +169,7 @@ def test_the_page_s_own_files_end_no_element(name: str) -> None:
     """They stand inside <script> and <style>, where nothing is escaped."""
     from importlib import resources
 
-    text = (resources.files("bench.reports") / name).read_text()
+    text = (resources.files("bench.reports.page") / name).read_text()
     assert "</script" not in text.lower()
     assert "</style" not in text.lower()
     assert "<!--" not in text

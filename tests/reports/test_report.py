@@ -360,7 +360,14 @@ def test_watching_writes_it_again_when_a_run_arrives(tmp_path: Path, started: bo
     store = write_store(tmp_path / "store", RECORDS[: 2 * started])
     # Where tests run in the background, interrupts are ignored, and what they start inherits that.
     listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    asked = [sys.executable, "-c", listening + "from bench.cli import main; main()", "report", str(store), "--watch"]
+    asked = [
+        sys.executable,
+        "-c",
+        listening + "from bench.cli.main import main; main()",
+        "report",
+        str(store),
+        "--watch",
+    ]
     unbuffered = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(asked, stdout=subprocess.PIPE, text=True, env=unbuffered) as process:
         stop = threading.Timer(120, process.kill)  # rather than wait for what never comes

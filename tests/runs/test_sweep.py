@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import HALVES, STRIPES, run_sweep, tiny_spec
+from conftest import HALVES, PLUGINS, STRIPES, run_sweep, tiny_spec
 
 from bench import budget
 from bench.plan import plan, spec
@@ -119,7 +119,7 @@ def test_artifacts_load_in_a_fresh_process(swept: tuple[Path, list[Record]]) -> 
     store = Store(swept[0])
     paths = [str(folder / WEIGHTS) for record in finished(swept) if (folder := store.find(record["id"]))]
     code = (
-        "import sys; from pathlib import Path; from bench import artifact, count\n"
+        "import sys; from pathlib import Path; from bench import count; from bench.files import artifact\n"
         "for path in sys.argv[1:]: print(count.stored_values(artifact.load(Path(path))))"
     )
     out = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=True).stdout
@@ -252,7 +252,7 @@ def test_failed_runs_are_made_again_when_asked(tmp_path: Path) -> None:
 
 def test_a_method_that_changed_is_said(tmp_path: Path) -> None:
     plugin = tmp_path / "mine.py"
-    source = (Path(__file__).parent / "plugins" / "halves.py").read_text()
+    source = (PLUGINS / "halves.py").read_text()
     plugin.write_text(source)
     asked = tiny_spec(["mine"], plugins=[str(tmp_path / "mine.py"), tiny_spec(["csg"]).plugins[0]])
     records, _ = run_sweep(asked, tmp_path / "store")
@@ -264,7 +264,7 @@ def test_a_method_that_changed_is_said(tmp_path: Path) -> None:
 
 def test_changed_images_are_said_and_no_dense_state_of_the_old_ones_is_used(tmp_path: Path) -> None:
     """A dataset plugin that is edited keeps its name and options; what was trained on its old images must not leak."""
-    source = (Path(__file__).parent / "plugins" / "stripes.py").read_text()
+    source = (PLUGINS / "stripes.py").read_text()
     asked = []
     for folder, edited in (("old", source), ("new", source.replace("manual_seed(7)", "manual_seed(8)"))):
         (tmp_path / folder).mkdir()
@@ -282,7 +282,7 @@ def test_changed_images_are_said_and_no_dense_state_of_the_old_ones_is_used(tmp_
 
 
 def test_redo_replaces_a_run_when_the_new_one_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench.runs import sweep as module
+    from bench.executors import in_process as module
 
     asked = tiny_spec(["halves"])
     records, _ = run_sweep(asked, tmp_path)
@@ -307,7 +307,7 @@ def test_without_an_epoch_after_compression_nothing_of_the_dense_network_is_repo
 
 def test_one_dead_helper_costs_one_run(tmp_path: Path) -> None:
     plugin = tmp_path / "killer.py"
-    source = (Path(__file__).parent / "plugins" / "halves.py").read_text()
+    source = (PLUGINS / "halves.py").read_text()
     dies = "import sys\n        if 'bench.files.fresh_process' in sys.orig_argv: import os; os._exit(7)\n"
     plugin.write_text(source.replace("        waiting: dict", f"        {dies}        waiting: dict"))
     asked = tiny_spec(["killer", "csg"], plugins=[str(plugin), *tiny_spec(["csg"]).plugins])
@@ -318,7 +318,7 @@ def test_one_dead_helper_costs_one_run(tmp_path: Path) -> None:
 
 def test_what_a_method_solved_is_kept_as_text_where_it_is_no_number(tmp_path: Path) -> None:
     plugin = tmp_path / "odd.py"
-    source = (Path(__file__).parent / "plugins" / "halves.py").read_text()
+    source = (PLUGINS / "halves.py").read_text()
     odd = "{'nan': float('nan'), 'list': [1, 2], 'object': Context}"
     plugin.write_text(source.replace('{"values": count.stored_values(model)}', odd))
     records, _ = run_sweep(tiny_spec(["odd"], plugins=[str(plugin), *tiny_spec(["csg"]).plugins]), tmp_path / "store")

@@ -134,7 +134,7 @@ def test_no_such_store(tmp_path: Path) -> None:
 def test_a_lock_keeps_others_out_and_ends_with_its_process(tmp_path: Path) -> None:
     store = Store(tmp_path).open()
     code = (
-        "import sys, time; from pathlib import Path; from bench.store import Store\n"
+        "import sys, time; from pathlib import Path; from bench.store.store import Store\n"
         "with Store(Path(sys.argv[1])).lock('abc', wait=False) as ours: print(ours, flush=True); time.sleep(60)"
     )
     other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
