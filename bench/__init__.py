@@ -21,11 +21,13 @@ if _project.is_file() and 'name = "csg-bench"' in _project.read_text(encoding="u
     __path__.append(str(_checkout))
 
 
-def load(path: str | Path, plugins: Sequence[str] = ()) -> "nn.Module":
+def load(
+    path: str | Path, plugins: Sequence[str] = (), model: str | None = None, other_code: bool = False
+) -> "nn.Module":
     """The network in a run's artifact or in a checkpoint of the CSG authors, in eval mode (`bench.files`)."""
     from bench.files.network_file import load
 
-    return load(path, plugins)
+    return load(path, plugins, model, other_code)
 
 
 def results(*stores: str | Path) -> "pd.DataFrame":

@@ -9,6 +9,9 @@ from bench.errors import BudgetError, InputError
 # A budget is met when the stored values lie within this fraction of what was asked for.
 TOLERANCE = 0.01
 
+# What is left of a budget when nothing more is added to spend it: far less than the tolerance, and cheap to reach.
+ENOUGH = 0.002
+
 
 @dataclass(frozen=True)
 class Budget:

@@ -86,12 +86,13 @@ def _count_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> FlopCou
 
 def _kept(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and persistent buffers by their first name, each tensor once."""
-    # How many steps batch norm has seen is not needed for inference, and neither stored nor counted.
-    counters = {name for name in _norm_buffers(model) if name.endswith("num_batches_tracked")}
+    # How many steps batch norm has seen is not needed for inference, and neither stored nor counted. Where masks keep
+    # values is no value; it is stored, packed, beside them.
+    left_out = {name for name in _norm_buffers(model) if name.endswith("num_batches_tracked")} | masks.names(model)
     kept: dict[str, Tensor] = {}
     seen = set()
     for name, tensor in model.state_dict(keep_vars=True).items():
-        if name in counters:
+        if name in left_out:
             continue
         if _place(tensor) not in seen:
             seen.add(_place(tensor))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -70,6 +71,9 @@ class Dataset:
     A plugin is one file with one subclass; the file's name is the dataset's name, the docstring's first line its
     description.
     """
+
+    # Raise it when the same options give other images. It is in ids when above 1, so that old results stay apart.
+    revision: ClassVar[int] = 1
 
     def load(self, data_dir: Path, download: bool) -> Data:
         """Decode everything. `data_dir` and `download` are for datasets that are fetched. Raises InputError."""

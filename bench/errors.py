@@ -11,12 +11,39 @@ class InputError(ValueError):
     """
 
 
+class DiskError(InputError):
+    """The disk won't take what is to be written: no run can go on."""
+
+
+class TooNew(ValueError):
+    """A file of a newer bench. The message names its format."""
+
+
 class BudgetError(ValueError):
     """A method can't store about as many values as the budget asks for. The message is the reason in the record."""
 
 
-# What code that builds on a file's content raises where that content is not what it should be.
+# Errors that a malformed file can cause in the code that builds on its content.
 MALFORMED = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+def require_format(number: object, newest: int) -> None:
+    """Raise ValueError for what is no number of a format, and TooNew for one of a newer bench."""
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        raise ValueError(f"format is {str(number)[:40]!r}, and not a whole number")
+    if number > newest:
+        raise TooNew(f"it has format {number}, of a newer bench; this one reads up to {newest}")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; its type where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def typed_line(error: BaseException) -> str:
+    """The same behind the error's type, for errors that were not written for people."""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def unknown(kind: str, name: str, have: Iterable[str]) -> InputError:

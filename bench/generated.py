@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -124,16 +124,6 @@ def on_generated(network: nn.Module, generator: Generator) -> GeneratedNetwork:
     """The network on what the generator computes, which goes to the network's device and precision."""
     like = next(network.parameters())
     return GeneratedNetwork(network, generator.to(like.device, like.dtype))
-
-
-Kind = TypeVar("Kind", bound=Generator)
-
-
-def groups_of(model: nn.Module, kind: type[Kind]) -> dict[str, Kind]:
-    """The generators of this kind of a network on several, by name."""
-    assert isinstance(model, GeneratedNetwork)
-    assert isinstance(model.generator, Generators)
-    return {name: group for name, group in model.generator.groups.items() if isinstance(group, kind)}
 
 
 def _compute(generator: Generator) -> dict[str, Tensor]:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-# The mask of the parameter `weight` is the buffer `mask_of_weight` of the same module; the file holds it, but packed.
+# The mask of the parameter `weight` is the buffer `mask_of_weight` of the same module. It is part of the state of a
+# network in training; the file of a finished one holds it, but packed.
 _PREFIX = "mask_of_"
 
 
@@ -22,25 +23,40 @@ def attach(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
         if mask.dtype != torch.bool or mask.shape != parameter.shape:
             raise ValueError(f"the mask of {name} is {mask.dtype} {tuple(mask.shape)}; it takes bool {parameter.shape}")
         path, _, own = name.rpartition(".")
-        model.get_submodule(path).register_buffer(_PREFIX + own, mask.to(parameter.device), persistent=False)
+        model.get_submodule(path).register_buffer(_PREFIX + own, mask.to(parameter.device))
     enforce(pairs(model))
 
 
 def detach(model: nn.Module) -> None:
     """Take all masks away; the zeros stay, as values like others."""
     for module in model.modules():
-        for name in [name for name in module._buffers if name.startswith(_PREFIX)]:
+        for name in [_PREFIX + own for own in _own(module)]:
             del module._buffers[name]
 
 
 def of(model: nn.Module) -> dict[str, Tensor]:
     """The masks by the names of their parameters."""
     return {
-        f"{path}.{name.removeprefix(_PREFIX)}" if path else name.removeprefix(_PREFIX): buffer
+        f"{path}.{name}" if path else name: mask
         for path, module in model.named_modules()
-        for name, buffer in module._buffers.items()
-        if name.startswith(_PREFIX) and buffer is not None
+        for name, mask in _own(module).items()
     }
+
+
+def names(model: nn.Module) -> set[str]:
+    """The names of the buffers that are masks."""
+    places = (name.rpartition(".") for name in of(model))
+    return {f"{path}{dot}{_PREFIX}{own}" for path, dot, own in places}
+
+
+def _own(module: nn.Module) -> dict[str, Tensor]:
+    """The masks of a module's own parameters. Going by names alone, a method could hide values in such buffers."""
+    found = {}
+    for name, parameter in module._parameters.items():
+        mask = module._buffers.get(_PREFIX + name)
+        if mask is not None and parameter is not None and mask.dtype == torch.bool and mask.shape == parameter.shape:
+            found[name] = mask
+    return found
 
 
 def pairs(model: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:

@@ -1,8 +1,12 @@
-"""What a method plugin is: it turns a network and a budget into a smaller network. It never sees data."""
+"""What a method plugin is: it turns a network and a budget into a smaller network. It never sees data.
+
+Two objects: the Method is frozen and has the options; the Compressed is made for each run, has the network, and is free
+to change.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -13,7 +17,7 @@ from bench.generated import GeneratedNetwork
 
 
 @dataclass(frozen=True)
-class Family:
+class Resizable:
     """A network at other widths: `build(widths)` makes it with fresh weights and these numbers of channels, one for
     each group of channels that can have a number of its own. `widths` are the network's own."""
 
@@ -27,22 +31,93 @@ class Context:
 
     `generator` is on the CPU and seeded for this run alone: draw every random number from it. `trained` says whether
     the network has been trained up to here (`compress_at` above 0, or a start from finished weights) or holds its
-    initial weights. `family` makes the network at other widths, for methods that can't reach a budget otherwise
-    (`bench.width`); None where the network's file doesn't say how.
+    initial weights. `family` is the network's registered kind (`bench.model.Model.family`), "" where it has none.
+    `resizable` makes the network at other widths, for methods that can't reach a budget otherwise (`bench.width`); None
+    where the network's plugin doesn't say how.
     """
 
     generator: torch.Generator
     trained: bool
-    family: Family | None = None
+    family: str = ""
+    resizable: Resizable | None = None
+
+
+class Compressed:
+    """A network as a method compressed it: what the harness trains from here on. One for each run, free to change.
+
+    Most methods return a plain `Compressed(network, structure)`. A subclass overrides what its method needs.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        structure: Mapping[str, Any] | None = None,
+        solved: Mapping[str, Any] | None = None,
+        decay: Mapping[str, float] | None = None,
+    ) -> None:
+        self.network = network
+        self._structure = structure or {}
+        # What was chosen to meet the budget (a code length, ranks), for the record; numbers or short text.
+        self.solved = solved or {}
+        # Factors on the schedule's weight decay, by parameter name; those that are not named have 1. A method that
+        # gives any must say so in `exceptions`.
+        self.decay = decay or {}
+
+    def structure(self) -> Mapping[str, Any]:
+        """The network's shape as it is now, as JSON, from which `Method.rebuild` makes a network of this shape. It
+        names layers and their sizes, never an argument of a solver: files must not depend on tomorrow's answer."""
+        return self._structure
+
+    def state(self) -> Mapping[str, Any]:
+        """What else a run needs to go on from here, beside the structure and the network's tensors: tensors and JSON
+        values by name. Masks are buffers of the network."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave, after `rebuild` and after the network's tensors were filled in."""
+
+    def after_step(self, progress: float) -> bool:
+        """Called after every optimiser step; `progress` is the fraction of the schedule done.
+
+        Gradients are there, but None where the harness only asks for the final size. Masks (`bench.masks`) may be
+        changed in place; what they leave out is zeroed after the call. Returns whether parameters were replaced by
+        others: then the optimiser starts afresh.
+        """
+        return False
+
+    def settle(self) -> None:
+        """Called once after the last epoch, before anything is measured or saved: the place to round or to cluster."""
+
+    def finish(self) -> nn.Module:
+        """The network as it is deployed, in eval mode; it must give the same outputs. It may take the network apart.
+
+        By default without what the shared mechanisms add to it: generated kernels are computed for good, masks come
+        off.
+        """
+        masks.detach(self.network)
+        return self.network.materialise() if isinstance(self.network, GeneratedNetwork) else self.network
+
+    def pictures(self) -> Mapping[str, CodeSpace]:
+        """What the kernels are combined from, for reports to show, by a name for each set of shared pieces; empty where
+        kernels are no combinations."""
+        return {}
 
 
 @dataclass(frozen=True)
 class Method:
     """Base of every method plugin: a frozen dataclass whose fields are its options.
 
-    A plugin is one file with one subclass; the file's name is the method's name. The docstring says what the method
+    A plugin is one file or folder with one subclass; its name is the method's name. The docstring says what the method
     does, the paper it comes from and the formula for its stored values; its first line is shown by `bench list`.
     """
+
+    # Raise it when results change for the same options. It is in ids when above 1, so that old results stay apart.
+    revision: ClassVar[int] = 1
+
+    @property
+    def role(self) -> str:
+        """Its part in a comparison, for reports: one of `bench.roles.ROLES`, or "" for a method like others."""
+        return ""
 
     @property
     def citation(self) -> str:
@@ -50,25 +125,32 @@ class Method:
         return ""
 
     @property
-    def compress_at(self) -> float | None:
+    def compress_at(self) -> float:
         """Where on the schedule, from 0 to 1, `compress` is called. Before that, training is that of the dense run.
-
-        A subclass overrides this with a value, or with a field to make it an option. Rounded to whole epochs. With None
-        as a value of the option, `moment` says what that means.
-        """
+        Rounded to whole epochs. A subclass overrides this with a value, or with a field to make it an option."""
         return 0.0
 
     @property
-    def moment(self) -> float:
-        """`compress_at`, or what it is where the option leaves that to the method."""
-        assert self.compress_at is not None
-        return self.compress_at
+    def at_size(self) -> Literal["at once", "at the end"]:
+        """Whether the network has its final size when compressed, or larger at first and brought there by `after_step`.
+
+        After `after_step(1.0)` it must be there, whatever calls came before: before anything is trained, the harness
+        asks a network that it throws away. How many values it is exactly may depend on what was trained, within the
+        tolerance of budgets.
+        """
+        return "at once"
 
     @property
     def needs_trained(self) -> bool:
         """Whether `compress` makes sense on a trained network alone. A sweep that would have it compress initial
         weights is refused before anything is trained."""
         return False
+
+    @property
+    def sized_by_budget(self) -> bool:
+        """Whether the budget decides the size. A method that is not (dense, or an option that fixes the size) is run
+        once per seed, and its records ask for no budget."""
+        return True
 
     def identity(self) -> str:
         """What tells this method from one with the same options, for the run's id: the content of a file that it reads,
@@ -80,76 +162,27 @@ class Method:
         something that it reuses, say. Empty: nothing."""
         return ""
 
-    @property
-    def sized_by_budget(self) -> bool:
-        """Whether the budget decides the size. A method that is not (dense, or an option that fixes the size) is run
-        once per seed, and its records ask for no budget."""
-        return True
+    def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
+        """The network that is trained from here on. It may reuse or change `network`, which belongs to this run.
 
-    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
-        """The network that is trained from here on. It may reuse or change `model`, which belongs to this run.
-
-        `budget` is the number of values the result shall store, as `bench.count.stored_values` counts them: every
+        `values` is the number of values the result shall store, as `bench.count.stored_values` counts them: every
         parameter and persistent buffer once, but no batch-norm statistics. It is None where `sized_by_budget` is False.
-        What a seed regenerates belongs in a buffer with `persistent=False`, made here from `context.generator`.
-
-        The shape of the result may depend on the budget, the options and the generator, not on the weights: the saved
-        network is loaded by compressing a fresh one and filling in the stored values. Where it depends on more, or
-        shall not be worked out again, override `structure` and `rebuild`.
+        What a seed regenerates belongs in a buffer with `persistent=False`, made from a seed in the structure.
 
         Raises BudgetError, with the reason, where the budget can't be met.
         """
         raise NotImplementedError
 
-    def structure(self, model: nn.Module) -> Mapping[str, Any] | None:
-        """What the saved file must say of the compressed network for `rebuild` to make one of its shape, as JSON.
-        None: nothing, `compress` gives it."""
-        return None
-
-    def rebuild(self, model: nn.Module, structure: Mapping[str, Any], context: Context) -> nn.Module:
-        """A compressed network of the shape that `structure` tells of, for stored values to be filled in. `model` is a
-        fresh network, the context that of `compress`. Nothing but these may be used: no file, and no option that is
-        not in the structure."""
-        raise NotImplementedError
-
-    @property
-    def gradual(self) -> bool:
-        """Whether `compress` leaves the network larger than the budget, and `after_step` brings it there bit by bit.
-        After a call with progress 1 it must be there, whatever calls came before: before anything is trained, the
-        harness asks a network that it throws away. How many values it is exactly may depend on what was trained, within
-        the tolerance of budgets."""
-        return False
-
-    def after_step(self, model: nn.Module, progress: float) -> bool:
-        """Called after every optimiser step once compressed; `progress` is the fraction of the schedule done.
-
-        Gradients are still there. Masks (`bench.masks`) may be changed in place; what they leave out is zeroed after
-        the call. Returns whether parameters were replaced by others: then the optimiser starts afresh.
+    def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
+        """A compressed network of the shape that `structure` tells of, at any moment of training, for stored values to
+        be filled in. `network` is a fresh one, and the context's random numbers mean nothing. The shape must follow
+        from these alone: no file, and no option that is not in the structure. (Options may say how training goes on.)
+        By default a plain Compressed of the network itself, which suits methods that return one and leave its layers
+        as they are, masks or not. Raises ValueError where the network is not one that the structure can be of.
         """
-        return False
+        return Compressed(network, structure)
 
-    def decay(self, model: nn.Module) -> Mapping[str, float]:
-        """Factors on the schedule's weight decay, by parameter name; those that are not named have 1. A method that
-        gives any must say so in `exceptions`."""
-        return {}
 
-    def settle(self, model: nn.Module) -> None:
-        """Called once after the last epoch, before anything is measured or saved: the place to round or to cluster."""
-
-    def finish(self, model: nn.Module) -> nn.Module:
-        """The network as it is deployed, in eval mode; it must give the same outputs. It may take `model` apart.
-
-        By default the model itself, without what the shared mechanisms add to it: generated kernels are computed for
-        good, and masks come off.
-        """
-        masks.detach(model)
-        return model.materialise() if isinstance(model, GeneratedNetwork) else model
-
-    def solved(self, model: nn.Module) -> Mapping[str, Any]:
-        """What was chosen to meet the budget (a code length, ranks), for the record; numbers or short text."""
-        return {}
-
-    def code_space(self, model: nn.Module) -> Mapping[str, CodeSpace]:
-        """What the trained network's kernels are combined from, for reports to show, by a name for each set of shared
-        pieces; empty where kernels are not combinations."""
-        return {}
+# The default of an option whose value other options decide where nothing is said (`none` on the command line): the
+# class replaces it in its __post_init__. So the field holds what its type says.
+DECIDED_BY_OTHERS: Any = None

@@ -1,5 +1,6 @@
-"""What the registry keeps of a network: its description and how to build it."""
+"""What a network plugin is: how to build the network, and what is known of it."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -7,19 +8,47 @@ from torch import nn
 
 
 @dataclass(frozen=True)
-class Model:
-    """`build(channels, num_classes)` makes the network with fresh weights from torch's global generator.
+class Inputs:
+    """What a network is trained on: the size of its images, and how pixel values 0 to 255 are standardised, a mean and
+    a deviation for each channel."""
 
-    `pretrained(channels, num_classes)`, where there is one, makes the same layers with weights that others trained.
-    It may fetch them, and raises InputError where they don't fit or can't be had.
+    height: int
+    width: int
+    mean: Sequence[float]
+    deviation: Sequence[float]
+
+    def __post_init__(self) -> None:
+        numbers = (self.height, self.width, *self.mean, *self.deviation)
+        if len(self.mean) != len(self.deviation) or not all(isinstance(number, int | float) for number in numbers):
+            raise ValueError(f"images of {self.height}x{self.width}, mean {self.mean}, deviation {self.deviation}")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network plugin; a plain function is wrapped in one.
+
+    `build` makes the network with fresh weights from torch's global generator. It gets `channels` and `num_classes`,
+    those of these that it has as parameters. `description` is by default the first line of its docstring.
+
+    `pretrained(channels, num_classes)`, where there is one, makes the same layers with weights that others trained, for
+    images as `inputs` says. It may fetch them, and raises InputError where they don't fit or can't be had.
+
+    `family` names the kind of network, for methods whose authors chose layers by it ("" for none).
 
     `resize(channels, num_classes, widths)`, where there is one, makes the network fresh with other numbers of channels:
     `widths` are those of every group of channels that can have a number of its own, and `build` is `resize` at the
     `widths` that stand here.
     """
 
-    description: str
-    build: Callable[[int, int], nn.Module]
+    build: Callable[..., nn.Module]
+    description: str = ""
     pretrained: Callable[[int, int], nn.Module] | None = None
+    inputs: Inputs | None = None
+    family: str = ""
     widths: tuple[int, ...] = ()
     resize: Callable[[int, int, Sequence[int]], nn.Module] | None = None
+
+    @property
+    def first_line(self) -> str:
+        """What it is, in a line."""
+        return self.description or (inspect.getdoc(self.build) or "").partition("\n")[0]

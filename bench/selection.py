@@ -1,7 +1,7 @@
 """Which layers of a network a method works on: a rule that a user can set, and the default that all methods share."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -79,6 +79,27 @@ def _fits(module: Layer, rule: Rule) -> bool:
 def main_convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
     """The convolutions that methods compress by default: one rule, so that they differ in how and not in what."""
     return {name: module for name, module in select(model, Rule()).items() if isinstance(module, nn.Conv2d)}
+
+
+def layer_called(model: nn.Module, name: str) -> Layer:
+    """The layer called so. Raises ValueError where the network has none."""
+    found = dict(model.named_modules()).get(name)
+    if not isinstance(found, Layer):
+        raise ValueError(f"the network has no convolution or linear layer {name}")
+    return found
+
+
+def layers_called(model: nn.Module, names: Iterable[str]) -> dict[str, Layer]:
+    """The layers of these names, in this order. Raises ValueError where the network lacks one."""
+    return {name: layer_called(model, name) for name in names}
+
+
+def convolution_called(model: nn.Module, name: str) -> nn.Conv2d:
+    """The convolution called so. Raises ValueError where the network has none."""
+    found = layer_called(model, name)
+    if not isinstance(found, nn.Conv2d):
+        raise ValueError(f"{name} is no convolution")
+    return found
 
 
 Made = TypeVar("Made")

@@ -21,16 +21,15 @@ from measuring import environment_for_memory, memory_of_process, rotated, second
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench import models
+from bench import testing
 from bench.errors import InputError
-from bench.generated import GeneratedNetwork
+from bench.generated import GeneratedNetwork, Generators
 from bench.kernels.combinations import SliceGroup
 from bench.kernels.tiling import Tiling
-from bench.methods.csg.csg import CSG, papers_choice
-from bench.methods.csg.generator import SliceGenerator
-from bench.models._build import build_network, compress
+from bench.methods.csg.csg import CSG
+from bench.plugins import networks
 from bench.runs.environment import describe, find_device
-from bench.selection import select
+from bench.selection import convolution_called
 
 # What the CSG paper uses in each network; in any other, OTHER_SETTINGS.
 PAPERS_SETTINGS = {
@@ -68,8 +67,7 @@ class PerLayerConvolution(nn.Module):
 
 def per_layer(network: nn.Module, csg: GeneratedNetwork) -> nn.Module:
     """`network` with its convolutions replaced, with the codes and slices of `csg`, a twin of it with tiling=view."""
-    assert isinstance(csg.generator, SliceGenerator)
-    layers = select(network, papers_choice(network))
+    assert isinstance(csg.generator, Generators)
     for group in csg.generator.groups.values():
         assert isinstance(group, SliceGroup)
         generator = nn.Linear(group.slices.shape[0], group.slices.shape[1], bias=False).to(group.slices.dtype)
@@ -77,23 +75,21 @@ def per_layer(network: nn.Module, csg: GeneratedNetwork) -> nn.Module:
             generator.weight.copy_(group.slices.T)
         codes = group.codes.split(group.numbers_of_slices)
         for (name, tiling), own in zip(group.tilings.items(), codes, strict=True):
-            layer = layers[name]
-            assert isinstance(layer, nn.Conv2d)
+            layer = convolution_called(network, name)
             network.set_submodule(name, PerLayerConvolution(layer, tiling, own, generator))
     return network
 
 
 def build(network: str, variant: str, **changes: Any) -> nn.Module:
     """A variant of the network, on the CPU, the same weights every time; `changes` are to the options of CSG."""
-    model = build_network(network, 3, 10, seed=0)
     if variant == "dense":
-        return model
+        return testing.network(network)
     if variant == "per-layer":
         csg = build(network, "csg", tiling="view")
         assert isinstance(csg, GeneratedNetwork)
-        return per_layer(model, csg)
+        return per_layer(testing.network(network), csg)
     settings = replace(PAPERS_SETTINGS.get(network, OTHER_SETTINGS), **changes)
-    return compress(settings, model, None, seed=0, trained=False)
+    return testing.compress(settings, network, None).network
 
 
 def check_same_function(network: str) -> None:
@@ -152,7 +148,7 @@ def prepare(cell: Cell, variant: str, training: bool, batch: int) -> Callable[[]
     device, precision = torch.device(cell.device), PRECISIONS[cell.precision]
     model = build(cell.network, variant).to(device).train(training)
     if not training and cell.mode == "compile" and isinstance(model, GeneratedNetwork):
-        model = CSG().finish(model)  # what one would compile for deployment
+        model = model.materialise()  # what one would compile for deployment
     run: Callable[[Tensor], Tensor] = model
     if cell.mode == "compile":
         # Else the variants, which share a class, are told apart by guards, and the last one waits for those of others.
@@ -266,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(peak(cell, options.peak_of, options.batch))
         return
     for network in options.networks:
-        models.find(network)  # before hours of others are spent
+        networks.find(network)  # before hours of others are spent
     header = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "batch": options.batch, **describe(device)}
     rows = read(options.json, header) if options.resume and options.json.is_file() else []
     have = {Cell(row.network, row.precision, row.mode, row.device) for row in rows}

@@ -10,13 +10,13 @@ from torch import nn
 
 from bench import count
 from bench.errors import BudgetError
-from bench.generated import Generators, groups_of, on_generated
+from bench.generated import Generators, on_generated
 from bench.kernels.code_length import CodeLength, Cost, solve_code_lengths
-from bench.kernels.combinations import SliceGroup
+from bench.kernels.combinations import SliceGroup, groups_from, structure_of
 from bench.kernels.initial import decompose, draw, scale_to
 from bench.kernels.tiled import TiledKernels
 from bench.kernels.tiling import Tiling
-from bench.method import Context, Method
+from bench.method import Compressed, Context, Method
 from bench.selection import CHOICES, Layer, Rule, first_that_fits, select
 
 
@@ -64,13 +64,17 @@ class Basis(Method):
         if self.channels < 1:
             raise ValueError(f"channels can't be {self.channels}; it is at least 1")
 
-    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
-        assert budget is not None
-        layers, lengths = first_that_fits(CHOICES, lambda rule: self._solve(model, rule, budget))
+    def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
+        assert values is not None
+        layers, lengths = first_that_fits(CHOICES, lambda rule: self._solve(network, rule, values))
         weights = {name: layer.weight.detach() for name, layer in layers.items()}
-        tilings = self._tilings(layers)
-        groups = {basis: SliceGroup(TiledKernels.of(layers, own), lengths[basis]) for basis, own in tilings.items()}
-        made = on_generated(model, Generators(groups))
+        groups = {
+            basis: SliceGroup(TiledKernels.of(layers, own), lengths[basis])
+            for basis, own in self._tilings(layers).items()
+        }
+        filters = [length.whole for length in lengths.values()]
+        solved = {"bases": len(filters), "basis_filters": "+".join(map(str, filters))}
+        made = Compressed(on_generated(network, Generators(groups)), structure_of(groups), solved)
         with torch.no_grad():
             for group in groups.values():
                 if context.trained:
@@ -80,9 +84,8 @@ class Basis(Method):
                     scale_to(group, weights)
         return made
 
-    def solved(self, model: nn.Module) -> Mapping[str, Any]:
-        filters = [group.length.whole for group in groups_of(model, SliceGroup).values()]
-        return {"bases": len(filters), "basis_filters": "+".join(map(str, filters))}
+    def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
+        return Compressed(on_generated(network, Generators(groups_from(network, structure))), structure)
 
     def _tilings(self, layers: Mapping[str, Layer]) -> dict[str, dict[str, Tiling]]:
         """The parts of filters, as slices one filter high, by basis and layer."""

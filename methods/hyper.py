@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import torch
@@ -12,14 +12,14 @@ from torch.nn import functional
 from bench import count
 from bench.allocation import allocate
 from bench.errors import BudgetError
-from bench.generated import Generator, Generators, groups_of, on_generated
+from bench.generated import Generator, Generators, on_generated
 from bench.kernels.by_size import cut_to, group_by_size
 from bench.kernels.gradient_scale import scale_gradient
 from bench.kernels.initial import factors
 from bench.kernels.tiled import TiledKernels
 from bench.kernels.tiling import Tiling
-from bench.method import Context, Method
-from bench.selection import CHOICES, Layer, Rule, first_that_fits, select
+from bench.method import Compressed, Context, Method
+from bench.selection import CHOICES, Layer, Rule, first_that_fits, layers_called, select
 
 
 @dataclass(frozen=True)
@@ -62,27 +62,27 @@ class Hyper(Method):
         if min(self.block) < 1:
             raise ValueError(f"block can't be {self.block[0]}x{self.block[1]}; both sides are at least 1")
 
-    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
-        assert budget is not None
-        layers, sizes = first_that_fits(CHOICES, lambda rule: self._solve(model, rule, budget))
+    def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
+        assert values is not None
+        layers, sizes = first_that_fits(CHOICES, lambda rule: self._solve(network, rule, values))
         weights = {name: layer.weight.detach() for name, layer in layers.items()}
         tilings = self._tilings(layers)
         groups = {size: Hypernetwork(TiledKernels.of(layers, tilings[size]), own) for size, own in sizes.items()}
-        made = on_generated(model, Generators(groups))
+        made = on_generated(network, Generators(groups))
         with torch.no_grad():
             for group in groups.values():
                 initialise(group, weights, context.generator)
-        return made
+        return Compressed(made, {size: group.structure() for size, group in groups.items()}, solved_by(groups))
 
-    def solved(self, model: nn.Module) -> Mapping[str, Any]:
-        groups = groups_of(model, Hypernetwork)
-        found: dict[str, Any] = {}
-        for size, group in groups.items():
-            mark = f".{size}" if len(groups) > 1 else ""
-            blocks, embedding = group.embeddings.shape
-            found |= {f"blocks{mark}": blocks, f"embedding{mark}": embedding, f"hidden{mark}": group.size.hidden}
-            found[f"longer_embeddings{mark}"] = group.size.longer
-        return found
+    def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
+        groups = {}
+        for size, has in structure.items():
+            layers = layers_called(network, has["layers"])
+            block = has["block"][0], has["block"][1]
+            tilings = {name: Tiling(tuple(layer.weight.shape), block) for name, layer in layers.items()}
+            own = Size(has["embedding"], has["hidden"], has["longer"])
+            groups[size] = Hypernetwork(TiledKernels.of(layers, tilings), own)
+        return Compressed(on_generated(network, Generators(groups)), structure)
 
     def _tilings(self, layers: Mapping[str, Layer]) -> dict[str, dict[str, Tiling]]:
         """The blocks, by kernel size and layer."""
@@ -172,12 +172,12 @@ def solve_sizes(budget: int, blocks: Sequence[Blocks]) -> list[Size] | None:
     options = [blocks[0].longest(hidden, left) for hidden in range(first.hidden, 0, -1)]
     possible = [size for size in options if size is not None]
     # The first changes least.
-    enough = (size for size in possible if blocks[0].cost(size) >= (1 - _ENOUGH) * left)
+    enough = (size for size in possible if blocks[0].cost(size) >= (1 - _LEFT) * left)
     return [next(enough, max(possible, key=blocks[0].cost)), *others]
 
 
 # What of the budget may be left: less than the tolerance.
-_ENOUGH = 0.004
+_LEFT = 0.004
 
 
 class Hypernetwork(Generator):
@@ -201,6 +201,11 @@ class Hypernetwork(Generator):
         self.outer = nn.Parameter(torch.zeros(size.hidden, blocks.values))
         self.outer_bias = nn.Parameter(torch.zeros(blocks.values))
 
+    def structure(self) -> dict[str, Any]:
+        """Its shape, as JSON."""
+        block = next(iter(self.kernels.tilings.values())).slice
+        return {"layers": list(self.kernels.tilings), "block": list(block), **asdict(self.size)}
+
     def forward(self) -> dict[str, Tensor]:
         """The weights by parameter name."""
         embeddings: Tensor = self.embeddings
@@ -218,6 +223,17 @@ class Hypernetwork(Generator):
         slices = made.view(self.blocks.number, self.blocks.inputs, outputs, -1).transpose(1, 2)
         weights: dict[str, Tensor] = self.kernels(slices.reshape(-1))
         return weights
+
+
+def solved_by(groups: Mapping[str, Hypernetwork]) -> dict[str, Any]:
+    """What a record says of them."""
+    found: dict[str, Any] = {}
+    for size, group in groups.items():
+        mark = f".{size}" if len(groups) > 1 else ""
+        blocks, embedding = group.embeddings.shape
+        found |= {f"blocks{mark}": blocks, f"embedding{mark}": embedding, f"hidden{mark}": group.size.hidden}
+        found[f"longer_embeddings{mark}"] = group.size.longer
+    return found
 
 
 def slow_down(shared: Tensor, number: int) -> Tensor:

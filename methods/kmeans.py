@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from bench.generated import GeneratedNetwork, Generator
+from bench.generated import Generator, on_generated
 from bench.kernels.flat import FlatKernels
 from bench.kernels.gradient_scale import scale_gradient
-from bench.method import Context, Method
-from bench.selection import EVERY_LAYER, select
+from bench.method import Compressed, Context, Method
+from bench.selection import EVERY_LAYER, layers_called, select
 
 
 @dataclass(frozen=True)
@@ -51,31 +51,34 @@ class KMeans(Method):
 
     sized_by_budget = False
 
-    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
-        weights = {name: layer.weight.detach() for name, layer in select(model, EVERY_LAYER).items()}
-        network = self._build(model)
-        generator = network.generator
-        assert isinstance(generator, Centres)
-        sizes: list[Tensor] = []
+    def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
+        layers = select(network, EVERY_LAYER)
+        weights = {name: layer.weight.detach() for name, layer in layers.items()}
+        generator = Centres(FlatKernels.of(layers), self.clusters)
+        made = Clustered(on_generated(network, generator), generator)
         with torch.no_grad():
-            for position, values in enumerate(generator.kernels.join(weights).split(generator.kernels.sizes)):
-                centres, assignment = cluster(values, min(self.clusters, len(values)))
+            for position, own in enumerate(generator.kernels.join(weights).split(generator.kernels.sizes)):
+                centres, assignment = cluster(own, min(self.clusters, len(own)))
                 generator.centres[position].copy_(centres)
                 generator.assignments()[position].copy_(assignment)
-                sizes.append(torch.bincount(assignment, minlength=len(centres)).clamp(min=1))
-            generator.factors.copy_(1 / torch.cat(sizes))
-        return network
+        generator.count_weights()
+        return made
 
-    def structure(self, model: nn.Module) -> Mapping[str, Any]:
-        return {}
+    def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
+        # Clustering initial weights would be for nothing.
+        generator = Centres(FlatKernels.of(layers_called(network, structure["layers"])), structure["clusters"])
+        return Clustered(on_generated(network, generator), generator)
 
-    def rebuild(self, model: nn.Module, structure: Mapping[str, Any], context: Context) -> nn.Module:
-        return self._build(model)  # clustering initial weights would be for nothing
 
-    def _build(self, model: nn.Module) -> GeneratedNetwork:
-        layers = select(model, EVERY_LAYER)
-        like = next(iter(layers.values())).weight
-        return GeneratedNetwork(model, Centres(FlatKernels.of(layers), self.clusters).to(like.device, like.dtype))
+class Clustered(Compressed):
+    """A network on the centres of its layers."""
+
+    def __init__(self, network: nn.Module, generator: "Centres") -> None:
+        super().__init__(network, {"layers": list(generator.kernels.shapes), "clusters": generator.clusters})
+        self.generator = generator
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.generator.count_weights()
 
 
 class Centres(Generator):
@@ -88,6 +91,7 @@ class Centres(Generator):
     def __init__(self, kernels: FlatKernels, clusters: int) -> None:
         super().__init__()
         self.kernels = kernels
+        self.clusters = clusters
         sizes = [min(clusters, size) for size in kernels.sizes]
         self.centres = nn.ParameterList([torch.zeros(size) for size in sizes])
         # One byte for each weight of the network, layer by layer; fewer bits in a file.
@@ -101,6 +105,12 @@ class Centres(Generator):
     def forward(self) -> dict[str, Tensor]:
         centres = scale_gradient(torch.cat(list(self.centres)), self.factors)
         return self.kernels.split(centres.index_select(0, self.first + self.assignment))
+
+    def count_weights(self) -> None:
+        """Scale gradients by the numbers of weights that centres have now."""
+        each = zip(self.assignments(), self.centres, strict=True)
+        numbers = torch.cat([torch.bincount(own, minlength=len(centres)).clamp(min=1) for own, centres in each])
+        self.factors.copy_(1 / numbers)
 
     def assignments(self) -> tuple[Tensor, ...]:
         """By layer."""

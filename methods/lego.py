@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +13,12 @@ from bench import budget as budgets
 from bench import count
 from bench.allocation import allocate
 from bench.errors import BudgetError
-from bench.generated import GeneratedNetwork, Generator, on_generated
+from bench.generated import Generator, on_generated
 from bench.kernels.initial import factors
 from bench.kernels.tiled import TiledKernels
 from bench.kernels.tiling import Tiling
-from bench.method import Context, Method
-from bench.selection import CHOICES, Layer, Rule, first_that_fits, select
+from bench.method import Compressed, Context, Method
+from bench.selection import CHOICES, Layer, Rule, first_that_fits, layers_called, select
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,16 @@ class Lego(Method):
             raise ValueError(f"until can't be {self.until}; it is a fraction from 0 to 1")
 
     @property
-    def gradual(self) -> bool:
-        return True
+    def at_size(self) -> Literal["at the end"]:
+        return "at the end"
 
-    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
-        assert budget is not None
-        rule, numbers = first_that_fits(CHOICES, lambda rule: self._solve(model, rule, budget))
-        layers = select(model, rule)
+    def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
+        assert values is not None
+        filters = first_that_fits(CHOICES, lambda rule: self._solve(network, rule, values))
+        layers = layers_called(network, filters)
         weights = {name: layer.weight.detach() for name, layer in layers.items()}
-        made = self._build(model, rule, numbers, self.split)
-        generator = made.generator
-        assert isinstance(generator, LegoKernels)
+        generator = LegoKernels(layers, filters, self.split)
+        made = Legos(on_generated(network, generator), generator, self.until)
         with torch.no_grad():
             for part in generator.layers:
                 part.draw(context.generator)
@@ -85,30 +84,14 @@ class Lego(Method):
                 part.coefficients.mul_(own)
         return made
 
-    def structure(self, model: nn.Module) -> Mapping[str, Any]:
-        generator = _generator(model)
-        numbers = [part.filters.shape[0] for part in generator.layers]
-        filters = dict(zip(generator.kernels.tilings, numbers, strict=True))
-        return {"rule": asdict(generator.rule), "split": generator.split, "filters": filters}
+    def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
+        filters = dict(zip(structure["layers"], structure["filters"], strict=True))
+        generator = LegoKernels(layers_called(network, filters), filters, structure["split"])
+        if structure["decided"]:
+            generator.decide()
+        return Legos(on_generated(network, generator), generator, self.until)
 
-    def rebuild(self, model: nn.Module, structure: Mapping[str, Any], context: Context) -> nn.Module:
-        made = self._build(model, Rule(**structure["rule"]), structure["filters"], structure["split"])
-        for part in _generator(made).layers:
-            part.decide()
-        return made
-
-    def after_step(self, model: nn.Module, progress: float) -> bool:
-        if progress < self.until:
-            return False
-        undecided = [part for part in _generator(model).layers if part.scores is not None]
-        for part in undecided:
-            part.decide()
-        return bool(undecided)
-
-    def solved(self, model: nn.Module) -> Mapping[str, Any]:
-        return {"lego_filters": "+".join(str(part.filters.shape[0]) for part in _generator(model).layers)}
-
-    def _solve(self, model: nn.Module, rule: Rule, budget: int) -> tuple[Rule, dict[str, int]]:
+    def _solve(self, model: nn.Module, rule: Rule, budget: int) -> dict[str, int]:
         """How many lego filters each layer has, of those that the rule chooses. Raises BudgetError."""
         layers = select(model, rule)
         costs = {name: Cost.of(layer, self.split) for name, layer in layers.items()}
@@ -126,19 +109,32 @@ class Lego(Method):
                 f"{total((1,) * len(costs)):,}; {budget:,} were asked for"
             )
         budgets.check(budget, kept + total(filters))
-        return rule, dict(zip(costs, filters, strict=True))
-
-    @staticmethod
-    def _build(model: nn.Module, rule: Rule, filters: Mapping[str, int], split: int) -> GeneratedNetwork:
-        # In the order of the network, whatever that of `filters`, which may come from a file.
-        layers = {name: layer for name, layer in select(model, rule).items() if name in filters}
-        return on_generated(model, LegoKernels(layers, rule, filters, split))
+        return dict(zip(costs, filters, strict=True))
 
 
-def _generator(model: nn.Module) -> "LegoKernels":
-    assert isinstance(model, GeneratedNetwork)
-    assert isinstance(model.generator, LegoKernels)
-    return model.generator
+class Legos(Compressed):
+    """A network of lego filters; the choice among them is final from `until` on."""
+
+    def __init__(self, network: nn.Module, generator: "LegoKernels", until: float) -> None:
+        numbers = [part.filters.shape[0] for part in generator.layers]
+        super().__init__(network, solved={"lego_filters": "+".join(map(str, numbers))})
+        self.generator = generator
+        self.until = until
+
+    def structure(self) -> Mapping[str, Any]:
+        numbers = [part.filters.shape[0] for part in self.generator.layers]
+        return {
+            "layers": list(self.generator.kernels.tilings),
+            "filters": numbers,
+            "split": self.generator.split,
+            "decided": self.generator.is_decided,
+        }
+
+    def after_step(self, progress: float) -> bool:
+        if progress < self.until or self.generator.is_decided:
+            return False
+        self.generator.decide()
+        return True
 
 
 def tiling_of(layer: Layer, split: int) -> Tiling:
@@ -174,9 +170,8 @@ class Cost:
 class LegoKernels(Generator):
     """All kernels of the network: the fragments layer by layer, and one gather for all."""
 
-    def __init__(self, layers: Mapping[str, Layer], rule: Rule, filters: Mapping[str, int], split: int) -> None:
+    def __init__(self, layers: Mapping[str, Layer], filters: Mapping[str, int], split: int) -> None:
         super().__init__()
-        self.rule = rule
         self.split = split
         tilings = {name: tiling_of(layer, split) for name, layer in layers.items()}
         self.kernels = TiledKernels.of(layers, tilings)
@@ -189,6 +184,15 @@ class LegoKernels(Generator):
     def layers(self) -> list["Fragments"]:
         """Of each layer, in the order of the network."""
         return [part for part in self.parts if isinstance(part, Fragments)]
+
+    @property
+    def is_decided(self) -> bool:
+        return all(part.scores is None for part in self.layers)
+
+    def decide(self) -> None:
+        """Make every choice final."""
+        for part in self.layers:
+            part.decide()
 
     def forward(self) -> dict[str, Tensor]:
         weights: dict[str, Tensor] = self.kernels(torch.cat([part().flatten() for part in self.parts]))

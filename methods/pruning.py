@@ -1,10 +1,9 @@
 """Structured pruning: whole channels are cut out, through torch-pruning."""
 
-import copy
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -13,10 +12,12 @@ from torch_pruning import importance as library
 
 from bench import budget as budgets
 from bench import count
-from bench.errors import BudgetError
+from bench.errors import BudgetError, typed_line
 from bench.measure import channel_groups
 from bench.measure.channel_groups import ChannelGroup, Graph
-from bench.method import Context, Method
+from bench.method import Compressed, Context, Method
+from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, RANDOM_PRUNING
+from bench.surgery import Channels, changed_channels, channels_of, give_channels
 
 
 @dataclass(frozen=True)
@@ -97,123 +98,165 @@ class Pruning(Method):
         return "\n\n".join(filter(None, (_DEPGRAPH, _PAPERS.get(self.importance))))
 
     @property
-    def gradual(self) -> bool:
-        return self.until is not None or self.importance == "taylor"
+    def role(self) -> str:
+        if self.importance == "random":
+            return RANDOM_PRUNING
+        if self.importance in ("magnitude", "group-norm", "lamp"):
+            return GLOBAL_PRUNING if self.scope == "global" else LAYERWISE_PRUNING
+        return ""
 
-    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
-        assert budget is not None
-        groups = channel_groups.find(model)
+    @property
+    def at_size(self) -> Literal["at once", "at the end"]:
+        return "at the end" if self.until is not None or self.importance == "taylor" else "at once"
+
+    @property
+    def num_stages(self) -> int:
+        return 1 if self.until is None else self.stages
+
+    def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
+        assert values is not None
+        lost: dict[str, Exception] = {}
+        groups = channel_groups.find(network, lost)
         seed = int(torch.randint(2**31, (), generator=context.generator))
-        state = State(groups, [group.size for group in groups], count.stored_values(model), budget, seed)
-        model.pruning_state = state  # type: ignore[assignment]  # torch's stubs know tensors and modules alone
-        cut = self._choose(model, state, budget)
-        self._check_budget(model, state, cut)
-        if not self.gradual:
-            _cut(model, state, cut)
-        return model
+        state = State(groups, [group.size for group in groups], count.stored_values(network), values, seed)
+        made = PrunedNetwork(network, self, channels_of(network), state)
+        cut = made.choose(values)
+        try:
+            check_budget(network, state, cut, self.importance)
+        except BudgetError as error:
+            if not lost:
+                raise
+            name, cause = next(iter(lost.items()))
+            raise BudgetError(
+                f"{error}; torch-pruning can't follow the channels of {len(lost)} layers ({name}: {typed_line(cause)})"
+            ) from cause
+        if self.at_size == "at once":
+            made.cut(cut)
+        return made
 
-    def structure(self, model: nn.Module) -> Mapping[str, Any]:
-        return {group.root: [group.size, group.together] for group in _state(model).groups}
+    def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
+        plain = channels_of(network)
+        give_channels(network, structure["channels"])
+        return PrunedNetwork(network, self, plain, State([], [], 0, 0, 0))
 
-    def rebuild(self, model: nn.Module, structure: Mapping[str, Any], context: Context) -> nn.Module:
-        # How many are kept is all that matters: whichever go, what is left has the same shape and is wired alike.
-        channels = {}
-        for root, (kept, together) in structure.items():
-            group = ChannelGroup(root, channel_groups.width(model.get_submodule(root)) // together, together, {})
-            if not 1 <= kept <= group.size:
-                raise ValueError(f"{root} can't keep {kept} of {group.size} channels")
-            if kept < group.size:
-                channels[root] = group.channels(range(kept, group.size))
-        with torch.inference_mode(False):
-            # Where files are loaded in inference mode: its tensors can't be traced, ordinary copies can.
-            model = copy.deepcopy(model)
-            channel_groups.prune(model, channels)
-        return model
 
-    def after_step(self, model: nn.Module, progress: float) -> bool:
-        if not self.gradual:
+class PrunedNetwork(Compressed):
+    """A network whose channels go, at once or bit by bit. `plain` are those that its layers had."""
+
+    def __init__(self, network: nn.Module, method: Pruning, plain: Channels, progress: "State") -> None:
+        super().__init__(network)
+        self.method = method
+        self.plain = plain
+        self.progress = progress
+        self._say_what_is_kept()
+
+    def structure(self) -> Mapping[str, Any]:
+        return {"channels": changed_channels(self.network, self.plain)}
+
+    def state(self) -> Mapping[str, Any]:
+        return self.progress.plain()
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.progress = State.of(state, next(self.network.parameters()).device)
+        self._say_what_is_kept()
+
+    def after_step(self, progress: float) -> bool:
+        method, state = self.method, self.progress
+        if method.at_size == "at once":
             return False
-        state = _state(model)
-        due = self._due(state, progress)
+        due = self._due(progress)
         if due == state.stage:
             return False
-        if self.importance == "taylor":
-            state.remember_gradients(model)
+        if method.importance == "taylor":
+            state.remember_gradients(self.network)
             if state.steps < _GRADIENTS and progress < 1:
                 return False
-        left = (1 - due / self._num_stages) ** 3
-        target = round(state.budget + left * (state.dense - state.budget))
-        _cut(model, state, self._choose(model, state, target))
+        left = (1 - due / method.num_stages) ** 3
+        self.cut(self.choose(round(state.budget + left * (state.dense - state.budget))))
         state.stage = due
         return True
 
-    def settle(self, model: nn.Module) -> None:
-        if self.gradual and _state(model).stage < self._num_stages:
+    def settle(self) -> None:
+        if self.method.at_size == "at the end" and self.progress.stage < self.method.num_stages:
             raise RuntimeError(
-                f"nothing was cut: no step of training came after compress_at={self.compress_at}; give a smaller one"
+                f"nothing was cut: no step of training came after compress_at={self.method.compress_at}; give a "
+                "smaller one"
             )
 
-    def solved(self, model: nn.Module) -> dict[str, Any]:
-        state = _state(model)
-        shares = [group.size / full for group, full in zip(state.groups, state.full, strict=True)]
-        kept, full = sum(group.size for group in state.groups), sum(state.full)
-        return {"groups": len(shares), "channels": kept, "of_channels": full, "least_kept": min(shares)}
-
-    @property
-    def _num_stages(self) -> int:
-        return 1 if self.until is None else self.stages
-
-    def _due(self, state: "State", progress: float) -> int:
-        """How many stages should be behind us."""
-        if self.until is None:
-            return 1
-        done = (progress - self.compress_at) / (self.until - self.compress_at)
-        return max(state.stage, min(self.stages, math.floor(done * self.stages)))
-
-    def _choose(self, model: nn.Module, state: "State", target: int) -> list[list[int]]:
+    def choose(self, target: int) -> list[list[int]]:
         """Which channels of each group to cut, for the network to store about `target` values."""
-        order = removal_order(
-            self._scores(model, state), state.groups, state.full, self.floor, self.scope == "layerwise"
-        )
-        return choose(order, len(state.groups), channel_groups.stored_values(model, state.groups), target)
+        method, state = self.method, self.progress
+        order = removal_order(self._scores(), state.groups, state.full, method.floor, method.scope == "layerwise")
+        return choose(order, len(state.groups), channel_groups.stored_values(self.network, state.groups), target)
 
-    def _scores(self, model: nn.Module, state: "State") -> list[Tensor | None]:
+    def cut(self, numbers_of_groups: Sequence[Sequence[int]]) -> None:
+        """Cut these channels of each group, and start to remember gradients anew."""
+        state = self.progress
+        pairs = list(zip(state.groups, numbers_of_groups, strict=True))
+        channel_groups.prune(self.network, {group.root: group.channels(numbers) for group, numbers in pairs if numbers})
+        state.groups = [replace(group, size=group.size - len(numbers)) for group, numbers in pairs]
+        state.steps, state.squares = 0, {}
+        self._say_what_is_kept()
+
+    def _due(self, progress: float) -> int:
+        """How many stages should be behind us."""
+        method = self.method
+        if method.until is None:
+            return 1
+        done = (progress - method.compress_at) / (method.until - method.compress_at)
+        return max(self.progress.stage, min(method.stages, math.floor(done * method.stages)))
+
+    def _scores(self) -> list[Tensor | None]:
         """What each channel of each group is worth; None where a group has nothing to say it by."""
-        if self.importance == "random":
+        network, state = self.network, self.progress
+        name: str = self.method.importance
+        if name == "random":
             random = torch.Generator().manual_seed(state.seed + state.stage)
             return [torch.rand(group.size, generator=random) for group in state.groups]
-        name: str = self.importance
         if name == "taylor":
             if state.steps:
-                state.put_gradients(model)
+                state.put_gradients(network)
             else:
                 name = "magnitude"  # no step yet: this only shows how far the network can shrink
-        graph = Graph(model)
+        graph = Graph(network)
         found = [SCORES[name](graph.group(group.root)) for group in state.groups]
         return [
             None if score is None else score.view(group.together, -1).mean(0).cpu()
             for group, score in zip(state.groups, found, strict=True)
         ]
 
-    def _check_budget(self, model: nn.Module, state: "State", cut: Sequence[Sequence[int]]) -> None:
-        """Raise BudgetError unless the network stores what it should without these channels."""
-        stored = channel_groups.stored_values(model, state.groups)([len(numbers) for numbers in cut])
-        if budgets.met(state.budget, stored):
-            return
-        asked = f"{state.budget:,} were asked for"
-        if stored < state.budget and not any(cut):
-            raise BudgetError(f"pruning can't make a network of {stored:,} values larger; {asked}")
-        if not any(cut):
-            raise BudgetError(
-                f"there is nothing to cut by {self.importance} in a network that stores {stored:,} values; {asked}"
-            )
-        left = [group.size - len(numbers) for group, numbers in zip(state.groups, cut, strict=True) if numbers]
-        if max(left) == 1:
-            raise BudgetError(
-                f"with one channel left in each of the {len(left)} groups that can be cut it stores {stored:,} values; "
-                f"{asked}"
-            )
-        raise BudgetError(f"with whole channels the nearest is {stored:,} values; {asked}")
+    def _say_what_is_kept(self) -> None:
+        groups, full = self.progress.groups, self.progress.full
+        shares = [group.size / whole for group, whole in zip(groups, full, strict=True)]
+        kept = sum(group.size for group in groups)
+        if shares:
+            self.solved = {
+                "groups": len(shares),
+                "channels": kept,
+                "of_channels": sum(full),
+                "least_kept": min(shares),
+            }
+
+
+def check_budget(network: nn.Module, state: "State", cut: Sequence[Sequence[int]], importance: str) -> None:
+    """Raise BudgetError unless the network stores what it should without these channels."""
+    stored = channel_groups.stored_values(network, state.groups)([len(numbers) for numbers in cut])
+    if budgets.met(state.budget, stored):
+        return
+    asked = f"{state.budget:,} were asked for"
+    if stored < state.budget and not any(cut):
+        raise BudgetError(f"pruning can't make a network of {stored:,} values larger; {asked}")
+    if not any(cut):
+        raise BudgetError(
+            f"there is nothing to cut by {importance} in a network that stores {stored:,} values; {asked}"
+        )
+    left = [group.size - len(numbers) for group, numbers in zip(state.groups, cut, strict=True) if numbers]
+    if max(left) == 1:
+        raise BudgetError(
+            f"with one channel left in each of the {len(left)} groups that can be cut it stores {stored:,} values; "
+            f"{asked}"
+        )
+    raise BudgetError(f"with whole channels the nearest is {stored:,} values; {asked}")
 
 
 SCORES: dict[str, Callable[..., Tensor | None]] = {
@@ -225,14 +268,12 @@ SCORES: dict[str, Callable[..., Tensor | None]] = {
 }
 # Steps of training whose gradients are put together.
 _GRADIENTS = 10
-# What is left of a budget when no more channels come back: far less than the tolerance.
-_ENOUGH = 0.002
 
 
 @dataclass
 class State:
-    """What a network brings along: its groups as they are, their full sizes, what it stored before and shall store in
-    the end, how many stages are behind it, and the squares of gradients that it was told to remember."""
+    """How far pruning has come: the groups as they are, their full sizes, what the network stored before and shall
+    store in the end, how many stages are behind it, and the squares of gradients that it was told to remember."""
 
     groups: list[ChannelGroup]
     full: list[int]
@@ -242,6 +283,19 @@ class State:
     stage: int = 0
     steps: int = 0
     squares: dict[str, Tensor] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON, but for the squares."""
+        return {**vars(self), "groups": [asdict(group) for group in self.groups]}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any], device: torch.device) -> "State":
+        groups = []
+        for group in plain["groups"]:
+            shrinks = {name: tuple(numbers) for name, numbers in group["shrinks"].items()}
+            groups.append(ChannelGroup(**{**group, "shrinks": shrinks}))
+        squares = {name: square.to(device) for name, square in plain["squares"].items()}
+        return cls(**{**plain, "groups": groups, "squares": squares})
 
     def remember_gradients(self, model: nn.Module) -> None:
         gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
@@ -308,7 +362,7 @@ def choose(
     cut = first(length)
     exhausted: set[int] = set()
     for place, _ in reversed(order[:length]):
-        if target - stored(cut) <= _ENOUGH * target:
+        if target - stored(cut) <= budgets.ENOUGH * target:
             break
         if place not in exhausted:
             fuller = _changed(cut, {place: -1})
@@ -331,24 +385,6 @@ def choose(
 
 def _changed(numbers: Sequence[int], change: Mapping[int, int]) -> list[int]:
     return [number + change.get(place, 0) for place, number in enumerate(numbers)]
-
-
-def _cut(model: nn.Module, state: State, cut: Sequence[Sequence[int]]) -> None:
-    """Cut these channels of each group, and start to remember gradients anew."""
-    channels = {
-        group.root: group.channels(numbers) for group, numbers in zip(state.groups, cut, strict=True) if numbers
-    }
-    channel_groups.prune(model, channels)
-    state.groups = [
-        replace(group, size=group.size - len(numbers)) for group, numbers in zip(state.groups, cut, strict=True)
-    ]
-    state.steps, state.squares = 0, {}
-
-
-def _state(model: nn.Module) -> State:
-    state = model.pruning_state
-    assert isinstance(state, State)
-    return state
 
 
 # What every importance builds on, and the papers behind some of them, as BibTeX.

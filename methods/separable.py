@@ -1,17 +1,17 @@
 """Depthwise-separable convolutions in the place of full ones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
 from torch import nn
 
-from bench import width
+from bench import count, width
 from bench.errors import BudgetError
-from bench.method import Context, Method
-from bench.selection import main_convolutions
-from bench.surgery import convolution_like, replace
+from bench.method import Compressed, Context, Method
+from bench.selection import convolution_called, main_convolutions
+from bench.surgery import changed_channels, channels_of, convolution_like, give_channels, replace
 
 
 @dataclass(frozen=True)
@@ -41,21 +41,31 @@ class Separable(Method):
     # each layer make the network twice as deep, and a short training harder.
     between: Annotated[Literal["nothing", "norm-relu"], "what stands between the two convolutions"] = "nothing"
 
-    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
-        if not main_convolutions(model):
+    def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
+        layers = list(main_convolutions(network))
+        if not layers:
             raise BudgetError(
                 "it has 0 convolutions larger than 1x1 to replace, but for the first and depthwise ones: it is "
                 "separable already; compare with width"
             )
-        return width.at_budget(context.family, budget, self._change)
+        normed = self.between == "norm-relu"
+        sized = width.at_budget(
+            context.resizable, values, lambda other: count.stored_values(separate(other, layers, normed))
+        )
+        channels = changed_channels(sized, channels_of(network))
+        structure = {"channels": channels, "layers": layers, "between": self.between}
+        return Compressed(separate(sized, layers, normed), structure, {"separable_layers": len(layers)})
 
-    def solved(self, model: nn.Module) -> Mapping[str, Any]:
-        return {"separable_layers": sum(isinstance(module, SeparableConv2d) for module in model.modules())}
+    def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
+        give_channels(network, structure["channels"])
+        return Compressed(separate(network, structure["layers"], structure["between"] == "norm-relu"), structure)
 
-    def _change(self, network: nn.Module) -> nn.Module:
-        for name, conv in main_convolutions(network).items():
-            replace(network, name, SeparableConv2d(conv, self.between == "norm-relu"))
-        return network
+
+def separate(network: nn.Module, layers: Sequence[str], normed: bool) -> nn.Module:
+    """The network with these convolutions replaced, in place."""
+    for name in layers:
+        replace(network, name, SeparableConv2d(convolution_called(network, name), normed))
+    return network
 
 
 class SeparableConv2d(nn.Sequential):

@@ -10,16 +10,17 @@ from torch import nn
 from bench import budget as budgets
 from bench import count
 from bench.errors import BudgetError
-from bench.generated import GeneratedNetwork, Generators, groups_of, on_generated
+from bench.generated import Generators, on_generated
 from bench.kernels.by_size import size_text
 from bench.kernels.code_length import CodeLength, Cost, solve_code_lengths
-from bench.kernels.combinations import SliceGroup
+from bench.kernels.combinations import SliceGroup, groups_from, structure_of
 from bench.kernels.initial import draw, scale_to
 from bench.kernels.tiled import TiledKernels
 from bench.kernels.tiling import Tiling
-from bench.method import Context, Family, Method
+from bench.method import Compressed, Context, Method, Resizable
 from bench.selection import CHOICES, Layer, Rule, first_that_fits, select
-from bench.width import network_for
+from bench.surgery import changed_channels, channels_of, give_channels
+from bench.width import at_budget
 
 
 @dataclass(frozen=True)
@@ -53,36 +54,38 @@ class Sharing(Method):
       year = {2019},
     }"""
 
-    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
-        assert budget is not None
+    def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
+        assert values is not None
+        plain = channels_of(network)
         try:
-            banks = first_that_fits(CHOICES[:2], lambda rule: Banks.meeting(budget, model, rule))
+            banks = first_that_fits(CHOICES[:2], lambda rule: Banks.meeting(values, network, rule))
         except BudgetError:
-            if context.family is None:
+            if context.resizable is None:
                 raise
-            model = narrower(model, context.family, budget)
-            banks = Banks.meeting(budget, model, CHOICES[1])
+            network = narrower(network, context.resizable, values)
+            banks = Banks.meeting(values, network, CHOICES[1])
         groups = {
             shape: SliceGroup(TiledKernels.of(layers, whole(layers)), length)
             for (shape, layers), length in zip(banks.layers.items(), banks.lengths, strict=True)
         }
         weights = {name: layer.weight.detach() for bank in banks.layers.values() for name, layer in bank.items()}
-        made = on_generated(model, Generators(groups))
+        structure = {"channels": changed_channels(network, plain), "banks": structure_of(groups)}
+        on_banks = on_generated(network, Generators(groups))
         with torch.no_grad():
             for group in groups.values():
                 draw(group, "orthogonal", context.generator)
                 scale_to(group, weights)
-        return made
-
-    def solved(self, model: nn.Module) -> Mapping[str, Any]:
-        assert isinstance(model, GeneratedNetwork)
-        banks = groups_of(model, SliceGroup).values()
-        return {
-            "banks": len(banks),
-            "templates": "+".join(str(bank.length.whole) for bank in banks),
-            "sharing_layers": sum(len(bank.tilings) for bank in banks),
-            "most_channels": max(tensor.shape[0] for tensor in model.network.parameters() if tensor.dim() == 4),
+        solved = {
+            "banks": len(groups),
+            "templates": "+".join(str(length.whole) for length in banks.lengths),
+            "sharing_layers": sum(map(len, banks.layers.values())),
+            "most_channels": max(tensor.shape[0] for tensor in network.parameters() if tensor.dim() == 4),
         }
+        return Compressed(on_banks, structure, solved)
+
+    def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
+        give_channels(network, structure["channels"])
+        return Compressed(on_generated(network, Generators(groups_from(network, structure["banks"]))), structure)
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ class Banks:
         return made
 
 
-def narrower(model: nn.Module, family: Family, budget: int) -> nn.Module:
+def narrower(model: nn.Module, resizable: Resizable, budget: int) -> nn.Module:
     """The network at the width that meets the budget, with as few templates as there can be. Raises BudgetError."""
 
     def stored(network: nn.Module) -> int:
@@ -134,7 +137,7 @@ def narrower(model: nn.Module, family: Family, budget: int) -> nn.Module:
         # Widths that leave nothing to share are no way out.
         return banks.stored if banks.layers else 2 * budget
 
-    return network_for(family, budget, stored).to(next(model.parameters()).device)
+    return at_budget(resizable, budget, stored).to(next(model.parameters()).device)
 
 
 def whole(bank: Mapping[str, Layer]) -> dict[str, Tiling]:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from bench import count, masks
 from bench.allocation import allocate
 from bench.errors import BudgetError
-from bench.method import Context, Method
+from bench.method import DECIDED_BY_OTHERS, Compressed, Context, Method
+from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, RANDOM_PRUNING
 from bench.selection import EVERY_LAYER, Layer, Rule, first_that_fits, select
 
 
@@ -55,7 +56,7 @@ class Sparse(Method):
     until: Annotated[float, "gradual, rigl: where on the schedule masks change for the last time"] = 0.75
     updates: Annotated[int, "gradual, rigl: how often masks change up to there"] = 20
     drop: Annotated[float, "rigl: the fraction of a layer's weights that the first update moves"] = 0.3
-    compress_at: Annotated[float | None, "where on the schedule; none: one-shot 0.5, gradual 0.25, rigl 0"] = None
+    compress_at: Annotated[float, "where on the schedule; none: one-shot 0.5, gradual 0.25, rigl 0"] = DECIDED_BY_OTHERS
 
     def __post_init__(self) -> None:
         if self.criterion == "random" and self.training == "gradual":
@@ -66,92 +67,96 @@ class Sparse(Method):
             raise ValueError(f"updates can't be {self.updates}; it is at least 1")
         if not 0 < self.drop < 1:
             raise ValueError(f"drop can't be {self.drop}; it is a fraction between 0 and 1")
-        if self.compress_at == _MOMENTS[self.training]:
-            object.__setattr__(self, "compress_at", None)  # one run, one id
-        if self.training == "rigl" and self.moment > 0:
+        if self.compress_at is None:
+            object.__setattr__(self, "compress_at", _MOMENTS[self.training])
+        if self.training == "rigl" and self.compress_at > 0:
             raise ValueError(f"training=rigl is sparse from the start; leave compress_at={self.compress_at} out")
-        if self.training != "one-shot" and not self.moment < self.until <= 1:
-            raise ValueError(f"until can't be {self.until}; it lies above compress_at, {self.moment}, and at most at 1")
+        if self.training != "one-shot" and not self.compress_at < self.until <= 1:
+            raise ValueError(
+                f"until can't be {self.until}; it lies above compress_at, {self.compress_at}, and at most at 1"
+            )
 
     @property
     def citation(self) -> str:
         return _PAPERS[self.training]
 
     @property
-    def moment(self) -> float:
-        return _MOMENTS[self.training] if self.compress_at is None else self.compress_at
+    def role(self) -> str:
+        if self.training == "rigl":
+            return ""
+        return {"random": RANDOM_PRUNING, "global": GLOBAL_PRUNING, "layerwise": LAYERWISE_PRUNING}[self.criterion]
 
     @property
-    def gradual(self) -> bool:
-        return self.training == "gradual"
+    def at_size(self) -> Literal["at once", "at the end"]:
+        return "at the end" if self.training == "gradual" else "at once"
 
-    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
-        assert budget is not None
-        layers, kept = first_that_fits((CONVOLUTIONS, EVERY_LAYER), lambda rule: choose(model, rule, budget))
+    def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
+        assert values is not None
+        layers, kept = first_that_fits((CONVOLUTIONS, EVERY_LAYER), lambda rule: choose(network, rule, values))
         weights = {f"{name}.weight": layer.weight.detach() for name, layer in layers.items()}
         if self.training == "rigl":
             chosen = random_masks(weights, erdos_renyi(layers, kept), context.generator)
-        elif self.gradual:
+        elif self.training == "gradual":
             chosen = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
         elif self.criterion == "random":
             chosen = random_masks(weights, evenly(weights, kept), context.generator)
         else:
-            chosen = self._by_magnitude(weights, kept)
-        masks.attach(model, chosen)
-        model.sparse_state = State(kept)  # type: ignore[assignment]  # torch's stubs know tensors and modules alone
-        return model
+            chosen = by_magnitude(weights, kept, self.criterion)
+        masks.attach(network, chosen)
+        return SparseNetwork(network, self, kept)
 
-    def structure(self, model: nn.Module) -> Mapping[str, Any]:
-        return {}
+    def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
+        return SparseNetwork(network, self)  # its masks come with its tensors
 
-    def rebuild(self, model: nn.Module, structure: Mapping[str, Any], context: Context) -> nn.Module:
-        return model  # its masks are in the file
 
-    def after_step(self, model: nn.Module, progress: float) -> bool:
-        if self.training == "one-shot":
+class SparseNetwork(Compressed):
+    """A masked network: how many weights are kept in the end, and how often the masks have changed."""
+
+    def __init__(self, network: nn.Module, method: Sparse, kept: int = 0) -> None:
+        super().__init__(network)
+        self.method = method
+        self.kept = kept
+        self.updates = 0
+        self._say_what_is_kept()
+
+    def state(self) -> Mapping[str, Any]:
+        return {"kept": self.kept, "updates": self.updates}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.kept, self.updates = state["kept"], state["updates"]
+
+    def after_step(self, progress: float) -> bool:
+        method = self.method
+        if method.training == "one-shot":
             return False
-        state = model.sparse_state
-        assert isinstance(state, State)
-        done = min(1.0, (progress - self.moment) / (self.until - self.moment))
-        due = math.floor(done * self.updates)
-        if due > state.updates:
-            state.updates = due
-            if self.training == "gradual":
-                self._tighten(model, state.kept, done)
-            elif due < self.updates:
-                move(model, self.drop * (1 + math.cos(math.pi * done)) / 2)
+        done = min(1.0, (progress - method.compress_at) / (method.until - method.compress_at))
+        due = math.floor(done * method.updates)
+        if due > self.updates:
+            self.updates = due
+            if method.training == "gradual":
+                self._tighten(done)
+            elif due < method.updates:
+                move(self.network, method.drop * (1 + math.cos(math.pi * done)) / 2)
         return False
 
-    def solved(self, model: nn.Module) -> dict[str, Any]:
-        shares = [float(mask.float().mean()) for mask in masks.of(model).values()]
-        return {"pruned_layers": len(shares), "least_kept": min(shares), "most_kept": max(shares)}
-
-    def _tighten(self, model: nn.Module, kept: int, done: float) -> None:
-        current = masks.of(model)
-        weights = {name: model.get_parameter(name).detach() for name in current}
+    def _tighten(self, done: float) -> None:
+        current = masks.of(self.network)
+        weights = {name: self.network.get_parameter(name).detach() for name in current}
         total = sum(weight.numel() for weight in weights.values())
-        for name, mask in self._by_magnitude(weights, cubic(total, kept, done)).items():
+        for name, mask in by_magnitude(weights, cubic(total, self.kept, done), self.method.criterion).items():
             current[name].copy_(mask)
+        self._say_what_is_kept()
 
-    def _by_magnitude(self, weights: Mapping[str, Tensor], kept: int) -> dict[str, Tensor]:
-        sizes = {name: weight.abs() for name, weight in weights.items()}
-        if self.criterion == "layerwise":
-            return largest_of_each(sizes, evenly(weights, kept))
-        return largest(sizes, kept)
+    def _say_what_is_kept(self) -> None:
+        shares = [float(mask.float().mean()) for mask in masks.of(self.network).values()]
+        if shares:
+            self.solved = {"pruned_layers": len(shares), "least_kept": min(shares), "most_kept": max(shares)}
 
 
 CONVOLUTIONS = Rule(kernel="all", skip_first=False)
 _MOMENTS = {"one-shot": 0.5, "gradual": 0.25, "rigl": 0.0}
 # No layer keeps less than this part of the share that the whole network keeps.
 _FLOOR = 0.1
-
-
-@dataclass
-class State:
-    """How many weights are kept in the end, and how often the masks have changed."""
-
-    kept: int
-    updates: int = 0
 
 
 def choose(model: nn.Module, rule: Rule, budget: int) -> tuple[dict[str, Layer], int]:
@@ -182,6 +187,14 @@ def evenly(weights: Mapping[str, Tensor], kept: int) -> dict[str, int]:
     numbers = allocate(sizes, sum, kept, most=sizes)
     assert numbers is not None
     return dict(zip(weights, numbers, strict=True))
+
+
+def by_magnitude(weights: Mapping[str, Tensor], kept: int, criterion: str) -> dict[str, Tensor]:
+    """Masks of the `kept` largest weights, of all layers together or evenly of each."""
+    sizes = {name: weight.abs() for name, weight in weights.items()}
+    if criterion == "layerwise":
+        return largest_of_each(sizes, evenly(weights, kept))
+    return largest(sizes, kept)
 
 
 def erdos_renyi(layers: Mapping[str, Layer], kept: int) -> dict[str, int]:

@@ -1,11 +1,15 @@
 """The baseline of all baselines: the same network with fewer channels."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
 from bench import width
-from bench.method import Context, Method
+from bench.method import Compressed, Context, Method
+from bench.roles import NARROWER
+from bench.surgery import changed_channels, channels_of, give_channels
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class Width(Method):
         s^2 dense    values: s^2 of the kernels between two groups, s of the first layer, the last, and batch norm.
     """
 
+    role = NARROWER
     citation = """@inproceedings{liu2019rethinking,
       author = {Liu, Zhuang and Sun, Mingjie and Zhou, Tinghui and Huang, Gao and Darrell, Trevor},
       title = {Rethinking the Value of Network Pruning},
@@ -27,5 +32,10 @@ class Width(Method):
       year = {2019},
     }"""
 
-    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
-        return width.at_budget(context.family, budget)
+    def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
+        narrow = width.at_budget(context.resizable, values)
+        return Compressed(narrow, {"channels": changed_channels(narrow, channels_of(network))})
+
+    def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
+        give_channels(network, structure["channels"])
+        return Compressed(network, structure)

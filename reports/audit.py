@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 
 from bench.reports.frame import texts
+from bench.roles import REFERENCE
 from bench.store.record import FAILED, FINISHED, MISSED
 
 _COLUMNS = (
-    *("setting", "status", "reason", "method", "method_name", "method_text", "variants", "budget", "seed", "model"),
-    *("dataset", "requested_values", "schedule", "weights", "weights_code", "weights_epochs", "dense_values"),
+    *("setting", "status", "reason", "method", "method_name", "method_text", "role", "variants", "budget", "seed"),
+    *("model", "dataset", "requested_values", "schedule", "weights", "weights_code", "weights_epochs", "dense_values"),
     *("exceptions", "compress_epoch", "compress_seconds", "train_seconds", "started", "data", "train_images"),
     *("validation_images", "test_images", "method_code", "dataset_code", "precision", "device", "device_name"),
     *("threads", "bench_version", "torch_version", "python_version", "platform", "git_commit"),
@@ -55,9 +56,10 @@ def audits(runs: pd.DataFrame) -> dict[str, SettingAudit]:
 
 def _audit(runs: pd.DataFrame) -> SettingAudit:
     finished = runs[runs["status"] == FINISHED]
-    dense = finished[finished["method_text"] == "dense"]
+    dense = finished[finished["role"] == REFERENCE]
     methods = [_method(rows, dense) for _, rows in runs.groupby("method", sort=True)]
-    methods.sort(key=lambda row: row.method != "dense")
+    references = {str(name) for name in runs.loc[runs["role"] == REFERENCE, "method"]}
+    methods.sort(key=lambda row: row.method not in references)
     return SettingAudit(_facts(runs), _warnings(runs, finished), methods)
 
 

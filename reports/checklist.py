@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.reports.audit import every
 from bench.reports.frame import texts
+from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, NARROWER, RANDOM_PRUNING, REFERENCE
 from bench.store.record import FINISHED
 
 Answer = Literal["yes", "partly", "no"]
@@ -31,7 +32,7 @@ class Line:
 def checklist(runs: pd.DataFrame, summary: pd.DataFrame) -> list[Line]:
     """The lines for all runs of a report together, with its summary."""
     finished = runs[runs["status"] == FINISHED]
-    compressed = summary[(summary["method_text"] != "dense") & summary["requested_values"].notna()]
+    compressed = summary[(summary["role"] != REFERENCE) & summary["requested_values"].notna()]
     return [
         Line(
             "The exact architecture, dataset and metric are identified",
@@ -107,27 +108,18 @@ def _spread(summary: pd.DataFrame) -> Line:
 
 
 def _baselines(finished: pd.DataFrame) -> Line:
-    """Random, global and layerwise magnitude pruning, by what `sparse` and `pruning` call them."""
-    names = finished["method_name"]
-    criterion = _option(finished, "option.criterion")
-    importance, scope = _option(finished, "option.importance"), _option(finished, "option.scope")
-    sparse, pruning = names == "sparse", names == "pruning"
-    magnitude = pruning & importance.isin(["magnitude", "group-norm", "lamp"])
-    have = {
-        "random": (sparse & (criterion == "random")) | (pruning & (importance == "random")),
-        "global magnitude": (sparse & (criterion == "global")) | (magnitude & (scope == "global")),
-        "layerwise magnitude": (sparse & (criterion == "layerwise")) | (magnitude & (scope == "layerwise")),
-    }
-    lacking = [name for name, rows in have.items() if not rows.any()]
-    answer: Answer = "yes" if not lacking else "no" if len(lacking) == len(have) else "partly"
-    options = "sparse:criterion=random, sparse, sparse:criterion=layerwise"
-    because = "all three" if not lacking else f"lacking: {', '.join(lacking)} (to have them: {options})"
+    """What a criterion must beat, by the roles that methods have."""
+    roles = (RANDOM_PRUNING, GLOBAL_PRUNING, LAYERWISE_PRUNING)
+    lacking = [role for role in roles if not (finished["role"] == role).any()]
+    answer: Answer = "yes" if not lacking else "no" if len(lacking) == len(roles) else "partly"
+    because = "all three" if not lacking else f"lacking: {', '.join(lacking)} (roles that methods declare)"
     return Line("Random, global and layerwise magnitude pruning are among the methods", answer, because)
 
 
 def _narrower(finished: pd.DataFrame) -> Line:
-    there = (finished["method_name"] == "width").any()
-    because = "the method width" if there else "to have it, add the method width"
+    names = sorted(set(texts(finished.loc[finished["role"] == NARROWER, "method_name"])))
+    there = bool(names)
+    because = f"by {', '.join(names)}" if there else f"no method here has the role {NARROWER!r}"
     return Line(
         "A plain narrower network at the same number of values is compared with", "yes" if there else "no", because
     )
@@ -144,7 +136,3 @@ def _scratch(finished: pd.DataFrame) -> Line:
     answer: Answer = "yes" if not lacking else "no" if len(lacking) == trained["method_name"].nunique() else "partly"
     because = "each" if not lacking else f"not {', '.join(map(str, lacking))} (to have it: compress_at=0)"
     return Line(demand, answer, because)
-
-
-def _option(frame: pd.DataFrame, name: str) -> "pd.Series[str]":
-    return texts(frame[name]) if name in frame else pd.Series("", index=frame.index)

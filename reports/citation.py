@@ -4,6 +4,8 @@ import re
 
 import pandas as pd
 
+from bench.roles import REFERENCE
+
 
 def bibliography(results: pd.DataFrame) -> tuple[str, list[str]]:
     """A BibTeX file with each entry once, and a line for each citation that is not one. Methods without a paper are
@@ -16,7 +18,8 @@ def bibliography(results: pd.DataFrame) -> tuple[str, list[str]]:
         if not found:
             problems.append(f"the citation of {name} is no BibTeX entry, and left out")
         entries |= {key: entry for key, entry in found.items() if key not in entries}
-    without = sorted(set(results["method_name"]) - set(cited["method_name"]) - {"dense"})
+    reference = set(results.loc[results["role"] == REFERENCE, "method_name"])
+    without = sorted(set(results["method_name"]) - set(cited["method_name"]) - reference)
     lines = ["% The methods compared, as their plugins cite them."]
     if without:
         lines.append(f"% Without a citation: {', '.join(re.sub(r'[^ -~]', '?', str(name)) for name in without)}")

@@ -31,7 +31,7 @@ class Look:
     dash: str
 
 
-REFERENCE = Look("#333333", "#E0E0E0", "*", "star", ":", "dot")
+REFERENCE_LOOK = Look("#333333", "#E0E0E0", "*", "star", ":", "dot")
 
 
 def looks(methods: Iterable[str]) -> dict[str, Look]:

@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.errors import InputError, unknown
-from bench.reports.colours import REFERENCE, Look, looks
+from bench.reports.colours import REFERENCE_LOOK, Look, looks
 from bench.reports.frame import AXES, summary, texts
 from bench.reports.front import is_on_front
+from bench.roles import REFERENCE
 from bench.store.record import FINISHED
 
 # The figures by name, and what each is drawn over.
@@ -77,7 +78,7 @@ def accuracy_vs(
     settings = list(dict.fromkeys(results["setting"]))[:_PANELS]
     with _styled(style_file):
         notes = [_notes(results[results["setting"] == setting]) for setting in settings]
-        styles = looks(table.loc[table["method_text"] != "dense", "method"])
+        styles = looks(table.loc[table["role"] != REFERENCE, "method"])
         beneath = len(styles) > _INSIDE
         lines = sum(map(len, notes)) + (-(-(len(styles) + 2) // _COLUMNS) if beneath else 0)
         figure = Figure(figsize=(_WIDTH, _PANEL * len(settings) + _LINE * lines), layout="constrained")
@@ -95,7 +96,7 @@ def only(results: pd.DataFrame, methods: Sequence[str] | None) -> pd.DataFrame:
         return results
     if not methods:
         raise InputError("which methods? for example csg,lowrank")
-    kept = results["method_text"] == "dense"
+    kept = results["role"] == REFERENCE
     for name in methods:
         # As in `bench run`: csg is the one without options, if there is one; else all of the plugin.
         own = (results["method"] == name) | (results["method_text"] == name)
@@ -132,9 +133,9 @@ def _styled(style_file: str | Path | None) -> Any:
 def _draw(panel: Axes, setting: str, over: str, rows: pd.DataFrame, styles: dict[str, Look], notes: list[str]) -> None:
     panel.set_title(_drawable(setting, 52), loc="left")
     rows = rows[rows[over].notna()]
-    dense = rows[rows["method_text"] == "dense"]
+    dense = rows[rows["role"] == REFERENCE]
     _draw_front(panel, over, rows)
-    for method, points in rows[rows["method_text"] != "dense"].groupby("method", sort=False):
+    for method, points in rows[rows["role"] != REFERENCE].groupby("method", sort=False):
         points = points.sort_values(over)
         look = styles[str(method)]
         panel.errorbar(
@@ -159,8 +160,8 @@ def _draw(panel: Axes, setting: str, over: str, rows: pd.DataFrame, styles: dict
             row["test_top1_mean"],
             yerr=row["test_top1_interval"],
             capsize=1.5,
-            color=REFERENCE.light,
-            marker=REFERENCE.marker,
+            color=REFERENCE_LOOK.light,
+            marker=REFERENCE_LOOK.marker,
             markersize=8,
             linestyle="none",
             label="dense",

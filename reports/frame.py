@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from bench.reports import front, significance
+from bench.roles import REFERENCE
 from bench.store.record import COLUMNS, FINISHED, Record
 
 # How a setting is called. What must agree for accuracies to be compared is what these names stand for.
@@ -16,7 +17,10 @@ SETTING = ["model", "dataset", "schedule"]
 _FEW_SEEDS = 4
 
 # What is text where it is there at all; pandas takes a column of nothing for numbers.
-_TEXTS = ("reason", "budget", "weights", "weights_code", "exceptions", "citation", "git_commit", "method_code")
+_TEXTS = (
+    *("reason", "role", "budget", "model_code", "model_package", "weights", "weights_code", "exceptions", "citation"),
+    *("git_commit", "method_code", "dataset_code", "bench_code"),
+)
 
 
 def results(records: Iterable[Record]) -> pd.DataFrame:
@@ -51,6 +55,7 @@ SUMMARY_COLUMNS = {
     "method": "how the method is called",
     "method_name": "the plugin's name",
     "method_text": "the plugin's name with the options that are not at their default",
+    "role": "the method's part in the comparison (reference, narrower network...); empty: a method like others",
     "budget": "what was asked for; empty for a method of fixed size",
     "n": "seeds with a finished run; every mean below is over these",
     "requested_values": "values that the budget asks for",
@@ -90,7 +95,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     # The same run under two ids (the same images under another name, say) is one measurement.
     same = ["setting", "method_text", "budget", "seed"]
     finished = frame[frame["status"] == FINISHED].drop_duplicates(same).copy()
-    dense = finished[finished["method_text"] == "dense"].drop_duplicates(["setting", "seed"])
+    dense = finished[finished["role"] == REFERENCE].drop_duplicates(["setting", "seed"])
     reference = dense.set_index(["setting", "seed"])["test_top1"]
     seeds = pd.MultiIndex.from_frame(finished[["setting", "seed"]])
     finished["difference"] = finished["test_top1"].to_numpy(dtype=float) - reference.reindex(seeds).to_numpy(
@@ -102,6 +107,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     groups = finished.groupby(["setting", "method", "method_text", "budget"], dropna=False, sort=False)
     table = groups.agg(
         method_name=("method_name", "first"),
+        role=("role", "first"),
         n=("seed", "nunique"),
         requested_values=("requested_values", "first"),
         requested_compression=("dense_values", "first"),
@@ -123,7 +129,8 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     table["requested_compression"] = table["requested_compression"].astype(float) / table["requested_values"].astype(
         float
     )
-    table["is_reference"] = table["method_text"] == "dense"
+    table["role"] = table["role"].astype(object)
+    table["is_reference"] = table["role"] == REFERENCE
     table = table.sort_values(
         ["setting", "is_reference", "method", "stored_values"], ascending=[True, False, True, False], ignore_index=True
     )
@@ -231,7 +238,9 @@ def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
     weights, images and schedule whatever they are called; with a number behind it where one name stands for different
     ones."""
     details = ["model", "weights_code", "data", *sorted(name for name in frame.columns if name.startswith("schedule."))]
-    keys = frame[details].apply(texts).agg("\n".join, axis=1)
+    # A network of a file is what its code is, as in ids.
+    of_file = frame["model_code"].where(texts(frame["model"]).str.contains(".py:", regex=False))
+    keys = frame[details].assign(code=of_file).apply(texts).agg("\n".join, axis=1)
     names = frame[SETTING].astype(str).agg(", ".join, axis=1)
     started = frame["weights"].notna()
     names[started] += ", from " + frame.loc[started, "weights"]

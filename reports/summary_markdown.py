@@ -8,7 +8,7 @@ from bench.reports.audit import SettingAudit
 from bench.reports.frame import comparisons, left_out
 from bench.reports.how_to_read import READING
 from bench.reports.significance import TEST
-from bench.reports.table import by_budget, markdown
+from bench.reports.table import by_budget, markdown, plain_markdown
 
 
 def summary_markdown(
@@ -20,7 +20,7 @@ def summary_markdown(
         here = runs[runs["setting"] == setting]
         rows = table[table["setting"] == setting]
         found = audits[setting]
-        lines += [f"## {_text(setting)}", "", markdown(by_budget(rows)), ""]
+        lines += [f"## {plain_markdown(setting)}", "", markdown(by_budget(rows)), ""]
         lines += _listed("", comparisons(rows))
         lines += _listed("### Not in the table", left_out(here))
         lines += _listed("### Not quite comparable", found.warnings)
@@ -40,12 +40,4 @@ def summary_markdown(
 def _listed(heading: str, lines: Sequence[str]) -> list[str]:
     if not lines:
         return []
-    return [*([heading, ""] if heading else []), *(f"* {_text(line)}" for line in lines), ""]
-
-
-def _text(text: str) -> str:
-    """Text that Markdown leaves as it is."""
-    escaped = str(text).replace("\n", " ")
-    for character in "\\`*_[]<>|#":
-        escaped = escaped.replace(character, "\\" + character)
-    return escaped
+    return [*([heading, ""] if heading else []), *(f"* {plain_markdown(line)}" for line in lines), ""]

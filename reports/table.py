@@ -4,6 +4,8 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
+from bench.roles import REFERENCE
+
 # Of a name longer than this Markdown shows the beginning.
 _LONGEST = 80
 
@@ -24,7 +26,7 @@ def cells(summary: pd.DataFrame) -> list[tuple[str, ...]]:
             + (f" + {multiply_accumulates(row['generation_macs'])}" if row["generation_macs"] else ""),
             _spread(row["test_top1_mean"], row["test_top1_interval"]),
             ""
-            if pd.isna(row["difference"]) or row["method_text"] == "dense"
+            if pd.isna(row["difference"]) or row["role"] == REFERENCE
             else _spread(row["difference"], row["difference_interval"], "+"),
             str(row["n"]),
         )
@@ -36,7 +38,7 @@ def by_budget(summary: pd.DataFrame) -> pd.DataFrame:
     """The summary with methods of fixed size first, then budget by budget from large to small, and in each from the
     best to the worst: the question is what to take at a size."""
     ordered = summary.assign(
-        is_reference=summary["method_text"] == "dense", is_sized=summary["requested_values"].notna()
+        is_reference=summary["role"] == REFERENCE, is_sized=summary["requested_values"].notna()
     ).sort_values(
         ["is_sized", "is_reference", "requested_values", "test_top1_mean"],
         ascending=[True, False, False, False],
@@ -73,13 +75,22 @@ def markdown(summary: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def _cell(text: str) -> str:
+def plain_markdown(text: str) -> str:
     """Text that Markdown and the HTML it becomes leave as it is, on one line."""
-    shown = "".join(letter if letter.isprintable() else " " for letter in text)
-    shown = shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"
-    for character, safe in (("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), *((mark, "\\" + mark) for mark in "|`[*_~")):
+    shown = "".join(letter if letter.isprintable() else " " for letter in str(text))
+    for character, safe in (
+        ("\\", "\\\\"),
+        ("&", "&amp;"),
+        ("<", "&lt;"),
+        *((mark, "\\" + mark) for mark in "|`[]*_~#>"),
+    ):
         shown = shown.replace(character, safe)
     return shown
+
+
+def _cell(text: str) -> str:
+    """The same, no longer than a table has room for."""
+    return plain_markdown(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
 
 
 def _spread(mean: float, interval: float, sign: str = "") -> str:

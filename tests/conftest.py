@@ -16,14 +16,14 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from bench import count
+from bench import count, testing
 from bench.data.normalise import Normalise
 from bench.data.splits import hold_out
 from bench.executors.in_process import InProcess
 from bench.files import artifact
-from bench.models._build import build_network, compress
+from bench.files.description import Description, Step
 from bench.plan import plan, spec
-from bench.plugins import discovery
+from bench.plugins import discovery, networks
 from bench.plugins.discovery import DATASETS, find
 from bench.runs.progress import Progress
 from bench.runs.sweep import sweep
@@ -82,19 +82,27 @@ def tiny_trainer(seed: int = 0, **changes: object) -> Trainer:
 def write_artifact(path: Path, options: dict[str, Any], model: str = "resnet8") -> nn.Module:
     """A csg network with these options in `path`, with batch norm that has seen images."""
     method = discovery.find(discovery.METHODS, "csg").make(None, options)
-    network = build_network(model, 3, 10, seed=1)
-    budget = round(count.stored_values(network) / 2) if method.sized_by_budget else None
-    compressed = compress(method, network, budget, 1, trained=False)
-    compressed(images())
-    method.settle(compressed)
-    described = artifact.Description(model, 3, 10, "csg", options, budget, False, 1, method.structure(compressed))
-    path.write_bytes(artifact.pack(compressed, described))
-    return compressed.eval()
+    budget = round(count.stored_values(testing.network(model)) / 2) if method.sized_by_budget else None
+    compressed = testing.compress(method, model, budget, seed=1)
+    compressed.network(images())
+    compressed.settle()
+    described = artifact.describe_model(networks.find(model), 3, 10)
+    step = Step("csg", options, compressed.structure())
+    path.write_bytes(artifact.pack(compressed, Description(described, (step,))))
+    return compressed.network.eval()
 
 
 def images() -> torch.Tensor:
     """Four of 32x32 pixels, standardised."""
     return torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What looks at a sweep has to wait for one."""
+    for item in items:
+        if {"swept", "browser"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

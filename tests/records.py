@@ -9,6 +9,7 @@ import torch
 
 from bench.code_space import CodeSpace
 from bench.measure.code_space import encode as encode_codes
+from bench.roles import NARROWER, REFERENCE
 from bench.store.record import FAILED, FINISHED, MISSED, Record, make
 from bench.store.store import CODES, HISTORY, LAYERS, RECORD, encode_rows
 
@@ -21,6 +22,7 @@ def record(method: str, seed: int, top1: float | None, budget: str | None = None
         "method": method,
         "method_name": method,
         "method_text": method,
+        "role": {"dense": REFERENCE, "width": NARROWER}.get(method),
         "budget": budget,
         "seed": seed,
         "model": "net",

@@ -1,6 +1,5 @@
 """`bench evaluate`: a saved network on the test split of a dataset."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,13 @@ from bench import count
 from bench.data.normalise import Normalise
 from bench.errors import InputError
 from bench.files import artifact, network_file
+from bench.files.artifact import Given
 from bench.plan.plan import find_dataset
 from bench.training.evaluate import evaluate
 
 
 def evaluate_saved(
-    path: Path, dataset: str, data_dir: Path, download: bool, device: torch.device, plugins: Sequence[str] = ()
+    path: Path, dataset: str, data_dir: Path, download: bool, device: torch.device, given: Given
 ) -> dict[str, Any]:
     """Top-1 and top-5 in percent, loss in nats, stored values, and bytes of the file, with what they are of.
 
@@ -25,22 +25,22 @@ def evaluate_saved(
     """
     path = network_file.locate(path)
     saved = network_file.read(path)
-    network = artifact.build(saved, path, plugins)
-    have = saved.description
-    chosen = find_dataset(dataset, plugins)
+    network = artifact.build(saved, path, given).network
+    have = saved.description.model
+    chosen = find_dataset(dataset, given.plugins)
     data = chosen.decode(data_dir, download)
     channels, classes = data.image_shape[0], len(data.classes)
-    if (channels, classes) != (have.channels, have.num_classes):
+    if (channels, classes) != (have.channels, have.classes):
         raise InputError(
-            f"{path} takes {have.channels} channels and tells {have.num_classes} classes apart; {chosen.label} has "
+            f"{path} takes {have.channels} channels and tells {have.classes} classes apart; {chosen.label} has "
             f"{channels} and {classes}"
         )
-    normalise = Normalise.of(data.train) if have.inputs is None else have.inputs.normalise()
+    normalise = Normalise.of(data.train) if have.inputs is None else Normalise.from_inputs(have.inputs)
     score = evaluate(network.to(device), data.test.to(device), normalise.to(device))
     return {
         "path": str(path),
-        "model": have.model,
-        "method": have.method,
+        "model": have.text,
+        "method": saved.description.methods,
         "dataset": chosen.label,
         "images": len(data.test),
         **asdict(score),

@@ -25,7 +25,7 @@ _OF_LAYERS = {"stored_values": "stored", "materialised_values": "deployed", "mac
 def footprint_tables(rows: Sequence[Row], question: Question) -> Iterator[RenderableType]:
     """One table with all rows, the reasons of those that can't be, and where rows have them, a table of layers each."""
     size = "x".join(map(str, question.image_shape))
-    table = Table(title=escape(f"{question.model}, {size}, {question.num_classes} classes"), title_justify="left")
+    table = Table(title=escape(f"{question.model.text}, {size}, {question.num_classes} classes"), title_justify="left")
     table.add_column("method", overflow="fold")
     for heading in ("budget", *_COLUMNS.values()):
         table.add_column(heading, justify="right", no_wrap=True)

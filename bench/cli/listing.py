@@ -1,33 +1,33 @@
 """What `bench list` and `bench show` print."""
 
-import inspect
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from bench import models
 from bench.errors import InputError, unknown
-from bench.plugins import discovery, options
+from bench.plugins import discovery, networks, options
 from bench.store.record import FINISHED, Record
 from bench.store.store import HISTORY, Damaged, Store
-from bench.training import schedule
 
 _SETTING = ("model", "dataset", "schedule")
 
 
 def listing(what: str, plugin_files: Sequence[str]) -> Iterator[str]:
-    """The lines of `bench list WHAT`, as rich markup. Raises InputError."""
+    """The lines of `bench list WHAT`, as rich markup. Read from the syntax of plugins' files, where that says enough:
+    neither they nor torch are imported. Raises InputError."""
     if what in (discovery.METHODS, discovery.DATASETS):
         for name, plugin in discovery.available(what, plugin_files).items():
-            cls = plugin.load()
-            yield _line(name, (inspect.getdoc(cls) or "").partition("\n")[0])
-            yield from _options(options.describe(cls))
-    elif what == "models":
-        for name, model in models.models().items():
-            yield _line(name, model.description)
+            yield _line(name, plugin.first_line())
+            yield from _options(plugin.options())
+    elif what == networks.MODELS:
+        for name, description in {**networks.names(), **networks.OTHERS}.items():
+            yield _line(name, description)
     elif what == "schedules":
+        from bench.training import schedule
+
         for name, description in schedule.names().items():
             yield _line(name, description)
         yield "Options, in a TOML file of your own or as NAME:option=value:"
@@ -55,8 +55,11 @@ def show_all(store: Store) -> Iterator[RenderableType]:
         yield escape(f"damaged: {line}")
 
 
-def show_run(store: Store, wanted: str) -> Iterator[RenderableType]:
-    """One run: its record, column by column, and its history. Raises InputError."""
+def show_run(
+    store: Store, wanted: str, model: str | None = None, plugins: Sequence[str] = ()
+) -> Iterator[RenderableType]:
+    """One run: its record, column by column, and its history; and whether the code that it was made with is that of
+    today. What lies in files is looked at where a person names these: `model`, `plugins`. Raises InputError."""
     by_folder, _ = store.read_all()
     records = list(by_folder.values())
     wanted = wanted.rstrip("/").rpartition("/")[2]
@@ -68,9 +71,11 @@ def show_run(store: Store, wanted: str) -> Iterator[RenderableType]:
         ids = [record["id"] for record in (found or records)]
         raise InputError(f"{len(found)} runs are called {wanted!r}; have: {', '.join(ids)}")
     table = Table(show_header=False)
+    here = _code_here(found[0], model, plugins)
     for name, value in found[0].items():
         if value is not None:
-            table.add_row(escape(name), escape(str(value)))
+            note = "" if name not in here else " (the same here)" if here[name] == value else " (other code here)"
+            table.add_row(escape(name), escape(f"{value}{note}"))
     yield table
     try:
         rows = store.rows(folders[found[0]["id"]], HISTORY)
@@ -81,6 +86,22 @@ def show_run(store: Store, wanted: str) -> Iterator[RenderableType]:
         for row in rows:
             history.add_row(*(_short(cell) for cell in row.values()))
         yield history
+
+
+def _code_here(record: Record, model: str | None, plugins: Sequence[str]) -> dict[str, str]:
+    """Today's hashes of the code that the record has hashes of, by column; without what isn't here."""
+    found = {}
+    with suppress(InputError):
+        found["method_code"] = discovery.find(discovery.METHODS, record["method_name"], plugins).code()
+    with suppress(InputError):
+        name = record["dataset"].partition(":")[0]
+        found["dataset_code"] = discovery.find(discovery.DATASETS, name, plugins).code()
+    if model is not None:
+        found["model_code"] = networks.code_of(model)
+    elif ".py" not in record["model"]:  # which a person must name
+        with suppress(InputError):
+            found["model_code"] = networks.code_of(record["model"])
+    return found
 
 
 def _short(cell: str | None) -> str:

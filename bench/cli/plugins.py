@@ -22,14 +22,15 @@ def list_(
     """What there is, a line each; methods, datasets and schedules with their options and defaults."""
     from bench.cli.listing import listing
 
+    console = Console()
     for line in listing(what, plugin or []):
-        Console().print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 @app.command()
 def footprint(
     methods: Annotated[str, typer.Option(help="For example all, or csg,lowrank.")],
-    model: Annotated[str, typer.Option(help="Network.")] = "resnet20",
+    model: Annotated[str, typer.Option(help="Network, as in `bench run`.")] = "resnet20",
     budgets: Annotated[str, typer.Option(help="What to store, as in `bench run`.")] = "2x,4x,8x,16x,32x",
     image: Annotated[str, typer.Option(help="Channels x height x width of an image.")] = "3x32x32",
     classes: Annotated[int, typer.Option(min=1, help="How many classes it tells apart.")] = 10,
@@ -41,6 +42,7 @@ def footprint(
     from bench.budget import parse
     from bench.cli.footprint_table import footprint_tables
     from bench.plan import plan as plans
+    from bench.plugins import networks
     from bench.runs.footprint import Question
     from bench.runs.footprint import footprint as rows_of
 
@@ -48,7 +50,7 @@ def footprint(
     if match is None:
         raise InputError(f"--image can't be {image!r}; it is channels x height x width, like 3x32x32")
     channels, height, width = map(int, match.groups())
-    question = Question(model, (channels, height, width), classes)
+    question = Question(networks.find(model), (channels, height, width), classes)
     written = as_list(methods)
     choices = plans.find_methods(
         [plans.REFERENCE, *(text for text in written if text != plans.REFERENCE)], plugin or []
@@ -74,8 +76,8 @@ def check(
     """Prove that a method plays by the rules: the conformance kit."""
     from dataclasses import asdict
 
-    from bench import models as networks
     from bench import testing
+    from bench.plugins import networks
 
     tried = testing.FAMILIES if models is None else as_list(models)
     for name in tried:
@@ -89,6 +91,8 @@ def check(
             message = f": {result.message}" if result.message and not told else ""
             line = f"{result.outcome:8} {result.model:24} {result.check}{message}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
+            if result.traceback and not told:
+                console.print(result.traceback, markup=False, highlight=False, soft_wrap=True)
     if json:
         print(json_.dumps([asdict(result) for result in results]))
     failed = sum(result.outcome == "failed" for result in results)

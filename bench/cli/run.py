@@ -20,7 +20,9 @@ def run(
         typer.Option(help="What to store: 4x (a fourth of dense), 0.25 (of dense), 160450 (values). Default 2x,4x,8x."),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="How many seeds. Default 2.")] = None,
-    model: Annotated[str | None, typer.Option(help="Network. Default resnet8.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Network: a name, timm:NAME or path/to/mynet.py:mynet. Default resnet8.")
+    ] = None,
     dataset: Annotated[str | None, typer.Option(help="Dataset, for example parquet:DIR. Default glyphs.")] = None,
     schedule: Annotated[str | None, typer.Option(help="Training recipe: a name or a TOML file. Default quick.")] = None,
     weights: Annotated[

@@ -8,6 +8,9 @@ import typer
 from bench.cli.app import app, print_row
 from bench.errors import unknown
 
+_MODEL = "path/to/mynet.py:mynet, where the network is one of a file."
+_OTHER_CODE = "Take a network or method whose code is not what the file was made with."
+
 
 @app.command()
 def evaluate(
@@ -20,12 +23,16 @@ def evaluate(
     plugin: Annotated[
         list[str] | None, typer.Option(help="A Python file with a method or dataset of your own.")
     ] = None,
+    model: Annotated[str | None, typer.Option(help=_MODEL)] = None,
+    other_code: Annotated[bool, typer.Option("--other-code", help=_OTHER_CODE)] = False,
 ) -> None:
     """Accuracy of a saved network on a dataset's test split, and what it stores."""
     from bench.cli.evaluate_saved import evaluate_saved
+    from bench.files.artifact import Given
     from bench.runs.environment import find_device
 
-    print_row(evaluate_saved(path, dataset, data_dir, download, find_device(device), plugin or []), json)
+    given = Given(plugin or [], model, other_code)
+    print_row(evaluate_saved(path, dataset, data_dir, download, find_device(device), given), json)
 
 
 @app.command()
@@ -38,10 +45,14 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     plugin: Annotated[list[str] | None, typer.Option(help="A Python file with a method of your own.")] = None,
+    model: Annotated[str | None, typer.Option(help=_MODEL)] = None,
+    other_code: Annotated[bool, typer.Option("--other-code", help=_OTHER_CODE)] = False,
 ) -> None:
     """Write the deployed network, its kernels computed, and check that the file gives the same outputs."""
     from bench.files import export as exports
+    from bench.files.artifact import Given
 
     if to not in exports.FORMATS:
         raise unknown("format", to, exports.FORMATS)
-    print_row(exports.export(path, to, out, plugin or [], force), json)
+    given = Given(plugin or [], model, other_code)
+    print_row(exports.export(path, to, out, given, force), json)

@@ -97,13 +97,17 @@ def show(
     run_id: Annotated[
         str | None, typer.Argument(metavar="[RUN]", help="A run's id or folder, or the beginning of it.")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="path/to/mynet.py:mynet: is it the code that the run was made with?")
+    ] = None,
+    plugin: Annotated[list[str] | None, typer.Option(help="A method or dataset of your own: likewise.")] = None,
 ) -> None:
-    """All runs as a table, or one run with everything that is known of it."""
+    """All runs as a table, or one run with everything that is known of it, and whether the code is still the same."""
     from bench.cli.listing import show_all, show_run
     from bench.store.store import Store
 
-    console = Console()
-    for part in show_all(Store(folder)) if run_id is None else show_run(Store(folder), run_id):
+    store, console = Store(folder), Console()
+    for part in show_all(store) if run_id is None else show_run(store, run_id, model, plugin or []):
         console.print(part, highlight=False)
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from bench.dataset import Split
+from bench.model import Inputs
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,16 @@ class Normalise:
         deviation = torch.where(deviation > 0, deviation, 1.0)
         device = train.images.device
         return cls(mean[:, None, None].float().to(device), deviation[:, None, None].float().to(device))
+
+    @classmethod
+    def from_inputs(cls, inputs: Inputs) -> "Normalise":
+        """As a network's description says."""
+        mean, deviation = (torch.tensor(values)[:, None, None].float() for values in (inputs.mean, inputs.deviation))
+        return cls(mean, deviation)
+
+    def inputs(self, height: int, width: int) -> Inputs:
+        """Itself, and the size of the images, as a description keeps them."""
+        return Inputs(height, width, self.mean.flatten().tolist(), self.deviation.flatten().tolist())
 
     def to(self, device: torch.device) -> "Normalise":
         return Normalise(self.mean.to(device), self.deviation.to(device))

@@ -1,92 +1,66 @@
 """The saved network: what it stores and nothing else, with enough of a description to build it again.
 
-One safetensors file: the stored values, batch norm's statistics, and in its header the description as JSON. Loading
-builds a network of the same kind and fills the values in, so no code and no pickle comes from the file.
+One safetensors file: the stored values, batch norm's statistics, and in its header a description as JSON
+(`bench.files.description`) with the layout of packed tensors. Loading builds a network of the same kind, has each
+method rebuild the shape that its structure tells of, and fills the values in. No code and no pickle comes from it.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench import count, masks
-from bench.data.normalise import Normalise
-from bench.errors import MALFORMED, InputError
-from bench.files import packing
-from bench.method import Context, Method
-from bench.models._build import build_network, compress, family
-from bench.plugins import discovery
+from bench.errors import MALFORMED, InputError, TooNew, first_line, require_format, typed_line
+from bench.files import description as descriptions
+from bench.files import format_0, packing
+from bench.files.description import FORMAT, Description, ModelDescription, Step
+from bench.measure.account import rebuild
+from bench.method import Compressed, Method
+from bench.models._build import build_network
+from bench.plugins import discovery, networks
+from bench.plugins.networks import ModelChoice
 
 _KEY = "bench"
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What the network was trained on: the size of its images, and how pixel values 0 to 255 are standardised, a mean
-    and a deviation for each channel."""
+class Given:
+    """What a person names to load a network by, since nothing in a file is ever run: files of methods, the network
+    where it is one of a file, and whether other code than the network was made with will do."""
 
-    height: int
-    width: int
-    mean: Sequence[float]
-    deviation: Sequence[float]
-
-    def __post_init__(self) -> None:
-        numbers = (self.height, self.width, *self.mean, *self.deviation)
-        if len(self.mean) != len(self.deviation) or not all(isinstance(number, int | float) for number in numbers):
-            raise ValueError(f"images of {self.height}x{self.width}, mean {self.mean}, deviation {self.deviation}")
-
-    @classmethod
-    def of(cls, height: int, width: int, normalise: Normalise) -> "Inputs":
-        return cls(height, width, normalise.mean.flatten().tolist(), normalise.deviation.flatten().tolist())
-
-    def normalise(self) -> Normalise:
-        mean, deviation = (torch.tensor(values)[:, None, None].float() for values in (self.mean, self.deviation))
-        return Normalise(mean, deviation)
+    plugins: Sequence[str] = ()
+    model: str | None = None
+    other_code: bool = False
 
 
-@dataclass(frozen=True)
-class Description:
-    """How to build the network whose values an artifact holds.
-
-    `budget_values` is None for a method that has none. `structure` is what the method says of the shape, if it does.
-    `epochs` counts all that the values were trained for; None where nobody knows.
-    """
-
-    model: str
-    channels: int
-    num_classes: int
-    method: str
-    options: Mapping[str, Any]
-    budget_values: int | None
-    trained: bool
-    seed: int
-    structure: Mapping[str, Any] | None = None
-    inputs: Inputs | None = None
-    epochs: int | None = None
+NOTHING = Given()
 
 
 @dataclass(frozen=True)
 class Saved:
     """What a file holds: the description of a network, its stored values and statistics by name, and the masks of those
-    tensors that have one."""
+    tensors that have one. `old` is what a file of format 0 says instead of structures."""
 
     description: Description
     tensors: Mapping[str, Tensor]
     masks: Mapping[str, Tensor] = field(default_factory=dict)
+    old: format_0.Old | None = None
 
 
-def pack(compressed: nn.Module, description: Description) -> bytes:
+def pack(compressed: Compressed, description: Description) -> bytes:
     """The content of the artifact file, in as few bytes as hold it exactly (`bench.files.packing`)."""
-    tensors = {**count.stored_tensors(compressed), **count.statistics(compressed)}
+    network = compressed.network
+    tensors = {**count.stored_tensors(network), **count.statistics(network)}
     plain = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
-    packed, layout = packing.pack(plain, masks.of(compressed))
-    text = json.dumps({**asdict(description), **({"layout": layout} if layout else {})}, sort_keys=True)
+    packed, layout = packing.pack(plain, masks.of(network))
+    text = json.dumps({**description.plain(), **({"layout": layout} if layout else {})}, separators=(",", ":"))
     return save(packed, metadata={_KEY: text})
 
 
@@ -97,62 +71,106 @@ def read(path: Path) -> Saved:
             text = (file.metadata() or {}).get(_KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} can't be read as an artifact: {error}") from error
+        raise InputError(f"{path} can't be read as an artifact: {first_line(error)}") from error
     if text is None:
         raise InputError(f"{path} is a safetensors file, but not an artifact of bench")
     try:
         given = json.loads(text)
-        inputs = given.get("inputs")
-        known = {field.name for field in fields(Description)}
-        given |= {"inputs": None if inputs is None else Inputs(**inputs)}
-        description = Description(**{name: value for name, value in given.items() if name in known})
-        return Saved(description, *packing.unpack(tensors, given.get("layout", {})))
+        number = given.get("format", 0)
+        require_format(number, FORMAT)
+        unpacked = packing.unpack(tensors, given.pop("layout", {}))
+        if number == 0:
+            description, old = format_0.read(given)
+            return Saved(description, *unpacked, old)
+        return Saved(descriptions.from_plain(given), *unpacked)
+    except TooNew as error:
+        raise InputError(f"{path} can't be read: {error}") from error
     except MALFORMED as error:
-        raise InputError(f"{path} has a description that can't be read: {error}") from error
+        raise InputError(f"{path} has a description that can't be read: {first_line(error)}") from error
 
 
-def load(path: Path, plugin_files: Sequence[str] = ()) -> nn.Module:
+def load(path: Path, given: Given = NOTHING) -> Compressed:  # it is frozen
     """The compressed network from its artifact, on the CPU, in eval mode. Raises InputError."""
-    return build(read(path), path, plugin_files)
+    return build(read(path), path, given)
 
 
-def build(saved: Saved, path: Path, plugin_files: Sequence[str] = ()) -> nn.Module:
+def build(saved: Saved, path: Path, given: Given = NOTHING) -> Compressed:
     """The network that a file at `path` holds, on the CPU, in eval mode. Raises InputError."""
     description = saved.description
+    model = find_model(description.model, path, given)
+    methods = [find_method(step, path, given) for step in description.steps]
     try:
-        method = find_method(description, plugin_files)
-        built = (description.model, description.channels, description.num_classes, description.seed)
-        network, others = build_network(*built), family(*built)
-        if description.structure is not None:
-            context = Context(torch.Generator().manual_seed(description.seed), description.trained, others)
-            with torch.random.fork_rng(devices=[]):
-                compressed = method.rebuild(network, description.structure, context)
-        else:
-            compressed = compress(
-                method, network, description.budget_values, description.seed, description.trained, others
-            )
-        masks.detach(compressed)
-        masks.attach(compressed, saved.masks)
+        network = build_network(model.model, description.model.channels, description.model.classes, seed=0)
+        steps = description.steps
+        if saved.old is not None:
+            steps = (format_0.with_structure(steps[0], saved.old, description.model, model.model, methods[0]),)
+        for method, step in zip(methods, steps, strict=True):
+            compressed = rebuild(method, network, step.structure, model.model.family)
+            network = compressed.network
+        masks.detach(network)
+        masks.attach(network, saved.masks)
     except MALFORMED as error:
-        reason = error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise InputError(f"{path} can't be built again: {str(reason).splitlines()[0]}") from error
-    places = {**count.stored_tensors(compressed), **count.statistics(compressed)}
+        reason = first_line(error) if isinstance(error, ValueError) else typed_line(error)
+        raise InputError(f"{path} can't be built again: {reason}") from error
+    places = {**count.stored_tensors(network), **count.statistics(network)}
     if places.keys() != saved.tensors.keys():
         odd = sorted(places.keys() ^ saved.tensors.keys())
         shown = ", ".join(odd[:4]) + (f" and {len(odd) - 4} more" if len(odd) > 4 else "")
-        raise InputError(f"{path} doesn't hold what {description.method} stores; missing or left over: {shown}")
+        raise InputError(f"{path} doesn't hold what {description.methods} stores; missing or left over: {shown}")
     with torch.no_grad():
         for name, place in places.items():
             if place.shape != saved.tensors[name].shape:
                 shape = tuple(saved.tensors[name].shape)
                 raise InputError(f"{path}: {name} has shape {shape}, not {tuple(place.shape)}")
             place.copy_(saved.tensors[name])
-    return compressed.eval()
+    network.eval()
+    return compressed
 
 
-def find_method(description: Description, plugin_files: Sequence[str] = ()) -> Method:
-    """The method that compressed the network, with its options. Raises InputError."""
-    method: Method = discovery.find(discovery.METHODS, description.method, plugin_files).make(
-        None, dict(description.options)
-    )
+def find_model(description: ModelDescription, path: Path, given: Given = NOTHING) -> ModelChoice:
+    """The network's plugin: ours and installed ones by name, one in a file by the person's word alone. Raises
+    InputError."""
+    if description.kind not in ("built-in", "package", "timm", "file"):
+        raise InputError(f"{path} holds a network of the unknown kind {description.kind!r}")
+    made_with = f"{path} was made with {description.text} (code {description.code[:8]}...)"
+    if description.kind != "file":
+        if given.model is not None and given.model != description.text:
+            raise InputError(f"{made_with}; leave --model {given.model} out")
+        # By the kind that it states: a name from a file must never be taken for a path.
+        try:
+            return networks.find_installed(description.kind, description.text)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+    if given.model is None:
+        raise InputError(f"{made_with}; give --model {description.text}, with the path of that file")
+    found = networks.find(given.model)
+    if found.kind != "file" or (found.text != description.text and not given.other_code):
+        raise InputError(f"{made_with}, and not with {found.text}; give --model {description.text}")
+    if found.code != description.code and not given.other_code:
+        raise InputError(
+            f"{made_with}, and {given.model} is other code ({found.code[:8]}...); --other-code takes it all the same"
+        )
+    return found
+
+
+def find_method(step: Step, path: Path, given: Given = NOTHING) -> Method:
+    """The method of a step, with its options; one that was given by a path is held to its code. Raises InputError."""
+    try:
+        plugin = discovery.find(discovery.METHODS, step.method, given.plugins)
+    except InputError as error:
+        hint = f"; give its file with --plugin (code {step.code[:8]}...)" if step.code else ""
+        raise InputError(f"{path}: {error}{hint}") from error
+    if step.code and not given.other_code:
+        code = plugin.code()
+        if code != step.code:
+            raise InputError(
+                f"{path} was made with {step.method} of other code ({step.code[:8]}...) than {plugin.origin} "
+                f"({code[:8]}...); --other-code takes it all the same"
+            )
+    method: Method = plugin.make(None, dict(step.options))
     return method
+
+
+def describe_model(chosen: ModelChoice, channels: int, classes: int, **rest: Any) -> ModelDescription:
+    """What a file says of a network that was asked for."""
+    return ModelDescription(chosen.kind, chosen.text, chosen.code, chosen.package, channels, classes, **rest)

@@ -15,10 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench import models
-from bench.errors import MALFORMED, InputError
-from bench.files.artifact import Description, Inputs, Saved
+from bench.errors import MALFORMED, InputError, first_line, typed_line
+from bench.files.artifact import Saved, describe_model
+from bench.files.description import Description, Step
+from bench.model import Inputs
 from bench.models._build import build_network
+from bench.plugins import networks
 
 # CIFAR-10 as they standardise it, in units of pixel values.
 _CIFAR10 = Inputs(
@@ -38,7 +40,7 @@ def read(path: Path) -> Saved:
         raise
     except MALFORMED as error:
         raise InputError(
-            f"{path} lacks something that checkpoints of the CSG authors have ({type(error).__name__}: {error})"
+            f"{path} lacks something that checkpoints of the CSG authors have ({typed_line(error)})"
         ) from error
 
 
@@ -46,11 +48,12 @@ def _saved(path: Path, values: Mapping[str, Tensor], epoch: int | None) -> Saved
     family = next((find for mark, find in _FAMILIES.items() if mark in values), None)
     if family is None:
         raise InputError(f"{path} is not a checkpoint of the CSG authors: it has none of {', '.join(_FAMILIES)}")
-    model = family(values)
-    if model not in models.models():
-        raise InputError(f"{path} holds a network that is not among ours: {model}")
+    try:
+        chosen = networks.find(family(values))
+    except InputError as error:
+        raise InputError(f"{path} holds a network that is not among ours: {family(values)}") from error
     classes, channels = len(values[_classifier(values)]), values[_first(values)].shape[1]
-    network = build_network(model, channels, classes, seed=0)
+    network = build_network(chosen.model, channels, classes, seed=0)
     named = {_rename(name): tensor.float() for name, tensor in values.items()}
     codes = {name: tensor for name, tensor in named.items() if _is_code(name)}
     kept = {
@@ -58,44 +61,35 @@ def _saved(path: Path, values: Mapping[str, Tensor], epoch: int | None) -> Saved
         for name, tensor in named.items()
         if not _is_code(name) and not name.endswith(("CSG.weight", "CLG.weight", "num_batches_tracked"))
     }
-    description = Description(
-        model=model,
-        channels=channels,
-        num_classes=classes,
-        method="dense",
-        options={},
-        budget_values=None,
-        trained=False,
-        seed=0,
-        inputs=_CIFAR10,
-        epochs=None if epoch is None else epoch + 1,  # they count from zero
-    )
+    model = describe_model(chosen, channels, classes, inputs=_CIFAR10)
+    epochs = None if epoch is None else epoch + 1  # they count from zero
     if not codes:
-        return Saved(description, kept)
-    return _generated(path, description, network, kept, codes, _generator(path, values))
+        return Saved(Description(model, (Step("dense", {}, {}),), epochs), kept)
+    step, tensors = _generated(path, model.text, network, kept, codes, _generator(path, values))
+    return Saved(Description(model, (step,), epochs), tensors)
 
 
 def _generated(
     path: Path,
-    description: Description,
+    model: str,
     network: nn.Module,
     kept: Mapping[str, Tensor],
     codes: Mapping[str, Tensor],
     generator: Tensor,
-) -> Saved:
-    """The checkpoint of a network with CSG as the artifact of our `csg` with the authors' tiling."""
+) -> tuple[Step, dict[str, Tensor]]:
+    """The checkpoint of a network with CSG as our `csg` with the authors' tiling would have it."""
     convolutions = {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
     of_layer = {_layer(name): tensor for name, tensor in codes.items()}
     strange = sorted(of_layer.keys() - convolutions.keys())
     if strange:
-        raise InputError(f"{path} has codes for {strange[0]}, which is no convolution of {description.model}")
+        raise InputError(f"{path} has codes for {strange[0]}, which is no convolution of {model}")
     # The order in which our generator keeps them.
     layers = [name for name in convolutions if name in of_layer]
     height, width = convolutions[layers[0]].kernel_size
     side = math.isqrt(len(generator) // (height * width))
     code = generator.shape[1]
     structure = {
-        "rule": {"names": "|".join(layers), "kernel": f"{height}x{width}", "skip_first": False},
+        "layers": layers,
         "slice": [side, side],
         "tiling": "view",
         "generator": "learned",
@@ -103,14 +97,14 @@ def _generated(
         "large": False,
         "hidden": None,
         "lengths": {f"{height}x{width}": [code, 0, 0]},
+        "slices": {},
     }
     tensors = {f"network.{name}": tensor for name, tensor in kept.items()}
     group = f"generator.groups.{height}x{width}"
     tensors[f"{group}.codes"] = torch.cat([of_layer[name] for name in layers])
     tensors[f"{group}.slices"] = generator.T.contiguous()
     options = {"slice": [side, side], "code": code, "tiling": "view", "init": "authors"}
-    fields = {**vars(description), "method": "csg", "options": options, "structure": structure}
-    return Saved(Description(**fields), tensors)
+    return Step("csg", options, structure), tensors
 
 
 def _state(path: Path) -> tuple[dict[str, Tensor], int | None]:
@@ -118,8 +112,9 @@ def _state(path: Path) -> tuple[dict[str, Tensor], int | None]:
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (*MALFORMED, pickle.UnpicklingError, EOFError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} can't be read as a checkpoint of tensors and numbers alone: {reason}") from error
+        raise InputError(
+            f"{path} can't be read as a checkpoint of tensors and numbers alone: {first_line(error)}"
+        ) from error
     net = content.get("net", content) if isinstance(content, dict) else None
     if not isinstance(net, dict) or not net or not all(isinstance(value, Tensor) for value in net.values()):
         raise InputError(f"{path} is not a checkpoint of the CSG authors: it holds no state dict under 'net'")

@@ -2,7 +2,7 @@
 
 import importlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,14 @@ from packaging.version import Version
 from torch import Tensor, nn
 
 from bench import count
-from bench.errors import MALFORMED, InputError
+from bench.errors import MALFORMED, InputError, first_line
 from bench.files import artifact, network_file
-from bench.files.artifact import Description
-from bench.measure.same_outputs import TOLERANCE, relative_difference
+from bench.files.artifact import NOTHING, Given
+from bench.files.description import Description, Step
+from bench.measure.same_outputs import LARGEST_DIFFERENCE, relative_difference
+from bench.method import Compressed
 from bench.models._build import build_network
+from bench.plugins.networks import ModelChoice
 
 # Two at least: torch.export takes a batch of one for a constant.
 _CHECKED_IMAGES = 8
@@ -27,15 +30,20 @@ _DEFAULT_SIZE = 32  # where an artifact doesn't say what images it was trained o
 
 @dataclass(frozen=True)
 class Format:
-    """`write(network, example, path, description)` writes the file; `run(path, images, plugins)` gives its outputs."""
+    """`write(network, example, path, description, chosen)` writes the file; `run(path, images, given)` gives its
+    outputs."""
 
     ending: str
-    write: Callable[[nn.Module, Tensor, Path, Description], None]
-    run: Callable[[Path, Tensor, Sequence[str]], Tensor]
+    write: Callable[[nn.Module, Tensor, Path, Description, ModelChoice], None]
+    run: Callable[[Path, Tensor, Given], Tensor]
 
 
 def export(
-    path: Path, to: str, out: Path | None = None, plugins: Sequence[str] = (), force: bool = False
+    path: Path,
+    to: str,
+    out: Path | None = None,
+    given: Given = NOTHING,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Write the deployed network in the format `to` and check the file: read back, it must give the same outputs.
 
@@ -46,8 +54,13 @@ def export(
     """
     path = network_file.locate(path)
     saved = network_file.read(path)
-    compressed = artifact.build(saved, path, plugins)
-    deployed = artifact.find_method(saved.description, plugins).finish(compressed).eval()
+    chosen = artifact.find_model(saved.description.model, path, given)
+    compressed = artifact.build(saved, path, given)
+    images = _images(saved.description)
+    with torch.inference_mode():
+        expected = compressed.network(images)
+    compact_values = count.stored_values(compressed.network)
+    deployed = compressed.finish().eval()
     deployed = deployed.to(memory_format=torch.contiguous_format)  # what other programs expect
     form = FORMATS[to]
     target = (out or Path(network_file.name(path).removesuffix(path.suffix) + form.ending)).absolute()
@@ -56,22 +69,18 @@ def export(
     if target.exists() and (target.samefile(path) or not force):
         raise InputError(f"{target} is there already; give another --out, or --force")
 
-    images = _images(saved.description)
-    with torch.inference_mode():
-        expected = compressed(images)
     try:
         with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
             unchecked = Path(folder) / target.name
-            form.write(deployed, images, unchecked, saved.description)
-            difference = relative_difference(form.run(unchecked, images, plugins), expected)
-            if not difference <= TOLERANCE:
+            form.write(deployed, images, unchecked, saved.description, chosen)
+            difference = relative_difference(form.run(unchecked, images, given), expected)
+            if not difference <= LARGEST_DIFFERENCE:
                 raise InputError(f"{target} is not written: the {to} file's outputs are off by {difference:.2g}")
             unchecked.replace(target)
     except InputError:
         raise
     except MALFORMED as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} can't be exported to {to}: {reason}") from error
+        raise InputError(f"{path} can't be exported to {to}: {first_line(error)}") from error
     except OSError as error:
         raise InputError(f"can't write {target}: {error.strerror or error}; give another --out") from error
     return {
@@ -79,7 +88,7 @@ def export(
         "format": to,
         "stored_values": count.stored_values(deployed),
         "bytes": target.stat().st_size,
-        "compact_values": count.stored_values(compressed),
+        "compact_values": compact_values,
         "compact_bytes": path.stat().st_size,
         "difference": difference,
     }
@@ -87,27 +96,27 @@ def export(
 
 def _images(description: Description) -> Tensor:
     """Standardised images, or what looks like them."""
-    inputs = description.inputs
+    inputs = description.model.inputs
     height, width = (inputs.height, inputs.width) if inputs is not None else (_DEFAULT_SIZE, _DEFAULT_SIZE)
-    shape = (_CHECKED_IMAGES, description.channels, height, width)
+    shape = (_CHECKED_IMAGES, description.model.channels, height, width)
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-def _write_dense(network: nn.Module, images: Tensor, path: Path, description: Description) -> None:
+def _write_dense(network: nn.Module, images: Tensor, path: Path, description: Description, chosen: ModelChoice) -> None:
     """As an artifact again: of the plain network where it is one, else of the method that changed its layers."""
-    plain = build_network(description.model, description.channels, description.num_classes, description.seed)
+    plain = build_network(chosen.model, description.model.channels, description.model.classes, seed=0)
     if _shapes(network) == _shapes(plain):
-        description = replace(description, method="dense", options={}, budget_values=None, structure=None)
-    path.write_bytes(artifact.pack(network, description))
+        description = replace(description, steps=(Step("dense", {}, {}),))
+    path.write_bytes(artifact.pack(Compressed(network), description))
 
 
-def _run_dense(path: Path, images: Tensor, plugins: Sequence[str]) -> Tensor:
+def _run_dense(path: Path, images: Tensor, given: Given) -> Tensor:
     with torch.inference_mode():
-        outputs: Tensor = network_file.load(path, plugins)(images)
+        outputs: Tensor = artifact.load(path, given).network(images)
     return outputs
 
 
-def _write_onnx(network: nn.Module, images: Tensor, path: Path, description: Description) -> None:
+def _write_onnx(network: nn.Module, images: Tensor, path: Path, description: Description, chosen: ModelChoice) -> None:
     _need("onnx", "onnxscript", "onnxruntime")
     names: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"]}
     if Version(torch.__version__) < _EXPORTS_BY_DYNAMO:
@@ -120,7 +129,7 @@ def _write_onnx(network: nn.Module, images: Tensor, path: Path, description: Des
     )
 
 
-def _run_onnx(path: Path, images: Tensor, plugins: Sequence[str]) -> Tensor:
+def _run_onnx(path: Path, images: Tensor, given: Given) -> Tensor:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -128,13 +137,13 @@ def _run_onnx(path: Path, images: Tensor, plugins: Sequence[str]) -> Tensor:
     return torch.from_numpy(logits)
 
 
-def _write_pt2(network: nn.Module, images: Tensor, path: Path, description: Description) -> None:
+def _write_pt2(network: nn.Module, images: Tensor, path: Path, description: Description, chosen: ModelChoice) -> None:
     with torch.no_grad():
         program = torch.export.export(network, (images,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
     torch.export.save(program, path)
 
 
-def _run_pt2(path: Path, images: Tensor, plugins: Sequence[str]) -> Tensor:
+def _run_pt2(path: Path, images: Tensor, given: Given) -> Tensor:
     with torch.inference_mode():
         outputs: Tensor = torch.export.load(path).module()(images)
     return outputs

@@ -9,35 +9,38 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import bench
-from bench.errors import InputError
+from bench.errors import InputError, typed_line
 from bench.files import artifact
-from bench.measure.same_outputs import TOLERANCE, relative_difference
+from bench.files.artifact import NOTHING, Given
+from bench.measure.same_outputs import LARGEST_DIFFERENCE, relative_difference
 
 
 class NotReloadable(RuntimeError):
     """The saved network is not the network that was trained."""
 
 
-class FreshProcess:
-    """The helper process; use it in a `with` statement."""
+class Helper:
+    """A process that runs `module` (which calls `serve`) and answers requests; use it in a `with` statement."""
 
-    def __init__(self, plugin_files: Sequence[str] = ()) -> None:
-        self.plugin_files = list(plugin_files)
+    module: str
+
+    def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
-    def __enter__(self) -> "FreshProcess":
-        self._exchange = tempfile.TemporaryDirectory(prefix="bench-")
+    def __enter__(self) -> Self:
         self._start()
         return self
 
@@ -45,13 +48,36 @@ class FreshProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
-        self._exchange.cleanup()
+
+    def ask(self, request: Mapping[str, Any], what: str) -> dict[str, Any]:
+        """The answer to a request. Raises NotReloadable, which begins with `what`, where it is an error; the helper's
+        traceback is a note on it."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            self._stop()
+            ended = self._process.returncode
+            self._start()  # for the runs to come
+            raise NotReloadable(f"the process that loads the saved network ended with exit code {ended}")
+        reply: dict[str, Any] = json.loads(line)
+        if reply.get("error"):
+            error = NotReloadable(f"{what}: {reply['error']}")
+            error.add_note(f"In the fresh process:\n{reply['traceback']}")
+            raise error
+        return reply
 
     def _start(self) -> None:
         paths = [str(Path(bench.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
             # -P: a folder called bench where the user happens to stand is not this package.
-            [sys.executable, "-P", "-m", "bench.files.fresh_process"],
+            [sys.executable, "-P", "-m", self.module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -67,6 +93,26 @@ class FreshProcess:
                 pipe.close()
         self._process.wait()
 
+
+class FreshProcess(Helper):
+    """Loads artifacts, by what a person named for it."""
+
+    module = "bench.files.fresh_process"
+
+    def __init__(self, given: Given = NOTHING) -> None:
+        super().__init__()
+        self.given = given
+
+    def __enter__(self) -> Self:
+        self._exchange = tempfile.TemporaryDirectory(prefix="bench-")
+        return super().__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._exchange.cleanup()
+
     def check(self, path: Path, inputs: Tensor, expected: Tensor) -> None:
         """Raise NotReloadable unless the artifact at `path`, loaded over there, gives the `expected` outputs.
 
@@ -74,54 +120,44 @@ class FreshProcess:
         """
         request, answer = (Path(self._exchange.name) / f"{name}.safetensors" for name in ("inputs", "outputs"))
         save_file({"inputs": inputs.contiguous()}, request)
-        reply = self._ask({"artifact": str(path), "inputs": str(request), "outputs": str(answer)})
-        if reply["error"]:
-            raise NotReloadable(f"the saved network can't be loaded in a fresh process: {reply['error']}")
+        asked = {"artifact": str(path), "inputs": str(request), "outputs": str(answer), **asdict(self.given)}
+        self.ask(asked, "the saved network can't be loaded in a fresh process")
         difference = relative_difference(load_file(answer)["outputs"], expected)
-        if not difference <= TOLERANCE:
+        if not difference <= LARGEST_DIFFERENCE:
             raise NotReloadable(
                 f"the saved network, loaded in a fresh process, gives other outputs (off by {difference:.2g} of the "
                 "largest logit): something that it needs is not stored, or not the same for the same seed"
             )
 
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(json.dumps({**request, "plugins": self.plugin_files}) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            self._stop()
-            ended = self._process.returncode
-            self._start()  # for the runs to come
-            raise NotReloadable(f"the process that loads the saved network ended with exit code {ended}")
-        reply: dict[str, Any] = json.loads(line)
-        return reply
 
-
-def serve(requests: IO[str], replies: IO[str]) -> None:
-    """Answer requests until their end. An error is an answer."""
+def serve(requests: IO[str], replies: IO[str], answer: Callable[[dict[str, Any]], None]) -> None:
+    """Answer requests until their end. An error is an answer, with its traceback."""
     for line in requests:
-        request = json.loads(line)
-        error = ""
+        reply = {}
         try:
-            network = artifact.load(Path(request["artifact"]), request["plugins"])
-            with torch.inference_mode():
-                outputs = network(load_file(request["inputs"])["inputs"])
-            save_file({"outputs": outputs.contiguous()}, request["outputs"])
-        except InputError as caught:
-            error = str(caught)
-        except Exception as caught:
-            error = f"{type(caught).__name__}: {caught}"
-        replies.write(json.dumps({"error": error}) + "\n")
+            answer(json.loads(line))
+        except Exception as error:
+            said = str(error) if isinstance(error, InputError) else typed_line(error)
+            reply = {"error": said, "traceback": traceback.format_exc()}
+        replies.write(json.dumps(reply) + "\n")
         replies.flush()
 
 
-if __name__ == "__main__":
+def serve_this_process(answer: Callable[[dict[str, Any]], None]) -> None:
+    """Answer what comes by standard input."""
     # Whatever a plugin prints must not get between the answers.
     answers, sys.stdout = sys.stdout, sys.stderr
-    serve(sys.stdin, answers)
+    serve(sys.stdin, answers, answer)
+
+
+def load_and_run(request: dict[str, Any]) -> None:
+    """Load an artifact, and write what it makes of the inputs."""
+    given = Given(request["plugins"], request["model"], request["other_code"])
+    network = artifact.load(Path(request["artifact"]), given).network
+    with torch.inference_mode():
+        outputs = network(load_file(request["inputs"])["inputs"])
+    save_file({"outputs": outputs.contiguous()}, request["outputs"])
+
+
+if __name__ == "__main__":
+    serve_this_process(load_and_run)

@@ -1,29 +1,33 @@
 """Finished weights that a sweep starts from, in the place of initial ones: the dense run and every method alike."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from bench import models
 from bench.errors import InputError
 from bench.files import artifact, network_file
+from bench.files.artifact import Given
+from bench.model import Model
+from bench.models._build import build_network
+from bench.plugins.networks import ModelChoice
 
 PRETRAINED = "pretrained"
 
 
 @dataclass(frozen=True)
 class Weights:
-    """`text` is `pretrained` (what torchvision has for the network called `model`) or a file's absolute path.
+    """`text` is `pretrained` (what the plugin of the network `model` has) or a file's absolute path.
 
     `epochs` is how long they were trained, None where nobody knows.
     """
 
     text: str
-    model: str
+    model: ModelChoice
     identity: str
     epochs: int | None
     plugins: tuple[str, ...] = ()
@@ -33,43 +37,58 @@ class Weights:
         name = self.text if self.text == PRETRAINED else network_file.name(Path(self.text))
         return {"weights": name, "weights_code": self.identity, "weights_epochs": self.epochs}
 
-    def load(self, network: nn.Module, channels: int, num_classes: int, seed: int) -> nn.Module:
-        """`network` with these weights. What they lack (the classifier, for other classes than ImageNet's) is drawn
-        anew from the seed. Raises InputError where they don't fit."""
+    def open(self, channels: int, num_classes: int) -> "Start":
+        """The weights, read once for all runs of a sweep. Raises InputError where they don't fit images of so many
+        channels and so many classes."""
         if self.text == PRETRAINED:
-            pretrained = models.find(self.model).pretrained
-            assert pretrained is not None
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                return pretrained(channels, num_classes).to(memory_format=torch.channels_last)
+            return partial(_pretrained, self.model.model, channels, num_classes)
         path = Path(self.text)
         saved = network_file.read(path)
-        have = saved.description
-        if (have.channels, have.num_classes) != (channels, num_classes):
+        have = saved.description.model
+        if (have.channels, have.classes) != (channels, num_classes):
             raise InputError(
-                f"{path} takes {have.channels} channels and tells {have.num_classes} classes apart; the dataset has "
+                f"{path} takes {have.channels} channels and tells {have.classes} classes apart; the dataset has "
                 f"{channels} and {num_classes}"
             )
-        built = artifact.build(saved, path, self.plugins)
-        state = artifact.find_method(have, self.plugins).finish(built).state_dict()
-        if {name: value.shape for name, value in state.items()} != {
-            name: value.shape for name, value in network.state_dict().items()
-        }:
-            raise InputError(f"{path} holds a network of changed layers, made by {have.method}; give a dense one")
-        network.load_state_dict(state)
-        return network
+        model = self.model.asked if self.model.kind == "file" else None
+        state = artifact.build(saved, path, Given(self.plugins, model)).finish().state_dict()
+        plain = build_network(self.model.model, channels, num_classes, seed=0).state_dict()
+        if {name: value.shape for name, value in state.items()} != {name: value.shape for name, value in plain.items()}:
+            methods = saved.description.methods
+            raise InputError(f"{path} holds a network of changed layers, made by {methods}; give a dense one")
+        return partial(_filled, state)
 
 
-def find(text: str, model: str, plugins: Sequence[str] = ()) -> Weights:
+# Gives the network of a seed its weights: what these lack is drawn anew from the seed.
+Start = Callable[[nn.Module, int], nn.Module]
+
+
+def _filled(state: Mapping[str, Tensor], network: nn.Module, seed: int) -> nn.Module:
+    network.load_state_dict(state)
+    return network
+
+
+def _pretrained(model: Model, channels: int, num_classes: int, network: nn.Module, seed: int) -> nn.Module:
+    """Others' weights; for other classes than theirs the classifier is fresh."""
+    assert model.pretrained is not None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return model.pretrained(channels, num_classes).to(memory_format=torch.channels_last)
+
+
+def find(text: str, model: ModelChoice, plugins: Sequence[str] = ()) -> Weights:
     """Look at what was asked for, without loading it into a network. Raises InputError."""
     if text == PRETRAINED:
-        if models.find(model).pretrained is None:
+        if model.model.pretrained is None:
             raise InputError(
-                f"there are no pretrained weights for {model}; give --weights a file, or a network of torchvision"
+                f"there are no pretrained weights for {model.text}; give --weights a file, or a network of torchvision"
             )
-        return Weights(PRETRAINED, model, f"torchvision {model}", None)
+        source = f"timm {model.text.partition(':')[2]}" if model.kind == "timm" else f"torchvision {model.text}"
+        return Weights(PRETRAINED, model, source, None)
     path = network_file.locate(text).resolve()
     have = network_file.read(path).description
-    if have.model != model:
-        raise InputError(f"{path} holds weights of {have.model}, not of {model}; give --model {have.model}")
+    if have.model.text != model.text:
+        raise InputError(
+            f"{path} holds weights of {have.model.text}, not of {model.text}; give --model {have.model.text}"
+        )
     return Weights(str(path), model, network_file.fingerprint(path), have.epochs, tuple(plugins))

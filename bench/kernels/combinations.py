@@ -1,6 +1,8 @@
 """Kernels that are linear combinations of learned slices: what CSG and its relatives generate them with."""
 
 from collections.abc import Mapping
+from dataclasses import astuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +11,32 @@ from torch.nn import functional
 from bench.generated import Generator
 from bench.kernels.code_length import CodeLength
 from bench.kernels.tiled import TiledKernels
-from bench.kernels.tiling import Tiling
+from bench.kernels.tiling import Kind, Tiling
+from bench.selection import layers_called
+
+
+def structure_of(groups: Mapping[str, "SliceGroup"]) -> dict[str, Any]:
+    """The shapes of groups by name, as JSON: of each, the layers, the slice, and the code length (whole slices, and the
+    values and codes of the one in part)."""
+    return {
+        name: {
+            "layers": list(group.tilings),
+            "slice": list(next(iter(group.tilings.values())).slice),
+            "length": list(astuple(group.length)),
+        }
+        for name, group in groups.items()
+    }
+
+
+def groups_from(network: nn.Module, structure: Mapping[str, Any], kind: Kind = "block") -> dict[str, "SliceGroup"]:
+    """Groups of these shapes for the network's layers, all zeros."""
+    groups = {}
+    for name, has in structure.items():
+        layers = layers_called(network, has["layers"])
+        size_in, size_out = has["slice"]
+        tilings = {own: Tiling(tuple(layer.weight.shape), (size_in, size_out), kind) for own, layer in layers.items()}
+        groups[name] = SliceGroup(TiledKernels.of(layers, tilings), CodeLength(*has["length"]))
+    return groups
 
 
 class SliceGroup(Generator):

@@ -95,8 +95,11 @@ class Graph(torch_pruning.DependencyGraph):
 _MAKERS = (nn.Conv2d, nn.Linear, _BatchNorm)
 
 
-def find(model: nn.Module) -> list[ChannelGroup]:
-    """The groups of channels that can be cut, in the order of the layers. Depends on the network's structure alone."""
+def find(model: nn.Module, lost: dict[str, Exception] | None = None) -> list[ChannelGroup]:
+    """The groups of channels that can be cut, in the order of the layers. Depends on the network's structure alone.
+
+    Where torch-pruning gets lost the channels are left alone, and `lost` gets the error, by the layer's name.
+    """
     network = _with_random_weights(model)
     graph = Graph(network)
     with torch.no_grad():
@@ -110,8 +113,10 @@ def find(model: nn.Module) -> list[ChannelGroup]:
             group = graph.group(name)
             seen.update(graph.makers(group))
             checked = _check(graph, name, group, outputs)
-        except Exception:  # the library is lost here, which shows in many ways: this group is not one to cut
+        except Exception as error:  # the library is lost here, which shows in many ways
             checked = None
+            if lost is not None:
+                lost[name] = error
         if checked is not None:
             found.append(checked)
     return found

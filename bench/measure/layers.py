@@ -21,7 +21,7 @@ def values_by_module(network: nn.Module) -> dict[str, int]:
     return found
 
 
-def account(stored: Mapping[str, int], deployed: nn.Module, image_shape: tuple[int, int, int]) -> list[Row]:
+def rows(stored: Mapping[str, int], deployed: nn.Module, image_shape: tuple[int, int, int]) -> list[Row]:
     """A row for each module that stores, has as deployed, or computes anything, not counting those inside it.
 
     `stored` is what `values_by_module` said of the network before it was finished.
@@ -35,7 +35,7 @@ def account(stored: Mapping[str, int], deployed: nn.Module, image_shape: tuple[i
     # Generators are no part of the deployed network.
     modules = [name for name, _ in deployed.named_modules()]
     names = [*(name for name in stored if name not in modules), *modules]
-    rows = [
+    listed = [
         {
             "layer": name,
             "stored_values": stored.get(name, 0),
@@ -44,4 +44,4 @@ def account(stored: Mapping[str, int], deployed: nn.Module, image_shape: tuple[i
         }
         for name in names
     ]
-    return [row for row in rows if row["stored_values"] or row["materialised_values"] or row["macs"]]
+    return [row for row in listed if row["stored_values"] or row["materialised_values"] or row["macs"]]

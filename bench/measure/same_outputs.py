@@ -3,7 +3,7 @@
 from torch import Tensor
 
 # How far the outputs of two networks that are one may lie apart: different kernels sum in different orders.
-TOLERANCE = 1e-4
+LARGEST_DIFFERENCE = 1e-4
 
 
 def relative_difference(outputs: Tensor, expected: Tensor) -> float:

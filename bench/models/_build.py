@@ -1,50 +1,38 @@
-"""Networks with the initial weights of a seed, at their own widths and at others, and compressed."""
+"""Networks with the initial weights of a seed, at their own widths and at others."""
 
+import inspect
 from collections.abc import Sequence
 
 import torch
 from torch import nn
 
-from bench import models
-from bench.method import Context, Family, Method
+from bench.method import Resizable
+from bench.model import Model
 
 
-def build_network(model: str, channels: int, num_classes: int, seed: int) -> nn.Module:
-    """The network with the initial weights of this seed, the same for every method. On the CPU, channels last."""
+def build_network(model: Model, channels: int, num_classes: int, seed: int) -> nn.Module:
+    """The network with the initial weights of this seed, the same for every method. On the CPU, channels last. Raises
+    TypeError where what the plugin builds is no network."""
+    known = {"channels": channels, "num_classes": num_classes}
+    parameters = inspect.signature(model.build).parameters
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = models.find(model).build(channels, num_classes)
+        network = model.build(**{name: value for name, value in known.items() if takes_all or name in parameters})
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"the network's plugin built {type(network).__name__}, and not a torch.nn.Module")
     return network.to(memory_format=torch.channels_last)
 
 
-def family(model: str, channels: int, num_classes: int, seed: int) -> Family | None:
-    """The same network at other widths; None where its file doesn't say how to make them."""
-    found = models.find(model)
-    if found.resize is None:
+def resizable(model: Model, channels: int, num_classes: int, seed: int) -> Resizable | None:
+    """The same network at other widths; None where its plugin doesn't say how to make them."""
+    if model.resize is None:
         return None
-    resize = found.resize
+    resize = model.resize
 
     def build(widths: Sequence[int]) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return resize(channels, num_classes, widths).to(memory_format=torch.channels_last)
 
-    return Family(found.widths, build)
-
-
-def compress(
-    method: Method,
-    network: nn.Module,
-    budget_values: int | None,
-    seed: int,
-    trained: bool,
-    others: Family | None = None,
-) -> nn.Module:
-    """Have the method compress `network`, with the random numbers of this seed. Raises BudgetError.
-
-    `others` is the network at other widths. The global generator is seeded too: layers that a method makes draw their
-    first weights from it.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return method.compress(network, budget_values, Context(torch.Generator().manual_seed(seed), trained, others))
+    return Resizable(model.widths, build)

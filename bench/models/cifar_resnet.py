@@ -10,22 +10,33 @@ from torch.nn import functional
 from bench.model import Model
 from bench.models._initial import he_normal_
 
+NAMES = {
+    "resnet8": "CIFAR ResNet-8, shortcut without parameters",
+    "resnet20": "CIFAR ResNet-20, shortcut without parameters",
+    "resnet32": "CIFAR ResNet-32, shortcut without parameters",
+    "resnet44": "CIFAR ResNet-44, shortcut without parameters",
+    "resnet56": "CIFAR ResNet-56, shortcut without parameters",
+    "resnet110": "CIFAR ResNet-110, shortcut without parameters",
+}
+
 
 class Shortcut(nn.Module):
     """Option A: every second pixel, and zeros concatenated behind the channels, as in the CSG authors' networks."""
 
-    def __init__(self, stride: int, added: int) -> None:
+    def __init__(self, stride: int) -> None:
         super().__init__()
-        self.added = added
+        self.pads = stride > 1
         # A layer, and not a slice, so that methods that replace what moves pixels find it.
         self.subsample = nn.AvgPool2d(1, stride) if stride > 1 else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, like: Tensor) -> Tensor:
+        """`x` with as many pixels and channels as `like`."""
         x = self.subsample(x)
-        if self.added == 0:
+        if not self.pads:
             return x
+        added = like.shape[1] - x.shape[1]
         # Concatenation and not functional.pad: structured pruning follows channels through the one, not the other.
-        return torch.cat([x, x.new_zeros(x.shape[0], self.added, x.shape[2], x.shape[3])], dim=1)
+        return torch.cat([x, x.new_zeros(x.shape[0], added, x.shape[2], x.shape[3])], dim=1)
 
 
 class BasicBlock(nn.Module):
@@ -37,11 +48,12 @@ class BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(inner)
         self.conv2 = nn.Conv2d(inner, channels_out, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels_out)
-        self.shortcut = Shortcut(stride, channels_out - channels_in)
+        self.shortcut = Shortcut(stride)
 
     def forward(self, x: Tensor) -> Tensor:
         y = functional.relu(self.bn1(self.conv1(x)))
-        return functional.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+        y = self.bn2(self.conv2(y))
+        return functional.relu(y + self.shortcut(x, y))
 
 
 class CifarResNet(nn.Module):
@@ -87,12 +99,6 @@ def widths_of(depth: int) -> tuple[int, ...]:
     return 16, 32, 64, *(16,) * blocks, *(32,) * blocks, *(64,) * blocks
 
 
-MODELS = {
-    f"resnet{depth}": Model(
-        f"CIFAR ResNet-{depth}, shortcut without parameters",
-        partial(CifarResNet, widths=widths_of(depth)),
-        widths=widths_of(depth),
-        resize=CifarResNet,
-    )
-    for depth in (8, 20, 32, 44, 56, 110)
-}
+def model(name: str) -> Model:
+    widths = widths_of(int(name.removeprefix("resnet")))
+    return Model(partial(CifarResNet, widths=widths), NAMES[name], widths=widths, resize=CifarResNet)

@@ -11,6 +11,13 @@ from torch.nn import functional
 from bench.model import Model
 from bench.models._initial import he_normal_
 
+NAMES = {
+    "densenet-bc-40-12": "CIFAR DenseNet-BC of depth 40 and growth rate 12",
+    "densenet-bc-40-36": "CIFAR DenseNet-BC of depth 40 and growth rate 36",
+    "densenet-bc-40-48": "CIFAR DenseNet-BC of depth 40 and growth rate 48",
+    "densenet-bc-100-12": "CIFAR DenseNet-BC of depth 100 and growth rate 12",
+}
+
 
 class Bottleneck(nn.Module):
     """Adds `growth` channels in front of its input: a 1x1 convolution to `inner` ones, then a 3x3 one."""
@@ -97,12 +104,7 @@ def widths_of(depth: int, growth: int) -> tuple[int, ...]:
     return first, second, third, *(growth,) * (3 * layers), *(4 * growth,) * (3 * layers)
 
 
-MODELS = {
-    f"densenet-bc-{depth}-{growth}": Model(
-        f"CIFAR DenseNet-BC of depth {depth} and growth rate {growth}",
-        partial(DenseNetBC, widths=widths_of(depth, growth)),
-        widths=widths_of(depth, growth),
-        resize=DenseNetBC,
-    )
-    for depth, growth in ((40, 12), (40, 36), (40, 48), (100, 12))
-}
+def model(name: str) -> Model:
+    depth, growth = map(int, name.split("-")[2:])
+    widths = widths_of(depth, growth)
+    return Model(partial(DenseNetBC, widths=widths), NAMES[name], widths=widths, resize=DenseNetBC)

@@ -24,6 +24,8 @@ _STAGES = (
     (6, 320, 1, 1),
 )
 
+NAMES = {"mobilenetv2-cifar": "MobileNetV2 with the strides of CIFAR"}
+
 
 class InvertedResidual(nn.Module):
     """Expand by a 1x1 convolution, filter each channel by a 3x3 one, project linearly; a shortcut where stride is 1."""
@@ -94,11 +96,11 @@ def _widths() -> tuple[int, ...]:
     return 32, 1280, *(channels_out for _, channels_out, _, _ in _STAGES), *inner
 
 
-MODELS = {
-    "mobilenetv2-cifar": Model(
-        "MobileNetV2 with the strides of CIFAR",
+def model(name: str) -> Model:
+    return Model(
         partial(MobileNetV2Cifar, widths=_widths()),
+        NAMES[name],
+        family="mobilenetv2",
         widths=_widths(),
         resize=MobileNetV2Cifar,
     )
-}

@@ -13,8 +13,14 @@ from torch.nn import functional
 from bench.model import Model
 from bench.models._initial import he_normal_
 
-_CHANNELS = {"0.5": (48, 96, 192, 1024), "1": (116, 232, 464, 1024)}  # of the three stages and of the last convolution
+# Of the three stages and of the last convolution.
+_CHANNELS = {"shufflenetv2-x0.5-cifar": (48, 96, 192, 1024), "shufflenetv2-x1-cifar": (116, 232, 464, 1024)}
 _BASIC_BLOCKS = (3, 7, 3)  # of each stage, after the block that halves the size
+
+NAMES = {
+    "shufflenetv2-x0.5-cifar": "ShuffleNetV2 of width 0.5 with the strides of CIFAR",
+    "shufflenetv2-x1-cifar": "ShuffleNetV2 of width 1 with the strides of CIFAR",
+}
 
 
 def shuffle(x: Tensor) -> Tensor:
@@ -109,12 +115,12 @@ def widths_of(channels: Sequence[int]) -> tuple[int, ...]:
     return 24, last, *halves, *inner
 
 
-MODELS = {
-    f"shufflenetv2-x{width}-cifar": Model(
-        f"ShuffleNetV2 of width {width} with the strides of CIFAR",
-        partial(ShuffleNetV2Cifar, widths=widths_of(channels)),
-        widths=widths_of(channels),
+def model(name: str) -> Model:
+    widths = widths_of(_CHANNELS[name])
+    return Model(
+        partial(ShuffleNetV2Cifar, widths=widths),
+        NAMES[name],
+        family="shufflenetv2",
+        widths=widths,
         resize=ShuffleNetV2Cifar,
     )
-    for width, channels in _CHANNELS.items()
-}

@@ -16,7 +16,6 @@ from bench.errors import InputError
 from bench.model import Model
 from bench.models import _torchvision_resnet
 
-_TRANSFORMERS = ["vit_*", "swin*", "maxvit*"]
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
 
@@ -100,18 +99,92 @@ def _widths_of(name: str) -> tuple[int, ...]:
         return _torchvision_resnet.widths_of(torchvision.models.get_model(name, weights=None))
 
 
-def _model(name: str) -> Model:
+def model(name: str) -> Model:
     fresh, finished = partial(build, name), partial(pretrained, name)
+    family = next((family for mark, family in _FAMILIES.items() if name.startswith(mark)), "")
     if name in _RESIZABLE:
-        return Model(f"torchvision's {name}", fresh, finished, _widths_of(name), partial(resized, name))
-    return Model(f"torchvision's {name}", fresh, finished)
+        widths, resize = _widths_of(name), partial(resized, name)
+        return Model(fresh, NAMES[name], finished, family=family, widths=widths, resize=resize)
+    return Model(fresh, NAMES[name], finished, family=family)
 
 
+# Those for which the CSG authors chose layers, or whose kin they did.
+_FAMILIES = {"mobilenet_v2": "mobilenetv2", "shufflenet_v2": "shufflenetv2", "resnet18": "resnet18"}
 # Without the ResNeXts, whose groups would have to be resized too.
-_RESIZABLE = [
+_RESIZABLE = (
     *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
     *("wide_resnet50_2", "wide_resnet101_2"),
-]
-MODELS = {
-    name: _model(name) for name in torchvision.models.list_models(module=torchvision.models, exclude=_TRANSFORMERS)
+)
+
+# Its convolutional networks: vision transformers have few convolutions, and methods here compress convolutions. A test
+# compares with what torchvision lists.
+NAMES = {
+    "alexnet": "torchvision's alexnet",
+    "convnext_base": "torchvision's convnext_base",
+    "convnext_large": "torchvision's convnext_large",
+    "convnext_small": "torchvision's convnext_small",
+    "convnext_tiny": "torchvision's convnext_tiny",
+    "densenet121": "torchvision's densenet121",
+    "densenet161": "torchvision's densenet161",
+    "densenet169": "torchvision's densenet169",
+    "densenet201": "torchvision's densenet201",
+    "efficientnet_b0": "torchvision's efficientnet_b0",
+    "efficientnet_b1": "torchvision's efficientnet_b1",
+    "efficientnet_b2": "torchvision's efficientnet_b2",
+    "efficientnet_b3": "torchvision's efficientnet_b3",
+    "efficientnet_b4": "torchvision's efficientnet_b4",
+    "efficientnet_b5": "torchvision's efficientnet_b5",
+    "efficientnet_b6": "torchvision's efficientnet_b6",
+    "efficientnet_b7": "torchvision's efficientnet_b7",
+    "efficientnet_v2_l": "torchvision's efficientnet_v2_l",
+    "efficientnet_v2_m": "torchvision's efficientnet_v2_m",
+    "efficientnet_v2_s": "torchvision's efficientnet_v2_s",
+    "googlenet": "torchvision's googlenet",
+    "inception_v3": "torchvision's inception_v3",
+    "mnasnet0_5": "torchvision's mnasnet0_5",
+    "mnasnet0_75": "torchvision's mnasnet0_75",
+    "mnasnet1_0": "torchvision's mnasnet1_0",
+    "mnasnet1_3": "torchvision's mnasnet1_3",
+    "mobilenet_v2": "torchvision's mobilenet_v2",
+    "mobilenet_v3_large": "torchvision's mobilenet_v3_large",
+    "mobilenet_v3_small": "torchvision's mobilenet_v3_small",
+    "regnet_x_16gf": "torchvision's regnet_x_16gf",
+    "regnet_x_1_6gf": "torchvision's regnet_x_1_6gf",
+    "regnet_x_32gf": "torchvision's regnet_x_32gf",
+    "regnet_x_3_2gf": "torchvision's regnet_x_3_2gf",
+    "regnet_x_400mf": "torchvision's regnet_x_400mf",
+    "regnet_x_800mf": "torchvision's regnet_x_800mf",
+    "regnet_x_8gf": "torchvision's regnet_x_8gf",
+    "regnet_y_128gf": "torchvision's regnet_y_128gf",
+    "regnet_y_16gf": "torchvision's regnet_y_16gf",
+    "regnet_y_1_6gf": "torchvision's regnet_y_1_6gf",
+    "regnet_y_32gf": "torchvision's regnet_y_32gf",
+    "regnet_y_3_2gf": "torchvision's regnet_y_3_2gf",
+    "regnet_y_400mf": "torchvision's regnet_y_400mf",
+    "regnet_y_800mf": "torchvision's regnet_y_800mf",
+    "regnet_y_8gf": "torchvision's regnet_y_8gf",
+    "resnet101": "torchvision's resnet101",
+    "resnet152": "torchvision's resnet152",
+    "resnet18": "torchvision's resnet18",
+    "resnet34": "torchvision's resnet34",
+    "resnet50": "torchvision's resnet50",
+    "resnext101_32x8d": "torchvision's resnext101_32x8d",
+    "resnext101_64x4d": "torchvision's resnext101_64x4d",
+    "resnext50_32x4d": "torchvision's resnext50_32x4d",
+    "shufflenet_v2_x0_5": "torchvision's shufflenet_v2_x0_5",
+    "shufflenet_v2_x1_0": "torchvision's shufflenet_v2_x1_0",
+    "shufflenet_v2_x1_5": "torchvision's shufflenet_v2_x1_5",
+    "shufflenet_v2_x2_0": "torchvision's shufflenet_v2_x2_0",
+    "squeezenet1_0": "torchvision's squeezenet1_0",
+    "squeezenet1_1": "torchvision's squeezenet1_1",
+    "vgg11": "torchvision's vgg11",
+    "vgg11_bn": "torchvision's vgg11_bn",
+    "vgg13": "torchvision's vgg13",
+    "vgg13_bn": "torchvision's vgg13_bn",
+    "vgg16": "torchvision's vgg16",
+    "vgg16_bn": "torchvision's vgg16_bn",
+    "vgg19": "torchvision's vgg19",
+    "vgg19_bn": "torchvision's vgg19_bn",
+    "wide_resnet101_2": "torchvision's wide_resnet101_2",
+    "wide_resnet50_2": "torchvision's wide_resnet50_2",
 }

@@ -3,13 +3,12 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench import models
 from bench.budget import Budget, parse
 from bench.dataset import Data, Dataset
 from bench.errors import InputError
@@ -17,7 +16,9 @@ from bench.files.start_weights import Weights
 from bench.files.start_weights import find as find_weights
 from bench.method import Method
 from bench.plan.spec import Spec
-from bench.plugins import discovery, options
+from bench.plugins import discovery, networks, options
+from bench.plugins.networks import ModelChoice
+from bench.training import loop
 from bench.training import schedule as schedules
 from bench.training.schedule import Schedule
 
@@ -27,13 +28,15 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class MethodChoice:
-    """A method with its options. `label` is how reports call it: the name given with `label=`, or what was written."""
+    """A method with its options. `label` is how reports call it: the name given with `label=`, or what was written. One
+    that `is_given` was named by a path."""
 
     label: str
     name: str
     method: Method
     code: str
     identity: str
+    is_given: bool = False
 
     @property
     def text(self) -> str:
@@ -69,7 +72,7 @@ class DatasetChoice:
 class Setting:
     """What all runs of a sweep share: the network, the weights it starts from, the data, the schedule."""
 
-    model: str
+    model: ModelChoice
     weights: Weights | None
     dataset: DatasetChoice
     schedule_name: str
@@ -78,10 +81,16 @@ class Setting:
     def identity(self) -> dict[str, Any]:
         """What goes into ids: everything that changes results, nothing that stands at its default."""
         return {
-            "model": self.model,
-            "dataset": [self.dataset.name, options.changed(self.dataset.dataset), self.dataset.identity],
+            "model": self.model.identity(),
+            "dataset": [
+                self.dataset.name,
+                options.changed(self.dataset.dataset),
+                self.dataset.identity,
+                *_above_one(self.dataset.dataset.revision),
+            ],
             "schedule": options.changed(self.schedule),
             **({} if self.weights is None else {"weights": self.weights.identity}),
+            **({} if loop.REVISION == 1 else {"training": loop.REVISION}),
         }
 
 
@@ -104,6 +113,7 @@ class Run:
                     self.choice.name,
                     options.changed(self.choice.method),
                     *filter(None, [self.choice.identity]),
+                    *_above_one(self.choice.method.revision),
                 ],
                 "budget": None if self.budget is None else str(self.budget),
                 "seed": self.seed,
@@ -121,7 +131,7 @@ class Run:
 
     @property
     def compress_epoch(self) -> int:
-        return self.setting.schedule.compress_epoch(self.choice.method.moment)
+        return self.setting.schedule.compress_epoch(self.choice.method.compress_at)
 
     @property
     def compresses_trained(self) -> bool:
@@ -164,16 +174,17 @@ def make(spec: Spec) -> Plan:
     _unique([str(budget) for budget in budgets], "budgets")
     _unique([str(seed) for seed in spec.seed_list], "seeds")
 
-    models.find(spec.model)
+    model = networks.find(spec.model)
     chosen = find_dataset(spec.dataset, files)
     schedule_name, schedule = _schedule(spec.schedule)
-    weights = None if spec.weights is None else find_weights(spec.weights, spec.model, files)
-    setting = Setting(spec.model, weights, chosen, schedule_name, schedule)
+    weights = None if spec.weights is None else find_weights(spec.weights, model, files)
+    setting = Setting(model, weights, chosen, schedule_name, schedule)
 
     resolved = spec.model_copy(
         update={
             "methods": [_written(choice) for choice in choices],
             "budgets": [str(budget) for budget in budgets],
+            "model": model.asked,
             "dataset": options.write(chosen.name, chosen.dataset),
             "schedule": {"name": schedule_name, **options.everything(schedule)},
             "data_dir": str(Path(spec.data_dir).expanduser().resolve()),
@@ -216,9 +227,11 @@ def find_dataset(text: str, files: Sequence[str] = ()) -> DatasetChoice:
     return DatasetChoice(written.name, dataset, dataset.identity(), plugin.code())
 
 
-def prefix_id(setting: Setting, seed: int, epochs: int, data_hash: str, device_type: str) -> str:
-    """Names the state of the dense network after some epochs, on the very images that `data_hash` stands for."""
-    return _hash({"prefix": epochs, "seed": seed, "data": data_hash, "device": device_type, **setting.identity()})
+def prefix_id(setting: Setting, seed: int, epochs: int, made_with: Mapping[str, Any]) -> str:
+    """Names the state of the dense network after some epochs. `made_with` has what else decides it: the images, their
+    normalisation, code, the device."""
+    network = {"network": setting.model.code}
+    return _hash({"prefix": epochs, "seed": seed, **network, **made_with, **setting.identity()})
 
 
 def _runs(choices: list[MethodChoice], budgets: list[Budget], setting: Setting, seeds: list[int]) -> Iterator[Run]:
@@ -236,14 +249,16 @@ def _method(text: str, files: Sequence[str]) -> MethodChoice:
     elif not re.fullmatch(r"[\w.+-]+", label):
         raise InputError(f"can't call a method {label!r}; use letters, digits and . + - _")
     written = options.split(rest.strip())
+    if re.search(r"\+(?!\d)", rest):
+        raise InputError(f"can't read {rest.strip()!r}: + is kept for a step that follows a method, and none can yet")
     plugin = discovery.find(discovery.METHODS, written.name, files)
     method = plugin.make(written.value, dict(written.options))
-    if not 0 <= method.moment <= 1:
-        raise InputError(f"method {rest!r}: compress_at can't be {method.moment}; it is a fraction from 0 to 1")
+    if not 0 <= method.compress_at <= 1:
+        raise InputError(f"method {rest!r}: compress_at can't be {method.compress_at}; it is a fraction from 0 to 1")
     if label in discovery.available(discovery.METHODS, files) and label != plugin.name:
         raise InputError(f"can't call {written.name!r} {label!r}, which is the name of another method")
     label = label or options.write(plugin.name, method, short=True)
-    return MethodChoice(label, plugin.name, method, plugin.code(), method.identity())
+    return MethodChoice(label, plugin.name, method, plugin.code(), method.identity(), plugin.is_given)
 
 
 def _written(choice: MethodChoice) -> str:
@@ -267,6 +282,10 @@ def _unique(texts: list[str], what: str) -> None:
         if texts.count(text) > 1:
             hint = ", or give them names, as a=csg,b=csg:code=8" if what == "method names" else ""
             raise InputError(f"{what}: {text!r} is there twice; leave one out{hint}")
+
+
+def _above_one(revision: int) -> list[str]:
+    return [] if revision == 1 else [f"revision {revision}"]
 
 
 def _hash(identity: dict[str, Any]) -> str:

@@ -7,13 +7,18 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from bench.errors import InputError, unknown
+from bench.errors import InputError, require_format, unknown
+
+FORMAT = 1
 
 
 class Spec(BaseModel):
     """The questions of a sweep: which methods, at which budgets, on which network, data and schedule, how often."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Of the file's form. One that a person writes need not say it.
+    format: int = FORMAT
 
     methods: list[str] = Field(min_length=1)
     budgets: list[str] = Field(default=["2x", "4x", "8x"], min_length=1)
@@ -44,6 +49,11 @@ class Spec(BaseModel):
 def check(given: dict[str, Any], source: str = "") -> Spec:
     """A spec from a table of fields. Raises InputError, which begins with `source`."""
     prefix = f"{source}: " if source else ""
+    try:
+        require_format(given.get("format", FORMAT), FORMAT)
+    except ValueError as error:
+        raise InputError(f"{prefix}{error}") from error
+    given = {**given, "format": FORMAT}
     for name in given:
         if name not in Spec.model_fields:
             raise InputError(f"{prefix}{unknown('setting', name, Spec.model_fields)}")

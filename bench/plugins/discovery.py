@@ -1,35 +1,44 @@
-"""Finding methods and datasets by name: files in their folder, entry points of installed packages, single files."""
+"""Finding methods and datasets by name: in their folder, among entry points of installed packages, by path.
 
-import hashlib
+Networks are found the same way, by `bench.plugins.networks`.
+"""
+
 import importlib
-import importlib.util
-import sys
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
-from bench.errors import InputError, unknown
-from bench.plugins import options
+from bench.errors import InputError, typed_line, unknown
+from bench.plugins import by_path, options, syntax
+from bench.plugins.code import code_hash
+from bench.plugins.options import Option
 
 METHODS = "methods"
 DATASETS = "datasets"
 _SINGULAR = {METHODS: "method", DATASETS: "dataset"}
+_BASES = {METHODS: "Method", DATASETS: "Dataset"}
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A method or dataset that can be had by name. It is imported only when `load` is called."""
+    """A method or dataset that can be had by name. It is imported only when `load` is called.
+
+    `find_file` gives the file with its class, `attribute` is the class's name where an entry point says it. A plugin
+    that `is_given` was named by a path: its code is no part of this package, nor of an installed one.
+    """
 
     kind: str
     name: str
     origin: str
     import_module: Callable[[], ModuleType]
-    # An entry point names its class; a file holds one.
+    find_file: Callable[[], Path]
     attribute: str = ""
+    top: Path | None = None
+    is_given: bool = False
 
     def load(self) -> type:
         """The plugin's class: the one subclass of Method or Dataset that its file defines. Raises InputError."""
@@ -37,8 +46,23 @@ class Plugin:
             module = self.import_module()
         except InputError:
             raise
-        except Exception as error:
-            raise InputError(f"{self.origin} can't be imported: {type(error).__name__}: {error}") from error
+        except (Exception, SystemExit) as error:
+            raise InputError(f"{self.origin} can't be imported: {typed_line(error)}") from error
+        return self._class_in(module)
+
+    def _class_in(self, module: ModuleType) -> type:
+        """Raises InputError where the module doesn't define one class, or one for version 0.1."""
+        found = self._named_in(module)
+        hooks = {name for name, value in vars(found).items() if isinstance(value, FunctionType | property)}
+        old = sorted(_OF_VERSION_0_1 & hooks) if self.kind == METHODS else []
+        if old:
+            raise InputError(
+                f"{self.origin} was written for bench 0.1: {', '.join(old)} of {found.__name__} moved; compress() "
+                "returns a Compressed, which has them (docs/writing-a-method.md)"
+            )
+        return found
+
+    def _named_in(self, module: ModuleType) -> type:
         if self.attribute:
             named = getattr(module, self.attribute, None)
             if not (isinstance(named, type) and issubclass(named, _base(self.kind))):
@@ -50,29 +74,56 @@ class Plugin:
         return classes[0]
 
     def code(self) -> str:
-        """A hash of the plugin's file, so that a record says which version of the method made it."""
-        file = self.import_module().__file__
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else ""
+        """A hash of the plugin's code and of the maths that it calls, so that a record says which version made it."""
+        try:
+            path = self.find_file()
+        except syntax.Unreadable:
+            path = Path(self.import_module().__file__ or "")
+        return code_hash(by_path.files_of(path), self.top)
+
+    def first_line(self) -> str:
+        """What it is, in a line. Without importing it, where its syntax says so. Raises InputError."""
+        try:
+            return syntax.first_line(self.find_file(), self.attribute, _BASES[self.kind])
+        except syntax.Unreadable:
+            return (self.load().__doc__ or "").strip().partition("\n")[0]
+
+    def options(self) -> list[Option]:
+        """Its options with defaults and meanings; likewise. Raises InputError."""
+        try:
+            return syntax.options(self.find_file(), _BASES[self.kind], self.attribute)
+        except syntax.Unreadable:
+            return options.describe(self.load())
 
     def make(self, value: str | None, given: dict[str, Any]) -> Any:
         """The method or dataset with these options. Raises InputError."""
         return options.build(self.load(), _SINGULAR[self.kind], self.name, value, given)
 
 
+# What methods of version 0.1 could override and now would go unheard.
+_OF_VERSION_0_1 = {
+    *("moment", "gradual", "structure", "after_step", "decay", "settle", "finish", "solved", "code_space"),
+}
+
+
 def available(kind: str, files: Sequence[str] = ()) -> dict[str, Plugin]:
-    """Every plugin of a kind by name; `files` are paths of single-file plugins. Raises InputError."""
-    package = importlib.import_module(f"bench.{kind}")
+    """Every plugin of a kind by name; `files` are paths of plugins. Raises InputError."""
     found: dict[str, Plugin] = {}
-    for folder in map(Path, package.__path__):
-        for entry in sorted(folder.iterdir()):
-            if (module := _module_in(entry)) is not None:
-                where = f"{kind}/{module.replace('.', '/')}.py"
-                _add(found, Plugin(kind, name_of(entry.stem), where, _importer(f"bench.{kind}.{module}")))
+    for name, module, path in catalogue(kind):
+        origin = f"{kind}/{module.replace('.', '/')}.py"
+        _add(found, Plugin(kind, name, origin, partial(importlib.import_module, f"bench.{kind}.{module}"), _is(path)))
     for point in entry_points(group=f"bench.{kind}"):
-        _add(found, Plugin(kind, point.name, f"entry point {point.value}", _importer(point.module), point.attr))
-    for file in files:
-        if _classes(_import_file(file), kind):
-            _add(found, Plugin(kind, name_of(Path(file).stem), str(file), lambda file=file: _import_file(file)))  # type: ignore[misc]
+        importer, file = partial(importlib.import_module, point.module), partial(syntax.file_of, point.module)
+        origin, top = f"entry point {point.value}", top_of(point.module)
+        _add(found, Plugin(kind, point.name, origin, importer, file, point.attr, top))
+    for text in files:
+        path = by_path.locate(text)
+        given = by_path.import_path(path)
+        if not _classes(given, METHODS) + _classes(given, DATASETS):
+            raise InputError(f"plugin {text} defines neither a method nor a dataset: subclass Method or Dataset in it")
+        if _classes(given, kind):
+            importer = partial(by_path.import_path, path)
+            _add(found, Plugin(kind, name_of(path.stem), text, importer, _is(path), is_given=True))
     return dict(sorted(found.items()))
 
 
@@ -84,6 +135,37 @@ def find(kind: str, name: str, files: Sequence[str] = ()) -> Plugin:
     return have[name]
 
 
+def catalogue(kind: str) -> list[tuple[str, str, Path]]:
+    """The plugins in one of our folders: name, module below `bench.KIND`, and file. A plugin is a file NAME.py, or a
+    folder NAME with a NAME.py in it; what begins with `_` is none, and shared by plugins."""
+    found = []
+    for folder in map(Path, importlib.import_module(f"bench.{kind}").__path__):
+        for entry in sorted(folder.iterdir()):
+            inner = entry / f"{entry.name}.py"
+            if entry.name.startswith(("_", ".")):
+                continue
+            if entry.suffix == ".py":
+                found.append((name_of(entry.stem), entry.stem, entry))
+            elif inner.is_file():
+                found.append((name_of(entry.name), f"{entry.name}.{entry.name}", inner))
+    return found
+
+
+def name_of(stem: str) -> str:
+    """`fashion_mnist.py` holds `fashion-mnist`."""
+    return stem.replace("_", "-")
+
+
+def top_of(module: str) -> Path | None:
+    """The folder of the package that an installed module belongs to: its own modules count as its code. None for a
+    module by itself."""
+    try:
+        file = syntax.file_of(module.partition(".")[0])
+    except syntax.Unreadable:
+        return None
+    return file.parent if file.name == "__init__.py" else None
+
+
 def _add(found: dict[str, Plugin], plugin: Plugin) -> None:
     if plugin.name in found:
         raise InputError(
@@ -92,23 +174,8 @@ def _add(found: dict[str, Plugin], plugin: Plugin) -> None:
     found[plugin.name] = plugin
 
 
-def _module_in(entry: Path) -> str | None:
-    """The plugin's module in an entry of a catalogue: a file NAME.py, or a folder NAME with a NAME.py in it. None for
-    what begins with `_`, which plugins share."""
-    if entry.name.startswith(("_", ".")):
-        return None
-    if entry.suffix == ".py":
-        return entry.stem
-    return f"{entry.name}.{entry.name}" if (entry / f"{entry.name}.py").is_file() else None
-
-
-def _importer(module: str) -> Callable[[], ModuleType]:
-    return lambda: importlib.import_module(module)
-
-
-def name_of(stem: str) -> str:
-    """`fashion_mnist.py` holds `fashion-mnist`."""
-    return stem.replace("_", "-")
+def _is(path: Path) -> Callable[[], Path]:
+    return lambda: path
 
 
 def _base(kind: str) -> type:
@@ -125,27 +192,3 @@ def _classes(module: ModuleType, kind: str) -> list[type]:
         for member in vars(module).values()
         if isinstance(member, type) and issubclass(member, _base(kind)) and member.__module__ == module.__name__
     ]
-
-
-def _import_file(file: str) -> ModuleType:
-    path = Path(file).expanduser().resolve()
-    name = "bench_plugin_" + hashlib.sha256(str(path).encode()).hexdigest()[:12]
-    if name in sys.modules:
-        return sys.modules[name]
-    if not path.is_file() or path.suffix != ".py":
-        raise InputError(f"no such plugin: {file} is not a Python file")
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up there
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        line = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(line.filename).name}, line {line.lineno}"
-        raise InputError(f"plugin {file} can't be imported: {type(error).__name__}: {error} ({where})") from error
-    if not _classes(module, METHODS) + _classes(module, DATASETS):
-        raise InputError(f"plugin {file} defines neither a method nor a dataset: subclass Method or Dataset in it")
-    return module

@@ -6,7 +6,7 @@ run ids, records) reads them here, so an option and its default are written once
 
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields, replace
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -61,6 +61,7 @@ def build(cls: type[T], kind: str, name: str, value: str | None, given: Mapping[
     """
     hints = get_type_hints(cls, include_extras=True)
     known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    defaults = {field.name: field.default for field in fields(cls)}  # type: ignore[arg-type]
     given = dict(given)
     if value is not None:
         required = [field.name for field in fields(cls) if field.default is MISSING]  # type: ignore[arg-type]
@@ -71,7 +72,7 @@ def build(cls: type[T], kind: str, name: str, value: str | None, given: Mapping[
     for key, raw in given.items():
         if key not in known:
             raise unknown(f"option of {kind} {name!r}:", key, known)
-        values[key] = _read(hints[key], raw, f"{kind} {name!r}: option {key}")
+        values[key] = _read(hints[key], raw, f"{kind} {name!r}: option {key}", defaults.get(key, MISSING))
     for field in fields(cls):  # type: ignore[arg-type]
         if field.default is MISSING and field.name not in values:
             bare = Path in _alternatives(hints[field.name])  # as in parquet:DIRECTORY
@@ -112,7 +113,7 @@ def write(name: str, options: Any, short: bool = False) -> str:
         value = getattr(options, field.name)
         if _at_default(options, field):
             continue
-        text = value.name if short and isinstance(value, Path) else _text(_plain(value))
+        text = value.name if short and isinstance(value, Path) else text_of(_plain(value))
         parts.append(text if field.default is MISSING and len(parts) == 1 else f"{field.name}={text}")
     return ":".join(parts)
 
@@ -124,14 +125,16 @@ def describe(cls: type) -> list[Option]:
     for field in fields(cls):
         hint = hints[field.name]
         notes = [note for note in get_args(hint)[1:] if isinstance(note, str)] if get_origin(hint) is Annotated else []
-        default = "(required)" if field.default is MISSING else _text(_plain(field.default))
+        default = "(required)" if field.default is MISSING else text_of(_plain(field.default))
         listed.append(Option(field.name, default, " ".join(notes)))
     return listed
 
 
-def _read(hint: Any, raw: Any, what: str) -> Any:
+def _read(hint: Any, raw: Any, what: str, default: Any) -> Any:
     """Turn what was given (text from the command line, a value from TOML) into the field's type, or say why not."""
     kinds = _alternatives(hint)
+    if default is None and (raw is None or (isinstance(raw, str) and raw.lower() == "none")):
+        return None
     value = raw
     if isinstance(raw, str):
         tuples = any(get_origin(kind) is tuple for kind in kinds)
@@ -150,7 +153,7 @@ def _read(hint: Any, raw: Any, what: str) -> Any:
         reason = error.errors()[0]["msg"]
         if isinstance(raw, str) and any(get_origin(kind) is tuple for kind in kinds):
             reason = "it takes numbers joined by x, like 16x16"
-        raise InputError(f"{what} can't be {_text(raw)!r}: {reason[0].lower()}{reason[1:]}") from error
+        raise InputError(f"{what} can't be {text_of(raw)!r}: {reason[0].lower()}{reason[1:]}") from error
 
 
 def _alternatives(hint: Any) -> list[Any]:
@@ -161,7 +164,16 @@ def _alternatives(hint: Any) -> list[Any]:
 
 
 def _at_default(options: Any, field: Field[Any]) -> bool:
-    return field.default is not MISSING and bool(getattr(options, field.name) == field.default)
+    """Whether leaving the option out gives the same. A class may replace a default of None by what others decide."""
+    value = getattr(options, field.name)
+    if field.default is MISSING:
+        return False
+    if field.default is None and value is not None:
+        try:
+            return bool(getattr(replace(options, **{field.name: None}), field.name) == value)
+        except ValueError:  # it can't be left out beside the other options
+            return False
+    return bool(value == field.default)
 
 
 def _plain(value: Any) -> Any:
@@ -170,7 +182,8 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A value as it is written on the command line."""
     if isinstance(value, list | tuple):
         return "x".join(str(part) for part in value)
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

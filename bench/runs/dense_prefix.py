@@ -12,22 +12,29 @@ from torch import nn
 from bench.store.store import Store
 from bench.training.loop import Epoch
 
-_KEY = "history"
+FORMAT = 1
+_KEY = "bench"
 
 
 def keep(store: Store, prefix_id: str, model: nn.Module, history: Sequence[Epoch]) -> None:
     """Write the dense network's state and the epochs that led to it. Raises InputError where the disk won't take it."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    rows = json.dumps([epoch.row() for epoch in history])
-    store.write(store.prefix(prefix_id), save(tensors, metadata={_KEY: rows}))
+    # Each by itself: two names may share a tensor.
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    header = {"format": FORMAT, "history": [epoch.row() for epoch in history]}
+    store.write(store.prefix(prefix_id), save(tensors, metadata={_KEY: json.dumps(header)}))
 
 
 def restore(path: Path, model: nn.Module) -> list[Epoch]:
-    """Put the state into `model` and give the epochs that led to it."""
+    """Put the state into `model` and give the epochs that led to it. Raises ValueError for another form of file: those
+    of format 0 have other names and are never looked for."""
     with safe_open(path, framework="pt") as file:
-        rows = json.loads(file.metadata()[_KEY])
+        header = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+        if header.get("format") != FORMAT:
+            raise ValueError(f"{path} has format {header.get('format', 0)}; this bench reads {FORMAT}: remove the file")
+        if strange := sorted(header.keys() - {"format", "history"}):
+            raise ValueError(f"{path} has the unknown field {strange[0]!r}")
         state = model.state_dict()
         with torch.no_grad():
             for name, tensor in state.items():
                 tensor.copy_(file.get_tensor(name))
-    return [Epoch(**row) for row in rows]
+    return [Epoch(**row) for row in header["history"]]

@@ -6,6 +6,7 @@ import torch
 from rich.console import Console
 
 from bench.data.normalise import Normalise
+from bench.method import Compressed
 from bench.models._build import build_network
 from bench.plan.plan import Plan, Run
 from bench.runs import environment
@@ -53,7 +54,7 @@ def _epoch_seconds(plan: Plan) -> float:
     few = data.train.take(torch.arange(min(_TIMED_STEPS * batch, len(data.train)))).to(device)
     precision = environment.find_precision(schedule.precision, device)
     trainer = Trainer(few, few.take(torch.arange(batch)), Normalise.of(few), schedule, seed=0, precision=precision)
-    network = build_network(plan.setting.model, data.image_shape[0], len(data.classes), seed=0).to(device)
-    trainer.run(network, 0, 1)  # warms up
-    (timed,) = trainer.run(network, 0, 1)
+    network = build_network(plan.setting.model.model, data.image_shape[0], len(data.classes), seed=0).to(device)
+    trainer.run(Compressed(network), 0, 1)  # warms up
+    (timed,) = trainer.run(Compressed(network), 0, 1)
     return timed.seconds / trainer.steps_per_epoch * (len(data.train) // batch)

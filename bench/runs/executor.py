@@ -18,6 +18,9 @@ class Executor(Protocol):
         """Have every run of `todo` in the store that no other process is making; then wait for those that one is. Their
         records by id.
 
+        A run is made under its lock (`Store.lock(run.id)`), and not if it is in the store by then. Runs of a plan come
+        in an order in which the dense run of a seed, which keeps what others start from, is before these.
+
         A run that is made `again` replaces the old one when it is complete, and not before. Tells `progress` when a run
         begins and ends.
         """

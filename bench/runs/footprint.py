@@ -1,18 +1,23 @@
 """`bench footprint`: what methods would store and compute at each budget, without training anything."""
 
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bench import budget, count, models
+from torch import nn
+
+from bench import budget, count
 from bench.budget import Budget
-from bench.errors import BudgetError
+from bench.errors import BudgetError, typed_line
 from bench.files import artifact
-from bench.measure.layers import Row, account, values_by_module
-from bench.method import Method
-from bench.models._build import build_network, compress, family
+from bench.files.description import Description, Step
+from bench.measure.account import compress, deploy, stored, to_size
+from bench.measure.layers import Row
+from bench.models._build import build_network, resizable
 from bench.plan.plan import REFERENCE, MethodChoice
 from bench.plugins import options
+from bench.plugins.networks import ModelChoice
 
 # What a row has besides its method and budget; None where the budget can't be met.
 FIGURES = (
@@ -32,15 +37,14 @@ FIGURES = (
 class Question:
     """For which network the footprint is asked. `image_shape` is (channels, height, width)."""
 
-    model: str
+    model: ModelChoice
     image_shape: tuple[int, int, int]
     num_classes: int
     seed: int = 0
 
-    @property
-    def network(self) -> tuple[str, int, int, int]:
-        """What `bench.files.artifact` builds it from."""
-        return self.model, self.image_shape[0], self.num_classes, self.seed
+    def network(self) -> nn.Module:
+        """Fresh."""
+        return build_network(self.model.model, self.image_shape[0], self.num_classes, self.seed)
 
 
 def footprint(
@@ -53,8 +57,7 @@ def footprint(
     each layer stores, has as deployed, and computes. Weights are the initial ones, also for methods that compress
     trained networks: values don't depend on them, though bytes may, in kmeans for one. Raises InputError.
     """
-    models.find(question.model)
-    dense_values = count.stored_values(build_network(*question.network))
+    dense_values = count.stored_values(question.network())
     for choice in choices:
         for asked in [None] if choice.text == REFERENCE else budgets:
             requested = None if asked is None else asked.values(dense_values)
@@ -74,51 +77,36 @@ def footprint(
                 fixed = "" if choice.method.sized_by_budget else "its size is fixed: "
                 row["reason"] = f"{fixed}{error}"
             except Exception as error:  # one broken method must not hide the others
-                first_line = str(error).partition("\n")[0]
-                row |= {"reason": f"{type(error).__name__}: {first_line}", "failed": True}
+                row |= {"reason": typed_line(error), "traceback": traceback.format_exc(), "failed": True}
             yield row
 
 
 def _account(choice: MethodChoice, requested: int | None, dense_values: int, question: Question, layers: bool) -> Row:
-    method: Method = choice.method
+    method, model, channels = choice.method, question.model.model, question.image_shape[0]
     asked = requested if method.sized_by_budget else None
-    trained = method.moment > 0 or method.needs_trained
-    network, others = build_network(*question.network), family(*question.network)
+    trained = method.compress_at > 0 or method.needs_trained
+    network = question.network()
+    others = resizable(model, channels, question.num_classes, question.seed)
     started = time.perf_counter()
-    compressed = compress(method, network, asked, question.seed, trained, others)
-    if method.gradual:
-        method.after_step(compressed, 1.0)
+    compressed = compress(method, network, asked, question.seed, trained, model.family, others)
+    to_size(method, compressed)
     seconds = time.perf_counter() - started
-    stored = count.stored_values(compressed)
-    model, channels, num_classes, seed = question.network
-    description = artifact.Description(
-        model=model,
-        channels=channels,
-        num_classes=num_classes,
-        method=choice.name,
-        options=options.changed(method),
-        budget_values=asked,
-        trained=trained,
-        seed=seed,
-        structure=method.structure(compressed),
+    has = stored(compressed)
+    description = Description(
+        artifact.describe_model(question.model, channels, question.num_classes),
+        (Step(choice.name, options.changed(method), compressed.structure()),),
     )
-    row: Row = {
-        "stored_values": stored,
-        "compression": dense_values / stored,
-        "stored_bytes": len(artifact.pack(compressed, description)),
-        "statistics_values": sum(tensor.numel() for tensor in count.statistics(compressed).values()),
-        "trained_values": count.trained_values(compressed),
+    packed = artifact.pack(compressed, description)
+    deployed = deploy(compressed, question.image_shape)
+    return {
+        "stored_values": has.stored_values,
+        "compression": dense_values / has.stored_values,
+        "stored_bytes": len(packed),
+        "statistics_values": has.statistics_values,
+        "trained_values": has.trained_values,
+        "materialised_values": deployed.materialised_values,
+        "macs": deployed.macs,
+        "generation_macs": deployed.generation_macs,
         "compress_seconds": seconds,
+        **({"layers": deployed.layers} if layers else {}),
     }
-    in_training = count.forward_macs(compressed, question.image_shape)
-    of_layer = values_by_module(compressed) if layers else {}
-    deployed = method.finish(compressed.eval()).eval()
-    macs = count.forward_macs(deployed, question.image_shape)
-    row |= {
-        "materialised_values": count.stored_values(deployed),
-        "macs": macs,
-        "generation_macs": in_training - macs,
-    }
-    if layers:
-        row["layers"] = account(of_layer, deployed, question.image_shape)
-    return row

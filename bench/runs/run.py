@@ -1,45 +1,54 @@
-"""One run from start to end: network, compress, train, finish, measure, record."""
+"""One run from start to end: compress, train, save, test; each step gives a frozen part of the record."""
 
 import math
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from bench import budget, count
+from bench import count
 from bench.data.normalise import Normalise
 from bench.dataset import Data
-from bench.errors import BudgetError, InputError
-from bench.files import artifact
+from bench.errors import BudgetError, DiskError, typed_line
+from bench.files import artifact, start_weights
+from bench.files.description import Description, Step
 from bench.files.fresh_process import FreshProcess
-from bench.measure import layers
-from bench.measure.code_space import encode as encode_code_spaces
+from bench.measure import account
+from bench.measure.code_space import encode as encode_pictures
 from bench.measure.latency import latency_ms
-from bench.measure.same_outputs import TOLERANCE, relative_difference
-from bench.models._build import build_network, compress, family
+from bench.measure.same_outputs import LARGEST_DIFFERENCE, relative_difference
+from bench.method import Compressed
+from bench.models._build import build_network, resizable
 from bench.plan import spec
 from bench.plan.plan import Run, prefix_id
 from bench.plan.spec import Spec
 from bench.plugins import options
+from bench.plugins.code import harness_hash, rooms_hash
 from bench.runs import dense_prefix, environment
 from bench.store import record
-from bench.store.record import FAILED, FINISHED, MISSED, Record
-from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SPEC, WEIGHTS, Store, encode, encode_rows
-from bench.training.evaluate import evaluate
+from bench.store.record import FAILED, FINISHED, HEADLINE, MISSED, Record
+from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SPEC, TRACEBACK, WEIGHTS, Store, encode, encode_rows
+from bench.training.evaluate import Score, evaluate
 from bench.training.loop import Epoch, Trainer, check_finite
 
 # Training images on which the saved and the finished network must agree with the trained one.
 _CHECKED_IMAGES = 8
 
+Columns = dict[str, Any]
+
 
 class Undeclared(RuntimeError):
     """The method makes an exception for itself that reports would not show."""
+
+
+class Unrecordable(ValueError):
+    """Something of the run can't stand in a record."""
 
 
 class NotTheSame(RuntimeError):
@@ -48,7 +57,8 @@ class NotTheSame(RuntimeError):
 
 @dataclass(frozen=True)
 class Bench:
-    """What every run of a sweep is made with. `data` is on the device and has its validation split."""
+    """What every run of a sweep is made with. `data` is on the device and has its validation split; `start` gives
+    networks the finished weights that the sweep starts from, if it does."""
 
     data: Data
     data_hash: str
@@ -57,8 +67,13 @@ class Bench:
     store: Store
     fresh: FreshProcess
     spec: Spec
+    start: start_weights.Start | None
     on_step: Callable[[int, float, float], None]
     on_epoch: Callable[[Epoch], None]
+
+    @property
+    def classes(self) -> int:
+        return len(self.data.classes)
 
     def trainer(self, run: Run) -> Trainer:
         assert self.data.validation is not None
@@ -76,49 +91,70 @@ class Bench:
 
     def prefix_id(self, run: Run, epochs: int) -> str:
         """Names the dense network's state after some epochs of the run's seed."""
-        return prefix_id(run.setting, run.seed, epochs, self.data_hash, self.device.type)
+        made_with = {
+            "data": self.data_hash,
+            "classes": list(self.data.classes),
+            "normalise": [self.normalise.mean.flatten().tolist(), self.normalise.deviation.flatten().tolist()],
+            "code": rooms_hash("training", "data", "masks"),
+            "device": self.device.type,
+            "precision": str(environment.find_precision(run.setting.schedule.precision, self.device)),
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+        }
+        return prefix_id(run.setting, run.seed, epochs, made_with)
 
     def network(self, run: Run) -> nn.Module:
         """The dense network with the initial weights of the run's seed, on the device."""
         channels = self.data.image_shape[0]
-        network = build_network(run.setting.model, channels, len(self.data.classes), run.seed)
-        if run.setting.weights is not None:
-            network = run.setting.weights.load(network, channels, len(self.data.classes), run.seed)
+        network = build_network(run.setting.model.model, channels, self.classes, run.seed)
+        if self.start is not None:
+            network = self.start(network, run.seed)
         return network.to(self.device)
 
 
 def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
     """Make the run and write it to the store, whatever becomes of it. Returns its record.
 
-    The dense run keeps its state after each of `kept_epochs`. Raises InputError where the disk won't take it; every
-    other error makes a record with status failed and its reason.
+    The dense run keeps its state after each of `kept_epochs`. Raises DiskError where the disk won't take it; every
+    other error makes a record with status failed and its reason, and its traceback beside it.
     """
     with bench.store.new_run(run.name) as folder:
         started = time.perf_counter()
-        values = _identify(bench, run)
-        history: list[Epoch] = []
+        columns = identify(bench, run)
+        # Each run has one, also one that ends before its first epoch.
+        bench.store.write(folder / HISTORY, encode_rows([]))
         try:
-            values |= {"status": FINISHED, **_make(bench, run, kept_epochs, values, history, folder)}
-        except InputError:
+            columns |= declare(run)
+            for part in _parts(bench, run, kept_epochs, folder):
+                columns |= part
+                if wrong := record.problem({**columns, "status": MISSED}):
+                    raise Unrecordable(wrong)
+            columns["status"] = FINISHED
+        except DiskError:
             raise
         except BudgetError as error:
-            values |= {"status": MISSED, "reason": str(error)}
+            columns |= {"status": MISSED, "reason": _printable(str(error))}
+            if error.__cause__ is not None:
+                bench.store.write(folder / TRACEBACK, _trace())
         except Exception as error:
-            values |= {"status": FAILED, "reason": _reason(error)}
-            bench.store.write(folder / "traceback.txt", traceback.format_exc().encode())
-        if values["status"] != FINISHED:
+            columns |= {"status": FAILED, "reason": _printable(typed_line(error))}
+            bench.store.write(folder / TRACEBACK, _trace())
+        if columns["status"] != FINISHED:
             (folder / WEIGHTS).unlink(missing_ok=True)
-        made = record.make({**values, "total_seconds": time.perf_counter() - started})
+        # What can't stand in a record is its reason, and must not keep the rest from being written.
+        status = columns.pop("status")
+        columns = {name: own for name, own in columns.items() if not record.problem({"status": MISSED, name: own})}
+        columns["status"] = status
+        made = record.make({**columns, "total_seconds": time.perf_counter() - started})
         bench.store.write(folder / RECORD, encode(made))
-        bench.store.write(folder / HISTORY, encode_rows(epoch.row() for epoch in history))
         bench.store.write(folder / SPEC, spec.write(run.own_spec(bench.spec)).encode())
     return made
 
 
-def _identify(bench: Bench, run: Run) -> dict[str, Any]:
+def identify(bench: Bench, run: Run) -> Columns:
     """The columns that are known before anything is done."""
     assert bench.data.validation is not None
-    setting = run.setting
+    setting, method = run.setting, run.choice.method
     precision = environment.find_precision(setting.schedule.precision, bench.device)
     return {
         "id": run.id,
@@ -128,14 +164,15 @@ def _identify(bench: Bench, run: Run) -> dict[str, Any]:
         "method_code": run.choice.code,
         "budget": None if run.budget is None else str(run.budget),
         "seed": run.seed,
-        "model": setting.model,
+        "model": setting.model.text,
+        "model_code": setting.model.code,
+        "model_package": setting.model.package or None,
         **({} if setting.weights is None else setting.weights.columns()),
         "dataset": setting.dataset.label,
         "dataset_code": setting.dataset.code,
         "schedule": setting.schedule_name,
-        "citation": run.choice.method.citation or None,
-        "exceptions": run.choice.method.exceptions() or None,
-        "compress_at": run.choice.method.moment,
+        "metric": HEADLINE,
+        "compress_at": method.compress_at,
         "compress_epoch": run.compress_epoch,
         "precision": str(precision).removeprefix("torch."),
         "data": bench.data_hash,
@@ -143,98 +180,84 @@ def _identify(bench: Bench, run: Run) -> dict[str, Any]:
         "validation_images": len(bench.data.validation),
         "test_images": len(bench.data.test),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "bench_code": harness_hash(),
         **environment.describe(bench.device),
-        **_flat("option", options.everything(run.choice.method)),
+        **_flat("option", options.everything(method)),
         **_flat("schedule", options.everything(setting.schedule)),
     }
 
 
-def _make(
-    bench: Bench, run: Run, kept_epochs: set[int], values: dict[str, Any], history: list[Epoch], folder: Path
-) -> dict[str, Any]:
-    """Do the run, and write to `folder` what is more than a row. Fills `values` and `history` as it goes, so that a run
-    that fails half-way shows how far it came."""
-    method, schedule, trainer = run.choice.method, run.setting.schedule, bench.trainer(run)
+def declare(run: Run) -> Columns:
+    """What the method says of itself."""
+    method = run.choice.method
+    return {
+        "role": method.role or None,
+        "citation": method.citation or None,
+        "exceptions": method.exceptions() or None,
+    }
+
+
+def _parts(bench: Bench, run: Run, kept_epochs: set[int], folder: Path) -> Iterator[Columns]:
+    """The run, step by step; the columns of each as soon as they are known, so that a run that fails half-way shows how
+    far it came."""
     network = bench.network(run)
     dense_values = count.stored_values(network)
     requested = None if run.budget is None else run.budget.values(dense_values)
-    values |= {"dense_values": dense_values, "requested_values": requested}
+    yield {"dense_values": dense_values, "requested_values": requested}
 
-    if run.compress_epoch or method.gradual:
+    at_end = run.choice.method.at_size == "at the end"
+    if run.compress_epoch or at_end:
         # Can the budget be met? What a compressed network stores hardly depends on its weights, so ask one that is
         # thrown away before any epoch is spent.
-        tried = _compress(bench, run, bench.network(run), requested, values)
-        if method.gradual:
-            method.after_step(tried, 1.0)
-        _count(run, tried, requested, values)
-    if run.compress_epoch:
-        history += reach_compression(bench, run, network)
-        values["prefix_seconds"] = sum(epoch.seconds for epoch in history)
-    compressed = _compress(bench, run, network, requested, values)
-    if not method.gradual:
-        _count(run, compressed, requested, values)
-    if method.decay(compressed) and not method.exceptions():
-        raise Undeclared("it scales the weight decay, and doesn't say so in its exceptions()")
+        tried = compress(bench, run, bench.network(run), requested, brought_to_size=True)
+        yield tried.columns(dense_values)
+        tried.stored.check(requested)
+    prefix = reach_compression(bench, run, network) if run.compress_epoch else []
+    if prefix:
+        yield {"prefix_seconds": sum(epoch.seconds for epoch in prefix)}
+    start = compress(bench, run, network, requested, brought_to_size=False)
+    if not at_end:
+        yield start.columns(dense_values)
+        start.stored.check(requested)
 
-    def after_epoch(epochs: Sequence[Epoch]) -> None:
-        history[run.compress_epoch :] = epochs
-        if run.is_reference and len(epochs) in kept_epochs:
-            dense_prefix.keep(bench.store, bench.prefix_id(run, len(epochs)), compressed, epochs)
+    trained = train(bench, run, start, prefix, kept_epochs, folder)
+    yield trained.columns(dense_values)
+    trained.stored.check(requested)
+    if not at_end and trained.stored.stored_values != start.stored.stored_values:
+        before, after = start.stored.stored_values, trained.stored.stored_values
+        raise NotTheSame(f"the network stored {before:,} values when compressed, {after:,} when trained")
 
-    trainer.run(compressed, run.compress_epoch, schedule.epochs, method.after_step, after_epoch, method.decay)
-    method.settle(compressed)
-    if method.gradual:
-        # What goes depends on what was trained, and so may, within the budget, how many values are left.
-        _count(run, compressed, requested, values)
-    values["train_seconds"] = sum(epoch.seconds for epoch in history)
-    if run.compress_epoch < schedule.epochs:
-        values |= {"train_top1": history[-1].train_top1, "train_loss": history[-1].train_loss}
-    # Not from the last epoch's row: where no epoch follows compression, that is the dense network's.
-    validation = evaluate(compressed, trainer.validation, bench.normalise)
-    values |= {"validation_top1": validation.top1, "validation_loss": validation.loss}
+    saved = save(bench, run, trained, folder)
+    yield saved.columns()
+    yield test(bench, saved, folder).columns()
 
-    # From here to the test on the CPU, where float32 is float32: a GPU may round convolutions to ten bits.
-    compressed.cpu().eval()
-    stored = count.stored_values(compressed)
-    if stored != values["stored_values"]:
-        raise NotTheSame(
-            f"the network stored {values['stored_values']:,} values when compressed, {stored:,} when trained"
-        )
-    spread = torch.linspace(0, len(bench.data.train) - 1, _CHECKED_IMAGES).long().to(bench.device)
-    images = bench.normalise(bench.data.train.images[spread]).cpu()
-    with torch.inference_mode():
-        expected = compressed(images)
-    weights = folder / WEIGHTS
-    bench.store.write(weights, artifact.pack(compressed, _describe(bench, run, requested, compressed)))
-    values["stored_bytes"] = weights.stat().st_size
-    macs = count.forward_macs(compressed, bench.data.image_shape)
-    bench.fresh.check(weights, images, expected)
-    stored_by_layer = layers.values_by_module(compressed)
-    if spaces := method.code_space(compressed):
-        bench.store.write(folder / CODES, encode_code_spaces(spaces))
 
-    deployed = method.finish(compressed).eval()
-    with torch.inference_mode():
-        difference = relative_difference(deployed(images), expected)
-    if not difference <= TOLERANCE:
-        raise NotTheSame(f"finish() changed the network's outputs by {difference:.2g} of the largest logit")
-    values["materialised_values"] = count.stored_values(deployed)
-    values["macs"] = count.forward_macs(deployed, bench.data.image_shape)
-    values["generation_macs"] = macs - values["macs"]
-    account = layers.account(stored_by_layer, deployed, bench.data.image_shape)
-    bench.store.write(folder / LAYERS, encode_rows(account))
+@dataclass(frozen=True)
+class Start:
+    """The network as training begins from it, once compressed."""
 
-    deployed.to(bench.device)
-    values["latency_ms"] = latency_ms(deployed, bench.data.image_shape)
+    compressed: Compressed
+    stored: account.Stored
+    compress_seconds: float
+
+    def columns(self, dense_values: int) -> Columns:
+        return {"compress_seconds": self.compress_seconds, **_stored_columns(self.stored, dense_values)}
+
+
+def compress(bench: Bench, run: Run, network: nn.Module, requested: int | None, brought_to_size: bool) -> Start:
+    """Have the method compress the network. Raises BudgetError."""
+    setting, method = run.setting, run.choice.method
+    model = setting.model.model
+    others = resizable(model, bench.data.image_shape[0], bench.classes, run.seed)
     started = time.perf_counter()
-    score = evaluate(deployed, bench.data.test, bench.normalise)
-    check_finite(score.loss, "the test loss is {}")
-    return {
-        "test_top1": score.top1,
-        "test_top5": score.top5,
-        "test_loss": score.loss,
-        "test_seconds": time.perf_counter() - started,
-    }
+    compressed = account.compress(method, network, requested, run.seed, run.compresses_trained, model.family, others)
+    seconds = time.perf_counter() - started
+    compressed.network.to(bench.device)
+    if any(factor != 1 for factor in compressed.decay.values()) and not method.exceptions():
+        raise Undeclared("it scales the weight decay, and doesn't say so in its exceptions()")
+    if brought_to_size:
+        account.to_size(method, compressed)
+    return Start(compressed, account.stored(compressed), seconds)
 
 
 def reach_compression(bench: Bench, run: Run, network: nn.Module) -> list[Epoch]:
@@ -242,59 +265,167 @@ def reach_compression(bench: Bench, run: Run, network: nn.Module) -> list[Epoch]
     name = bench.prefix_id(run, run.compress_epoch)
     with bench.store.lock(f"prefix-{name}", wait=True):
         if not bench.store.prefix(name).is_file():
-            history = bench.trainer(run).run(network, 0, run.compress_epoch)
+            history = bench.trainer(run).run(Compressed(network), 0, run.compress_epoch)
             dense_prefix.keep(bench.store, name, network, history)
         # Read back also where it was just written, so that both ways are one.
         return dense_prefix.restore(bench.store.prefix(name), network)
 
 
-def _compress(bench: Bench, run: Run, network: nn.Module, requested: int | None, values: dict[str, Any]) -> nn.Module:
-    """Have the method compress. Raises BudgetError."""
-    setting = run.setting
-    others = family(setting.model, bench.data.image_shape[0], len(bench.data.classes), run.seed)
+@dataclass(frozen=True)
+class Trained:
+    """The network after the last epoch, settled; `history` has all epochs, the dense ones before compression too."""
+
+    compressed: Compressed
+    stored: account.Stored
+    history: Sequence[Epoch]
+    own_epochs: int
+    validation: Score
+
+    def columns(self, dense_values: int) -> Columns:
+        # Where no epoch follows compression, the last one is the dense network's.
+        last = self.history[-1] if self.own_epochs else None
+        return {
+            "train_seconds": sum(epoch.seconds for epoch in self.history),
+            "train_top1": last and last.train_top1,
+            "train_loss": last and last.train_loss,
+            "validation_top1": self.validation.top1,
+            "validation_loss": self.validation.loss,
+            **_stored_columns(self.stored, dense_values),
+        }
+
+
+def train(
+    bench: Bench, run: Run, start: Start, prefix: Sequence[Epoch], kept_epochs: set[int], folder: Path
+) -> Trained:
+    """Train to the end of the schedule. The epochs so far are in the folder at any time; the dense run keeps its state
+    after each of `kept_epochs`."""
+    trainer, compressed = bench.trainer(run), start.compressed
+    history = [*prefix]
+
+    def after_epoch(epochs: Sequence[Epoch]) -> None:
+        history[len(prefix) :] = epochs
+        bench.store.write(folder / HISTORY, encode_rows(epoch.row() for epoch in history))
+        if run.is_reference and len(epochs) in kept_epochs:
+            dense_prefix.keep(bench.store, bench.prefix_id(run, len(epochs)), compressed.network, epochs)
+
+    bench.store.write(folder / HISTORY, encode_rows(epoch.row() for epoch in history))
+    trainer.run(compressed, run.compress_epoch, run.setting.schedule.epochs, after_epoch)
+    compressed.settle()
+    validation = evaluate(compressed.network, trainer.validation, bench.normalise)
+    check_finite(validation.loss, "the validation loss is {} once it is trained and settled")
+    return Trained(compressed, account.stored(compressed), history, len(history) - len(prefix), validation)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The network in its file, proved whole by a fresh process; `expected` are its outputs for some training images. On
+    the CPU."""
+
+    compressed: Compressed
+    stored_bytes: int
+    images: Tensor
+    expected: Tensor
+
+    def columns(self) -> Columns:
+        return {"stored_bytes": self.stored_bytes}
+
+
+def save(bench: Bench, run: Run, trained: Trained, folder: Path) -> Saved:
+    """Write the artifact and the pictures of the code space, and have a fresh process load the artifact."""
+    # From here to the test on the CPU, where float32 is float32: a GPU may round convolutions to ten bits.
+    compressed = trained.compressed
+    network = compressed.network.cpu().eval()
+    spread = torch.linspace(0, len(bench.data.train) - 1, _CHECKED_IMAGES).long().to(bench.device)
+    images = bench.normalise(bench.data.train.images[spread]).cpu()
+    with torch.inference_mode():
+        expected = network(images)
+    weights = folder / WEIGHTS
+    bench.store.write(weights, artifact.pack(compressed, _describe(bench, run, compressed)))
+    bench.fresh.check(weights, images, expected)
+    if pictures := compressed.pictures():
+        bench.store.write(folder / CODES, encode_pictures(pictures))
+    return Saved(compressed, weights.stat().st_size, images, expected)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The network as deployed, and its one look at the test split."""
+
+    deployed: account.Deployed
+    latency_ms: float
+    score: Score
+    test_seconds: float
+
+    def columns(self) -> Columns:
+        return {
+            "materialised_values": self.deployed.materialised_values,
+            "macs": self.deployed.macs,
+            "generation_macs": self.deployed.generation_macs,
+            "latency_ms": self.latency_ms,
+            "test_top1": self.score.top1,
+            "test_top5": self.score.top5,
+            "test_loss": self.score.loss,
+            "test_seconds": self.test_seconds,
+        }
+
+
+def test(bench: Bench, saved: Saved, folder: Path) -> Tested:
+    """Finish the network, measure it, and evaluate it once on the test split."""
+    deployed = account.deploy(saved.compressed, bench.data.image_shape)
+    with torch.inference_mode():
+        difference = relative_difference(deployed.network(saved.images), saved.expected)
+    if not difference <= LARGEST_DIFFERENCE:
+        raise NotTheSame(f"finish() changed the network's outputs by {difference:.2g} of the largest logit")
+    bench.store.write(folder / LAYERS, encode_rows(deployed.layers))
+    network = deployed.network.to(bench.device)
+    latency = latency_ms(network, bench.data.image_shape)
     started = time.perf_counter()
-    compressed = compress(run.choice.method, network, requested, run.seed, run.compresses_trained, others)
-    values["compress_seconds"] = time.perf_counter() - started
-    return compressed.to(bench.device)
+    score = evaluate(network, bench.data.test, bench.normalise)
+    check_finite(score.loss, "the test loss is {}")
+    return Tested(deployed, latency, score, time.perf_counter() - started)
 
 
-def _count(run: Run, compressed: nn.Module, requested: int | None, values: dict[str, Any]) -> None:
-    """Fill in what is known once compressed. Raises BudgetError where the budget is not met."""
-    stored = count.stored_values(compressed)
-    values |= {
-        "stored_values": stored,
-        "compression": values["dense_values"] / stored,
-        "statistics_values": sum(tensor.numel() for tensor in count.statistics(compressed).values()),
-        "trained_values": count.trained_values(compressed),
-        **_flat("solved", dict(run.choice.method.solved(compressed))),
+def _stored_columns(stored: account.Stored, dense_values: int) -> Columns:
+    return {
+        "stored_values": stored.stored_values,
+        "compression": dense_values / stored.stored_values,
+        "statistics_values": stored.statistics_values,
+        "trained_values": stored.trained_values,
+        **_flat("solved", dict(stored.solved)),
     }
-    budget.check(requested, stored)
 
 
-def _describe(bench: Bench, run: Run, requested: int | None, compressed: nn.Module) -> artifact.Description:
-    _, height, width = bench.data.image_shape
+def _describe(bench: Bench, run: Run, compressed: Compressed) -> Description:
+    channels, height, width = bench.data.image_shape
     before = 0 if run.setting.weights is None else run.setting.weights.epochs
-    return artifact.Description(
-        model=run.setting.model,
-        channels=bench.data.image_shape[0],
-        num_classes=len(bench.data.classes),
-        method=run.choice.name,
-        options=options.changed(run.choice.method),
-        budget_values=requested,
-        trained=run.compresses_trained,
-        seed=run.seed,
-        structure=run.choice.method.structure(compressed),
-        inputs=artifact.Inputs.of(height, width, bench.normalise),
+    choice = run.choice
+    return Description(
+        model=artifact.describe_model(
+            run.setting.model, channels, bench.classes, inputs=bench.normalise.inputs(height, width)
+        ),
+        steps=(
+            Step(
+                method=choice.name,
+                options=options.changed(choice.method),
+                structure=compressed.structure(),
+                code=choice.code if choice.is_given else "",
+            ),
+        ),
         epochs=None if before is None else before + run.setting.schedule.epochs,
     )
 
 
-def _reason(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+def _printable(text: str) -> str:
+    """With what no file may hold written out."""
+    return text.replace("\0", "\\0").encode(errors="backslashreplace").decode()
 
 
-def _flat(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
+def _trace() -> bytes:
+    """The traceback of the error that is being handled."""
+    return traceback.format_exc().encode(errors="replace")
+
+
+def _flat(prefix: str, values: Columns) -> Columns:
     """One column for each value; what is neither number nor text becomes text, so that a row stays flat."""
     return {f"{prefix}.{key}": _cell(value) for key, value in values.items()}
 

@@ -9,8 +9,10 @@ import torch
 from bench.data.normalise import Normalise
 from bench.data.splits import fingerprint, hold_out
 from bench.dataset import Data
-from bench.errors import unknown
+from bench.errors import InputError, unknown
+from bench.files.artifact import Given
 from bench.files.fresh_process import FreshProcess
+from bench.files.start_weights import Start
 from bench.plan.plan import Plan, Run
 from bench.plan.spec import write as write_spec
 from bench.runs import environment
@@ -18,7 +20,7 @@ from bench.runs.executor import Executor
 from bench.runs.progress import Progress
 from bench.runs.run import Bench
 from bench.store.record import FAILED, Record
-from bench.store.store import SPEC, Damaged, Store
+from bench.store.store import SPEC, Damaged, Newer, Store
 
 REDO_FAILED = "failed"
 
@@ -43,6 +45,8 @@ def look(plan: Plan, store: Store) -> State:
                 store.check_weights(folder, record)
                 state.records[run.id] = record
                 continue
+        except Newer as error:
+            raise InputError(f"{error}; give another --out, or a newer bench") from error
         except Damaged as error:
             assert folder is not None
             state.damaged.append((run, folder, str(error)))
@@ -62,6 +66,8 @@ def sweep(plan: Plan, store: Store, progress: Progress, executor: Executor, redo
     # Whatever can be wrong with the data is found before anything is written.
     data = load(plan, progress.say) if todo else None
     data_hash = fingerprint(data) if data is not None else None
+    weights = plan.setting.weights
+    start = None if weights is None or data is None else weights.open(data.image_shape[0], len(data.classes))
     _warn_of_changes(plan, [run for run in plan.runs if run not in todo], state, data_hash, progress)
     store.open()
     store.clean()
@@ -69,8 +75,8 @@ def sweep(plan: Plan, store: Store, progress: Progress, executor: Executor, redo
     for _, folder, reason in state.damaged:
         progress.say(f"{reason}; set aside as {store.set_aside(folder)}, and made again")
     if data is not None and data_hash is not None:
-        with FreshProcess(plan.spec.plugins) as fresh, progress.runs(todo):
-            bench = _bench(plan, store, progress, device, data, data_hash, fresh)
+        with FreshProcess(_given(plan)) as fresh, progress.runs(todo):
+            bench = _bench(plan, store, progress, device, data, data_hash, fresh, start)
             state.records |= executor.make(bench, plan, todo, again, progress)
     _relabel(plan, store)
     return [{**state.records[run.id], "method": run.choice.label} for run in plan.runs]
@@ -111,15 +117,29 @@ def _warn_of_changes(plan: Plan, kept: Sequence[Run], state: State, data_hash: s
                 f"{what} changed since {len(runs)} of the finished runs were made; --redo {methods} makes them again"
             )
 
+    def others(run: Run, column: str, code: str) -> bool:
+        """Whether it was made by other code than there is now; what older records don't know is no change."""
+        return state.records[run.id][column] not in (None, code)
+
     for choice in dict.fromkeys(run.choice for run in kept):
         own = [run for run in kept if run.choice == choice]
-        say(f"{choice.label} has", [run for run in own if state.records[run.id]["method_code"] != choice.code])
-    chosen = plan.setting.dataset
+        say(f"{choice.label} has", [run for run in own if others(run, "method_code", choice.code)])
+    model, chosen = plan.setting.model, plan.setting.dataset
+    say(f"the code of {model.text} has", [run for run in kept if others(run, "model_code", model.code)])
+    old = [run for run in kept if state.records[run.id]["method_code"] is None]
+    if old:
+        progress.say(f"{len(old)} of the finished runs are of version 0.1; whether code changed since can't be said")
     records = [(run, state.records[run.id]) for run in kept]
-    code = [run for run, record in records if record["dataset_code"] != chosen.code]
+    code = [run for run in kept if others(run, "dataset_code", chosen.code)]
     images = [run for run, record in records if data_hash not in (None, record["data"])]
     say(f"the images of {chosen.label} have", images)
     say(f"the code of {chosen.label} has", [] if images or data_hash is not None else code)
+
+
+def _given(plan: Plan) -> Given:
+    """What the fresh process needs besides a file: the person named it."""
+    model = plan.setting.model
+    return Given(plan.spec.plugins, model.asked if model.kind == "file" else None)
 
 
 def _bench(
@@ -130,6 +150,7 @@ def _bench(
     data: Data,
     data_hash: str,
     fresh: FreshProcess,
+    start: Start | None,
 ) -> Bench:
     assert data.validation is not None
     moved = Data(data.train.to(device), data.test.to(device), data.classes, data.validation.to(device))
@@ -141,6 +162,7 @@ def _bench(
         store=store,
         fresh=fresh,
         spec=plan.spec,
+        start=start,
         on_step=progress.step,
         on_epoch=progress.epoch,
     )

@@ -7,23 +7,35 @@ Record = dict[str, Any]
 # What can become of a run. Missed: the method can't store what the budget asks for, so nothing was trained.
 FINISHED, FAILED, MISSED = "finished", "failed", "missed"
 
+# The number of the form in which records are written. Adding a column raises it, and `bench.store.upgrade` brings older
+# records to it; newer ones are refused.
+FORMAT = 1
+
+# The column by which methods are compared.
+HEADLINE = "test_top1"
+
 # Every column with its meaning and unit, in the order of results.csv. Besides these a record has, flat, `option.*` (the
 # method's options), `solved.*` (what it chose to meet the budget), and `schedule.*`.
 COLUMNS = {
+    "format": "number of the record's form",
     "id": "hash of what the run does",
     "status": "finished, failed or missed (the budget can't be met; nothing was trained)",
     "reason": "why it failed or missed",
     "method": "how the method is called: the label given to it, or its name with its options",
     "method_name": "the plugin's name",
     "method_text": "the plugin's name with the options that are not at their default",
+    "role": "the method's part in a comparison (reference, narrower network...); empty: a method like others",
     "budget": "what was asked for: 4x, 0.3 (of dense) or a number of values; empty for a method of fixed size",
     "seed": "of initial weights, batches and augmentation",
     "model": "network",
+    "model_code": "hash of the code of the network's plugin",
+    "model_package": "installed package that the network is from, with its version; empty: none",
     "weights": "finished weights that every run started from, the dense one too: pretrained, or a file; empty: none",
     "weights_code": "hash of these weights' file, or their name",
     "weights_epochs": "epochs these were trained for, on top of the schedule's; empty where nobody knows",
     "dataset": "dataset with its options",
     "schedule": "schedule",
+    "metric": "the column by which methods are compared",
     "requested_values": "values that the budget asks for",
     "stored_values": "distinct values needed to rebuild the network at inference, batch-norm statistics apart",
     "dense_values": "stored values of the dense network",
@@ -56,8 +68,9 @@ COLUMNS = {
     "train_images": "number, without the held-out ones",
     "validation_images": "number",
     "test_images": "number",
-    "method_code": "hash of the method's file",
-    "dataset_code": "hash of the dataset's file",
+    "method_code": "hash of the method's code and of the maths that it calls",
+    "dataset_code": "hash of the dataset's code",
+    "bench_code": "hash of the harness's code",
     "precision": "of training",
     "device": "cpu or cuda",
     "device_name": "processor",
@@ -73,7 +86,7 @@ COLUMNS = {
 # The columns that are numbers, whole or not; what else COLUMNS has is text.
 _WHOLE = frozenset(
     {
-        *("seed", "weights_epochs", "requested_values", "stored_values", "dense_values", "stored_bytes"),
+        *("format", "seed", "weights_epochs", "requested_values", "stored_values", "dense_values", "stored_bytes"),
         *("statistics_values", "trained_values", "materialised_values", "macs", "generation_macs", "compress_epoch"),
         *("train_images", "validation_images", "test_images", "threads", "schedule.epochs"),
     }
@@ -90,8 +103,10 @@ _LARGEST = 2**53
 
 
 def problem(record: Record) -> str | None:
-    """What makes a row that was read no record, in a few words; None where it is one."""
+    """What makes a row that was read no record of this form, in a few words; None where it is one."""
     for name, value in record.items():
+        if not _is_known(name):
+            return f"it has the unknown column {name[:40]!r}"
         if value is None:
             continue
         if name in _WHOLE:
@@ -126,8 +141,10 @@ def _is_text(value: str) -> bool:
 
 def make(values: dict[str, Any]) -> Record:
     """A record from what is known of a run; the other columns are None. Other names than the columns' are a mistake."""
-    strange = [
-        name for name in values if name not in COLUMNS and name.split(".")[0] not in ("option", "solved", "schedule")
-    ]
+    strange = [name for name in values if not _is_known(name)]
     assert not strange, f"no such columns: {strange}"
-    return {**dict.fromkeys(COLUMNS), **values}
+    return {**dict.fromkeys(COLUMNS), "format": FORMAT, **values}
+
+
+def _is_known(name: str) -> bool:
+    return name in COLUMNS or (name.partition(".")[0] in ("option", "solved", "schedule") and "." in name)

@@ -5,7 +5,7 @@
         record.json          everything in one row (bench.store.record)
         history.csv          a row for each epoch
         layers.csv           a row for each layer: what it stores and computes (bench.measure.layers)
-        codes.safetensors    for methods that have one, their code space (bench.code_space)
+        codes.safetensors    for methods that have one, their code space (bench.measure.code_space)
         weights.safetensors  the saved network
         spec.toml            to make it again
     prefixes/ID.safetensors  states of the dense network that other runs start from
@@ -31,11 +31,12 @@ from typing import Any
 
 import filelock
 
-from bench.errors import InputError
-from bench.store.record import COLUMNS, FINISHED, Record, problem
+from bench.errors import DiskError, InputError, TooNew, first_line
+from bench.store.record import FINISHED, Record, problem
+from bench.store.upgrade import upgraded
 
 RECORD, HISTORY, LAYERS, CODES = "record.json", "history.csv", "layers.csv", "codes.safetensors"
-SPEC, WEIGHTS = "spec.toml", "weights.safetensors"
+SPEC, WEIGHTS, TRACEBACK = "spec.toml", "weights.safetensors", "traceback.txt"
 
 
 # Without these a record says nothing.
@@ -48,6 +49,10 @@ _WHOLE_NUMBERS = {"epoch", "stored_values"}
 
 class Damaged(ValueError):
     """A run's folder that doesn't hold what it should. The message says what is wrong with which."""
+
+
+class Newer(Damaged):
+    """A run of a newer bench, which this one can't read, and must not set aside."""
 
 
 @dataclass(frozen=True)
@@ -76,16 +81,23 @@ class Store:
         return next(iter(sorted(self.runs.glob(f"*-{run_id}"))), None) if self.runs.is_dir() else None
 
     def read(self, folder: Path) -> Record:
-        """The record in a run's folder, with None in columns that it lacks. Raises Damaged where it was cut short."""
+        """The record in a run's folder, in today's form, with None in columns that it lacks. Raises Damaged where it is
+        cut short, or of a newer bench."""
         try:
             record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise Damaged(f"the record of {folder.name} can't be read ({_first_line(error)})") from error
+            raise Damaged(f"the record of {folder.name} can't be read ({first_line(error)})") from error
         if not isinstance(record, dict) or not all(record.get(name) is not None for name in _NEEDED):
             raise Damaged(f"the record of {folder.name} is not one; it needs {', '.join(_NEEDED)}")
+        try:
+            record = upgraded(record)
+        except TooNew as error:
+            raise Newer(f"the record of {folder.name} can't be read; {error}") from error
+        except ValueError as error:
+            raise Damaged(f"the record of {folder.name} is not one; {error}") from error
         if found := problem(record):
             raise Damaged(f"the record of {folder.name} is not one; {found}")
-        return {**dict.fromkeys(COLUMNS), **record}
+        return record
 
     def check_weights(self, folder: Path, record: Record) -> None:
         """Raise Damaged where the weights that the record speaks of were cut short."""
@@ -132,7 +144,7 @@ class Store:
                 for column in _WHOLE_NUMBERS & row.keys():
                     int(row[column])
         except (OSError, ValueError, TypeError, csv.Error) as error:
-            raise Damaged(f"{name} of {folder.name} can't be read ({_first_line(error)})") from error
+            raise Damaged(f"{name} of {folder.name} can't be read ({first_line(error)})") from error
         return rows
 
     @contextmanager
@@ -217,7 +229,7 @@ class Store:
         except filelock.Timeout:
             raise
         except OSError as error:
-            raise InputError(
+            raise DiskError(
                 f"can't write to {self.folder}: {error.strerror or error}; finished runs are kept, so make room or "
                 "give another --out, and run the same command again"
             ) from error
@@ -264,7 +276,3 @@ def _alive(process: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

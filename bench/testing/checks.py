@@ -7,10 +7,11 @@ import math
 import struct
 import tempfile
 import unittest
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +20,15 @@ from torch.nn import functional
 from bench import budget, count, masks
 from bench.errors import BudgetError
 from bench.files import artifact
-from bench.files.fresh_process import FreshProcess, NotReloadable
-from bench.measure.same_outputs import TOLERANCE, relative_difference
+from bench.files.fresh_process import FreshProcess, Helper, NotReloadable
+from bench.measure.same_outputs import LARGEST_DIFFERENCE, relative_difference
+from bench.method import Compressed
 from bench.plugins import options
 from bench.testing import tiny_problem as tiny
+from bench.testing.fresh_training import FreshTraining
 from bench.testing.subject import SCHEDULE, Subject
+from bench.training import checkpoint
+from bench.training.loop import Training
 
 # The budgets that are tried.
 RATIOS = (2, 4, 8, 16, 32)
@@ -34,6 +39,8 @@ _REACHED = 0.99
 _REACHED_SPARSE = 0.5
 # Where only the same has to come out twice.
 _SHORT_SCHEDULE = 4
+# Training is stopped at so many steps at most.
+_STOPS = 4
 # Float32, which every method trains in.
 _BYTES_OF_A_VALUE = 4
 # What `structure` may take next to the values, which it is not counted with: a few numbers for each layer are less.
@@ -68,10 +75,10 @@ def meets_budgets(subject: Subject) -> None:
         except BudgetError as error:
             refused.append(_reason(error, ratio))
             continue
-        stored = count.stored_values(compressed)
+        stored = count.stored_values(compressed.network)
         assert requested is not None
         if not budget.met(requested, stored):
-            nonzero = sum(int(tensor.count_nonzero()) for tensor in count.stored_tensors(compressed).values())
+            nonzero = sum(int(tensor.count_nonzero()) for tensor in count.stored_tensors(compressed.network).values())
             hint = ""
             if budget.met(requested, nonzero):
                 hint = ": its zeros count, since no mask says that they stay zero (bench.masks.attach)"
@@ -105,13 +112,13 @@ def is_deterministic(subject: Subject) -> None:
         )
     if not _differing(_everything(one), _everything(other)):
         raise CheckFailed("another seed gives the same network: use the network that is handed over")
-    for network in (one, same):
-        tiny.go_through_schedule(subject.method, network, _SHORT_SCHEDULE)
-        subject.method.settle(network)
+    for made in (one, same):
+        tiny.go_through_schedule(subject.method, made, _SHORT_SCHEDULE)
+        made.settle()
     if differing := _differing(_everything(one), _everything(same)):
         raise CheckFailed(
             f"two trainings with one seed differ in {differing}: draw every random number of after_step and settle "
-            "from a torch.Generator that the network brings along"
+            "from a torch.Generator of its own, seeded in compress"
         )
 
 
@@ -124,20 +131,22 @@ def keeps_masks_and_count(subject: Subject) -> None:
     """After training, it stores as many values as before (or a gradual method as many as were asked for), and what
     masks left out is zero."""
     taught = subject.taught
-    after = masks.of(taught.network)
+    network = taught.compressed.network
+    after = masks.of(network)
+    at_end = subject.method.at_size == "at the end"
     for name, before in taught.masks_before.items():
         if name not in after:
             raise CheckFailed(f"the mask of {name} is gone after training")
-        if not subject.method.gradual and int(after[name].sum()) > int(before.sum()):
+        if not at_end and int(after[name].sum()) > int(before.sum()):
             raise CheckFailed(
                 f"the mask of {name} was not kept: it left {int(before.sum()):,} values when compressed and leaves "
                 f"{int(after[name].sum()):,} after training"
             )
     for name, mask in after.items():
-        if taught.network.get_parameter(name)[~mask].any():
+        if network.get_parameter(name)[~mask].any():
             raise CheckFailed(f"{name} has values after training that its mask leaves out")
-    stored = count.stored_values(taught.network)
-    if subject.method.gradual and subject.possible is not None:
+    stored = count.stored_values(network)
+    if at_end and subject.possible is not None:
         # How many exactly may depend on what was trained.
         if not budget.met(subject.possible, stored):
             raise CheckFailed(f"after training it stores {stored:,} values where {subject.possible:,} were asked for")
@@ -157,9 +166,9 @@ def can_overfit(subject: Subject) -> None:
 
 def is_counted_right(subject: Subject) -> None:
     """What the file holds, counted from its header alone, is what the harness counts, and it hides no others."""
-    network = subject.taught.network
-    found = _values_in_file(artifact.pack(network, subject.describe(network)))
-    counted, stored = sum(values for values, _ in found.values()), count.stored_values(network)
+    compressed = subject.taught.compressed
+    found = _values_in_file(artifact.pack(compressed, subject.describe(compressed)))
+    counted, stored = sum(values for values, _ in found.values()), count.stored_values(compressed.network)
     if counted != stored:
         raise CheckFailed(f"{stored:,} values are counted, but its file holds {counted:,}")
     for name, (values, size) in found.items():
@@ -168,46 +177,78 @@ def is_counted_right(subject: Subject) -> None:
                 f"{name} takes {size / values:.2g} bytes a value, where float32 takes {_BYTES_OF_A_VALUE}: what it "
                 "holds is more than is counted"
             )
-    described = len(json.dumps(subject.method.structure(network)))
+    described = _without_names(compressed.structure(), {name for name, _ in subject.network().named_modules()})
     if described > _STRUCTURE * _BYTES_OF_A_VALUE * stored:
         raise CheckFailed(
-            f"structure() takes {described:,} bytes beside {stored:,} values: it is for the shape of the network; "
-            "what is more belongs in parameters or buffers, which are counted"
+            f"structure() takes {described:,} bytes beside {stored:,} values, not counting names of layers: it is for "
+            "the shape of the network; what is more belongs in parameters or buffers, which are counted"
         )
+
+
+def goes_on_from_any_step(subject: Subject) -> None:
+    """Stopped at any step and continued in a fresh process from its structure, tensors and state, training gives the
+    same bits. The steps around each change of size are among those tried."""
+    trainer = tiny.halves()
+    first = tiny.first_pass(subject.method, trainer.schedule.epochs) * trainer.steps_per_epoch
+    last = trainer.total_steps
+    training = Training(trainer, subject.compress(subject.possible), first)
+    sizes = {first: _size_of(training.compressed)}
+    while training.step < last:
+        training.take_step()
+        sizes[training.step] = _size_of(training.compressed)
+    stops = _stops(sizes, first, last)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        ended, expected, *starts = (Path(folder) / f"{name}.safetensors" for name in ("ended", "expected", *stops))
+        training = Training(trainer, subject.compress(subject.possible), first)
+        while training.step < last:
+            if training.step in stops:
+                checkpoint.write(training, starts[stops.index(training.step)])
+            training.take_step()
+        checkpoint.write(training, expected)
+        for step, start in zip(stops, starts, strict=True):
+            try:
+                _fresh_training().go_on(subject, start, ended)
+            except NotReloadable as error:
+                raise CheckFailed(f"stopped after step {step} of {last}, {error}") from error
+            if differing := _differing_files(expected, ended):
+                raise CheckFailed(
+                    f"stopped after step {step} of {last} and continued, training ends with other bits in {differing}: "
+                    "what is not in the network's tensors belongs in structure() or state()"
+                )
 
 
 def reloads_in_a_fresh_process(subject: Subject) -> None:
     """Its file is the whole network: a process that knows nothing else of it gets the same outputs."""
-    network, images = subject.taught.network, tiny.images()[0]
+    network, images = subject.taught.compressed.network, tiny.images()[0]
     with torch.inference_mode():
         expected = network(images)
     with _file_of(subject) as path:
         try:
-            _fresh(subject.plugins).check(path, images, expected)
+            _fresh(subject).check(path, images, expected)
         except NotReloadable as error:
             raise CheckFailed(str(error)) from error
 
 
 def finishes_with_the_same_outputs(subject: Subject) -> None:
     """What is deployed gives the outputs of what was trained."""
-    network, images = subject.taught.network, tiny.images()[0]
+    network, images = subject.taught.compressed.network, tiny.images()[0]
     with torch.inference_mode(), _file_of(subject) as path:
         expected = network(images)
         # A copy, by way of the file, since finish() may take the network apart.
-        copied = artifact.build(artifact.read(path), Path("its file"), subject.plugins)
-        difference = relative_difference(subject.method.finish(copied).eval()(images), expected)
-    if not difference <= TOLERANCE:
+        copied = artifact.build(artifact.read(path), Path("its file"), subject.given)
+        difference = relative_difference(copied.finish().eval()(images), expected)
+    if not difference <= LARGEST_DIFFERENCE:
         raise CheckFailed(f"finish() changes the outputs, by {difference:.2g} of the largest logit")
 
 
 def declares_exceptions(subject: Subject) -> None:
     """Whatever it has that others have not is in `exceptions()`, for reports to show."""
-    named = dict(subject.compressed.named_parameters())
-    factors = subject.method.decay(subject.compressed)
+    named = dict(subject.compressed.network.named_parameters())
+    factors = subject.compressed.decay
     if strange := sorted(factors.keys() - named.keys()):
-        raise CheckFailed(f"decay() names {strange[0]}, which is no parameter of the compressed network")
+        raise CheckFailed(f"decay names {strange[0]}, which is no parameter of the compressed network")
     if any(factor != 1 for factor in factors.values()) and not subject.method.exceptions():
-        raise CheckFailed("it scales the weight decay (decay()), and doesn't say so in exceptions()")
+        raise CheckFailed("it scales the weight decay (decay), and doesn't say so in exceptions()")
 
 
 def works_on_a_gpu(subject: Subject) -> None:
@@ -216,16 +257,18 @@ def works_on_a_gpu(subject: Subject) -> None:
     if not torch.cuda.is_available():
         raise unittest.SkipTest("there is no CUDA device")
     _check_gradients(subject, "cuda")
-    here, there = subject.compressed.eval(), subject.compress(subject.possible, device="cuda").eval()
+    here, there = subject.compressed.network.eval(), subject.compress(subject.possible, device="cuda")
+    there.network.eval()
     images = tiny.images()[0]
     with torch.inference_mode():
-        difference = relative_difference(there(images.cuda()).cpu(), here(images))
+        difference = relative_difference(there.network(images.cuda()).cpu(), here(images))
     if not difference <= 0.01:  # a GPU may round convolutions to ten bits
         raise CheckFailed(f"on a GPU its outputs are others than on the CPU, by {difference:.2g} of the largest logit")
     tiny.go_through_schedule(subject.method, there, _SHORT_SCHEDULE)
-    subject.method.settle(there)
+    there.settle()
+    there.network.cpu().eval()
     with torch.inference_mode():
-        subject.method.finish(there.cpu().eval()).eval()(images)
+        there.finish().eval()(images)
 
 
 CHECKS: dict[str, Callable[[Subject], None]] = {
@@ -240,6 +283,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
         keeps_masks_and_count,
         can_overfit,
         is_counted_right,
+        goes_on_from_any_step,
         reloads_in_a_fresh_process,
         finishes_with_the_same_outputs,
         works_on_a_gpu,
@@ -248,7 +292,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
 
 
 def _check_gradients(subject: Subject, device: str) -> None:
-    compressed = subject.compress(subject.possible, device=device).train()
+    compressed = subject.compress(subject.possible, device=device).network.train()
     random = torch.Generator().manual_seed(5)
     with torch.no_grad():
         # A channel without weights gives zero, and fresh batch norm and a rectifier let no gradient through it. After
@@ -296,7 +340,8 @@ def _of_norms(network: nn.Module) -> set[str]:
     }
 
 
-def _everything(network: nn.Module) -> dict[str, Tensor]:
+def _everything(compressed: Compressed) -> dict[str, Tensor]:
+    network = compressed.network
     buffers = {name: buffer for name, buffer in network.named_buffers() if buffer is not None}
     return {**dict(network.named_parameters()), **buffers}
 
@@ -312,10 +357,10 @@ def _differing(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str:
 @contextmanager
 def _file_of(subject: Subject) -> Iterator[Path]:
     """The artifact of the taught network, for as long as it takes."""
-    network = subject.taught.network
+    compressed = subject.taught.compressed
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         path = Path(folder) / "weights.safetensors"
-        path.write_bytes(artifact.pack(network, subject.describe(network)))
+        path.write_bytes(artifact.pack(compressed, subject.describe(compressed)))
         yield path
 
 
@@ -341,15 +386,61 @@ def _reason(error: BudgetError, ratio: int) -> str:
     return str(error)
 
 
-def _fresh(files: Sequence[str]) -> FreshProcess:
+def _without_names(structure: object, names: Collection[str]) -> int:
+    """Bytes of a structure as JSON without the names of layers, of which there are as many as the network has."""
+    match structure:
+        case dict():
+            return sum(_without_names(key, names) + _without_names(value, names) for key, value in structure.items())
+        case list() | tuple():
+            return sum(1 + _without_names(value, names) for value in structure)
+        case str() if structure in names or structure.replace("/", ".") in names:
+            return 0
+    return len(json.dumps(structure))
+
+
+def _size_of(compressed: Compressed) -> str:
+    """What changes with its size: the structure, and how much its masks keep."""
+    kept = {name: int(mask.sum()) for name, mask in masks.of(compressed.network).items()}
+    return json.dumps([compressed.structure(), kept])
+
+
+def _stops(sizes: Mapping[int, str], first: int, last: int) -> list[int]:
+    """After which steps to stop: those around the first and the last change of size, and some more."""
+    changes = [step for step in range(first + 1, last) if sizes[step] != sizes[step - 1]]
+    around = [step for change in (*changes[:1], *changes[-1:]) for step in (change - 1, change)]
+    wanted = dict.fromkeys([*around, first, last - 1, (first + last) // 2])
+    return sorted([step for step in wanted if first <= step < last][:_STOPS])
+
+
+def _differing_files(one: Path, other: Path) -> str:
+    """The first few tensors that two checkpoints don't have in common, or what else differs."""
+    found = [checkpoint.content(path) for path in (one, other)]
+    tensors = [{name: value for name, value in has.items() if isinstance(value, Tensor)} for has in found]
+    rest = [name for name, value in found[0].items() if name not in tensors[0] and found[1].get(name) != value]
+    return ", ".join(filter(None, [_differing(*tensors), *rest[:3]]))
+
+
+def _fresh(subject: Subject) -> FreshProcess:
     """One helper process for all checks; it ends with this one."""
-    process = _helper()
-    process.plugin_files = list(files)
+    process = _loader()
+    process.given = subject.given
     return process
 
 
 @lru_cache(maxsize=1)
-def _helper() -> FreshProcess:
-    process = FreshProcess().__enter__()
-    atexit.register(process.__exit__, None, None, None)
-    return process
+def _loader() -> FreshProcess:
+    return _kept(FreshProcess())
+
+
+@lru_cache(maxsize=1)
+def _fresh_training() -> FreshTraining:
+    return _kept(FreshTraining())
+
+
+AnyHelper = TypeVar("AnyHelper", bound=Helper)
+
+
+def _kept(helper: AnyHelper) -> AnyHelper:
+    helper.__enter__()
+    atexit.register(helper.__exit__, None, None, None)
+    return helper

@@ -1,14 +1,20 @@
 """Running checks of the conformance kit, one or all."""
 
+import traceback
 import unittest
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from bench import models
-from bench.errors import InputError, unknown
+from torch import nn
+
+from bench.errors import InputError, typed_line, unknown
+from bench.measure import account
+from bench.method import Compressed, Method
+from bench.models._build import build_network, resizable
 from bench.plan import plan
+from bench.plugins import networks
 from bench.testing.checks import CHECKS, CheckFailed
 from bench.testing.subject import Subject
 
@@ -18,12 +24,26 @@ FAMILIES = ("resnet8", "densenet-bc-40-12", "mobilenetv2-cifar", "shufflenetv2-x
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a check: passed, failed or skipped, and why."""
+    """What became of a check: passed, failed or skipped, and why; where the method broke, its traceback."""
 
     check: str
     model: str
     outcome: str
     message: str = ""
+    traceback: str = ""
+
+
+def network(model: str, channels: int = 3, num_classes: int = 10, seed: int = 0) -> nn.Module:
+    """A network by its name, with the initial weights of a seed: for tests of a plugin. Raises InputError."""
+    return build_network(networks.find(model).model, channels, num_classes, seed)
+
+
+def compress(method: Method, model: str, values: int | None, seed: int = 0, trained: bool = False) -> Compressed:
+    """A network by its name, compressed as in a run, for images of 3 channels and 10 classes: for tests of a plugin.
+    `trained` is what the method is told. Raises BudgetError and InputError."""
+    found = networks.find(model).model
+    others = resizable(found, channels=3, num_classes=10, seed=seed)
+    return account.compress(method, network(model, seed=seed), values, seed, trained, found.family, others)
 
 
 def run(check: str, method: str, model: str = FAMILIES[0], plugins: Sequence[str] = ()) -> None:
@@ -39,7 +59,7 @@ def run(check: str, method: str, model: str = FAMILIES[0], plugins: Sequence[str
     except (CheckFailed, unittest.SkipTest):
         raise
     except Exception as error:
-        raise CheckFailed(f"it fails with {type(error).__name__}: {error}") from error
+        raise CheckFailed(f"it fails with {typed_line(error)}") from error
 
 
 def run_all(method: str, models: Sequence[str] = FAMILIES, plugins: Sequence[str] = ()) -> Iterator[Result]:
@@ -50,7 +70,9 @@ def run_all(method: str, models: Sequence[str] = FAMILIES, plugins: Sequence[str
                 run(check, method, model, plugins)
                 yield Result(check, model, "passed")
             except CheckFailed as error:
-                yield Result(check, model, "failed", str(error))
+                cause = error.__cause__
+                trace = "" if cause is None else "".join(traceback.format_exception(cause))
+                yield Result(check, model, "failed", str(error), trace)
             except unittest.SkipTest as reason:
                 yield Result(check, model, "skipped", str(reason))
         subject_of.cache_clear()
@@ -58,8 +80,8 @@ def run_all(method: str, models: Sequence[str] = FAMILIES, plugins: Sequence[str
 
 @lru_cache(maxsize=1)
 def subject_of(method: str, model: str, files: tuple[str, ...]) -> Subject:
+    """What the checks look at. Raises InputError for a name that isn't there."""
     if method == plan.ALL:
         raise InputError(f"can't check {method!r}; name one method")
     (choice,) = plan.find_methods([method], files)
-    models.find(model)
-    return Subject(choice, model, files)
+    return Subject(choice, networks.find(model), files)

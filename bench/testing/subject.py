@@ -9,19 +9,22 @@ from torch import Tensor, nn
 
 from bench import count, masks
 from bench.errors import BudgetError
-from bench.files.artifact import Description
-from bench.method import Method
-from bench.models._build import build_network, compress, family
+from bench.files import artifact
+from bench.files.artifact import Given
+from bench.files.description import Description, Step
+from bench.measure import account
+from bench.method import Compressed, Method
+from bench.models._build import build_network, resizable
 from bench.plan.plan import MethodChoice
 from bench.plugins import options
+from bench.plugins.networks import ModelChoice
 from bench.testing import tiny_problem as tiny
 
 # Which ratios the checks that need only one prefer.
 _PREFERRED = (4, 2, 8, 16, 32)
 # A method goes through a schedule of so many passes on the tiny problem.
 SCHEDULE = 10
-# What is compressed has not the weights that the seed makes, as it hasn't after training: whatever a method takes from
-# them must be in the file.
+# Compress other weights than the seed's, as after training: whatever a method takes from them must be in the file.
 _OTHER_WEIGHTS = 1000
 
 
@@ -30,15 +33,20 @@ class Subject:
     """A method on a network, and what checks need of it, made once."""
 
     choice: MethodChoice
-    model: str
+    model: ModelChoice
     plugins: tuple[str, ...] = ()
 
     @property
     def method(self) -> Method:
         return self.choice.method
 
+    @property
+    def given(self) -> Given:
+        """What it takes to load it."""
+        return Given(self.plugins, self.model.asked if self.model.kind == "file" else None)
+
     def network(self, seed: int = 0) -> nn.Module:
-        return build_network(self.model, tiny.CHANNELS, tiny.CLASSES, seed)
+        return build_network(self.model.model, tiny.CHANNELS, tiny.CLASSES, seed)
 
     def requested(self, ratio: int) -> int | None:
         """How many values this ratio asks for; None where the method's size is fixed."""
@@ -46,23 +54,28 @@ class Subject:
             return None
         return max(1, round(count.stored_values(self.network()) / ratio))
 
-    def compress(self, requested: int | None, seed: int = 0, device: str = "cpu") -> nn.Module:
+    def compress(self, requested: int | None, seed: int = 0, device: str = "cpu") -> Compressed:
         """The network compressed, as it is when training begins. Raises BudgetError."""
-        others = family(self.model, tiny.CHANNELS, tiny.CLASSES, seed)
-        network = self.network(seed + _OTHER_WEIGHTS).to(device)
-        return compress(self.method, network, requested, seed, self.is_trained, others).to(device)
+        others = resizable(self.model.model, tiny.CHANNELS, tiny.CLASSES, seed)
+        network, family = self.network(seed + _OTHER_WEIGHTS).to(device), self.model.model.family
+        compressed = account.compress(self.method, network, requested, seed, self.is_trained, family, others)
+        compressed.network.to(device)
+        return compressed
+
+    def rebuild(self, structure: Mapping[str, object], device: str = "cpu") -> Compressed:
+        """A network of this shape out of a fresh one."""
+        compressed = account.rebuild(self.method, self.network(), structure, self.model.model.family)
+        compressed.network.to(device)
+        return compressed
 
     @property
     def is_trained(self) -> bool:
         """What the method is told. Nothing was trained all the same: nothing here takes long."""
-        return self.method.moment > 0 or self.method.needs_trained
+        return self.method.compress_at > 0 or self.method.needs_trained
 
-    def settled(self, requested: int | None) -> nn.Module:
+    def settled(self, requested: int | None) -> Compressed:
         """At the size that it has in the end."""
-        compressed = self.compress(requested)
-        if self.method.gradual:
-            self.method.after_step(compressed, 1.0)
-        return compressed
+        return account.to_size(self.method, self.compress(requested))
 
     @property
     def possible(self) -> int | None:
@@ -70,12 +83,12 @@ class Subject:
         return self._first[0]
 
     @property
-    def compressed(self) -> nn.Module:
+    def compressed(self) -> Compressed:
         """The network compressed to so many: to look at, and not to change."""
         return self._first[1]
 
     @cached_property
-    def _first(self) -> tuple[int | None, nn.Module]:
+    def _first(self) -> tuple[int | None, Compressed]:
         for ratio in _PREFERRED:
             requested = self.requested(ratio)
             try:
@@ -88,32 +101,28 @@ class Subject:
     def taught(self) -> "Taught":
         """The network after training on the tiny problem."""
         compressed = self.compress(self.possible)
-        stored = count.stored_values(self.settled(self.possible) if self.method.gradual else compressed)
-        kept = {name: mask.clone() for name, mask in masks.of(compressed).items()}
+        at_end = self.method.at_size == "at the end"
+        before = self.settled(self.possible) if at_end else compressed
+        stored = count.stored_values(before.network)
+        kept = {name: mask.clone() for name, mask in masks.of(compressed.network).items()}
         tiny.go_through_schedule(self.method, compressed, SCHEDULE)
         loss = tiny.learn_by_heart(compressed)
-        self.method.settle(compressed)
-        return Taught(compressed.eval(), stored, kept, loss)
+        compressed.settle()
+        compressed.network.eval()
+        return Taught(compressed, stored, kept, loss)
 
-    def describe(self, compressed: nn.Module) -> Description:
-        return Description(
-            self.model,
-            tiny.CHANNELS,
-            tiny.CLASSES,
-            self.choice.name,
-            options.changed(self.method),
-            self.possible,
-            self.is_trained,
-            seed=0,
-            structure=self.method.structure(compressed),
-        )
+    def describe(self, compressed: Compressed) -> Description:
+        model = artifact.describe_model(self.model, tiny.CHANNELS, tiny.CLASSES)
+        code = self.choice.code if self.choice.is_given else ""
+        step = Step(self.choice.name, options.changed(self.method), compressed.structure(), code)
+        return Description(model, (step,))
 
 
 @dataclass(frozen=True)
 class Taught:
     """A network after training, with what it stored and which masks it had before, and its least loss."""
 
-    network: nn.Module
+    compressed: Compressed
     stored_before: int
     masks_before: Mapping[str, Tensor]
     loss: float

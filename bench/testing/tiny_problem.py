@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.data.normalise import Normalise
 from bench.dataset import Split
-from bench.method import Method
+from bench.method import Compressed, Method
 from bench.training.loop import Epoch, Trainer
 from bench.training.schedule import Schedule
 
@@ -17,6 +18,8 @@ _PIXELS = 16
 # It counts as learned once the loss is this small, and there are so many passes for that: what has few values to learn
 # it with, as clustered weights have, takes that many.
 LEARNED, PASSES = 0.3, 240
+# Passes of a training that is interrupted.
+_FEW_PASSES = 5
 
 
 def images(pixels: int = _PIXELS) -> tuple[Tensor, Tensor]:
@@ -25,7 +28,7 @@ def images(pixels: int = _PIXELS) -> tuple[Tensor, Tensor]:
     return torch.randn(IMAGES, CHANNELS, pixels, pixels, generator=random), torch.arange(IMAGES) % CLASSES
 
 
-def _trainer(passes: int, device: torch.device) -> Trainer:
+def trainer(passes: int, device: torch.device) -> Trainer:
     """The harness's own, for the tiny problem."""
     random = torch.Generator().manual_seed(4)
     pixels = torch.randint(256, (IMAGES, CHANNELS, _PIXELS, _PIXELS), generator=random, dtype=torch.uint8)
@@ -34,14 +37,25 @@ def _trainer(passes: int, device: torch.device) -> Trainer:
     return Trainer(split, split, Normalise.of(split), schedule, seed=0, precision=torch.float32)
 
 
-def go_through_schedule(method: Method, network: nn.Module, passes: int) -> None:
+def halves() -> Trainer:
+    """The same on the CPU for a few passes, in batches of half the images and with weight decay: what can be forgotten
+    when training is interrupted is all there."""
+    whole = trainer(_FEW_PASSES, torch.device("cpu"))
+    return replace(whole, schedule=replace(whole.schedule, batch_size=IMAGES // 2, weight_decay=0.01, curve="cosine"))
+
+
+def first_pass(method: Method, passes: int) -> int:
+    """Where on a schedule of so many passes the method compresses; half of it at least is left."""
+    schedule = trainer(passes, torch.device("cpu")).schedule
+    return min(schedule.compress_epoch(method.compress_at), passes // 2)
+
+
+def go_through_schedule(method: Method, compressed: Compressed, passes: int) -> None:
     """Train as a run does, from where the method compresses to the end."""
-    trainer = _trainer(passes, next(network.parameters()).device)
-    first = min(trainer.schedule.compress_epoch(method.moment), passes // 2)
-    trainer.run(network, first, passes, method.after_step, decay=method.decay)
+    trainer(passes, _device(compressed)).run(compressed, first_pass(method, passes), passes)
 
 
-def learn_by_heart(network: nn.Module) -> float:
+def learn_by_heart(compressed: Compressed) -> float:
     """Train what is at its final size until the tiny problem is learned, for so many passes at most. Its least loss."""
     losses: list[float] = []
 
@@ -51,8 +65,14 @@ def learn_by_heart(network: nn.Module) -> float:
             raise _Learned
 
     with suppress(_Learned):
-        _trainer(PASSES, next(network.parameters()).device).run(network, 0, PASSES, after_epoch=after_epoch)
+        # A plain one: what the method does on the way is done.
+        plain = Compressed(compressed.network)
+        trainer(PASSES, _device(compressed)).run(plain, 0, PASSES, after_epoch)
     return min(losses)
+
+
+def _device(compressed: Compressed) -> torch.device:
+    return next(compressed.network.parameters()).device
 
 
 class _Learned(Exception):

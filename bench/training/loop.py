@@ -13,8 +13,13 @@ from bench import masks
 from bench.data.augment import crop, flip
 from bench.data.normalise import Normalise
 from bench.dataset import Split
+from bench.method import Compressed
 from bench.training.evaluate import evaluate
 from bench.training.schedule import Schedule
+
+# Raise it when the same schedule gives other results: what the loop, augmentation and initial weights change. It is in
+# ids when above 1, so that old results stay apart.
+REVISION = 1
 
 # Steps between looks at the loss: each look waits for the device.
 _LOOK_EVERY = 20
@@ -65,74 +70,38 @@ class Trainer:
     def steps_per_epoch(self) -> int:
         return len(self.train) // self.batch_size
 
+    @property
+    def total_steps(self) -> int:
+        return self.schedule.epochs * self.steps_per_epoch
+
     def run(
         self,
-        model: nn.Module,
+        compressed: Compressed,
         first_epoch: int,
         end_epoch: int,
-        after_step: Callable[[nn.Module, float], bool | None] = lambda model, progress: False,
         after_epoch: Callable[[list[Epoch]], None] = lambda history: None,
-        decay: Callable[[nn.Module], Mapping[str, float]] = lambda model: {},
     ) -> list[Epoch]:
-        """Train `model` in place over the epochs `first_epoch` to `end_epoch` (exclusive) of the schedule.
+        """Train in place over the epochs `first_epoch` to `end_epoch` (exclusive) of the schedule.
 
         Batches, augmentation and learning rates depend on the seed and the step alone, so a run that joins at an epoch
-        sees what it would have seen had it been there from the start. The optimiser starts afresh, and once more where
-        `after_step` returns True. What masks leave out is zeroed after each step. `after_epoch` gets the epochs of this
-        call so far, `decay` gives factors on the weight decay by parameter name. Raises NonFiniteLoss.
+        sees what it would have seen had it been there from the start. `after_epoch` gets the epochs of this call so
+        far. Raises NonFiniteLoss.
         """
-        optimizer, masked = make_optimizer(model, self.schedule, decay(model)), masks.pairs(model)
-        device = self.train.images.device
-        total_steps = self.schedule.epochs * self.steps_per_epoch
+        training = Training(self, compressed, first_epoch * self.steps_per_epoch)
         history = []
-        for epoch in range(first_epoch, end_epoch):
-            started = time.perf_counter()
-            model.train()
-            # For layers that draw numbers themselves, like dropout.
-            torch.manual_seed(_mix(self.seed, epoch, stream=2))
-            order = torch.randperm(len(self.train), generator=_generator(self.seed, epoch)).to(device)
-            loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-            hits = torch.zeros((), dtype=torch.int64, device=device)
-            for index in range(self.steps_per_epoch):
-                step = epoch * self.steps_per_epoch + index
-                progress = (step + 0.5) / total_steps
-                for group in optimizer.param_groups:
-                    group["lr"] = self.schedule.learning_rate_at(progress)
-                images, labels = self._batch(order[index * self.batch_size :][: self.batch_size], step)
-                with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
-                    logits = model(images)
-                loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.schedule.label_smoothing)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                replaced = after_step(model, (step + 1) / total_steps)
-                if replaced:
-                    optimizer, masked = make_optimizer(model, self.schedule, decay(model)), masks.pairs(model)
-                masks.enforce(masked)
-                loss_sum += loss.detach()
-                hits += (logits.detach().argmax(1) == labels).sum()
-                if index % _LOOK_EVERY == 0:
-                    # A sum stays NaN or infinite once it is, so looking now and then misses nothing.
-                    check_finite(float(loss_sum), f"the training loss became {{}} in epoch {epoch + 1}")
-                    self.on_step(epoch, (step + 1) / total_steps, float(loss_sum) / (index + 1))
-            check_finite(float(loss_sum), f"the training loss became {{}} in epoch {epoch + 1}")
-            score = evaluate(model, self.validation, self.normalise)
-            check_finite(score.loss, f"the validation loss became {{}} in epoch {epoch + 1}")
-            row = Epoch(
-                epoch=epoch + 1,
-                train_loss=float(loss_sum) / self.steps_per_epoch,
-                train_top1=100 * int(hits) / (self.steps_per_epoch * self.batch_size),
-                validation_loss=score.loss,
-                validation_top1=score.top1,
-                learning_rate=self.schedule.learning_rate_at(progress),
-                seconds=time.perf_counter() - started,
-            )
-            history.append(row)
-            self.on_epoch(row)
+        for _ in range(first_epoch, end_epoch):
+            history.append(training.finish_epoch())
+            self.on_epoch(history[-1])
             after_epoch(history)
         return history
 
-    def _batch(self, index: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    def order(self, epoch: int) -> Tensor:
+        """Which images come when, int64 `(n,)` on the device of the images."""
+        drawn = torch.randperm(len(self.train), generator=_generator(self.seed, epoch))
+        return drawn.to(self.train.images.device)
+
+    def batch(self, index: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """The images of these numbers as the network sees them at this step, and their labels."""
         images, labels = self.train.images[index], self.train.labels[index]
         generator = _generator(self.seed, step, stream=1)
         if self.schedule.crop_padding:
@@ -140,6 +109,87 @@ class Trainer:
         if self.schedule.flip:
             images = flip(images, generator)
         return self.normalise(images), labels
+
+
+class Training:
+    """A network in training: what changes from step to step, and all that `bench.training.checkpoint` keeps.
+
+    The optimiser starts afresh with it, and once more where `Compressed.after_step` returns True. What masks leave out
+    is zeroed after each step. `loss_sum` and `hits` are those of the epoch so far.
+    """
+
+    def __init__(self, trainer: Trainer, compressed: Compressed, step: int) -> None:
+        self.trainer = trainer
+        self.compressed = compressed
+        self.step = step
+        device = trainer.train.images.device
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self.hits = torch.zeros((), dtype=torch.int64, device=device)
+        self._order = trainer.order(self.epoch)
+        self._renew_optimizer()
+
+    @property
+    def epoch(self) -> int:
+        """That of the next step, from 0."""
+        return self.step // self.trainer.steps_per_epoch
+
+    def finish_epoch(self) -> Epoch:
+        """Train to the end of the epoch, and evaluate on the validation images. Raises NonFiniteLoss."""
+        trainer, epoch, started = self.trainer, self.epoch, time.perf_counter()
+        while self.epoch == epoch:
+            self.take_step()
+            done = self.step - epoch * trainer.steps_per_epoch
+            if (done - 1) % _LOOK_EVERY == 0 or self.epoch > epoch:
+                # A sum stays NaN or infinite once it is, so looking now and then misses nothing.
+                check_finite(float(self.loss_sum), f"the training loss became {{}} in epoch {epoch + 1}")
+            if (done - 1) % _LOOK_EVERY == 0:
+                trainer.on_step(epoch, self.step / trainer.total_steps, float(self.loss_sum) / done)
+        score = evaluate(self.compressed.network, trainer.validation, trainer.normalise)
+        check_finite(score.loss, f"the validation loss became {{}} in epoch {epoch + 1}")
+        return Epoch(
+            epoch=epoch + 1,
+            train_loss=float(self.loss_sum) / trainer.steps_per_epoch,
+            train_top1=100 * int(self.hits) / (trainer.steps_per_epoch * trainer.batch_size),
+            validation_loss=score.loss,
+            validation_top1=score.top1,
+            learning_rate=trainer.schedule.learning_rate_at((self.step - 0.5) / trainer.total_steps),
+            seconds=time.perf_counter() - started,
+        )
+
+    def take_step(self) -> None:
+        """One step of the optimiser, and what the method does after it."""
+        trainer, schedule = self.trainer, self.trainer.schedule
+        number = self.step % trainer.steps_per_epoch
+        if number == 0:
+            self._begin_epoch()
+        for group in self.optimizer.param_groups:
+            group["lr"] = schedule.learning_rate_at((self.step + 0.5) / trainer.total_steps)
+        images, labels = trainer.batch(self._order[number * trainer.batch_size :][: trainer.batch_size], self.step)
+        with torch.autocast(images.device.type, trainer.precision, enabled=trainer.precision != torch.float32):
+            logits = self.compressed.network(images)
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=schedule.label_smoothing)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        if self.compressed.after_step(self.step / trainer.total_steps):
+            self._renew_optimizer()
+        masks.enforce(self._masked)
+        self.loss_sum += loss.detach()
+        self.hits += (logits.detach().argmax(1) == labels).sum()
+
+    def _begin_epoch(self) -> None:
+        self.compressed.network.train()
+        # For layers that draw numbers themselves, like dropout.
+        torch.manual_seed(_mix(self.trainer.seed, self.epoch, stream=2))
+        self._order = self.trainer.order(self.epoch)
+        self.loss_sum.zero_()
+        self.hits.zero_()
+
+    def _renew_optimizer(self) -> None:
+        network = self.compressed.network
+        self.optimizer = make_optimizer(network, self.trainer.schedule, self.compressed.decay)
+        self._masked = masks.pairs(network)
 
 
 def make_optimizer(

@@ -1,19 +1,19 @@
 """Concatenated rectifiers: half of the filters, each used with both signs."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bench import width
+from bench import count, width
 from bench.errors import BudgetError
-from bench.method import Context, Method
+from bench.method import Compressed, Context, Method
 from bench.methods.crelu.rectified import rectified_convolutions
-from bench.selection import Rule, select
-from bench.surgery import convolution_like, replace
+from bench.selection import Rule, convolution_called, select
+from bench.surgery import changed_channels, channels_of, convolution_like, give_channels, replace
 
 
 @dataclass(frozen=True)
@@ -39,24 +39,27 @@ class CReLU(Method):
       year = {2016},
     }"""
 
-    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
-        rectified = rectified_convolutions(model)
-        choices = ([name for name in select(model, rule) if name in rectified] for rule in (Rule(), Rule(kernel="all")))
-        names = next((names for names in choices if names), [])
-        if not names:
+    def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
+        rectified = rectified_convolutions(network)
+        rules = (Rule(), Rule(kernel="all"))
+        choices = ([name for name in select(network, rule) if name in rectified] for rule in rules)
+        layers = next((names for names in choices if names), [])
+        if not layers:
             raise BudgetError("it has 0 convolutions, but for the first, that a rectifier follows")
+        sized = width.at_budget(context.resizable, values, lambda other: count.stored_values(halve(other, layers)))
+        structure = {"channels": changed_channels(sized, channels_of(network)), "layers": layers}
+        return Compressed(halve(sized, layers), structure, {"crelu_layers": len(layers)})
 
-        def change(network: nn.Module) -> nn.Module:
-            for name in names:
-                conv = network.get_submodule(name)
-                assert isinstance(conv, nn.Conv2d)
-                replace(network, name, CReLUConv2d(conv))
-            return network
+    def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
+        give_channels(network, structure["channels"])
+        return Compressed(halve(network, structure["layers"]), structure)
 
-        return width.at_budget(context.family, budget, change)
 
-    def solved(self, model: nn.Module) -> Mapping[str, Any]:
-        return {"crelu_layers": sum(isinstance(module, CReLUConv2d) for module in model.modules())}
+def halve(network: nn.Module, layers: Sequence[str]) -> nn.Module:
+    """The network with half of the filters of these convolutions, in place."""
+    for name in layers:
+        replace(network, name, CReLUConv2d(convolution_called(network, name)))
+    return network
 
 
 class CReLUConv2d(nn.Module):

@@ -13,15 +13,15 @@ from bench import count
 from bench.code_space import CodeSpace
 from bench.errors import BudgetError, InputError
 from bench.files import network_file
-from bench.generated import GeneratedNetwork, groups_of
+from bench.generated import Generators, on_generated
 from bench.kernels.by_size import cut_to, group_by_size, size_text
 from bench.kernels.code_length import CodeLength, Cost, solve_code_lengths
 from bench.kernels.combinations import SliceGroup
 from bench.kernels.initial import decompose, draw, scale_to
 from bench.kernels.tiling import Kind, Tiling
-from bench.method import Context, Method
-from bench.methods.csg.generator import SliceGenerator, Structure, build
-from bench.selection import CHOICES, Rule, first_that_fits, select
+from bench.method import DECIDED_BY_OTHERS, Compressed, Context, Method
+from bench.methods.csg.generator import Structure, groups_of
+from bench.selection import CHOICES, Rule, first_that_fits, layers_called, select
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class CSG(Method):
     grouped: Annotated[bool, "also convolutions with groups"] = Rule.grouped
     min_channels: Annotated[int, "input and output channels that a layer must have"] = Rule.min_channels
     linear: Annotated[bool, "also linear layers"] = Rule.linear
-    compress_at: Annotated[float | None, "where on the schedule; none: 0, and 0.5 with init=svd"] = None
+    compress_at: Annotated[float, "where on the schedule; none: 0, and 0.5 with init=svd"] = DECIDED_BY_OTHERS
 
     def __post_init__(self) -> None:
         if min(self.slice) < 1:
@@ -114,8 +114,8 @@ class CSG(Method):
                 )
             # Labels show its last part.
             object.__setattr__(self, "generator", network_file.folder_of(self.generator))
-        if self.compress_at == _moment(self.init):
-            object.__setattr__(self, "compress_at", None)  # one run, one id
+        if self.compress_at is None:
+            object.__setattr__(self, "compress_at", 0.5 if self.init == "svd" else 0.0)
         if self.init == "svd" and self.codes != "normal":
             raise ValueError(f"init=svd works the codes out; leave codes={self.codes} out")
         if not self.layers:
@@ -127,12 +127,6 @@ class CSG(Method):
             raise ValueError(
                 f"kernel={self.kernel} goes with layers that are named; write layers=*:kernel={self.kernel}"
             )
-
-    @property
-    def moment(self) -> float:
-        if self.compress_at is not None:
-            return self.compress_at
-        return _moment(self.init)
 
     @property
     def needs_trained(self) -> bool:
@@ -161,51 +155,22 @@ class CSG(Method):
             return ""
         have = network_file.read(self.generator).description
         epochs = "an unknown number of" if have.epochs is None else have.epochs
-        return f"its generator was trained before, for {epochs} epochs in {have.model}"
+        return f"its generator was trained before, for {epochs} epochs in {have.model.text}"
 
-    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
+    def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
         reused = Reused.read(self.generator) if isinstance(self.generator, Path) else None
-        structure = self._structure(model, budget, reused, context)
-        weights = {name: layer.weight.detach() for name, layer in select(model, structure.rule).items()}
-        made = build(model, structure)
-        for size, group in groups_of(made, SliceGroup).items():
+        structure = self._structure(network, values, reused, context)
+        weights = {name: layer.weight.detach() for name, layer in layers_called(network, structure.layers).items()}
+        made = SliceNetwork(network, structure, self.half)
+        for size, group in made.groups.items():
             if reused is not None:
                 reused.fill(group, size)
             self._initialise(group, weights, context.generator)
+        made.solved = solved_by(made.groups)
         return made
 
-    def structure(self, model: nn.Module) -> Mapping[str, Any]:
-        assert isinstance(model, GeneratedNetwork)
-        assert isinstance(model.generator, SliceGenerator)
-        return model.generator.structure.plain()
-
-    def rebuild(self, model: nn.Module, structure: Mapping[str, Any], context: Context) -> nn.Module:
-        return build(model, Structure.of(structure))
-
-    def settle(self, model: nn.Module) -> None:
-        if self.half:
-            with torch.no_grad():
-                for name, tensor in (count.stored_tensors(model) | count.statistics(model)).items():
-                    if not torch.isfinite(tensor.half()).all():
-                        raise ArithmeticError(f"{name} has values too large for half precision")
-                    tensor.copy_(tensor.half())
-
-    def solved(self, model: nn.Module) -> dict[str, Any]:
-        groups = groups_of(model, SliceGroup)
-        found: dict[str, Any] = {}
-        for size, group in groups.items():
-            mark = f".{size}" if len(groups) > 1 else ""
-            slices, code = group.codes.shape
-            found |= {f"code{mark}": code, f"slices{mark}": slices, f"dead_slices{mark}": int(group.dead().sum())}
-            for name, partial in (("slice_values", group.partial_slice), ("codes", group.partial_codes)):
-                found[f"partial_{name}{mark}"] = 0 if partial is None else partial.numel()
-        return found
-
-    def code_space(self, model: nn.Module) -> dict[str, CodeSpace]:
-        return {
-            size: CodeSpace(group.pictures(), group.codes_by_layer())
-            for size, group in groups_of(model, SliceGroup).items()
-        }
+    def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
+        return SliceNetwork(network, Structure.of(structure), self.half)
 
     def _rule(self, names: str) -> Rule:
         return Rule(names, self.kernel, self.skip_first, self.grouped, self.min_channels, self.linear)
@@ -216,49 +181,60 @@ class CSG(Method):
         return {field.name: mine[field.name] for field in fields(Rule) if mine[field.name] != field.default}
 
     def _structure(
-        self, model: nn.Module, budget: int | None, reused: "Reused | None", context: Context
-    ) -> "Structure":
+        self, network: nn.Module, values: int | None, reused: "Reused | None", context: Context
+    ) -> Structure:
         """What to build: with the first choice of layers that the budget can be met with. Raises BudgetError."""
         if self.layers != "paper":
-            return self._structure_with(self._rule(self.layers), model, budget, reused, context)
-        rules = [papers_choice(model, self._changes()), *(replace(rule, **self._changes()) for rule in WIDER)]
-        return first_that_fits(rules, lambda rule: self._structure_with(rule, model, budget, reused, context))
+            return self._structure_with(self._rule(self.layers), network, values, reused, context)
+        changes = self._changes()
+        rules = [papers_choice(network, context.family, changes), *(replace(rule, **changes) for rule in WIDER)]
+        return first_that_fits(rules, lambda rule: self._structure_with(rule, network, values, reused, context))
 
     def _structure_with(
-        self, rule: Rule, model: nn.Module, budget: int | None, reused: "Reused | None", context: Context
-    ) -> "Structure":
+        self, rule: Rule, network: nn.Module, values: int | None, reused: "Reused | None", context: Context
+    ) -> Structure:
         """What to build with this choice of layers, its code lengths solved for the budget. Raises BudgetError."""
-        layers = select(model, rule)
+        layers = select(network, rule)
         slice_ = self.slice if reused is None else reused.slice
         slices = cut_to(layers, slice_) if reused is None else reused.slices_cut
         sizes = group_by_size(layers, lambda size: slices.get(size, slice_), self.tiling)
         if not sizes:
             raise BudgetError(
                 f"no layer to generate: none is called {rule.names} with kernel={rule.kernel}; a name is like "
-                f"{next((name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)), 'none')}"
+                f"{next((name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)), 'none')}"
             )
         if reused is not None:
             lengths = {size: CodeLength(reused.code(size, self.code)) for size in sizes}
         elif self.code is not None:
             lengths = {size: CodeLength(self.code) for size in sizes}
         else:
-            if budget is None:
+            if values is None:
                 raise ValueError("csg needs a budget, or a code length: code=8")
-            kept = count.stored_values(model) - sum(layer.weight.numel() for layer in layers.values())
+            kept = count.stored_values(network) - sum(layer.weight.numel() for layer in layers.values())
             costs = {size: self._cost(tilings) for size, tilings in sizes.items()}
-            solved = solve_code_lengths(budget - kept, list(costs.values()))
+            solved = solve_code_lengths(values - kept, list(costs.values()))
             if solved is None:
                 least = sum(cost.of(1) for cost in costs.values())
                 more = ["generate more (layers=*:kernel=all)"] if rule.kernel != "all" else []
                 smaller = ["give smaller slices" if self.hidden is None else "give smaller slices or a smaller hidden"]
                 raise BudgetError(
                     f"what is not generated stores {kept:,} values, and a code length of 1 with its generator "
-                    f"{least:,}; {budget:,} were asked for: {', or '.join(more + smaller)}"
+                    f"{least:,}; {values:,} were asked for: {', or '.join(more + smaller)}"
                 )
             lengths = dict(zip(costs, solved, strict=True))
         kind = "frozen" if reused is not None else str(self.generator)
         seed = int(torch.randint(2**31, (), generator=context.generator)) if kind in ("binary", "gaussian") else None
-        return Structure(rule, slice_, self.tiling, kind, seed, self.init == "authors", self.hidden, lengths, slices)
+        return Structure(
+            layers=tuple(layers),
+            slice=slice_,
+            tiling=self.tiling,
+            generator=kind,
+            seed=seed,
+            large=self.init == "authors",
+            hidden=self.hidden,
+            lengths=lengths,
+            slices=slices,
+        )
 
     def _cost(self, tilings: Mapping[str, Tiling]) -> "Cost":
         slices = sum(tiling.slices for tiling in tilings.values())
@@ -284,27 +260,23 @@ class CSG(Method):
 WIDER = CHOICES[:2]
 
 
-def papers_choice(model: nn.Module, changes: Mapping[str, Any] | None = None) -> Rule:
-    """What the CSG authors generate in a network of this kind: every 3x3 but the first in ResNets and in DenseNets, the
-    first of every block alone in ResNet-18, the expanding 1x1 in MobileNetV2, the last 1x1 in ShuffleNetV2. In other
-    networks, in the same spirit: what is larger than 1x1, or all where nothing is. `changes` are to the rule.
+# What the CSG authors generate in networks of these families (`bench.model.Model.family`): the expanding 1x1 in
+# MobileNetV2, the last 1x1 in ShuffleNetV2, the first convolution of every block alone in ResNet-18.
+PAPERS_CHOICES = {
+    "mobilenetv2": Rule("layers.*.conv1|features.*.conv.0.0", kernel="1x1"),
+    "shufflenetv2": Rule("conv2|conv5.0", kernel="1x1"),
+    "resnet18": Rule("layer*.conv1", kernel="3x3"),
+}
+
+
+def papers_choice(network: nn.Module, family: str, changes: Mapping[str, Any] | None = None) -> Rule:
+    """What the CSG authors generate in a network of this family; every 3x3 but the first in their CIFAR ResNets and
+    DenseNets. In other networks, in the same spirit: what is larger than 1x1, or all where nothing is. `changes` are to
+    the rule.
     """
-    names = {name for name, _ in model.named_modules()}
-    choices = list(WIDER)
-    match type(model).__name__:
-        case "MobileNetV2" | "MobileNetV2Cifar":
-            choices.insert(0, Rule("layers.*.conv1|features.*.conv.0.0", kernel="1x1"))
-        case "ShuffleNetV2" | "ShuffleNetV2Cifar":
-            choices.insert(0, Rule("conv2|conv5.0", kernel="1x1"))
-        case "ResNet" if not names & {"layer1.2.conv1", "layer1.0.conv3"}:
-            choices.insert(0, Rule("layer*.conv1", kernel="3x3"))
+    choices = [*filter(None, [PAPERS_CHOICES.get(family)]), *WIDER]
     changed = [replace(choice, **(changes or {})) for choice in choices]
-    return next((choice for choice in changed if select(model, choice)), changed[-1])
-
-
-def _moment(init: str) -> float:
-    """Where `compress_at` stands if nothing is said."""
-    return 0.5 if init == "svd" else 0.0
+    return next((choice for choice in changed if select(network, choice)), changed[-1])
 
 
 def scale_as_authors(group: SliceGroup) -> None:
@@ -313,6 +285,38 @@ def scale_as_authors(group: SliceGroup) -> None:
     for learned in (group.hidden, group.slices):
         if learned is not None and learned.requires_grad:
             learned.mul_(math.sqrt(2 / learned.shape[0]))
+
+
+class SliceNetwork(Compressed):
+    """A network on generated slices. `half` rounds what is stored once it is trained."""
+
+    def __init__(self, network: nn.Module, structure: Structure, half: bool) -> None:
+        self.groups = groups_of(network, structure)
+        super().__init__(on_generated(network, Generators(self.groups)), structure.plain())
+        self.half = half
+
+    def settle(self) -> None:
+        if self.half:
+            with torch.no_grad():
+                for name, tensor in (count.stored_tensors(self.network) | count.statistics(self.network)).items():
+                    if not torch.isfinite(tensor.half()).all():
+                        raise ArithmeticError(f"{name} has values too large for half precision")
+                    tensor.copy_(tensor.half())
+
+    def pictures(self) -> dict[str, CodeSpace]:
+        return {size: CodeSpace(group.pictures(), group.codes_by_layer()) for size, group in self.groups.items()}
+
+
+def solved_by(groups: Mapping[str, SliceGroup]) -> dict[str, Any]:
+    """What a record says of them."""
+    found: dict[str, Any] = {}
+    for size, group in groups.items():
+        mark = f".{size}" if len(groups) > 1 else ""
+        slices, code = group.codes.shape
+        found |= {f"code{mark}": code, f"slices{mark}": slices, f"dead_slices{mark}": int(group.dead().sum())}
+        for name, partial in (("slice_values", group.partial_slice), ("codes", group.partial_codes)):
+            found[f"partial_{name}{mark}"] = 0 if partial is None else partial.numel()
+    return found
 
 
 @dataclass(frozen=True)
@@ -335,7 +339,7 @@ class Reused:
             if name.startswith(prefix) and name.endswith(suffix)
         }
         try:
-            structure = Structure.of(saved.description.structure or {}) if found else None
+            structure = Structure.of(saved.description.steps[0].structure) if found else None
         except ValueError as error:
             raise InputError(f"{path} can't be reused: {error}") from error
         if structure is None or structure.hidden:

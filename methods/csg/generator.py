@@ -8,25 +8,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.generated import GeneratedNetwork, Generators, on_generated
 from bench.kernels.by_size import group_by_size
 from bench.kernels.code_length import CodeLength
 from bench.kernels.combinations import SliceGroup
 from bench.kernels.tiled import TiledKernels
 from bench.kernels.tiling import Kind
-from bench.selection import Rule, select
+from bench.selection import layers_called
 
 
 @dataclass(frozen=True)
 class Structure:
     """All that decides the shape of a generated network, as an artifact keeps it.
 
-    `slice` is for all kernel sizes but those that have one of their own in `slices`. `generator` is learned, frozen, or
-    random (binary, gaussian) with its `seed`; a random one has rows of norm 4, or values of 0.5 as the authors' has
-    (`large`).
+    `layers` are those whose kernels are generated, by name, in the order of the network. `slice` is for all kernel
+    sizes but those that have one of their own in `slices`. `generator` is learned, frozen, or random (binary, gaussian)
+    with its `seed`; a random one has rows of norm 4, or values of 0.5 as the authors' has (`large`).
     """
 
-    rule: Rule
+    layers: tuple[str, ...]
     slice: tuple[int, int]
     tiling: Kind
     generator: str
@@ -45,7 +44,8 @@ class Structure:
             size: [length.whole, length.partial_values, length.partial_codes] for size, length in self.lengths.items()
         }
         slices = {size: list(own) for size, own in self.slices.items()}
-        return {**asdict(self), "slice": list(self.slice), "lengths": lengths, "slices": slices}
+        own = {"layers": list(self.layers), "slice": list(self.slice), "lengths": lengths, "slices": slices}
+        return {**asdict(self), **own}
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Structure":
@@ -53,7 +53,8 @@ class Structure:
         try:
             lengths = {size: CodeLength(*length) for size, length in plain["lengths"].items()}
             slices = {size: (int(own[0]), int(own[1])) for size, own in plain.get("slices", {}).items()}
-            own = {"rule": Rule(**plain["rule"]), "slice": tuple(plain["slice"]), "lengths": lengths, "slices": slices}
+            layers, slice_ = tuple(plain["layers"]), tuple(plain["slice"])
+            own = {"layers": layers, "slice": slice_, "lengths": lengths, "slices": slices}
             made = cls(**{**{each.name: plain[each.name] for each in fields(cls) if each.name not in own}, **own})
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"what it says of its structure is incomplete ({error})") from error
@@ -64,12 +65,13 @@ class Structure:
         return made
 
 
-def build(model: nn.Module, structure: Structure) -> GeneratedNetwork:
-    """The network with its kernels generated; the codes and what is learned of the generators are still zeros.
+def groups_of(network: nn.Module, structure: Structure) -> dict[str, SliceGroup]:
+    """What generates the kernels of the network's layers, by kernel size. Codes and what is learned of the generators
+    are still zeros.
 
     Raises ValueError where the network doesn't have the layers that the structure speaks of.
     """
-    layers = select(model, structure.rule)
+    layers = layers_called(network, structure.layers)
     sizes = group_by_size(layers, structure.slice_of, structure.tiling)
     if sizes.keys() != structure.lengths.keys():
         raise ValueError(
@@ -86,15 +88,7 @@ def build(model: nn.Module, structure: Structure) -> GeneratedNetwork:
         groups[size] = SliceGroup(TiledKernels.of(layers, tilings), length, structure.hidden, given)
         if structure.generator == "frozen":
             groups[size].slices.requires_grad_(False)
-    return on_generated(model, SliceGenerator(groups, structure))
-
-
-class SliceGenerator(Generators):
-    """All kernels of the network, with a group for every kernel size."""
-
-    def __init__(self, groups: Mapping[str, SliceGroup], structure: Structure) -> None:
-        super().__init__(groups)
-        self.structure = structure
+    return groups
 
 
 # Where the generator learns too, a step moves the kernels through the codes and through the slices; where it is random,

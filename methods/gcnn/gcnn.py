@@ -1,8 +1,8 @@
 """Group-equivariant convolutions: one filter serves in all its turned and mirrored versions."""
 
 import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -11,13 +11,14 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.utils import _pair
 
+from bench import count
 from bench.errors import BudgetError
 from bench.generated import GeneratedNetwork
-from bench.measure.same_outputs import TOLERANCE, relative_difference
-from bench.method import Context, Method
+from bench.measure.same_outputs import LARGEST_DIFFERENCE, relative_difference
+from bench.method import Compressed, Context, Method
 from bench.methods.gcnn.group_convolution import ORDERS, FieldConv2d, FieldMean, FilterBanks, act
 from bench.methods.gcnn.symmetric_stride import SymmetricPool
-from bench.surgery import replace
+from bench.surgery import changed_channels, channels_of, give_channels, replace
 from bench.width import at_budget
 
 
@@ -59,29 +60,32 @@ class GCNN(Method):
 
     group: Annotated[Literal["p4", "p4m"], "p4: turns by 90 degrees; p4m: mirror images too"] = "p4m"
 
-    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
+    def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
         order = ORDERS[self.group]
-        network = at_budget(context.family, budget, partial(equivariant, order=order))
-        assert isinstance(network, GeneratedNetwork)
-        assert isinstance(network.generator, FilterBanks)
-        network.generator.draw()
-        channels = next(module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d))
-        image = torch.randn(channels, _PIXELS, _PIXELS, generator=context.generator)
-        require_invariance(network, torch.stack([act(element, image) for element in range(order)]))
-        return network
+        sized = at_budget(
+            context.resizable, values, lambda other: count.stored_values(equivariant(other, FilterBanks, order))
+        )
+        structure = {"channels": changed_channels(sized, channels_of(network)), "group": self.group}
+        first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+        image = torch.randn(first.in_channels, _PIXELS, _PIXELS, generator=context.generator)
+        made = equivariant(sized, FilterBanks.drawn, order)
+        require_invariance(made, torch.stack([act(element, image) for element in range(order)]))
+        fields = [len(bank) for name, bank in made.generator.named_parameters() if name.startswith("banks.")]
+        return Compressed(made, structure, {"fields": "+".join(map(str, fields))})
 
-    def solved(self, model: nn.Module) -> dict[str, Any]:
-        assert isinstance(model, GeneratedNetwork)
-        assert isinstance(model.generator, FilterBanks)
-        return {"fields": "+".join(str(len(bank)) for bank in model.generator.banks.values())}
+    def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
+        give_channels(network, structure["channels"])
+        return Compressed(equivariant(network, FilterBanks, ORDERS[structure["group"]]), structure)
 
 
 # The side of the image that is shown in all its versions.
 _PIXELS = 32
 
 
-def equivariant(network: nn.Module, order: int) -> GeneratedNetwork:
-    """The network with a field in the place of each channel; its filters are still to be drawn. Raises BudgetError for
+def equivariant(
+    network: nn.Module, banks: Callable[[dict[str, FieldConv2d]], FilterBanks], order: int
+) -> GeneratedNetwork:
+    """The network with a field in the place of each channel, on the filters that `banks` makes. Raises BudgetError for
     a layer that can't be made equivariant."""
     layers: dict[str, FieldConv2d] = {}
     for name, module in list(network.named_modules()):
@@ -96,7 +100,7 @@ def equivariant(network: nn.Module, order: int) -> GeneratedNetwork:
             replace(network, name, SymmetricPool(pool, size, stride, padding))
         elif isinstance(module, nn.Linear):
             replace(network, name, nn.Sequential(FieldMean(order), module))
-    return GeneratedNetwork(network, FilterBanks(layers))
+    return GeneratedNetwork(network, banks(layers))
 
 
 def require_symmetry(name: str, layer: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) -> None:
@@ -124,7 +128,7 @@ def require_invariance(network: nn.Module, images: Tensor) -> None:
     with torch.no_grad():
         outputs = copied(images)
     difference = relative_difference(outputs, outputs[:1])
-    if not difference <= TOLERANCE:
+    if not difference <= LARGEST_DIFFERENCE:
         raise BudgetError(
             f"it must not matter how an image is turned, and here it changes the outputs, by {difference:.2g} of the "
             "largest logit"

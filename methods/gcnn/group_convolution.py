@@ -90,7 +90,7 @@ class FieldMean(nn.Module):
 
 class FilterBanks(Generator):
     """The kernels of `FieldConv2d` layers, by name, from one filter `(maps, size, size)` for each field that comes out
-    and each that goes in: `(fields out, fields in of a group, maps, size, size)` values a layer. `draw` them first.
+    and each that goes in: `(fields out, fields in of a group, maps, size, size)` values a layer.
     """
 
     def __init__(self, layers: dict[str, FieldConv2d]) -> None:
@@ -105,12 +105,15 @@ class FilterBanks(Generator):
                 index = places(layer.order, layer.maps, size).flatten()
                 self.register_buffer(_index(layer.maps, size), index, persistent=False)
 
-    def draw(self) -> None:
-        """Initial filters, which make kernels of the variance of He et al. 2015 (fan out), as in networks without
+    @classmethod
+    def drawn(cls, layers: dict[str, FieldConv2d]) -> "FilterBanks":
+        """With initial filters, which make kernels of the variance of He et al. 2015 (fan out), as in networks without
         groups."""
-        for (_, order, _), bank in zip(self.layers.values(), self.banks.values(), strict=True):
+        made = cls(layers)
+        for (_, order, _), bank in zip(made.layers.values(), made.banks.values(), strict=True):
             outputs = order * len(bank) * bank.shape[-1] ** 2
             nn.init.normal_(bank, std=math.sqrt(2 / outputs))
+        return made
 
     def forward(self) -> dict[str, Tensor]:
         kernels = {}

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from bench import count
 from bench.allocation import allocate
 from bench.errors import BudgetError
-from bench.generated import GeneratedNetwork, Generator, on_generated
+from bench.generated import Generator, on_generated
 from bench.kernels.flat import FlatKernels
 from bench.kernels.gradient_scale import scale_gradient
-from bench.method import Context, Method
+from bench.method import Compressed, Context, Method
 from bench.methods.hashing.xxhash32 import Words, xxhash32
-from bench.selection import CHOICES, EVERY_LAYER, Layer, Rule, first_that_fits, select
+from bench.selection import CHOICES, EVERY_LAYER, Layer, Rule, first_that_fits, layers_called, select
 
 
 @dataclass(frozen=True)
@@ -81,26 +81,30 @@ class Hashing(Method):
         if self.block < 1:
             raise ValueError(f"block can't be {self.block}; it is at least 1")
 
-    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
-        assert budget is not None
-        layers, buckets = first_that_fits(WIDER, lambda rule: self._choose(model, rule, budget))
+    def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
+        assert values is not None
+        layers, buckets = first_that_fits(WIDER, lambda rule: self._choose(network, rule, values))
         weights = {name: layer.weight.detach() for name, layer in layers.items()}
         index_seed, sign_seed = torch.randint(2**32, (2,), generator=context.generator).tolist()
-        seeds = (index_seed, sign_seed if self.sign else None)
-        generator = HashedKernels(FlatKernels.of(layers), buckets, self.share, self.block, *seeds)
-        made = on_generated(model, generator)
+        structure = {
+            "layers": list(layers),
+            "buckets": buckets,
+            "share": self.share,
+            "block": self.block,
+            "index_seed": index_seed,
+            "sign_seed": sign_seed if self.sign else None,
+        }
+        made = hashed(network, structure)
         with torch.no_grad():
             if context.trained:
-                generator.fit(weights)
+                made.generator.fit(weights)
             else:
-                generator.draw(weights, context.generator)
+                made.generator.draw(weights, context.generator)
+        made.solved = {"buckets": buckets, "hashed_weights": sum(made.generator.kernels.sizes)}
         return made
 
-    def solved(self, model: nn.Module) -> Mapping[str, Any]:
-        assert isinstance(model, GeneratedNetwork)
-        assert isinstance(model.generator, HashedKernels)
-        weights = sum(model.generator.kernels.sizes)
-        return {"buckets": len(model.generator.buckets), "hashed_weights": weights}
+    def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
+        return hashed(network, structure)
 
     def _choose(self, model: nn.Module, rule: Rule, budget: int) -> tuple[dict[str, Layer], int]:
         """The layers to hash and the number of their buckets. Raises BudgetError."""
@@ -122,6 +126,29 @@ class Hashing(Method):
 
 
 WIDER = (*CHOICES, EVERY_LAYER)
+
+
+def hashed(network: nn.Module, structure: Mapping[str, Any]) -> "Hashed":
+    """The network on buckets, which are still zeros."""
+    kernels = FlatKernels.of(layers_called(network, structure["layers"]))
+    settings = (structure[name] for name in ("buckets", "share", "block", "index_seed", "sign_seed"))
+    generator = HashedKernels(kernels, *settings)
+    return Hashed(on_generated(network, generator), structure, generator)
+
+
+class Hashed(Compressed):
+    """A network on buckets. What a run needs besides these is the pace of buckets that were fitted."""
+
+    def __init__(self, network: nn.Module, structure: Mapping[str, Any], generator: "HashedKernels") -> None:
+        super().__init__(network, structure)
+        self.generator = generator
+
+    def state(self) -> Mapping[str, Any]:
+        return {} if self.generator.pace is None else {"pace": self.generator.pace}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        if "pace" in state:
+            self.generator.pace = state["pace"].to(self.generator.buckets)
 
 
 class HashedKernels(Generator):

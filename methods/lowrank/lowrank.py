@@ -14,7 +14,7 @@ from bench import count
 from bench.allocation import Numbers, allocate
 from bench.budget import met
 from bench.errors import BudgetError
-from bench.method import Context, Method
+from bench.method import Compressed, Context, Method
 from bench.methods.lowrank.chain import Chain, factorise, shape_of
 from bench.methods.lowrank.decomposition import (
     Kind,
@@ -26,7 +26,7 @@ from bench.methods.lowrank.decomposition import (
     proportions,
     useful,
 )
-from bench.selection import Layer, Rule, select
+from bench.selection import Layer, Rule, layer_called, select
 from bench.surgery import replace
 
 
@@ -99,43 +99,33 @@ class LowRank(Method):
     def exceptions(self) -> str:
         return "weight decay is scaled down where a layer stores less" if self.weight_decay == "scaled" else ""
 
-    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
-        for name, (form, ranks) in self._choose(model, budget).items():
-            layer = model.get_submodule(name)
-            assert isinstance(layer, Layer)
-            replace(model, name, factorise(layer, form.kind, ranks, keep_norm=self.compress_at < 1))
-        return model
+    def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
+        for name, (form, ranks) in self._choose(network, values).items():
+            chain = factorise(layer_called(network, name), form.kind, ranks, keep_norm=self.compress_at < 1)
+            replace(network, name, chain)
+        return self._compressed(network)
 
-    def structure(self, model: nn.Module) -> dict[str, Any]:
-        return {name: {"kind": chain.kind, "ranks": list(chain.ranks)} for name, chain in _chains(model).items()}
-
-    def rebuild(self, model: nn.Module, structure: Mapping[str, Any], context: Context) -> nn.Module:
+    def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
         for name, form in structure.items():
-            layer = model.get_submodule(name)
-            if not isinstance(layer, Layer):
-                raise ValueError(f"{name} is no layer that can be factorised")
-            replace(model, name, Chain(layer, form["kind"], tuple(form["ranks"])))
-        return model
+            replace(network, name, Chain(layer_called(network, name), form["kind"], tuple(form["ranks"])))
+        return self._compressed(network)
 
-    def decay(self, model: nn.Module) -> dict[str, float]:
-        if self.weight_decay == "plain":
-            return {}
-        return {
-            f"{name}.{place}.weight": chain.share
-            for name, chain in _chains(model).items()
-            for place in range(len(chain))
-        }
-
-    def solved(self, model: nn.Module) -> dict[str, Any]:
-        chains = _chains(model).values()
-        ranks = "+".join("x".join(map(str, chain.ranks)) for chain in chains)
-        return {"factorised_layers": len(chains), "ranks": ranks}
+    def _compressed(self, network: nn.Module) -> Compressed:
+        """Of a network whose layers are factorised."""
+        chains = {name: module for name, module in network.named_modules() if isinstance(module, Chain)}
+        structure = {name: {"kind": chain.kind, "ranks": list(chain.ranks)} for name, chain in chains.items()}
+        ranks = "+".join("x".join(map(str, chain.ranks)) for chain in chains.values())
+        decay = {}
+        if self.weight_decay == "scaled":
+            each = ((name, place, chain) for name, chain in chains.items() for place in range(len(chain)))
+            decay = {f"{name}.{place}.weight": chain.share for name, place, chain in each}
+        return Compressed(network, structure, {"factorised_layers": len(chains), "ranks": ranks}, decay)
 
     def _choose(self, model: nn.Module, budget: int | None) -> dict[str, tuple["Form", Ranks]]:
         """The layers to factorise, how and with which ranks: of the first choice of layers with which the budget is
         met. Raises BudgetError."""
         reason = "it has no convolution or linear layer to factorise"
-        for rule in CHOICES:
+        for rule in RULES:
             layers = select(model, rule)
             forms = {name: Form.of(layer, self.kind) for name, layer in layers.items()}
             if not forms:
@@ -168,7 +158,7 @@ class LowRank(Method):
 
 
 # What is factorised: the first of these that the budget can be met with.
-CHOICES = (
+RULES = (
     Rule(),
     Rule(kernel="all"),
     Rule(kernel="all", linear=True, skip_first=False),
@@ -239,7 +229,7 @@ def by_energy(layers: Sequence[Layer], forms: Sequence[Form], budget: int) -> li
         ]
 
     steps = [_STEPS] * len(forms)
-    return _solve(forms, steps, steps, keeping, budget, enough=_ENOUGH)
+    return _solve(forms, steps, steps, keeping, budget, enough=_ENERGY_LEFT)
 
 
 def _solve(
@@ -266,11 +256,7 @@ def _solve(
 _STEPS = 10_000
 _ROUNDING = 1e-12
 # What may be left of a budget: there are many steps in which no rank changes, and each takes its time.
-_ENOUGH = 0.001
-
-
-def _chains(model: nn.Module) -> dict[str, Chain]:
-    return {name: module for name, module in model.named_modules() if isinstance(module, Chain)}
+_ENERGY_LEFT = 0.001
 
 
 # The papers behind the kinds, as BibTeX.

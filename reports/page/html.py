@@ -23,6 +23,7 @@ from bench.reports.page.curves import METRICS
 from bench.reports.page.payload import payload, plain
 from bench.reports.significance import TEST
 from bench.reports.table import by_budget, multiply_accumulates
+from bench.roles import REFERENCE
 from bench.store.record import FAILED, MISSED
 from bench.version import __version__
 
@@ -129,8 +130,8 @@ def _policy(*scripts: str) -> str:
 
 
 def _lead(runs: pd.DataFrame, summary: pd.DataFrame) -> str:
-    methods = runs.loc[runs["method_text"] != "dense", "method"].nunique()
-    dense = " and the dense reference" if (runs["method_text"] == "dense").any() else ", and no dense reference"
+    methods = runs.loc[runs["role"] != REFERENCE, "method"].nunique()
+    dense = " and the dense reference" if (runs["role"] == REFERENCE).any() else ", and no dense reference"
     parts = [f"{_number(len(runs), 'run')}: {_number(methods, 'method')}{dense}"]
     if len(summary):
         least, most = int(summary["n"].min()), int(summary["n"].max())
@@ -156,7 +157,7 @@ def _rows(summary: pd.DataFrame) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     last = None
     for row in by_budget(summary).to_dict("records"):
-        kind = "reference" if row["method_text"] == "dense" else ""
+        kind = "reference" if row["role"] == REFERENCE else ""
         if rows and plain(row["requested_values"]) != last:
             kind = f"{kind} first".strip()
         last = plain(row["requested_values"])
@@ -177,7 +178,7 @@ def _cells(row: dict[Any, Any]) -> list[dict[str, Any]]:
     generation = row["generation_macs"]
     more = f" + {_millions(generation)}" if not pd.isna(generation) and generation else ""
     asked = "" if pd.isna(row["requested_compression"]) else f" / {row['requested_compression']:.2f}x"
-    dense = row["method_text"] == "dense"
+    dense = row["role"] == REFERENCE
     front = plain(row["front_stored_values"])
     return [
         {"text": row["method"], "value": None, "best": False},

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from bench.reports import front
-from bench.reports.colours import REFERENCE, looks
+from bench.reports.colours import REFERENCE_LOOK, looks
 from bench.reports.frame import AXES, texts
 from bench.reports.load import Loaded
 from bench.reports.page import code_spaces, curves, published, spending
+from bench.roles import REFERENCE
 from bench.store.record import FINISHED
 from bench.store.store import CODES
 
@@ -27,7 +28,9 @@ _NEEDED = ("test_top1", *AXES, "model", "train_images", "validation_images", "te
 def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
     """The data, and a line for each thing that was thinned."""
     runs = loaded.runs
-    runs = runs[["setting", "status", "method", "method_text", "budget", "seed", "id", "requested_values", *_NEEDED]]
+    runs = runs[
+        ["setting", "status", "method", "method_text", "role", "budget", "seed", "id", "requested_values", *_NEEDED]
+    ]
     names = list(dict.fromkeys(runs["setting"]))
     notes: list[str] = []
     number = len(runs[["setting", "method_text", "budget"]].drop_duplicates())
@@ -36,14 +39,14 @@ def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list
     if len(history) and history["epoch"].max() > epochs:
         notes.append(f"Training curves show {epochs} of their epochs, evenly spaced; history.csv of a run has all.")
     banded = curves.bands(history)
-    methods = runs.loc[runs["method_text"] != "dense", "method"]
+    methods = runs.loc[runs["role"] != REFERENCE, "method"]
     data = {
         "axes": AXES,
         "metrics": curves.METRICS,
         "publishedOn": published.IMAGES,
         "looks": {
             **{name: asdict(look) for name, look in looks(methods).items()},
-            **{str(name): asdict(REFERENCE) for name in runs.loc[runs["method_text"] == "dense", "method"].unique()},
+            **{str(name): asdict(REFERENCE_LOOK) for name in runs.loc[runs["role"] == REFERENCE, "method"].unique()},
         },
         "settings": [
             {
@@ -79,7 +82,7 @@ def _points(runs: pd.DataFrame, summary: pd.DataFrame, notes: list[str]) -> list
     return [
         {
             "method": row["method"],
-            "reference": row["method_text"] == "dense",
+            "reference": row["role"] == REFERENCE,
             "budget": "" if pd.isna(row["budget"]) else row["budget"],
             "asked": plain(row["requested_values"]),
             "n": int(row["n"]),

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bench.reports.load import read_rows
+from bench.roles import REFERENCE
 from bench.store.record import FINISHED
 from bench.store.store import LAYERS
 
@@ -41,7 +42,9 @@ def spending(runs: pd.DataFrame, folders: Mapping[str, Path], problems: list[str
         }
         for text, budget, run_id in first[["method_text", "budget", "id"]].itertuples(index=False, name=None)
     }
-    dense = {layer: values for layer, values in stored.pop(("dense", ""), {}).items() if values}
+    references = [str(text) for text in first.loc[first["role"] == REFERENCE, "method_text"]]
+    layers_of = stored.pop((references[0], ""), {}) if references else {}
+    dense = {layer: values for layer, values in layers_of.items() if values}
     if not dense:
         return Spending({}, {})
     return Spending(dense, {key: gathered(layers, dense) for key, layers in stored.items() if layers})

@@ -13,6 +13,7 @@ import pytest
 import torch
 from conftest import HALVES, STRIPES, Command, tiny_spec
 
+import bench
 from bench.plan import spec
 from bench.store.record import Record
 from bench.store.store import Store
@@ -41,7 +42,7 @@ def test_the_installed_command_answers() -> None:
         pytest.skip("bench is not installed here, only imported")
     started = time.perf_counter()
     out = subprocess.run([str(script), "--version"], capture_output=True, text=True, check=True).stdout
-    assert out == "0.1.0\n"
+    assert out == f"{bench.__version__}\n"
     assert time.perf_counter() - started < 2
 
 
@@ -132,6 +133,7 @@ def test_an_output_that_cannot_be_written(command: Command, tmp_path: Path) -> N
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_sweep_from_the_command_line(command: Command, tmp_path: Path) -> None:
     """Options and spec file say the same; plain lines where there is no terminal; the exit code shows a failure."""
     out_folder = tmp_path / "results"
@@ -164,6 +166,7 @@ def test_a_sweep_from_the_command_line(command: Command, tmp_path: Path) -> None
     assert (code, err[:31]) == (2, "bench: 0 runs are called 'zzz';")
 
 
+@pytest.mark.slow
 def test_a_report_elsewhere_from_records_alone(
     command: Command, swept: tuple[Path, list[Record]], tmp_path: Path
 ) -> None:
@@ -175,6 +178,7 @@ def test_a_report_elsewhere_from_records_alone(
     assert {"index.html", "summary.md", "summary.tex", "results.csv", "citation.bib", "figures"} <= names
 
 
+@pytest.mark.slow
 def test_lists_have_a_line_on_each_and_the_options(command: Command) -> None:
     _, out, _ = command("list", "methods", "--plugin", HALVES)
     assert "csg  Convolutional Slice Generator" in out
@@ -212,6 +216,7 @@ def test_exporting_says_what_is_stored(command: Command, csg_artifact: Path, tmp
     assert "stored_values  75,290\n" in command(*again, "--force")[1]
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_a_checkpoint_of_the_authors_reaches_the_accuracy_of_their_code(command: Command, shared: Path) -> None:
     checkpoint, images = shared / "reference/csg-authors/RN20_1616-128.t7", shared / "data/cifar10-jpeg"
@@ -222,6 +227,7 @@ def test_a_checkpoint_of_the_authors_reaches_the_accuracy_of_their_code(command:
     assert (found["stored_values"], found["images"]) == (176_698, 10_000)
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(
     command: Command, swept: tuple[Path, list[Record]], tmp_path: Path
 ) -> None:
@@ -238,6 +244,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(
     assert "0 of 3 runs to do" in out
 
 
+@pytest.mark.slow
 def test_bars_on_a_terminal(swept: tuple[Path, list[Record]], tmp_path: Path) -> None:
     """Under a pseudo-terminal the sweep shows bars and, when they are gone, a line for each run."""
     import pty

@@ -11,7 +11,6 @@ from conftest import Command
 from bench import count, masks, testing
 from bench.cli.new_method import new_method
 from bench.errors import InputError
-from bench.models._build import build_network, compress
 from bench.plugins import discovery
 
 # Written, and imported, once where pytest has several processes.
@@ -60,7 +59,10 @@ def test_every_name_is_its_own(written: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("model", testing.FAMILIES)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "model", [pytest.param(name, marks=[] if name == "resnet8" else pytest.mark.whole) for name in testing.FAMILIES]
+)
 def test_the_method_plays_by_the_rules(written: Path, model: str) -> None:
     results = list(testing.run_all("round-tape", [model], [str(written / "round_tape.py")]))
     assert [result for result in results if result.outcome == "failed"] == []
@@ -70,9 +72,8 @@ def test_the_method_plays_by_the_rules(written: Path, model: str) -> None:
 def test_the_method_keeps_the_largest_weights_to_the_value(written: Path) -> None:
     method = discovery.find(discovery.METHODS, "round-tape", [str(written / "round_tape.py")]).make(None, {})
     for model, budget in (("resnet8", 75_290), ("resnet8", 75_289), ("resnet8", 1_000), ("resnet20", 20_000)):
-        network = build_network(model, 3, 10, seed=0)
-        before = {name: value.detach().clone() for name, value in network.named_parameters()}
-        compressed = compress(method, network, budget, seed=0, trained=True)
+        before = {name: value.detach().clone() for name, value in testing.network(model).named_parameters()}
+        compressed = testing.compress(method, model, budget, trained=True).network
         assert count.stored_values(compressed) == budget
         kept = masks.of(compressed)
         assert ("conv1.weight" in kept, "classifier.weight" in kept) == (False, budget < 75_290)
@@ -83,6 +84,7 @@ def test_the_method_keeps_the_largest_weights_to_the_value(written: Path) -> Non
                 assert sizes[mask].min() >= sizes[~mask].max()
 
 
+@pytest.mark.slow
 def test_the_test_that_is_written_passes(written: Path) -> None:
     """In a process of its own, with none of our settings."""
     arguments = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_round_tape.py"]

@@ -113,11 +113,13 @@ def test_every_dataset_gives_what_the_harness_needs(dataset: Dataset) -> None:
 # glyphs
 
 
+@pytest.mark.slow
 def test_glyphs_are_the_same_bytes_on_every_machine() -> None:
     """A change here changes every result on the default dataset: do it knowingly, and bump the version."""
     assert fingerprint(made("glyphs", train="300", test="100").load(Path(), False)) == "ade81ab30669a558"
 
 
+@pytest.mark.slow
 def test_glyphs_differ_by_seed_and_hold_every_letter_and_no_image_twice() -> None:
     one, other = (made("glyphs", train="1000", test="500", seed=seed).load(Path(), False) for seed in ("0", "1"))
     assert fingerprint(one) != fingerprint(other)
@@ -324,6 +326,7 @@ def test_what_is_not_there_says_how_to_get_it(name: str, tmp_path: Path) -> None
         made(name).load(tmp_path, False)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_real_images(shared: Path) -> None:
     data = made("parquet", shared / "data" / "cifar10-jpeg").load(Path(), False)

@@ -196,6 +196,7 @@ def test_layers_that_shared_a_kernel_share_it_still() -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
+@pytest.mark.slow
 def test_it_compiles_as_one_graph(training: bool) -> None:
     network, _ = counted()
     network.train(training)

@@ -53,9 +53,10 @@ def test_a_second_mask_replaces_the_first_and_changes_in_place_count_at_once() -
 def test_they_go_with_copies_and_come_off() -> None:
     made = network()
     masks.attach(made, {"0.weight": mask_of((3, 2, 3, 3), 7)})
-    assert list(made.state_dict()) == list(network().state_dict())
+    assert {*made.state_dict()} == {*network().state_dict(), "0.mask_of_weight"}
     copied = copy.deepcopy(made)
     masks.detach(made)
+    assert list(made.state_dict()) == list(network().state_dict())
     assert (masks.of(made), list(masks.of(copied))) == ({}, ["0.weight"])
     assert count.stored_values(made) == 54 + 3 + 20 + 5
     assert int(made[0].weight.count_nonzero()) == 7
@@ -65,3 +66,15 @@ def test_they_go_with_copies_and_come_off() -> None:
 def test_what_is_no_mask_is_named(mask: torch.Tensor) -> None:
     with pytest.raises(ValueError, match=r"the mask of 0\.weight is torch"):
         masks.attach(network(), {"0.weight": mask})
+
+
+def test_a_buffer_that_is_called_like_a_mask_is_none_unless_it_fits_a_parameter() -> None:
+    """A method could hide values under such a name."""
+    made = network()
+    made[0].register_buffer("mask_of_weight", torch.ones(3, 2, 3, 3))
+    made[0].register_buffer("mask_of_bias", torch.ones(7, dtype=torch.bool))
+    made[1].register_buffer("mask_of_nothing", torch.ones(2, dtype=torch.bool))
+    assert (masks.of(made), masks.names(made)) == ({}, set())
+    assert count.stored_values(made) == 54 + 3 + 20 + 5 + 54 + 7 + 2
+    masks.detach(made)
+    assert count.stored_values(made) == 54 + 3 + 20 + 5 + 54 + 7 + 2

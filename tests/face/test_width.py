@@ -4,24 +4,32 @@ import pytest
 import torch
 from torch import nn
 
-from bench import budget, count, models, width
+from bench import budget, count, testing, width
 from bench.errors import BudgetError
+from bench.method import Resizable
 from bench.models import _build
 from bench.models.cifar_resnet import sorted_widths
+from bench.plugins import networks
 
 FAMILIES = ("resnet8", "densenet-bc-40-12", "mobilenetv2-cifar", "shufflenetv2-x0.5-cifar", "resnet18", "resnet50")
 
 
+def resizable(model: str) -> Resizable:
+    made = _build.resizable(networks.find(model).model, 3, 10, seed=0)
+    assert made is not None
+    return made
+
+
 def build(model: str, factor: float) -> nn.Module:
     """At widths times this; at least a channel everywhere."""
-    family = _build.family(model, 3, 10, 0)
-    assert family is not None
+    family = resizable(model)
     return family.build([max(1, round(factor * number)) for number in family.widths])
 
 
 @pytest.mark.parametrize("model", FAMILIES)
+@pytest.mark.slow
 def test_at_its_own_widths_it_is_the_network(model: str) -> None:
-    own, network = build(model, 1.0).state_dict(), _build.build_network(model, 3, 10, 0).state_dict()
+    own, network = build(model, 1.0).state_dict(), testing.network(model).state_dict()
     assert list(own) == list(network)
     assert all(torch.equal(tensor, network[name]) for name, tensor in own.items())
 
@@ -47,28 +55,24 @@ def test_fresh_weights_have_the_scale_of_the_layer_they_are_in(model: str) -> No
 
 def test_every_width_of_every_group_counts() -> None:
     """resnet8 by hand: 9 in out for each convolution, 2 out for its batch norm, and the classifier."""
-    family = _build.family("resnet8", 3, 10, 0)
-    assert family is not None
     a, b, c, x, y, z = 3, 5, 8, 2, 7, 4
     by_hand = (
         9 * (3 * a + a * x + x * a + a * y + y * b + b * z + z * c) + 2 * (a + x + a + y + b + z + c) + 10 * c + 10
     )
-    assert count.stored_values(family.build([a, b, c, x, y, z])) == by_hand
+    assert count.stored_values(resizable("resnet8").build([a, b, c, x, y, z])) == by_hand
 
 
 def test_a_stage_is_never_narrower_than_the_one_before() -> None:
     assert sorted_widths([5, 3, 4, 1, 1, 1]) == ([5, 5, 5], [1, 1, 1])
-    family = _build.family("resnet8", 3, 10, 0)
-    assert family is not None
-    assert family.build([5, 3, 4, 1, 1, 1])(torch.randn(1, 3, 8, 8)).shape == (1, 10)
+    assert resizable("resnet8").build([5, 3, 4, 1, 1, 1])(torch.randn(1, 3, 8, 8)).shape == (1, 10)
 
 
 @pytest.mark.parametrize("model", ["resnet8", "resnet20", "densenet-bc-40-12", "shufflenetv2-x0.5-cifar"])
 @pytest.mark.parametrize("ratio", [0.5, 2, 32])
+@pytest.mark.slow
 def test_budgets_are_met_in_proportion(model: str, ratio: float) -> None:
-    family = _build.family(model, 3, 10, 0)
-    assert family is not None
-    asked = round(count.stored_values(_build.build_network(model, 3, 10, 0)) / ratio)
+    family = resizable(model)
+    asked = round(count.stored_values(testing.network(model)) / ratio)
     network = width.at_budget(family, asked)
     assert budget.met(asked, count.stored_values(network))
     first, own = next(network.parameters()).shape[0], family.widths[0]
@@ -80,14 +84,15 @@ def test_what_a_method_changes_is_in_the_budget() -> None:
         network.extra = nn.Parameter(torch.zeros(5_000))
         return network
 
-    network = width.at_budget(_build.family("resnet8", 3, 10, 0), 20_000, change)
-    assert budget.met(20_000, count.stored_values(network))
-    assert sum(value.numel() for value in network.parameters()) == count.stored_values(network)
+    network = width.at_budget(resizable("resnet8"), 20_000, lambda plain: count.stored_values(change(plain)))
+    changed = change(network)
+    assert budget.met(20_000, count.stored_values(changed))
+    assert sum(value.numel() for value in changed.parameters()) == count.stored_values(changed)
 
 
 def test_refusals_have_the_numbers_and_the_reason() -> None:
     with pytest.raises(BudgetError, match=r"with one channel everywhere it stores \d+ values; 50 were asked for"):
-        width.at_budget(_build.family("resnet8", 3, 10, 0), 50)
-    assert models.find("squeezenet1_0").resize is None
+        width.at_budget(resizable("resnet8"), 50)
+    assert _build.resizable(networks.find("squeezenet1_0").model, 3, 10, 0) is None
     with pytest.raises(BudgetError, match="of this one only its own is known"):
-        width.at_budget(_build.family("squeezenet1_0", 3, 10, 0), 50_000)
+        width.at_budget(None, 50_000)

@@ -9,12 +9,15 @@ import torch
 from conftest import HALVES, images, write_artifact
 
 import bench
-from bench import count
+from bench import count, testing
 from bench.errors import InputError
 from bench.files import artifact, network_file
+from bench.files.artifact import Given
+from bench.files.description import Description, Step
 from bench.files.export import export
-from bench.models._build import build_network, compress
-from bench.plugins import discovery
+from bench.method import Compressed
+from bench.methods.csg.csg import SliceNetwork
+from bench.plugins import discovery, networks
 from bench.store.store import WEIGHTS
 
 
@@ -27,6 +30,13 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
+def write(path: Path, compressed: Compressed, model: str, method: str) -> None:
+    """An artifact of this network."""
+    step = Step(method, {}, compressed.structure())
+    description = Description(artifact.describe_model(networks.find(model), 3, 10), (step,))
+    path.write_bytes(artifact.pack(compressed, description))
+
+
 def outputs(run: Path) -> torch.Tensor:
     with torch.inference_mode():
         logits: torch.Tensor = bench.load(run)(images())
@@ -37,7 +47,7 @@ def test_dense_is_an_artifact_of_the_plain_network(run: Path, tmp_path: Path) ->
     out = tmp_path / "out.safetensors"
     written = export(run, "dense", out)
     network = bench.load(out)
-    plain = build_network("resnet8", 3, 10, 0)
+    plain = testing.network("resnet8")
     assert network.state_dict().keys() == plain.state_dict().keys()
     assert type(network) is type(plain)
     with torch.inference_mode():
@@ -49,6 +59,7 @@ def test_dense_is_an_artifact_of_the_plain_network(run: Path, tmp_path: Path) ->
     assert again["stored_values"] == 75_290
 
 
+@pytest.mark.slow
 def test_onnx_gives_the_same_outputs_for_any_batch(run: Path, tmp_path: Path) -> None:
     """From the artifact to dense to ONNX; every value of the network is inside the one file."""
     import onnxruntime
@@ -70,6 +81,7 @@ def test_pt2_gives_the_same_outputs_for_any_batch(run: Path, tmp_path: Path) -> 
         assert torch.allclose(network(images()[:batch]), outputs(run)[:batch], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["densenet-bc-40-12", "mobilenetv2-cifar", "shufflenetv2-x0.5-cifar"])
 @pytest.mark.parametrize("to", ["onnx", "pt2"])
 def test_every_family_is_exported(model: str, to: str, tmp_path: Path) -> None:
@@ -79,12 +91,11 @@ def test_every_family_is_exported(model: str, to: str, tmp_path: Path) -> None:
 
 def test_a_network_of_changed_layers_keeps_its_method(tmp_path: Path) -> None:
     method = discovery.find(discovery.METHODS, "lowrank").make(None, {})
-    network = compress(method, build_network("resnet8", 3, 10, 0), 30_000, 0, trained=True)
-    described = artifact.Description("resnet8", 3, 10, "lowrank", {}, 30_000, True, 0)
-    (tmp_path / WEIGHTS).write_bytes(artifact.pack(network.eval(), described))
+    compressed = testing.compress(method, "resnet8", 30_000, trained=True)
+    write(tmp_path / WEIGHTS, compressed, "resnet8", "lowrank")
     written = export(tmp_path, "dense", tmp_path / "out.safetensors")
-    assert written["stored_values"] == count.stored_values(network)
-    assert network_file.read(tmp_path / "out.safetensors").description.method == "lowrank"
+    assert written["stored_values"] == count.stored_values(compressed.network)
+    assert network_file.read(tmp_path / "out.safetensors").description.methods == "lowrank"
 
 
 def test_by_default_it_is_named_after_the_run_in_the_current_folder(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,15 +107,15 @@ def test_by_default_it_is_named_after_the_run_in_the_current_folder(run: Path, m
 def test_what_does_not_match_is_not_written(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out.safetensors"
     out.write_text("what was there before")
-    monkeypatch.setattr(discovery.find(discovery.METHODS, "csg").load(), "finish", _broken)
+    monkeypatch.setattr(SliceNetwork, "finish", _broken)
     with pytest.raises(InputError, match="is not written: the dense file's outputs are off by"):
         export(run, "dense", out, force=True)
     assert out.read_text() == "what was there before"
     assert {path.name for path in tmp_path.iterdir()} == {run.name, "out.safetensors"}
 
 
-def _broken(method: object, model: torch.nn.Module) -> torch.nn.Module:
-    deployed: torch.nn.Module = model.materialise()  # type: ignore[operator, assignment]
+def _broken(compressed: Compressed) -> torch.nn.Module:
+    deployed = Compressed.finish(compressed)
     with torch.no_grad():
         deployed.get_parameter("classifier.bias").add_(1)
     return deployed
@@ -130,13 +141,12 @@ def test_bad_targets_are_named(run: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert {path.name for path in tmp_path.iterdir()} == {run.name, "precious.txt"}
 
 
+@pytest.mark.slow
 def test_a_plugin_that_changes_layers_is_exported(tmp_path: Path) -> None:
     method = discovery.find(discovery.METHODS, "halves", [HALVES]).make(None, {})
-    network = compress(method, build_network("resnet20", 3, 10, 0), None, 0, trained=False)
-    described = artifact.Description("resnet20", 3, 10, "halves", {}, None, False, 0)
-    (tmp_path / WEIGHTS).write_bytes(artifact.pack(network.eval(), described))
+    write(tmp_path / WEIGHTS, testing.compress(method, "resnet20", None), "resnet20", "halves")
     for to in ("dense", "pt2"):
-        assert export(tmp_path, to, tmp_path / to, [HALVES])["difference"] < 1e-5
+        assert export(tmp_path, to, tmp_path / to, Given([HALVES]))["difference"] < 1e-5
 
 
 def test_a_missing_package_is_named(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

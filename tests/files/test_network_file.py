@@ -5,6 +5,8 @@ import math
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,14 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import bench
-from bench import count
+from bench import count, testing
+from bench.data.normalise import Normalise
 from bench.errors import InputError
 from bench.files import artifact, network_file
+from bench.method import Compressed
 from bench.methods.csg.csg import papers_choice
-from bench.models._build import build_network
 from bench.plan.plan import find_dataset
+from bench.plugins import networks
 from bench.selection import select
 from bench.training.evaluate import evaluate
 
@@ -48,7 +52,7 @@ def test_from_artifact_to_network_to_artifact(options: dict[str, Any], tmp_path:
         with torch.inference_mode():
             assert torch.equal(loaded(images()), network(images()))
     saved = network_file.read(file)
-    assert artifact.pack(loaded, saved.description) == file.read_bytes()
+    assert artifact.pack(Compressed(loaded), saved.description) == file.read_bytes()
     held = [tensor.numel() for name, tensor in load_file(file).items() if "running_" not in name]
     assert sum(held) == count.stored_values(loaded) == count.stored_values(network)
 
@@ -57,12 +61,14 @@ def test_the_options_are_not_needed_to_load(tmp_path: Path) -> None:
     """The structure says it all, so that what a default means may change without making old files unreadable."""
     network = write_artifact(tmp_path / "weights.safetensors", {"tiling": "view", "slice": (12, 12), "code": 3})
     saved = network_file.read(tmp_path)
-    bare = artifact.Description(**{**vars(saved.description), "options": {}})
+    (step,) = saved.description.steps
+    bare = replace(saved.description, steps=(replace(step, options={}),))
     built = artifact.build(artifact.Saved(bare, saved.tensors), tmp_path)
     with torch.inference_mode():
-        assert torch.equal(built(images()), network(images()))
+        assert torch.equal(built.network(images()), network(images()))
 
 
+@pytest.mark.slow
 def test_a_fresh_process_gives_the_same_outputs(tmp_path: Path) -> None:
     expected = {}
     for number, options in enumerate(VARIANTS):
@@ -110,7 +116,7 @@ def checkpoint(model: str, side: int | None, code: int, half: bool, generator: s
     their formula. `side` of a slice; None: a dense network.
     """
     random = torch.Generator().manual_seed(4)
-    network = build_network(model, 3, 10, seed=2)
+    network = testing.network(model, seed=2)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None
@@ -121,7 +127,7 @@ def checkpoint(model: str, side: int | None, code: int, half: bool, generator: s
         network.half().float()
     net = {authors_names(model, name): tensor.clone() for name, tensor in network.state_dict().items()}
     if side is not None:
-        layers = select(network, papers_choice(network))
+        layers = select(network, papers_choice(network, networks.find(model).model.family))
         taps = math.prod(next(iter(layers.values())).weight.shape[2:])
         matrix = 0.1 * torch.randn(side * side * taps, code, generator=random)
         for name, layer in layers.items():
@@ -175,7 +181,7 @@ def test_checkpoints_of_every_family(
     copies = [name for name in values if name.endswith(("CSG.weight", "CLG.weight"))]
     assert count.stored_values(network) == sum(values.values()) - sum(values[name] for name in copies[1:])
     description = network_file.read(path).description
-    assert (description.model, description.epochs, description.num_classes) == (model, 161, 10)
+    assert (description.model.text, description.epochs, description.model.classes) == (model, 161, 10)
 
 
 def _is_stored(name: str) -> bool:
@@ -209,6 +215,24 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path: Path, monkeypatch: pytest.Monk
         with pytest.raises(InputError, match="can't be read as a checkpoint of tensors and numbers alone"):
             bench.load(name)
     assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize("header", ["format 1", "format 0"])
+def test_nothing_that_an_artifact_names_is_run(header: str, tmp_path: Path) -> None:
+    """Only what a person names is: not what lies beside the file that they were given."""
+    evil = tmp_path / "evil.py"
+    evil.write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\ndef net(): pass\n")
+    file = tmp_path / "weights.safetensors"
+    write_artifact(file, {"code": 2})
+    if header == "format 1":
+        _edit(file, lambda described: described["model"].update(text=f"{evil}:net"))
+    else:
+        described = {"model": f"{evil}:net", "channels": 3, "num_classes": 10, "method": "dense", "options": {}}
+        described |= {"budget_values": None, "trained": False, "seed": 0}
+        save_file({"a": torch.zeros(2)}, file, metadata={"bench": json.dumps(described)})
+    with pytest.raises(InputError):
+        bench.load(file)
+    assert not (tmp_path / "ran").exists()
 
 
 def wrong(kind: str, path: Path) -> None:
@@ -251,13 +275,14 @@ def wrong(kind: str, path: Path) -> None:
             path.write_bytes(b"\x80\x02.")
         case "odd tiling":
             write_artifact(path, {"code": 2})
-            _edit(path, "structure", "tiling", "spiral")
+            _edit(path, lambda described: described["steps"][0]["structure"].update(tiling="spiral"))
         case "odd slice":
             write_artifact(path, {"code": 2})
-            _edit(path, "structure", "slice", [0, 0])
+            _edit(path, lambda described: described["steps"][0]["structure"].update(slice=[0, 0]))
         case "odd images":
             write_artifact(path, {"code": 2})
-            _edit(path, "inputs", None, {"height": "a", "width": 2, "mean": "x", "deviation": None})
+            odd = {"height": "a", "width": 2, "mean": "x", "deviation": None}
+            _edit(path, lambda described: described["model"].update(inputs=odd))
         case "missing value":
             del net["module.bn_1.weight"]
             torch.save(content, path)
@@ -266,23 +291,27 @@ def wrong(kind: str, path: Path) -> None:
         case "odd description":
             save_file({"a": torch.zeros(2)}, path, metadata={"bench": "[1]"})
         case "odd structure":
-            described = {"model": "resnet8", "channels": 3, "num_classes": 10, "method": "csg", "options": {}}
-            described |= {"budget_values": 1, "trained": False, "seed": 0, "structure": {"rule": {}}}
-            save_file({"a": torch.zeros(2)}, path, metadata={"bench": json.dumps(described)})
+            write_artifact(path, {"code": 2})
+            _edit(path, lambda described: described["steps"][0].update(structure={"layers": []}))
         case "unknown method":
-            described = {"model": "resnet8", "channels": 3, "num_classes": 10, "method": "gone", "options": {}}
-            described |= {"budget_values": 1, "trained": False, "seed": 0}
-            save_file({"a": torch.zeros(2)}, path, metadata={"bench": json.dumps(described)})
+            write_artifact(path, {"code": 2})
+            _edit(path, lambda described: described["steps"][0].update(method="gone"))
+        case "unknown network":
+            write_artifact(path, {"code": 2})
+            _edit(path, lambda described: described["model"].update(text="resnet9"))
+        case "unknown kind":
+            write_artifact(path, {"code": 2})
+            _edit(path, lambda described: described["model"].update(kind="odd"))
+        case "no steps":
+            write_artifact(path, {"code": 2})
+            _edit(path, lambda described: described.update(steps=[]))
 
 
-def _edit(path: Path, part: str, key: str | None, value: Any) -> None:
+def _edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change something in the description that an artifact's header holds."""
     with safe_open(path, framework="pt") as file:
         described = json.loads(file.metadata()["bench"])
-    if key is None:
-        described[part] = value
-    else:
-        described[part][key] = value
+    change(described)
     save_file(load_file(path), path, metadata={"bench": json.dumps(described)})
 
 
@@ -309,7 +338,10 @@ def _edit(path: Path, part: str, key: str | None, value: Any) -> None:
         ("other safetensors", "is a safetensors file, but not an artifact of bench"),
         ("odd description", "has a description that can't be read"),
         ("odd structure", "can't be built again: what it says of its structure is incomplete"),
-        ("unknown method", "can't be built again: unknown method 'gone'"),
+        ("unknown method", "unknown method 'gone'"),
+        ("unknown network", "unknown model 'resnet9'; did you mean 'resnet"),
+        ("unknown kind", "holds a network of the unknown kind 'odd'"),
+        ("no steps", "has a description that can't be read: it has no steps"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_one_clear_line(kind: str, message: str, tmp_path: Path) -> None:
@@ -330,6 +362,7 @@ def test_a_file_that_is_not_there() -> None:
 REAL = ["RN20_1616-128", "RN56_1212-72", "RN56_ORG", "SHUFFLENETV2_CSG"]
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_authors_checkpoints_reach_the_accuracy_of_the_authors_code(shared: Path) -> None:
     """All of them, so that the images are decoded once; `bench evaluate` is tested with one."""
@@ -338,9 +371,9 @@ def test_the_authors_checkpoints_reach_the_accuracy_of_the_authors_code(shared: 
     assert facts.keys() == set(REAL)
     for name in REAL:
         path = shared / "reference/csg-authors" / f"{name}.t7"
-        inputs = network_file.read(path).description.inputs
+        inputs = network_file.read(path).description.model.inputs
         assert inputs is not None
-        score = evaluate(bench.load(path), data.test, inputs.normalise())
+        score = evaluate(bench.load(path), data.test, Normalise.from_inputs(inputs))
         assert score.top1 == pytest.approx(facts[name]["top1_percent_on_cifar10_jpeg_test"], abs=0.05), name
 
 
@@ -350,13 +383,14 @@ def test_the_authors_checkpoints_give_the_authors_logits(name: str, shared: Path
     folder = shared / "reference" / "csg-authors"
     expected = load_file(folder / "logits.safetensors")
     facts = json.loads((folder / "checkpoints.json").read_text())[name]
-    network = bench.load(folder / f"{name}.t7")
-    description = network_file.read(folder / f"{name}.t7").description
-    assert description.inputs is not None
+    path = folder / f"{name}.t7"
+    network = bench.load(path)
+    description = network_file.read(path).description
+    assert description.model.inputs is not None
+    normalise = Normalise.from_inputs(description.model.inputs)
     with torch.inference_mode():
-        logits = network(description.inputs.normalise()(expected["images_uint8"]))
-        deployed = artifact.find_method(description).finish(network)
-        again = deployed(description.inputs.normalise()(expected["images_uint8"]))
+        logits = network(normalise(expected["images_uint8"]))
+        again = artifact.build(network_file.read(path), path).finish()(normalise(expected["images_uint8"]))
     assert (logits - expected[f"logits.{name}"]).abs().max() < 1e-4
     assert (again - expected[f"logits.{name}"]).abs().max() < 1e-4
     assert count.stored_values(network) == facts["stored_parameters"]

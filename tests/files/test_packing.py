@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from bench import masks
+from bench import masks, testing
 from bench.errors import InputError
 from bench.files import artifact
+from bench.files.description import Description, Step
 from bench.files.packing import MASK, pack, unpack
-from bench.models._build import build_network
+from bench.method import Compressed
+from bench.plugins import networks
 
 
 def there_and_back(
@@ -111,11 +113,11 @@ def test_values_beside_the_mask_are_an_error() -> None:
 def test_a_damaged_layout_is_an_input_error(tmp_path: Path, change: dict[str, Any]) -> None:
     mask = torch.zeros(16, 3, 3, 3, dtype=torch.bool)
     mask.view(-1)[::40] = True
-    network = build_network("resnet8", 3, 10, 0)
+    network = testing.network("resnet8")
     masks.attach(network, {"conv1.weight": mask})
-    described = artifact.Description("resnet8", 3, 10, "dense", {}, None, False, 0)
+    described = Description(artifact.describe_model(networks.find("resnet8"), 3, 10), (Step("dense", {}, {}),))
     path = tmp_path / "weights.safetensors"
-    path.write_bytes(artifact.pack(network, described))
+    path.write_bytes(artifact.pack(Compressed(network), described))
     assert torch.equal(artifact.read(path).masks["conv1.weight"], mask)
 
     tensors = load_file(path)

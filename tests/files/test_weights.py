@@ -7,15 +7,18 @@ import torch
 from conftest import run_sweep, tiny_spec
 
 import bench
-from bench import models
+from bench import testing
 from bench.errors import InputError
 from bench.files import network_file
 from bench.files.start_weights import PRETRAINED, find
 from bench.model import Model
-from bench.models._build import build_network
 from bench.plan import plan
+from bench.plugins import networks
+from bench.plugins.networks import ModelChoice
 from bench.store.record import FINISHED, Record
 from bench.store.store import WEIGHTS, Store
+
+RESNET8 = networks.find("resnet8")
 
 
 def weights_of(store: Path, record: Record) -> Path:
@@ -24,6 +27,7 @@ def weights_of(store: Path, record: Record) -> Path:
     return folder / WEIGHTS
 
 
+@pytest.mark.slow
 def test_every_run_starts_there_and_says_so(swept: tuple[Path, list[Record]], tmp_path: Path) -> None:
     dense = swept[1][0]
     file = weights_of(swept[0], dense)
@@ -43,8 +47,8 @@ def test_every_run_starts_there_and_says_so(swept: tuple[Path, list[Record]], tm
 
 def test_without_an_epoch_of_training_the_dense_network_is_that_of_the_file(swept: tuple[Path, list[Record]]) -> None:
     file = weights_of(swept[0], swept[1][0])
-    network = build_network("resnet8", 1, 3, seed=9)
-    loaded = find(str(file), "resnet8").load(network, 1, 3, seed=9)
+    network = testing.network("resnet8", 1, 3, seed=9)
+    loaded = find(str(file), RESNET8).open(1, 3)(network, 9)
     images = torch.randn(2, 1, 8, 8)
     assert torch.equal(loaded.eval()(images), bench.load(file)(images))
 
@@ -52,7 +56,7 @@ def test_without_an_epoch_of_training_the_dense_network_is_that_of_the_file(swep
 def test_a_compressed_network_gives_its_kernels(swept: tuple[Path, list[Record]]) -> None:
     csg = next(record for record in swept[1] if record["method"] == "csg" and record["status"] == FINISHED)
     file = weights_of(swept[0], csg)
-    loaded = find(str(file), "resnet8").load(build_network("resnet8", 1, 3, 0), 1, 3, seed=0)
+    loaded = find(str(file), RESNET8).open(1, 3)(testing.network("resnet8", 1, 3), 0)
     images = torch.randn(2, 1, 8, 8)
     assert torch.allclose(loaded.eval()(images), bench.load(file)(images), atol=1e-6)
 
@@ -67,21 +71,20 @@ def test_weights_that_do_not_fit_are_refused(swept: tuple[Path, list[Record]], t
     with pytest.raises(InputError, match="there are no pretrained weights for resnet8"):
         plan.make(tiny_spec(["csg"], weights=PRETRAINED))
     with pytest.raises(InputError, match="takes 1 channels and tells 3 classes apart; the dataset has 3 and 10"):
-        find(str(file), "resnet8").load(build_network("resnet8", 3, 10, 0), 3, 10, seed=0)
-    changed = find(str(weights_of(swept[0], lowrank)), "resnet8")
+        find(str(file), RESNET8).open(3, 10)(testing.network("resnet8"), 0)
+    changed = find(str(weights_of(swept[0], lowrank)), RESNET8)
     with pytest.raises(InputError, match="holds a network of changed layers, made by lowrank"):
-        changed.load(build_network("resnet8", 1, 3, 0), 1, 3, seed=0)
+        changed.open(1, 3)(testing.network("resnet8", 1, 3), 0)
 
 
-def test_torchvisions_weights_are_asked_of_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchvisions_weights_are_asked_of_the_registry() -> None:
     """Nothing is fetched here: what stands in for torchvision's network is a resnet8."""
-    stand_in = build_network("resnet8", 3, 10, seed=4)
-    model = Model("stand-in", lambda channels, classes: stand_in, lambda channels, classes: stand_in)
-    monkeypatch.setattr(models, "find", lambda name: model)
-    weights = find(PRETRAINED, "resnet18")
+    stand_in = testing.network("resnet8", seed=4)
+    model = Model(lambda: stand_in, pretrained=lambda channels, classes: stand_in)
+    weights = find(PRETRAINED, ModelChoice("built-in", "resnet18", "resnet18", model, "code"))
     assert weights.columns() == {
         "weights": "pretrained",
         "weights_code": "torchvision resnet18",
         "weights_epochs": None,
     }
-    assert weights.load(build_network("x", 3, 10, 0), 3, 10, seed=0) is stand_in
+    assert weights.open(3, 10)(testing.network("resnet8"), 0) is stand_in

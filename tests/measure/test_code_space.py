@@ -65,8 +65,8 @@ def test_pictures_and_codes_of_csg_are_what_its_kernels_are_made_of(hidden: int 
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 16, 3))
     method = CSG(slice=(8, 8), code=4, hidden=hidden)
-    made = method.compress(network, None, Context(torch.Generator().manual_seed(0), trained=False))
-    space = method.code_space(made)["3x3"]
+    compressed = method.compress(network, None, Context(torch.Generator().manual_seed(0), trained=False))
+    made, space = compressed.network, compressed.pictures()["3x3"]
     assert {name: tuple(codes.shape) for name, codes in space.codes.items()} == {
         "1": (1, hidden or 4),
         "2": (2, hidden or 4),

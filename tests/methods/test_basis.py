@@ -2,16 +2,15 @@
 
 import pytest
 import torch
+from inside import groups_of, kernels_of
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench import count
+from bench import count, testing
 from bench.errors import BudgetError
-from bench.generated import GeneratedNetwork, groups_of
 from bench.kernels.combinations import SliceGroup
-from bench.method import Context
+from bench.method import Compressed, Context
 from bench.methods.basis import Basis, part_of
-from bench.models._build import build_network
 
 
 class Three(nn.Module):
@@ -37,21 +36,19 @@ def three() -> nn.Module:
     return Three()
 
 
-def compressed(method: Basis, network: nn.Module, budget: int, trained: bool = False) -> GeneratedNetwork:
-    made = method.compress(network, budget, Context(torch.Generator().manual_seed(0), trained))
-    assert isinstance(made, GeneratedNetwork)
-    return made
+def compressed(method: Basis, network: nn.Module, budget: int, trained: bool = False) -> Compressed:
+    return method.compress(network, budget, Context(torch.Generator().manual_seed(0), trained))
 
 
-def groups(network: GeneratedNetwork) -> dict[str, SliceGroup]:
-    return groups_of(network, SliceGroup)
+def groups(made: Compressed) -> dict[str, SliceGroup]:
+    return groups_of(made, SliceGroup)
 
 
 @pytest.mark.parametrize("channels", [128, 4, 3])
 def test_it_is_the_papers_two_convolutions(channels: int) -> None:
     """The basis over each part of the input, then a 1x1 convolution with the coefficients."""
-    network = compressed(Basis(channels=channels), three(), FIRST + 500)
-    group = groups(network)["6x3x3"]
+    made = compressed(Basis(channels=channels), three(), FIRST + 500)
+    group = groups(made)["6x3x3"]
     part = {128: 6, 4: 3, 3: 3}[channels]
     parts = 6 // part
     basis, codes = group.slices.detach(), group.codes.detach()
@@ -69,16 +66,15 @@ def test_it_is_the_papers_two_convolutions(channels: int) -> None:
         for i in range(parts)
     ]
     expected = functional.conv2d(torch.cat(responses, dim=1), own.reshape(6, -1)[:, :, None, None])
-    kernel = network.generator()["second.weight"]
+    kernel = kernels_of(made)["second.weight"]
     assert torch.allclose(functional.conv2d(images, kernel, padding=1), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("shared", "bases"), [(True, 2), (False, 3)])
 def test_what_is_stored_follows_the_formula(shared: bool, bases: int) -> None:
     """K (p kh kw + s out) for each layer with a basis of its own; the out of layers that share one add up."""
-    method = Basis(channels=4, shared=shared)
-    network = compressed(method, three(), FIRST + 420)
-    found = groups(network)
+    made = compressed(Basis(channels=4, shared=shared), three(), FIRST + 420)
+    found = groups(made)
     outputs = {"6x3x3": 6 + 8, "8x3x3": 4} if shared else {"second": 6, "third": 8, "fourth": 4}
     inputs = {"6x3x3": 3, "8x3x3": 4} if shared else {"second": 3, "third": 3, "fourth": 4}
     assert found.keys() == outputs.keys()
@@ -86,9 +82,9 @@ def test_what_is_stored_follows_the_formula(shared: bool, bases: int) -> None:
     for name, group in found.items():
         total += group.length.whole * (inputs[name] * 9 + 2 * outputs[name])
         total += group.length.partial_values + group.length.partial_codes
-    assert count.stored_values(network) == total
+    assert count.stored_values(made.network) == total
     assert FIRST + 420 - total in (0, 1)
-    assert method.solved(network)["bases"] == bases
+    assert made.solved["bases"] == bases
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -97,8 +93,8 @@ def test_no_basis_is_nearer_to_trained_kernels(shared: bool) -> None:
     takes off; and no other coefficients for the same basis do better."""
     source = three()
     kernels = {name: layer.weight.detach().clone() for name, layer in source.named_children()}  # type: ignore[union-attr]
-    network = compressed(Basis(channels=3, shared=shared), source, FIRST + 500, trained=True)
-    for name, group in groups(network).items():
+    fitted = compressed(Basis(channels=3, shared=shared), source, FIRST + 500, trained=True)
+    for name, group in groups(fitted).items():
         layers = {"6x3x3": ["second", "third"], "8x3x3": ["fourth"]}.get(name, [name])
         parts = {"fourth": 3}
         rows = []
@@ -109,16 +105,16 @@ def test_no_basis_is_nearer_to_trained_kernels(shared: bool) -> None:
         made = group.codes.double() @ group.slices.double()
         beyond = torch.linalg.svdvals(matrix)[group.length.whole :]
         assert (matrix - made).square().sum().item() == pytest.approx(beyond.square().sum().item(), rel=1e-4)
-    generated = network.generator()
+    generated = kernels_of(fitted)
     for name, kernel in kernels.items():
         if name != "first":
             assert (generated[f"{name}.weight"] - kernel).norm() < 0.9 * kernel.norm()
 
 
 def test_kernels_start_at_the_scale_of_the_networks_own() -> None:
-    network = build_network("resnet20", 3, 10, seed=0)
+    network = testing.network("resnet20")
     sizes = {f"{name}.weight": module.weight.std() for name, module in network.named_modules() if _is_generated(module)}
-    made = compressed(Basis(), network, 67_000).generator()
+    made = kernels_of(compressed(Basis(), network, 67_000))
     assert made.keys() == sizes.keys() - {"conv1.weight"}
     for name, kernel in made.items():
         assert kernel.square().mean().sqrt().item() == pytest.approx(sizes[name].item(), rel=0.01)

@@ -5,12 +5,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench import count
+from bench import count, testing
 from bench.errors import BudgetError
 from bench.method import Context
 from bench.methods.crelu.crelu import CReLU, CReLUConv2d
 from bench.methods.crelu.rectified import rectified_convolutions
-from bench.models import _build
 
 
 def test_rectified_it_is_the_textbooks() -> None:
@@ -41,17 +40,16 @@ def test_an_odd_number_of_outputs() -> None:
     ],
 )
 def test_what_a_rectifier_follows(model: str, inside: set[str], outside: set[str]) -> None:
-    found = rectified_convolutions(_build.build_network(model, 3, 10, 0))
+    found = rectified_convolutions(testing.network(model))
     assert inside <= found
     assert not outside & found
 
 
 def test_the_first_convolutions_of_blocks_and_the_budget_by_width() -> None:
-    family = _build.family("resnet8", 3, 10, 0)
-    made = _build.compress(CReLU(), _build.build_network("resnet8", 3, 10, 0), 20_000, 0, False, family)
-    replaced = [name for name, module in made.named_modules() if isinstance(module, CReLUConv2d)]
+    made = testing.compress(CReLU(), "resnet8", 20_000)
+    replaced = [name for name, module in made.network.named_modules() if isinstance(module, CReLUConv2d)]
     assert replaced == ["stage1.0.conv1", "stage2.0.conv1", "stage3.0.conv1"]
-    assert abs(count.stored_values(made) - 20_000) <= 200
+    assert abs(count.stored_values(made.network) - 20_000) <= 200
 
 
 def test_a_network_without_rectifiers_is_refused() -> None:

@@ -9,50 +9,46 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from inside import groups_of, kernels_of
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench import budget, count, models
+from bench import budget, count, testing
 from bench.errors import BudgetError, InputError
 from bench.files import artifact
+from bench.files.description import Description, Step
 from bench.generated import GeneratedNetwork
 from bench.kernels.code_length import CodeLength, Cost, solve_code_lengths
 from bench.kernels.combinations import SliceGroup
-from bench.method import Context
+from bench.method import Compressed, Context
+from bench.methods.csg import generator as generators
 from bench.methods.csg.csg import CSG, papers_choice
-from bench.methods.csg.generator import SliceGenerator, Structure, build
-from bench.models._build import build_network
+from bench.methods.csg.generator import Structure
 from bench.plan import plan
+from bench.plugins import networks
 from bench.selection import select
 
 
-def context(seed: int = 0, trained: bool = False) -> Context:
-    return Context(torch.Generator().manual_seed(seed), trained)
+def context(seed: int = 0, trained: bool = False, family: str = "") -> Context:
+    return Context(torch.Generator().manual_seed(seed), trained, family)
 
 
-def compressed(method: CSG, model: str = "resnet20", budget: int | None = None, seed: int = 0) -> GeneratedNetwork:
-    return of(method, build_network(model, 3, 10, seed=0), budget, context(seed))
+def compressed(method: CSG, model: str = "resnet20", budget: int | None = None, seed: int = 0) -> Compressed:
+    return of(method, testing.network(model), budget, context(seed, family=networks.find(model).model.family))
 
 
-def of(method: CSG, network: nn.Module, budget: int | None = None, given: Context | None = None) -> GeneratedNetwork:
-    made = method.compress(network, budget, given or context())
-    assert isinstance(made, GeneratedNetwork)
-    return made
+def of(method: CSG, network: nn.Module, budget: int | None = None, given: Context | None = None) -> Compressed:
+    return method.compress(network, budget, given or context())
 
 
-def group(network: GeneratedNetwork, size: str = "3x3") -> SliceGroup:
-    assert isinstance(network.generator, SliceGenerator)
-    found = network.generator.groups[size]
-    assert isinstance(found, SliceGroup)
-    return found
+def group(made: Compressed, size: str = "3x3") -> SliceGroup:
+    return groups_of(made, SliceGroup)[size]
 
 
-def plain_kernels(network: GeneratedNetwork) -> dict[str, Tensor]:
+def plain_kernels(made: Compressed) -> dict[str, Tensor]:
     """Every kernel by the formula of the paper, a layer at a time: codes times slices, reshaped, tiled, cropped."""
     kernels = {}
-    assert isinstance(network.generator, SliceGenerator)
-    for size in network.generator.groups:
-        part = group(network, size)
+    for part in groups_of(made, SliceGroup).values():
         row = 0
         for name, tiling in part.tilings.items():
             size_in, size_out = tiling.slice
@@ -91,9 +87,12 @@ TABLE = [
 
 @pytest.mark.parametrize(("model", "classes", "side", "code", "stored"), TABLE)
 @pytest.mark.parametrize("tiling", ["block", "view"])
+@pytest.mark.slow
 def test_totals_of_the_authors_code(model: str, classes: int, side: int, code: int, stored: int, tiling: Any) -> None:
-    network = models.find(model).build(3, classes)
-    assert count.stored_values(of(CSG(slice=(side, side), code=code, tiling=tiling), network)) == stored
+    found = networks.find(model).model
+    method, network = CSG(slice=(side, side), code=code, tiling=tiling), found.build(3, classes)
+    made = of(method, network, given=context(family=found.family))
+    assert count.stored_values(made.network) == stored
 
 
 @pytest.mark.parametrize(
@@ -112,15 +111,16 @@ def test_totals_of_the_authors_code(model: str, classes: int, side: int, code: i
     ],
 )
 def test_what_the_paper_generates_in_each_family(model: str, number: int, first: str, last: str) -> None:
+    found = networks.find(model).model
     with torch.device("meta"):
-        network = models.find(model).build(3, 10)
-    names = list(select(network, papers_choice(network)))
+        network = found.build(3, 10)
+    names = list(select(network, papers_choice(network, found.family)))
     assert (len(names), names[0], names[-1]) == (number, first, last)
 
 
 def test_in_a_network_without_spatial_kernels_the_others_are_generated() -> None:
     network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 16, 1))
-    assert list(select(network, papers_choice(network))) == ["2"]
+    assert list(select(network, papers_choice(network, ""))) == ["2"]
 
 
 class Zoo(nn.Module):
@@ -160,12 +160,13 @@ def test_outputs_and_gradients_are_those_of_the_per_layer_formula(
     options: dict[str, Any], slice_: tuple[int, int], tiling: Any
 ) -> None:
     """The one product, one gather path against functional_call on kernels made a layer at a time, in float64."""
-    network = of(CSG(slice=slice_, code=3, tiling=tiling, **options), zoo())
+    made = of(CSG(slice=slice_, code=3, tiling=tiling, **options), zoo())
+    network = made.network
     images = torch.randn(4, 2, 9, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     parameters = list(network.parameters())
     network(images).square().sum().backward()
     got = [parameter.grad for parameter in parameters]
-    outputs = torch.func.functional_call(_with_holes_filled(network), plain_kernels(network), (images,))
+    outputs = torch.func.functional_call(_with_holes_filled(made), plain_kernels(made), (images,))
     expected = torch.autograd.grad(outputs.square().sum(), parameters)
     assert torch.allclose(network(images), outputs, rtol=1e-9, atol=1e-12)
     for mine, theirs in zip(got, expected, strict=True):
@@ -173,12 +174,14 @@ def test_outputs_and_gradients_are_those_of_the_per_layer_formula(
         assert torch.allclose(mine, theirs, rtol=1e-6, atol=1e-6 * float(theirs.abs().max()) + 1e-15)
 
 
-def _with_holes_filled(network: GeneratedNetwork) -> nn.Module:
+def _with_holes_filled(made: Compressed) -> nn.Module:
     """The plain network that shares every other parameter, for functional_call to put kernels into."""
+    network = made.network
+    assert isinstance(network, GeneratedNetwork)
     network.train()  # takes the last forward pass's kernels out
     filled = copy.copy(network.network)
     filled._modules = dict(network.network._modules)
-    for name in plain_kernels(network):
+    for name in plain_kernels(made):
         path, _, parameter = name.rpartition(".")
         layer = copy.copy(filled.get_submodule(path))
         layer._parameters = {**layer._parameters, parameter: nn.Parameter(torch.zeros(()))}
@@ -187,24 +190,23 @@ def _with_holes_filled(network: GeneratedNetwork) -> nn.Module:
 
 
 def test_everything_is_generated_where_everything_is_asked_for() -> None:
-    network = of(CSG(code=2, slice=(4, 4), **EVERYTHING), zoo())
-    assert set(network.generator()) == {f"{name}.weight" for name, _ in zoo().named_children()}
-    assert isinstance(network.generator, SliceGenerator)
-    assert list(network.generator.groups) == ["3x3", "1x1", "5x5"]
+    made = of(CSG(code=2, slice=(4, 4), **EVERYTHING), zoo())
+    assert set(kernels_of(made)) == {f"{name}.weight" for name, _ in zoo().named_children()}
+    assert list(groups_of(made, SliceGroup)) == ["3x3", "1x1", "5x5"]
 
 
 def test_kernel_sizes_have_a_generator_each() -> None:
     """K (D + N) each, counted by hand: 3x3 has 6 + 4 + 1 slices of 144 values, 1x1 has 9 of 16, and 5x5 has 2 of 100,
     since its one layer has one output, to which slices are cut."""
     method = CSG(code=2, slice=(4, 4), layers="*", kernel="all")
-    network, dense = of(method, zoo()), zoo()
+    made, dense = of(method, zoo()), zoo()
     slices = {"3x3": 6 + 4 + 1, "1x1": 9, "5x5": 2}
     values = {"3x3": 144, "1x1": 16, "5x5": 100}
     generated = [dense.plain, dense.pointwise, dense.dilated, dense.wide, dense.last]
     kept = count.stored_values(dense) - sum(layer.weight.numel() for layer in generated)
-    assert count.stored_values(network) == kept + sum(2 * (slices[size] + values[size]) for size in slices)
-    assert {size: group(network, size).codes.shape[0] for size in slices} == slices
-    assert method.solved(network)["code.3x3"] == 2
+    assert count.stored_values(made.network) == kept + sum(2 * (slices[size] + values[size]) for size in slices)
+    assert {size: group(made, size).codes.shape[0] for size in slices} == slices
+    assert made.solved["code.3x3"] == 2
 
 
 @pytest.mark.parametrize(
@@ -214,22 +216,20 @@ def test_kernel_sizes_have_a_generator_each() -> None:
 def test_more_is_generated_where_the_authors_choice_cannot_reach_the_budget(
     model: str, authors_choice: dict[str, Any]
 ) -> None:
-    dense = build_network(model, 3, 10, seed=0)
-    asked = round(count.stored_values(dense) / 8)
+    asked = round(count.stored_values(testing.network(model)) / 8)
     with pytest.raises(BudgetError, match="what is not generated stores"):
-        of(CSG(**authors_choice), build_network(model, 3, 10, seed=0), asked)
-    assert budget.met(asked, count.stored_values(of(CSG(), dense, asked)))
+        compressed(CSG(**authors_choice), model, asked)
+    assert budget.met(asked, count.stored_values(compressed(CSG(), model, asked).network))
 
 
 @pytest.mark.parametrize("model", ["resnet8", "densenet-bc-40-12", "mobilenetv2-cifar", "shufflenetv2-x0.5-cifar"])
 @pytest.mark.parametrize("options", [{}, {"generator": "binary"}, {"hidden": 24}, {"layers": "*", "kernel": "all"}])
 def test_budgets_are_met(model: str, options: dict[str, Any]) -> None:
-    dense = build_network(model, 3, 10, seed=0)
-    asked = round(0.8 * count.stored_values(dense))
-    network = of(CSG(**options), dense, asked)
-    assert budget.met(asked, count.stored_values(network))
+    asked = round(0.8 * count.stored_values(testing.network(model)))
+    stored = count.stored_values(compressed(CSG(**options), model, asked).network)
+    assert budget.met(asked, stored)
     if options != {"hidden": 24}:
-        assert asked - count.stored_values(network) in (0, 1)
+        assert asked - stored in (0, 1)
 
 
 @given(
@@ -275,8 +275,8 @@ def test_kernels_are_codes_times_slices_also_where_one_slice_is_partial() -> Non
 @pytest.mark.parametrize("options", [{}, {"generator": "binary"}, {"generator": "gaussian"}, {"hidden": 32}])
 @pytest.mark.parametrize("codes", ["normal", "uniform", "orthogonal"])
 def test_kernels_start_at_the_scale_of_the_networks_own(options: dict[str, Any], codes: Any) -> None:
-    network = compressed(CSG(codes=codes, **options), "resnet56", budget=300_000)
-    for name, kernel in network.generator().items():
+    made = compressed(CSG(codes=codes, **options), "resnet56", budget=300_000)
+    for name, kernel in kernels_of(made).items():
         he = math.sqrt(2 / (kernel.shape[0] * 9))
         assert kernel.std().item() == pytest.approx(he, rel=0.06), name
 
@@ -284,9 +284,8 @@ def test_kernels_start_at_the_scale_of_the_networks_own(options: dict[str, Any],
 @pytest.mark.parametrize("generator", ["learned", "binary"])
 def test_the_authors_initialisation_is_twenty_times_as_large(generator: Any) -> None:
     """Codes N(0.001, 1): kernels of deviation sqrt(2) from a Kaiming generator, 0.5 sqrt(K) from plus and minus 0.5."""
-    network = compressed(CSG(code=72, init="authors", generator=generator), "resnet20")
+    part = group(compressed(CSG(code=72, init="authors", generator=generator), "resnet20"))
     expected = math.sqrt(2) if generator == "learned" else 0.5 * math.sqrt(72)
-    part = group(network)
     assert torch.cat([kernel.flatten() for kernel in part().values()]).std().item() == pytest.approx(expected, rel=0.05)
     assert part.codes.std().item() == pytest.approx(1, rel=0.05)
     if generator == "binary":
@@ -303,9 +302,9 @@ def test_all_kernels_come_from_one_product_and_one_gather() -> None:
             self.names.append(func._schema.name.removeprefix("aten::"))
             return func(*args, **(kwargs or {}))
 
-    generator = compressed(CSG(tiling="view", slice=(12, 12), code=30), "resnet56").generator
+    made = compressed(CSG(tiling="view", slice=(12, 12), code=30), "resnet56")
     with Seen() as seen:
-        generator()
+        kernels_of(made)
     views = {"t", "view", "_unsafe_view", "split_with_sizes", "permute", "detach", "alias"}
     assert sorted(name for name in seen.names if name not in views) == ["index_select", "mm"]
 
@@ -313,19 +312,19 @@ def test_all_kernels_come_from_one_product_and_one_gather() -> None:
 @pytest.mark.parametrize("kind", ["binary", "gaussian"])
 def test_a_random_generator_stores_nothing_and_comes_back_from_its_seed(kind: Any) -> None:
     method = CSG(code=72, generator=kind)
-    network = compressed(method, "resnet20")
+    made = compressed(method, "resnet20")
     # 16x16 slices: 116 of them, and 10,810 - 116 * 72 values that are not generated.
-    assert count.stored_values(network) == 10_810
-    assert count.trained_values(network) == 10_810
-    again = method.rebuild(build_network("resnet20", 3, 10, 0), method.structure(network), context(9))
-    assert torch.equal(group(again).slices, group(network).slices)  # type: ignore[arg-type]
-    assert not torch.equal(group(compressed(method, "resnet20", seed=1)).slices, group(network).slices)
+    assert count.stored_values(made.network) == 10_810
+    assert count.trained_values(made.network) == 10_810
+    again = method.rebuild(testing.network("resnet20"), made.structure(), context(9))
+    assert torch.equal(group(again).slices, group(made).slices)
+    assert not torch.equal(group(compressed(method, "resnet20", seed=1)).slices, group(made).slices)
     if kind == "binary":
-        assert len(group(network).slices.unique()) == 2
+        assert len(group(made).slices.unique()) == 2
 
 
 def trained_network(seed: int = 5) -> nn.Module:
-    network = build_network("resnet8", 3, 10, seed)
+    network = testing.network("resnet8", seed=seed)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)))
@@ -338,7 +337,9 @@ def test_svd_reaches_the_optimum(slice_: tuple[int, int], code: int) -> None:
     """Eckart and Young: the error is the sum of the squares of the singular values that are left out, here of a matrix
     that is cut out of the kernels by hand."""
     network = trained_network()
-    weights = {name: layer.weight.detach().clone() for name, layer in select(network, papers_choice(network)).items()}
+    weights = {
+        name: layer.weight.detach().clone() for name, layer in select(network, papers_choice(network, "")).items()
+    }
     size_in, size_out = slice_
     rows = [
         weight[o : o + size_out, i : i + size_in].flatten()
@@ -348,7 +349,7 @@ def test_svd_reaches_the_optimum(slice_: tuple[int, int], code: int) -> None:
     ]
     left_out = torch.linalg.svdvals(torch.stack(rows).double())[code:].square().sum()
     method = CSG(slice=slice_, code=code, init="svd")
-    kernels = of(method, network, given=context(trained=True)).generator()
+    kernels = kernels_of(of(method, network, given=context(trained=True)))
     with torch.no_grad():
         error = sum((kernels[f"{name}.weight"] - weight).double().square().sum() for name, weight in weights.items())
     assert float(error) == pytest.approx(float(left_out), rel=1e-4, abs=1e-8)
@@ -358,10 +359,11 @@ def test_svd_with_enough_slices_changes_no_output() -> None:
     network = trained_network().eval()
     images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     expected = network(images)
-    made = of(CSG(code=40, init="svd"), network, given=context(trained=True)).eval()
-    assert torch.allclose(made(images), expected, rtol=1e-4, atol=1e-4)
-    assert all(torch.isfinite(parameter).all() for parameter in made.parameters())
-    made(images).sum().backward()
+    made = of(CSG(code=40, init="svd"), network, given=context(trained=True))
+    made.network.eval()
+    assert torch.allclose(made.network(images), expected, rtol=1e-4, atol=1e-4)
+    assert all(torch.isfinite(parameter).all() for parameter in made.network.parameters())
+    made.network(images).sum().backward()
     gradient = group(made).codes.grad
     assert gradient is not None
     assert (gradient[:, -1] != 0).any()  # also of the slices beyond the rank of the 32 that there are
@@ -371,11 +373,11 @@ def test_a_partial_slice_lowers_the_error_of_svd() -> None:
     def error(**options: Any) -> float:
         network = trained_network()
         wanted = {
-            name: layer.weight.detach().clone() for name, layer in select(network, papers_choice(network)).items()
+            name: layer.weight.detach().clone() for name, layer in select(network, papers_choice(network, "")).items()
         }
-        kernels = of(CSG(init="svd", **options), network, None if "code" in options else 20_000, context(trained=True))
+        made = of(CSG(init="svd", **options), network, None if "code" in options else 20_000, context(trained=True))
         with torch.no_grad():
-            generated = kernels.generator()
+            generated = kernels_of(made)
             return float(sum((generated[f"{name}.weight"] - weight).square().sum() for name, weight in wanted.items()))
 
     code = group(of(CSG(init="svd"), trained_network(), 20_000, context(trained=True))).codes.shape[1]
@@ -385,18 +387,18 @@ def test_a_partial_slice_lowers_the_error_of_svd() -> None:
 def test_svd_is_for_trained_networks() -> None:
     from conftest import tiny_spec
 
-    assert CSG(init="svd").moment == 0.5
-    assert CSG(init="svd", compress_at=0.25).moment == 0.25
-    assert CSG().moment == 0
+    assert CSG(init="svd").compress_at == 0.5
+    assert CSG(init="svd", compress_at=0.25).compress_at == 0.25
+    assert CSG().compress_at == 0
     with pytest.raises(InputError, match=r"csg:init=svd:compress_at=0\.0 compresses a trained network"):
         plan.make(tiny_spec(["csg:init=svd:compress_at=0"]))
 
 
 def test_a_hidden_layer_makes_it_nonlinear() -> None:
     """K N + K H + H D values; kernels are no longer linear in the codes."""
-    network = compressed(CSG(code=6, hidden=10), "resnet20")
-    assert count.stored_values(network) == 10_810 - 116 * 72 + 6 * 116 + 6 * 10 + 10 * 2304
-    part = group(network)
+    made = compressed(CSG(code=6, hidden=10), "resnet20")
+    assert count.stored_values(made.network) == 10_810 - 116 * 72 + 6 * 116 + 6 * 10 + 10 * 2304
+    part = group(made)
     before = part()
     with torch.no_grad():
         part.codes.neg_()
@@ -404,9 +406,9 @@ def test_a_hidden_layer_makes_it_nonlinear() -> None:
     assert not any(torch.allclose(after[name], -kernel) for name, kernel in before.items())
 
 
-def saved(path: Path, network: GeneratedNetwork, method: CSG, model: str) -> Path:
-    described = artifact.Description(model, 3, 10, "csg", {}, None, False, 0, method.structure(network))
-    path.write_bytes(artifact.pack(network, described))
+def saved(path: Path, made: Compressed, model: str = "resnet8") -> Path:
+    described = artifact.describe_model(networks.find(model), 3, 10)
+    path.write_bytes(artifact.pack(made, Description(described, (Step("csg", {}, made.structure()),))))
     return path
 
 
@@ -418,24 +420,21 @@ def test_what_stands_at_its_default_changes_no_id() -> None:
 
 
 def test_a_network_that_is_only_called_like_a_family_gets_the_general_rule() -> None:
-    class ResNet(nn.Sequential):
-        pass
-
-    network = ResNet(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 1))
-    assert list(select(network, papers_choice(network))) == ["1"]
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 1))
+    assert list(select(network, papers_choice(network, "resnet18"))) == ["1"]
 
 
 def test_options_apply_before_the_rule_falls_back_to_pointwise_kernels() -> None:
     network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, groups=2), nn.Conv2d(8, 16, 1))
-    assert list(select(network, papers_choice(network))) == ["2"]
-    assert list(of(CSG(code=2, grouped=True), network).generator()) == ["1.weight"]
+    assert list(select(network, papers_choice(network, ""))) == ["2"]
+    assert list(kernels_of(of(CSG(code=2, grouped=True), network))) == ["1.weight"]
 
 
 @pytest.mark.parametrize("tiling", ["block", "view"])
 def test_svd_of_kernels_of_low_rank_leaves_nothing_that_cannot_learn(tiling: Any) -> None:
     network = trained_network()
     with torch.no_grad():
-        for layer in select(network, papers_choice(network)).values():
+        for layer in select(network, papers_choice(network, "")).values():
             layer.weight.copy_(torch.ones_like(layer.weight))
     made = group(of(CSG(slice=(12, 12), tiling=tiling, code=72, init="svd"), network, given=context(trained=True)))
     assert (made.slices.norm(dim=1) > 0.1).all()
@@ -444,16 +443,16 @@ def test_svd_of_kernels_of_low_rank_leaves_nothing_that_cannot_learn(tiling: Any
 
 def test_dead_codes_are_reported_and_stay_at_zero() -> None:
     """ResNet-56 in 12x12 slices has 105 of 861, by a reading of the authors' code. Decay must do nothing to them."""
-    method = CSG(slice=(12, 12), code=72, tiling="view")
-    network = compressed(method, "resnet56")
-    part = group(network)
-    assert (len(part.codes), int(part.dead().sum()), method.solved(network)["dead_slices"]) == (861, 105, 105)
+    made = compressed(CSG(slice=(12, 12), code=72, tiling="view"), "resnet56")
+    part = group(made)
+    assert (len(part.codes), int(part.dead().sum()), made.solved["dead_slices"]) == (861, 105, 105)
     small = compressed(CSG(slice=(12, 12), code=4, tiling="view"), "resnet8")
     dead = group(small).dead()
-    optimizer = torch.optim.SGD(small.parameters(), lr=1e-3, momentum=0.9, weight_decay=0.1)
+    optimizer = torch.optim.SGD(small.network.parameters(), lr=1e-3, momentum=0.9, weight_decay=0.1)
     for _ in range(3):
         optimizer.zero_grad()
-        small(torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))).logsumexp(1).sum().backward()
+        images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+        small.network(images).logsumexp(1).sum().backward()
         gradient = group(small).codes.grad
         assert gradient is not None
         assert not gradient[dead].any()
@@ -463,17 +462,17 @@ def test_dead_codes_are_reported_and_stay_at_zero() -> None:
 
 
 def test_half_precision_loses_nothing_more_when_saved(tmp_path: Path) -> None:
-    method = CSG(code=8, half=True)
-    network = compressed(method, "resnet8")
-    full = saved(tmp_path / "full.safetensors", network, method, "resnet8").stat().st_size
-    network(torch.randn(4, 3, 8, 8))
-    method.settle(network)
-    network.eval()
-    file = saved(tmp_path / "half.safetensors", network, method, "resnet8")
+    made = compressed(CSG(code=8, half=True), "resnet8")
+    full = saved(tmp_path / "full.safetensors", made).stat().st_size
+    made.network(torch.randn(4, 3, 8, 8))
+    made.settle()
+    made.network.eval()
+    file = saved(tmp_path / "half.safetensors", made)
     assert file.stat().st_size < 0.6 * full
     images = torch.randn(2, 3, 8, 8)
-    assert torch.equal(artifact.load(file)(images), network(images))
-    assert count.stored_values(artifact.load(file)) == count.stored_values(network)
+    loaded = artifact.load(file).network
+    assert torch.equal(loaded(images), made.network(images))
+    assert count.stored_values(loaded) == count.stored_values(made.network)
 
 
 def test_what_is_wrong_is_named() -> None:
@@ -498,11 +497,11 @@ def test_what_is_wrong_is_named() -> None:
         compressed(CSG(), budget=3_000)
     with pytest.raises(ValueError, match="csg needs a budget, or a code length: code=8"):
         compressed(CSG())
-    network, method = compressed(CSG(code=2), "resnet8"), CSG(code=2, half=True)
+    made = compressed(CSG(code=2, half=True), "resnet8")
     with torch.no_grad():
-        group(network).codes[0, 0] = 1e6
+        group(made).codes[0, 0] = 1e6
     with pytest.raises(ArithmeticError, match=r"generator\.groups\.3x3\.codes has values too large for half precision"):
-        method.settle(network)
+        made.settle()
 
 
 def test_with_the_code_given_the_budget_decides_nothing() -> None:
@@ -511,10 +510,10 @@ def test_with_the_code_given_the_budget_decides_nothing() -> None:
 
 
 def test_a_structure_that_says_too_little_is_refused() -> None:
-    whole = CSG().structure(compressed(CSG(code=2), "resnet8"))
+    whole = compressed(CSG(code=2), "resnet8").structure()
     with pytest.raises(ValueError, match=r"structure is incomplete \('tiling'\)"):
         Structure.of({name: value for name, value in whole.items() if name != "tiling"})
     other = Structure.of({**whole, "lengths": {"5x5": [2, 0, 0]}})
     assert other.lengths == {"5x5": CodeLength(2)}
     with pytest.raises(ValueError, match="it generates kernels of 5x5; the network has 3x3"):
-        build(build_network("resnet8", 3, 10, 0), other)
+        generators.groups_of(testing.network("resnet8"), other)

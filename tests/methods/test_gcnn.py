@@ -11,7 +11,8 @@ from torch.nn import functional
 from bench import budget, count, testing
 from bench.errors import BudgetError
 from bench.generated import GeneratedNetwork
-from bench.method import Context, Family
+from bench.measure import account
+from bench.method import Compressed, Resizable
 from bench.methods.gcnn.gcnn import GCNN, equivariant
 from bench.methods.gcnn.group_convolution import (
     ORDERS,
@@ -24,7 +25,8 @@ from bench.methods.gcnn.group_convolution import (
     places,
     product,
 )
-from bench.models import _build
+from bench.models._build import resizable
+from bench.plugins import networks
 
 GROUPS = list(ORDERS)
 
@@ -111,7 +113,7 @@ def tiny() -> nn.Sequential:
 
 @pytest.mark.parametrize(("group", "order"), [("p4", 4), ("p4m", 8)])
 def test_it_stores_what_the_formula_says(group: str, order: int) -> None:
-    network = equivariant(tiny(), ORDERS[group])
+    network = equivariant(tiny(), FilterBanks, ORDERS[group])
     lifting, depthwise, pointwise = 5 * 2 * 9, 5 * 1 * order * 9 + 5, 6 * 5 * order
     assert count.stored_values(network) == lifting + 2 * 5 + depthwise + pointwise + 2 * 6 + (6 * 4 + 4)
     assert sum(tensor.numel() for tensor in count.statistics(network).values()) == 2 * 5 + 2 * 6
@@ -119,10 +121,7 @@ def test_it_stores_what_the_formula_says(group: str, order: int) -> None:
 
 def drawn(network: nn.Module, group: str) -> GeneratedNetwork:
     """The equivariant network with initial filters."""
-    made = equivariant(network, ORDERS[group])
-    assert isinstance(made.generator, FilterBanks)
-    made.generator.draw()
-    return made
+    return equivariant(network, FilterBanks.drawn, ORDERS[group])
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -158,13 +157,14 @@ def off(network: nn.Module, elements: Sequence[int], size: int) -> float:
 
 
 @pytest.mark.parametrize(("model", "group"), [*((model, "p4m") for model in testing.FAMILIES), ("resnet8", "p4")])
+@pytest.mark.slow
 def test_logits_stay_when_the_image_is_turned(model: str, group: str) -> None:
-    family = _build.family(model, 3, 10, 0)
-    assert family is not None
-    narrow = family.build([max(2, width // 8) for width in family.widths])
+    others = resizable(networks.find(model).model, 3, 10, 0)
+    assert others is not None
+    narrow = others.build([max(2, width // 8) for width in others.widths])
     network = drawn(narrow, group)
     after_some_training(network)
-    finished = GCNN().finish(network).eval()
+    finished = Compressed(network).finish().eval()
     assert not any(isinstance(module, GeneratedNetwork) for module in finished.modules())
     for each in (network, finished):
         assert off(each, range(1, ORDERS[group]), 32) < 1e-4
@@ -173,30 +173,30 @@ def test_logits_stay_when_the_image_is_turned(model: str, group: str) -> None:
 
 
 @pytest.mark.parametrize("size", [28, 31, 33, 46])
+@pytest.mark.slow
 def test_sizes_that_strides_do_not_divide(size: int) -> None:
-    network = drawn(_build.build_network("resnet8", 3, 10, 0), "p4m")
+    network = drawn(testing.network("resnet8"), "p4m")
     assert off(after_some_training(network), range(1, 8), size) < 1e-4
 
 
 def test_a_network_without_groups_does_see_a_difference() -> None:
-    network = _build.build_network("resnet8", 3, 10, 0)
+    network = testing.network("resnet8")
     assert off(after_some_training(network), [1], 32) > 0.01
 
 
 @pytest.mark.parametrize("ratio", [2, 4, 8, 16, 32])
 @pytest.mark.parametrize("group", GROUPS)
 def test_even_the_smallest_network_meets_every_budget(group: str, ratio: int) -> None:
-    asked = round(count.stored_values(_build.build_network("resnet8", 3, 10, 0)) / ratio)
+    asked = round(count.stored_values(testing.network("resnet8")) / ratio)
     method = GCNN(group)  # type: ignore[arg-type]
-    others = _build.family("resnet8", 3, 10, 0)
-    network = _build.compress(method, _build.build_network("resnet8", 3, 10, 0), asked, 0, False, others)
-    assert budget.met(asked, count.stored_values(network))
+    made = testing.compress(method, "resnet8", asked)
+    assert budget.met(asked, count.stored_values(made.network))
 
 
-def compress(layers: nn.Module) -> nn.Module:
+def compress(layers: nn.Module) -> Compressed:
     """A network of a single width, at that width."""
-    family = Family((1,), lambda widths: copy.deepcopy(layers))
-    return GCNN().compress(layers, None, Context(torch.Generator().manual_seed(0), trained=False, family=family))
+    others = Resizable((1,), lambda widths: copy.deepcopy(layers))
+    return account.compress(GCNN(), layers, None, seed=0, trained=False, resizable=others)
 
 
 def test_a_layer_that_has_directions_is_refused() -> None:

@@ -10,16 +10,15 @@ import torch
 import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
+from inside import generator_of
 from torch import Tensor, nn
 
-from bench import count
+from bench import count, testing
 from bench.errors import BudgetError
-from bench.generated import GeneratedNetwork
 from bench.kernels.flat import FlatKernels
 from bench.method import Context
 from bench.methods.hashing.hashing import HashedKernels, Hashing, assign
 from bench.methods.hashing.xxhash32 import xxhash32
-from bench.models import _build
 
 # Two layers are hashed by default, with 648 and 576 weights: no multiples of seven, and with other numbers of inputs.
 HASHED = {"1": 648, "3": 576}
@@ -45,10 +44,8 @@ def compress(options: dict[str, Any], buckets: int, trained: bool = False, seed:
     fixed = count.stored_values(network()) - sum(HASHED.values())
     context = Context(torch.Generator().manual_seed(seed), trained)
     made = Hashing(**options).compress(network(), fixed + buckets, context)
-    assert count.stored_values(made) == fixed + buckets
-    assert isinstance(made, GeneratedNetwork)
-    assert isinstance(made.generator, HashedKernels)
-    return made.generator
+    assert count.stored_values(made.network) == fixed + buckets
+    return generator_of(made, HashedKernels)
 
 
 def matrix(kernels: HashedKernels) -> Tensor:
@@ -245,11 +242,10 @@ def test_gradients_are_the_same_bits_every_time_with_several_threads(block: int)
 @pytest.mark.parametrize("block", [1, 16, 144])
 @pytest.mark.parametrize("model", ["resnet20", "shufflenetv2-x0.5-cifar"])
 def test_budgets_are_met_to_the_value(share: Any, block: int, model: str) -> None:
-    dense = count.stored_values(_build.build_network(model, 3, 10, 0))
+    dense = count.stored_values(testing.network(model))
     for ratio in (2, 16):
-        network = _build.build_network(model, 3, 10, 0)
-        made = _build.compress(Hashing(share, block), network, dense // ratio, 0, trained=False)
-        assert count.stored_values(made) == dense // ratio
+        made = testing.compress(Hashing(share, block), model, dense // ratio)
+        assert count.stored_values(made.network) == dense // ratio
 
 
 def test_budgets_out_of_reach_are_refused_with_the_reason() -> None:

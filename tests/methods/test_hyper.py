@@ -4,15 +4,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inside import generator_of, groups_of, kernels_of
 from torch import nn
 from torch.nn import functional
 
-from bench import budget, count
+from bench import budget, count, testing
 from bench.errors import BudgetError
-from bench.generated import GeneratedNetwork, groups_of
-from bench.method import Context
+from bench.generated import Generator
+from bench.method import Compressed, Context
 from bench.methods.hyper import Blocks, Hyper, Hypernetwork, Size, solve_sizes
-from bench.models._build import build_network
 
 
 def network() -> nn.Module:
@@ -23,21 +23,19 @@ def network() -> nn.Module:
 FIRST = 3 * 6 + 6
 
 
-def compressed(method: Hyper, model: nn.Module, asked: int) -> GeneratedNetwork:
-    made = method.compress(model, asked, Context(torch.Generator().manual_seed(0), trained=False))
-    assert isinstance(made, GeneratedNetwork)
-    return made
+def compressed(method: Hyper, model: nn.Module, asked: int) -> Compressed:
+    return method.compress(model, asked, Context(torch.Generator().manual_seed(0), trained=False))
 
 
-def hypernetwork(made: GeneratedNetwork, size: str = "3x3") -> Hypernetwork:
+def hypernetwork(made: Compressed, size: str = "3x3") -> Hypernetwork:
     return groups_of(made, Hypernetwork)[size]
 
 
-def filled(asked: int) -> GeneratedNetwork:
+def filled(asked: int) -> Compressed:
     """With biases that are not zero."""
     made = compressed(Hyper(block=(4, 3)), network(), asked)
     with torch.no_grad():
-        for number, parameter in enumerate(made.generator.parameters()):
+        for number, parameter in enumerate(generator_of(made, Generator).parameters()):
             parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
     return made
 
@@ -63,7 +61,7 @@ def test_kernels_are_those_of_the_papers_formula(asked: int) -> None:
                     kernel = part.outer.T @ a + part.outer_bias
                     expected[row : row + 3, column + i] = kernel.view(3, 3, 3)
                 block += 1
-        got = made.generator()[f"{name}.weight"]
+        got = kernels_of(made)[f"{name}.weight"]
         assert torch.allclose(got, expected[:outputs, :inputs], atol=1e-5)
     assert block == len(part.embeddings)
 
@@ -71,14 +69,13 @@ def test_kernels_are_those_of_the_papers_formula(asked: int) -> None:
 @pytest.mark.parametrize("asked", [400, 437])
 def test_what_is_stored_follows_the_formula(asked: int) -> None:
     """Nz D + d (Nz + 1) Nin + Nout kh kw (d + 1); 4 x 2 and 2 x 3 blocks of 4 inputs and 3 outputs."""
-    method = Hyper(block=(4, 3))
-    made = compressed(method, network(), FIRST + asked)
+    made = compressed(Hyper(block=(4, 3)), network(), FIRST + asked)
     size = hypernetwork(made).size
     longest = size.embedding + (size.longer > 0)
     expected = size.embedding * 14 + size.longer + size.hidden * (longest + 1) * 4 + 27 * (size.hidden + 1)
-    assert count.stored_values(made) == FIRST + expected
+    assert count.stored_values(made.network) == FIRST + expected
     assert 0 <= asked - expected <= 0.01 * asked
-    assert method.solved(made)["blocks"] == 14
+    assert made.solved["blocks"] == 14
 
 
 @settings(deadline=None)  # the first call may take longer
@@ -105,15 +102,15 @@ def test_sizes_use_the_budget_up(asked: int, blocks: list[Blocks]) -> None:
 
 def test_more_hidden_values_than_a_kernel_has_are_not_stored() -> None:
     """In 1x1 kernels and blocks of 16x16, K_i has 16 values."""
-    made = compressed(Hyper(), build_network("mobilenetv2-cifar", 3, 10, 0), 600_000)
+    made = compressed(Hyper(), testing.network("mobilenetv2-cifar"), 600_000)
     part = hypernetwork(made, "1x1")
     assert part.size.hidden <= 16 < part.size.embedding
 
 
 def test_kernels_start_at_the_scale_of_the_networks_own() -> None:
-    model = build_network("resnet20", 3, 10, seed=0)
+    model = testing.network("resnet20")
     sizes = {name: value.square().mean().sqrt().item() for name, value in model.named_parameters()}
-    for name, kernel in compressed(Hyper(), model, 67_000).generator().items():
+    for name, kernel in kernels_of(compressed(Hyper(), model, 67_000)).items():
         assert kernel.square().mean().sqrt().item() == pytest.approx(sizes[name], rel=1e-3)
 
 
@@ -122,12 +119,12 @@ def test_biases_take_the_mean_of_their_gradients() -> None:
     made = filled(FIRST + 400)
     part = hypernetwork(made)
     images = torch.randn(2, 3, 9, 9, generator=torch.Generator().manual_seed(1))
-    made(images).square().sum().backward()
+    made.network(images).square().sum().backward()
     got = part.outer_bias.grad
     assert got is not None
     # Each kernel value's own gradient, summed over all blocks and input channels by hand.
-    first, _, _ = made.network.children()  # type: ignore[misc]
-    weights = {name: value.detach().requires_grad_() for name, value in made.generator().items()}
+    first, _, _ = made.network.network.children()  # type: ignore[union-attr]
+    weights = {name: value.detach().requires_grad_() for name, value in kernels_of(made).items()}
     hidden = functional.conv2d(first(images), weights["1.weight"])
     functional.conv2d(hidden, weights["2.weight"]).square().sum().backward()
     total = torch.zeros(3, 9)
@@ -141,8 +138,8 @@ def test_biases_take_the_mean_of_their_gradients() -> None:
 def test_budgets_of_a_small_network_are_met_to_the_last() -> None:
     for ratio in (2, 4, 8, 16, 32):
         asked = round(269_722 / ratio)
-        made = compressed(Hyper(), build_network("resnet20", 3, 10, 0), asked)
-        assert budget.met(asked, count.stored_values(made))
+        made = compressed(Hyper(), testing.network("resnet20"), asked)
+        assert budget.met(asked, count.stored_values(made.network))
 
 
 def test_what_does_not_fit_is_refused_with_the_numbers() -> None:

@@ -8,19 +8,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inside import generator_of
 from torch import nn
 
-from bench import count
+from bench import count, testing
 from bench.files import artifact
-from bench.generated import GeneratedNetwork
+from bench.files.description import Description, Step
+from bench.method import Compressed
 from bench.methods.kmeans import Centres, KMeans, cluster
-from bench.models import _build
+from bench.plugins import networks
 
 
-def compress(clusters: int = 16) -> GeneratedNetwork:
-    made = _build.compress(KMeans(clusters), _build.build_network("resnet8", 3, 10, 0), None, 0, trained=True)
-    assert isinstance(made, GeneratedNetwork)
-    return made
+def compress(clusters: int = 16) -> Compressed:
+    return testing.compress(KMeans(clusters), "resnet8", None, trained=True)
 
 
 @settings(max_examples=50)
@@ -55,8 +55,8 @@ def test_an_outlier_does_not_leave_centres_without_numbers() -> None:
 
 
 def test_kernels_are_their_layers_centres() -> None:
-    dense = _build.build_network("resnet8", 3, 10, 0)
-    plain = compress(4).materialise()
+    dense = testing.network("resnet8")
+    plain = compress(4).finish()
     for name, module in plain.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             weight = dense.get_parameter(f"{name}.weight")
@@ -65,13 +65,12 @@ def test_kernels_are_their_layers_centres() -> None:
 
 
 def test_a_centre_moves_by_the_mean_gradient_of_its_weights() -> None:
-    made = compress(4).train()
+    made = compress(4)
     images = torch.randn(4, 3, 8, 8)
-    plain = made.materialise().train()
-    for network in (made, plain):
-        network(images).square().sum().backward()
-    generator = made.generator
-    assert isinstance(generator, Centres)
+    plain = made.finish()
+    for network in (made.network, plain):
+        network.train()(images).square().sum().backward()
+    generator = generator_of(made, Centres)
     gradients = {name: layer.weight.grad for name, layer in plain.named_modules() if isinstance(layer, nn.Conv2d)}
     joined = generator.kernels.join({**gradients, "classifier": plain.classifier.weight.grad})  # type: ignore[dict-item, union-attr]
     for centres, assignment, own in zip(
@@ -83,18 +82,18 @@ def test_a_centre_moves_by_the_mean_gradient_of_its_weights() -> None:
 
 
 def test_bytes_shrink_and_values_do_not(tmp_path: Path) -> None:
-    dense = _build.build_network("resnet8", 3, 10, 0)
+    dense = testing.network("resnet8")
     made = compress(16)
     weights = sum(module.weight.numel() for module in dense.modules() if isinstance(module, nn.Conv2d | nn.Linear))
     others = count.stored_values(dense) - weights
-    assert count.stored_values(made) == weights + 8 * 16 + others
-    assert count.trained_values(made) == 8 * 16 + others
-    described = artifact.Description("resnet8", 3, 10, "kmeans", {}, None, True, 0, KMeans().structure(made))
-    packed = len(artifact.pack(made, described))
+    assert count.stored_values(made.network) == weights + 8 * 16 + others
+    assert count.trained_values(made.network) == 8 * 16 + others
+    model = artifact.describe_model(networks.find("resnet8"), 3, 10)
+    content = artifact.pack(made, Description(model, (Step("kmeans", {}, made.structure()),)))
     statistics = 2 * 2 * (16 * 3 + 32 * 2 + 64 * 2)  # mean and variance, of zeros and ones: half precision holds them
     plain = math.ceil(weights / 2) + 4 * 8 * 16 + 2 * (others - 10) + 4 * 10 + statistics
-    header = 8 + int.from_bytes(artifact.pack(made, described)[:8], "little")
-    assert packed == plain + header
+    header = 8 + int.from_bytes(content[:8], "little")
+    assert len(content) == plain + header
 
 
 @pytest.mark.parametrize("clusters", [1, 257])

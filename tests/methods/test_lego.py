@@ -4,14 +4,13 @@ import json
 
 import pytest
 import torch
+from inside import generator_of, kernels_of
 from torch import nn
 
-from bench import budget, count
+from bench import budget, count, testing
 from bench.errors import BudgetError
-from bench.generated import GeneratedNetwork
-from bench.method import Context
+from bench.method import Compressed, Context
 from bench.methods.lego import Fragments, Lego, LegoKernels, choose, straight_through
-from bench.models._build import build_network
 
 
 def network() -> nn.Module:
@@ -27,15 +26,12 @@ def stored(split: int) -> int:
     return FIRST + 6 * -(-6 // split) * 9 + 4 * -(-10 // split) * 9 + 2 * split * (10 + 7)
 
 
-def compressed(method: Lego, model: nn.Module, asked: int) -> GeneratedNetwork:
-    made = method.compress(model, asked, Context(torch.Generator().manual_seed(0), trained=False))
-    assert isinstance(made, GeneratedNetwork)
-    return made
+def compressed(method: Lego, model: nn.Module, asked: int) -> Compressed:
+    return method.compress(model, asked, Context(torch.Generator().manual_seed(0), trained=False))
 
 
-def layers(made: GeneratedNetwork) -> list[Fragments]:
-    assert isinstance(made.generator, LegoKernels)
-    return made.generator.layers
+def layers(made: Compressed) -> list[Fragments]:
+    return generator_of(made, LegoKernels).layers
 
 
 @pytest.mark.parametrize("decided", [False, True])
@@ -43,9 +39,9 @@ def layers(made: GeneratedNetwork) -> list[Fragments]:
 def test_filters_are_put_together_from_chosen_fragments(split: int, decided: bool) -> None:
     made = compressed(Lego(split=split), network(), stored(split))
     if decided:
-        assert Lego(split=split).after_step(made, 1.0)
+        assert made.after_step(1.0)
     for (name, outputs, inputs), part in zip([("1", 10, 6), ("2", 7, 10)], layers(made), strict=True):
-        kernel = made.generator()[f"{name}.weight"]
+        kernel = kernels_of(made)[f"{name}.weight"]
         assert (part.scores is None) == decided
         choice = part.choice if part.scores is None else part.scores.argmax(1)
         assert choice is not None
@@ -62,22 +58,20 @@ def test_filters_are_put_together_from_chosen_fragments(split: int, decided: boo
 @pytest.mark.parametrize("split", [1, 2, 3])
 def test_what_is_stored_in_the_end_follows_the_formula(split: int) -> None:
     """While the choice is open there are scores in place of it."""
-    method = Lego(split=split)
-    made = compressed(method, network(), stored(split))
-    assert method.solved(made) == {"lego_filters": "6+4"}
-    fragments = split * 10, split * 7
-    assert count.stored_values(made) == stored(split) - sum(fragments) + 6 * fragments[0] + 4 * fragments[1]
-    assert method.after_step(made, 1.0)
-    assert count.stored_values(made) == stored(split)
-    assert not method.after_step(made, 1.0)  # nothing is left to decide
+    made = compressed(Lego(split=split), network(), stored(split))
+    assert made.solved == {"lego_filters": "6+4"}
+    choices, scores = split * (10 + 7), split * (6 * 10 + 4 * 7)
+    assert count.stored_values(made.network) == stored(split) - choices + scores
+    assert made.after_step(1.0)
+    assert count.stored_values(made.network) == stored(split)
+    assert not made.after_step(1.0)  # nothing is left to decide
 
 
 def test_the_choice_is_final_at_the_time_that_is_asked_for() -> None:
-    method = Lego(until=0.4)
-    made = compressed(method, network(), stored(2))
-    assert not method.after_step(made, 0.39)
+    made = compressed(Lego(until=0.4), network(), stored(2))
+    assert not made.after_step(0.39)
     assert layers(made)[0].choice is None
-    assert method.after_step(made, 0.4)
+    assert made.after_step(0.4)
     assert layers(made)[0].scores is None
 
 
@@ -96,7 +90,7 @@ def test_gradients_go_straight_through_to_the_scores() -> None:
 
 
 def test_the_filters_are_dealt_out_evenly() -> None:
-    made = compressed(Lego(), build_network("resnet20", 3, 10, 0), 67_000)
+    made = compressed(Lego(), testing.network("resnet20"), 67_000)
     for part in layers(made):
         assert part.scores is not None
         uses = torch.bincount(part.scores.argmax(1), minlength=len(part.filters))
@@ -111,32 +105,31 @@ def test_no_filter_is_stored_for_nothing() -> None:
 
 
 def test_kernels_start_at_the_scale_of_the_networks_own() -> None:
-    model = build_network("resnet20", 3, 10, seed=0)
+    model = testing.network("resnet20")
     sizes = {name: value.square().mean().sqrt().item() for name, value in model.named_parameters()}
     made = compressed(Lego(), model, 67_000)
-    for name, kernel in made.generator().items():
+    for name, kernel in kernels_of(made).items():
         assert kernel.square().mean().sqrt().item() == pytest.approx(sizes[name], rel=1e-3)
 
 
 def test_what_is_saved_says_how_many_filters_there_are() -> None:
-    method = Lego()
-    made = compressed(method, network(), stored(2))
-    method.after_step(made, 1.0)
-    assert method.structure(made)["filters"] == {"1": 6, "2": 4}
-    structure = json.loads(json.dumps({**method.structure(made), "filters": {"2": 4, "1": 6}}))
-    # The structure is all that counts: neither other options nor another order of the layers changes anything.
+    made = compressed(Lego(), network(), stored(2))
+    made.after_step(1.0)
+    structure = json.loads(json.dumps(made.structure()))
+    assert structure == {"layers": ["1", "2"], "filters": [6, 4], "split": 2, "decided": True}
+    # The structure is all that counts: other options change nothing.
     again = Lego(split=5).rebuild(network(), structure, Context(torch.Generator(), False))
-    shapes = {name: tensor.shape for name, tensor in count.stored_tensors(again).items()}
-    assert shapes == {name: tensor.shape for name, tensor in count.stored_tensors(made).items()}
+    shapes = {name: tensor.shape for name, tensor in count.stored_tensors(again.network).items()}
+    assert shapes == {name: tensor.shape for name, tensor in count.stored_tensors(made.network).items()}
 
 
 @pytest.mark.parametrize("ratio", [2, 8, 32])
 def test_budgets_are_met(ratio: int) -> None:
-    model = build_network("resnet20", 3, 10, seed=0)
+    model = testing.network("resnet20")
     asked = round(count.stored_values(model) / ratio)
     made = compressed(Lego(), model, asked)
-    Lego().after_step(made, 1.0)
-    assert budget.met(asked, count.stored_values(made))
+    made.after_step(1.0)
+    assert budget.met(asked, count.stored_values(made.network))
 
 
 def test_what_does_not_fit_is_refused_with_the_numbers() -> None:

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from bench import count, testing
 from bench.errors import BudgetError, InputError
-from bench.method import Context
+from bench.measure import account
+from bench.method import Compressed, Context
 from bench.methods.lowrank.chain import Chain, factorise, shape_of
 from bench.methods.lowrank.decomposition import Kind, Ranks, compose, full_ranks, useful
 from bench.methods.lowrank.lowrank import Form, LowRank, by_energy, in_proportion
-from bench.models._build import build_network, compress
 from bench.plugins import discovery
 from bench.testing import kit
 
@@ -28,14 +28,13 @@ def made(options: dict[str, Any]) -> LowRank:
     return method
 
 
-def compressed(method: LowRank, ratio: float | None, model: str = "resnet8", trained: bool = True) -> nn.Module:
-    network = build_network(model, 3, 10, 0)
-    budget = None if ratio is None else round(count.stored_values(network) / ratio)
-    return compress(method, network, budget, 0, trained)
+def compressed(method: LowRank, ratio: float | None, model: str = "resnet8", trained: bool = True) -> Compressed:
+    budget = None if ratio is None else round(count.stored_values(testing.network(model)) / ratio)
+    return testing.compress(method, model, budget, trained=trained)
 
 
-def chains(model: nn.Module) -> dict[str, Chain]:
-    return {name: module for name, module in model.named_modules() if isinstance(module, Chain)}
+def chains(made: Compressed) -> dict[str, Chain]:
+    return {name: module for name, module in made.network.named_modules() if isinstance(module, Chain)}
 
 
 def weights(chain: Chain) -> list[Tensor]:
@@ -162,18 +161,14 @@ def test_ranks_by_energy_keep_one_fraction(fraction: float, generator: torch.Gen
 
 def test_by_energy_the_file_says_the_ranks() -> None:
     subject = kit.subject_of("lowrank:ranks=energy", "resnet8", ())
-    compressed_ = subject.compress(subject.possible)
+    found = subject.compress(subject.possible)
     assert isinstance(subject.method, LowRank)
     assert subject.method.needs_trained
     # The weights of the network that it is filled into have other ranks.
-    fresh = subject.method.compress(subject.network(), subject.possible, Context(torch.Generator(), True))
-    assert {name: chain.ranks for name, chain in chains(fresh).items()} != {
-        name: chain.ranks for name, chain in chains(compressed_).items()
-    }
-    rebuilt = subject.method.rebuild(
-        subject.network(), subject.method.structure(compressed_), Context(torch.Generator(), True)
-    )
-    shapes = [{name: tensor.shape for name, tensor in model.state_dict().items()} for model in (rebuilt, compressed_)]
+    fresh = account.compress(subject.method, subject.network(), subject.possible, seed=0, trained=True)
+    assert fresh.structure() != found.structure()
+    rebuilt = subject.rebuild(found.structure())
+    shapes = [{name: tensor.shape for name, tensor in made.network.state_dict().items()} for made in (rebuilt, found)]
     assert shapes[0] == shapes[1]
 
 
@@ -206,23 +201,23 @@ def test_given_the_number_is_cut_to_what_a_layer_can_use() -> None:
     ],
 )
 def test_more_is_factorised_where_the_budget_needs_it(model: str, ratio: int, sizes: set[tuple[int, int]]) -> None:
-    dense = build_network(model, 3, 10, 0)
+    dense = testing.network(model)
     found = compressed(LowRank(), ratio, model)
     layers = [dense.get_submodule(name) for name in chains(found)]
     assert {layer.kernel_size for layer in layers if isinstance(layer, nn.Conv2d)} == sizes
     requested = count.stored_values(dense) / ratio
-    assert abs(count.stored_values(found) - requested) <= 0.01 * requested
+    assert abs(count.stored_values(found.network) - requested) <= 0.01 * requested
 
 
 def test_the_classifier_is_factorised_last_of_all() -> None:
-    dense = build_network("resnet8", 3, 10, 0)
+    dense = testing.network("resnet8")
     least = count.stored_values(dense) - sum(
         conv.weight.numel() for conv in dense.modules() if isinstance(conv, nn.Conv2d)
     )
-    network = LowRank(kind="cp").compress(dense, least + 500, Context(torch.Generator(), trained=True))
-    linear = [chain for chain in chains(network).values() if isinstance(chain[0], nn.Linear)]
+    made = testing.compress(LowRank(kind="cp"), "resnet8", least + 500, trained=True)
+    linear = [chain for chain in chains(made).values() if isinstance(chain[0], nn.Linear)]
     assert len(linear) == 1
-    assert isinstance(chains(network)["conv1"][0], nn.Conv2d)
+    assert isinstance(chains(made)["conv1"][0], nn.Conv2d)
 
 
 def test_what_can_not_be_met_is_refused_with_the_numbers() -> None:
@@ -236,21 +231,20 @@ def test_what_can_not_be_met_is_refused_with_the_numbers() -> None:
 
 def test_scaled_decay_is_by_what_a_layer_stores_and_declared() -> None:
     method = LowRank(weight_decay="scaled")
-    network = compressed(method, 4)
-    factors = method.decay(network)
-    links = {f"{name}.{place}.weight" for name in chains(network) for place in range(3)}
-    assert factors.keys() == links <= dict(network.named_parameters()).keys()
-    chain = network.get_submodule("stage3.0.conv2")
+    made = compressed(method, 4)
+    links = {f"{name}.{place}.weight" for name in chains(made) for place in range(3)}
+    assert made.decay.keys() == links <= dict(made.network.named_parameters()).keys()
+    chain = made.network.get_submodule("stage3.0.conv2")
     stored = sum(parameter.numel() for parameter in chain.parameters())
-    assert factors["stage3.0.conv2.0.weight"] == pytest.approx(stored / (64 * 64 * 9))
+    assert made.decay["stage3.0.conv2.0.weight"] == pytest.approx(stored / (64 * 64 * 9))
     assert "weight decay" in method.exceptions()
-    assert LowRank().decay(compressed(LowRank(), 4)) == {}
+    assert compressed(LowRank(), 4).decay == {}
     assert LowRank().exceptions() == ""
 
 
 @pytest.mark.parametrize(("compress_at", "trained"), [(0.0, False), (0.5, True), (1.0, True)])
 def test_kernels_keep_their_size_if_they_are_trained_on(compress_at: float, trained: bool) -> None:
-    dense = build_network("resnet8", 3, 10, 0)
+    dense = testing.network("resnet8")
     for name, chain in chains(compressed(LowRank(compress_at=compress_at), 8, trained=trained)).items():
         kernel, old = compose(weights(chain)), dense.get_parameter(f"{name}.weight")
         if compress_at < 1:

@@ -13,23 +13,22 @@ from conftest import run_sweep, tiny_spec
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench import budget, count
+from bench import budget, count, testing
 from bench.errors import BudgetError
 from bench.files import artifact
-from bench.measure import channel_groups
+from bench.files.description import Description, Step
+from bench.measure import account, channel_groups
 from bench.measure.channel_groups import ChannelGroup, Graph
-from bench.method import Context
-from bench.methods.pruning import SCORES, Pruning, State, choose, removal_order
-from bench.models._build import build_network, compress
+from bench.methods.pruning import SCORES, PrunedNetwork, Pruning, State, choose, removal_order
+from bench.plugins import networks
 from bench.store.record import FINISHED
-from bench.testing import FAMILIES
 
 IMPORTANCES = ["lamp", "group-norm", "magnitude", "bn-scale", "taylor", "random"]
 
 
 def trained(model: str = "resnet8") -> nn.Module:
     """A network whose batch norm has statistics, scales and shifts, no two scales alike."""
-    network = build_network(model, 3, 10, seed=3)
+    network = testing.network(model, seed=3)
     random = torch.Generator().manual_seed(4)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -46,18 +45,27 @@ def with_gradients(network: nn.Module) -> nn.Module:
     return network
 
 
-def pruned(network: nn.Module, ratio: float, seed: int = 0, **options: Any) -> nn.Module:
+def compress(method: Pruning, network: nn.Module, target: int, seed: int = 0) -> PrunedNetwork:
+    """A copy of the network, compressed."""
+    made = account.compress(method, copy.deepcopy(network), target, seed, trained=True)
+    assert isinstance(made, PrunedNetwork)
+    return made
+
+
+def pruned(network: nn.Module, ratio: float, seed: int = 0, **options: Any) -> PrunedNetwork:
     """A copy of the network at a ratio."""
     method = Pruning(**options)
     target = round(count.stored_values(network) / ratio)
-    compressed = compress(method, copy.deepcopy(network), target, seed, trained=True)
-    if method.gradual:
-        for _ in range(9):
-            assert not method.after_step(with_gradients(compressed), 0.6)
-        assert method.after_step(with_gradients(compressed), 0.6)
-        assert not method.after_step(compressed, 1.0)
-    assert budget.met(target, count.stored_values(compressed))
-    return compressed
+    made = compress(method, network, target, seed)
+    if method.at_size == "at the end":
+        replaced = []
+        for _ in range(10):
+            with_gradients(made.network)
+            replaced.append(made.after_step(0.6))
+        assert replaced == [False] * 9 + [True]
+        assert not made.after_step(1.0)
+    assert budget.met(target, count.stored_values(made.network))
+    return made
 
 
 def masked(dense: nn.Module, small: nn.Module) -> nn.Module:
@@ -84,7 +92,7 @@ def outputs(network: nn.Module, pixels: int = 16) -> Tensor:
 
 
 CASES: list[tuple[str, float, dict[str, Any]]] = [
-    *((model, 4, {}) for model in FAMILIES),
+    *((model, 4, {}) for model in testing.FAMILIES),
     *(("resnet8", ratio, {}) for ratio in (16, 32)),  # what the shortcuts add up is cut as well
     *(
         ("resnet8", 4, {"importance": importance, "scope": scope})
@@ -94,11 +102,12 @@ CASES: list[tuple[str, float, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("model", "ratio", "options"), CASES)
+@pytest.mark.slow
 def test_the_pruned_network_computes_what_the_masked_one_does(
     model: str, ratio: float, options: dict[str, Any]
 ) -> None:
     dense = trained(model)
-    small = pruned(dense, ratio, **options)
+    small = pruned(dense, ratio, **options).network
     expected = outputs(masked(dense, small))
     assert torch.allclose(outputs(small), expected, rtol=0, atol=1e-9 * float(expected.abs().max()))
     assert not torch.allclose(expected, outputs(dense), rtol=0, atol=0.01 * float(expected.abs().max()))
@@ -190,7 +199,7 @@ def test_cutting_one_channel_is_giving_zeros_for_it(name: str) -> None:
 
 @pytest.mark.parametrize("model", ["resnet8", "densenet-bc-40-12", "mobilenetv2-cifar"])
 def test_what_is_stored_is_known_without_cutting(model: str, generator: torch.Generator) -> None:
-    network = build_network(model, 3, 10, seed=0)
+    network = testing.network(model)
     groups = channel_groups.find(network)
     lost = [torch.randperm(group.size, generator=generator)[: group.size // 3].tolist() for group in groups]
     predicted = channel_groups.stored_values(network, groups)([len(numbers) for numbers in lost])
@@ -261,17 +270,16 @@ def test_taylor_goes_by_the_root_mean_square_of_the_gradients() -> None:
 
 def test_a_channel_that_the_loss_does_not_notice_goes_first_by_taylor() -> None:
     dense = trained()
-    method = Pruning(importance="taylor", scope="layerwise")
-    compressed = compress(method, copy.deepcopy(dense), 60_000, 0, trained=True)
+    made = compress(Pruning(importance="taylor", scope="layerwise"), dense, 60_000)
     for _ in range(10):
-        with_gradients(compressed)
+        with_gradients(made.network)
         for name in ("stage3.0.conv1.weight", "stage3.0.conv2.weight"):
-            gradient = compressed.get_parameter(name).grad
+            gradient = made.network.get_parameter(name).grad
             assert gradient is not None
             gradient[(slice(None),) * name.count("conv2") + (slice(5),)] = 0
-        method.after_step(compressed, 0.6)
+        made.after_step(0.6)
     scales = dense.get_parameter("stage3.0.bn1.weight")
-    left = torch.isin(scales, compressed.get_parameter("stage3.0.bn1.weight"))
+    left = torch.isin(scales, made.network.get_parameter("stage3.0.bn1.weight"))
     assert left[5:].any()
     assert not left[:5].any()
 
@@ -313,51 +321,48 @@ def test_a_channel_is_exchanged_where_whole_ones_are_too_coarse() -> None:
 
 
 @pytest.mark.parametrize("model", ["resnet8", "resnet20"])
+@pytest.mark.slow
 def test_every_budget_is_met_and_what_goes_last_goes_last(model: str) -> None:
     """Of each block a tenth of the channels stays while it can, and hardly one where the shortcuts' channels go."""
-    dense = build_network(model, 3, 10, seed=0)
+    dense = testing.network(model)
     for ratio in (2, 4, 8, 16, 32):
-        sizes = dict(Pruning().structure(pruned(dense, ratio)))
-        (stem, _), inner = sizes.pop("conv1"), [kept for kept, _ in sizes.values()]
+        sizes = {group.root: group.size for group in pruned(dense, ratio).progress.groups}
+        stem = sizes.pop("conv1")
         if ratio <= 4:
-            assert all(
-                kept >= 0.1 * dense.get_parameter(f"{name}.weight").shape[0] for name, (kept, _) in sizes.items()
-            )
-        assert stem == 16 or statistics.median(inner) <= 2
+            assert all(kept >= 0.1 * dense.get_parameter(f"{name}.weight").shape[0] for name, kept in sizes.items())
+        assert stem == 16 or statistics.median(sizes.values()) <= 2
     assert stem < 16
 
 
 def test_a_higher_floor_keeps_more_of_each_group() -> None:
     dense = trained()
-    least = {
-        floor: Pruning().solved(pruned(dense, 2, floor=floor, importance="magnitude"))["least_kept"]
-        for floor in (0.0, 0.45)
-    }
+    least = {floor: pruned(dense, 2, floor=floor, importance="magnitude").solved["least_kept"] for floor in (0.0, 0.45)}
     assert least[0.0] < 0.45 <= least[0.45]
 
 
 def test_layerwise_takes_the_same_share_of_every_group() -> None:
-    compressed = pruned(trained(), 2, scope="layerwise")
-    shares = [compressed.get_parameter(f"stage{i + 1}.0.conv1.weight").shape[0] / (16 << i) for i in range(3)]
+    small = pruned(trained(), 2, scope="layerwise").network
+    shares = [small.get_parameter(f"stage{i + 1}.0.conv1.weight").shape[0] / (16 << i) for i in range(3)]
     assert max(shares) - min(shares) <= 1 / 16
 
 
 def test_what_can_not_be_met_is_refused_with_numbers() -> None:
-    dense = build_network("resnet8", 3, 10, seed=0)
+    dense = testing.network("resnet8")
     with pytest.raises(
         BudgetError, match=r"one channel left in each of the 4 groups .* stores [\d,]+ values; 700 were"
     ):
-        compress(Pruning(), copy.deepcopy(dense), 700, 0, trained=True)
+        compress(Pruning(), dense, 700)
     with pytest.raises(BudgetError, match=r"can't make a network of [\d,]+ values larger; 100,000 were asked for"):
-        compress(Pruning(), copy.deepcopy(dense), 100_000, 0, trained=True)
+        compress(Pruning(), dense, 100_000)
     vgg = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
     with pytest.raises(BudgetError, match=r"nothing to cut by bn-scale .* stores 314 values; 157 were asked for"):
-        compress(Pruning(importance="bn-scale"), vgg, 157, 0, trained=True)
+        compress(Pruning(importance="bn-scale"), vgg, 157)
 
 
 def test_random_channels_follow_the_seed() -> None:
     dense = trained()
-    kept = [pruned(dense, 4, seed=seed, importance="random").get_parameter("stage3.0.bn1.weight") for seed in (1, 1, 2)]
+    small = [pruned(dense, 4, seed=seed, importance="random").network for seed in (1, 1, 2)]
+    kept = [network.get_parameter("stage3.0.bn1.weight") for network in small]
     assert torch.equal(kept[0], kept[1])
     assert not torch.equal(kept[0], kept[2])
 
@@ -365,18 +370,18 @@ def test_random_channels_follow_the_seed() -> None:
 def test_gradual_pruning_follows_the_cubic_law() -> None:
     dense = trained()
     full = count.stored_values(dense)
-    method = Pruning(until=0.9, stages=4, compress_at=0.5)
-    compressed = compress(method, copy.deepcopy(dense), full // 4, 0, trained=True)
-    assert count.stored_values(compressed) == full
+    made = compress(Pruning(until=0.9, stages=4, compress_at=0.5), dense, full // 4)
+    assert count.stored_values(made.network) == full
     for progress, left in ((0.55, 1), (0.61, 27 / 64), (0.65, 27 / 64), (0.71, 8 / 64), (0.85, 1 / 64), (0.95, 0)):
-        before = count.stored_values(compressed)
-        replaced = method.after_step(compressed, progress)
+        before = count.stored_values(made.network)
+        replaced = made.after_step(progress)
         target = full // 4 + left * (full - full // 4)
-        assert budget.met(round(target), count.stored_values(compressed))
-        assert replaced == (count.stored_values(compressed) != before)
-    assert torch.allclose(outputs(compressed), outputs(masked(dense, compressed)))
+        assert budget.met(round(target), count.stored_values(made.network))
+        assert replaced == (count.stored_values(made.network) != before)
+    assert torch.allclose(outputs(made.network), outputs(masked(dense, made.network)))
 
 
+@pytest.mark.slow
 def test_gradual_pruning_and_taylor_in_training(tmp_path: Path) -> None:
     records, _ = run_sweep(tiny_spec(["pruning:importance=taylor:until=0.9:stages=3"]), tmp_path)
     record = records[1]
@@ -386,35 +391,33 @@ def test_gradual_pruning_and_taylor_in_training(tmp_path: Path) -> None:
 
 
 def test_no_step_left_for_taylor() -> None:
-    method = Pruning(importance="taylor", compress_at=0.99)
-    compressed = compress(method, build_network("resnet8", 3, 10, 0), 30_000, 0, trained=True)
+    made = compress(Pruning(importance="taylor", compress_at=0.99), testing.network("resnet8"), 30_000)
     with pytest.raises(RuntimeError, match=r"no step of training came after compress_at=0\.99; give a smaller one"):
-        method.settle(compressed)
+        made.settle()
 
 
 def test_its_file_gives_it_back(tmp_path: Path) -> None:
     small = pruned(trained(), 4, importance="random")
-    described = artifact.Description("resnet8", 3, 10, "pruning", {}, None, True, 0, Pruning().structure(small))
+    model = artifact.describe_model(networks.find("resnet8"), 3, 10)
     path = tmp_path / "weights.safetensors"
-    path.write_bytes(artifact.pack(small, described))
-    assert torch.equal(outputs(artifact.load(path)), outputs(small))
+    path.write_bytes(artifact.pack(small, Description(model, (Step("pruning", {}, small.structure()),))))
+    assert torch.equal(outputs(artifact.load(path).network), outputs(small.network))
     with torch.inference_mode():
-        assert torch.equal(outputs(artifact.load(path)), outputs(small))
+        assert torch.equal(outputs(artifact.load(path).network), outputs(small.network))
 
 
 def test_channels_that_go_together_are_rebuilt_together() -> None:
     network = SMALL["grouped"][0]()
     small = pruned(network, 541 / 425, importance="random", floor=0.0)
-    method = Pruning()
-    rebuilt = method.rebuild(network, method.structure(small), Context(torch.Generator(), trained=True))
-    rebuilt.load_state_dict(small.state_dict())
-    assert torch.equal(outputs(rebuilt), outputs(small))
+    rebuilt = account.rebuild(Pruning(), network, small.structure()).network
+    rebuilt.load_state_dict(small.network.state_dict())
+    assert torch.equal(outputs(rebuilt), outputs(small.network))
 
 
-@pytest.mark.parametrize("kept", [0, 17])
-def test_a_file_can_not_ask_for_channels_that_are_not_there(kept: int) -> None:
-    with pytest.raises(ValueError, match=rf"stage1\.0\.conv1 can't keep {kept} of 16 channels"):
-        Pruning().rebuild(trained(), {"stage1.0.conv1": [kept, 1]}, Context(torch.Generator(), trained=True))
+@pytest.mark.parametrize("sizes", [[0, 16, 1], [2**21, 16, 1], [16, 16, 3]])
+def test_a_file_can_not_ask_for_channels_that_can_not_be(sizes: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"stage1\.0\.conv1 can't have the channels \["):
+        account.rebuild(Pruning(), trained(), {"channels": {"stage1.0.conv1": sizes}})
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench import count
+from bench import count, testing
 from bench.errors import BudgetError
 from bench.methods.separable import Separable, SeparableConv2d
-from bench.models._build import build_network, compress, family
 
 
 @pytest.mark.parametrize("normed", [False, True])
@@ -37,15 +36,16 @@ def test_the_variance_stays_about_the_same(between: str) -> None:
 
 
 def test_all_convolutions_but_the_first_and_the_budget_by_width() -> None:
-    made = compress(Separable(), build_network("resnet8", 3, 10, 0), 40_000, 0, False, family("resnet8", 3, 10, 0))
-    assert Separable().solved(made) == {"separable_layers": 6}
-    assert isinstance(made.get_submodule("conv1"), nn.Conv2d)
+    made = testing.compress(Separable(), "resnet8", 40_000)
+    assert made.solved == {"separable_layers": 6}
+    first = made.network.get_submodule("conv1")
+    assert isinstance(first, nn.Conv2d)
     # More than half of the dense values for a ninth of the taps: it is wider than the dense network.
-    assert made.get_submodule("conv1").out_channels > 16
-    assert abs(count.stored_values(made) - 40_000) <= 400
+    assert first.out_channels > 16
+    assert abs(count.stored_values(made.network) - 40_000) <= 400
 
 
 @pytest.mark.parametrize("model", ["mobilenetv2-cifar", "shufflenetv2-x0.5-cifar"])
 def test_what_is_separable_already_is_refused(model: str) -> None:
     with pytest.raises(BudgetError, match="it is separable already; compare with width"):
-        compress(Separable(), build_network(model, 3, 10, 0), 40_000, 0, False, family(model, 3, 10, 0))
+        testing.compress(Separable(), model, 40_000)

@@ -1,17 +1,19 @@
 """Unstructured pruning: how many weights, which, and when."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from conftest import tiny_trainer
-from torch import nn
+from torch import Tensor, nn
 
-from bench import count, masks
+from bench import count, masks, testing
 from bench.errors import BudgetError
+from bench.measure import account
+from bench.method import Compressed
 from bench.methods.sparse import Sparse, cubic, erdos_renyi, largest, move
-from bench.models import _build
 from bench.selection import Rule, select
 
 VARIANTS: list[dict[str, Any]] = [
@@ -27,8 +29,35 @@ FIXED = 2 * (16 * 3 + 32 * 2 + 64 * 2) + 64 * 3 + 3
 LAYERS = 7
 
 
-def compress(method: Sparse, budget: int, seed: int = 0) -> nn.Module:
-    return _build.compress(method, _build.build_network("resnet8", 1, 3, seed), budget, seed, trained=True)
+def dense() -> nn.Module:
+    return testing.network("resnet8", channels=1, num_classes=3)
+
+
+def compress(method: Sparse, budget: int, seed: int = 0) -> Compressed:
+    network = testing.network("resnet8", channels=1, num_classes=3, seed=seed)
+    return account.compress(method, network, budget, seed, trained=True)
+
+
+class Watched(Compressed):
+    """A compressed network with somebody who looks after each step."""
+
+    def __init__(self, made: Compressed, look: Callable[[], None]) -> None:
+        super().__init__(made.network)
+        self.made = made
+        self.look = look
+
+    def after_step(self, progress: float) -> bool:
+        replaced = self.made.after_step(progress)
+        self.look()
+        return replaced
+
+
+def masks_of(made: Compressed) -> dict[str, Tensor]:
+    return masks.of(made.network)
+
+
+def stored_values(made: Compressed) -> int:
+    return count.stored_values(made.network)
 
 
 @pytest.mark.parametrize("options", VARIANTS)
@@ -36,13 +65,13 @@ def compress(method: Sparse, budget: int, seed: int = 0) -> nn.Module:
 def test_budgets_are_met_to_the_value(options: dict[str, Any], budget: int) -> None:
     method = Sparse(**options)
     made = compress(method, budget)
-    if method.gradual:
-        assert count.stored_values(made) == count.stored_values(_build.build_network("resnet8", 1, 3, 0))
-        method.after_step(made, 1.0)
-    assert count.stored_values(made) == budget
-    assert min(int(mask.sum()) for mask in masks.of(made).values()) > 0
-    masks.enforce(masks.pairs(made))
-    assert sum(int(made.get_parameter(name).count_nonzero()) for name in masks.of(made)) == budget - FIXED
+    if method.at_size == "at the end":
+        assert stored_values(made) == count.stored_values(dense())
+        made.after_step(1.0)
+    assert stored_values(made) == budget
+    assert min(int(mask.sum()) for mask in masks_of(made).values()) > 0
+    masks.enforce(masks.pairs(made.network))
+    assert sum(int(made.network.get_parameter(name).count_nonzero()) for name in masks_of(made)) == budget - FIXED
 
 
 def test_budgets_out_of_reach_are_refused_with_the_numbers() -> None:
@@ -51,10 +80,10 @@ def test_budgets_out_of_reach_are_refused_with_the_numbers() -> None:
 
 
 def test_the_classifier_is_pruned_only_where_the_budget_needs_it() -> None:
-    assert "classifier.weight" not in masks.of(compress(Sparse(), FIXED + 2 * LAYERS))
+    assert "classifier.weight" not in masks_of(compress(Sparse(), FIXED + 2 * LAYERS))
     made = compress(Sparse(), FIXED + 2 * LAYERS - 1)
-    assert count.stored_values(made) == FIXED + 2 * LAYERS - 1
-    assert not masks.of(made)["classifier.weight"].all()
+    assert stored_values(made) == FIXED + 2 * LAYERS - 1
+    assert not masks_of(made)["classifier.weight"].all()
     with pytest.raises(BudgetError, match="pruning can't make a network larger; 80,000 values"):
         compress(Sparse(), 80_000)
 
@@ -73,17 +102,17 @@ def test_of_equal_scores_the_first_are_kept() -> None:
 
 
 def test_layerwise_keeps_the_same_share_of_the_largest() -> None:
-    made, dense = compress(Sparse(criterion="layerwise"), 8_000), _build.build_network("resnet8", 1, 3, 0)
-    shares = [float(mask.float().mean()) for mask in masks.of(made).values()]
+    found, network = masks_of(compress(Sparse(criterion="layerwise"), 8_000)), dense()
+    shares = [float(mask.float().mean()) for mask in found.values()]
     assert max(shares) - min(shares) < 0.01
-    for name, mask in masks.of(made).items():
-        sizes = dense.get_parameter(name).abs()
+    for name, mask in found.items():
+        sizes = network.get_parameter(name).abs()
         assert sizes[mask].min() >= sizes[~mask].max()
 
 
 def test_random_keeps_as_many_as_layerwise_but_others() -> None:
     random, again, other, layerwise = (
-        masks.of(compress(Sparse(criterion=criterion), 8_000, seed))  # type: ignore[arg-type]
+        masks_of(compress(Sparse(criterion=criterion), 8_000, seed))  # type: ignore[arg-type]
         for criterion, seed in (("random", 1), ("random", 1), ("random", 2), ("layerwise", 1))
     )
     for name, mask in random.items():
@@ -98,21 +127,18 @@ def test_the_law_of_zhu_and_gupta() -> None:
 
 
 def test_gradual_training_ends_at_the_budget_and_only_ever_prunes() -> None:
-    method = Sparse(training="gradual", updates=5)
-    made = compress(method, 5_000)
+    made = compress(Sparse(training="gradual", updates=5), 5_000)
     stored: list[int] = []
     gone: set[int] = set()
 
-    def after_step(model: nn.Module, progress: float) -> bool:
-        method.after_step(model, progress)
-        mask = masks.of(model)["stage3.0.conv1.weight"]
+    def look() -> None:
+        mask = masks_of(made)["stage3.0.conv1.weight"]
         now = set((~mask).flatten().nonzero().flatten().tolist())
         assert gone <= now
         gone.update(now)
-        stored.append(count.stored_values(model))
-        return False
+        stored.append(stored_values(made))
 
-    tiny_trainer(batch_size=8).run(made, 1, 4, after_step)  # from 0.25 of the schedule on
+    tiny_trainer(batch_size=8).run(Watched(made, look), 1, 4)  # from 0.25 of the schedule on
     assert stored == sorted(stored, reverse=True)
     assert len(set(stored)) == 6
     assert stored[-1] == 5_000
@@ -151,21 +177,20 @@ def test_an_update_of_rigl_drops_the_smallest_and_grows_where_gradients_are_larg
 
 
 def test_rigl_moves_weights_and_keeps_their_number() -> None:
-    method = Sparse(training="rigl", updates=4)
-    made = compress(method, 5_000)
-    before = {name: mask.clone() for name, mask in masks.of(made).items()}
+    made = compress(Sparse(training="rigl", updates=4), 5_000)
+    before = {name: mask.clone() for name, mask in masks_of(made).items()}
+    last = dict(before)
     seen: list[int] = []
 
-    def after_step(model: nn.Module, progress: float) -> bool:
-        old = {name: mask.clone() for name, mask in masks.of(model).items()}
-        method.after_step(model, progress)
-        moved = sum(int((mask & ~old[name]).sum()) for name, mask in masks.of(model).items())
+    def look() -> None:
+        now = {name: mask.clone() for name, mask in masks_of(made).items()}
+        moved = sum(int((mask & ~last[name]).sum()) for name, mask in now.items())
         if moved:
             seen.append(moved)
-        return False
+        last.update(now)
 
-    tiny_trainer().run(made, 0, 4, after_step)
-    after = masks.of(made)
+    tiny_trainer().run(Watched(made, look), 0, 4)
+    after = masks_of(made)
     assert all(int(mask.sum()) == int(before[name].sum()) for name, mask in after.items())
     # Three updates, the fourth would be the end; each moves fewer: 0.3 (1 + cos(pi k / 4)) / 2 of the weights at most.
     assert len(seen) == 3
@@ -175,13 +200,12 @@ def test_rigl_moves_weights_and_keeps_their_number() -> None:
 
 
 def test_deployed_it_is_a_plain_network() -> None:
-    method = Sparse()
-    made = compress(method, 5_000).eval()
+    made = compress(Sparse(), 5_000)
     images = torch.randn(2, 1, 8, 8)
-    expected = made(images)
-    plain = method.finish(made)
+    expected = made.network.eval()(images)
+    plain = made.finish()
     assert torch.equal(plain(images), expected)
-    assert count.stored_values(plain) == count.stored_values(_build.build_network("resnet8", 1, 3, 0))
+    assert count.stored_values(plain) == count.stored_values(dense())
 
 
 @pytest.mark.parametrize(
@@ -201,5 +225,5 @@ def test_what_does_not_go_together(options: dict[str, Any], message: str) -> Non
 
 
 def test_moments() -> None:
-    assert [Sparse(training=kind).moment for kind in ("one-shot", "gradual", "rigl")] == [0.5, 0.25, 0]  # type: ignore[arg-type]
+    assert [Sparse(training=kind).compress_at for kind in ("one-shot", "gradual", "rigl")] == [0.5, 0.25, 0]  # type: ignore[arg-type]
     assert Sparse(compress_at=0.5) == Sparse()

@@ -8,11 +8,17 @@ import torch
 import torchvision
 from torch import nn
 
-from bench import count, models
+from bench import count, testing
 from bench.errors import InputError
-from bench.models._build import build_network
+from bench.plugins import networks, syntax
+from bench.plugins.discovery import catalogue
 
 SMALLEST = ("resnet8", "densenet-bc-40-12", "mobilenetv2-cifar", "shufflenetv2-x0.5-cifar")  # of each CIFAR family
+
+
+def build(name: str, channels: int, classes: int) -> nn.Module:
+    """With any weights; also without storage."""
+    return networks.find(name).model.build(channels=channels, num_classes=classes)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +35,7 @@ SMALLEST = ("resnet8", "densenet-bc-40-12", "mobilenetv2-cifar", "shufflenetv2-x
     ],
 )
 def test_parameters_of_the_literature(name: str, parameters: int) -> None:
-    assert count.stored_values(models.find(name).build(3, 10)) == parameters
+    assert count.stored_values(build(name, 3, 10)) == parameters
 
 
 @pytest.mark.parametrize(
@@ -38,20 +44,20 @@ def test_parameters_of_the_literature(name: str, parameters: int) -> None:
 )
 def test_parameters_of_torchvision(name: str, parameters: int) -> None:
     with torch.device("meta"):
-        network = models.find(name).build(3, 1000)
+        network = build(name, 3, 1000)
     assert count.stored_values(network) == parameters
 
 
 @pytest.mark.parametrize("depth", [8, 20, 32, 44, 56, 110])
 def test_depth_is_the_number_of_layers_with_weights(depth: int) -> None:
-    network = models.find(f"resnet{depth}").build(3, 10)
+    network = build(f"resnet{depth}", 3, 10)
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     assert len(layers) == depth
 
 
 @pytest.mark.parametrize("depth", [40, 100])
 def test_depth_of_densenet_counts_its_layers_with_weights(depth: int) -> None:
-    network = models.find(f"densenet-bc-{depth}-12").build(3, 10)
+    network = build(f"densenet-bc-{depth}-12", 3, 10)
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     assert len(layers) == depth
 
@@ -59,13 +65,14 @@ def test_depth_of_densenet_counts_its_layers_with_weights(depth: int) -> None:
 @pytest.mark.parametrize("name", SMALLEST)
 @pytest.mark.parametrize(("channels", "classes", "size"), [(1, 3, 8), (3, 100, 32), (4, 2, 17)])
 def test_any_channels_classes_and_sizes(name: str, channels: int, classes: int, size: int) -> None:
-    network = models.find(name).build(channels, classes).eval()
+    network = build(name, channels, classes).eval()
     assert network(torch.zeros(2, channels, size, size)).shape == (2, classes)
 
 
 @pytest.mark.parametrize("name", SMALLEST)
+@pytest.mark.slow
 def test_export_leaves_the_batch_size_free(name: str) -> None:
-    network = models.find(name).build(3, 10).eval()
+    network = build(name, 3, 10).eval()
     batch = torch.export.Dim("batch")
     exported = torch.export.export(network, (torch.rand(2, 3, 16, 16),), dynamic_shapes=({0: batch},), strict=False)
     x = torch.rand(5, 3, 16, 16)
@@ -76,8 +83,9 @@ def test_the_shortcut_has_no_parameters_and_puts_its_zeros_behind() -> None:
     from bench.models.cifar_resnet import Shortcut
 
     x = torch.arange(2 * 4 * 4.0).view(1, 2, 4, 4) + 1
-    assert not list(Shortcut(2, 4).parameters())
-    y = Shortcut(2, 4)(x)
+    shortcut = Shortcut(stride=2)
+    assert not list(shortcut.parameters())
+    y = shortcut(x, torch.zeros(1, 6, 2, 2))
     assert y.shape == (1, 6, 2, 2)
     assert torch.equal(y[:, :2], x[:, :, ::2, ::2])
     assert not y[:, 2:].any()
@@ -123,11 +131,16 @@ def test_a_basic_block_of_shufflenet_passes_the_first_half_on() -> None:
 
 
 def test_no_name_stands_for_two_networks() -> None:
-    assert len(models.models()) == sum(len(models._models_of(file)) for file in models._files())
+    assert len(networks.names()) == sum(len(syntax.constant(path, "NAMES")) for _, _, path in catalogue("models"))
+
+
+def test_every_name_is_found_as_what_it_is_listed_as() -> None:
+    for name, description in networks.names().items():
+        assert networks.find(name).model.first_line == description
 
 
 def test_torchvision_gives_its_convolutional_networks_and_no_transformers() -> None:
-    names = models.models().keys()
+    names = networks.names().keys()
     wanted = "alexnet convnext_tiny densenet121 efficientnet_b0 googlenet inception_v3 mnasnet1_0 mobilenet_v2 "
     wanted += "mobilenet_v3_small regnet_y_400mf resnet18 resnext50_32x4d shufflenet_v2_x1_0 squeezenet1_1 vgg16"
     assert set(wanted.split()) <= names
@@ -138,7 +151,7 @@ def test_torchvision_gives_its_convolutional_networks_and_no_transformers() -> N
 @pytest.mark.parametrize("channels", [1, 3])
 def test_networks_of_torchvision_take_any_channels_and_give_one_tensor(name: str, channels: int) -> None:
     with torch.device("meta"):
-        network = models.find(name).build(channels, 7).train()
+        network = build(name, channels, 7).train()
         assert network(torch.zeros(2, channels, 299, 299)).shape == (2, 7)
 
 
@@ -147,7 +160,7 @@ def test_initial_weights_follow_the_seed_and_leave_the_global_generator_alone(na
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    one, same, other = (build_network(name, 1, 10, seed) for seed in (1, 1, 2))
+    one, same, other = (testing.network(name, 1, 10, seed) for seed in (1, 1, 2))
     assert torch.equal(torch.rand(3), expected)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
     assert not torch.equal(next(one.parameters()), next(other.parameters()))
@@ -155,6 +168,7 @@ def test_initial_weights_follow_the_seed_and_leave_the_global_generator_alone(na
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "shufflenet_v2_x0_5", "googlenet", "inception_v3"])
 @pytest.mark.parametrize("classes", [1000, 7])
+@pytest.mark.slow
 def test_pretrained_weights(name: str, classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     heads = {"init_weights": False, "aux_logits": True} if name in ("googlenet", "inception_v3") else {}
     trained = torchvision.models.get_model(name, weights=None, **heads).state_dict()
@@ -162,7 +176,7 @@ def test_pretrained_weights(name: str, classes: int, monkeypatch: pytest.MonkeyP
     network = _pretrained(name, 3, classes)
     kept = network.state_dict()
     with torch.device("meta"):
-        fresh = models.find(name).build(3, classes)
+        fresh = build(name, 3, classes)
     assert {key: value.shape for key, value in kept.items()} == {k: v.shape for k, v in fresh.state_dict().items()}
     changed = {key.rpartition(".")[0] for key, value in kept.items() if not torch.equal(value, trained[key])}
     assert changed == (set() if classes == 1000 else {"classifier.1" if name == "squeezenet1_1" else "fc"})
@@ -184,11 +198,11 @@ def test_pretrained_weights_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPat
 
 def test_an_unknown_name() -> None:
     with pytest.raises(InputError, match="unknown model 'resnt20'; did you mean 'resnet20'"):
-        models.find("resnt20")
+        networks.find("resnt20")
 
 
 def _pretrained(name: str, channels: int, classes: int) -> nn.Module:
-    make = models.find(name).pretrained
+    make = networks.find(name).model.pretrained
     assert make is not None
     return make(channels, classes)
 

@@ -15,15 +15,16 @@ from bench.store.record import FINISHED
 
 TAPE = '''
 """A method in one file: the convolutions share one long vector of values, from which each takes a piece."""
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
 from bench import count
 from bench.generated import GeneratedNetwork, Generator
-from bench.method import Context, Method
+from bench.method import Compressed, Context, Method
 from bench.selection import main_convolutions
 
 
@@ -33,18 +34,23 @@ class Tape(Method):
 
     scale: Annotated[float, "of the values at the start"] = 0.1
 
-    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
-        assert budget is not None
-        kernels = {name + ".weight": conv.weight for name, conv in main_convolutions(model).items()}
-        length = budget - count.stored_values(model) + sum(kernel.numel() for kernel in kernels.values())
-        return GeneratedNetwork(model, Reader({n: k.shape for n, k in kernels.items()}, length, self.scale, context))
+    def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
+        assert values is not None
+        sizes = [conv.weight.numel() for conv in main_convolutions(network).values()]
+        made = self.rebuild(network, {"length": values - count.stored_values(network) + sum(sizes)}, context)
+        nn.init.normal_(made.network.generator.tape, std=self.scale, generator=context.generator)
+        return made
+
+    def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
+        shapes = {name + ".weight": conv.weight.shape for name, conv in main_convolutions(network).items()}
+        return Compressed(GeneratedNetwork(network, Reader(shapes, structure["length"])), structure)
 
 
 class Reader(Generator):
-    def __init__(self, shapes, length, scale, context):
+    def __init__(self, shapes, length):
         super().__init__()
         self.shapes = shapes
-        self.tape = nn.Parameter(scale * torch.randn(length, generator=context.generator))
+        self.tape = nn.Parameter(torch.zeros(length))
 
     def forward(self):
         total = sum(shape.numel() for shape in self.shapes.values())
@@ -53,6 +59,7 @@ class Reader(Generator):
 '''
 
 
+@pytest.mark.slow
 def test_a_method_in_one_file_by_its_path(tmp_path: Path) -> None:
     """What a user does: write one file, name it with --plugin, run it beside the others."""
     file = tmp_path / "tape.py"

@@ -8,6 +8,7 @@ from records import RECORDS, record
 from bench.reports.audit import audits, schedule_hash
 from bench.reports.checklist import checklist
 from bench.reports.frame import results, summary
+from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, RANDOM_PRUNING
 from bench.store.record import FAILED, Record
 
 
@@ -90,9 +91,9 @@ def test_what_makes_runs_less_comparable_is_a_warning(changes: dict[str, Any], w
 def full() -> list[Record]:
     """All that the checklist asks for."""
     methods = {
-        "sparse": {"option.criterion": "global"},
-        "sparse:criterion=random": {"option.criterion": "random"},
-        "sparse:criterion=layerwise": {"option.criterion": "layerwise"},
+        "sparse": {"role": GLOBAL_PRUNING},
+        "sparse:criterion=random": {"role": RANDOM_PRUNING},
+        "sparse:criterion=layerwise": {"role": LAYERWISE_PRUNING},
         "width": {},
         "csg": {},
     }
@@ -127,7 +128,7 @@ def test_a_comparison_that_has_it_all() -> None:
         (lambda r: r["seed"] != 0, {}, "The spread over at least 3 seeds is given", "partly", "2 seeds"),
         (lambda r: True, {"test_top5": 100.0}, "Top-1 and top-5 accuracy are both given", "partly", "top-5 is 100 %"),
         (lambda r: True, {"test_top5": None}, "Top-1 and top-5 accuracy are both given", "no", "some runs have no"),
-        (lambda r: r["method_name"] != "width", {}, "A plain narrower network", "no", "add the method width"),
+        (lambda r: r["method_name"] != "width", {}, "A plain narrower network", "no", "no method here has the role"),
         (lambda r: "random" not in r["method"], {}, "Random, global and layerwise", "partly", "lacking: random"),
         (lambda r: r["budget"] != "8x", {}, "At least 5 compression ratios", "no", "fewer met by csg, sparse, "),
         (lambda r: True, {"compress_epoch": 2}, "What compresses a trained network", "no", "to have it: compress_at=0"),

@@ -94,6 +94,7 @@ def test_nothing_in_common_is_an_error(tmp_path: Path) -> None:
         compare(old, new)
 
 
+@pytest.mark.slow
 def test_the_exit_code_says_whether_anything_is_worse(stores: tuple[Path, Path], command: Command) -> None:
     old, new = map(str, stores)
     code, out, err = command("compare", old, new)

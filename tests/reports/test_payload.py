@@ -45,6 +45,7 @@ def test_long_histories_are_thinned_evenly_with_both_ends(tmp_path: Path) -> Non
     assert notes == ["Training curves show 60 of their epochs, evenly spaced; history.csv of a run has all."]
 
 
+@pytest.mark.slow
 def test_many_runs_are_drawn_thinned_and_it_is_said() -> None:
     runs = results([record("csg", seed, 80.0, "2x") for seed in range(2100)])
     data, notes = payload(Loaded(runs), summary(runs))

@@ -100,6 +100,7 @@ def test_a_start_from_finished_weights_is_a_setting_of_its_own() -> None:
     assert summary(runs)["test_top1_mean"].tolist() == [90.0, 95.0]
 
 
+@pytest.mark.slow
 def test_what_came_before_and_what_methods_declare_is_said(tmp_path: Path) -> None:
     started = {"weights": "run", "weights_code": "abc", "weights_epochs": 40, "id": "a"}
     said = {"exceptions": "its generator was trained before"}
@@ -123,6 +124,7 @@ def test_one_setting_under_two_names_is_one_and_one_measurement_counts_once() ->
     assert row(table, "csg", "2x")["difference"] == pytest.approx((-2 + 0 - 5) / 3)
 
 
+@pytest.mark.slow
 def test_a_mean_over_versions_of_a_method_is_said_to_be_one(tmp_path: Path) -> None:
     mixed = [record("csg", seed, 80.0, "2x", method_code=f"v{seed}") for seed in (0, 1)]
     assert "changed between their runs, with the number of versions: csg (2)" in written(mixed, tmp_path)
@@ -167,6 +169,7 @@ def test_the_tables_of_terminal_and_markdown_have_the_same_cells() -> None:
     assert terminal(table, "[title]").row_count == len(lines) - 2
 
 
+@pytest.mark.slow
 def test_all_of_it_is_written(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", RECORDS)
     (store / "runs" / "torn").mkdir()
@@ -195,6 +198,7 @@ def test_all_of_it_is_written(tmp_path: Path) -> None:
     assert table["test_top1_mean"].tolist() == [float(row["test_top1_mean"]) for row in means]
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_files(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", RECORDS)
     for name in ("one", "two"):
@@ -206,6 +210,7 @@ def test_the_same_records_give_the_same_files(tmp_path: Path) -> None:
     assert len(files) > 15
 
 
+@pytest.mark.slow
 def test_a_hostile_name_harms_nothing(tmp_path: Path) -> None:
     name = "<script>alert(1)</script>|$x_y$`" + "z" * 300
     hostile = [
@@ -221,6 +226,7 @@ def test_a_hostile_name_harms_nothing(tmp_path: Path) -> None:
             assert line.replace("\\|", "").count("|") == len(HEADINGS) + 1
 
 
+@pytest.mark.slow
 def test_nothing_finished_is_still_a_report(tmp_path: Path) -> None:
     failed = [record("dense", 0, None, status=FAILED, reason="it broke", stored_values=None)]
     assert "failed: dense, seed 0: it broke" in written(failed, tmp_path)
@@ -252,6 +258,7 @@ def test_every_letter_is_one_that_the_font_has() -> None:
     assert "???a?b$x_y$" in labels
 
 
+@pytest.mark.slow
 def test_fonts_are_in_the_files(tmp_path: Path) -> None:
     write(Loaded(results(RECORDS)), tmp_path)
     pdf = (tmp_path / "figures" / "accuracy_vs_parameters.pdf").read_bytes()
@@ -302,6 +309,7 @@ def test_a_name_is_the_one_without_options_if_there_is_one() -> None:
         only(runs, [])
 
 
+@pytest.mark.slow
 def test_a_report_of_some_methods_says_what_it_leaves_out(command: Command, tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", RECORDS)
     _, out, _ = command("report", str(store), "--methods", "csg")
@@ -345,6 +353,7 @@ def test_what_is_not_there_is_one_line(command: Command, tmp_path: Path, argumen
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_one_figure_alone(command: Command, tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", RECORDS)
     code, out, _ = command("report", str(store), "--figure", "accuracy_vs_bytes", "--methods", "csg")

@@ -26,6 +26,7 @@ def test_two_methods_have_the_paired_t_test_of_scipy() -> None:
     assert found[0, 0] == found[1, 1] == 1
 
 
+@pytest.mark.slow
 def test_holms_correction_is_that_of_statsmodels() -> None:
     p_values = [0.01, 0.04, 0.03, 0.005, 0.5, 0.04]
     assert holm(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]))
@@ -99,16 +100,19 @@ def rate(methods: int, seeds: int, ahead: float = 0.0, spreads: float = 1.0, tim
 
 
 @pytest.mark.parametrize(("methods", "seeds"), [(2, 3), (2, 5), (5, 3), (15, 3), (15, 2), (15, 5)])
+@pytest.mark.slow
 def test_a_tie_is_called_one_at_the_promised_rate(methods: int, seeds: int) -> None:
     # 5 %, and what 400 tries may lie above it by chance: three standard errors
     assert rate(methods, seeds) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
 
 
+@pytest.mark.slow
 def test_one_unsteady_method_makes_few_ties_differences() -> None:
     assert rate(15, 3, spreads=10) <= 0.13
 
 
 @pytest.mark.parametrize(("methods", "least"), [(2, 0.95), (5, 0.9), (15, 0.85)])
+@pytest.mark.slow
 def test_a_difference_of_one_percent_is_found_with_five_seeds(methods: int, least: float) -> None:
     assert rate(methods, 5, ahead=1.0) >= least
 

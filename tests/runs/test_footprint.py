@@ -11,10 +11,11 @@ from conftest import HALVES, Command
 
 from bench.budget import parse
 from bench.plan import plan
+from bench.plugins import networks
 from bench.runs.footprint import FIGURES, Question, Row, footprint
 from bench.store.record import FINISHED, MISSED, Record
 
-RESNET8 = Question("resnet8", (3, 8, 8), 10)
+RESNET8 = Question(networks.find("resnet8"), (3, 8, 8), 10)
 
 
 def rows_of(methods: list[str], budgets: list[str], question: Question = RESNET8, layers: bool = False) -> list[Row]:
@@ -25,7 +26,7 @@ def rows_of(methods: list[str], budgets: list[str], question: Question = RESNET8
 def test_it_is_what_runs_find(swept: tuple[Path, list[Record]]) -> None:
     """The same numbers and the same reasons as in the records of a sweep."""
     records = [record for record in swept[1] if record["seed"] == 0]
-    rows = rows_of(["dense", "csg", "lowrank"], ["2x", "4x", "100x"], Question("resnet8", (1, 8, 8), 3))
+    rows = rows_of(["dense", "csg", "lowrank"], ["2x", "4x", "100x"], Question(networks.find("resnet8"), (1, 8, 8), 3))
     assert [(row["method"], row["budget"]) for row in rows] == [
         (record["method"], record["budget"]) for record in records
     ]
@@ -156,6 +157,7 @@ def test_the_table_has_every_row_and_every_reason(command: Command) -> None:
     assert reasons[3] == "bad at 4x: RuntimeError: this method is broken"
 
 
+@pytest.mark.slow
 def test_nothing_is_cut_off_in_a_pipe() -> None:
     """Where nobody says how wide it is."""
     arguments = ["footprint", "--methods", "csg", "--model", "resnet20", "--budgets", "4x", "--layers"]

@@ -69,7 +69,9 @@ def test_records_are_flat_and_complete(swept: tuple[Path, list[Record]]) -> None
         sized = set() if record["budget"] else {"budget", "requested_values"}
         joined = set() if record["compress_epoch"] else {"prefix_seconds"}
         cited = {"citation"} if record["method"] == "dense" else set()
-        assert empty == {"reason", "exceptions", "weights", "weights_code", "weights_epochs"} | sized | joined | cited
+        missing = {"reason", "exceptions", "model_package", "weights", "weights_code", "weights_epochs"}
+        plain = set() if record["method"] == "dense" else {"role"}
+        assert empty == missing | sized | joined | cited | plain
         assert record["latency_ms"] > 0
         assert 0 <= record["test_top1"] <= record["test_top5"] == 100
         assert (record["train_images"], record["validation_images"], record["test_images"]) == (88, 22, 70)
@@ -115,17 +117,19 @@ def test_stored_values_are_those_of_the_file_counted_by_a_fresh_process(swept: t
             assert budget.met(record["requested_values"], values)
 
 
+@pytest.mark.slow
 def test_artifacts_load_in_a_fresh_process(swept: tuple[Path, list[Record]]) -> None:
     store = Store(swept[0])
     paths = [str(folder / WEIGHTS) for record in finished(swept) if (folder := store.find(record["id"]))]
     code = (
         "import sys; from pathlib import Path; from bench import count; from bench.files import artifact\n"
-        "for path in sys.argv[1:]: print(count.stored_values(artifact.load(Path(path))))"
+        "for path in sys.argv[1:]: print(count.stored_values(artifact.load(Path(path)).network))"
     )
     out = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=True).stdout
     assert out.split() == [str(record["stored_values"]) for record in finished(swept)]
 
 
+@pytest.mark.slow
 def test_the_shared_prefix_is_what_the_run_would_have_trained(swept: tuple[Path, list[Record]], tmp_path: Path) -> None:
     """The sweep's lowrank runs started from what the dense run kept. Without that, lowrank trains up to there."""
     asked = tiny_spec(["lowrank"], budgets=["2x"])
@@ -161,6 +165,7 @@ def test_the_second_time_nothing_is_trained(swept: tuple[Path, list[Record]], tm
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "store" / "runs").rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_only_what_is_missing_is_made_and_the_rest_is_named_anew(tmp_path: Path) -> None:
     first, _ = run_sweep(tiny_spec(["halves"]), tmp_path)
     second, printed = run_sweep(tiny_spec(["pairs=halves", "csg:code=2"]), tmp_path)
@@ -171,6 +176,7 @@ def test_only_what_is_missing_is_made_and_the_rest_is_named_anew(tmp_path: Path)
     assert second[2]["solved.code"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [0.4])
 def test_killed_and_resumed_it_equals_an_undisturbed_sweep(
     swept: tuple[Path, list[Record]], tmp_path: Path, moment: float
@@ -201,6 +207,7 @@ def child_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(bench.__file__).parent.parent), "PYTHONWARNINGS": ""}
 
 
+@pytest.mark.slow
 def test_two_sweeps_on_one_store_share_the_work(swept: tuple[Path, list[Record]], tmp_path: Path) -> None:
     asked = tiny_spec(["csg", "lowrank"], budgets=["2x", "4x", "100x"], seeds=2)
     file, store = tmp_path / "spec.toml", tmp_path / "store"
@@ -217,6 +224,7 @@ def test_two_sweeps_on_one_store_share_the_work(swept: tuple[Path, list[Record]]
     assert all("report:" in text for text in printed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fail", "status", "reason"),
     [
@@ -241,6 +249,7 @@ def test_a_run_that_fails_is_a_record_and_the_others_go_on(tmp_path: Path, fail:
     assert f"halves:fail={fail} seed 0: {status}: {reason}" in printed
 
 
+@pytest.mark.slow
 def test_failed_runs_are_made_again_when_asked(tmp_path: Path) -> None:
     asked = tiny_spec(["halves:fail=compress"])
     run_sweep(asked, tmp_path)
@@ -250,6 +259,7 @@ def test_failed_runs_are_made_again_when_asked(tmp_path: Path) -> None:
     assert "[1/1] dense seed 0" in run_sweep(asked, tmp_path, redo=("dense",))[1]
 
 
+@pytest.mark.slow
 def test_a_method_that_changed_is_said(tmp_path: Path) -> None:
     plugin = tmp_path / "mine.py"
     source = (PLUGINS / "halves.py").read_text()
@@ -262,6 +272,38 @@ def test_a_method_that_changed_is_said(tmp_path: Path) -> None:
     assert printed == "mine has changed since 1 of the finished runs were made; --redo mine makes them again\n"
 
 
+def test_code_that_changed_is_said_and_so_is_what_can_not_be_known(
+    swept: tuple[Path, list[Record]], tmp_path: Path
+) -> None:
+    asked = tiny_spec(["csg", "lowrank"], budgets=["2x", "4x", "100x"], seeds=2)
+    for changed, said in [
+        (
+            {"model_code": "another"},
+            "the code of resnet8 has changed since 2 of the finished runs were made; --redo den",
+        ),
+        (
+            {"method_code": "another"},
+            "dense has changed since 2 of the finished runs were made; --redo dense makes them",
+        ),
+        (
+            {"dataset_code": "another"},
+            "the code of stripes has changed since 2 of the finished runs were made; --redo d",
+        ),
+        ({"format": 0, "role": None}, "2 of the finished runs are of version 0.1; whether code changed since can't be"),
+        ({"model_code": None}, ""),
+    ]:
+        store = Store(tmp_path / "store")
+        shutil.copytree(swept[0], store.folder)
+        for folder, record in store.read_all()[0].items():
+            if record["method"] == "dense":
+                (folder / RECORD).write_text(json.dumps({**record, **changed}))
+        printed = run_sweep(asked, store.folder)[1]
+        assert printed.startswith(said)
+        assert printed.count("\n") == (1 if said else 0)
+        shutil.rmtree(store.folder)
+
+
+@pytest.mark.slow
 def test_changed_images_are_said_and_no_dense_state_of_the_old_ones_is_used(tmp_path: Path) -> None:
     """A dataset plugin that is edited keeps its name and options; what was trained on its old images must not leak."""
     source = (PLUGINS / "stripes.py").read_text()
@@ -281,6 +323,7 @@ def test_changed_images_are_said_and_no_dense_state_of_the_old_ones_is_used(tmp_
     assert len(list((store / "prefixes").iterdir())) == before + 1
 
 
+@pytest.mark.slow
 def test_redo_replaces_a_run_when_the_new_one_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bench.executors import in_process as module
 
@@ -296,6 +339,7 @@ def test_redo_replaces_a_run_when_the_new_one_is_complete(tmp_path: Path, monkey
     assert len(Store(tmp_path).records()[0]) == len(records)
 
 
+@pytest.mark.slow
 def test_without_an_epoch_after_compression_nothing_of_the_dense_network_is_reported(tmp_path: Path) -> None:
     records, _ = run_sweep(tiny_spec(["lowrank:compress_at=1"], budgets=["8x"]), tmp_path)
     dense, lowrank = records
@@ -305,26 +349,29 @@ def test_without_an_epoch_after_compression_nothing_of_the_dense_network_is_repo
     assert lowrank["train_seconds"] == pytest.approx(dense["train_seconds"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_one_dead_helper_costs_one_run(tmp_path: Path) -> None:
     plugin = tmp_path / "killer.py"
     source = (PLUGINS / "halves.py").read_text()
     dies = "import sys\n        if 'bench.files.fresh_process' in sys.orig_argv: import os; os._exit(7)\n"
-    plugin.write_text(source.replace("        waiting: dict", f"        {dies}        waiting: dict"))
+    plugin.write_text(source.replace("        for name, partner in", f"        {dies}        for name, partner in"))
     asked = tiny_spec(["killer", "csg"], plugins=[str(plugin), *tiny_spec(["csg"]).plugins])
     records, _ = run_sweep(asked, tmp_path / "store")
     assert [record["status"] for record in records] == [FINISHED, FAILED, FINISHED]
     assert "the process that loads the saved network ended with exit code 7" in records[1]["reason"]
 
 
+@pytest.mark.slow
 def test_what_a_method_solved_is_kept_as_text_where_it_is_no_number(tmp_path: Path) -> None:
     plugin = tmp_path / "odd.py"
     source = (PLUGINS / "halves.py").read_text()
     odd = "{'nan': float('nan'), 'list': [1, 2], 'object': Context}"
-    plugin.write_text(source.replace('{"values": count.stored_values(model)}', odd))
+    plugin.write_text(source.replace('{"values": count.stored_values(network)}', odd))
     records, _ = run_sweep(tiny_spec(["odd"], plugins=[str(plugin), *tiny_spec(["csg"]).plugins]), tmp_path / "store")
     assert (records[1]["status"], records[1]["solved.nan"], records[1]["solved.list"]) == (FINISHED, "nan", "1x2")
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_named_set_aside_and_made_again(swept: tuple[Path, list[Record]], tmp_path: Path) -> None:
     shutil.copytree(swept[0], tmp_path / "store")
     victim = next(record for record in swept[1] if record["method"] == "csg")
@@ -371,6 +418,7 @@ def test_all_methods_are_every_one_there_is(tmp_path: Path) -> None:
     assert names[0] == "dense"
 
 
+@pytest.mark.slow
 def test_a_scaled_weight_decay_that_is_not_declared_fails_the_run(tmp_path: Path) -> None:
     records, _ = run_sweep(tiny_spec(["halves:fail=undeclared"]), tmp_path)
     assert records[1]["status"] == FAILED
@@ -381,7 +429,7 @@ GRADUAL = '''
 from dataclasses import dataclass
 import torch
 from bench import masks
-from bench.method import Method
+from bench.method import Compressed, Method
 
 LAYER = "stage3.0.conv2.weight"
 
@@ -390,22 +438,28 @@ class Shrinks(Method):
     """Keeps fewer and fewer weights of the last convolution."""
     reaches: bool = True
     compress_at = 0.5
-    gradual = True
+    at_size = "at the end"
 
-    def compress(self, model, budget, context):
-        model.wanted = budget
-        masks.attach(model, {LAYER: torch.ones(64, 64, 3, 3, dtype=torch.bool)})
-        return model
+    def compress(self, network, values, context):
+        masks.attach(network, {LAYER: torch.ones(64, 64, 3, 3, dtype=torch.bool)})
+        return Shrinking(network, self.reaches, values)
 
-    def after_step(self, model, progress):
-        mask = masks.of(model)[LAYER]
-        others = sum(p.numel() for p in model.parameters()) - mask.numel()
-        kept = model.wanted - others if self.reaches and progress == 1 else mask.sum() // 2
+
+class Shrinking(Compressed):
+    def __init__(self, network, reaches, wanted):
+        super().__init__(network)
+        self.reaches, self.wanted = reaches, wanted
+
+    def after_step(self, progress):
+        mask = masks.of(self.network)[LAYER]
+        others = sum(p.numel() for p in self.network.parameters()) - mask.numel()
+        kept = self.wanted - others if self.reaches and progress == 1 else mask.sum() // 2
         mask.zero_().view(-1)[:kept] = True
         return False
 '''
 
 
+@pytest.mark.slow
 def test_a_gradual_method_is_asked_for_its_end_before_it_begins(tmp_path: Path) -> None:
     """Its record counts the network of the end; one that would not get there is missed, and nothing is trained."""
     file = tmp_path / "shrinks.py"

@@ -4,7 +4,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bench import count, masks
 from bench.errors import BudgetError
-from bench.method import Context, Method
+from bench.method import Compressed, Context, Method
 from bench.selection import main_convolutions
 
 
@@ -27,10 +27,20 @@ class Broken(Method):
         return self.how != "fixed"
 
     @property
-    def gradual(self) -> bool:
-        return self.how == "ends dead"
+    def at_size(self) -> Literal["at once", "at the end"]:
+        return "at the end" if self.how == "ends dead" else "at once"
 
-    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
+    def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
+        if self.how == "returns a module":
+            return network
+        changed = self._change(network, values, context)
+        return BrokenNetwork(changed, self.how)
+
+    def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
+        """As files of a method that can't be rebuilt otherwise: from the option, and with no values."""
+        return BrokenNetwork(self._break(network), self.how)
+
+    def _change(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
         if self.how == "crash":
             raise RuntimeError("no such layer")
         kernels = {f"{name}.weight": conv.weight for name, conv in main_convolutions(model).items()}
@@ -97,9 +107,25 @@ class Broken(Method):
                 model = Faint(model)
         return model
 
-    def after_step(self, model: nn.Module, progress: float) -> bool:
+
+class BrokenNetwork(Compressed):
+    """Breaks its rule later."""
+
+    def __init__(self, network: nn.Module, how: str) -> None:
+        structure = {"more": [0.5] * 4000} if how == "values in the structure" else {}
+        decays = {"undeclared decay": {"classifier.weight": 0.5}, "strange decay": {"classifer": 1.0}}
+        super().__init__(network, structure, decay=decays.get(how))
+        self.how = how
+        self.steps = 0
+
+    def after_step(self, progress: float) -> bool:
+        model = self.network
+        self.steps += 1
         first = next(iter(masks.of(model).values()), None)
         match self.how:
+            case "forgetful":
+                with torch.no_grad():
+                    model.classifier.bias[0] += self.steps * 1e-3
             case "loosened":
                 first.view(-1)[(~first).flatten().nonzero()[0]] = True
             case "loosened at the end" if progress == 1:
@@ -112,22 +138,16 @@ class Broken(Method):
                 masks.attach(model, {"classifier.weight": torch.zeros(10, _DEAD // 10, dtype=torch.bool)})
         return False
 
-    def decay(self, model: nn.Module) -> Mapping[str, float]:
-        return {"undeclared decay": {"classifier.weight": 0.5}, "strange decay": {"classifer": 1.0}}.get(self.how, {})
-
-    def settle(self, model: nn.Module) -> None:
+    def settle(self) -> None:
         if self.how == "unseeded settling":
-            next(model.parameters()).data.add_(torch.from_numpy(numpy.random.rand(1)).float())
+            next(self.network.parameters()).data.add_(torch.from_numpy(numpy.random.rand(1)).float())
         if self.how == "unmasks":
-            masks.detach(model)
+            masks.detach(self.network)
 
-    def structure(self, model: nn.Module) -> Mapping[str, Any] | None:
-        return {"more": [0.5] * 4000} if self.how == "values in the structure" else None
-
-    def finish(self, model: nn.Module) -> nn.Module:
+    def finish(self) -> nn.Module:
         if self.how == "finishes differently":
-            model.classifier.bias.data += 1
-        return model
+            self.network.classifier.bias.data += 1
+        return super().finish()
 
 
 # Values that are stored and used by nothing, and those of the classifier, without which nothing is learned.

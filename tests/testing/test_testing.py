@@ -24,6 +24,12 @@ FAULTS = [
         r"stay zero \(bench\.masks\.attach\)",
     ),
     ("crash", "meets_budgets", "it fails with RuntimeError: no such layer"),
+    (
+        "returns a module",
+        "meets_budgets",
+        r"it fails with TypeError: compress\(\) returned CifarResNet, and not a Compressed; since version 0\.2 it is "
+        r"`return Compressed\(network, structure\)` \(bench\.method\)",
+    ),
     ("refuses without a number", "meets_budgets", "at 2x it refuses without a number: that is too small"),
     (
         "refuses the impossible without a number",
@@ -55,9 +61,9 @@ FAULTS = [
     (
         "undeclared decay",
         "declares_exceptions",
-        r"it scales the weight decay \(decay\(\)\), and doesn't say so in exceptions\(\)",
+        r"it scales the weight decay \(decay\), and doesn't say so in exceptions\(\)",
     ),
-    ("strange decay", "declares_exceptions", r"decay\(\) names classifer, which is no parameter of the compressed"),
+    ("strange decay", "declares_exceptions", r"decay names classifer, which is no parameter of the compressed"),
     (
         "loosened",
         "keeps_masks_and_count",
@@ -67,12 +73,6 @@ FAULTS = [
     ("unmasks", "keeps_masks_and_count", r"the mask of stage1\.0\.conv1\.weight is gone after training"),
     ("grows", "keeps_masks_and_count", "it stores 18,822 values when compressed and 18,829 after training"),
     (
-        "faint",
-        "can_overfit",
-        r"it can't learn 8 images by heart: in \d+ passes the loss fell to no less than 2\.3 .*; look at the scale",
-    ),
-    ("ends dead", "can_overfit", "it can't learn 8 images by heart"),
-    (
         "wide",
         "is_counted_right",
         r"classifier\.linear\.(weight|bias) takes 8 bytes a value, where float32 takes 4: what it holds is more",
@@ -80,7 +80,19 @@ FAULTS = [
     (
         "values in the structure",
         "is_counted_right",
-        r"structure\(\) takes 20,010 bytes beside 18,822 values: it is for the shape of the network",
+        r"structure\(\) takes 16,006 bytes beside 18,822 values, not counting names of layers: it is for the shape of "
+        "the network",
+    ),
+    (
+        "forgetful",
+        "goes_on_from_any_step",
+        r"stopped after step 5 of 10 and continued, training ends with other bits in .*: what is not in the network's "
+        r"tensors belongs in structure\(\) or state\(\)",
+    ),
+    (
+        "shape by weights",
+        "goes_on_from_any_step",
+        r"stopped after step 0 of 10, training can't go on in a fresh process: .* holds other tensors than the network",
     ),
     (
         "outside",
@@ -103,6 +115,15 @@ FAULTS = [
         r"finish\(\) changes the outputs, by 0\.\d+ of the largest logit",
     ),
 ]
+# Until it is certain, they train for as long as anything does here.
+SLOW_FAULTS = [
+    (
+        "faint",
+        "can_overfit",
+        r"it can't learn 8 images by heart: in \d+ passes the loss fell to no less than 2\.3 .*; look at the scale",
+    ),
+    ("ends dead", "can_overfit", "it can't learn 8 images by heart"),
+]
 
 
 @pytest.mark.parametrize("check", testing.CHECKS)
@@ -112,14 +133,29 @@ def test_what_breaks_no_rule_passes(method: str, check: str) -> None:
 
 
 @pytest.mark.parametrize(("how", "check", "message"), FAULTS)
+@pytest.mark.slow
 def test_what_breaks_a_rule_fails_the_check_of_it(how: str, check: str, message: str) -> None:
     with pytest.raises(testing.CheckFailed, match=message):
         testing.run(check, f"broken:how={how}", plugins=[BROKEN])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "check", "message"), SLOW_FAULTS)
+def test_what_learns_nothing_fails_the_check_of_it(how: str, check: str, message: str) -> None:
+    test_what_breaks_a_rule_fails_the_check_of_it(how, check, message)
+
+
+def test_masks_that_change_go_on_too() -> None:
+    """They come back in the order in which a method makes them, in which `view` can be used."""
+    testing.run("goes_on_from_any_step", "broken:how=loosened", plugins=[BROKEN])
+
+
 def test_every_check_fails_something() -> None:
     """But for the one on a GPU, and the one that is about the text of a class."""
-    assert testing.CHECKS.keys() - {check for _, check, _ in FAULTS} == {"says_what_it_does", "works_on_a_gpu"}
+    assert testing.CHECKS.keys() - {check for _, check, _ in FAULTS + SLOW_FAULTS} == {
+        "says_what_it_does",
+        "works_on_a_gpu",
+    }
 
 
 @pytest.mark.parametrize(
@@ -181,16 +217,17 @@ def test_all_checks_on_all_networks_each_with_its_outcome() -> None:
     assert set(outcomes.values()) == {"passed", "failed"}
 
 
+@pytest.mark.slow
 def test_check_prints_a_line_for_each_and_its_exit_code_says_whether_any_failed(command: Command) -> None:
     arguments = ["--models", "resnet8", "--plugin", BROKEN]
     code, out, err = command("check", "broken", *arguments)
     assert (code, err) == (0, "")
     assert [line.split()[2].rstrip(":") for line in out.splitlines()] == list(testing.CHECKS)
     code, out, err = command("check", "broken:how=finishes differently", *arguments)
-    assert (code, err) == (1, "broken:how=finishes differently fails 1 of 12 checks\n")
+    assert (code, err) == (1, "broken:how=finishes differently fails 1 of 13 checks\n")
     assert "failed   resnet8                  finishes_with_the_same_outputs: finish() changes the outputs, by" in out
     code, out, err = command("check", "broken:how=finishes differently", *arguments, "--json")
-    assert (code, err) == (1, "broken:how=finishes differently fails 1 of 12 checks\n")
+    assert (code, err) == (1, "broken:how=finishes differently fails 1 of 13 checks\n")
     (failed,) = [row for row in json.loads(out) if row["outcome"] == "failed"]
     assert (failed["check"], failed["model"]) == ("finishes_with_the_same_outputs", "resnet8")
     assert failed["message"].startswith("finish() changes the outputs")

@@ -1,5 +1,6 @@
 """The loop: the same bits for the same seed, joining half-way, and stopping at a loss that is not a number."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -7,15 +8,30 @@ import torch
 from conftest import tiny_trainer
 from torch import nn
 
-from bench import masks
+from bench import masks, testing
 from bench.data.normalise import Normalise
-from bench.models._build import build_network
-from bench.training.loop import Epoch, NonFiniteLoss, make_optimizer
+from bench.method import Compressed
+from bench.training.loop import Epoch, NonFiniteLoss, Trainer, make_optimizer
 from bench.training.schedule import Schedule
 
 
 def network(seed: int = 0) -> nn.Module:
-    return build_network("resnet8", 1, 3, seed)
+    return testing.network("resnet8", 1, 3, seed)
+
+
+def train(trainer: Trainer, made: nn.Module, first: int, end: int) -> list[Epoch]:
+    return trainer.run(Compressed(made), first, end)
+
+
+class Doing(Compressed):
+    """Calls a function after each step."""
+
+    def __init__(self, made: nn.Module, do: Callable[[nn.Module, float], bool | None]) -> None:
+        super().__init__(made)
+        self.do = do
+
+    def after_step(self, progress: float) -> bool:
+        return bool(self.do(self.network, progress))
 
 
 def same(one: nn.Module, other: nn.Module) -> bool:
@@ -29,7 +45,7 @@ def timeless(history: list[Epoch]) -> list[Epoch]:
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
     networks = [network() for _ in range(3)]
-    histories = [tiny_trainer(seed).run(made, 0, 4) for made, seed in zip(networks, (0, 0, 1), strict=True)]
+    histories = [train(tiny_trainer(seed), made, 0, 4) for made, seed in zip(networks, (0, 0, 1), strict=True)]
     assert same(networks[0], networks[1])
     assert timeless(histories[0]) == timeless(histories[1])
     assert not same(networks[0], networks[2])
@@ -43,10 +59,10 @@ def test_layers_that_draw_numbers_draw_the_same_when_joining() -> None:
         return made
 
     whole, halves = with_dropout(), with_dropout()
-    tiny_trainer().run(whole, 0, 2)
-    tiny_trainer().run(halves, 0, 1)
+    train(tiny_trainer(), whole, 0, 2)
+    train(tiny_trainer(), halves, 0, 1)
     torch.rand(7)  # what else was drawn in between doesn't matter
-    tiny_trainer().run(halves, 1, 2)
+    train(tiny_trainer(), halves, 1, 2)
     assert same(whole, halves)
 
 
@@ -54,7 +70,7 @@ def test_it_learns_and_says_how() -> None:
     seen: list[tuple[int, float]] = []
     made = tiny_trainer(learning_rate=0.1, momentum=0.9, epochs=12)
     made = replace(made, on_step=lambda epoch, progress, loss: seen.append((epoch, progress)))
-    history = made.run(network(), 0, 12)
+    history = train(made, network(), 0, 12)
     assert [epoch.epoch for epoch in history] == list(range(1, 13))
     assert history[-1].train_loss < history[0].train_loss / 2
     assert history[-1].validation_top1 > 80
@@ -64,9 +80,9 @@ def test_it_learns_and_says_how() -> None:
 def test_joining_half_way_sees_the_same_batches_and_rates() -> None:
     """Without momentum the optimiser has no memory, so two halves equal the whole to the bit."""
     whole, halves = network(), network()
-    history = tiny_trainer().run(whole, 0, 4)
-    first = tiny_trainer().run(halves, 0, 2)
-    second = tiny_trainer().run(halves, 2, 4)
+    history = train(tiny_trainer(), whole, 0, 4)
+    first = train(tiny_trainer(), halves, 0, 2)
+    second = train(tiny_trainer(), halves, 2, 4)
     assert same(whole, halves)
     assert timeless(history) == timeless(first + second)
 
@@ -75,7 +91,8 @@ def test_after_step_and_after_epoch_are_called() -> None:
     steps: list[float] = []
     epochs: list[int] = []
     made = tiny_trainer()
-    made.run(network(), 1, 3, lambda model, progress: steps.append(progress), lambda rows: epochs.append(len(rows)))
+    counting = Doing(network(), lambda model, progress: steps.append(progress))
+    made.run(counting, 1, 3, lambda rows: epochs.append(len(rows)))
     assert len(steps) == 2 * made.steps_per_epoch
     assert steps[0] == pytest.approx((made.steps_per_epoch + 1) / (4 * made.steps_per_epoch))
     assert steps[-1] == pytest.approx(3 / 4)
@@ -93,7 +110,7 @@ def test_what_a_mask_leaves_out_stays_zero_through_momentum_and_decay() -> None:
         seen.append(bool(model.get_parameter("conv1.weight").grad[~mask].any()))  # type: ignore[index]
         return False
 
-    tiny_trainer(momentum=0.9, weight_decay=0.1).run(made, 0, 2, after_step)
+    tiny_trainer(momentum=0.9, weight_decay=0.1).run(Doing(made, after_step), 0, 2)
     after = made.get_parameter("conv1.weight")
     assert not after[~mask].any()
     assert (after[mask] != before[mask]).all()
@@ -122,7 +139,7 @@ def test_parameters_that_were_replaced_are_trained() -> None:
         model.classifier.weight = nn.Parameter(torch.zeros(3, 64))  # type: ignore[union-attr]
         return True
 
-    tiny_trainer().run(made, 0, 2, after_step)
+    tiny_trainer().run(Doing(made, after_step), 0, 2)
     assert len(steps) > 2
     assert made.get_parameter("classifier.weight").abs().min() > 0
 
@@ -130,7 +147,7 @@ def test_parameters_that_were_replaced_are_trained() -> None:
 def test_a_batch_larger_than_the_data_is_all_of_it() -> None:
     made = tiny_trainer(batch_size=1000)
     assert (made.batch_size, made.steps_per_epoch) == (88, 1)
-    assert len(made.run(network(), 0, 1)) == 1
+    assert len(train(made, network(), 0, 1)) == 1
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -140,20 +157,20 @@ def test_a_loss_that_is_not_a_number_ends_it(optimizer: str) -> None:
             next(model.parameters()).data.fill_(float("nan"))
 
     with pytest.raises(NonFiniteLoss, match="the validation loss became nan in epoch 2"):
-        tiny_trainer(optimizer=optimizer).run(network(), 0, 4, poison)
+        tiny_trainer(optimizer=optimizer).run(Doing(network(), poison), 0, 4)
 
 
 def test_bfloat16_trains_float32_weights() -> None:
     made = network()
-    history = replace(tiny_trainer(), precision=torch.bfloat16).run(made, 0, 2)
+    history = train(replace(tiny_trainer(), precision=torch.bfloat16), made, 0, 2)
     assert all(parameter.dtype == torch.float32 for parameter in made.parameters())
-    exact = tiny_trainer().run(network(), 0, 2)
+    exact = train(tiny_trainer(), network(), 0, 2)
     assert history[1].train_loss == pytest.approx(exact[1].train_loss, rel=0.1)
     assert history[1].train_loss != exact[1].train_loss
 
 
 def test_label_smoothing_is_in_the_training_loss_alone() -> None:
-    plain, smooth = (tiny_trainer(label_smoothing=s, learning_rate=0.0).run(network(), 0, 1)[0] for s in (0.0, 0.5))
+    plain, smooth = (train(tiny_trainer(label_smoothing=s, learning_rate=0.0), network(), 0, 1)[0] for s in (0.0, 0.5))
     assert smooth.train_loss != plain.train_loss
     assert smooth.validation_loss == plain.validation_loss
 
@@ -165,5 +182,5 @@ def test_a_gpu_sees_the_same_batches() -> None:
     cpu, device = tiny_trainer(), torch.device("cuda")
     train, validation = cpu.train.to(device), cpu.validation.to(device)
     gpu = replace(cpu, train=train, validation=validation, normalise=Normalise.of(train))
-    losses = [made.run(network().to(where), 0, 1)[0].train_loss for made, where in ((cpu, "cpu"), (gpu, "cuda"))]
+    losses = [train(made, network().to(where), 0, 1)[0].train_loss for made, where in ((cpu, "cpu"), (gpu, "cuda"))]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)

@@ -8,7 +8,7 @@ from torch import nn
 
 from bench import count, masks
 from bench.errors import BudgetError
-from bench.method import Context, Method
+from bench.method import Compressed, Context, Method
 from bench.selection import Rule, select
 
 
@@ -24,25 +24,26 @@ class NewMethod(Method):
     # the schedule `compress` is called. Until then the dense network is trained.
     compress_at: Annotated[float, "where on the schedule to drop weights; 0: before training"] = 0.5
 
-    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
-        """The network that is trained from here on. It stores `budget` values, within 1 %."""
-        assert budget is not None
+    def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
+        """The network that is trained from here on. It stores so many `values`, within 1 %."""
+        assert values is not None
         # Which layers: all convolutions but the first, and the classifier. (`main_convolutions` are fewer.)
-        layers = select(model, Rule(kernel="all", grouped=True, linear=True))
+        layers = select(network, Rule(kernel="all", grouped=True, linear=True))
         kernels = {f"{name}.weight": layer.weight.detach() for name, layer in layers.items()}
         sizes = [kernel.numel() for kernel in kernels.values()]
         # How many weights the budget leaves. What can't be met is refused, with the numbers.
-        others = count.stored_values(model) - sum(sizes)
-        keep = budget - others
+        others = count.stored_values(network) - sum(sizes)
+        keep = values - others
         if keep < 1:
-            raise BudgetError(f"what is no kernel stores {others:,} values; {budget:,} were asked for")
+            raise BudgetError(f"what is no kernel stores {others:,} values; {values:,} were asked for")
         if keep >= sum(sizes):
-            return model
+            return Compressed(network)
         # YOUR IDEA GOES HERE: a score for each weight. Here it is its size, next to others of its layer.
         scores = torch.cat([(kernel.abs() / kernel.std()).flatten() for kernel in kernels.values()])
         chosen = torch.zeros_like(scores, dtype=torch.bool)
         chosen[scores.topk(keep).indices] = True
         # What masks leave out is zeroed, kept at zero in training, and neither counted nor stored.
         pieces = zip(kernels.items(), chosen.split(sizes), strict=True)
-        masks.attach(model, {name: piece.view(kernel.shape) for (name, kernel), piece in pieces})
-        return model
+        masks.attach(network, {name: piece.view(kernel.shape) for (name, kernel), piece in pieces})
+        # The layers are what they were. A method that changes their shapes says so in a structure, and has a `rebuild`.
+        return Compressed(network)

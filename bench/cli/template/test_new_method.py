@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from bench import count, testing
-from bench.models._build import build_network, compress
 from bench.plugins import discovery
 
 FILE = str(Path(__file__).with_name("new_method.py"))
@@ -20,6 +19,5 @@ def test_it_plays_by_the_rules(model: str, check: str) -> None:
 
 def test_the_budget_is_met_to_the_value() -> None:
     method = discovery.find(discovery.METHODS, "new-method", [FILE]).make(None, {})
-    network = build_network("resnet8", channels=3, num_classes=10, seed=0)
-    compressed = compress(method, network, 20_000, seed=0, trained=True)
-    assert count.stored_values(compressed) == 20_000
+    compressed = testing.compress(method, "resnet8", 20_000, trained=True)
+    assert count.stored_values(compressed.network) == 20_000

@@ -7,7 +7,6 @@ from bench_kronecker.kronecker import Kronecker, KroneckerGenerator, Shape
 from bench import count, testing
 from bench.errors import BudgetError
 from bench.generated import GeneratedNetwork
-from bench.models._build import build_network, compress
 
 
 @pytest.mark.parametrize("check", testing.CHECKS)
@@ -16,9 +15,8 @@ def test_it_plays_by_the_rules(model: str, check: str) -> None:
     testing.run(check, "kronecker", model)
 
 
-def compressed(budget: int, block: int = 4) -> GeneratedNetwork:
-    network = build_network("resnet8", 3, 10, seed=0)
-    made = compress(Kronecker(block), network, budget, seed=0, trained=False)
+def compressed(values: int, block: int = 4) -> GeneratedNetwork:
+    made = testing.compress(Kronecker(block), "resnet8", values).network
     assert isinstance(made, GeneratedNetwork)
     return made
 
@@ -31,15 +29,16 @@ def test_the_budget_is_met_to_the_value(budget: int, block: int) -> None:
 
 def test_kernels_are_sums_of_kronecker_products() -> None:
     shapes = {"first": Shape((3, 2), (4, 2, 3, 3)), "last": Shape((2, 2), (2, 3, 1, 1))}
-    generator = KroneckerGenerator(shapes, [2, 3], 5, torch.Generator().manual_seed(0))
+    generator = KroneckerGenerator(shapes, [2, 3], 5)
+    generator.draw(torch.Generator().manual_seed(0))
     with torch.no_grad():
         generator.rest.copy_(torch.arange(1.0, 6.0))
         kernels = generator()
         assert {name: tuple(kernel.shape) for name, kernel in kernels.items()} == {
-            "first": (12, 4, 3, 3),
-            "last": (4, 6, 1, 1),
+            "first.weight": (12, 4, 3, 3),
+            "last.weight": (4, 6, 1, 1),
         }
-        kernels["last"].view(-1)[:5] -= torch.arange(1.0, 6.0)
+        kernels["last.weight"].view(-1)[:5] -= torch.arange(1.0, 6.0)
         for kernel, matrices, blocks in zip(kernels.values(), generator.matrices, generator.blocks, strict=True):
             for row in range(kernel.shape[2]):
                 for column in range(kernel.shape[3]):
@@ -49,7 +48,7 @@ def test_kernels_are_sums_of_kronecker_products() -> None:
 
 
 def test_the_network_starts_at_its_own_scale() -> None:
-    plain = build_network("resnet8", 3, 10, seed=0)
+    plain = testing.network("resnet8")
     made = compressed(18_822)
     for name, kernel in made.generator().items():
         expected = plain.get_parameter(name).square().mean()

@@ -12,9 +12,9 @@ from torch.nn import functional
 from bench import count
 from bench.allocation import allocate
 from bench.errors import BudgetError
-from bench.generated import GeneratedNetwork, Generator
-from bench.method import Context, Method
-from bench.selection import Rule, main_convolutions, select
+from bench.generated import Generator, on_generated
+from bench.method import Compressed, Context, Method
+from bench.selection import Rule, layers_called, main_convolutions, select
 
 
 @dataclass(frozen=True)
@@ -40,32 +40,37 @@ class Kronecker(Method):
         if self.block < 1:
             raise ValueError(f"block can't be {self.block}; it is at least 1")
 
-    def compress(self, model: nn.Module, budget: int | None, context: Context) -> nn.Module:
-        assert budget is not None
-        layers = main_convolutions(model) or select(model, Rule(kernel="all"))
-        kernels = {f"{name}.weight": layer.weight.detach() for name, layer in layers.items()}
+    def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
+        assert values is not None
+        layers = main_convolutions(network) or select(network, Rule(kernel="all"))
+        kernels = {name: layer.weight.detach() for name, layer in layers.items()}
         shapes = {name: Shape.of(kernel, self.block) for name, kernel in kernels.items()}
-        others = count.stored_values(model) - sum(kernel.numel() for kernel in kernels.values())
+        others = count.stored_values(network) - sum(kernel.numel() for kernel in kernels.values())
 
         def cost(terms: tuple[int, ...]) -> int:
             return sum(number * shape.values for number, shape in zip(terms, shapes.values(), strict=True))
 
         whole = [math.ceil(kernels[name].numel() / shape.values) for name, shape in shapes.items()]
-        terms = allocate(whole, cost, budget - others, most=[shape.most for shape in shapes.values()])
+        terms = allocate(whole, cost, values - others, most=[shape.most for shape in shapes.values()])
         if terms is None:
             raise BudgetError(
                 f"what is not generated stores {others:,} values, and one term for each kernel "
-                f"{cost((1,) * len(shapes)):,}; {budget:,} were asked for. Give another block"
+                f"{cost((1,) * len(shapes)):,}; {values:,} were asked for. Give another block"
             )
-        left = budget - others - cost(terms)
-        generator = KroneckerGenerator(shapes, terms, left, context.generator)
-        scale_to(generator.to(next(model.parameters()).device), kernels)
-        return GeneratedNetwork(model, generator)
+        # What the file says of the shape: the layers, and the sizes of what makes their kernels.
+        structure = {
+            "layers": [*layers],
+            "blocks": [shape.block[:2] for shape in shapes.values()],
+            "terms": terms,
+            "left": values - others - cost(terms),
+        }
+        generator = generator_of(network, structure)
+        generator.draw(context.generator)
+        scale_to(generator, kernels)
+        return Compressed(on_generated(network, generator), structure, {"terms": "+".join(map(str, terms))})
 
-    def solved(self, model: nn.Module) -> Mapping[str, Any]:
-        assert isinstance(model, GeneratedNetwork)
-        assert isinstance(model.generator, KroneckerGenerator)
-        return {"terms": "+".join(str(len(matrices)) for matrices in model.generator.matrices)}
+    def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
+        return Compressed(on_generated(network, generator_of(network, structure)), structure)
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,11 @@ class Shape:
 
     @classmethod
     def of(cls, kernel: Tensor, channels: int) -> "Shape":
-        sides = [math.gcd(size, channels) for size in kernel.shape[:2]]
+        return cls.with_block(kernel, [math.gcd(size, channels) for size in kernel.shape[:2]])
+
+    @classmethod
+    def with_block(cls, kernel: Tensor, sides: Sequence[int]) -> "Shape":
+        """`sides` are o and i."""
         matrix = tuple(size // side for size, side in zip(kernel.shape[:2], sides, strict=True))
         return cls(matrix, (*sides, *kernel.shape[2:]))
 
@@ -91,26 +100,38 @@ class Shape:
         return min(math.prod(self.matrix), math.prod(self.block))
 
 
+def generator_of(network: nn.Module, structure: Mapping[str, Any]) -> "KroneckerGenerator":
+    """What makes the kernels of these layers; all zeros."""
+    layers = layers_called(network, structure["layers"])
+    pairs = zip(layers.items(), structure["blocks"], strict=True)
+    shapes = {name: Shape.with_block(layer.weight, block) for (name, layer), block in pairs}
+    return KroneckerGenerator(shapes, structure["terms"], structure["left"])
+
+
 class KroneckerGenerator(Generator):
     """Matrices `(R, rows, columns)` and blocks `(R, o, i, kh, kw)` for each kernel, and what is left over."""
 
-    def __init__(self, shapes: Mapping[str, Shape], terms: Sequence[int], left: int, random: torch.Generator) -> None:
+    def __init__(self, shapes: Mapping[str, Shape], terms: Sequence[int], left: int) -> None:
         super().__init__()
         self.names = list(shapes)
         sizes = list(zip(terms, shapes.values(), strict=True))
-        # Matrices of norm 1: then a step of SGD on a block moves the kernel about as a step on the kernel would.
-        self.matrices = nn.ParameterList(
-            torch.randn(number, *shape.matrix, generator=random) / math.sqrt(math.prod(shape.matrix))
-            for number, shape in sizes
-        )
-        self.blocks = nn.ParameterList(torch.randn(number, *shape.block, generator=random) for number, shape in sizes)
+        self.matrices = nn.ParameterList(torch.zeros(number, *shape.matrix) for number, shape in sizes)
+        self.blocks = nn.ParameterList(torch.zeros(number, *shape.block) for number, shape in sizes)
         self.rest = nn.Parameter(torch.zeros(left))
+
+    def draw(self, random: torch.Generator) -> None:
+        """Matrices of norm 1: then a step of SGD on a block moves the kernel about as a step on the kernel would."""
+        with torch.no_grad():
+            for matrices in self.matrices:
+                matrices.copy_(torch.randn(matrices.shape, generator=random) / math.sqrt(matrices[0].numel()))
+            for blocks in self.blocks:
+                blocks.copy_(torch.randn(blocks.shape, generator=random))
 
     def forward(self) -> dict[str, Tensor]:
         kernels = [kronecker_sum(*factors) for factors in zip(self.matrices, self.blocks, strict=True)]
         last = kernels[-1]
         kernels[-1] = last + functional.pad(self.rest, (0, last.numel() - len(self.rest))).view_as(last)
-        return dict(zip(self.names, kernels, strict=True))
+        return {f"{name}.weight": kernel for name, kernel in zip(self.names, kernels, strict=True)}
 
 
 def kronecker_sum(matrices: Tensor, blocks: Tensor) -> Tensor:
@@ -123,5 +144,5 @@ def kronecker_sum(matrices: Tensor, blocks: Tensor) -> Tensor:
 def scale_to(generator: KroneckerGenerator, kernels: Mapping[str, Tensor]) -> None:
     """Give every kernel the root mean square of the one that it stands for, so that the network starts as it would."""
     with torch.no_grad():
-        for (name, made), blocks in zip(generator().items(), generator.blocks, strict=True):
-            blocks *= (kernels[name].square().mean() / made.square().mean()).sqrt()
+        for kernel, made, blocks in zip(kernels.values(), generator().values(), generator.blocks, strict=True):
+            blocks *= (kernel.square().mean() / made.square().mean()).to(blocks.device).sqrt()

@@ -1,0 +1,115 @@
+"""What a compressed network stores and computes: the one account, for runs, `bench footprint` and the conformance kit.
+
+compress -> to_size -> stored -> (training) -> deploy
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench import budget, count
+from bench.measure.layers import Row, rows, values_by_module
+from bench.method import Compressed, Context, Method, Resizable
+
+Shape = tuple[int, int, int]  # of an image: (channels, height, width)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What is known of a network once it is compressed; `solved` is what was chosen for the budget."""
+
+    stored_values: int
+    statistics_values: int
+    trained_values: int
+    solved: Mapping[str, Any]
+
+    def check(self, requested: int | None) -> None:
+        """Raise BudgetError where the budget is not met."""
+        budget.check(requested, self.stored_values)
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A network as it is deployed, with its account; `generation_macs` are what training adds to each forward pass to
+    compute kernels. `layers` has a row for each layer."""
+
+    network: nn.Module
+    materialised_values: int
+    macs: int
+    generation_macs: int
+    layers: list[Row]
+
+
+def compress(
+    method: Method,
+    network: nn.Module,
+    values: int | None,
+    seed: int,
+    trained: bool,
+    family: str = "",
+    resizable: Resizable | None = None,
+) -> Compressed:
+    """Have the method compress `network`, with the random numbers of this seed. Raises BudgetError.
+
+    The global generator is seeded too: layers that a method makes draw their first weights from it.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        context = Context(torch.Generator().manual_seed(seed), trained, family, resizable)
+        made = method.compress(network, values, context)
+    return require(made, "compress()")
+
+
+def rebuild(method: Method, network: nn.Module, structure: Mapping[str, Any], family: str = "") -> Compressed:
+    """Have the method make a network of this shape out of a fresh one. Nothing is random in it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        context = Context(torch.Generator().manual_seed(0), trained=False, family=family)
+        made = method.rebuild(network, structure, context)
+    return require(made, "rebuild()")
+
+
+def require(made: object, what: str) -> Compressed:
+    """Raise TypeError for what is no compressed network, as plugins for version 0.1 return it."""
+    if not isinstance(made, Compressed):
+        raise TypeError(
+            f"{what} returned {type(made).__name__}, and not a Compressed; since version 0.2 it is "
+            "`return Compressed(network, structure)` (bench.method)"
+        )
+    return made
+
+
+def to_size(method: Method, compressed: Compressed) -> Compressed:
+    """At the size that it has in the end, before anything is trained; use it on what is thrown away."""
+    if method.at_size == "at the end":
+        compressed.after_step(1.0)
+    return compressed
+
+
+def stored(compressed: Compressed) -> Stored:
+    """What it stores as it is now."""
+    return Stored(
+        stored_values=count.stored_values(compressed.network),
+        statistics_values=sum(tensor.numel() for tensor in count.statistics(compressed.network).values()),
+        trained_values=count.trained_values(compressed.network),
+        solved=dict(compressed.solved),
+    )
+
+
+def deploy(compressed: Compressed, image_shape: Shape) -> Deployed:
+    """Finish it, which may take it apart, and count what is deployed."""
+    compressed.network.eval()
+    in_training = count.forward_macs(compressed.network, image_shape)
+    of_layers = values_by_module(compressed.network)
+    network = compressed.finish().eval()
+    macs = count.forward_macs(network, image_shape)
+    return Deployed(
+        network=network,
+        materialised_values=count.stored_values(network),
+        macs=macs,
+        generation_macs=in_training - macs,
+        layers=rows(of_layers, network, image_shape),
+    )

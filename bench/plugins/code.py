@@ -1,0 +1,167 @@
+"""A hash of code: of a plugin and the maths that it calls, or of rooms of the harness.
+
+Comments, docstrings, formatting and names of files don't count, and the same code has the same hash under every version
+of Python. So a record can say by which code it was made, and a sweep which finished runs were made by other code.
+"""
+
+import ast
+import hashlib
+import importlib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+# Rooms of bench whose code a plugin's results depend on, if it imports it, and what of the public face does not count:
+# the contract and the words for what is wrong. Else every plugin would change with every change of the harness.
+_MATHS = ("kernels", "measure", "methods", "datasets", "models")
+_CONTRACT = ("code_space", "dataset", "errors", "method", "model", "roles", "version")
+_LENGTH = 16
+
+
+def code_hash(files: Iterable[Path], top: Path | None = None) -> str:
+    """Of these files, and of what they import that counts: of bench, the maths; of others, what lies in `top`, the
+    folder of an installed package (default: what lies beside each file)."""
+    found: dict[Path, str] = {}
+    waiting = [path.resolve() for path in files]
+    beside = waiting[0].parent
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found[path] = digest_of(path)
+            waiting += (other.resolve() for other in _imported(path, top, beside))
+    return _joined(found.values())
+
+
+@cache
+def rooms_hash(*rooms: str) -> str:
+    """Of all code in these rooms of bench (`training`), or of single files of its face (`masks`)."""
+    import bench
+
+    root = Path(bench.__file__).parent
+    files = [path for room in rooms for path in [root / f"{room}.py", *(root / room).rglob("*.py")] if path.is_file()]
+    assert files, rooms
+    return _joined(map(digest_of, files))
+
+
+def harness_hash() -> str:
+    """Of the harness as a whole, without plugins, reports and the command line."""
+    import bench
+
+    root = Path(bench.__file__).parent
+    apart = {"cli", "models", *_TOPS}
+    face = [path.stem for path in root.glob("*.py")]
+    rooms = [path.name for path in root.iterdir() if path.is_dir() and path.name not in apart]
+    return rooms_hash(*sorted(face), *sorted(room for room in rooms if not room.startswith("_")))
+
+
+_TOPS = ("methods", "datasets", "reports")
+
+
+def digest_of(path: Path) -> str:
+    """Of one file."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):  # what can't be parsed is no code that ran; but a plugin may be of a newer Python
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(_text(tree).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _joined(digests: Iterable[str]) -> str:
+    return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:_LENGTH]
+
+
+def _imported(path: Path, top: Path | None, beside: Path) -> Iterator[Path]:
+    """The files that a file imports, of those that count; absolute imports find what lies `beside` the plugin."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import():
+                names = [alias.name for alias in node.names]
+            case ast.ImportFrom(level=0):
+                names = [f"{node.module}.{alias.name}" for alias in node.names] + [node.module or ""]
+            case ast.ImportFrom():
+                folder = path.parent
+                for _ in range(node.level - 1):
+                    folder = folder.parent
+                parts = [*(node.module or "").split(".")] if node.module else []
+                for alias in node.names:
+                    yield from filter(None, (_file(folder, [*parts, alias.name]), _file(folder, parts)))
+                continue
+            case _:
+                continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "bench":
+                yield from _in_bench(parts[1:])
+            elif top is None:
+                yield from filter(None, [_file(beside, parts)])
+            elif parts[0] == top.name:
+                yield from filter(None, [_file(top, parts[1:])])
+
+
+def _in_bench(parts: list[str]) -> Iterator[Path]:
+    if not parts or (parts[0] not in _MATHS and (len(parts) > 2 or parts[0] in _CONTRACT)):
+        return
+    package = importlib.import_module("bench")
+    for root in map(Path, package.__path__):
+        file = _file(root, parts)
+        is_face = file is not None and file.parent == Path(package.__path__[0])
+        if file is not None and (is_face or parts[0] in _MATHS):
+            yield file
+            return
+
+
+def _file(folder: Path, parts: list[str]) -> Path | None:
+    """The module's file; None for what is no file below the folder (a name inside a module, say)."""
+    if not parts:
+        return None
+    path = folder.joinpath(*parts)
+    for file in (path.with_name(f"{path.name}.py"), path / "__init__.py"):
+        if file.is_file():
+            return file
+    return None
+
+
+def _text(node: object) -> str:
+    """The syntax as text, in a form that does not depend on Python's version: fields by name, empty ones left out."""
+    match node:
+        case ast.Constant():
+            return f"{type(node.value).__name__}:{node.value!a}"  # what repr() prints as it is, depends on the version
+        case ast.JoinedStr():
+            return f"JoinedStr({_text(_merged(node.values))})"
+        case ast.AST():
+            fields = {name: getattr(node, name, None) for name in node._fields if name not in _UNIMPORTANT}
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                fields["body"] = _without_docstring(node.body)
+            kept = {name: value for name, value in fields.items() if value is not None and value != []}
+            return f"{type(node).__name__}({','.join(f'{name}={_text(kept[name])}' for name in sorted(kept))})"
+        case list():
+            return f"[{','.join(map(_text, node))}]"
+    return ascii(node)
+
+
+_UNIMPORTANT = {"ctx", "kind", "type_comment", "type_ignores"}
+
+
+def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    match body:
+        case [ast.Expr(value=ast.Constant(value=str())), *rest]:
+            return rest
+    return body
+
+
+def _merged(parts: list[ast.expr]) -> list[ast.expr]:
+    """The parts of an f-string with neighbouring texts as one; versions cut them differently."""
+    merged: list[ast.expr] = []
+    for part in parts:
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            if merged and isinstance(merged[-1], ast.Constant) and isinstance(merged[-1].value, str):
+                merged[-1] = ast.Constant(merged[-1].value + part.value)
+                continue
+            if not part.value:
+                continue
+        merged.append(part)
+    return merged

@@ -1,0 +1,9 @@
+"""The parts that methods can have in a comparison (`Method.role`), for reports to measure others against."""
+
+REFERENCE = "reference"
+NARROWER = "narrower network"
+RANDOM_PRUNING = "random pruning"
+GLOBAL_PRUNING = "global magnitude pruning"
+LAYERWISE_PRUNING = "layerwise magnitude pruning"
+
+ROLES = (REFERENCE, NARROWER, RANDOM_PRUNING, GLOBAL_PRUNING, LAYERWISE_PRUNING)

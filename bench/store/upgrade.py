@@ -1,0 +1,50 @@
+"""Records of older forms, brought to today's: reports see the newest alone."""
+
+from collections.abc import Callable
+
+from bench.errors import require_format
+from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, NARROWER, RANDOM_PRUNING, REFERENCE
+from bench.store.record import COLUMNS, FORMAT, HEADLINE, Record
+
+
+def upgraded(record: Record) -> Record:
+    """The record in today's form, with None in columns that it lacks. Raises TooNew, and ValueError for a number that
+    is none."""
+    number = record.get("format", 0)
+    require_format(number, FORMAT)
+    for step in _STEPS[number:]:
+        record = step(record)
+    return {**dict.fromkeys(COLUMNS), **record, "format": FORMAT}
+
+
+def _from_0(record: Record) -> Record:
+    """Version 0.1: no roles, one metric, and hashes of single files, which say nothing of today's."""
+    return {
+        **record,
+        "role": _role(record),
+        "metric": HEADLINE,
+        "method_code": None,
+        "dataset_code": None,
+    }
+
+
+def _role(record: Record) -> str | None:
+    """What the methods of then had as their part, by name and options."""
+    match record.get("method_name"):
+        case "dense":
+            return REFERENCE
+        case "width":
+            return NARROWER
+        case "sparse" if record.get("option.training") != "rigl":
+            criterion = record.get("option.criterion")
+        case "pruning":
+            worth = record.get("option.importance")
+            of_magnitude = worth in ("magnitude", "group-norm", "lamp")
+            criterion = record.get("option.scope") if of_magnitude else worth
+        case _:
+            return None
+    return {"random": RANDOM_PRUNING, "global": GLOBAL_PRUNING, "layerwise": LAYERWISE_PRUNING}.get(str(criterion))
+
+
+# From each number to the next.
+_STEPS: tuple[Callable[[Record], Record], ...] = (_from_0,)

@@ -1,0 +1,26 @@
+"""What the process of `bench.testing.fresh_training` runs."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.files.fresh_process import serve_this_process
+from bench.testing import kit
+from bench.testing import tiny_problem as tiny
+from bench.training import checkpoint
+
+
+def go_on(request: dict[str, Any]) -> None:
+    """Answer such a request."""
+    torch.set_num_threads(request["threads"])
+    subject = kit.subject_of(request["method"], request["model"], tuple(request["plugins"]))
+    trainer = tiny.halves()
+    training = checkpoint.read(Path(request["start"]), trainer, subject.rebuild)
+    while training.step < trainer.total_steps:
+        training.take_step()
+    checkpoint.write(training, Path(request["end"]))
+
+
+if __name__ == "__main__":
+    serve_this_process(go_on)

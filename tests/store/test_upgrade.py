@@ -1,0 +1,94 @@
+"""Records of older forms: brought to today's, once and for all."""
+
+from itertools import product
+from typing import Any
+
+import pytest
+from records import RECORDS
+
+from bench.errors import InputError, TooNew
+from bench.plan.plan import find_methods
+from bench.plugins import discovery, options
+from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, NARROWER, RANDOM_PRUNING, REFERENCE
+from bench.store.record import COLUMNS, FORMAT, HEADLINE, problem
+from bench.store.upgrade import upgraded
+
+# What the columns of today were not in version 0.1.
+SINCE = {"format", "role", "metric", "model_code", "model_package", "bench_code"}
+
+
+def old(text: str) -> dict[str, Any]:
+    """What version 0.1 wrote of this method, so far as it matters here."""
+    (choice,) = find_methods([text])
+    known = {name: value for name, value in RECORDS[2].items() if name not in SINCE}
+    given = options.everything(choice.method).items()
+    flat = {f"option.{name}": options.text_of(value) if isinstance(value, list) else value for name, value in given}
+    return {**known, "method_name": choice.name, "method_text": text, "method_code": "a", "dataset_code": "b", **flat}
+
+
+PLAIN = [*discovery.available(discovery.METHODS), "csg:generator=binary", "pruning:until=0.75"]
+SPARSE = [
+    f"sparse:criterion={criterion}:training={training}"
+    for criterion, training in product(("global", "layerwise", "random"), ("one-shot", "gradual", "rigl"))
+]
+PRUNING = [
+    f"pruning:importance={importance}:scope={scope}"
+    for importance, scope in product(
+        ("lamp", "group-norm", "magnitude", "bn-scale", "taylor", "random"), ("global", "layerwise")
+    )
+]
+
+
+def possible(text: str) -> bool:
+    try:
+        find_methods([text])
+    except InputError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("text", [*filter(possible, [*PLAIN, *SPARSE, *PRUNING])])
+def test_old_records_get_the_role_that_their_method_has_today(text: str) -> None:
+    (choice,) = find_methods([text])
+    assert upgraded(old(text))["role"] == (choice.method.role or None)
+
+
+@pytest.mark.parametrize(
+    ("text", "role"),
+    [
+        ("dense", REFERENCE),
+        ("width", NARROWER),
+        ("csg", None),
+        ("sparse", GLOBAL_PRUNING),
+        ("sparse:criterion=layerwise:training=gradual", LAYERWISE_PRUNING),
+        ("sparse:criterion=random", RANDOM_PRUNING),
+        ("sparse:training=rigl", None),
+        ("pruning", GLOBAL_PRUNING),
+        ("pruning:importance=magnitude:scope=layerwise", LAYERWISE_PRUNING),
+        ("pruning:importance=random:scope=layerwise", RANDOM_PRUNING),
+        ("pruning:importance=taylor", None),
+    ],
+)
+def test_roles_by_hand(text: str, role: str | None) -> None:
+    assert upgraded(old(text))["role"] == role
+
+
+def test_an_old_record_is_one_of_today_and_stays_it() -> None:
+    made = upgraded(old("csg"))
+    assert problem(made) is None
+    assert made.keys() >= COLUMNS.keys()
+    assert (made["format"], made["metric"]) == (FORMAT, HEADLINE)
+    # Hashes of then say nothing of today's, and neither do those that were not there.
+    assert {made[name] for name in ("method_code", "dataset_code", "model_code", "bench_code")} == {None}
+    assert upgraded(made) == made
+    assert made["test_top1"] == RECORDS[2]["test_top1"]
+
+
+def test_a_record_of_today_is_left_as_it_is() -> None:
+    made = {**RECORDS[2], "role": "something", "method_code": "a"}
+    assert upgraded(made) == made
+
+
+def test_a_newer_record_is_refused_by_its_number() -> None:
+    with pytest.raises(TooNew, match="it has format 2, of a newer bench; this one reads up to 1"):
+        upgraded({**RECORDS[0], "format": 2})
