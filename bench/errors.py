@@ -1,7 +1,9 @@
 """The two errors that a person can mend, and how a wrong name is answered."""
 
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -46,16 +48,24 @@ def typed_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def unknown(kind: str, name: str, have: Iterable[str]) -> InputError:
+def place(error: BaseException) -> str:
+    """The file and line that raised it."""
+    line = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(line.filename).name}, line {line.lineno}"
+
+
+def unknown(kind: str, name: str, have: Iterable[str], listing: str = "") -> InputError:
     """The error for a name that doesn't exist: it offers the nearest one and lists them all, or of very many the
-    nearest few."""
+    nearest few and what lists them all (default: `bench list`)."""
     names = sorted(have)
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
     if len(names) <= _LISTED:
         return InputError(f"unknown {kind} {name!r}{hint} have: {', '.join(names) or 'none'}")
     few = ", ".join(get_close_matches(name, names, n=8, cutoff=0))
-    return InputError(f"unknown {kind} {name!r}{hint} have {len(names)}, like {few} (all: bench list {kind}s)")
+    return InputError(
+        f"unknown {kind} {name!r}{hint} have {len(names)}, like {few} (all: {listing or f'bench list {kind}s'})"
+    )
 
 
 _LISTED = 24

@@ -13,7 +13,7 @@ def model(name: str) -> Model:
     """timm's network of this name. Raises InputError."""
     timm = _timm()
     if not timm.is_model(name):
-        raise unknown("model of timm", name, timm.list_models())
+        raise unknown("model of timm", name, timm.list_models(), "timm.list_models()")
     return Model(
         partial(_build, name),
         f"timm's {name}",

@@ -3,18 +3,17 @@
 Files beside it can be imported, as `import blocks` or `from .blocks import Block`.
 """
 
-import ast
 import hashlib
 import importlib.util
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
-from bench.errors import InputError, typed_line
+from bench.errors import InputError, place, typed_line
+from bench.plugins import code
 
 
 def locate(text: str) -> Path:
@@ -52,15 +51,14 @@ def import_path(path: Path) -> ModuleType:
         sys.modules[package] = ModuleType(package, "The folder of a plugin.")
         sys.modules[package].__path__ = [str(path.parent)]
     try:
-        sys.meta_path.append(_Neighbours(_neighbours(path, set())))
+        if beside := _neighbours(path, set()):
+            sys.meta_path.append(_Neighbours(beside))
         return _load(name, path)
     except InputError:
         raise
     # A plugin that ends the process must not end the sweep without a word.
     except (Exception, SystemExit) as error:
-        line = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(line.filename).name}, line {line.lineno}"
-        raise InputError(f"plugin {path} can't be imported: {typed_line(error)} ({where})") from error
+        raise InputError(f"plugin {path} can't be imported: {typed_line(error)} ({place(error)})") from error
 
 
 def _load(name: str, path: Path) -> ModuleType:
@@ -129,12 +127,10 @@ def _beside(path: Path, name: str) -> Path | None:
 
 def _imported_names(path: Path) -> tuple[set[str], set[str]]:
     """The first parts of the names that a file imports, absolutely and from its own folder."""
-    absolute, relative = set(), set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            absolute |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            absolute.add((node.module or "").partition(".")[0])
-        elif isinstance(node, ast.ImportFrom) and node.level == 1:
-            relative |= {node.module.partition(".")[0]} if node.module else {alias.name for alias in node.names}
+    imports = code.imports_of(path)
+    absolute = {found.module.partition(".")[0] for found in imports if not found.level}
+    relative = set()
+    for found in imports:
+        if found.level == 1:
+            relative |= {found.module.partition(".")[0]} if found.module else {*found.names}
     return absolute, relative

@@ -8,6 +8,7 @@ import ast
 import hashlib
 import importlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -59,11 +60,43 @@ _TOPS = ("methods", "datasets", "reports")
 
 def digest_of(path: Path) -> str:
     """Of one file."""
+    return _parsed(path.read_bytes()).digest
+
+
+@dataclass(frozen=True)
+class Import:
+    """`import MODULE`, or `from MODULE import NAMES`; `level` counts the dots before the module."""
+
+    level: int
+    module: str
+    names: tuple[str, ...] = ()
+
+
+def imports_of(path: Path) -> tuple[Import, ...]:
+    """All imports in a file; none where its syntax can't be read."""
+    return _parsed(path.read_bytes()).imports
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    digest: str
+    imports: tuple[Import, ...] = ()
+
+
+@cache
+def _parsed(content: bytes) -> _Parsed:
+    """Cached, as most plugins import the same files of ours, and by content, as files change."""
     try:
-        tree = ast.parse(path.read_bytes())
+        tree = ast.parse(content)
     except (SyntaxError, ValueError):  # what can't be parsed is no code that ran; but a plugin may be of a newer Python
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    return hashlib.sha256(_text(tree).encode("utf-8", "surrogatepass")).hexdigest()
+        return _Parsed(hashlib.sha256(content).hexdigest())
+    imports: list[Import] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports += (Import(0, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            imports.append(Import(node.level, node.module or "", tuple(alias.name for alias in node.names)))
+    return _Parsed(hashlib.sha256(_text(tree).encode("utf-8", "surrogatepass")).hexdigest(), tuple(imports))
 
 
 def _joined(digests: Iterable[str]) -> str:
@@ -72,34 +105,20 @@ def _joined(digests: Iterable[str]) -> str:
 
 def _imported(path: Path, top: Path | None, beside: Path) -> Iterator[Path]:
     """The files that a file imports, of those that count; absolute imports find what lies `beside` the plugin."""
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):
-        return
-    for node in ast.walk(tree):
-        match node:
-            case ast.Import():
-                names = [alias.name for alias in node.names]
-            case ast.ImportFrom(level=0):
-                names = [f"{node.module}.{alias.name}" for alias in node.names] + [node.module or ""]
-            case ast.ImportFrom():
-                folder = path.parent
-                for _ in range(node.level - 1):
-                    folder = folder.parent
-                parts = [*(node.module or "").split(".")] if node.module else []
-                for alias in node.names:
-                    yield from filter(None, (_file(folder, [*parts, alias.name]), _file(folder, parts)))
-                continue
-            case _:
-                continue
-        for name in names:
-            parts = name.split(".")
+    for found in imports_of(path):
+        parts = found.module.split(".") if found.module else []
+        if found.level:
+            folder = path.parents[min(found.level, len(path.parents)) - 1]
+            for name in found.names:
+                yield from filter(None, (_file(folder, [*parts, name]), _file(folder, parts)))
+            continue
+        for inside in [parts, *([*parts, name] for name in found.names)]:
             if parts[0] == "bench":
-                yield from _in_bench(parts[1:])
+                yield from _in_bench(inside[1:])
             elif top is None:
-                yield from filter(None, [_file(beside, parts)])
+                yield from filter(None, [_file(beside, inside)])
             elif parts[0] == top.name:
-                yield from filter(None, [_file(top, parts[1:])])
+                yield from filter(None, [_file(top, inside[1:])])
 
 
 def _in_bench(parts: list[str]) -> Iterator[Path]:
