@@ -98,7 +98,7 @@ def _code_here(record: Record, model: str | None, plugins: Sequence[str]) -> dic
         found["dataset_code"] = discovery.find(discovery.DATASETS, name, plugins).code()
     if model is not None:
         found["model_code"] = networks.code_of(model)
-    elif ".py" not in record["model"]:  # which a person must name
+    elif not networks.is_file(record["model"]):  # which a person must name
         with suppress(InputError):
             found["model_code"] = networks.code_of(record["model"])
     return found

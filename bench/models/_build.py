@@ -6,21 +6,27 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from bench.errors import InputError, place, typed_line
 from bench.method import Resizable
 from bench.model import Model
 
 
 def build_network(model: Model, channels: int, num_classes: int, seed: int) -> nn.Module:
     """The network with the initial weights of this seed, the same for every method. On the CPU, channels last. Raises
-    TypeError where what the plugin builds is no network."""
+    InputError where its plugin fails, or builds no network."""
     known = {"channels": channels, "num_classes": num_classes}
     parameters = inspect.signature(model.build).parameters
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = model.build(**{name: value for name, value in known.items() if takes_all or name in parameters})
+        try:
+            network = model.build(**{name: value for name, value in known.items() if takes_all or name in parameters})
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"the network can't be built: {typed_line(error)} ({place(error)})") from error
     if not isinstance(network, nn.Module):
-        raise TypeError(f"the network's plugin built {type(network).__name__}, and not a torch.nn.Module")
+        raise InputError(f"the network's function gave a {type(network).__name__}; it must return a torch.nn.Module")
     return network.to(memory_format=torch.channels_last)
 
 

@@ -3,6 +3,7 @@
 resnet20                      one of ours, or what an installed package calls so (group bench.models)
 timm:resnet10t                one of timm's
 path/to/mynet.py:mynet        a function (or Model) in a file; with options as mynet.py:mynet:depth=3
+path/to/mynet:mynet           the same of a folder with a mynet.py in it
 """
 
 import ast
@@ -13,11 +14,10 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, entry_points, packages_distributions, version
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, packages_distributions, version
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import TypeAdapter, ValidationError
 
 from bench.errors import InputError, typed_line, unknown
 from bench.plugins import by_path, options, syntax
@@ -48,18 +48,11 @@ class ModelChoice:
         """What goes into ids: the name; of a file also its code, and never where it lies."""
         return [self.text, self.code] if self.kind == "file" else self.text
 
-    @property
-    def made_with(self) -> str:
-        """For a message."""
-        return f"{self.text} (code {self.code[:8]}...)"
-
 
 def find(text: str) -> ModelChoice:
     """The network that a person asks for. Raises InputError."""
-    if _FILE.match(text):
+    if is_file(text):
         return _in_file(text)
-    if "/" in text:
-        by_path.locate(text.partition(":")[0])
     if text.partition(":")[0] == "timm":
         return find_installed("timm", text)
     for kind in ("built-in", "package"):
@@ -87,26 +80,30 @@ def code_of(text: str) -> str:
         return package_of("timm")  # its own code is too much to read, and its version stands for it
     if text in (built_in := _built_in()):
         return code_hash([built_in[text][1]])
-    for point in entry_points(group=f"bench.{MODELS}"):
-        if point.name == text:
-            return code_hash([syntax.file_of(point.module)], top_of(point.module))
+    if point := _installed().get(text):
+        return code_hash([syntax.file_of(point.module)], top_of(point.module))
     raise unknown("model", text, [*names()])
 
 
-# `path/to/mynet.py`, or with a function and options behind it.
-_FILE = re.compile(r"(?P<path>.+?\.py)(?P<rest>:.*)?$", re.DOTALL)
+def is_file(text: str) -> bool:
+    """Whether a network is called by the path of its file or folder."""
+    return _FILE.match(text) is not None
+
+
+# `path/to/mynet.py` or `path/to/mynet`, or with a function and options behind it.
+_FILE = re.compile(r"(?P<path>.+?\.py|[^:]*/[^:]*)(?P<rest>:.*)?$", re.DOTALL)
 
 
 def names() -> dict[str, str]:
     """Every network that has a name of its own, with its description. Imports none of them."""
     found = {name: description for _, _, path in catalogue(MODELS) for name, description in _names_in(path).items()}
-    for point in entry_points(group=f"bench.{MODELS}"):
-        if point.name in found:
-            raise InputError(f"two models are called {point.name!r}: ours and entry point {point.value}; rename one")
+    for name, point in _installed().items():
+        if name in found:
+            raise InputError(f"two models are called {name!r}: ours and entry point {point.value}; rename one")
         try:
-            found[point.name] = syntax.first_line(syntax.file_of(point.module), point.attr)
+            found[name] = syntax.first_line(syntax.file_of(point.module), point.attr)
         except syntax.Unreadable:
-            found[point.name] = f"of {point.value}"
+            found[name] = f"of {point.value}"
     return found
 
 
@@ -134,8 +131,18 @@ def _built_in() -> dict[str, tuple[str, Path]]:
 
 
 def _names_in(path: Path) -> Mapping[str, str]:
-    found: Mapping[str, str] = syntax.constant(path, "NAMES")
+    try:
+        found: Mapping[str, str] = syntax.constant(path, "NAMES")
+    except syntax.Unreadable as error:
+        raise InputError(
+            f"{path.name} in models/ must have NAMES, its networks with a line on each: {error}"
+        ) from error
     return found
+
+
+def _installed() -> dict[str, EntryPoint]:
+    """The entry points of networks by name."""
+    return {point.name: point for point in entry_points(group=f"bench.{MODELS}")}
 
 
 def _of_ours(text: str) -> ModelChoice:
@@ -144,7 +151,7 @@ def _of_ours(text: str) -> ModelChoice:
 
 
 def _of_package(text: str) -> ModelChoice:
-    point = {point.name: point for point in entry_points(group=f"bench.{MODELS}")}[text]
+    point = _installed()[text]
     origin = f"entry point {point.value}"
     try:
         model = wrap(point.load(), origin)
@@ -178,57 +185,78 @@ def _in_file(text: str) -> ModelChoice:
     path = by_path.locate(match["path"])
     written = options.split(f"{path.name}{match['rest'] or ''}")
     module = by_path.import_path(path)
-    name = written.value or _only_function(path)
+    name = written.value or _only_network(module, path)
     found = getattr(module, name, None) if name.isidentifier() else None
     if found is None:
-        raise unknown(f"network in {path.name}:", name, _functions(path))
+        raise unknown(f"network in {path.name}:", name, _networks_in(module))
     model = wrap(found, f"{path.name}:{name}")
-    given = _options(model, dict(written.options), f"{path.name}:{name}")
+    given = _options(model, written.options, f"{path.name}:{name}")
     if given:
         # Its other widths and pretrained weights are those of the network without them.
-        build, line = partial(model.build, **given), model.first_line
-        model = replace(model, build=build, description=line, pretrained=None, widths=(), resize=None)
-    changed = "".join(f":{key}={options.text_of(value)}" for key, value in sorted(given.items()))
-    call = f"{name}{changed}"
+        build = partial(model.build, **{key: value for key, (value, _) in given.items()})
+        model = replace(model, build=build, description=model.first_line, pretrained=None, widths=(), resize=None)
+    call = "".join([name, *(f":{key}={given[key][1]}" for key in sorted(given))])
     return ModelChoice("file", f"{path.name}:{call}", f"{path}:{call}", model, code_of(text))
 
 
-def _options(model: "Model", given: Mapping[str, str], what: str) -> dict[str, Any]:
-    """The arguments of a network's function that were given, as its annotations want them; those at their default are
-    left out."""
+def _options(model: "Model", given: Mapping[str, str], what: str) -> dict[str, tuple[Any, str]]:
+    """The arguments of a network's function that were given, as its annotations want them, each with the text that
+    gives it again; those at their default are left out."""
     try:
         parameters = inspect.signature(model.build, eval_str=True).parameters
     except NameError:  # annotations for type checkers alone
         parameters = inspect.signature(model.build).parameters
-    read: dict[str, Any] = {}
+    found: dict[str, tuple[Any, str]] = {}
     for key, raw in given.items():
         if key not in parameters or key in ("channels", "num_classes"):
             raise unknown(f"option of {what}:", key, set(parameters) - {"channels", "num_classes"})
-        wanted, value = parameters[key].annotation, raw
-        try:
-            if wanted is not inspect.Parameter.empty and not isinstance(wanted, str):
-                value = TypeAdapter(wanted).validate_python(raw)
-            else:
-                with suppress(ValueError, SyntaxError):  # text, then
-                    value = ast.literal_eval(raw)
-        except ValidationError as error:
-            raise InputError(f"{what}: {key} can't be {raw!r}: {error.errors()[0]['msg'].lower()}") from error
+        value = _value(parameters[key], raw, f"{what}: {key}")
         if value != parameters[key].default:
-            read[key] = value
-    return read
+            found[key] = value, _shortest(parameters[key], value, raw)
+    return found
 
 
-def _only_function(path: Path) -> str:
-    functions = _functions(path)
-    if len(functions) == 1:
-        return functions[0]
-    raise InputError(
-        f"which network in {path.name}? write {path.name}:FUNCTION; it has {', '.join(functions) or 'none'}"
-    )
+def _value(parameter: inspect.Parameter, raw: str, what: str) -> Any:
+    if parameter.annotation is not inspect.Parameter.empty and not isinstance(parameter.annotation, str):
+        return options.read(parameter.annotation, raw, what, parameter.default)
+    if raw.lower() in _WORDS:
+        return _WORDS[raw.lower()]
+    try:
+        return ast.literal_eval(raw)
+    except (ValueError, SyntaxError, TypeError):  # text, then
+        return raw
 
 
-def _functions(path: Path) -> list[str]:
-    return syntax.functions(path)
+# As they are written on the command line.
+_WORDS = {options.text_of(value): value for value in (None, True, False)}
+
+
+def _shortest(parameter: inspect.Parameter, value: Any, raw: str) -> str:
+    """The usual way of writing a value, where that gives it again: one value, one text."""
+    usual = options.text_of(value)
+    with suppress(InputError):
+        if _value(parameter, usual, "") == value:
+            return usual
+    return raw
+
+
+def _only_network(module: ModuleType, path: Path) -> str:
+    have = _networks_in(module)
+    if len(have) == 1:
+        return have[0]
+    raise InputError(f"which network in {path.name}? write {path.name}:FUNCTION; it has {', '.join(have) or 'none'}")
+
+
+def _networks_in(module: ModuleType) -> list[str]:
+    """The public functions and Models that it defines."""
+    from bench.model import Model
+
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (isinstance(value, Model) or (inspect.isfunction(value) and value.__module__ == module.__name__))
+    ]
 
 
 def package_of(module: str) -> str:

@@ -72,7 +72,7 @@ def build(cls: type[T], kind: str, name: str, value: str | None, given: Mapping[
     for key, raw in given.items():
         if key not in known:
             raise unknown(f"option of {kind} {name!r}:", key, known)
-        values[key] = _read(hints[key], raw, f"{kind} {name!r}: option {key}", defaults.get(key, MISSING))
+        values[key] = read(hints[key], raw, f"{kind} {name!r}: option {key}", defaults.get(key, MISSING))
     for field in fields(cls):  # type: ignore[arg-type]
         if field.default is MISSING and field.name not in values:
             bare = Path in _alternatives(hints[field.name])  # as in parquet:DIRECTORY
@@ -130,8 +130,9 @@ def describe(cls: type) -> list[Option]:
     return listed
 
 
-def _read(hint: Any, raw: Any, what: str, default: Any) -> Any:
-    """Turn what was given (text from the command line, a value from TOML) into the field's type, or say why not."""
+def read(hint: Any, raw: Any, what: str, default: Any) -> Any:
+    """A value that was given (text from the command line, or from TOML) as the type `hint` wants it. Raises InputError,
+    which says it of `what`."""
     kinds = _alternatives(hint)
     if default is None and (raw is None or (isinstance(raw, str) and raw.lower() == "none")):
         return None

@@ -136,8 +136,3 @@ def _source(path: Path, name: str) -> tuple[Path, str] | None:
                 if (alias.asname or alias.name) == name:
                     return file_of(node.module), alias.name
     return None
-
-
-def functions(path: Path) -> list[str]:
-    """The public functions that a file defines. Raises Unreadable."""
-    return [node.name for node in _tree(path).body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"]

@@ -124,6 +124,7 @@ def test_two_plugins_of_one_name(tmp_path: Path) -> None:
     [
         ("1 +", r"can't be imported: SyntaxError: .*"),
         ("x = 1\nraise RuntimeError('boom')", r"can't be imported: RuntimeError: boom \(bad\.py, line 2\)"),
+        ("import sys\nsys.exit(3)", r"can't be imported: SystemExit: 3 \(bad\.py, line 2\)"),
         ("x = 1", "defines neither a method nor a dataset: subclass Method or Dataset in it"),
         ("from bench.methods.csg.csg import CSG", "defines neither a method nor a dataset"),
         (TAPE + "\nclass Second(Tape): pass", "must define one method class; it defines 2"),
@@ -134,6 +135,19 @@ def test_a_plugin_that_is_none_is_named(tmp_path: Path, source: str, message: st
     file.write_text(source)
     with pytest.raises(InputError, match=message):
         discovery.find(discovery.METHODS, "bad", [str(file)]).load()
+
+
+@pytest.mark.parametrize("hook", ["after_step", "code_space", "decay", "finish", "settle", "solved", "structure"])
+@pytest.mark.parametrize("as_property", [False, True])
+def test_a_method_for_version_0_1_is_told_which_hooks_moved(tmp_path: Path, hook: str, as_property: bool) -> None:
+    """They would never be called."""
+    file = tmp_path / "old.py"
+    decorator = "    @property\n" if as_property else ""
+    file.write_text(TAPE.replace("class Reader", f"{decorator}    def {hook}(self): pass\n\n\nclass Reader"))
+    with pytest.raises(
+        InputError, match=rf"old\.py was written for bench 0\.1: {hook} of Tape moved; compress\(\) ret"
+    ):
+        discovery.find(discovery.METHODS, "old", [str(file)]).load()
 
 
 def test_no_such_plugin_file() -> None:
