@@ -7,7 +7,7 @@ method rebuild the shape that its structure tells of, and fills the values in. N
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ def read(path: Path) -> Saved:
         raise InputError(f"{path} has a description that can't be read: {first_line(error)}") from error
 
 
-def load(path: Path, given: Given = NOTHING) -> Compressed:  # it is frozen
+def load(path: Path, given: Given = NOTHING) -> Compressed:
     """The compressed network from its artifact, on the CPU, in eval mode. Raises InputError."""
     return build(read(path), path, given)
 
@@ -167,7 +167,14 @@ def find_method(step: Step, path: Path, given: Given = NOTHING) -> Method:
                 f"{path} was made with {step.method} of other code ({step.code[:8]}...) than {plugin.origin} "
                 f"({code[:8]}...); --other-code takes it all the same"
             )
-    method: Method = plugin.make(None, dict(step.options))
+    try:
+        method: Method = plugin.make(None, dict(step.options))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    # No file of ours has one: what a network was made from is in it, and a file from elsewhere must name no other.
+    paths = [field.name for field in fields(method) if isinstance(getattr(method, field.name), Path)]
+    if paths:
+        raise InputError(f"{path} has a description that names other files: {', '.join(paths)} of {step.method}")
     return method
 
 

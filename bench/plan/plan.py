@@ -12,9 +12,10 @@ from typing import Any
 from bench.budget import Budget, parse
 from bench.dataset import Data, Dataset
 from bench.errors import InputError
+from bench.files.description import Step
 from bench.files.start_weights import Weights
 from bench.files.start_weights import find as find_weights
-from bench.method import Method
+from bench.method import Compressed, Method
 from bench.plan.spec import Spec
 from bench.plugins import discovery, networks, options
 from bench.plugins.networks import ModelChoice
@@ -41,6 +42,11 @@ class MethodChoice:
     @property
     def text(self) -> str:
         return options.write(self.name, self.method)
+
+    def step(self, compressed: Compressed) -> Step:
+        """What a file says of a network that it compressed."""
+        code = self.code if self.is_given else ""
+        return Step(self.name, options.changed(self.method), compressed.structure(), code)
 
 
 @dataclass(frozen=True)

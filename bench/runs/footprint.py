@@ -11,12 +11,11 @@ from bench import budget, count
 from bench.budget import Budget
 from bench.errors import BudgetError, typed_line
 from bench.files import artifact
-from bench.files.description import Description, Step
+from bench.files.description import Description
 from bench.measure.account import compress, deploy, stored, to_size
 from bench.measure.layers import Row
 from bench.models._build import build_network, resizable
 from bench.plan.plan import REFERENCE, MethodChoice
-from bench.plugins import options
 from bench.plugins.networks import ModelChoice
 
 # What a row has besides its method and budget; None where the budget can't be met.
@@ -94,7 +93,7 @@ def _account(choice: MethodChoice, requested: int | None, dense_values: int, que
     has = stored(compressed)
     description = Description(
         artifact.describe_model(question.model, channels, question.num_classes),
-        (Step(choice.name, options.changed(method), compressed.structure()),),
+        (choice.step(compressed),),
     )
     packed = artifact.pack(compressed, description)
     deployed = deploy(compressed, question.image_shape)

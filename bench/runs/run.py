@@ -17,7 +17,7 @@ from bench.data.normalise import Normalise
 from bench.dataset import Data
 from bench.errors import BudgetError, DiskError, typed_line
 from bench.files import artifact, start_weights
-from bench.files.description import Description, Step
+from bench.files.description import Description
 from bench.files.fresh_process import FreshProcess
 from bench.measure import account
 from bench.measure.code_space import encode as encode_pictures
@@ -129,23 +129,21 @@ def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
                 columns |= part
                 if wrong := record.problem({**columns, "status": MISSED}):
                     raise Unrecordable(wrong)
-            columns["status"] = FINISHED
+            outcome = {"status": FINISHED}
         except DiskError:
             raise
         except BudgetError as error:
-            columns |= {"status": MISSED, "reason": _printable(str(error))}
+            outcome = {"status": MISSED, "reason": _printable(str(error))}
             if error.__cause__ is not None:
                 bench.store.write(folder / TRACEBACK, _trace())
         except Exception as error:
-            columns |= {"status": FAILED, "reason": _printable(typed_line(error))}
+            outcome = {"status": FAILED, "reason": _printable(typed_line(error))}
             bench.store.write(folder / TRACEBACK, _trace())
-        if columns["status"] != FINISHED:
+        if outcome["status"] != FINISHED:
             (folder / WEIGHTS).unlink(missing_ok=True)
         # What can't stand in a record is its reason, and must not keep the rest from being written.
-        status = columns.pop("status")
         columns = {name: own for name, own in columns.items() if not record.problem({"status": MISSED, name: own})}
-        columns["status"] = status
-        made = record.make({**columns, "total_seconds": time.perf_counter() - started})
+        made = record.make({**columns, **outcome, "total_seconds": time.perf_counter() - started})
         bench.store.write(folder / RECORD, encode(made))
         bench.store.write(folder / SPEC, spec.write(run.own_spec(bench.spec)).encode())
     return made
@@ -233,8 +231,8 @@ def _parts(bench: Bench, run: Run, kept_epochs: set[int], folder: Path) -> Itera
 
 
 @dataclass(frozen=True)
-class Start:
-    """The network as training begins from it, once compressed."""
+class Compression:
+    """The network once compressed, as training begins from it."""
 
     compressed: Compressed
     stored: account.Stored
@@ -244,7 +242,7 @@ class Start:
         return {"compress_seconds": self.compress_seconds, **_stored_columns(self.stored, dense_values)}
 
 
-def compress(bench: Bench, run: Run, network: nn.Module, requested: int | None, brought_to_size: bool) -> Start:
+def compress(bench: Bench, run: Run, network: nn.Module, requested: int | None, brought_to_size: bool) -> Compression:
     """Have the method compress the network. Raises BudgetError."""
     setting, method = run.setting, run.choice.method
     model = setting.model.model
@@ -257,7 +255,7 @@ def compress(bench: Bench, run: Run, network: nn.Module, requested: int | None, 
         raise Undeclared("it scales the weight decay, and doesn't say so in its exceptions()")
     if brought_to_size:
         account.to_size(method, compressed)
-    return Start(compressed, account.stored(compressed), seconds)
+    return Compression(compressed, account.stored(compressed), seconds)
 
 
 def reach_compression(bench: Bench, run: Run, network: nn.Module) -> list[Epoch]:
@@ -295,7 +293,7 @@ class Trained:
 
 
 def train(
-    bench: Bench, run: Run, start: Start, prefix: Sequence[Epoch], kept_epochs: set[int], folder: Path
+    bench: Bench, run: Run, start: Compression, prefix: Sequence[Epoch], kept_epochs: set[int], folder: Path
 ) -> Trained:
     """Train to the end of the schedule. The epochs so far are in the folder at any time; the dense run keeps its state
     after each of `kept_epochs`."""
@@ -398,19 +396,11 @@ def _stored_columns(stored: account.Stored, dense_values: int) -> Columns:
 def _describe(bench: Bench, run: Run, compressed: Compressed) -> Description:
     channels, height, width = bench.data.image_shape
     before = 0 if run.setting.weights is None else run.setting.weights.epochs
-    choice = run.choice
     return Description(
         model=artifact.describe_model(
             run.setting.model, channels, bench.classes, inputs=bench.normalise.inputs(height, width)
         ),
-        steps=(
-            Step(
-                method=choice.name,
-                options=options.changed(choice.method),
-                structure=compressed.structure(),
-                code=choice.code if choice.is_given else "",
-            ),
-        ),
+        steps=(run.choice.step(compressed),),
         epochs=None if before is None else before + run.setting.schedule.epochs,
     )
 

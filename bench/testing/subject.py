@@ -11,12 +11,11 @@ from bench import count, masks
 from bench.errors import BudgetError
 from bench.files import artifact
 from bench.files.artifact import Given
-from bench.files.description import Description, Step
+from bench.files.description import Description
 from bench.measure import account
 from bench.method import Compressed, Method
 from bench.models._build import build_network, resizable
 from bench.plan.plan import MethodChoice
-from bench.plugins import options
 from bench.plugins.networks import ModelChoice
 from bench.testing import tiny_problem as tiny
 
@@ -113,9 +112,7 @@ class Subject:
 
     def describe(self, compressed: Compressed) -> Description:
         model = artifact.describe_model(self.model, tiny.CHANNELS, tiny.CLASSES)
-        code = self.choice.code if self.choice.is_given else ""
-        step = Step(self.choice.name, options.changed(self.method), compressed.structure(), code)
-        return Description(model, (step,))
+        return Description(model, (self.choice.step(compressed),))
 
 
 @dataclass(frozen=True)

@@ -52,12 +52,7 @@ def write(training: Training, path: Path) -> None:
 def read(path: Path, trainer: Trainer, rebuild: Callable[[Mapping[str, Any]], Compressed]) -> Training:
     """The training as it was. `rebuild` makes a compressed network of a structure, on the device. Raises ValueError for
     what is no checkpoint of this form, or one of another network, seed or schedule."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[_KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
-    except (SafetensorError, OSError, KeyError) as error:
-        raise ValueError(f"{path} is no checkpoint: {first_line(error)}") from error
+    header, tensors = _open(path)
     try:
         require_format(header.get("format"), FORMAT)
     except ValueError as error:
@@ -96,6 +91,16 @@ def read(path: Path, trainer: Trainer, rebuild: Callable[[Mapping[str, Any]], Co
     return training
 
 
+def _open(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The header and the tensors. Raises ValueError for what is no checkpoint."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
+            return json.loads((file.metadata() or {})[_KEY]), tensors
+    except (SafetensorError, OSError, KeyError) as error:
+        raise ValueError(f"{path} is no checkpoint: {first_line(error)}") from error
+
+
 _FIELDS = {"format", "seed", "schedule", "step", "structure", "masks", "network", "state", "optimizer", "epoch"}
 
 
@@ -128,10 +133,8 @@ def _joined(split: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:
 
 
 def content(path: Path) -> dict[str, Any]:
-    """All that a checkpoint holds, by name: tensors and the rest."""
-    with safe_open(path, framework="pt") as file:
-        header = json.loads(file.metadata()[_KEY])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
+    """All that a checkpoint holds, by name: tensors and the rest. Raises ValueError."""
+    header, tensors = _open(path)
     found: dict[str, Any] = {name: header[name] for name in ("step", "structure", "masks")}
     for name in ("network", "state", "optimizer", "epoch"):
         found |= _flat(name, _joined(header[name], tensors))

@@ -74,6 +74,7 @@ def test_onnx_gives_the_same_outputs_for_any_batch(run: Path, tmp_path: Path) ->
         assert (torch.from_numpy(logits) - outputs(run)[:batch]).abs().max() < 1e-4
 
 
+@pytest.mark.slow
 def test_pt2_gives_the_same_outputs_for_any_batch(run: Path, tmp_path: Path) -> None:
     export(run, "pt2", tmp_path / "network.pt2")
     network = torch.export.load(tmp_path / "network.pt2").module()
@@ -98,6 +99,7 @@ def test_a_network_of_changed_layers_keeps_its_method(tmp_path: Path) -> None:
     assert network_file.read(tmp_path / "out.safetensors").description.methods == "lowrank"
 
 
+@pytest.mark.slow
 def test_by_default_it_is_named_after_the_run_in_the_current_folder(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(run.parent)
     assert export(run, "dense")["path"] == "csg-2x-seed0-abc-dense.safetensors"

@@ -164,6 +164,7 @@ FAMILIES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "side", "code", "half", "generator"), FAMILIES)
 @pytest.mark.parametrize("zipped", [False, True])
 def test_checkpoints_of_every_family(
@@ -296,6 +297,9 @@ def wrong(kind: str, path: Path) -> None:
         case "unknown method":
             write_artifact(path, {"code": 2})
             _edit(path, lambda described: described["steps"][0].update(method="gone"))
+        case "other file":
+            write_artifact(path, {"code": 2})
+            _edit(path, lambda described: described["steps"][0].update(options={"generator": str(path)}))
         case "unknown network":
             write_artifact(path, {"code": 2})
             _edit(path, lambda described: described["model"].update(text="resnet9"))
@@ -339,6 +343,7 @@ def _edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
         ("odd description", "has a description that can't be read"),
         ("odd structure", "can't be built again: what it says of its structure is incomplete"),
         ("unknown method", "unknown method 'gone'"),
+        ("other file", "has a description that names other files: generator of csg"),
         ("unknown network", "unknown model 'resnet9'; did you mean 'resnet"),
         ("unknown kind", "holds a network of the unknown kind 'odd'"),
         ("no steps", "has a description that can't be read: it has no steps"),
@@ -377,6 +382,7 @@ def test_the_authors_checkpoints_reach_the_accuracy_of_the_authors_code(shared: 
         assert score.top1 == pytest.approx(facts[name]["top1_percent_on_cifar10_jpeg_test"], abs=0.05), name
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize("name", REAL)
 def test_the_authors_checkpoints_give_the_authors_logits(name: str, shared: Path) -> None:
