@@ -34,6 +34,7 @@ def test_at_its_own_widths_it_is_the_network(model: str) -> None:
     assert all(torch.equal(tensor, network[name]) for name, tensor in own.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", FAMILIES)
 @pytest.mark.parametrize("factor", [0.0, 0.3, 1.4])
 def test_it_runs_at_any_width(model: str, factor: float) -> None:

@@ -209,6 +209,7 @@ def test_kernel_sizes_have_a_generator_each() -> None:
     assert made.solved["code.3x3"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "authors_choice"),
     [("mobilenetv2-cifar", {"layers": "layers.*.conv1", "kernel": "1x1"}), ("resnet18", {"layers": "layer*.conv1"})],

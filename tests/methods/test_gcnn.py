@@ -184,6 +184,7 @@ def test_a_network_without_groups_does_see_a_difference() -> None:
     assert off(after_some_training(network), [1], 32) > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ratio", [2, 4, 8, 16, 32])
 @pytest.mark.parametrize("group", GROUPS)
 def test_even_the_smallest_network_meets_every_budget(group: str, ratio: int) -> None:

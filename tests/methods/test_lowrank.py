@@ -253,6 +253,7 @@ def test_kernels_keep_their_size_if_they_are_trained_on(compress_at: float, trai
             assert (kernel * (old - kernel)).sum().item() == pytest.approx(0, abs=1e-3 * old.square().sum().item())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", ["meets_budgets", "trains_every_value", "can_overfit", "reloads_in_a_fresh_process"])
 @pytest.mark.parametrize(
     "options", ["kind=svd-spatial", "kind=svd-channel", "kind=tensor-train", "kind=cp", "ranks=energy"]

@@ -27,7 +27,7 @@ def case(method: str, model: str, *marks: pytest.MarkDecorator) -> Any:
 def marks(method: str, model: str) -> list[pytest.MarkDecorator]:
     if model not in NETWORKS and method not in EVERYWHERE:
         return [pytest.mark.whole]
-    return [] if (method, model) == ("csg", "resnet8") else [pytest.mark.slow]
+    return [pytest.mark.slow]
 
 
 CASES = [

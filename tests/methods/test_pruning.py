@@ -197,6 +197,7 @@ def test_cutting_one_channel_is_giving_zeros_for_it(name: str) -> None:
         assert torch.allclose(outputs(small), outputs(zeros), rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["resnet8", "densenet-bc-40-12", "mobilenetv2-cifar"])
 def test_what_is_stored_is_known_without_cutting(model: str, generator: torch.Generator) -> None:
     network = testing.network(model)

@@ -31,8 +31,10 @@ VARIANTS = [
     "separable:between=norm-relu",
     "sparse:training=gradual",
 ]
-NETWORKS = ("resnet8", "densenet-bc-40-12")
-CASES = [*((text, model) for model in NETWORKS for text in METHODS), *((text, NETWORKS[0]) for text in VARIANTS)]
+CASES = [
+    *((text, "resnet8") for text in (*METHODS, *VARIANTS)),
+    *(pytest.param(text, "densenet-bc-40-12", marks=pytest.mark.slow) for text in METHODS),
+]
 # These leave all layers as they are.
 PLAIN = ("dense", "sparse")
 
@@ -93,6 +95,7 @@ def test_a_structure_is_all_that_it_takes(text: str, model: str) -> None:
         check(subject, account.to_size(subject.method, made))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [text for text in METHODS if text not in PLAIN])
 def test_a_structure_of_another_network_is_refused(text: str) -> None:
     subject = kit.subject_of(text, "resnet8", ())

@@ -147,6 +147,7 @@ def test_torchvision_gives_its_convolutional_networks_and_no_transformers() -> N
     assert not [name for name in names if name.startswith(("vit", "swin", "maxvit"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v3_small", "googlenet", "inception_v3"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_networks_of_torchvision_take_any_channels_and_give_one_tensor(name: str, channels: int) -> None:

@@ -126,6 +126,7 @@ SLOW_FAULTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", testing.CHECKS)
 @pytest.mark.parametrize("method", ["broken", "broken:how=fixed"])
 def test_what_breaks_no_rule_passes(method: str, check: str) -> None:
@@ -205,6 +206,7 @@ def test_names_that_are_not_there(arguments: tuple[str, ...], message: str) -> N
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.slow
 def test_all_checks_on_all_networks_each_with_its_outcome() -> None:
     results = list(testing.run_all("broken:how=grows", ["resnet8"], [BROKEN]))
     assert [(result.model, result.check) for result in results] == [("resnet8", check) for check in testing.CHECKS]
@@ -233,6 +235,7 @@ def test_check_prints_a_line_for_each_and_its_exit_code_says_whether_any_failed(
     assert failed["message"].startswith("finish() changes the outputs")
 
 
+@pytest.mark.slow
 def test_check_of_a_method_that_refuses_everything_proves_nothing(command: Command) -> None:
     code, out, err = command("check", "broken:how=refuses all", "--models", "resnet8", "--plugin", BROKEN)
     assert (code, err) == (1, "broken:how=refuses all refuses every budget here, so that little could be checked\n")

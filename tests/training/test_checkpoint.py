@@ -113,6 +113,7 @@ def edit(path: Path, change: Change) -> Path:
     return edited
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("method", ["dense", "dropout"])
 def test_optimisers_and_layers_that_draw_go_on_to_the_same_bits(method: str, optimizer: str, tmp_path: Path) -> None:
@@ -173,6 +174,7 @@ def forget_pace(header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     header["state"] = {"values": {}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "optimizer", "step", "forget"),
     [
