@@ -10,8 +10,9 @@ import torch
 from bench.code_space import CodeSpace
 from bench.measure.code_space import encode as encode_codes
 from bench.roles import NARROWER, REFERENCE
+from bench.store import seal
 from bench.store.record import FAILED, FINISHED, MISSED, Record, make
-from bench.store.store import CODES, HISTORY, LAYERS, RECORD, encode_rows
+from bench.store.store import CODES, HISTORY, LATENCY, LAYERS, RECORD, SEAL, Store, encode_rows
 
 
 def record(method: str, seed: int, top1: float | None, budget: str | None = None, **values: Any) -> Record:
@@ -69,31 +70,40 @@ RECORDS = [
 
 def write_store(folder: Path, records: Sequence[Record], epochs: int = 4) -> Path:
     """A store that holds these records; the finished ones with a history, layers and, of csg, a code space."""
+    store = Store(folder).open()
     for made in records:
-        run = folder / "runs" / f"run-{made['id']}"
-        run.mkdir(parents=True)
-        (run / RECORD).write_text(json.dumps(made))
-        if made["status"] != FINISHED:
-            continue
-        top1 = made["test_top1"]
-        history = [
-            {
-                "epoch": epoch,
-                "train_loss": 1 / epoch,
-                "train_top1": top1 - 10 / epoch,
-                "validation_loss": 2 / epoch,
-                "validation_top1": top1 - 20 / epoch,
-                "learning_rate": 0.1,
-                "seconds": 1.0,
-            }
-            for epoch in range(1, epochs + 1)
-        ]
-        (run / HISTORY).write_bytes(encode_rows(history))
-        (run / LAYERS).write_bytes(encode_rows(layers(made)))
-        if made["method_name"] == "csg":
-            space = CodeSpace(torch.randn(5, 6, 6), {"conv1": torch.randn(3, 5), "conv2": torch.randn(4, 5)})
-            (run / CODES).write_bytes(encode_codes({"3x3": space}))
+        with store.new_run(f"run-{made['id']}") as run:
+            (run / RECORD).write_text(json.dumps(made))
+            if made["status"] == FINISHED:
+                write_tables(run, made, epochs)
     return folder
+
+
+def write_tables(run: Path, made: Record, epochs: int) -> None:
+    top1 = made["test_top1"]
+    history = [
+        {
+            "epoch": epoch,
+            "train_loss": 1 / epoch,
+            "train_top1": top1 - 10 / epoch,
+            "validation_loss": 2 / epoch,
+            "validation_top1": top1 - 20 / epoch,
+            "learning_rate": 0.1,
+            "seconds": 1.0,
+        }
+        for epoch in range(1, epochs + 1)
+    ]
+    (run / HISTORY).write_bytes(encode_rows(history))
+    (run / LAYERS).write_bytes(encode_rows(layers(made)))
+    if made["method_name"] == "csg":
+        space = CodeSpace(torch.randn(5, 6, 6), {"conv1": torch.randn(3, 5), "conv2": torch.randn(4, 5)})
+        (run / CODES).write_bytes(encode_codes({"3x3": space}))
+
+
+def seal_anew(run: Path) -> None:
+    """After a test has changed a run by hand as if it had been written so."""
+    names = [path.name for path in run.iterdir() if path.name not in (SEAL, LATENCY)]
+    (run / SEAL).write_bytes(seal.of(run, names).encode())
 
 
 def layers(made: Record) -> list[dict[str, Any]]:

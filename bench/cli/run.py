@@ -32,6 +32,10 @@ def run(
     data_dir: Annotated[str | None, typer.Option(help="Where datasets that are fetched lie. Default data.")] = None,
     download: Annotated[bool | None, typer.Option("--download", help="Fetch the dataset if it is not there.")] = None,
     out: Annotated[Path, typer.Option(help="Where runs and the report are kept.")] = Path("results"),
+    keep_weights: Annotated[
+        str | None,
+        typer.Option(help="all, none, or best: of each method and budget the seed that validates best. Default all."),
+    ] = None,
     spec: Annotated[
         Path | None, typer.Option(help="A TOML file with these settings; options here override it.")
     ] = None,
@@ -39,7 +43,8 @@ def run(
         list[str] | None, typer.Option(help="A Python file with a method or dataset of your own.")
     ] = None,
     redo: Annotated[
-        str | None, typer.Option(help="Make the finished runs of these methods again, or the failed ones (failed).")
+        str | None,
+        typer.Option(help="Make the runs of these methods again, or those that failed (failed) or missed (missed)."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done, and about how long it takes.")
@@ -60,6 +65,7 @@ def run(
         "device": device,
         "data_dir": data_dir,
         "download": download,
+        "keep_weights": keep_weights,
         "plugins": plugin or None,
     }
     given |= {name: value for name, value in options.items() if value is not None}

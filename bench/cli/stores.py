@@ -111,6 +111,42 @@ def show(
         console.print(part, highlight=False)
 
 
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="What `bench run --out` wrote.")],
+    seals: Annotated[bool, typer.Option("--seals", help="The seals alone; measure nothing again.")] = False,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where datasets that are fetched lie. Default: where they lay.")
+    ] = None,
+    plugin: Annotated[
+        list[str] | None, typer.Option(help="A Python file with a method or dataset of your own.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="path/to/mynet.py:mynet, where networks are of a file.")] = None,
+    other_code: Annotated[
+        bool, typer.Option("--other-code", help="Take a network or method whose code is not that of the runs.")
+    ] = False,
+) -> None:
+    """Is every file as its run wrote it, and does every saved network still give what its record says?
+
+    Exit code 1 where something doesn't.
+    """
+    from bench.files.artifact import Given
+    from bench.runs.verify import Verifier
+    from bench.store.store import Store
+
+    console = Console()
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    given = Given(plugin or [], model, other_code)
+    verdict = Verifier(Store(folder), given, data_dir, seals, say).verify()
+    for line in verdict.lines():
+        say(line)
+    if verdict.wrong:
+        raise typer.Exit(FAILED_RUNS)
+
+
 def write_report(
     stores: Sequence[Path],
     folder: Path,

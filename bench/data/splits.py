@@ -1,6 +1,8 @@
 """The validation split, held out of the training images, and what tells one set of images from another."""
 
 import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -40,3 +42,8 @@ def fingerprint(data: Data) -> str:
             digest.update(split.images.contiguous().numpy().tobytes())
             digest.update(split.labels.contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def names_hash(classes: Sequence[str]) -> str:
+    """A hash of the names of the classes, in their order."""
+    return hashlib.sha256(json.dumps(list(classes)).encode()).hexdigest()[:16]

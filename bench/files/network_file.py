@@ -9,7 +9,7 @@ from torch import nn
 from bench.errors import InputError
 from bench.files import artifact, csg_checkpoint
 from bench.files.artifact import Given, Saved
-from bench.store.store import WEIGHTS
+from bench.store.store import WEIGHTS, Damaged, Store
 
 
 def load(
@@ -28,8 +28,16 @@ def load(
 
 
 def read(path: Path) -> Saved:
-    """The description and the values of a network. Nothing in the file is run. Raises InputError."""
+    """The description and the values of a network. Nothing in the file is run. Raises InputError, also where a run's
+    file is not as it was sealed."""
     path = locate(path)
+    if path.name == WEIGHTS:
+        try:
+            Store.content(path.parent, WEIGHTS)
+        except Damaged as error:
+            raise InputError(
+                f"{error}; `bench verify` tells what else is, and the sweep makes the run again"
+            ) from error
     with path.open("rb") as file:
         start = file.read(9)
     # The header of a safetensors file is JSON, behind its length in eight bytes; a zip file and a pickle begin so.
@@ -48,6 +56,10 @@ def locate(path: str | Path) -> Path:
     if path.is_dir():
         path = path / WEIGHTS
     if not path.is_file():
+        if path.name == WEIGHTS and Store.left_out(path.parent, WEIGHTS):
+            raise InputError(
+                f"the weights of {path.parent.name} were not kept; --redo its method with --keep-weights all"
+            )
         raise InputError(f"no such file: {path}")
     return path
 

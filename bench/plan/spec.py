@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from bench.errors import InputError, require_format, unknown
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Spec(BaseModel):
@@ -33,6 +33,8 @@ class Spec(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     data_dir: str = "data"
     download: bool = False
+    # Of which runs the saved network stays: all, none, or of each method and budget the seed that validates best.
+    keep_weights: Literal["all", "best", "none"] = "all"
     plugins: list[str] = []
 
     @property

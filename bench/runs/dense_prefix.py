@@ -9,7 +9,9 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import nn
 
-from bench.store.store import Store
+from bench.store import seal
+from bench.store.seal import Broken
+from bench.store.store import Store, seal_beside
 from bench.training.loop import Epoch
 
 FORMAT = 1
@@ -21,18 +23,22 @@ def keep(store: Store, prefix_id: str, model: nn.Module, history: Sequence[Epoch
     # Each by itself: two names may share a tensor.
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
     header = {"format": FORMAT, "history": [epoch.row() for epoch in history]}
-    store.write(store.prefix(prefix_id), save(tensors, metadata={_KEY: json.dumps(header)}))
+    store.write_sealed(store.prefix(prefix_id), save(tensors, metadata={_KEY: json.dumps(header)}))
 
 
 def restore(path: Path, model: nn.Module) -> list[Epoch]:
-    """Put the state into `model` and give the epochs that led to it. Raises ValueError for another form of file: those
-    of format 0 have other names and are never looked for."""
+    """Put the state into `model` and give the epochs that led to it. Raises Broken for a file that is not as it was
+    sealed, has no seal, or is of another form; `model` is as it was then."""
+    try:
+        seal.read(seal_beside(path)).check(path.name, seal.read_file(path))
+    except FileNotFoundError:
+        raise Broken(f"{path.name} has no seal") from None
     with safe_open(path, framework="pt") as file:
         header = json.loads((file.metadata() or {}).get(_KEY, "{}"))
         if header.get("format") != FORMAT:
-            raise ValueError(f"{path} has format {header.get('format', 0)}; this bench reads {FORMAT}: remove the file")
+            raise Broken(f"{path.name} has format {header.get('format', 0)}; this bench reads {FORMAT}")
         if strange := sorted(header.keys() - {"format", "history"}):
-            raise ValueError(f"{path} has the unknown field {strange[0]!r}")
+            raise Broken(f"{path.name} has the unknown field {strange[0]!r}")
         state = model.state_dict()
         with torch.no_grad():
             for name, tensor in state.items():

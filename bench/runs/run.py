@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from bench import count
 from bench.data.normalise import Normalise
+from bench.data.splits import names_hash
 from bench.dataset import Data
 from bench.errors import BudgetError, DiskError, typed_line
 from bench.files import artifact, start_weights
 from bench.files.description import Description
 from bench.files.fresh_process import FreshProcess
-from bench.measure import account
+from bench.measure import account, memory
 from bench.measure.code_space import encode as encode_pictures
 from bench.measure.latency import latency_ms
 from bench.measure.same_outputs import LARGEST_DIFFERENCE, relative_difference
@@ -33,7 +34,21 @@ from bench.plugins.code import harness_hash, rooms_hash
 from bench.runs import dense_prefix, environment
 from bench.store import record
 from bench.store.record import FAILED, FINISHED, HEADLINE, MISSED, Record
-from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SPEC, TRACEBACK, WEIGHTS, Store, encode, encode_rows
+from bench.store.seal import Broken
+from bench.store.store import (
+    CODES,
+    HISTORY,
+    LATENCY,
+    LAYERS,
+    RECORD,
+    SPEC,
+    TRACEBACK,
+    WEIGHTS,
+    Store,
+    encode,
+    encode_latency,
+    encode_rows,
+)
 from bench.training.evaluate import Score, evaluate
 from bench.training.loop import Epoch, Trainer, check_finite
 
@@ -68,6 +83,7 @@ class Bench:
     fresh: FreshProcess
     spec: Spec
     start: start_weights.Start | None
+    say: Callable[[str], None]
     on_step: Callable[[int, float, float], None]
     on_epoch: Callable[[Epoch], None]
 
@@ -120,6 +136,7 @@ def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
     """
     with bench.store.new_run(run.name) as folder:
         started = time.perf_counter()
+        memory.forget_peak(bench.device)
         columns = identify(bench, run)
         # Each run has one, also one that ends before its first epoch.
         bench.store.write(folder / HISTORY, encode_rows([]))
@@ -143,9 +160,18 @@ def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
             (folder / WEIGHTS).unlink(missing_ok=True)
         # What can't stand in a record is its reason, and must not keep the rest from being written.
         columns = {name: own for name, own in columns.items() if not record.problem({"status": MISSED, name: own})}
-        made = record.make({**columns, **outcome, "total_seconds": time.perf_counter() - started})
-        bench.store.write(folder / RECORD, encode(made))
+        measured = {
+            "total_seconds": time.perf_counter() - started,
+            "peak_memory_bytes": memory.peak_bytes(bench.device),
+        }
+        made = record.make({**columns, **outcome, **measured})
+        # By itself, so that it can be measured again, when the machine has nothing else to do, under the run's seal.
+        if made["latency_ms"] is not None:
+            bench.store.write(folder / LATENCY, encode_latency(made["latency_ms"]))
+        bench.store.write(folder / RECORD, encode({**made, "latency_ms": None}))
         bench.store.write(folder / SPEC, spec.write(run.own_spec(bench.spec)).encode())
+    if bench.spec.keep_weights == "none" and made["status"] == FINISHED:
+        bench.store.leave_out(bench.store.runs / run.name, WEIGHTS)
     return made
 
 
@@ -174,6 +200,7 @@ def identify(bench: Bench, run: Run) -> Columns:
         "compress_epoch": run.compress_epoch,
         "precision": str(precision).removeprefix("torch."),
         "data": bench.data_hash,
+        "class_names": names_hash(bench.data.classes),
         "train_images": len(bench.data.train),
         "validation_images": len(bench.data.validation),
         "test_images": len(bench.data.test),
@@ -261,12 +288,17 @@ def compress(bench: Bench, run: Run, network: nn.Module, requested: int | None, 
 def reach_compression(bench: Bench, run: Run, network: nn.Module) -> list[Epoch]:
     """Bring `network` to where the run compresses: from the kept state, or by training up to there and keeping it."""
     name = bench.prefix_id(run, run.compress_epoch)
+    path = bench.store.prefix(name)
     with bench.store.lock(f"prefix-{name}", wait=True):
-        if not bench.store.prefix(name).is_file():
-            history = bench.trainer(run).run(Compressed(network), 0, run.compress_epoch)
-            dense_prefix.keep(bench.store, name, network, history)
+        if path.is_file():
+            try:
+                return dense_prefix.restore(path, network)
+            except Broken as error:
+                bench.say(f"{error}; set aside as {bench.store.set_aside(path)}, and trained again")
+        history = bench.trainer(run).run(Compressed(network), 0, run.compress_epoch)
+        dense_prefix.keep(bench.store, name, network, history)
         # Read back also where it was just written, so that both ways are one.
-        return dense_prefix.restore(bench.store.prefix(name), network)
+        return dense_prefix.restore(path, network)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """All runs of a plan: what is finished stays, what is missing is made, one failing run stops no other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,35 +15,42 @@ from bench.files.fresh_process import FreshProcess
 from bench.files.start_weights import Start
 from bench.plan.plan import Plan, Run
 from bench.plan.spec import write as write_spec
+from bench.plugins.code import harness_hash
 from bench.runs import environment
 from bench.runs.executor import Executor
 from bench.runs.progress import Progress
 from bench.runs.run import Bench
-from bench.store.record import FAILED, Record
-from bench.store.store import SPEC, Damaged, Newer, Store
+from bench.store.record import FAILED, FINISHED, MISSED, Record
+from bench.store.store import SPEC, WEIGHTS, Damaged, Newer, Store
 
-REDO_FAILED = "failed"
+# `--redo` takes these besides names of methods.
+REDO = {FAILED, MISSED}
 
 
 @dataclass
 class State:
-    """What the store has of a plan: the finished runs' records by id, and the runs that are missing."""
+    """What the store has of a plan: the finished runs' records by id, the runs that are missing, those that lie there
+    damaged, and those that missed their budget by other code than there is now."""
 
     records: dict[str, Record] = field(default_factory=dict)
     missing: list[Run] = field(default_factory=list)
     damaged: list[tuple[Run, Path, str]] = field(default_factory=list)
+    outdated: list[Run] = field(default_factory=list)
 
 
 def look(plan: Plan, store: Store) -> State:
     """See what is there. Changes nothing."""
     state = State()
+    folders = store.folders()
     for run in plan.runs:
-        folder = store.find(run.id)
+        folder = folders.get(run.id)
         try:
             if folder is not None:
                 record = store.read(folder)
-                store.check_weights(folder, record)
+                store.check_changed(folder, record)
                 state.records[run.id] = record
+                if record["status"] == MISSED and _missed_by_other_code(run, record):
+                    state.outdated.append(run)
                 continue
         except Newer as error:
             raise InputError(f"{error}; give another --out, or a newer bench") from error
@@ -54,10 +61,16 @@ def look(plan: Plan, store: Store) -> State:
     return state
 
 
+def _missed_by_other_code(run: Run, record: Record) -> bool:
+    """Whether code has changed since it was found that the budget can't be met: asking again costs no training."""
+    now = {"method_code": run.choice.code, "model_code": run.setting.model.code, "bench_code": harness_hash()}
+    return any(record[column] != code for column, code in now.items())
+
+
 def sweep(plan: Plan, store: Store, progress: Progress, executor: Executor, redo: Sequence[str] = ()) -> list[Record]:
     """Make what is missing and return the records of all runs of the plan, in its order.
 
-    `redo` names methods (or `failed`) whose runs are made again. Raises InputError.
+    `redo` names methods whose runs are made again (or `failed`, or `missed`). Raises InputError.
     """
     device = environment.find_device(plan.spec.device)
     state = look(plan, store)
@@ -71,20 +84,21 @@ def sweep(plan: Plan, store: Store, progress: Progress, executor: Executor, redo
     _warn_of_changes(plan, [run for run in plan.runs if run not in todo], state, data_hash, progress)
     store.open()
     store.clean()
-    store.write(store.folder / SPEC, write_spec(plan.spec).encode())
+    store.write_sealed(store.folder / SPEC, write_spec(plan.spec).encode())
     for _, folder, reason in state.damaged:
         progress.say(f"{reason}; set aside as {store.set_aside(folder)}, and made again")
     if data is not None and data_hash is not None:
         with FreshProcess(_given(plan)) as fresh, progress.runs(todo):
             bench = _bench(plan, store, progress, device, data, data_hash, fresh, start)
             state.records |= executor.make(bench, plan, todo, again, progress)
-    _relabel(plan, store)
+    _relabel(plan, store, progress.say)
+    leave_out_weights(plan, store, state.records)
     return [{**state.records[run.id], "method": run.choice.label} for run in plan.runs]
 
 
 def to_redo(plan: Plan, state: State, redo: Sequence[str]) -> list[Run]:
-    """The finished runs that are to be made again. Raises InputError for a name that the plan doesn't have."""
-    known = {REDO_FAILED} | {run.choice.name for run in plan.runs} | {run.choice.label for run in plan.runs}
+    """The runs that are there and are to be made again. Raises InputError for a name that the plan doesn't have."""
+    known = REDO | {run.choice.name for run in plan.runs} | {run.choice.label for run in plan.runs}
     for name in redo:
         if name not in known:
             raise unknown("method to redo", name, known)
@@ -93,8 +107,9 @@ def to_redo(plan: Plan, state: State, redo: Sequence[str]) -> list[Run]:
         for run in plan.runs
         if run.id in state.records
         and (
-            {run.choice.name, run.choice.label} & set(redo)
-            or (REDO_FAILED in redo and state.records[run.id]["status"] == FAILED)
+            run in state.outdated
+            or {run.choice.name, run.choice.label} & set(redo)
+            or state.records[run.id]["status"] in REDO & set(redo)
         )
     ]
 
@@ -163,15 +178,40 @@ def _bench(
         fresh=fresh,
         spec=plan.spec,
         start=start,
+        say=progress.say,
         on_step=progress.step,
         on_epoch=progress.epoch,
     )
 
 
-def _relabel(plan: Plan, store: Store) -> None:
+def leave_out_weights(plan: Plan, store: Store, records: Mapping[str, Record]) -> None:
+    """Remove the saved networks that the spec doesn't want kept."""
+    if plan.spec.keep_weights == "all":
+        return
+    finished = [run for run in plan.runs if records[run.id]["status"] == FINISHED]
+    best: dict[tuple[str, str], Run] = {}
+    for run in finished if plan.spec.keep_weights == "best" else ():
+        key = run.choice.text, str(run.budget)
+        if key not in best or _validation(records[run.id]) > _validation(records[best[key].id]):
+            best[key] = run
+    folders = store.folders()
+    for run in finished:
+        if run not in best.values() and (folders[run.id] / WEIGHTS).is_file():
+            store.leave_out(folders[run.id], WEIGHTS)
+
+
+def _validation(record: Record) -> float:
+    """Test images decide nothing, not even which weights are kept."""
+    return record["validation_top1"] or 0.0
+
+
+def _relabel(plan: Plan, store: Store, say: Callable[[str], None]) -> None:
     """Have every record in the store go by the name that its method has in this plan."""
     labels = {run.choice.text: run.choice.label for run in plan.runs}
     for folder, record in store.read_all()[0].items():
         label = labels.get(record["method_text"])
         if label is not None and record["method"] != label:
-            store.relabel(folder, record, label)
+            try:
+                store.relabel(folder, label)
+            except Damaged as error:
+                say(f"{error}; it keeps the name {record['method']}")

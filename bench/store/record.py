@@ -9,7 +9,10 @@ FINISHED, FAILED, MISSED = "finished", "failed", "missed"
 
 # The number of the form in which records are written. Adding a column raises it, and `bench.store.upgrade` brings older
 # records to it; newer ones are refused.
-FORMAT = 1
+FORMAT = 2
+
+# From this number on, a run has a seal.
+FIRST_SEALED = 2
 
 # The column by which methods are compared.
 HEADLINE = "test_top1"
@@ -63,8 +66,10 @@ COLUMNS = {
     "train_seconds": "time of all epochs, the dense ones included",
     "test_seconds": "time to evaluate on the test split",
     "total_seconds": "time of this run alone",
+    "peak_memory_bytes": "most memory that the run took: of the process on the CPU, of torch on CUDA",
     "started": "UTC",
     "data": "hash of every image and label, and of which are held out",
+    "class_names": "hash of the names of the classes, in their order",
     "train_images": "number, without the held-out ones",
     "validation_images": "number",
     "test_images": "number",
@@ -88,6 +93,7 @@ _WHOLE = frozenset(
     {
         *("format", "seed", "weights_epochs", "requested_values", "stored_values", "dense_values", "stored_bytes"),
         *("statistics_values", "trained_values", "materialised_values", "macs", "generation_macs", "compress_epoch"),
+        "peak_memory_bytes",
         *("train_images", "validation_images", "test_images", "threads", "schedule.epochs"),
     }
 )

@@ -8,7 +8,10 @@
         codes.safetensors    for methods that have one, their code space (bench.measure.code_space)
         weights.safetensors  the saved network
         spec.toml            to make it again
-    prefixes/ID.safetensors  states of the dense network that other runs start from
+        traceback.txt        of a run that failed
+        seal.json            hashes of all these (bench.store.seal)
+        latency.json         measured apart from the run, so that it can be measured again; holds its own hash
+    prefixes/ID.safetensors  states of the dense network that other runs start from, each with a seal
     aside/                   what was found damaged or was replaced
     report/                  see bench.reports
 
@@ -24,19 +27,22 @@ import platform
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import filelock
 
-from bench.errors import DiskError, InputError, TooNew, first_line
-from bench.store.record import FINISHED, Record, problem
+from bench.errors import DiskError, InputError, TooNew, first_line, require_format
+from bench.store import seal
+from bench.store.record import FINISHED, FIRST_SEALED, Record, problem
+from bench.store.seal import Broken, FromNewer, Seal
 from bench.store.upgrade import upgraded
 
 RECORD, HISTORY, LAYERS, CODES = "record.json", "history.csv", "layers.csv", "codes.safetensors"
 SPEC, WEIGHTS, TRACEBACK = "spec.toml", "weights.safetensors", "traceback.txt"
+SEAL, LATENCY = "seal.json", "latency.json"
 
 
 # Without these a record says nothing.
@@ -80,32 +86,79 @@ class Store:
         """The folder of a finished run."""
         return next(iter(sorted(self.runs.glob(f"*-{run_id}"))), None) if self.runs.is_dir() else None
 
+    def folders(self) -> dict[str, Path]:
+        """The folders of all finished runs by id."""
+        names = sorted(self.runs.glob("[!.]*-*")) if self.runs.is_dir() else []
+        return {folder.name.rpartition("-")[2]: folder for folder in reversed(names)}
+
     def read(self, folder: Path) -> Record:
         """The record in a run's folder, in today's form, with None in columns that it lacks. Raises Damaged where it is
-        cut short, or of a newer bench."""
+        not as it was sealed, or of a newer bench."""
+        name = f"the record of {folder.name}"
+        sealed = self.seal_of(folder)
+        content = _content(folder, RECORD, sealed)
+        if content is None:
+            raise Damaged(f"{name} is missing")
         try:
-            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise Damaged(f"the record of {folder.name} can't be read ({first_line(error)})") from error
-        if not isinstance(record, dict) or not all(record.get(name) is not None for name in _NEEDED):
-            raise Damaged(f"the record of {folder.name} is not one; it needs {', '.join(_NEEDED)}")
+            record = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise Damaged(f"{name} can't be read ({first_line(error)})") from error
+        if not isinstance(record, dict) or not all(record.get(column) is not None for column in _NEEDED):
+            raise Damaged(f"{name} is not one; it needs {', '.join(_NEEDED)}")
+        number = record.get("format", 0)
         try:
             record = upgraded(record)
         except TooNew as error:
-            raise Newer(f"the record of {folder.name} can't be read; {error}") from error
+            raise Newer(f"{name} can't be read; {error}") from error
         except ValueError as error:
-            raise Damaged(f"the record of {folder.name} is not one; {error}") from error
+            raise Damaged(f"{name} is not one; {error}") from error
+        if sealed is None and number >= FIRST_SEALED:
+            raise Damaged(f"{folder.name}: {SEAL} is missing")
+        record |= _latency(folder)
         if found := problem(record):
-            raise Damaged(f"the record of {folder.name} is not one; {found}")
+            raise Damaged(f"{name} is not one; {found}")
         return record
 
-    def check_weights(self, folder: Path, record: Record) -> None:
-        """Raise Damaged where the weights that the record speaks of were cut short."""
-        if record["status"] == FINISHED:
-            weights = folder / WEIGHTS
-            size = weights.stat().st_size if weights.is_file() else 0
-            if size != record["stored_bytes"]:
-                raise Damaged(f"the weights of {folder.name} have {size:,} bytes, not {record['stored_bytes']:,}")
+    @staticmethod
+    def seal_of(folder: Path) -> Seal | None:
+        """The seal of a run; None for one of an earlier version. Raises Damaged."""
+        try:
+            return seal.read(folder / SEAL)
+        except FileNotFoundError:
+            return None
+        except FromNewer as error:
+            raise Newer(f"{folder.name}: {error}") from error
+        except (Broken, OSError) as error:
+            raise Damaged(f"{folder.name}: {error}") from error
+
+    @staticmethod
+    def content(folder: Path, name: str) -> bytes | None:
+        """A run's file as it was sealed; None where there is none. Raises Damaged."""
+        return _content(folder, name, Store.seal_of(folder))
+
+    @staticmethod
+    def left_out(folder: Path, name: str) -> bool:
+        """Whether a run was meant to lack this file."""
+        try:
+            sealed = Store.seal_of(folder)
+        except Damaged:
+            return False
+        return sealed is not None and name in sealed.left_out
+
+    def check_changed(self, folder: Path, record: Record) -> None:
+        """Raise Damaged where a file was changed since it was sealed, by its size or time. Of runs without a seal the
+        size of the weights is looked at."""
+        sealed = self.seal_of(folder)
+        try:
+            if sealed is not None:
+                sealed.check_changed(folder)
+            elif record["status"] == FINISHED:
+                weights = folder / WEIGHTS
+                size = weights.stat().st_size if weights.is_file() else 0
+                if size != record["stored_bytes"]:
+                    raise Broken(f"{WEIGHTS} has {size:,} bytes, not {record['stored_bytes']:,}")
+        except Broken as error:
+            raise Damaged(f"{folder.name}: {error}") from error
 
     def read_all(self) -> tuple[dict[Path, Record], list[str]]:
         """Every record by its run's folder, in the order of names, and a line for each that is damaged. Raises
@@ -135,21 +188,22 @@ class Store:
     @staticmethod
     def rows(folder: Path, name: str) -> list[dict[str, str]]:
         """The rows of a run's HISTORY or LAYERS, as text; empty where it has none. Raises Damaged."""
-        path = folder / name
-        if not path.is_file():
+        content = Store.content(folder, name)
+        if content is None:
             return []
         try:
-            rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+            rows = list(csv.DictReader(io.StringIO(content.decode())))
             for row in rows:
                 for column in _WHOLE_NUMBERS & row.keys():
                     int(row[column])
-        except (OSError, ValueError, TypeError, csv.Error) as error:
+        except (ValueError, TypeError, csv.Error) as error:
             raise Damaged(f"{name} of {folder.name} can't be read ({first_line(error)})") from error
         return rows
 
     @contextmanager
     def new_run(self, name: str) -> Iterator[Path]:
-        """A folder to fill. If the block ends well it becomes `runs/NAME`, whole and on the disk; else nothing."""
+        """A folder to fill. If the block ends well it is sealed and becomes `runs/NAME`, whole and on the disk; else
+        nothing."""
         folder = self.runs / f".{name}.{_owner()}"
         final = self.runs / name
         try:
@@ -158,6 +212,7 @@ class Store:
                 folder.mkdir()
             yield folder
             with self.writing():
+                (folder / SEAL).write_bytes(_seal_files(folder).encode())
                 for path in folder.iterdir():
                     _sync(path)
                 _sync(folder)
@@ -182,9 +237,36 @@ class Store:
             finally:
                 temporary.unlink(missing_ok=True)
 
-    def relabel(self, folder: Path, record: Record, label: str) -> None:
-        """Give a finished run the name that its method now goes by. Names are for people; nothing else changes."""
-        self.write(folder / RECORD, encode({**record, "method": label}))
+    def write_sealed(self, path: Path, content: bytes) -> None:
+        """Write one file and its seal beside it, NAME.seal.json, so that it fits its seal at any moment."""
+        at = seal_beside(path)
+        with suppress(Broken, FileNotFoundError):  # what is damaged is replaced
+            self.write(at, seal.read(at).expecting(path.name, content).encode())
+        self.write(path, content)
+        self.write(at, seal.of(path.parent, [path.name]).encode())
+
+    def relabel(self, folder: Path, label: str) -> None:
+        """Give a finished run the name that its method now goes by; nothing else changes. Names are for people. Raises
+        Damaged, and changes nothing, where a file of the run is not as it was sealed."""
+        sealed = self.seal_of(folder)
+        try:
+            if sealed is not None:
+                sealed.check_all(folder)
+        except Broken as error:
+            raise Damaged(f"{folder.name}: {error}") from error
+        content = encode({**json.loads((folder / RECORD).read_bytes()), "method": label})
+        if sealed is not None:
+            self.write(folder / SEAL, sealed.expecting(RECORD, content).encode())
+        self.write(folder / RECORD, content)
+        self.write(folder / SEAL, _seal_files(folder, sealed).encode())
+
+    def leave_out(self, folder: Path, name: str) -> None:
+        """Remove a file of a finished run, and have its seal say that it was meant. Raises Damaged."""
+        sealed = self.seal_of(folder)
+        if sealed is not None and name in sealed.files:
+            self.write(folder / SEAL, sealed.without(name).encode())
+        with self.writing():
+            (folder / name).unlink(missing_ok=True)
 
     def set_aside(self, folder: Path) -> Path:
         """Move a run's folder out of the way, without losing it."""
@@ -233,6 +315,53 @@ class Store:
                 f"can't write to {self.folder}: {error.strerror or error}; finished runs are kept, so make room or "
                 "give another --out, and run the same command again"
             ) from error
+
+
+def seal_beside(path: Path) -> Path:
+    """Where the seal of a file lies that is sealed by itself."""
+    return path.with_name(f"{path.stem}.seal.json")
+
+
+def _seal_files(folder: Path, before: Seal | None = None) -> Seal:
+    """The seal of a run's files as they are now; what was left out stays so."""
+    names = [path.name for path in folder.iterdir() if path.is_file() and path.name not in (SEAL, LATENCY)]
+    left_out = {} if before is None else before.left_out
+    if before is not None:  # what others put into the folder is none of ours
+        names = [name for name in names if name in before.files]
+    return seal.of(folder, names, left_out)
+
+
+def _content(folder: Path, name: str, sealed: Seal | None) -> bytes | None:
+    try:
+        content = seal.read_file(folder / name)
+        if sealed is not None:
+            sealed.check(name, content)
+    except Broken as error:
+        raise Damaged(f"{folder.name}: {error}") from error
+    return content
+
+
+def _latency(folder: Path) -> dict[str, Any]:
+    """The columns that were measured apart from the run."""
+    try:
+        content = seal.read_file(folder / LATENCY)
+        if content is None:
+            return {}
+        body = seal.decode(LATENCY, content)
+        require_format(body.get("format"), _LATENCY_FORMAT)
+        return {"latency_ms": body.get("latency_ms")}
+    except TooNew as error:
+        raise Newer(f"{folder.name}: {LATENCY}: {error}") from error
+    except ValueError as error:
+        raise Damaged(f"{folder.name}: {first_line(error)}") from error
+
+
+_LATENCY_FORMAT = 1
+
+
+def encode_latency(milliseconds: float) -> bytes:
+    """The bytes of LATENCY."""
+    return seal.encode({"format": _LATENCY_FORMAT, "latency_ms": milliseconds})
 
 
 def encode(record: Record) -> bytes:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 
-from bench.store.store import CODES
+from bench.store.store import CODES, Store
 
 # Between the pictures, in pixels, and how many stand in a row.
 _GAP, _PER_ROW = 2, 6
@@ -36,11 +36,10 @@ class Space:
 
 def read(folder: Path) -> list[Space]:
     """The code spaces that a run kept; none where it kept no such file. Raises ValueError where it can't be read."""
-    path = folder / CODES
-    if not path.is_file():
+    if Store.content(folder, CODES) is None:
         return []
     try:
-        with safe_open(path, framework="np") as file:
+        with safe_open(folder / CODES, framework="np") as file:
             described = json.loads((file.metadata() or {})["code_space"])
             return [
                 _space(name, about, *(file.get_tensor(f"{name}/{part}") for part in ("pieces", "codes", "layers")))

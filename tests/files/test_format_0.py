@@ -24,6 +24,7 @@ from bench.plan import plan, spec
 from bench.runs import dense_prefix
 from bench.runs.sweep import look
 from bench.store import record
+from bench.store.seal import Broken
 from bench.store.store import RECORD, SPEC, WEIGHTS, Store
 
 OLD = Path(__file__).resolve().parents[1] / "store" / "format_0"
@@ -206,8 +207,8 @@ def test_a_newer_record_is_refused_by_its_number_and_an_unknown_column_by_its_na
     content = json.loads((OLD / "runs" / name / RECORD).read_text())
     (tmp_path / "runs" / name).mkdir(parents=True)
     for change, message in [
-        ({"format": 2}, "can't be read; it has format 2, of a newer bench; this one reads up to 1"),
-        ({"format": 2, "odd": 1}, "can't be read; it has format 2, of a newer bench; this one reads up to 1"),
+        ({"format": 3}, "can't be read; it has format 3, of a newer bench; this one reads up to 2"),
+        ({"format": 3, "odd": 1}, "can't be read; it has format 3, of a newer bench; this one reads up to 2"),
         ({"odd": 1}, "is not one; it has the unknown column 'odd'"),
         ({"format": 1, "odd": 1}, "is not one; it has the unknown column 'odd'"),
         ({"format": "1"}, "is not one; format is '1', and not a whole number"),
@@ -220,8 +221,8 @@ def test_a_newer_record_is_refused_by_its_number_and_an_unknown_column_by_its_na
 def test_a_newer_spec_is_refused_by_its_number_and_an_unknown_setting_by_its_name(tmp_path: Path) -> None:
     file = tmp_path / "spec.toml"
     for first, message in [
-        ("format = 2", "mine: it has format 2, of a newer bench; this one reads up to 1"),
-        ("format = 2\nodd = 1", "mine: it has format 2, of a newer bench; this one reads up to 1"),
+        ("format = 3", "mine: it has format 3, of a newer bench; this one reads up to 2"),
+        ("format = 3\nodd = 1", "mine: it has format 3, of a newer bench; this one reads up to 2"),
         ("odd = 1", "mine: unknown setting 'odd'; "),
     ]:
         file.write_text(f'{first}\nmethods = ["csg"]\n')
@@ -229,7 +230,7 @@ def test_a_newer_spec_is_refused_by_its_number_and_an_unknown_setting_by_its_nam
             spec.check(spec.read(file), "mine")
         assert str(caught.value).startswith(message)
     written = spec.write(spec.check({"methods": ["csg"]}))
-    assert "format = 1\n" in written
+    assert "format = 2\n" in written
 
 
 @pytest.mark.parametrize("number", ["'one'", "-1", "1.5", "true"])
@@ -246,14 +247,16 @@ def test_a_dense_state_of_another_format_is_refused_by_its_number(tmp_path: Path
     path = store.prefix("abc")
     assert dense_prefix.restore(path, network) == []
     for change, message in [
-        ({"format": 2}, "has format 2; this bench reads 1: remove the file"),
+        ({"format": 2}, "has format 2; this bench reads 1"),
         ({"odd": 1}, "has the unknown field 'odd'"),
     ]:
-        with pytest.raises(ValueError, match=message):
-            dense_prefix.restore(edited(path, tmp_path, lambda header, change=change: header.update(change)), network)
-    save_file(load_file(path), path)  # as version 0.1 did
-    with pytest.raises(ValueError, match="has format 0; this bench reads 1: remove the file"):
-        dense_prefix.restore(path, network)
+        content = edited(path, tmp_path, lambda header, change=change: header.update(change)).read_bytes()
+        store.write_sealed(store.prefix("edited"), content)
+        with pytest.raises(Broken, match=message):
+            dense_prefix.restore(store.prefix("edited"), network)
+    save_file(load_file(path), store.prefix("old"))  # as version 0.1 did
+    with pytest.raises(Broken, match=r"old\.safetensors has no seal"):
+        dense_prefix.restore(store.prefix("old"), network)
 
 
 def test_the_dense_state_of_a_network_that_shares_a_tensor_comes_back(tmp_path: Path) -> None:

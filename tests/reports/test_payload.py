@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from records import RECORDS, record, write_store
+from records import RECORDS, record, seal_anew, write_store
 
 from bench.reports.citation import bibliography, split
 from bench.reports.frame import AXES, results, summary
@@ -90,6 +90,9 @@ def test_a_code_space_is_a_picture_and_points(tmp_path: Path) -> None:
     assert [layer for _, _, layer in space.points] == [0, 0, 0, 1, 1, 1, 1]
     assert 0 < sum(space.variance) <= 1
     (folder / CODES).write_bytes(b"torn")
+    with pytest.raises(ValueError, match=r"run-csg2x0: codes\.safetensors is not as it was sealed"):
+        code_spaces.read(folder)
+    seal_anew(folder)
     with pytest.raises(ValueError, match="the code space of run-csg2x0 can't be read"):
         code_spaces.read(folder)
 
@@ -100,7 +103,7 @@ def test_a_torn_code_space_is_said_and_costs_nothing_else(tmp_path: Path) -> Non
     loaded = load([store])
     data, notes = payload(loaded, summary(loaded.runs))
     assert len(notes) == 1
-    assert "the code space of run-csg2x0 can't be read" in notes[0]
+    assert "run-csg2x0: codes.safetensors is not as it was sealed" in notes[0]
     assert [space["budget"] for space in data["settings"][0]["spaces"]] == ["4x"]
 
 
@@ -110,7 +113,7 @@ def test_torn_histories_and_layers_are_said_and_cost_nothing_else(tmp_path: Path
     (store / "runs" / "run-csg2x0" / LAYERS).write_bytes(b"\xff")
     loaded = load([store])
     data, notes = payload(loaded, summary(loaded.runs))
-    assert [note.partition(" can't")[0] for note in notes] == ["history.csv of run-csg2x0", "layers.csv of run-csg2x0"]
+    assert [note.partition(" is")[0] for note in notes] == ["run-csg2x0: history.csv", "run-csg2x0: layers.csv"]
     assert len(data["settings"][0]["curves"]) == 4
     assert {row["budget"] for row in data["settings"][0]["layers"]["rows"]} == {"4x"}
 

@@ -12,15 +12,21 @@ from typing import Any
 
 import pytest
 from conftest import HALVES, PLUGINS, STRIPES, run_sweep, tiny_spec
+from records import seal_anew
 
+import bench
 from bench import budget
+from bench.errors import InputError
+from bench.files.artifact import Given
 from bench.plan import plan, spec
 from bench.plugins import discovery
+from bench.runs.sweep import look, to_redo
+from bench.runs.verify import Verifier
 from bench.store.record import COLUMNS, FAILED, FINISHED, MISSED, Record
-from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SPEC, WEIGHTS, Store
+from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SEAL, SPEC, WEIGHTS, Store, seal_beside
 
 # What differs between two runs that did the same.
-TIMES = {name for name in COLUMNS if name.endswith("_seconds")} | {"started", "latency_ms"}
+TIMES = {name for name in COLUMNS if name.endswith("_seconds")} | {"started", "latency_ms", "peak_memory_bytes"}
 
 
 def finished(swept: tuple[Path, list[Record]]) -> list[Record]:
@@ -245,7 +251,7 @@ def test_a_run_that_fails_is_a_record_and_the_others_go_on(tmp_path: Path, fail:
     folder = Store(tmp_path).find(records[1]["id"])
     assert folder is not None
     files = {path.name for path in folder.iterdir()}
-    assert files == {RECORD, HISTORY, SPEC} | ({"traceback.txt"} if status == FAILED else set())
+    assert files == {RECORD, HISTORY, SPEC, SEAL} | ({"traceback.txt"} if status == FAILED else set())
     assert f"halves:fail={fail} seed 0: {status}: {reason}" in printed
 
 
@@ -268,6 +274,7 @@ def test_a_method_that_changed_is_said(tmp_path: Path) -> None:
     records, _ = run_sweep(asked, tmp_path / "store")
     record = tmp_path / "store" / "runs" / f"mine-seed0-{records[1]['id']}" / RECORD
     record.write_text(json.dumps({**records[1], "method_code": "another"}))
+    seal_anew(record.parent)
     _, printed = run_sweep(asked, tmp_path / "store")
     assert printed == "mine has changed since 1 of the finished runs were made; --redo mine makes them again\n"
 
@@ -297,6 +304,7 @@ def test_code_that_changed_is_said_and_so_is_what_can_not_be_known(
         for folder, record in store.read_all()[0].items():
             if record["method"] == "dense":
                 (folder / RECORD).write_text(json.dumps({**record, **changed}))
+                seal_anew(folder)
         printed = run_sweep(asked, store.folder)[1]
         assert printed.startswith(said)
         assert printed.count("\n") == (1 if said else 0)
@@ -317,10 +325,10 @@ def test_changed_images_are_said_and_no_dense_state_of_the_old_ones_is_used(tmp_
     run_sweep(asked[0], store)
     said = "changed since 2 of the finished runs were made; --redo dense,lowrank makes them again\n"
     assert run_sweep(asked[1], store)[1] == f"the code of edited has {said}"
-    before = len(list((store / "prefixes").iterdir()))
+    before = len(list((store / "prefixes").glob("*.safetensors")))
     _, printed = run_sweep(asked[1], store, redo=("lowrank",))
     assert "the images of edited have changed since 1 of the finished runs were made; --redo dense makes" in printed
-    assert len(list((store / "prefixes").iterdir())) == before + 1
+    assert len(list((store / "prefixes").glob("*.safetensors"))) == before + 1
 
 
 @pytest.mark.slow
@@ -380,10 +388,88 @@ def test_a_damaged_record_is_named_set_aside_and_made_again(swept: tuple[Path, l
     (folder / RECORD).write_text('{"id": "')
     asked = tiny_spec(["csg", "lowrank"], budgets=["2x", "4x", "100x"], seeds=2)
     _, printed = run_sweep(asked, tmp_path / "store")
-    assert f"the record of {folder.name} can't be read" in printed
-    assert "set aside as" in printed
+    assert f"{folder.name}: record.json is not as it was sealed; set aside as" in printed
     assert "[1/1] csg 2x seed 0" in printed
     assert results(tmp_path / "store") == results(swept[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["header", "value", "seal", "no seal"])
+def test_a_damaged_dense_state_is_named_set_aside_and_trained_again(
+    swept: tuple[Path, list[Record]], tmp_path: Path, damage: str
+) -> None:
+    store = Store(tmp_path / "store")
+    shutil.copytree(swept[0], store.folder)
+    asked = tiny_spec(["lowrank"], budgets=["2x"])
+    lone = next(run for run in plan.make(asked).runs if run.choice.name == "lowrank")
+    folder = store.find(lone.id)
+    assert folder is not None
+    shutil.rmtree(folder)
+    for prefix in (store.folder / "prefixes").glob("*.safetensors"):
+        match damage:
+            case "header":
+                flip(prefix, 20)
+            case "value":
+                flip(prefix, -3)
+            case "seal":
+                flip(seal_beside(prefix), 40)
+            case _:
+                seal_beside(prefix).unlink()
+    _, printed = run_sweep(asked, store.folder)
+    assert " set aside as" in printed
+    assert "and trained again" in printed
+    assert results(store.folder)[lone.id] == results(swept[0])[lone.id]
+    assert len(list((store.folder / "aside").iterdir())) == 1
+
+
+def flip(path: Path, position: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.slow
+def test_what_missed_its_budget_is_tried_again_when_code_has_changed_or_when_asked(
+    swept: tuple[Path, list[Record]], tmp_path: Path
+) -> None:
+    shutil.copytree(swept[0], tmp_path / "store")
+    store = Store(tmp_path / "store")
+    asked = tiny_spec(["csg", "lowrank"], budgets=["2x", "4x", "100x"], seeds=2)
+    missed = [record for record in swept[1] if record["status"] == MISSED]
+    assert len(missed) == 4
+    made = plan.make(asked)
+    assert to_redo(made, look(made, store), ()) == []
+    assert {run.id for run in to_redo(made, look(made, store), ["missed"])} == {record["id"] for record in missed}
+    folder = store.find(missed[0]["id"])
+    assert folder is not None
+    for column in ("method_code", "model_code", "bench_code"):
+        (folder / RECORD).write_text(json.dumps({**missed[0], column: "another", "method": "csg"}))
+        seal_anew(folder)
+        assert [run.id for run in to_redo(made, look(made, store), ())] == [missed[0]["id"]]
+    printed = run_sweep(asked, store.folder)[1]
+    assert "[1/1] csg 100x seed 0: missed: " in printed
+    assert results(store.folder) == results(swept[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("keep", "left"), [("none", 0), ("best", 3)])
+def test_weights_are_kept_as_asked_for(tmp_path: Path, keep: str, left: int) -> None:
+    store = Store(tmp_path)
+    asked = tiny_spec(["csg"], budgets=["2x", "4x"], seeds=2, keep_weights=keep)
+    records, _ = run_sweep(asked, tmp_path)
+    kept = [record for record in records if (store.folders()[record["id"]] / WEIGHTS).is_file()]
+    assert len(kept) == left
+    if keep == "best":  # by validation; where seeds are equal, the first
+        for record in kept:
+            group = [other for other in records if other["budget"] == record["budget"]]
+            assert record["validation_top1"] == max(other["validation_top1"] for other in group)
+    assert "[1/" not in run_sweep(asked, tmp_path)[1]  # nothing of it is damage
+    verdict = Verifier(store, Given((STRIPES,))).verify()
+    assert (verdict.wrong, verdict.sealed, verdict.measured) == ({}, 6, left)
+    gone = [record for record in records if record not in kept]
+    for record in gone:
+        with pytest.raises(InputError, match=r"the weights of .* were not kept; --redo its method with --keep-weights"):
+            bench.load(store.folders()[record["id"]])
 
 
 def test_the_saved_specs_repeat_the_sweep_and_the_run(swept: tuple[Path, list[Record]]) -> None:

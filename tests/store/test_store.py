@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from records import RECORDS, write_store
+from records import RECORDS, seal_anew, write_store
 
 from bench.errors import InputError
 from bench.store.record import MISSED, make
-from bench.store.store import HISTORY, RECORD, WEIGHTS, Damaged, Store, encode
+from bench.store.store import HISTORY, RECORD, SEAL, WEIGHTS, Damaged, Store, encode
 
 
 def write_run(store: Store, name: str = "csg-4x-seed0-abc", **values: object) -> Path:
@@ -65,6 +65,9 @@ def test_a_record_that_was_cut_short_is_named(tmp_path: Path, content: str) -> N
     store = Store(tmp_path).open()
     folder = write_run(store)
     (folder / RECORD).write_text(content)
+    with pytest.raises(Damaged, match=rf"{folder.name}: record\.json is not as it was sealed"):
+        store.read(folder)
+    seal_anew(folder)
     with pytest.raises(Damaged, match=f"the record of {folder.name} "):
         store.read(folder)
     records, damaged = store.records()
@@ -80,8 +83,12 @@ def test_weights_that_were_cut_short_are_named(tmp_path: Path, swept: tuple[Path
     weights = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(weights[:-1])
     record = store.read(folder)
-    with pytest.raises(Damaged, match=f"have {len(weights) - 1:,} bytes, not {len(weights):,}"):
-        store.check_weights(folder, record)
+    with pytest.raises(Damaged, match=r"weights\.safetensors is not as it was sealed"):
+        store.check_changed(folder, record)
+    (folder / SEAL).unlink()  # as versions before seals left it
+    with pytest.raises(Damaged, match=f"has {len(weights) - 1:,} bytes, not {len(weights):,}"):
+        store.check_changed(folder, record)
+    (folder / RECORD).write_bytes(encode({**record, "format": 1}))
     assert len(store.records()[0]) == len(swept[1])  # a report is made from records alone
 
 
@@ -183,6 +190,7 @@ def test_a_row_that_is_no_record_is_named_with_what_is_wrong(
     store = Store(write_store(tmp_path, RECORDS[:2]))
     path = tmp_path / "runs" / "run-denseNone0" / RECORD
     path.write_text(json.dumps({**RECORDS[0], **change}))
+    seal_anew(path.parent)
     records, damaged = store.records()
     assert len(records) == 1
     assert len(damaged) == 1
@@ -195,5 +203,8 @@ def test_a_history_that_can_not_be_read_is_said(tmp_path: Path, content: bytes) 
     write_store(tmp_path, RECORDS[:1])
     folder = tmp_path / "runs" / "run-denseNone0"
     (folder / HISTORY).write_bytes(content)
+    with pytest.raises(Damaged, match=r"run-denseNone0: history\.csv is not as it was sealed"):
+        Store.rows(folder, HISTORY)
+    seal_anew(folder)
     with pytest.raises(Damaged, match=r"history.csv of run-denseNone0 can't be read"):
         Store.rows(folder, HISTORY)

@@ -90,5 +90,5 @@ def test_a_record_of_today_is_left_as_it_is() -> None:
 
 
 def test_a_newer_record_is_refused_by_its_number() -> None:
-    with pytest.raises(TooNew, match="it has format 2, of a newer bench; this one reads up to 1"):
-        upgraded({**RECORDS[0], "format": 2})
+    with pytest.raises(TooNew, match="it has format 3, of a newer bench; this one reads up to 2"):
+        upgraded({**RECORDS[0], "format": 3})

@@ -1,0 +1,173 @@
+"""Is a store what its runs wrote? The seals first, then every saved network measured again."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.data.normalise import Normalise
+from bench.data.splits import fingerprint, hold_out
+from bench.dataset import Data
+from bench.errors import InputError, typed_line
+from bench.files import artifact, network_file
+from bench.files.artifact import Given
+from bench.measure import account
+from bench.plan import spec as specs
+from bench.plan.plan import find_dataset
+from bench.runs import environment
+from bench.store import seal
+from bench.store.record import FINISHED, Record
+from bench.store.seal import Broken
+from bench.store.store import SPEC, WEIGHTS, Damaged, Store, seal_beside
+from bench.training.evaluate import evaluate
+
+# What decides in which order sums are added up: where all are as they were, scores are the same to the bit.
+SAME_MACHINE = ("device", "device_name", "threads", "torch_version")
+# Elsewhere scores may differ by so much: accuracy in percentage points, the loss relative to the record's.
+TOLERANCE_POINTS, TOLERANCE_LOSS = 0.1, 1e-3
+
+
+@dataclass
+class Verdict:
+    """What was found. `wrong` tells by a run's folder or another file what is not as recorded."""
+
+    runs: int = 0
+    sealed: int = 0
+    measured: int = 0
+    wrong: dict[str, list[str]] = field(default_factory=dict)
+    unsealed: list[str] = field(default_factory=list)
+
+    def lines(self) -> Iterator[str]:
+        """What is wrong, and the conclusion."""
+        for where, found in self.wrong.items():
+            yield from (f"{where}: {line}" for line in found)
+        if self.unsealed:
+            more = f" and {len(self.unsealed) - 1} more" if self.unsealed[1:] else ""
+            yield f"without a seal, being of an earlier bench: {self.unsealed[0]}{more}"
+        apart = f" ({self.sealed} sealed, {self.measured} measured again)"
+        right = self.runs - sum(where.startswith("runs/") for where in self.wrong)
+        yield f"{right} of {self.runs} as recorded{apart if not self.sealed == self.measured == self.runs else ''}"
+
+
+@dataclass
+class Verifier:
+    """Looks a store over. `given` is what a person names to load networks; nothing that the store names is run."""
+
+    store: Store
+    given: Given
+    data_dir: Path | None = None  # where datasets that are fetched lie; default: where they lay
+    seals_alone: bool = False
+    say: Callable[[str], None] = lambda line: None
+    _data: dict[tuple[str, str, float], tuple[Data, str]] = field(default_factory=dict)
+
+    def verify(self) -> Verdict:
+        """Raises InputError for a folder that is no store."""
+        if not self.store.runs.is_dir():
+            raise InputError(f"no runs in {self.store.folder}; give the folder that `bench run --out` wrote")
+        verdict = Verdict()
+        for path in (self.store.folder / SPEC, *sorted((self.store.folder / "prefixes").glob("*.safetensors"))):
+            self._file(path, verdict)
+        folders = [path for path in sorted(self.store.runs.iterdir()) if path.is_dir() and path.name[0] != "."]
+        ids: set[str] = set()
+        for number, folder in enumerate(folders, 1):
+            self.say(f"[{number}/{len(folders)}] {folder.name}")
+            verdict.runs += 1
+            if found := list(self._run(folder, ids, verdict)):
+                verdict.wrong[f"runs/{folder.name}"] = found
+        return verdict
+
+    def _file(self, path: Path, verdict: Verdict) -> None:
+        """One that is sealed by itself."""
+        name = str(path.relative_to(self.store.folder))
+        try:
+            content = seal.read_file(path)
+            seal.read(seal_beside(path)).check(path.name, content)
+        except FileNotFoundError:
+            if path.is_file():
+                verdict.unsealed.append(name)
+        except Broken as error:
+            verdict.wrong[name] = [str(error)]
+
+    def _run(self, folder: Path, ids: set[str], verdict: Verdict) -> Iterator[str]:
+        """A line for each thing of a run that is not as recorded."""
+        try:
+            sealed, record = self.store.seal_of(folder), self.store.read(folder)
+            if sealed is not None:
+                sealed.check_all(folder)
+        except (Damaged, Broken) as error:
+            yield str(error).removeprefix(f"{folder.name}: ")
+            return
+        if record["id"] in ids:
+            yield f"is a copy: the run {record['id']} is there twice"
+        ids.add(record["id"])
+        if sealed is None:
+            verdict.unsealed.append(folder.name)
+        else:
+            verdict.sealed += 1
+        if self.seals_alone or record["status"] != FINISHED or self.store.left_out(folder, WEIGHTS):
+            return
+        try:
+            yield from self._measure(folder, record)
+        except InputError as error:
+            yield f"can't be measured again: {error}"
+        except Exception as error:  # of a plugin's code
+            yield f"can't be measured again: {typed_line(error)}"
+        else:
+            verdict.measured += 1
+
+    def _measure(self, folder: Path, record: Record) -> Iterator[str]:
+        """What its saved network gives now and the record has otherwise. Raises InputError."""
+        path = folder / WEIGHTS
+        data, data_hash = self._images(folder, record)
+        if data_hash != record["data"]:
+            raise InputError(f"the images of {record['dataset']} are others than it was tested on")
+        compressed = artifact.build(network_file.read(path), path, self.given)
+        stored = account.stored(compressed)
+        deployed = account.deploy(compressed, data.image_shape)
+        yield from _differences(
+            record,
+            {
+                "stored_values": stored.stored_values,
+                "statistics_values": stored.statistics_values,
+                "stored_bytes": path.stat().st_size,
+                "materialised_values": deployed.materialised_values,
+                "macs": deployed.macs,
+                "generation_macs": deployed.generation_macs,
+            },
+        )
+        device = environment.find_device(record["device"] or "cpu")
+        threads = torch.get_num_threads()
+        torch.set_num_threads(record["threads"] or threads)
+        try:
+            same = all(
+                record[name] == own for name, own in environment.describe(device).items() if name in SAME_MACHINE
+            )
+            network, normalise = deployed.network.to(device), Normalise.of(data.train).to(device)
+            score = evaluate(network, data.test.to(device), normalise)
+        finally:
+            torch.set_num_threads(threads)
+        scores = {"test_top1": score.top1, "test_top5": score.top5, "test_loss": score.loss}
+        yield from _differences(record, scores, exactly=same)
+
+    def _images(self, folder: Path, record: Record) -> tuple[Data, str]:
+        """The run's data with its validation split, and their hash."""
+        spec = specs.check({**specs.read(folder / SPEC), "plugins": []}, str(folder / SPEC))
+        data_dir = self.data_dir or Path(spec.data_dir)
+        key = spec.dataset, str(data_dir), float(record["schedule.validation"])
+        if key not in self._data:
+            chosen = find_dataset(spec.dataset, self.given.plugins)
+            data = hold_out(chosen.decode(data_dir, download=False), key[-1])
+            self._data[key] = data, fingerprint(data)
+        return self._data[key]
+
+
+def _differences(record: Record, measured: dict[str, Any], exactly: bool = True) -> Iterator[str]:
+    for name, now in measured.items():
+        then = record[name]
+        if then is None or then == now:
+            continue
+        tolerance = 0.0 if exactly else TOLERANCE_LOSS * abs(then) if name.endswith("loss") else TOLERANCE_POINTS
+        if not abs(now - then) <= tolerance:
+            yield f"{name} is {now:,}, and {then:,} in the record"

@@ -1,0 +1,153 @@
+"""Seals: the hash of each file of a run, and of the seal itself, so that no flipped byte goes unnoticed.
+
+A seal is a JSON file that lies beside the files. Its first line holds the SHA-256 of all that follows this line's hash.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bench.errors import TooNew, first_line, require_format
+
+FORMAT = 1
+_START, _HASH_LENGTH = b'{"seal": "', 64
+
+
+class Broken(ValueError):
+    """A file is not as it was sealed, or a seal is none. The message names the file."""
+
+
+class FromNewer(Broken):
+    """A seal of a newer bench, which this one can't read."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as it was sealed. `modified` is its time in nanoseconds. `or_sha256` is the hash that it may have instead
+    while it is being replaced, so that a process may be killed between the seal's and the file's writing."""
+
+    bytes: int
+    modified: int
+    sha256: str
+    or_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Seal:
+    """The files of a folder by name. Those `left_out` were removed on purpose; their hashes stay."""
+
+    files: Mapping[str, File]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self, name: str, content: bytes | None) -> None:
+        """Raise Broken where this is not what the file `name` held; None stands for a file that isn't there."""
+        if content is None:
+            if name in self.files:
+                raise Broken(f"{name} is missing")
+            return
+        expected = self._hashes(name)
+        if expected and _sha256(content) not in expected:
+            raise Broken(f"{name} is not as it was sealed")
+
+    def check_changed(self, folder: Path) -> None:
+        """Hash the files whose size or time is another than when they were sealed. Raises Broken."""
+        for name, file in self.files.items():
+            try:
+                found = (folder / name).stat()
+            except OSError:
+                raise Broken(f"{name} is missing") from None
+            if (found.st_size, found.st_mtime_ns) != (file.bytes, file.modified):
+                self.check(name, read_file(folder / name))
+
+    def check_all(self, folder: Path) -> None:
+        """Hash every file. Raises Broken."""
+        for name in (*self.files, *self.left_out):
+            self.check(name, read_file(folder / name))
+
+    def expecting(self, name: str, content: bytes) -> "Seal":
+        """The seal while the file `name` is being replaced by this content: either will do."""
+        return replace(self, files={**self.files, name: replace(self.files[name], or_sha256=_sha256(content))})
+
+    def without(self, name: str) -> "Seal":
+        """The seal once the file `name` is left out."""
+        files = dict(self.files)
+        return Seal(files, {**self.left_out, name: files.pop(name).sha256})
+
+    def encode(self) -> bytes:
+        """The bytes of its file."""
+        files = {
+            name: {key: own for key, own in asdict(file).items() if own is not None}
+            for name, file in sorted(self.files.items())
+        }
+        return encode({"format": FORMAT, "files": files, "left_out": dict(sorted(self.left_out.items()))})
+
+    def _hashes(self, name: str) -> set[str | None]:
+        if name in self.files:
+            return {self.files[name].sha256, self.files[name].or_sha256}
+        return {self.left_out[name]} if name in self.left_out else set()
+
+
+def of(folder: Path, names: Iterable[str], left_out: Mapping[str, str] | None = None) -> Seal:
+    """The seal of these files as they are now."""
+    files = {}
+    for name in names:
+        content, found = (folder / name).read_bytes(), (folder / name).stat()
+        files[name] = File(len(content), found.st_mtime_ns, _sha256(content))
+    return Seal(files, left_out or {})
+
+
+def read(path: Path) -> Seal:
+    """The seal in a file. Raises Broken, and FileNotFoundError where there is none."""
+    body = decode(path.name, path.read_bytes())
+    try:
+        require_format(body["format"], FORMAT)
+        found = Seal({name: File(**file) for name, file in body["files"].items()}, body["left_out"])
+    except TooNew as error:
+        raise FromNewer(f"{path.name}: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Broken(f"{path.name} is no seal: {first_line(error)}") from error
+    # Whoever makes a seal can put any name into it.
+    for name in (*found.files, *found.left_out):
+        if Path(name).name != name:
+            raise Broken(f"{path.name} names {name!r}, which is not a file beside it")
+    return found
+
+
+def encode(body: Mapping[str, Any]) -> bytes:
+    """A JSON object that holds its own hash in its first line."""
+    rest = b'",\n' + json.dumps(body, indent=1, allow_nan=False).encode()[2:] + b"\n"
+    return _START + _sha256(rest).encode() + rest
+
+
+def decode(name: str, content: bytes) -> dict[str, Any]:
+    """The object again. Raises Broken, which begins with `name`."""
+    start, stated, rest = (
+        content[: len(_START)],
+        content[len(_START) : len(_START) + _HASH_LENGTH],
+        content[len(_START) + _HASH_LENGTH :],
+    )
+    if start != _START or _sha256(rest).encode() != stated:
+        raise Broken(f"{name} is not as it was sealed")
+    try:
+        body: dict[str, Any] = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise Broken(f"{name} can't be read: {first_line(error)}") from error
+    del body["seal"]
+    return body
+
+
+def read_file(path: Path) -> bytes | None:
+    """Its content; None where there is none. Raises Broken where it can't be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Broken(f"{path.name} can't be read: {error.strerror}") from error
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

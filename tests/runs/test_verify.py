@@ -1,0 +1,130 @@
+"""`bench verify`: every flipped byte of a store is found, and every saved network gives what its record says."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import HALVES, STRIPES
+from records import RECORDS, seal_anew, write_store
+
+from bench.errors import InputError
+from bench.files.artifact import Given
+from bench.runs.verify import Verdict, Verifier
+from bench.store.record import FINISHED, Record
+from bench.store.store import LATENCY, RECORD, SEAL, SPEC, WEIGHTS, Store, encode
+
+GIVEN = Given((STRIPES, HALVES))
+DERIVED = ("report", "locks")  # made again from records; empty files
+
+
+def verify(folder: Path, seals_alone: bool = False) -> Verdict:
+    return Verifier(Store(folder), GIVEN, seals_alone=seals_alone).verify()
+
+
+@pytest.fixture
+def store(swept: tuple[Path, list[Record]], tmp_path: Path) -> Store:
+    shutil.copytree(swept[0], tmp_path / "store")
+    return Store(tmp_path / "store")
+
+
+def test_a_store_is_as_recorded(swept: tuple[Path, list[Record]]) -> None:
+    verdict = verify(swept[0])
+    finished = sum(record["status"] == FINISHED for record in swept[1])
+    runs = len(swept[1])
+    assert verdict == Verdict(runs, runs, finished)
+    assert list(verdict.lines()) == [f"{runs} of {runs} as recorded ({runs} sealed, {finished} measured again)"]
+
+
+def test_a_store_of_finished_runs_alone_is_said_shortly() -> None:
+    assert list(Verdict(26, 26, 26).lines()) == ["26 of 26 as recorded"]
+
+
+def test_any_flipped_byte_is_found(store: Store) -> None:
+    chance = random.Random(0)
+    files = [
+        path
+        for path in sorted(store.folder.rglob("*"))
+        if path.is_file() and path.relative_to(store.folder).parts[0] not in DERIVED
+    ]
+    assert {path.name for path in files} >= {RECORD, SEAL, SPEC, WEIGHTS, LATENCY, "spec.seal.json", "history.csv"}
+    for path in files:
+        content = path.read_bytes()
+        if not content:  # the history of what was never trained
+            continue
+        for position in {0, len(content) - 1, *(chance.randrange(len(content)) for _ in range(4))}:
+            flipped = bytearray(content)
+            flipped[position] ^= 1 << chance.randrange(8)
+            path.write_bytes(flipped)
+            (where,) = verify(store.folder, seals_alone=True).wrong
+            assert where.partition(".")[0] in str(path.relative_to(store.folder))
+        path.write_bytes(content)
+    assert not verify(store.folder, seals_alone=True).wrong
+
+
+@pytest.mark.parametrize(
+    ("column", "change"),
+    [
+        ("test_top1", -30.0),
+        ("test_top5", -1.0),
+        ("test_loss", 1e-12),
+        ("stored_values", 1),
+        ("stored_bytes", 1),
+        ("macs", -1),
+        ("materialised_values", 1),
+    ],
+)
+def test_a_record_that_was_changed_and_sealed_anew_is_found(store: Store, column: str, change: float) -> None:
+    """On the same processor with the same threads to the last bit."""
+    record = next(record for record in store.records()[0] if record["method"] == "csg" and record["status"] == FINISHED)
+    folder = store.folders()[record["id"]]
+    (folder / RECORD).write_bytes(encode({**record, column: record[column] + change}))
+    seal_anew(folder)
+    (found,) = verify(store.folder).wrong.items()
+    assert found[0] == f"runs/{folder.name}"
+    assert found[1][0].startswith(f"{column} is ")
+
+
+@pytest.mark.parametrize(("loss", "wrong"), [(1e-4, False), (1e-2, True)])
+def test_on_another_processor_scores_may_differ_a_little(store: Store, loss: float, wrong: bool) -> None:
+    record = next(record for record in store.records()[0] if record["method"] == "csg" and record["status"] == FINISHED)
+    folder = store.folders()[record["id"]]
+    changed = {"device_name": "another", "test_loss": record["test_loss"] * (1 + loss)}
+    (folder / RECORD).write_bytes(encode({**record, **changed}))
+    seal_anew(folder)
+    assert bool(verify(store.folder).wrong) is wrong
+
+
+def test_other_images_are_said(store: Store) -> None:
+    record = next(record for record in store.records()[0] if record["status"] == FINISHED)
+    folder = store.folders()[record["id"]]
+    (folder / RECORD).write_bytes(encode({**record, "data": "another"}))
+    seal_anew(folder)
+    assert verify(store.folder).wrong == {
+        f"runs/{folder.name}": ["can't be measured again: the images of stripes are others than it was tested on"]
+    }
+
+
+def test_what_no_person_named_is_not_run(store: Store) -> None:
+    """The dataset is of a plugin, which the saved specs name."""
+    verdict = Verifier(store, Given()).verify()
+    assert verdict.measured == 0
+    assert all("unknown dataset 'stripes'" in line for lines in verdict.wrong.values() for line in lines)
+    assert len(verdict.wrong) == sum(record["status"] == FINISHED for record in store.records()[0])
+
+
+def test_runs_of_an_earlier_bench_have_no_seal_and_those_of_today_must(tmp_path: Path) -> None:
+    store = Store(write_store(tmp_path, RECORDS[:2]))
+    old, new = sorted(store.runs.iterdir())
+    for folder in (old, new):
+        (folder / SEAL).unlink()
+    (old / RECORD).write_text(json.dumps({**RECORDS[0], "format": 1}))
+    verdict = verify(tmp_path, seals_alone=True)
+    assert verdict.wrong == {f"runs/{new.name}": ["seal.json is missing"]}
+    assert verdict.unsealed == [old.name]
+
+
+def test_no_store_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no runs in"):
+        verify(tmp_path)
