@@ -147,6 +147,33 @@ def verify(
         raise typer.Exit(FAILED_RUNS)
 
 
+@app.command()
+def clean(
+    folder: Annotated[Path, typer.Argument(help="What `bench run --out` wrote.")],
+    keep_weights: Annotated[
+        str, typer.Option(help="Saved networks: all, none, or best: of each method and budget the best validated seed.")
+    ] = "all",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")] = False,
+) -> None:
+    """Remove what a store can do without: states of the dense network, and what was set aside. Results stay."""
+    from bench.store.clean import Dispensable, dispensable, remove, superfluous_weights
+    from bench.store.store import WEIGHTS, Store
+
+    if keep_weights not in ("all", "best", "none"):
+        raise unknown("choice for --keep-weights", keep_weights, ["all", "best", "none"])
+    store, console = Store(folder), Console()
+    without = list(superfluous_weights(store, store.records()[0], keep_weights))
+    kinds = dispensable(store)
+    for kind in (*kinds, Dispensable("saved networks", tuple(run / WEIGHTS for run in without))):
+        console.print(f"{kind.kind:28} {len(kind.paths):6,} {kind.bytes / 1e6:10,.1f} MB", highlight=False)
+    if dry_run:
+        return
+    remove(store, kinds)
+    for run in without:
+        store.leave_out(run, WEIGHTS)
+    console.print("removed")
+
+
 def write_report(
     stores: Sequence[Path],
     folder: Path,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from rich.console import Console
 
+from bench import count
 from bench.data.normalise import Normalise
 from bench.method import Compressed
 from bench.models._build import build_network
@@ -33,9 +34,14 @@ def describe(plan: Plan, store: Store, console: Console, redo: Sequence[str] = (
         console.print(f"damaged: {reason}; it would be set aside and made again", markup=False, soft_wrap=True)
     line = f"{len(todo)} of {len(plan.runs)} runs to do"
     if todo:
-        seconds = _epoch_seconds(plan) * sum(map(epochs_of, todo))
+        epoch_seconds, dense_values = _measure(plan)
+        seconds = epoch_seconds * sum(map(epochs_of, todo))
         line += f", about {duration(seconds)} going by dense training steps here; methods may be slower"
     console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if todo:
+        networks, states = _bytes(plan, todo, dense_values)
+        line = f"saved networks take about {networks / 1e6:,.1f} MB, states of the dense network {states / 1e6:,.1f} MB"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _start(run: Run) -> str:
@@ -45,8 +51,19 @@ def _start(run: Run) -> str:
     return f"{epochs - run.compress_epoch} epochs, from the dense run's epoch {run.compress_epoch}"
 
 
-def _epoch_seconds(plan: Plan) -> float:
-    """Time of one epoch of the dense network, from a few steps on real images."""
+_VALUE_BYTES = 4  # float32
+
+
+def _bytes(plan: Plan, todo: Sequence[Run], dense_values: int) -> tuple[float, float]:
+    """What the saved networks and the kept states will take. A method of fixed size counts like the dense network."""
+    asked = [dense_values if run.budget is None else run.budget.values(dense_values) for run in todo]
+    share = {"all": 1, "best": 1 / len(plan.spec.seed_list), "none": 0}[plan.spec.keep_weights]
+    states = sum(len(plan.kept_epochs(seed)) for seed in {run.seed for run in todo})
+    return _VALUE_BYTES * sum(asked) * share, _VALUE_BYTES * dense_values * states
+
+
+def _measure(plan: Plan) -> tuple[float, int]:
+    """Time of one epoch of the dense network, from a few steps on real images, and its stored values."""
     device = environment.find_device(plan.spec.device)
     schedule = plan.setting.schedule
     data = load(plan, lambda line: None)
@@ -57,4 +74,5 @@ def _epoch_seconds(plan: Plan) -> float:
     network = build_network(plan.setting.model.model, data.image_shape[0], len(data.classes), seed=0).to(device)
     trainer.run(Compressed(network), 0, 1)  # warms up
     (timed,) = trainer.run(Compressed(network), 0, 1)
-    return timed.seconds / trainer.steps_per_epoch * (len(data.train) // batch)
+    seconds = timed.seconds / trainer.steps_per_epoch * (len(data.train) // batch)
+    return seconds, count.stored_values(network)

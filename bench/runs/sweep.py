@@ -1,6 +1,6 @@
 """All runs of a plan: what is finished stays, what is missing is made, one failing run stops no other."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from bench.runs import environment
 from bench.runs.executor import Executor
 from bench.runs.progress import Progress
 from bench.runs.run import Bench
-from bench.store.record import FAILED, FINISHED, MISSED, Record
+from bench.store.clean import superfluous_weights
+from bench.store.record import FAILED, MISSED, Record
 from bench.store.store import SPEC, WEIGHTS, Damaged, Newer, Store
 
 # `--redo` takes these besides names of methods.
@@ -92,7 +93,8 @@ def sweep(plan: Plan, store: Store, progress: Progress, executor: Executor, redo
             bench = _bench(plan, store, progress, device, data, data_hash, fresh, start)
             state.records |= executor.make(bench, plan, todo, again, progress)
     _relabel(plan, store, progress.say)
-    leave_out_weights(plan, store, state.records)
+    for folder in list(superfluous_weights(store, state.records.values(), plan.spec.keep_weights)):
+        store.leave_out(folder, WEIGHTS)
     return [{**state.records[run.id], "method": run.choice.label} for run in plan.runs]
 
 
@@ -182,27 +184,6 @@ def _bench(
         on_step=progress.step,
         on_epoch=progress.epoch,
     )
-
-
-def leave_out_weights(plan: Plan, store: Store, records: Mapping[str, Record]) -> None:
-    """Remove the saved networks that the spec doesn't want kept."""
-    if plan.spec.keep_weights == "all":
-        return
-    finished = [run for run in plan.runs if records[run.id]["status"] == FINISHED]
-    best: dict[tuple[str, str], Run] = {}
-    for run in finished if plan.spec.keep_weights == "best" else ():
-        key = run.choice.text, str(run.budget)
-        if key not in best or _validation(records[run.id]) > _validation(records[best[key].id]):
-            best[key] = run
-    folders = store.folders()
-    for run in finished:
-        if run not in best.values() and (folders[run.id] / WEIGHTS).is_file():
-            store.leave_out(folders[run.id], WEIGHTS)
-
-
-def _validation(record: Record) -> float:
-    """Test images decide nothing, not even which weights are kept."""
-    return record["validation_top1"] or 0.0
 
 
 def _relabel(plan: Plan, store: Store, say: Callable[[str], None]) -> None:

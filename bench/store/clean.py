@@ -1,0 +1,70 @@
+"""What a store can do without: dense states, what was set aside, saved networks that nobody wants kept."""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.store.record import FINISHED, Record
+from bench.store.store import WEIGHTS, Store
+
+# Runs that differ in their seed alone.
+_GROUP = ("model", "weights_code", "dataset", "data", "schedule", "method_text", "budget")
+
+
+@dataclass(frozen=True)
+class Dispensable:
+    """Files or folders of one kind, and their bytes on the disk."""
+
+    kind: str
+    paths: tuple[Path, ...]
+
+    @property
+    def bytes(self) -> int:
+        return sum(
+            file.stat().st_size
+            for path in self.paths
+            for file in (path.rglob("*") if path.is_dir() else [path])
+            if file.is_file()
+        )
+
+
+def dispensable(store: Store) -> list[Dispensable]:
+    """What can go without losing a result. A sweep trains a dense state anew where it needs one that is gone."""
+    states = sorted((store.folder / "prefixes").glob("*"))
+    aside = sorted((store.folder / "aside").glob("*"))
+    return [Dispensable("states of the dense network", tuple(states)), Dispensable("set aside", tuple(aside))]
+
+
+def remove(store: Store, kinds: Iterable[Dispensable]) -> None:
+    """Remove them. A state that a running sweep reads or writes stays. Raises InputError where the disk refuses."""
+    for kind in kinds:
+        for path in kind.paths:
+            with store.lock(f"prefix-{path.name.partition('.')[0]}", wait=False) as free, store.writing():
+                if free and path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                elif free:
+                    path.unlink(missing_ok=True)
+
+
+def superfluous_weights(store: Store, records: Iterable[Record], keep: str) -> Iterator[Path]:
+    """The folders of finished runs whose saved network is there and is not to be kept: none of them (`all`), every
+    one (`none`), or all but those of the seed that validates best (`best`), for each method and budget."""
+    if keep == "all":
+        return
+    finished = [record for record in records if record["status"] == FINISHED]
+    best: dict[tuple[str, ...], Record] = {}
+    for record in finished if keep == "best" else ():
+        key = tuple(str(record[name]) for name in _GROUP)
+        if key not in best or _validation(record) > _validation(best[key]):
+            best[key] = record
+    kept = {record["id"] for record in best.values()}
+    folders = store.folders()
+    for record in finished:
+        if record["id"] not in kept and (folders[record["id"]] / WEIGHTS).is_file():
+            yield folders[record["id"]]
+
+
+def _validation(record: Record) -> float:
+    """Test images decide nothing, not even which network is kept."""
+    return record["validation_top1"] or 0.0
