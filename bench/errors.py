@@ -1,7 +1,8 @@
 """The two errors that a person can mend, and how a wrong name is answered."""
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -25,6 +26,10 @@ class BudgetError(ValueError):
     """A method can't store about as many values as the budget asks for. The message is the reason in the record."""
 
 
+class PluginEnded(RuntimeError):
+    """Code of a plugin raised what would end the whole process. The message is what it raised."""
+
+
 # Errors that a malformed file can cause in the code that builds on its content.
 MALFORMED = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
@@ -45,13 +50,44 @@ def first_line(error: BaseException) -> str:
 def typed_line(error: BaseException) -> str:
     """The same behind the error's type, for errors that were not written for people."""
     lines = str(error).splitlines()
+    if isinstance(error, PluginEnded):
+        return lines[0]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def place(error: BaseException) -> str:
     """The file and line that raised it."""
-    line = traceback.extract_tb(error.__traceback__)[-1]
+    # Of an exit that was contained, where the plugin raised it.
+    cause = error.__cause__ if isinstance(error, PluginEnded) and error.__cause__ is not None else error
+    line = traceback.extract_tb(cause.__traceback__)[-1]
     return f"{Path(line.filename).name}, line {line.lineno}"
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Around code of a plugin: what would end the process without a word, `sys.exit()` say, becomes an error like
+    others. An interrupt stays one: it is the person's. Raises PluginEnded."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise PluginEnded(typed_line(error)) from error
+
+
+@contextmanager
+def asking(what: str) -> Iterator[None]:
+    """Around what a plugin says of itself or gives before anything is made. Raises InputError, which begins with
+    `what`, for whatever it raises."""
+    try:
+        with contained():
+            yield
+    except InputError:
+        raise
+    except ValueError as error:  # a plugin's own words for people
+        raise InputError(f"{what}: {first_line(error)}") from error
+    except Exception as error:
+        raise InputError(f"{what}: {typed_line(error)} ({place(error)})") from error
 
 
 def unknown(kind: str, name: str, have: Iterable[str], listing: str = "") -> InputError:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from bench.errors import InputError
 from bench.reports import frame
+from bench.reports.load import because
 from bench.reports.significance import LEVEL, holm, interval, paired_tests
 from bench.store.record import FINISHED
 from bench.store.store import Store
@@ -59,6 +60,7 @@ def compare(old: Path, new: Path) -> tuple[pd.DataFrame, list[str]]:
     if not any(row["seeds"] for row in rows) and not any(row["verdict"] in (BROKEN, MENDED, NEITHER) for row in rows):
         raise InputError(
             f"{old} and {new} have no run in common: the same network, images, schedule, method, budget and seed"
+            f"{because(notes)}"
         )
     _test(rows)
     rows.sort(key=lambda row: (row["setting"], row["method"], -row["asked"]))

@@ -38,8 +38,17 @@ def load(stores: Sequence[Path]) -> Loaded:
                 records[record["id"]] = record
                 folders[record["id"]] = folder
     if not records:
-        raise InputError(f"no finished runs in {', '.join(map(str, stores))}")
+        raise InputError(f"no finished runs in {', '.join(map(str, stores))}{because(notes)}")
     return Loaded(frame.results(records.values()), notes, folders)
+
+
+def because(notes: Sequence[str]) -> str:
+    """The reasons why records were left out, for an error that none is there: the first few."""
+    more = f"; and {len(notes) - _FEW} more" if len(notes) > _FEW else ""
+    return f": {'; '.join(notes[:_FEW])}{more}" if notes else ""
+
+
+_FEW = 5
 
 
 def read_rows(folder: Path | None, name: str, problems: list[str] | None) -> list[dict[str, str]]:

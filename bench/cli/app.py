@@ -1,12 +1,68 @@
 """The application that commands belong to, and what they print with."""
 
 import json
+import math
+import sys
 from typing import Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
+from typer.core import TyperGroup
+
+from bench.errors import InputError, contained, place
+from bench.store.printable import one_line, printable
+
+# Exit codes besides 0.
+FAILED_RUNS, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+TRACEBACK = "--traceback"
+
+# Characters that the widest table takes, and lines of a table that nobody reads on a terminal any more.
+_WIDE, LONG = 160, 200
+
+
+class _Commands(TyperGroup):
+    """The commands, with what holds for all of them."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        args = [given for given in args if given != TRACEBACK]
+        _look_at(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        """Whatever a plugin raises that would end bench without a word ends it with one."""
+        try:
+            with contained():
+                return super().invoke(ctx)
+        except KeyboardInterrupt:
+            make_error_console().print("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+
+
+# Options that may be written more than once.
+_REPEATABLE = {"--plugin"}
+
+
+def _look_at(args: list[str]) -> None:
+    """Refuse what would silently mean something else: an option that is empty (an empty path is the current folder),
+    and one that is written twice and takes one value (the first would go unheard). Raises InputError."""
+    seen = set()
+    for given, following in zip(args, [*args[1:], None], strict=True):
+        name, equals, value = given.partition("=")
+        if given == "--":
+            break
+        if not name.startswith("--"):
+            continue
+        if (equals and not value) or (not equals and following == ""):
+            raise InputError(f"{name} can't be empty; give it a value, or leave it out")
+        if name in seen - _REPEATABLE:
+            raise InputError(f"{name} is given twice; give it once, several values with commas")
+        seen.add(name)
+
 
 app = typer.Typer(
+    cls=_Commands,
     help="Which way of compressing a convolutional network keeps the most accuracy at a number of stored parameters?",
     no_args_is_help=True,
     add_completion=False,
@@ -14,29 +70,69 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-# Exit codes besides 0.
-FAILED_RUNS, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
-# Characters that the widest table takes, and lines of a table that nobody reads on a terminal any more.
-_WIDE, LONG = 160, 200
+class _Console(Console):
+    """Text of records, files and plugins reaches a terminal as text alone."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)
+
+
+def make_console() -> Console:
+    """Standard output."""
+    return _Console(emoji=False)
+
+
+def make_error_console() -> Console:
+    """Standard error."""
+    return _Console(emoji=False, stderr=True)
 
 
 def console_for_tables() -> Console:
     """Standard output; in a file or a pipe there is room for tables, and nothing is cut off."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, _WIDE)
-    return console
+    made = make_console()
+    if not made.is_terminal:
+        made.width = max(made.width, _WIDE)
+    return made
+
+
+def wants_traceback() -> bool:
+    """Whether a person asked where errors came from."""
+    return TRACEBACK in sys.argv
+
+
+def print_error(line: str) -> None:
+    """One line on standard error."""
+    make_error_console().print(f"bench: {one_line(line)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def unforeseen(error: Exception) -> str:
+    """The line for an error that nobody wrote for people."""
+    said = one_line(str(error), 400)
+    return f"{type(error).__name__}{': ' if said else ''}{said} ({place(error)}); {TRACEBACK} shows where it came from"
+
+
+def print_json(found: Any) -> None:
+    """As JSON of the standard: a number that is none (a loss that is NaN, say) is null."""
+    print(json.dumps(_finite(found), allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(own) for name, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(own) for own in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_row(found: dict[str, Any], as_json: bool) -> None:
     """A row as JSON, or as a line for each value."""
     if as_json:
-        print(json.dumps(found))
+        print_json(found)
         return
     for name, value in found.items():
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.6g}" if isinstance(value, float) else value
-        print(f"{name:14} {shown}")
+        print(f"{name:14} {one_line(str(shown))}")
 
 
 def as_list(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 
 from rich.console import RenderableType
 from rich.markup import escape
@@ -9,6 +10,7 @@ from rich.table import Table
 
 from bench.errors import InputError, unknown
 from bench.plugins import discovery, networks, options
+from bench.store.printable import one_line
 from bench.store.record import FINISHED, Record
 from bench.store.store import HISTORY, Damaged, Store
 
@@ -52,7 +54,7 @@ def show_all(store: Store) -> Iterator[RenderableType]:
             table.add_row(*(escape("" if cell is None else str(cell)) for cell in cells))
         yield table
     for line in damaged:
-        yield escape(f"damaged: {line}")
+        yield escape(f"damaged: {one_line(line)}")
 
 
 def show_run(
@@ -68,8 +70,7 @@ def show_run(
         record for record in records if record["id"].startswith(wanted) or folders[record["id"]].name.startswith(wanted)
     ]
     if len(found) != 1:
-        ids = [record["id"] for record in (found or records)]
-        raise InputError(f"{len(found)} runs are called {wanted!r}; have: {', '.join(ids)}")
+        raise InputError(_not_one(wanted, [record["id"] for record in found], [record["id"] for record in records]))
     table = Table(show_header=False)
     here = _code_here(found[0], model, plugins)
     for name, value in found[0].items():
@@ -86,6 +87,20 @@ def show_run(
         for row in rows:
             history.add_row(*(_short(cell) for cell in row.values()))
         yield history
+
+
+def _not_one(wanted: str, found: Sequence[str], ids: Sequence[str]) -> str:
+    """Why a run's name is not enough, with a few that were perhaps meant."""
+    few = list(found[:_FEW]) if found else get_close_matches(wanted, ids, n=_FEW, cutoff=0)
+    count = len(found or ids)
+    more = f" and {count - len(few):,} more" if count > len(few) else ""
+    begin = f"{len(found):,} runs are called" if found else f"none of {count:,} runs is called"
+    which = f"{'they are' if found else 'there is'} {', '.join(few)}{more}"
+    return f"{begin} {wanted[:40]!r}; {which} (all: bench show DIR)"
+
+
+# Ids that are named where very many could be.
+_FEW = 5
 
 
 def _code_here(record: Record, model: str | None, plugins: Sequence[str]) -> dict[str, str]:

@@ -1,28 +1,30 @@
 """The entry point: every command, and what becomes of errors."""
 
+import io
 import sys
 import traceback
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from bench.cli import plugins, run, saved, stores  # noqa: F401  # their commands register themselves
-from bench.cli.app import BAD_INPUT, app
+from bench.cli.app import BAD_INPUT, TRACEBACK, app, make_error_console, print_error, unforeseen, wants_traceback
 from bench.errors import InputError
 from bench.version import __version__
 
-_TRACEBACK = "--traceback"
-
 
 def main() -> None:
-    """Run the command line; what a person can mend is one line and exit code 2."""
+    """Run the command line. Whatever goes wrong is one line and exit code 2, with `--traceback` where it came from,
+    too."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter gets its number
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
-    except InputError as error:
-        if _TRACEBACK in sys.argv:
-            traceback.print_exception(error)
-        Console(stderr=True).print(f"bench: {error}", markup=False, highlight=False, soft_wrap=True)
+    except Exception as error:
+        if wants_traceback():
+            make_error_console().print(traceback.format_exc(), markup=False, highlight=False, soft_wrap=True)
+        print_error(str(error) if isinstance(error, InputError) else unforeseen(error))
         sys.exit(BAD_INPUT)
 
 
@@ -30,7 +32,7 @@ def main() -> None:
 def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     with_traceback: Annotated[
-        bool, typer.Option(_TRACEBACK, help="Before a command: print where an error came from, too.")
+        bool, typer.Option(TRACEBACK, help="With any command: print where an error came from, too.")
     ] = False,
 ) -> None:
     if version:

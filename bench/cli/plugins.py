@@ -1,14 +1,21 @@
 """Commands on methods and networks: what there is, what it stores, whether it keeps to the rules."""
 
-import json as json_
 import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from bench.cli.app import FAILED_RUNS, app, as_list, console_for_tables
+from bench.cli.app import (
+    FAILED_RUNS,
+    app,
+    as_list,
+    console_for_tables,
+    make_console,
+    make_error_console,
+    print_json,
+    wants_traceback,
+)
 from bench.errors import InputError
 
 
@@ -22,7 +29,7 @@ def list_(
     """What there is, a line each; methods, datasets and schedules with their options and defaults."""
     from bench.cli.listing import listing
 
-    console = Console()
+    console = make_console()
     for line in listing(what, plugin or []):
         console.print(line, highlight=False, soft_wrap=True)
 
@@ -57,7 +64,7 @@ def footprint(
     )
     rows = list(rows_of(choices, [parse(text) for text in as_list(budgets)], question, layers))
     if json:
-        print(json_.dumps(rows))
+        print_json(rows)
     else:
         console = console_for_tables()
         for part in footprint_tables(rows, question):
@@ -82,7 +89,7 @@ def check(
     tried = testing.FAMILIES if models is None else as_list(models)
     for name in tried:
         networks.find(name)
-    console = Console()
+    console = make_console()
     results: list[testing.Result] = []
     for result in testing.run_all(method, tried, plugin or []):
         told = any((result.model, result.message) == (other.model, other.message) for other in results)
@@ -91,17 +98,17 @@ def check(
             message = f": {result.message}" if result.message and not told else ""
             line = f"{result.outcome:8} {result.model:24} {result.check}{message}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
-            if result.traceback and not told:
+            if result.traceback and not told and wants_traceback():
                 console.print(result.traceback, markup=False, highlight=False, soft_wrap=True)
     if json:
-        print(json_.dumps([asdict(result) for result in results]))
+        print_json([asdict(result) for result in results])
     failed = sum(result.outcome == "failed" for result in results)
     refuses = all(result.outcome == "skipped" for result in results if result.check == "meets_budgets")
     if failed or refuses:
         problem = f"fails {failed} of {len(results)} checks"
         if not failed:
             problem = "refuses every budget here, so that little could be checked"
-        Console(stderr=True).print(f"{method} {problem}", markup=False, highlight=False, soft_wrap=True)
+        make_error_console().print(f"{method} {problem}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(FAILED_RUNS)
 
 

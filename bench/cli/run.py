@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from bench.cli.app import FAILED_RUNS, INTERRUPTED, app, as_list
+from bench.cli.app import FAILED_RUNS, INTERRUPTED, app, as_list, make_console
 from bench.cli.stores import write_report
 
 
@@ -77,7 +76,7 @@ def run(
     from bench.store.record import FAILED
     from bench.store.store import Store
 
-    console = Console()
+    console = make_console()
     find_device(checked.device)
     plan = plans.make(checked)
     if dry_run:

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench.cli.app import FAILED_RUNS, LONG, app, as_list, console_for_tables
+from bench.cli.app import FAILED_RUNS, LONG, app, as_list, console_for_tables, make_console
 from bench.errors import InputError, unknown
+from bench.store.printable import one_line
 
 
 @app.command()
@@ -31,13 +32,13 @@ def report(
     from bench.reports.watch import changes
 
     folder = out or (stores[0] / "report" if len(stores) == 1 else Path("report"))
-    console = Console()
+    console = make_console()
     chosen = None if methods is None else as_list(methods)
     if figure is not None:
         if watch or open_:
             raise InputError("--figure writes files and ends; leave --watch and --open out")
         for path in _figure(stores, folder, figure, chosen, style):
-            console.print(path, markup=False, highlight=False, soft_wrap=True)
+            console.print(str(path), markup=False, highlight=False, soft_wrap=True)
         return
     arrivals = changes(stores)  # from here on, so that what arrives while the first report is written is not missed
     if watch and not any(any(store.glob("runs/*")) for store in stores):
@@ -55,7 +56,7 @@ def report(
                 try:
                     write_report(stores, folder, console, chosen, style, brief=f"{number:,} runs")
                 except InputError as error:  # the next run may mend it
-                    console.print(f"bench: {error}", markup=False, highlight=False, soft_wrap=True)
+                    console.print(f"bench: {one_line(str(error))}", markup=False, highlight=False, soft_wrap=True)
         except KeyboardInterrupt:
             console.print("stopped")
 
@@ -82,7 +83,7 @@ def compare(
     else:
         console = console_for_tables()
         for line in notes:
-            console.print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"left out: {one_line(line)}", markup=False, highlight=False, soft_wrap=True)
         shown = table if everything else table[~table["verdict"].isin(comparison.UNREMARKABLE)]
         for part in compare_table(shown):
             console.print(part, highlight=False)
@@ -106,7 +107,7 @@ def show(
     from bench.cli.listing import show_all, show_run
     from bench.store.store import Store
 
-    store, console = Store(folder), Console()
+    store, console = Store(folder), make_console()
     for part in show_all(store) if run_id is None else show_run(store, run_id, model, plugin or []):
         console.print(part, highlight=False)
 
@@ -199,7 +200,7 @@ def write_report(
         loaded = Loaded(kept, [*asked, *loaded.notes], loaded.folders)
     page, table = write(loaded, folder, style)
     for line in loaded.notes:
-        console.print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"left out: {one_line(line)}", markup=False, highlight=False, soft_wrap=True)
     if brief:
         console.print(f"{brief}: {page}", markup=False, highlight=False, soft_wrap=True)
         return

@@ -6,9 +6,11 @@ while the first run trains. It reads one request a line on its standard input an
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -22,10 +24,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import bench
-from bench.errors import InputError, typed_line
+from bench.errors import InputError, contained, typed_line
 from bench.files import artifact
 from bench.files.artifact import NOTHING, Given
 from bench.measure.same_outputs import LARGEST_DIFFERENCE, relative_difference
+
+# How long a helper may take to answer. It loads one network and runs it on a few images, which takes seconds; a machine
+# that is busy with other things needs minutes.
+LONGEST_SECONDS = 900
 
 
 class NotReloadable(RuntimeError):
@@ -39,6 +45,7 @@ class Helper:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._ended: int | None = None  # with which exit code the last one that died did
 
     def __enter__(self) -> Self:
         self._start()
@@ -52,26 +59,51 @@ class Helper:
     def ask(self, request: Mapping[str, Any], what: str) -> dict[str, Any]:
         """The answer to a request. Raises NotReloadable, which begins with `what`, where it is an error; the helper's
         traceback is a note on it."""
-        assert self._process is not None
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
+        text = json.dumps(request) + "\n"
+        # A helper may die of something else (the system kills where memory is short): that must not cost a run that is
+        # trained. So it is asked once more, of a new one.
+        line = self._answer(text) or self._answer(text)
         if not line:
-            self._stop()
-            ended = self._process.returncode
-            self._start()  # for the runs to come
-            raise NotReloadable(f"the process that loads the saved network ended with exit code {ended}")
+            raise NotReloadable(f"the process that loads the saved network ended with exit code {self._ended}, twice")
         reply: dict[str, Any] = json.loads(line)
         if reply.get("error"):
             error = NotReloadable(f"{what}: {reply['error']}")
             error.add_note(f"In the fresh process:\n{reply['traceback']}")
             raise error
         return reply
+
+    def _answer(self, text: str) -> str:
+        """The line that the helper answers; empty where it ended instead, and then there is a new one. Raises
+        NotReloadable where it takes too long."""
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        too_late = threading.Event()
+
+        def end() -> None:
+            too_late.set()
+            process.kill()
+
+        timer = threading.Timer(LONGEST_SECONDS, end)
+        timer.start()
+        try:
+            process.stdin.write(text)
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        finally:
+            timer.cancel()
+        if not line:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=10)  # it closes its output a moment before it has ended
+            self._stop()
+            self._ended = process.returncode
+            self._start()
+        if too_late.is_set():
+            raise NotReloadable(f"the process that loads the saved network was ended after {LONGEST_SECONDS:,} s")
+        return line
 
     def _start(self) -> None:
         paths = [str(Path(bench.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
@@ -86,7 +118,9 @@ class Helper:
         )
 
     def _stop(self) -> None:
+        """End it at once, whatever it is doing: it holds nothing that must be put away."""
         assert self._process is not None
+        self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with suppress(BrokenPipeError):  # it has ended already
@@ -135,7 +169,8 @@ def serve(requests: IO[str], replies: IO[str], answer: Callable[[dict[str, Any]]
     for line in requests:
         reply = {}
         try:
-            answer(json.loads(line))
+            with contained():
+                answer(json.loads(line))
         except Exception as error:
             said = str(error) if isinstance(error, InputError) else typed_line(error)
             reply = {"error": said, "traceback": traceback.format_exc()}
@@ -145,9 +180,16 @@ def serve(requests: IO[str], replies: IO[str], answer: Callable[[dict[str, Any]]
 
 def serve_this_process(answer: Callable[[dict[str, Any]], None]) -> None:
     """Answer what comes by standard input."""
-    # Whatever a plugin prints must not get between the answers.
-    answers, sys.stdout = sys.stdout, sys.stderr
-    serve(sys.stdin, answers, answer)
+    # An interrupt is the asking process's to answer, which then ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Whatever a plugin prints, by Python or not, must not get between the answers.
+    with os.fdopen(os.dup(1), "w") as answers:
+        os.dup2(2, 1)
+        sys.stdout = sys.stderr
+        try:
+            serve(sys.stdin, answers, answer)
+        except BrokenPipeError:  # nobody waits for the answer any more
+            os._exit(0)
 
 
 def load_and_run(request: dict[str, Any]) -> None:

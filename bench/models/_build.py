@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from bench.errors import InputError, place, typed_line
+from bench.errors import InputError, contained, place, typed_line
 from bench.method import Resizable
 from bench.model import Model
 
@@ -20,7 +20,10 @@ def build_network(model: Model, channels: int, num_classes: int, seed: int) -> n
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            network = model.build(**{name: value for name, value in known.items() if takes_all or name in parameters})
+            with contained():
+                network = model.build(
+                    **{name: value for name, value in known.items() if takes_all or name in parameters}
+                )
         except InputError:
             raise
         except Exception as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.budget import Budget, parse
 from bench.dataset import Data, Dataset
-from bench.errors import InputError
+from bench.errors import InputError, asking
 from bench.files.description import Step
 from bench.files.start_weights import Weights
 from bench.files.start_weights import find as find_weights
@@ -64,13 +64,9 @@ class DatasetChoice:
 
     def decode(self, data_dir: Path, download: bool) -> Data:
         """The images, looked over. Raises InputError."""
-        try:
+        with asking(f"dataset {self.label}"):
             data = self.dataset.load(data_dir, download)
             data.check()
-        except InputError:
-            raise
-        except ValueError as error:
-            raise InputError(f"dataset {self.label}: {error}") from error
         return data
 
 
@@ -230,7 +226,10 @@ def find_dataset(text: str, files: Sequence[str] = ()) -> DatasetChoice:
     written = options.split(text)
     plugin = discovery.find(discovery.DATASETS, written.name, files)
     dataset = plugin.make(written.value, dict(written.options))
-    return DatasetChoice(written.name, dataset, dataset.identity(), plugin.code())
+    with asking(f"dataset {text}"):
+        identity = dataset.identity()
+        json.dumps(identity)  # it goes into ids
+    return DatasetChoice(written.name, dataset, identity, plugin.code())
 
 
 def prefix_id(setting: Setting, seed: int, epochs: int, made_with: Mapping[str, Any]) -> str:
@@ -259,12 +258,16 @@ def _method(text: str, files: Sequence[str]) -> MethodChoice:
         raise InputError(f"can't read {rest.strip()!r}: + is kept for a step that follows a method, and none can yet")
     plugin = discovery.find(discovery.METHODS, written.name, files)
     method = plugin.make(written.value, dict(written.options))
-    if not 0 <= method.compress_at <= 1:
-        raise InputError(f"method {rest!r}: compress_at can't be {method.compress_at}; it is a fraction from 0 to 1")
+    with asking(f"method {rest!r}"):
+        _ = method.sized_by_budget, method.needs_trained, method.at_size  # which the plan asks later
+        if not 0 <= method.compress_at <= 1:
+            raise ValueError(f"compress_at can't be {method.compress_at}; it is a fraction from 0 to 1")
+        identity = method.identity()
+        json.dumps(identity)  # it goes into ids
     if label in discovery.available(discovery.METHODS, files) and label != plugin.name:
         raise InputError(f"can't call {written.name!r} {label!r}, which is the name of another method")
     label = label or options.write(plugin.name, method, short=True)
-    return MethodChoice(label, plugin.name, method, plugin.code(), method.identity(), plugin.is_given)
+    return MethodChoice(label, plugin.name, method, plugin.code(), identity, plugin.is_given)
 
 
 def _written(choice: MethodChoice) -> str:

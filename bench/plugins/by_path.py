@@ -12,7 +12,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
-from bench.errors import InputError, place, typed_line
+from bench.errors import InputError, contained, place, typed_line
 from bench.plugins import code
 
 
@@ -53,11 +53,11 @@ def import_path(path: Path) -> ModuleType:
     try:
         if beside := _neighbours(path, set()):
             sys.meta_path.append(_Neighbours(beside))
-        return _load(name, path)
+        with contained():
+            return _load(name, path)
     except InputError:
         raise
-    # A plugin that ends the process must not end the sweep without a word.
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         raise InputError(f"plugin {path} can't be imported: {typed_line(error)} ({place(error)})") from error
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-from bench.errors import InputError, typed_line, unknown
+from bench.errors import InputError, contained, typed_line, unknown
 from bench.plugins import by_path, options, syntax
 from bench.plugins.code import code_hash
 from bench.plugins.options import Option
@@ -43,10 +43,11 @@ class Plugin:
     def load(self) -> type:
         """The plugin's class: the one subclass of Method or Dataset that its file defines. Raises InputError."""
         try:
-            module = self.import_module()
+            with contained():
+                module = self.import_module()
         except InputError:
             raise
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             raise InputError(f"{self.origin} can't be imported: {typed_line(error)}") from error
         return self._class_in(module)
 

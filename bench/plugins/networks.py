@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.errors import InputError, typed_line, unknown
+from bench.errors import InputError, contained, typed_line, unknown
 from bench.plugins import by_path, options, syntax
 from bench.plugins.code import code_hash
 from bench.plugins.discovery import catalogue, top_of
@@ -154,7 +154,8 @@ def _of_package(text: str) -> ModelChoice:
     point = _installed()[text]
     origin = f"entry point {point.value}"
     try:
-        model = wrap(point.load(), origin)
+        with contained():
+            model = wrap(point.load(), origin)
     except InputError:
         raise
     except Exception as error:
@@ -223,7 +224,7 @@ def _value(parameter: inspect.Parameter, raw: str, what: str) -> Any:
         return _WORDS[raw.lower()]
     try:
         return ast.literal_eval(raw)
-    except (ValueError, SyntaxError, TypeError):  # text, then
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # text, then
         return raw
 
 

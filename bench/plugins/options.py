@@ -13,7 +13,8 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from bench.errors import InputError, unknown
+from bench.errors import InputError, asking, unknown
+from bench.store.record import LARGEST, is_text
 
 T = TypeVar("T")
 
@@ -78,12 +79,8 @@ def build(cls: type[T], kind: str, name: str, value: str | None, given: Mapping[
             bare = Path in _alternatives(hints[field.name])  # as in parquet:DIRECTORY
             example = f"{name}:{field.name.upper()}" if bare else f"{field.name}=VALUE"
             raise InputError(f"{kind} {name!r} needs its {field.name}: write {example}")
-    try:
+    with asking(f"{kind} {name!r}"):  # the class's own checks
         return cls(**values)
-    except InputError:
-        raise
-    except ValueError as error:  # from the class's own checks
-        raise InputError(f"{kind} {name!r}: {error}") from error
 
 
 def changed(options: Any) -> dict[str, Any]:
@@ -149,12 +146,40 @@ def read(hint: Any, raw: Any, what: str, default: Any) -> Any:
     try:
         # Infinity and NaN pass as floats otherwise, and JSON, TOML and arithmetic all trip over them later.
         adapter: TypeAdapter[Any] = TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False))
-        return adapter.validate_python(value)
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        if isinstance(raw, str) and any(get_origin(kind) is tuple for kind in kinds):
-            reason = "it takes numbers joined by x, like 16x16"
-        raise InputError(f"{what} can't be {text_of(raw)!r}: {reason[0].lower()}{reason[1:]}") from error
+        return _recordable(adapter.validate_python(value))
+    except (ValidationError, _NotRecordable) as error:
+        reason = str(error)
+        if isinstance(error, ValidationError):
+            tuples = isinstance(raw, str) and any(get_origin(kind) is tuple for kind in kinds)
+            reason = "it takes numbers joined by x, like 16x16" if tuples else error.errors()[0]["msg"]
+        raise InputError(f"{what} can't be {_shown(text_of(raw))}: {reason[0].lower()}{reason[1:]}") from error
+
+
+class _NotRecordable(ValueError):
+    """A value that can't stand in a record."""
+
+
+def _recordable(value: Any) -> Any:
+    """The value, with one zero for both. Raises _NotRecordable for what a record can't hold: found here, and not once
+    everything is trained."""
+    if isinstance(value, tuple | list):
+        return type(value)(_recordable(part) for part in value)
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise _NotRecordable(f"whole numbers go up to {LARGEST:,} here")
+    if isinstance(value, str | Path) and not is_text(str(value)):
+        raise _NotRecordable("it is not text that a file can hold")
+    if isinstance(value, str) and len(value) > _LONGEST_TEXT:
+        raise _NotRecordable(f"it has {len(value):,} letters; up to {_LONGEST_TEXT:,} are taken")
+    return 0.0 if isinstance(value, float) and value == 0 else value
+
+
+# Of an option that is text.
+_LONGEST_TEXT = 1000
+
+
+def _shown(text: str, length: int = 80) -> str:
+    """What was written, as far as a line has room."""
+    return repr(text if len(text) <= length else text[: length - 3] + "...")
 
 
 def _alternatives(hint: Any) -> list[Any]:

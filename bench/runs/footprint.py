@@ -9,7 +9,7 @@ from torch import nn
 
 from bench import budget, count
 from bench.budget import Budget
-from bench.errors import BudgetError, typed_line
+from bench.errors import BudgetError, contained, typed_line
 from bench.files import artifact
 from bench.files.description import Description
 from bench.measure.account import compress, deploy, stored, to_size
@@ -67,7 +67,8 @@ def footprint(
                 **dict.fromkeys(FIGURES),
             }
             try:
-                row |= _account(choice, requested, dense_values, question, layers)
+                with contained():
+                    row |= _account(choice, requested, dense_values, question, layers)
                 row["reason"] = "the reference; no budget is asked of it"
                 if requested is not None:
                     budget.check(requested, row["stored_values"])

@@ -16,7 +16,7 @@ from bench import count
 from bench.data.normalise import Normalise
 from bench.data.splits import names_hash
 from bench.dataset import Data
-from bench.errors import BudgetError, DiskError, typed_line
+from bench.errors import BudgetError, DiskError, contained, typed_line
 from bench.files import artifact, start_weights
 from bench.files.description import Description
 from bench.files.fresh_process import FreshProcess
@@ -141,11 +141,12 @@ def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
         # Each run has one, also one that ends before its first epoch.
         bench.store.write(folder / HISTORY, encode_rows([]))
         try:
-            columns |= declare(run)
-            for part in _parts(bench, run, kept_epochs, folder):
-                columns |= part
-                if wrong := record.problem({**columns, "status": MISSED}):
-                    raise Unrecordable(wrong)
+            with contained():
+                columns |= declare(run)
+                for part in _parts(bench, run, kept_epochs, folder):
+                    columns |= part
+                    if wrong := record.problem({**columns, "status": MISSED}):
+                        raise Unrecordable(wrong)
             outcome = {"status": FINISHED}
         except DiskError:
             raise

@@ -1,5 +1,6 @@
 """The record of a run: one flat row. Reports, tables and figures read nothing else."""
 
+import math
 from typing import Any
 
 Record = dict[str, Any]
@@ -105,7 +106,7 @@ _NUMBERS = frozenset(
     }
 )
 # Beyond it, whole numbers are no longer exact in tables.
-_LARGEST = 2**53
+LARGEST = 2**53
 
 
 def problem(record: Record) -> str | None:
@@ -120,7 +121,7 @@ def problem(record: Record) -> str | None:
         elif name in _NUMBERS:
             right, kind = _is_number(value), "a number"
         elif name in COLUMNS:
-            right, kind = isinstance(value, str) and _is_text(value), "text"
+            right, kind = isinstance(value, str) and is_text(value), "text"
         else:
             right, kind = (isinstance(value, bool) or _is_number(value) or isinstance(value, str)), "a number or text"
         if not right:
@@ -137,10 +138,12 @@ def problem(record: Record) -> str | None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
-def _is_text(value: str) -> bool:
+def is_text(value: str) -> bool:
     """Half of a surrogate pair can't be written to any file, and a zero makes any file a binary one."""
     return not any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in value)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
-from bench.errors import InputError, typed_line, unknown
+from bench.errors import InputError, contained, typed_line, unknown
 from bench.measure import account
 from bench.method import Compressed, Method
 from bench.models._build import build_network, resizable
@@ -55,7 +55,8 @@ def run(check: str, method: str, model: str = FAMILIES[0], plugins: Sequence[str
         raise unknown("check", check, CHECKS)
     subject = subject_of(method, model, tuple(str(Path(file).expanduser().resolve()) for file in plugins))
     try:
-        CHECKS[check](subject)
+        with contained():
+            CHECKS[check](subject)
     except (CheckFailed, unittest.SkipTest):
         raise
     except Exception as error:

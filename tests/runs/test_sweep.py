@@ -366,7 +366,7 @@ def test_one_dead_helper_costs_one_run(tmp_path: Path) -> None:
     asked = tiny_spec(["killer", "csg"], plugins=[str(plugin), *tiny_spec(["csg"]).plugins])
     records, _ = run_sweep(asked, tmp_path / "store")
     assert [record["status"] for record in records] == [FINISHED, FAILED, FINISHED]
-    assert "the process that loads the saved network ended with exit code 7" in records[1]["reason"]
+    assert "the process that loads the saved network ended with exit code 7, twice" in records[1]["reason"]
 
 
 @pytest.mark.slow
