@@ -9,6 +9,13 @@ from bench.errors import BudgetError, InputError
 # A budget is met when the stored values lie within this fraction of what was asked for.
 TOLERANCE = 0.01
 
+# Fewer values than this are no network: its first convolution and its classifier alone have more. A smaller number is a
+# ratio whose x was forgotten.
+FEWEST = 100
+
+# Letters of a budget: whole numbers beyond are not exact in tables.
+_LONGEST = 15
+
 # What is left of a budget when nothing more is added to spend it: far less than the tolerance, and cheap to reach.
 ENOUGH = 0.002
 
@@ -31,21 +38,41 @@ class Budget:
 
     def values(self, dense_values: int) -> int:
         """How many values this asks for, where the dense network stores `dense_values`."""
-        return self.count if self.count is not None else round((self.fraction or 0) * dense_values)
+        if self.count is not None:
+            return self.count
+        return max(1, round((self.fraction or 0) * dense_values))
 
 
 def parse(text: str) -> Budget:
     """Read `4x` (a fourth of dense), `0.25` (of dense) or `160450` (values). Raises InputError."""
     text = str(text).strip()
-    if re.fullmatch(r"(\d+(\.\d+)?|\.\d+)x?", text):
+    if len(text) <= _LONGEST and re.fullmatch(r"(\d+(\.\d+)?|\.\d+)x?", text, re.ASCII):
         number = Fraction(text.removesuffix("x"))
         if text.endswith("x") and number >= 1:
             return Budget(fraction=1 / number)
         if not text.endswith("x") and 0 < number < 1:
             return Budget(fraction=number)
-        if text.isdecimal() and number >= 1:
+        if text.isdecimal() and number >= FEWEST:
             return Budget(count=int(number))
-    raise InputError(f"{text!r} is not a budget; write 4x (a fourth of dense), 0.25 (of dense) or 160450 (values)")
+        if text.isdecimal() and number >= 1:
+            raise InputError(
+                f"budget {text!r} asks for {int(number)} values, and no network stores so few; write {int(number)}x "
+                f"for 1/{int(number)} of dense"
+            )
+    raise InputError(f"{text[:40]!r} is not a budget; write 4x (a fourth of dense), 0.25 (of dense) or 160450 (values)")
+
+
+def parse_list(text: str) -> list[Budget]:
+    """Read budgets written with commas. A comma within a number, as in `160,450`, would silently make two of one, so it
+    is asked for. Raises InputError."""
+    grouped = re.search(r"(?<![\d.])[1-9]\d{0,2}(,\d{3})+(?![\d.x])", text, re.ASCII)
+    if grouped:
+        number = grouped[0]
+        raise InputError(
+            f"is {number!r} one budget or several? write {number.replace(',', '')} for that many values, "
+            f"{number.replace(',', 'x,')}x for ratios, and {number.replace(',', ', ')!r} for several numbers of values"
+        )
+    return [parse(part) for part in text.split(",") if part.strip()]
 
 
 def _finite(number: Fraction) -> bool:

@@ -86,6 +86,8 @@ def asking(what: str) -> Iterator[None]:
         raise
     except ValueError as error:  # a plugin's own words for people
         raise InputError(f"{what}: {first_line(error)}") from error
+    except OSError as error:
+        raise InputError(f"{what}: {error.strerror or typed_line(error)} ({place(error)})") from error
     except Exception as error:
         raise InputError(f"{what}: {typed_line(error)} ({place(error)})") from error
 

@@ -52,6 +52,8 @@ def compare(old: Path, new: Path) -> tuple[pd.DataFrame, list[str]]:
         records, damaged = Store(path).records()
         sides += [{**record, "side": side} for record in records]
         notes += damaged
+    if not sides:
+        raise InputError(f"no finished runs in {old}, {new}{because(notes)}")
     runs = frame.results(sides)
     # Not by what methods are called, which may have changed in between.
     keys = ["setting", "method_text", "budget"]

@@ -1,6 +1,7 @@
 """Figures for papers: accuracy over size or cost, at the width of a column. They take the frame of `bench.results`."""
 
 import io
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from bench.errors import InputError, unknown
+from bench.errors import InputError, first_line, unknown
 from bench.reports.colours import REFERENCE_LOOK, Look, looks
 from bench.reports.frame import AXES, summary, texts
 from bench.reports.front import is_on_front
@@ -117,17 +118,42 @@ def encode(figure: Figure, ending: str) -> bytes:
     return content.getvalue()
 
 
+def check_style(style_file: str | Path | None) -> None:
+    """Raise InputError unless it is a style of matplotlib's, or a file in which every line is one of a style."""
+    if style_file is None or str(style_file) in style.available:
+        return
+    complaints = _Complaints()
+    log = logging.getLogger("matplotlib")
+    log.addHandler(complaints)
+    propagate, log.propagate = log.propagate, False
+    try:
+        matplotlib.rc_params_from_file(style_file, fail_on_error=True, use_default_template=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"no style can be read from {style_file}: {first_line(error)}") from error
+    finally:
+        log.removeHandler(complaints)
+        log.propagate = propagate
+    if complaints.lines:
+        raise InputError(f"no style can be read from {style_file}: {complaints.lines[0]}")
+
+
+class _Complaints(logging.Handler):
+    """What matplotlib only warns of, and goes on: lines that it can't read, settings that it doesn't know."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Without the advice that follows on unknown settings.
+        self.lines.append(" ".join(record.getMessage().partition("You probably")[0].split()))
+
+
 def _styled(style_file: str | Path | None) -> Any:
     """Our style, and this one on top of it, for as long as it lasts."""
-    if style_file is None:
-        return style.context([STYLE, _FIXED])
-    try:
-        if str(style_file) not in style.available:
-            # Otherwise matplotlib goes on past lines that it can't read.
-            matplotlib.rc_params_from_file(style_file, fail_on_error=True, use_default_template=False)
-        return style.context([STYLE, str(style_file), _FIXED])
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"no style can be read from {style_file}: {str(error).splitlines()[0]}") from error
+    check_style(style_file)
+    own = [] if style_file is None else [str(style_file)]
+    return style.context([STYLE, *own, _FIXED])
 
 
 def _draw(panel: Axes, setting: str, over: str, rows: pd.DataFrame, styles: dict[str, Look], notes: list[str]) -> None:

@@ -26,6 +26,7 @@ from bench.store.store import Store
 
 def write(loaded: Loaded, folder: Path, style_file: Path | None = None) -> tuple[Path, pd.DataFrame]:
     """Write all of it into `folder`. Returns the path of the page, and the summary. Raises InputError."""
+    figure.check_style(style_file)  # before anything is written
     table = summary(loaded.runs)
     found = audits(loaded.runs)
     references, problems = bibliography(loaded.runs)
@@ -57,6 +58,7 @@ def write_figures(
     formats: Sequence[str] = figure.FORMATS,
 ) -> list[Path]:
     """Write these figures, and return their paths. What no run has measured has no figure. Raises InputError."""
+    figure.check_style(style_file)
     written = []
     for name in names:
         over = figure.FIGURES[name]

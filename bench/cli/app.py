@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from itertools import pairwise
 from typing import Any
 
 import typer
@@ -48,7 +49,8 @@ def _look_at(args: list[str]) -> None:
     """Refuse what would silently mean something else: an option that is empty (an empty path is the current folder),
     and one that is written twice and takes one value (the first would go unheard). Raises InputError."""
     seen = set()
-    for given, following in zip(args, [*args[1:], None], strict=True):
+    for given, following in pairwise([*args, None]):
+        assert given is not None
         name, equals, value = given.partition("=")
         if given == "--":
             break

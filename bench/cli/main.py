@@ -20,12 +20,23 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter gets its number
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except Exception as error:
+        if not sys.argv[1:]:  # the help, which is no error of anyone
+            app()
         if wants_traceback():
             make_error_console().print(traceback.format_exc(), markup=False, highlight=False, soft_wrap=True)
-        print_error(str(error) if isinstance(error, InputError) else unforeseen(error))
+        print_error(str(error) if isinstance(error, InputError) else _usage(error) or unforeseen(error))
         sys.exit(BAD_INPUT)
+
+
+def _usage(error: Exception) -> str:
+    """What the parser of the command line says, in a line; empty for other errors. Its classes are typer's own, and lie
+    elsewhere in each version."""
+    said = getattr(error, "format_message", lambda: "")()
+    context = getattr(error, "ctx", None)
+    command = f"bench {context.info_name}" if context is not None and context.parent is not None else "bench"
+    return f"{' '.join(said.split()).rstrip('.')}; {command} --help says what there is" if said else ""
 
 
 @app.callback(invoke_without_command=True)

@@ -1,6 +1,7 @@
 """`bench new-method`: a working method and its test, to start one's own from, both copies of `bench.cli.template`."""
 
 import re
+from contextlib import suppress
 from importlib import resources
 from importlib.util import find_spec
 from keyword import iskeyword
@@ -20,7 +21,7 @@ def new_method(name: str, folder: Path) -> list[str]:
     Raises InputError, and then nothing is written.
     """
     stem = name.replace("-", "_")
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", stem) or iskeyword(stem):
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,99}", stem) or iskeyword(stem):
         raise InputError(f"can't call a method {name!r}; a name is letters, digits and _, like my_method")
     method, class_name = discovery.name_of(stem), "".join(word[:1].upper() + word[1:] for word in stem.split("_"))
     texts = {
@@ -38,6 +39,9 @@ def new_method(name: str, folder: Path) -> list[str]:
         for file, text in texts.items():
             file.write_text(text, encoding="utf-8")
     except OSError as error:
+        for file in texts:  # none of them was there before
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
         raise InputError(f"can't write to {folder}: {error.strerror or error}; give another --out") from error
     file, test = texts
     return [

@@ -40,29 +40,31 @@ def footprint(
     model: Annotated[str, typer.Option(help="Network, as in `bench run`.")] = "resnet20",
     budgets: Annotated[str, typer.Option(help="What to store, as in `bench run`.")] = "2x,4x,8x,16x,32x",
     image: Annotated[str, typer.Option(help="Channels x height x width of an image.")] = "3x32x32",
-    classes: Annotated[int, typer.Option(min=1, help="How many classes it tells apart.")] = 10,
+    classes: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many classes it tells apart.")] = 10,
     layers: Annotated[bool, typer.Option("--layers", help="Each layer's account too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of rows.")] = False,
     plugin: Annotated[list[str] | None, typer.Option(help="A Python file with a method of your own.")] = None,
 ) -> None:
     """What methods would store and compute at each budget, asked for and got. Nothing is trained."""
-    from bench.budget import parse
+    from bench.budget import parse_list
     from bench.cli.footprint_table import footprint_tables
     from bench.plan import plan as plans
     from bench.plugins import networks
     from bench.runs.footprint import Question
     from bench.runs.footprint import footprint as rows_of
 
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", image)
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})x([1-9]\d{0,4})", image, re.ASCII)
     if match is None:
-        raise InputError(f"--image can't be {image!r}; it is channels x height x width, like 3x32x32")
+        raise InputError(f"--image can't be {image!r}; it is channels x height x width, like 3x32x32, each up to 99999")
     channels, height, width = map(int, match.groups())
     question = Question(networks.find(model), (channels, height, width), classes)
-    written = as_list(methods)
+    written, asked = as_list(methods), parse_list(budgets)
+    if not written or not asked:
+        raise InputError(f"{'--budgets' if written else '--methods'} names nothing; for example csg,lowrank and 2x,4x")
     choices = plans.find_methods(
         [plans.REFERENCE, *(text for text in written if text != plans.REFERENCE)], plugin or []
     )
-    rows = list(rows_of(choices, [parse(text) for text in as_list(budgets)], question, layers))
+    rows = list(rows_of(choices, asked, question, layers))
     if json:
         print_json(rows)
     else:
@@ -87,6 +89,8 @@ def check(
     from bench.plugins import networks
 
     tried = testing.FAMILIES if models is None else as_list(models)
+    if not tried:
+        raise InputError("--models names nothing; for example resnet8,resnet18")
     for name in tried:
         networks.find(name)
     console = make_console()

@@ -1,5 +1,6 @@
 """`bench run`."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,6 +8,7 @@ import typer
 
 from bench.cli.app import FAILED_RUNS, INTERRUPTED, app, as_list, make_console
 from bench.cli.stores import write_report
+from bench.errors import InputError
 
 
 @app.command()
@@ -50,12 +52,13 @@ def run(
     ] = False,
 ) -> None:
     """Train every method at every budget for every seed, and the dense reference, and write a report."""
+    from bench.budget import parse_list
     from bench.plan import spec as specs
 
     given: dict[str, Any] = {} if spec is None else specs.read(spec)
     options = {
         "methods": None if methods is None else as_list(methods),
-        "budgets": None if budgets is None else as_list(budgets),
+        "budgets": None if budgets is None else [str(budget) for budget in parse_list(budgets)],
         "seeds": seeds,
         "model": model,
         "dataset": dataset,
@@ -77,6 +80,7 @@ def run(
     from bench.store.store import Store
 
     console = make_console()
+    _look_at(out)
     find_device(checked.device)
     plan = plans.make(checked)
     if dry_run:
@@ -98,3 +102,10 @@ def run(
     if failed:
         console.print(f"{failed} of {len(records)} runs failed; --redo failed makes them again", markup=False)
         raise typer.Exit(FAILED_RUNS)
+
+
+def _look_at(out: Path) -> None:
+    """Raise InputError where a store can't be, before data are decoded."""
+    nearest = next((path for path in (out, *out.parents) if os.path.lexists(path)), out)
+    if os.path.lexists(nearest) and not nearest.is_dir():
+        raise InputError(f"can't write to {out}: {nearest} is no folder; give another --out")

@@ -1,11 +1,12 @@
 """Commands on saved networks."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench.cli.app import app, print_row
+from bench.cli.app import FAILED_RUNS, app, print_error, print_row
 from bench.errors import unknown
 
 _MODEL = "path/to/mynet.py:mynet, where the network is one of a file."
@@ -32,7 +33,11 @@ def evaluate(
     from bench.runs.environment import find_device
 
     given = Given(plugin or [], model, other_code)
-    print_row(evaluate_saved(path, dataset, data_dir, download, find_device(device), given), json)
+    found = evaluate_saved(path, dataset, data_dir, download, find_device(device), given)
+    print_row(found, json)
+    if not math.isfinite(found["loss"]):
+        print_error(f"the loss of {path} is {found['loss']}: its outputs are no numbers, so its accuracy says nothing")
+        raise typer.Exit(FAILED_RUNS)
 
 
 @app.command()

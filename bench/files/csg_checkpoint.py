@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.errors import MALFORMED, InputError, first_line, typed_line
+from bench.errors import MALFORMED, InputError, typed_line
 from bench.files.artifact import Saved, describe_model
 from bench.files.description import Description, Step
 from bench.model import Inputs
@@ -111,10 +111,16 @@ def _state(path: Path) -> tuple[dict[str, Tensor], int | None]:
     """The state dict without `module.`, and the epoch. Raises InputError."""
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (*MALFORMED, pickle.UnpicklingError, EOFError, OSError) as error:
+    except pickle.UnpicklingError as error:
+        # Not in torch's words: these advise to run what is in the file.
         raise InputError(
-            f"{path} can't be read as a checkpoint of tensors and numbers alone: {first_line(error)}"
+            f"{path} is damaged, or holds more than tensors and numbers; bench reads these alone and runs nothing of a "
+            "file"
         ) from error
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror or type(error).__name__}") from error
+    except (*MALFORMED, EOFError) as error:
+        raise InputError(f"{path} can't be read as a checkpoint: it is cut short or damaged") from error
     net = content.get("net", content) if isinstance(content, dict) else None
     if not isinstance(net, dict) or not net or not all(isinstance(value, Tensor) for value in net.values()):
         raise InputError(f"{path} is not a checkpoint of the CSG authors: it holds no state dict under 'net'")

@@ -1,6 +1,7 @@
 """`bench export`: the network as it is deployed, with its kernels computed, in a format that others read."""
 
 import importlib
+import io
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -66,6 +67,8 @@ def export(
     target = (out or Path(network_file.name(path).removesuffix(path.suffix) + form.ending)).absolute()
     if target.is_dir() or not target.parent.is_dir():
         raise InputError(f"--out can't be {out}; give a file in a folder that is there")
+    if target.exists() and not target.is_file():
+        raise InputError(f"--out can't be {out}: it is there and is no file")
     if target.exists() and (target.samefile(path) or not force):
         raise InputError(f"{target} is there already; give another --out, or --force")
 
@@ -121,12 +124,13 @@ def _write_onnx(network: nn.Module, images: Tensor, path: Path, description: Des
     names: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"]}
     if Version(torch.__version__) < _EXPORTS_BY_DYNAMO:
         axes = {"images": {0: "batch"}, "logits": {0: "batch"}}
-        torch.onnx.export(network, (images,), path, dynamo=False, dynamic_axes=axes, **names)
+        content = io.BytesIO()
+        torch.onnx.export(network, (images,), content, dynamo=False, dynamic_axes=axes, **names)
+        path.write_bytes(content.getvalue())
         return
     shapes = ({0: torch.export.Dim("batch", min=1)},)
-    torch.onnx.export(
-        network, (images,), path, dynamo=True, dynamic_shapes=shapes, external_data=False, verbose=False, **names
-    )
+    program = torch.onnx.export(network, (images,), dynamo=True, dynamic_shapes=shapes, verbose=False, **names)
+    path.write_bytes(program.model_proto.SerializeToString())
 
 
 def _run_onnx(path: Path, images: Tensor, given: Given) -> Tensor:
@@ -140,12 +144,16 @@ def _run_onnx(path: Path, images: Tensor, given: Given) -> Tensor:
 def _write_pt2(network: nn.Module, images: Tensor, path: Path, description: Description, chosen: ModelChoice) -> None:
     with torch.no_grad():
         program = torch.export.export(network, (images,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
-    torch.export.save(program, path)
+    # By way of memory: torch's own writer ends the process where the disk is full.
+    content = io.BytesIO()
+    torch.export.save(program, content)
+    path.write_bytes(content.getvalue())
 
 
 def _run_pt2(path: Path, images: Tensor, given: Given) -> Tensor:
-    with torch.inference_mode():
-        outputs: Tensor = torch.export.load(path).module()(images)
+    # From a stream: of a path torch wants a certain ending.
+    with torch.inference_mode(), path.open("rb") as file:
+        outputs: Tensor = torch.export.load(file).module()(images)
     return outputs
 
 

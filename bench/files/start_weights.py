@@ -77,7 +77,7 @@ def _pretrained(model: Model, channels: int, num_classes: int, network: nn.Modul
 
 
 def find(text: str, model: ModelChoice, plugins: Sequence[str] = ()) -> Weights:
-    """Look at what was asked for, without loading it into a network. Raises InputError."""
+    """Look at what was asked for, and that a file fits the network. Raises InputError."""
     if text == PRETRAINED:
         if model.model.pretrained is None:
             raise InputError(
@@ -91,4 +91,6 @@ def find(text: str, model: ModelChoice, plugins: Sequence[str] = ()) -> Weights:
         raise InputError(
             f"{path} holds weights of {have.model.text}, not of {model.text}; give --model {have.model.text}"
         )
-    return Weights(str(path), model, network_file.fingerprint(path), have.epochs, tuple(plugins))
+    weights = Weights(str(path), model, network_file.fingerprint(path), have.epochs, tuple(plugins))
+    weights.open(have.model.channels, have.model.classes)  # whether they fit the network at all needs no data
+    return weights

@@ -1,6 +1,6 @@
 """What a sweep is asked to do, from the command line or a TOML file, checked and written back in full."""
 
-import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,6 +8,9 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bench.errors import InputError, require_format, unknown
+from bench.plugins.networks import is_file
+from bench.plugins.toml import read_toml
+from bench.store.record import is_text
 
 FORMAT = 2
 
@@ -23,7 +26,7 @@ class Spec(BaseModel):
     methods: list[str] = Field(min_length=1)
     budgets: list[str] = Field(default=["2x", "4x", "8x"], min_length=1)
     # How many, counted from 0; or which.
-    seeds: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=0, lt=2**32)]] = 2
+    seeds: Annotated[int, Field(ge=1, le=10_000)] | list[Annotated[int, Field(ge=0, lt=2**32)]] = 2
     model: str = "resnet8"
     # Finished weights to start from: `pretrained`, or the path of a run's artifact or a checkpoint.
     weights: str | None = None
@@ -63,22 +66,55 @@ def check(given: dict[str, Any], source: str = "") -> Spec:
         raise InputError(
             f"{prefix}which methods? for example --methods csg,lowrank, or methods = ['csg'] in a spec file"
         )
+    for name, value in given.items():
+        if odd := next((text for text in _texts(value) if not is_text(text)), None):
+            raise InputError(f"{prefix}{name} can't be {odd[:80]!r}: it is not text that a file can hold")
     try:
         return Spec.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         where, message = ".".join(str(part) for part in first["loc"][:1]), first["msg"]
-        raise InputError(f"{prefix}{where} can't be {first['input']!r}: {message[0].lower()}{message[1:]}") from error
+        shown = repr(first["input"])
+        shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
+        raise InputError(f"{prefix}{where} can't be {shown}: {message[0].lower()}{message[1:]}") from error
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a field."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in [*value, *value.values()] if isinstance(value, dict) else value:
+            yield from _texts(part)
 
 
 def read(path: Path) -> dict[str, Any]:
     """The fields that a TOML file gives. Raises InputError."""
     if not path.is_file():
         raise InputError(f"no such spec file: {path}")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"spec file {path} is not TOML: {error}") from error
+    return _from(path.parent, read_toml(path, "spec file"))
+
+
+def _from(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """The fields, with the paths of files among them counted from the spec's own folder, so that a spec means the same
+    wherever one stands."""
+
+    from bench.files.start_weights import PRETRAINED  # it imports torch
+
+    def located(text: Any) -> Any:
+        return str(folder.resolve() / Path(text).expanduser()) if isinstance(text, str) else text
+
+    found = dict(given)
+    if isinstance(given.get("plugins"), list):
+        found["plugins"] = [located(text) for text in given["plugins"]]
+    if isinstance(given.get("weights"), str) and given["weights"] != PRETRAINED:
+        found["weights"] = located(given["weights"])
+    if isinstance(given.get("model"), str) and is_file(given["model"]):
+        found["model"] = located(given["model"])
+    schedule = given.get("schedule")
+    if isinstance(schedule, str) and schedule.partition(":")[0].endswith(".toml"):
+        found["schedule"] = located(schedule)
+    return found
 
 
 def write(spec: Spec) -> str:

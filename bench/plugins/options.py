@@ -46,6 +46,8 @@ def split(text: str) -> Written:
     for part in re.split(r":(?=[A-Za-z_]\w*=)", rest) if rest else []:
         key, equals, option = part.partition("=")
         if equals and key.isidentifier():
+            if key in options:
+                raise InputError(f"{text!r} gives {key} twice; leave one out")
             options[key] = option
         elif value is None and not options:
             value = part
@@ -68,7 +70,9 @@ def build(cls: type[T], kind: str, name: str, value: str | None, given: Mapping[
         required = [field.name for field in fields(cls) if field.default is MISSING]  # type: ignore[arg-type]
         if not required:
             raise InputError(f"{kind} {name!r} takes no bare value {value!r}; options are written option=value")
-        given.setdefault(required[0], value)
+        if required[0] in given:
+            raise InputError(f"{kind} {name!r} is given its {required[0]} twice: {value!r} and by name; leave one out")
+        given[required[0]] = value
     values = {}
     for key, raw in given.items():
         if key not in known:

@@ -20,6 +20,7 @@ and what is renamed into place is complete.
 """
 
 import csv
+import errno
 import io
 import json
 import os
@@ -311,10 +312,10 @@ class Store:
         except filelock.Timeout:
             raise
         except OSError as error:
-            raise DiskError(
-                f"can't write to {self.folder}: {error.strerror or error}; finished runs are kept, so make room or "
-                "give another --out, and run the same command again"
-            ) from error
+            way_out = "give another --out"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                way_out = "finished runs are kept, so make room or give another --out, and run the same command again"
+            raise DiskError(f"can't write to {self.folder}: {error.strerror or error}; {way_out}") from error
 
 
 def seal_beside(path: Path) -> Path:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from bench.errors import InputError, unknown
 from bench.plugins import options
+from bench.plugins.toml import read_toml
 
 
 @dataclass(frozen=True)
@@ -110,21 +111,20 @@ def find(text: str) -> tuple[str, Schedule]:
         path = Path(written.name)
         if not path.is_file():
             raise InputError(f"no such schedule file: {path}")
-        source, name = path.read_text(encoding="utf-8", errors="replace"), path.stem
+        given, name = read_toml(path, "schedule"), path.stem
     elif written.name in names():
         name = written.name
-        source = resources.files("bench.training").joinpath("schedules", f"{name}.toml").read_text(encoding="utf-8")
+        text = resources.files("bench.training").joinpath("schedules", f"{name}.toml").read_text(encoding="utf-8")
+        given = tomllib.loads(text)
     else:
         raise InputError(f"{unknown('schedule', written.name, names())}; or give the path of a .toml file")
-    try:
-        given = tomllib.loads(source)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"schedule {written.name} is not TOML: {error}") from error
+    if written.value is not None:
+        raise InputError(f"schedule {name!r} takes no bare value {written.value!r}; write {name}:epochs=3, say")
     changes = ":".join(f"{key}={value}" for key, value in written.options.items())
-    schedule = from_table(name, {**given, **written.options}, written.value)
+    schedule = from_table(name, {**given, **written.options})
     return (f"{name}:{changes}" if changes else name), schedule
 
 
-def from_table(name: str, table: dict[str, Any], value: str | None = None) -> Schedule:
+def from_table(name: str, table: dict[str, Any]) -> Schedule:
     """Check a table of options, as a TOML file or a saved spec holds it."""
-    return options.build(Schedule, "schedule", name, value, table)
+    return options.build(Schedule, "schedule", name, None, table)
