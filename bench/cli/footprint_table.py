@@ -8,6 +8,7 @@ from rich.table import Table
 
 from bench.measure.layers import Row
 from bench.runs.footprint import Question
+from bench.store.printable import one_line
 
 _COLUMNS = {
     "requested_values": "asked",
@@ -36,7 +37,7 @@ def footprint_tables(rows: Sequence[Row], question: Question) -> Iterator[Render
     yield table
     for row in rows:
         if row["reason"] is not None and row["budget"] is not None:
-            yield escape(f"{row['method']} at {row['budget']}: {row['reason']}")
+            yield escape(one_line(f"{row['method']} at {row['budget']}: {row['reason']}"))
     for row in rows:
         if "layers" in row:
             yield _layers(row)

@@ -211,7 +211,7 @@ def write_report(
         for setting in dict.fromkeys(shown["setting"]):
             console.print(terminal(table[table["setting"] == setting], setting))
         for line in left_out(shown):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
     else:
         console.print(f"{len(table):,} methods and budgets: see the page, or summary.md beside it")
     console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)

@@ -13,6 +13,7 @@ from bench.plan.plan import Plan, Run
 from bench.runs import environment
 from bench.runs.progress import duration, epochs_of, title
 from bench.runs.sweep import load, look, to_redo
+from bench.store.printable import one_line
 from bench.store.store import Store
 from bench.training.loop import Trainer
 
@@ -31,7 +32,9 @@ def describe(plan: Plan, store: Store, console: Console, redo: Sequence[str] = (
             f"{title(run):40} {_start(run):44} {status}  {run.id}", markup=False, highlight=False, soft_wrap=True
         )
     for _, _, reason in state.damaged:
-        console.print(f"damaged: {reason}; it would be set aside and made again", markup=False, soft_wrap=True)
+        console.print(
+            f"damaged: {one_line(reason)}; it would be set aside and made again", markup=False, soft_wrap=True
+        )
     line = f"{len(todo)} of {len(plan.runs)} runs to do"
     if todo:
         epoch_seconds, dense_values = _measure(plan)

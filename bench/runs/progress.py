@@ -10,6 +10,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, Time
 from rich.progress import Progress as Bars
 
 from bench.plan.plan import Run
+from bench.store.printable import one_line
 from bench.store.record import FINISHED, Record
 from bench.training.loop import Epoch
 
@@ -117,7 +118,7 @@ def outcome(run: Run, record: Record) -> str:
             f"{title(run)}: {record['test_top1']:.2f} % top-1 with {record['stored_values']:,} values "
             f"in {duration(record['total_seconds'])}"
         )
-    return f"{title(run)}: {record['status']}: {record['reason']}"
+    return one_line(f"{title(run)}: {record['status']}: {record['reason']}")
 
 
 def epochs_of(run: Run) -> float:

@@ -31,7 +31,7 @@ from bench.plan.plan import Run, prefix_id
 from bench.plan.spec import Spec
 from bench.plugins import options
 from bench.plugins.code import harness_hash, rooms_hash
-from bench.runs import dense_prefix, environment
+from bench.runs import dense_prefix, environment, interrupt
 from bench.store import record
 from bench.store.record import FAILED, FINISHED, HEADLINE, MISSED, Record
 from bench.store.seal import Broken
@@ -134,7 +134,7 @@ def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
     The dense run keeps its state after each of `kept_epochs`. Raises DiskError where the disk won't take it; every
     other error makes a record with status failed and its reason, and its traceback beside it.
     """
-    with bench.store.new_run(run.name) as folder:
+    with interrupt.noticed() as interrupted, bench.store.new_run(run.name) as folder:
         started = time.perf_counter()
         memory.forget_peak(bench.device)
         columns = identify(bench, run)
@@ -155,6 +155,8 @@ def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
             if error.__cause__ is not None:
                 bench.store.write(folder / TRACEBACK, _trace())
         except Exception as error:
+            if interrupted():  # and whatever broke then is no fault of the run
+                raise KeyboardInterrupt from error
             outcome = {"status": FAILED, "reason": _printable(typed_line(error))}
             bench.store.write(folder / TRACEBACK, _trace())
         if outcome["status"] != FINISHED:

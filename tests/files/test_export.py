@@ -1,6 +1,9 @@
 """Exported networks: read back they give the same outputs, and they hold what is said."""
 
+import errno
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import onnx
@@ -156,3 +159,45 @@ def test_a_missing_package_is_named(run: Path, tmp_path: Path, monkeypatch: pyte
     with pytest.raises(InputError, match=r"needs the package onnxscript: pip install 'csg-bench\[onnx\]'"):
         export(run, "onnx", tmp_path / "out.onnx")
     assert json.dumps([path.name for path in tmp_path.iterdir()]) == json.dumps([run.name])
+
+
+@pytest.mark.parametrize("to", ["dense", "onnx", "pt2"])
+def test_a_full_disk_is_one_line_and_leaves_the_old_file(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str
+) -> None:
+    target = tmp_path / "target"
+    target.write_text("old")
+
+    def full(self: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match=r"can't write .*target: No space left on device; give another --out"):
+        export(run, to, target, force=True)
+    assert target.read_text() == "old"
+    assert {path.name for path in tmp_path.iterdir()} == {run.name, "target"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["dense", "onnx", "pt2"])
+def test_a_really_full_disk(run: Path, tmp_path: Path, to: str) -> None:
+    """The C++ of torch ended the process there, so in one of its own."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("can't mount a small disk here")
+    try:
+        arguments = [sys.executable, "-m", "bench.cli", "export", run, "--to", to, "--out", disk / "target.pt2"]
+        ended = subprocess.run(arguments, capture_output=True, text=True)
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert ended.stderr.startswith(f"bench: can't write {disk}/target.pt2: No space left on device")
+        assert ended.stderr.count("\n") == 1
+        assert list(disk.iterdir()) == []
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.slow
+def test_any_ending_will_do(run: Path, tmp_path: Path) -> None:
+    found = export(run, "pt2", tmp_path / "mine.net")
+    assert found["bytes"] == (tmp_path / "mine.net").stat().st_size

@@ -1,6 +1,7 @@
 """Code of a plugin that ends the process: in every place where it runs, it costs its own run and no other."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -38,10 +39,15 @@ def test_it_fails_its_own_run_wherever_it_leaves(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupt_stays_one(tmp_path: Path) -> None:
-    asked = tiny_spec(["leaves:at=compress:how=interrupt"], plugins=FILES, schedule=SHORT)
+@pytest.mark.parametrize("how", ["interrupt", "swallowed"])
+def test_an_interrupt_stays_one(tmp_path: Path, how: str) -> None:
+    """Also one that was swallowed on its way, and left something broken."""
+    before = signal.getsignal(signal.SIGINT)
+    asked = tiny_spec([f"leaves:at=compress:how={how}"], plugins=FILES, schedule=SHORT)
     with pytest.raises(KeyboardInterrupt):
         run_sweep(asked, tmp_path)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert [record["method"] for record in Store(tmp_path).records()[0]] == ["dense"]
 
 
 @pytest.mark.parametrize("place", ["options", "compress_at", "identity"])

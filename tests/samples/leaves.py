@@ -1,7 +1,9 @@
 """A method that ends the process, or interrupts it, at the place that it is told: for tests."""
 
+import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -20,7 +22,7 @@ class Leaves(Method):
     """Changes nothing and leaves."""
 
     at: Annotated[str, "where"] = ""
-    how: Annotated[str, "exit, generator, unheard or interrupt"] = "exit"
+    how: Annotated[str, "exit, generator, unheard, interrupt or swallowed"] = "exit"
     sized_by_budget = False
 
     def __post_init__(self) -> None:
@@ -37,6 +39,10 @@ class Leaves(Method):
                     raise Unheard("not an exception")
                 case "interrupt":
                     raise KeyboardInterrupt
+                case "swallowed":
+                    with suppress(KeyboardInterrupt):
+                        signal.raise_signal(signal.SIGINT)
+                    raise RuntimeError("half imported")
 
     @property
     def compress_at(self) -> float:
