@@ -415,3 +415,27 @@ def test_latex_prints_the_table_whatever_names_hold(tmp_path: Path) -> None:
     done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=False, errors="replace")
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Missing character" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"lines.linewidth 3", "Missing colon"),
+        (b"lines.linewidht: 3", "Bad key lines.linewidht"),
+        (b"lines.linewidth: wide", "Could not convert 'wide' to float"),
+        (b"\xff\xfe\x00", "'utf-8' codec can't decode"),
+        (None, "No such file"),
+    ],
+)
+@pytest.mark.parametrize("figure", [[], ["--figure", "accuracy_vs_bytes"]])
+def test_a_bad_style_is_refused_before_anything_is_written(
+    command: Command, tmp_path: Path, content: bytes | None, message: str, figure: list[str]
+) -> None:
+    store, style = write_store(tmp_path / "store", RECORDS), tmp_path / "mine.mplstyle"
+    if content is not None:
+        style.write_bytes(content)
+    code, out, err = command("report", str(store), "--style", str(style), *figure)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"bench: no style can be read from {style}: ")
+    assert message in err
+    assert not (store / "report").exists()
