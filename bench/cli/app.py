@@ -12,6 +12,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from bench.errors import InputError, contained, place
+from bench.runs import interrupt
 from bench.store.printable import one_line, printable
 
 # Exit codes besides 0.
@@ -34,7 +35,7 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: typer.Context) -> Any:
         """Whatever a plugin raises that would end bench without a word ends it with one."""
         try:
-            with contained():
+            with contained(), interrupt.noticed():
                 return super().invoke(ctx)
         except KeyboardInterrupt:
             make_error_console().print("interrupted")

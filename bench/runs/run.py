@@ -135,6 +135,8 @@ def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
     other error makes a record with status failed and its reason, and its traceback beside it.
     """
     with interrupt.noticed() as interrupted, bench.store.new_run(run.name) as folder:
+        if interrupted():  # since the command began
+            raise KeyboardInterrupt
         started = time.perf_counter()
         memory.forget_peak(bench.device)
         columns = identify(bench, run)

@@ -17,6 +17,7 @@ from bench.store.store import TRACEBACK, Store
 
 LEAVES = str(PLUGINS / "leaves.py")
 FILES = [STRIPES, LEAVES]
+STRIPES_SOURCE = Path(STRIPES).read_text(encoding="utf-8")
 IN_A_RUN = (
     *("citation", "exceptions", "compress", "structure", "after_step", "settle", "finish", "pictures", "rebuild"),
 )
@@ -157,3 +158,18 @@ def test_a_network_that_leaves_when_it_runs_fails_a_footprints_rows(command: Com
     code, out, _ = command("footprint", *arguments, "--json")
     assert code == 1
     assert json.loads(out)[0]["reason"] == "SystemExit: no way forward"
+
+
+@pytest.mark.slow
+def test_an_interrupt_that_was_swallowed_before_the_first_run_ends_the_sweep(command: Command, tmp_path: Path) -> None:
+    source = STRIPES_SOURCE.replace(
+        "        generator = torch",
+        "        import contextlib, signal\n        with contextlib.suppress(KeyboardInterrupt):\n"
+        "            signal.raise_signal(signal.SIGINT)\n        generator = torch",
+    )
+    (tmp_path / "stripes.py").write_text(source)
+    arguments = ["--plugin", str(tmp_path / "stripes.py"), "--dataset", "stripes", "--out", str(tmp_path / "store")]
+    code, out, _ = command("run", "--methods", "dense", *arguments)
+    assert code == 130
+    assert "interrupted; finished runs are kept" in out
+    assert Store(tmp_path / "store").records() == ([], [])
