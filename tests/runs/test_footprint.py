@@ -110,7 +110,7 @@ def test_a_method_for_trained_networks_is_told_that_it_has_one() -> None:
 
 
 def test_json_is_a_list_of_rows(command: Command) -> None:
-    code, out, err = command("footprint", "--methods", "csg", "--model", "resnet8", "--budgets", "4x,0.125,1", "--json")
+    code, out, err = command("footprint", "--methods", "csg", "--model", "resnet8", "--budgets", "4x,0.125,100", "--json")
     assert (code, err) == (0, "")
     rows = json.loads(out)
     columns = ["method", "budget", "requested_values", *FIGURES, "reason"]
@@ -119,7 +119,7 @@ def test_json_is_a_list_of_rows(command: Command) -> None:
         ("dense", None, None),
         ("csg", "4x", 18_822),
         ("csg", "8x", 9_411),
-        ("csg", "1", 1),
+        ("csg", "100", 100),
     ]
     assert [row["stored_values"] for row in rows] == [75_290, 18_822, 9_411, None]
     assert [row["reason"] is None for row in rows] == [False, True, True, False]
