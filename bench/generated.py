@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.surgery import owners
+
 
 class Generator(nn.Module):
     """Computes parameters of a network: `forward()` returns `{parameter name: tensor}`, all of them at once."""
@@ -49,15 +51,15 @@ class GeneratedNetwork(nn.Module):
         self._is_placed = False
         self._computed_from: tuple[Any, ...] | None = None
         self._sources: list[Tensor] = []
-        owners = _owners(network)
+        places = owners(network)
         with torch.no_grad():
             for name, tensor in generator().items():
                 old = network.get_parameter(name)
                 if old.shape != tensor.shape:
                     raise ValueError(f"{name} has shape {tuple(old.shape)}, but {tuple(tensor.shape)} is generated")
-                self._places[name] = owners[id(old)]
-        for places in self._places.values():
-            for module, parameter in places:
+                self._places[name] = places[id(old)]
+        for held in self._places.values():
+            for module, parameter in held:
                 del module._parameters[parameter]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -137,12 +139,3 @@ def _compute(generator: Generator) -> dict[str, Tensor]:
 def _version(tensor: Tensor) -> object:
     """Goes up with every change. What was made in inference mode has none, and counts as changed every time."""
     return object() if tensor.is_inference() else tensor._version
-
-
-def _owners(network: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
-    """For every parameter, by its id: the modules that hold it, and under which name."""
-    owners: dict[int, list[tuple[nn.Module, str]]] = {}
-    for module in network.modules():
-        for name, parameter in module._parameters.items():
-            owners.setdefault(id(parameter), []).append((module, name))
-    return owners

@@ -44,9 +44,12 @@ def of(model: nn.Module) -> dict[str, Tensor]:
 
 
 def names(model: nn.Module) -> set[str]:
-    """The names of the buffers that are masks."""
-    places = (name.rpartition(".") for name in of(model))
-    return {f"{path}{dot}{_PREFIX}{own}" for path, dot, own in places}
+    """The names of the buffers that are masks: all names, where a module stands in several places."""
+    return {
+        f"{path}.{_PREFIX}{own}" if path else _PREFIX + own
+        for path, module in model.named_modules(remove_duplicate=False)
+        for own in _own(module)
+    }
 
 
 def _own(module: nn.Module) -> dict[str, Tensor]:

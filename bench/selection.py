@@ -10,6 +10,7 @@ from typing import TypeVar
 from torch import nn
 
 from bench.errors import BudgetError
+from bench.surgery import sharing_modules
 
 Layer = nn.Conv2d | nn.Linear
 
@@ -46,19 +47,22 @@ CHOICES = (Rule(), Rule(kernel="all"), Rule(kernel="all", linear=True))
 EVERY_LAYER = Rule(kernel="all", skip_first=False, grouped=True, linear=True)
 
 
-def select(model: nn.Module, rule: Rule) -> dict[str, Layer]:
+def select(model: nn.Module, rule: Rule, shared: bool = True) -> dict[str, Layer]:
     """The layers that the rule chooses, by name in the order of the network.
 
-    Two layers that share one weight are one: the first stands for both. A layer whose weight is no parameter of its own
-    (it is parametrised, or generated already) is left alone.
+    Two layers that share one weight are one: the first stands for both. That suits a method that says what the weight
+    is. One that puts another layer in the place of a layer would untie the two: with `shared=False`, layers that share
+    a parameter with any other module are left alone. So is a layer whose weight is no parameter of its own (it is
+    parametrised, or generated already).
     """
     modules = [(name, module) for name, module in model.named_modules() if isinstance(module, Layer)]
     convolutions = [module for _, module in modules if isinstance(module, nn.Conv2d)]
     chosen: dict[str, Layer] = {}
     seen = {id(convolutions[0]._parameters.get("weight"))} if convolutions and rule.skip_first else set()
+    tied = {} if shared else sharing_modules(model)
     for name, module in modules:
         weight = module._parameters.get("weight")
-        if weight is None or id(weight) in seen:
+        if weight is None or id(weight) in seen or module in tied:
             continue
         if any(fnmatchcase(name, pattern) for pattern in rule.names.split("|")) and _fits(module, rule):
             seen.add(id(weight))

@@ -1,4 +1,7 @@
-"""Putting other layers in the place of a network's own, and giving its layers other numbers of channels."""
+"""Putting other layers in the place of a network's own, and giving its layers other numbers of channels.
+
+Networks may share: a module stands in two places, or two modules hold one parameter. Nothing here unties them.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,9 +13,37 @@ from torch.nn.modules.conv import _ConvNd
 
 
 def replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    """Put `module` where the submodule `name` is."""
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)
+    """Put `module` where the submodule `name` is, and wherever else the network has that submodule."""
+    old = model.get_submodule(name)
+    places = [(parent, child) for parent in model.modules() for child, own in parent._modules.items() if own is old]
+    for parent, child in places:
+        setattr(parent, child, module)
+
+
+def owners(network: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
+    """For every parameter, by its id: the modules that hold it, and under which name."""
+    found: dict[int, list[tuple[nn.Module, str]]] = {}
+    for module in network.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                found.setdefault(id(parameter), []).append((module, name))
+    return found
+
+
+def sharing_modules(network: nn.Module) -> dict[nn.Module, str]:
+    """The modules that hold a parameter which is held in another place too, each with its name. Where one of them were
+    replaced or cut, the two would have parameters of their own from then on."""
+    shared = {module for places in owners(network).values() if len(places) > 1 for module, _ in places}
+    return {module: name for name, module in network.named_modules() if module in shared}
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """The network with its tensors of four dimensions in memory as convolutions run fastest, in place. (torch's own
+    `to` raises an error for a tensor of five, as that of a Conv3d.)"""
+    for tensor in [*network.parameters(), *network.buffers()]:
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return network
 
 
 def convolution_like(conv: nn.Conv2d, **changes: Any) -> nn.Conv2d:
@@ -66,23 +97,28 @@ def give_channels(network: nn.Module, channels: Mapping[str, Sequence[int]]) -> 
     """Have these layers these channels, in place; their values are zeros, for others to be filled in. Raises ValueError
     for a name or a size that doesn't fit."""
     modules = dict(network.named_modules())
+    given: Given = {}
     for name, sizes in channels.items():
         try:
             if not all(isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= _MOST for size in sizes):
                 raise ValueError("a number of channels is whole, and at least 1")
             path, _, own = name.rpartition(".")
             if name in modules:
-                _resize(modules[name], list(sizes))
+                _resize(modules[name], list(sizes), given)
             elif own in _tensors(modules.get(path, nn.Module())):
-                _give(modules[path], **{own: tuple(sizes)})
+                _give(modules[path], given, **{own: tuple(sizes)})
             else:
                 raise ValueError("the network has no such layer")
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name} can't have the channels {sizes}: {error}") from error
-    network.to(memory_format=torch.channels_last)
+    channels_last(network)
 
 
-def _resize(module: nn.Module, sizes: list[int]) -> None:
+# What a parameter was replaced by, by its id, beside the parameter itself: one that is shared stays one.
+Given = dict[int, tuple[nn.Parameter, nn.Parameter]]
+
+
+def _resize(module: nn.Module, sizes: list[int], given: Given) -> None:
     """Give a layer these channels. Raises ValueError."""
     match module:
         case _ConvNd():
@@ -90,16 +126,16 @@ def _resize(module: nn.Module, sizes: list[int]) -> None:
             if module.in_channels % module.groups or module.out_channels % module.groups:
                 raise ValueError("the groups don't divide them")
             shape = (module.out_channels, module.in_channels // module.groups, *module.weight.shape[2:])
-            _give(module, weight=shape, bias=shape[:1])
+            _give(module, given, weight=shape, bias=shape[:1])
         case nn.Linear():
             module.out_features, module.in_features = sizes
-            _give(module, weight=tuple(sizes), bias=tuple(sizes[:1]))
+            _give(module, given, weight=tuple(sizes), bias=tuple(sizes[:1]))
         case _NormBase():
             (module.num_features,) = sizes
-            _give(module, **dict.fromkeys(("weight", "bias", "running_mean", "running_var"), tuple(sizes)))
+            _give(module, given, **dict.fromkeys(("weight", "bias", "running_mean", "running_var"), tuple(sizes)))
         case nn.GroupNorm():
             module.num_channels, module.num_groups = sizes
-            _give(module, weight=tuple(sizes[:1]), bias=tuple(sizes[:1]))
+            _give(module, given, weight=tuple(sizes[:1]), bias=tuple(sizes[:1]))
         case _:
             raise ValueError(f"a {type(module).__name__} has none to give")
 
@@ -114,9 +150,15 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in {**module._parameters, **kept}.items() if tensor is not None}
 
 
-def _give(module: nn.Module, **shapes: tuple[int, ...]) -> None:
+def _give(module: nn.Module, given: Given, **shapes: tuple[int, ...]) -> None:
     for name, shape in shapes.items():
         old = getattr(module, name)
-        if old is not None and tuple(old.shape) != shape:
-            new = torch.zeros(shape, dtype=old.dtype, device=old.device)
-            setattr(module, name, nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new)
+        if old is None or tuple(old.shape) == shape:
+            continue
+        if not isinstance(old, nn.Parameter):
+            setattr(module, name, torch.zeros(shape, dtype=old.dtype, device=old.device))
+            continue
+        if id(old) not in given or given[id(old)][1].shape != shape:
+            zeros = torch.zeros(shape, dtype=old.dtype, device=old.device)
+            given[id(old)] = old, nn.Parameter(zeros, old.requires_grad)
+        setattr(module, name, given[id(old)][1])

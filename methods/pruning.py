@@ -12,7 +12,7 @@ from torch_pruning import importance as library
 
 from bench import budget as budgets
 from bench import count
-from bench.errors import BudgetError, typed_line
+from bench.errors import BudgetError
 from bench.measure import channel_groups
 from bench.measure.channel_groups import ChannelGroup, Graph
 from bench.method import Compressed, Context, Method
@@ -57,11 +57,12 @@ class Pruning(Method):
     `floor` is the share of its channels that a group keeps, rounded up. Where that stores more than the budget allows,
     channels below it go too, wherever the largest share is left, down to one.
 
-    Only what is proven is cut (`bench.measure.channel_groups`). In ShuffleNets that is inside the branches: the
-    shuffle ties all the rest together. In CIFAR ResNets, whose shortcut pads with zeros, it is inside the blocks and,
-    of what the shortcuts add up, as many channels as the first stage has. These go last, when each block is down
-    to one: the first stage has no others. (As equals of the others, by divided norms, they cost 20 points in one run on
-    glyphs at 8x.)
+    Only what is proven is cut (`bench.measure.channel_groups`); what is left alone, and why, is in the record
+    (`solved.left_alone`): channels that a GroupNorm or LayerNorm sees, say, or layers that share a weight. In
+    ShuffleNets what is cut is inside the branches: the shuffle ties all the rest together. In CIFAR ResNets, whose
+    shortcut pads with zeros, it is inside the blocks and, of what the shortcuts add up, as many channels as the first
+    stage has. These go last, when each block is down to one: the first stage has no others. (As equals of the others,
+    by divided norms, they cost 20 points in one run on glyphs at 8x.)
 
     With `until` channels go in `stages`, evenly spaced from `compress_at` to `until`, by the cubic law of Zhu and
     Gupta, "To prune, or not to prune" (2017): after the fraction x of that time the network stores
@@ -115,21 +116,15 @@ class Pruning(Method):
 
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
         assert values is not None
-        lost: dict[str, Exception] = {}
-        groups = channel_groups.find(network, lost)
+        left_alone: dict[str, str] = {}
+        groups = channel_groups.find(network, left_alone)
         seed = int(torch.randint(2**31, (), generator=context.generator))
-        state = State(groups, [group.size for group in groups], count.stored_values(network), values, seed)
+        state = State(
+            groups, [group.size for group in groups], count.stored_values(network), values, seed, in_words(left_alone)
+        )
         made = PrunedNetwork(network, self, channels_of(network), state)
         cut = made.choose(values)
-        try:
-            check_budget(network, state, cut, self.importance)
-        except BudgetError as error:
-            if not lost:
-                raise
-            name, cause = next(iter(lost.items()))
-            raise BudgetError(
-                f"{error}; torch-pruning can't follow the channels of {len(lost)} layers ({name}: {typed_line(cause)})"
-            ) from cause
+        check_budget(network, state, cut, self.importance)
         if self.at_size == "at once":
             made.cut(cut)
         return made
@@ -236,6 +231,8 @@ class PrunedNetwork(Compressed):
                 "of_channels": sum(full),
                 "least_kept": min(shares),
             }
+        if self.progress.left_alone:
+            self.solved = {**self.solved, "left_alone": self.progress.left_alone}
 
 
 def check_budget(network: nn.Module, state: "State", cut: Sequence[Sequence[int]], importance: str) -> None:
@@ -244,6 +241,8 @@ def check_budget(network: nn.Module, state: "State", cut: Sequence[Sequence[int]
     if budgets.met(state.budget, stored):
         return
     asked = f"{state.budget:,} were asked for"
+    if state.left_alone:
+        asked += f"; left alone are {state.left_alone}"
     if stored < state.budget and not any(cut):
         raise BudgetError(f"pruning can't make a network of {stored:,} values larger; {asked}")
     if not any(cut):
@@ -257,6 +256,24 @@ def check_budget(network: nn.Module, state: "State", cut: Sequence[Sequence[int]
             f"{asked}"
         )
     raise BudgetError(f"with whole channels the nearest is {stored:,} values; {asked}")
+
+
+def in_words(left_alone: Mapping[str, str]) -> str:
+    """How many groups of channels are left alone for each reason, the commonest first, and the first layer of each."""
+    layers: dict[str, list[str]] = {}
+    for name, reason in left_alone.items():
+        layers.setdefault(reason, []).append(name)
+    ordered = sorted(layers.items(), key=lambda pair: -len(pair[1]))
+    said = []
+    for reason, names in ordered[:_REASONS]:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        said.append(f"the channels of {names[0]}{more}: {reason}")
+    left = sum(len(names) for _, names in ordered[_REASONS:])
+    return "; ".join([*said, *([f"{left} others"] if left else [])])
+
+
+# So many reasons are told.
+_REASONS = 3
 
 
 SCORES: dict[str, Callable[..., Tensor | None]] = {
@@ -273,13 +290,15 @@ _GRADIENTS = 10
 @dataclass
 class State:
     """How far pruning has come: the groups as they are, their full sizes, what the network stored before and shall
-    store in the end, how many stages are behind it, and the squares of gradients that it was told to remember."""
+    store in the end, which groups are left alone and why, how many stages are behind it, and the squares of gradients
+    that it was told to remember."""
 
     groups: list[ChannelGroup]
     full: list[int]
     dense: int
     budget: int
     seed: int
+    left_alone: str = ""
     stage: int = 0
     steps: int = 0
     squares: dict[str, Tensor] = field(default_factory=dict)

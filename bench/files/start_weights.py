@@ -15,6 +15,7 @@ from bench.files.artifact import Given
 from bench.model import Model
 from bench.models._build import build_network
 from bench.plugins.networks import ModelChoice
+from bench.surgery import channels_last
 
 PRETRAINED = "pretrained"
 
@@ -73,7 +74,7 @@ def _pretrained(model: Model, channels: int, num_classes: int, network: nn.Modul
     assert model.pretrained is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return model.pretrained(channels, num_classes).to(memory_format=torch.channels_last)
+        return channels_last(model.pretrained(channels, num_classes))
 
 
 def find(text: str, model: ModelChoice, plugins: Sequence[str] = ()) -> Weights:

@@ -4,7 +4,8 @@ torch-pruning's dependency graph follows channels through a network (what makes 
 cuts them out of all these layers. Where it can't follow, as where a shortcut pads or channels are shuffled, it may cut
 wrongly without a word. So nothing is taken on trust. `find` cuts half of every group out of a copy with random weights,
 which must then give what it gives when the layers that make these channels make zeros; a group that fails is left
-alone. `prune` checks in the same way, and to double precision, what it has done.
+alone, and why is said. So are channels that a GroupNorm or LayerNorm sees: zeros are part of its mean and variance, and
+channels that are gone are not. `prune` checks in the same way, and to double precision, what it has done.
 """
 
 import copy
@@ -22,6 +23,8 @@ from torch_pruning.dependency import Group
 from torch_pruning.ops import OPTYPE
 
 from bench import count
+from bench.errors import MALFORMED, BudgetError, typed_line
+from bench.surgery import channels_last, sharing_modules
 
 # Differences relative to the largest output: what the order of sums may cause, and what shows that channels matter.
 _ROUNDING = {torch.float32: 1e-5, torch.float64: 1e-9}
@@ -95,13 +98,19 @@ class Graph(torch_pruning.DependencyGraph):
 _MAKERS = (nn.Conv2d, nn.Linear, _BatchNorm)
 
 
-def find(model: nn.Module, lost: dict[str, Exception] | None = None) -> list[ChannelGroup]:
+# What computes a mean over channels that are cut, as well as over those that stay.
+_ACROSS_CHANNELS = (nn.GroupNorm, nn.LayerNorm)
+
+
+def find(model: nn.Module, left_alone: dict[str, str] | None = None) -> list[ChannelGroup]:
     """The groups of channels that can be cut, in the order of the layers. Depends on the network's structure alone.
 
-    Where torch-pruning gets lost the channels are left alone, and `lost` gets the error, by the layer's name.
+    `left_alone` gets why the others can't, by the name of the first layer that makes them. Raises BudgetError for a
+    network without convolutions.
     """
     network = _with_random_weights(model)
     graph = Graph(network)
+    shared = sharing_modules(network)
     with torch.no_grad():
         outputs = network(graph.image)
     found = []
@@ -112,14 +121,27 @@ def find(model: nn.Module, lost: dict[str, Exception] | None = None) -> list[Cha
         try:
             group = graph.group(name)
             seen.update(graph.makers(group))
-            checked = _check(graph, name, group, outputs)
-        except Exception as error:  # the library is lost here, which shows in many ways
-            checked = None
-            if lost is not None:
-                lost[name] = error
-        if checked is not None:
+            checked = _reason(group, shared) or _check(graph, name, group, outputs)
+        except torch.OutOfMemoryError:
+            raise
+        except MALFORMED as error:  # the library is lost here, which shows in many ways
+            checked = f"torch-pruning can't follow its channels ({typed_line(error)})"
+        if isinstance(checked, ChannelGroup):
             found.append(checked)
+        elif left_alone is not None and checked:
+            left_alone[name] = checked
     return found
+
+
+def _reason(group: Group, shared: Mapping[nn.Module, str]) -> str:
+    """Why these channels are not to be cut, whatever comes of it; empty where they may be."""
+    modules = [dep.target.module for dep, _ in group]
+    tied = [shared[module] for module in modules if module in shared]
+    tied += [shared[own] for own in shared if any(one is held for held in own._parameters.values() for one in modules)]
+    if tied:
+        return f"{tied[0]} shares a parameter with another layer"
+    across = next((module for module in modules if isinstance(module, _ACROSS_CHANNELS)), None)
+    return "" if across is None else f"a {type(across).__name__} takes a mean over them and those that would stay"
 
 
 def stored_values(model: nn.Module, groups: Sequence[ChannelGroup]) -> Callable[[Sequence[int]], int]:
@@ -160,7 +182,7 @@ def prune(model: nn.Module, channels: Mapping[str, Sequence[int]]) -> None:
     graph = Graph(model)
     for root, places in channels.items():
         graph.group(root, places).prune(record_history=False)
-    model.to(memory_format=torch.channels_last)
+    channels_last(model)
 
     with torch.no_grad():
         outputs = copy.deepcopy(model).cpu().double().eval()(images)
@@ -174,8 +196,9 @@ def width(module: nn.Module) -> int:
     return module.out_channels if isinstance(module, nn.Conv2d) else module.out_features
 
 
-def _check(graph: Graph, root: str, group: Group, outputs: Tensor) -> ChannelGroup | None:
-    """The group, if cutting it is the same as making zeros of it, and one of its channels as large as another."""
+def _check(graph: Graph, root: str, group: Group, outputs: Tensor) -> ChannelGroup | str:
+    """The group, if cutting it is the same as making zeros of it, and one of its channels as large as another. Else
+    why it is none; empty where these are the network's outputs."""
     network = graph.model
     together = max(_together(dep.target.module) for dep, _ in group)
     makers = graph.makers(group).items()
@@ -186,20 +209,24 @@ def _check(graph: Graph, root: str, group: Group, outputs: Tensor) -> ChannelGro
     numbers = torch.randperm(found.size, generator=random)[: found.size // 2].tolist()
     half = graph.group(root, found.channels(numbers))
     before = _shapes(network)
-    with torch.no_grad(), _put_back(half):
+    with torch.no_grad(), _put_back(graph):
         _make_zeros(graph, half)
         expected = network(graph.image)
-    with torch.no_grad(), _put_back(half):
+    with torch.no_grad(), _put_back(graph):
         half.prune(record_history=False)
         pruned = network(graph.image)
         after = _shapes(network)
-    if not _are_same(pruned, expected) or _are_same(expected, outputs, _EFFECT):
-        return None
+    if pruned.shape != outputs.shape:
+        return ""
+    if not _are_same(pruned, expected):
+        return "without its channels the others would compute something else"
+    if _are_same(expected, outputs, _EFFECT):
+        return "its channels make no difference to the outputs"
     shrinks = {}
     for name, shape in before.items():
         lost = [old - new for old, new in zip(shape, after[name], strict=True)]
         if any(number % len(numbers) for number in lost):
-            return None
+            return f"one of its channels takes more of {name} with it than another"
         if any(lost):
             shrinks[name] = tuple(number // len(numbers) for number in lost)
     return replace(found, shrinks=shrinks)
@@ -220,16 +247,25 @@ def _make_zeros(graph: Graph, group: Group) -> None:
 
 
 @contextmanager
-def _put_back(group: Group) -> Iterator[None]:
-    """Afterwards, the layers of the group are what they were: neither the library nor `_make_zeros` writes into a
-    tensor, they replace it."""
-    modules = [dep.target.module for dep, _ in group]
-    before = [{name: dict(it) if isinstance(it, dict) else it for name, it in vars(one).items()} for one in modules]
+def _put_back(graph: Graph) -> Iterator[None]:
+    """Afterwards the network is what it was, whatever happened: neither the library nor `_make_zeros` writes into a
+    tensor, they replace it, in layers and, where a parameter stands by itself, in any module and in the graph."""
+    network = [(vars(module), _copied(vars(module))) for module in graph.model.modules()]
+    known = [(names, dict(names)) for names in (graph._param_to_name, graph.module2node)]
+    nodes = [(node, node.module) for node in graph.module2node.values()]
     try:
         yield
     finally:
-        for module, state in zip(modules, before, strict=True):
-            vars(module).update(state)
+        for now, before in [*network, *known]:
+            now.clear()
+            now.update(before)
+        for node, module in nodes:
+            node.module = module
+
+
+def _copied(state: Mapping[str, Any]) -> dict[str, Any]:
+    """With dicts of its own, which hold the parameters."""
+    return {name: copy.copy(it) if isinstance(it, dict) else it for name, it in state.items()}
 
 
 def _with_random_weights(model: nn.Module) -> nn.Module:
@@ -247,21 +283,27 @@ def _with_random_weights(model: nn.Module) -> nn.Module:
 
 
 def _example(network: nn.Module) -> Tensor:
-    """An image of noise of a size that the network takes, on its device."""
+    """An image of noise of a size that the network takes, on its device. Raises BudgetError where there is no
+    convolution to tell its channels by, and what the network says where it takes none."""
     parameter = next(network.parameters())
-    channels = next(module.in_channels for module in network.modules() if isinstance(module, nn.Conv2d))
-    for side in _SIDES:
-        image = torch.randn(1, channels, side, side, generator=torch.Generator().manual_seed(0))
-        image = image.to(parameter.device, parameter.dtype)
-        try:
-            with torch.no_grad():
-                network(image)
-        except RuntimeError:  # torch's answer to images that are too small
-            if side == _SIDES[-1]:
-                raise
-        else:
-            break
-    return image
+    # The first one registered need not be the first one used.
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    if not convolutions:
+        raise BudgetError("it has 0 convolutions (Conv2d) to cut channels out of")
+    refused: RuntimeError | None = None
+    for channels in dict.fromkeys(module.in_channels for module in convolutions):
+        for side in _SIDES:
+            image = torch.randn(1, channels, side, side, generator=torch.Generator().manual_seed(0))
+            image = image.to(parameter.device, parameter.dtype)
+            try:
+                with torch.no_grad():
+                    network(image)
+            except RuntimeError as error:  # torch's answer to images that are too small
+                refused = error if channels == convolutions[0].in_channels else refused
+            else:
+                return image
+    assert refused is not None
+    raise refused
 
 
 def _makes_channels(module: nn.Module) -> bool:

@@ -9,6 +9,7 @@ from torch import nn
 from bench.errors import InputError, contained, place, typed_line
 from bench.method import Resizable
 from bench.model import Model
+from bench.surgery import channels_last
 
 
 def build_network(model: Model, channels: int, num_classes: int, seed: int) -> nn.Module:
@@ -30,7 +31,7 @@ def build_network(model: Model, channels: int, num_classes: int, seed: int) -> n
             raise InputError(f"the network can't be built: {typed_line(error)} ({place(error)})") from error
     if not isinstance(network, nn.Module):
         raise InputError(f"the network's function gave a {type(network).__name__}; it must return a torch.nn.Module")
-    return network.to(memory_format=torch.channels_last)
+    return channels_last(network)
 
 
 def resizable(model: Model, channels: int, num_classes: int, seed: int) -> Resizable | None:
@@ -42,6 +43,6 @@ def resizable(model: Model, channels: int, num_classes: int, seed: int) -> Resiz
     def build(widths: Sequence[int]) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return resize(channels, num_classes, widths).to(memory_format=torch.channels_last)
+            return channels_last(resize(channels, num_classes, widths))
 
     return Resizable(model.widths, build)

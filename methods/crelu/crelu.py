@@ -42,7 +42,7 @@ class CReLU(Method):
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
         rectified = rectified_convolutions(network)
         rules = (Rule(), Rule(kernel="all"))
-        choices = ([name for name in select(network, rule) if name in rectified] for rule in rules)
+        choices = ([name for name in select(network, rule, shared=False) if name in rectified] for rule in rules)
         layers = next((names for names in choices if names), [])
         if not layers:
             raise BudgetError("it has 0 convolutions, but for the first, that a rectifier follows")

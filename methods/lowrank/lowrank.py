@@ -126,7 +126,7 @@ class LowRank(Method):
         met. Raises BudgetError."""
         reason = "it has no convolution or linear layer to factorise"
         for rule in RULES:
-            layers = select(model, rule)
+            layers = select(model, rule, shared=False)
             forms = {name: Form.of(layer, self.kind) for name, layer in layers.items()}
             if not forms:
                 continue
