@@ -90,6 +90,7 @@ class Compressed:
 
     def finish(self) -> nn.Module:
         """The network as it is deployed, in eval mode; it must give the same outputs. It may take the network apart.
+        From here on `structure` tells of the network as it is deployed, for `bench export`.
 
         By default without what the shared mechanisms add to it: generated kernels are computed for good, masks come
         off.

@@ -81,11 +81,20 @@ class Sharing(Method):
             "sharing_layers": sum(map(len, banks.layers.values())),
             "most_channels": max(tensor.shape[0] for tensor in network.parameters() if tensor.dim() == 4),
         }
-        return Compressed(on_banks, structure, solved)
+        return Shared(on_banks, structure, solved)
 
     def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
         give_channels(network, structure["channels"])
-        return Compressed(on_generated(network, Generators(groups_from(network, structure["banks"]))), structure)
+        groups = groups_from(network, structure["banks"])
+        return Shared(on_generated(network, Generators(groups)) if groups else network, structure)
+
+
+class Shared(Compressed):
+    """A network on templates. Once it is deployed there are none any more, but it may be narrower than it was."""
+
+    def finish(self) -> nn.Module:
+        self._structure = {**self._structure, "banks": {}}
+        return super().finish()
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,8 @@ def export(
     compact_values = count.stored_values(compressed.network)
     deployed = compressed.finish().eval()
     deployed = deployed.to(memory_format=torch.contiguous_format)  # what other programs expect
+    *before, last = saved.description.steps
+    description = replace(saved.description, steps=(*before, replace(last, structure=compressed.structure())))
     form = FORMATS[to]
     target = (out or Path(network_file.name(path).removesuffix(path.suffix) + form.ending)).absolute()
     if target.is_dir() or not target.parent.is_dir():
@@ -75,7 +77,7 @@ def export(
     try:
         with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
             unchecked = Path(folder) / target.name
-            form.write(deployed, images, unchecked, saved.description, chosen)
+            form.write(deployed, images, unchecked, description, chosen)
             difference = relative_difference(form.run(unchecked, images, given), expected)
             if not difference <= LARGEST_DIFFERENCE:
                 raise InputError(f"{target} is not written: the {to} file's outputs are off by {difference:.2g}")
@@ -106,7 +108,8 @@ def _images(description: Description) -> Tensor:
 
 
 def _write_dense(network: nn.Module, images: Tensor, path: Path, description: Description, chosen: ModelChoice) -> None:
-    """As an artifact again: of the plain network where it is one, else of the method that changed its layers."""
+    """As an artifact again: of the plain network where it is one, else of the method that changed its layers, with the
+    structure that these have once deployed."""
     plain = build_network(chosen.model, description.model.channels, description.model.classes, seed=0)
     if _shapes(network) == _shapes(plain):
         description = replace(description, steps=(Step("dense", {}, {}),))

@@ -20,6 +20,7 @@ from bench.files.description import Description, Step
 from bench.files.export import export
 from bench.method import Compressed
 from bench.methods.csg.csg import SliceNetwork
+from bench.plan.plan import find_methods
 from bench.plugins import discovery, networks
 from bench.store.store import WEIGHTS
 
@@ -201,3 +202,23 @@ def test_a_really_full_disk(run: Path, tmp_path: Path, to: str) -> None:
 def test_any_ending_will_do(run: Path, tmp_path: Path) -> None:
     found = export(run, "pt2", tmp_path / "mine.net")
     assert found["bytes"] == (tmp_path / "mine.net").stat().st_size
+
+
+@pytest.mark.parametrize(
+    "method", ["gcnn", "gcnn:group=p4", "sharing", "separable", "crelu", "width", "hyper", "sparse"]
+)
+def test_every_method_s_network_is_exported_as_an_artifact(method: str, tmp_path: Path) -> None:
+    """Also where it is narrower, as sharing's at 16x, and where its layers are others, as those of gcnn."""
+    plain = testing.network("resnet8")
+    (choice,) = find_methods([method])
+    compressed = testing.compress(choice.method, "resnet8", count.stored_values(plain) // 16)
+    path, out = tmp_path / "run.safetensors", tmp_path / "dense.safetensors"
+    description = Description(artifact.describe_model(networks.find("resnet8"), 3, 10), (choice.step(compressed),))
+    path.write_bytes(artifact.pack(compressed, description))
+    expected = outputs(path)
+    written = export(path, "dense", out)
+    assert torch.allclose(outputs(out), expected, atol=1e-5)
+    deployed = count.stored_values(compressed.finish())
+    assert written["stored_values"] == count.stored_values(bench.load(out)) == deployed
+    # It can be exported again.
+    assert export(out, "dense", tmp_path / "again.safetensors")["stored_values"] == deployed

@@ -207,6 +207,38 @@ def test_a_layer_that_has_directions_is_refused() -> None:
         compress(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect")))
 
 
+class AlmostInvariant(nn.Module):
+    """Adds to the images, by a factor, what depends on how they are turned."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.factor * torch.linspace(0, 1, x.shape[-1], dtype=x.dtype)
+
+
+def test_invariance_is_checked_in_double_precision() -> None:
+    """What differs by less than single precision can tell is seen all the same."""
+    layers = [nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)]
+    with pytest.raises(BudgetError, match=r"how an image is turned, .* by \d\.\de-0\d of the largest logit"):
+        compress(nn.Sequential(nn.Conv2d(3, 4, 1), AlmostInvariant(1e-5), nn.ReLU(), *layers[1:]))
+    assert compress(nn.Sequential(*layers))
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("model", ["resnet50", "wide_resnet50_2"])
+def test_deep_networks_are_invariant_too(model: str) -> None:
+    """In single precision, rounding alone would make them differ by more than 1e-4."""
+    requested = count.stored_values(testing.network(model)) // 4
+    assert budget.met(requested, count.stored_values(testing.compress(GCNN(), model, requested).network))
+
+
+def test_a_network_without_convolutions_is_refused_with_the_reason() -> None:
+    with pytest.raises(BudgetError, match=r"it has 0 convolutions \(Conv2d\)"):
+        compress(nn.Sequential(nn.Flatten(), nn.Linear(4, 5)))
+
+
 def test_a_network_that_looks_at_directions_is_refused() -> None:
     layers = [nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d((2, 1)), nn.Flatten(), nn.Linear(8, 5)]
     with pytest.raises(BudgetError, match=r"how an image is turned, .* by 0\.\d+ of the largest logit"):
