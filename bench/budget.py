@@ -93,6 +93,15 @@ def met(requested: int, stored: int) -> bool:
     return abs(stored - requested) <= TOLERANCE * requested
 
 
+def require_no_more(requested: int, dense_values: int) -> None:
+    """Raise BudgetError for a budget of more values than the dense network stores: no compression meets it."""
+    if requested > dense_values:
+        raise BudgetError(
+            f"{requested:,} values were asked for, and the network itself stores {dense_values:,}: nothing is to be "
+            "compressed; give a budget above 1x, as 4x, or fewer values"
+        )
+
+
 def check(requested: int | None, stored: int) -> None:
     """Raise BudgetError, with the reason, unless `stored` values count as the `requested` ones (None: none were)."""
     if requested is not None and not met(requested, stored):

@@ -163,6 +163,11 @@ class Method:
         something that it reuses, say. Empty: nothing."""
         return ""
 
+    def check_size(self, network: nn.Module, context: Context) -> None:
+        """Asked before `compress` where `sized_by_budget` is False: raise BudgetError, with the reason and a way out,
+        for options that would make this network larger. So nobody waits, or runs out of memory, for what the harness
+        refuses in the end: whatever stores more than the dense network. By default it knows nothing beforehand."""
+
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
         """The network that is trained from here on. It may reuse or change `network`, which belongs to this run.
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from bench import budget, count
+from bench.errors import BudgetError
 from bench.measure.layers import Row, rows, values_by_module
 from bench.method import Compressed, Context, Method, Resizable
 
@@ -52,15 +53,24 @@ def compress(
     family: str = "",
     resizable: Resizable | None = None,
 ) -> Compressed:
-    """Have the method compress `network`, with the random numbers of this seed. Raises BudgetError.
+    """Have the method compress `network`, with the random numbers of this seed. Raises BudgetError, also for a budget
+    of more than the network stores, and for options that make it larger.
 
     The global generator is seeded too: layers that a method makes draw their first weights from it.
     """
+    dense_values = count.stored_values(network)
+    if values is not None:
+        budget.require_no_more(values, dense_values)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        if values is None:
+            method.check_size(network, Context(torch.Generator().manual_seed(seed), trained, family, resizable))
         context = Context(torch.Generator().manual_seed(seed), trained, family, resizable)
         made = method.compress(network, values, context)
-    return require(made, "compress()")
+    compressed = require(made, "compress()")
+    if values is None and method.at_size == "at once":
+        _require_no_larger(compressed.network, dense_values)
+    return compressed
 
 
 def rebuild(method: Method, network: nn.Module, structure: Mapping[str, Any], family: str = "") -> Compressed:
@@ -79,7 +89,26 @@ def require(made: object, what: str) -> Compressed:
             f"{what} returned {type(made).__name__}, and not a Compressed; since version 0.2 it is "
             "`return Compressed(network, structure)` (bench.method)"
         )
+    _require_module(made.network, f"the Compressed that {what} returned has as its network")
     return made
+
+
+def _require_module(made: object, what: str) -> None:
+    if not isinstance(made, nn.Module):
+        raise TypeError(f"{what} {made!r:.80}, which is a {type(made).__name__} and no torch.nn.Module")
+
+
+def _require_no_larger(network: nn.Module, dense_values: int) -> None:
+    """Raise BudgetError where the method's options make the network larger. Whole numbers don't count here: clustered
+    weights are as many as there were, of a few bits."""
+    tensors = count.stored_tensors(network)
+    values = count.values_by_tensor(network)
+    stored = sum(values[name] for name, tensor in tensors.items() if tensor.is_floating_point() or tensor.is_complex())
+    if stored > dense_values:
+        raise BudgetError(
+            f"with these options it stores {stored:,} values, and the network itself {dense_values:,}: nothing is "
+            "compressed; give smaller ones"
+        )
 
 
 def to_size(method: Method, compressed: Compressed) -> Compressed:
@@ -104,7 +133,9 @@ def deploy(compressed: Compressed, image_shape: Shape) -> Deployed:
     compressed.network.eval()
     in_training = count.forward_macs(compressed.network, image_shape)
     of_layers = values_by_module(compressed.network)
-    network = compressed.finish().eval()
+    network = compressed.finish()
+    _require_module(network, "finish() returned")
+    network = network.eval()
     macs = count.forward_macs(network, image_shape)
     return Deployed(
         network=network,

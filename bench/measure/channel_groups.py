@@ -286,12 +286,12 @@ def _example(network: nn.Module) -> Tensor:
     """An image of noise of a size that the network takes, on its device. Raises BudgetError where there is no
     convolution to tell its channels by, and what the network says where it takes none."""
     parameter = next(network.parameters())
-    # The first one registered need not be the first one used.
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     if not convolutions:
         raise BudgetError("it has 0 convolutions (Conv2d) to cut channels out of")
     refused: RuntimeError | None = None
-    for channels in dict.fromkeys(module.in_channels for module in convolutions):
+    # The first one registered need not be the first one used.
+    for channels in dict.fromkeys([*(module.in_channels for module in convolutions), 3, 1]):
         for side in _SIDES:
             image = torch.randn(1, channels, side, side, generator=torch.Generator().manual_seed(0))
             image = image.to(parameter.device, parameter.dtype)

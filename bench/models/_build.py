@@ -9,12 +9,13 @@ from torch import nn
 from bench.errors import InputError, contained, place, typed_line
 from bench.method import Resizable
 from bench.model import Model
+from bench.models._usable import require_usable
 from bench.surgery import channels_last
 
 
 def build_network(model: Model, channels: int, num_classes: int, seed: int) -> nn.Module:
     """The network with the initial weights of this seed, the same for every method. On the CPU, channels last. Raises
-    InputError where its plugin fails, or builds no network."""
+    InputError where its plugin fails, or builds no network that can be used here (`bench.models._usable`)."""
     known = {"channels": channels, "num_classes": num_classes}
     parameters = inspect.signature(model.build).parameters
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
@@ -31,6 +32,7 @@ def build_network(model: Model, channels: int, num_classes: int, seed: int) -> n
             raise InputError(f"the network can't be built: {typed_line(error)} ({place(error)})") from error
     if not isinstance(network, nn.Module):
         raise InputError(f"the network's function gave a {type(network).__name__}; it must return a torch.nn.Module")
+    require_usable(network)
     return channels_last(network)
 
 

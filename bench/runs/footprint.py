@@ -15,6 +15,7 @@ from bench.files.description import Description
 from bench.measure.account import compress, deploy, stored, to_size
 from bench.measure.layers import Row
 from bench.models._build import build_network, resizable
+from bench.models._usable import require_logits
 from bench.plan.plan import REFERENCE, MethodChoice
 from bench.plugins.networks import ModelChoice
 
@@ -56,7 +57,9 @@ def footprint(
     each layer stores, has as deployed, and computes. Weights are the initial ones, also for methods that compress
     trained networks: values don't depend on them, though bytes may, in kmeans for one. Raises InputError.
     """
-    dense_values = count.stored_values(question.network())
+    network = question.network()
+    dense_values = count.stored_values(network)
+    require_logits(network, question.image_shape, question.num_classes)
     for choice in choices:
         for asked in [None] if choice.text == REFERENCE else budgets:
             requested = None if asked is None else asked.values(dense_values)

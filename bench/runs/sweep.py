@@ -13,6 +13,8 @@ from bench.errors import InputError, unknown
 from bench.files.artifact import Given
 from bench.files.fresh_process import FreshProcess
 from bench.files.start_weights import Start
+from bench.models._build import build_network
+from bench.models._usable import require_logits
 from bench.plan.plan import Plan, Run
 from bench.plan.spec import write as write_spec
 from bench.plugins.code import harness_hash
@@ -79,6 +81,8 @@ def sweep(plan: Plan, store: Store, progress: Progress, executor: Executor, redo
     todo = [run for run in plan.runs if run in state.missing or run in again]
     # Whatever can be wrong with the data is found before anything is written.
     data = load(plan, progress.say) if todo else None
+    if data is not None:
+        check_network(plan, data)
     data_hash = fingerprint(data) if data is not None else None
     weights = plan.setting.weights
     start = None if weights is None or data is None else weights.open(data.image_shape[0], len(data.classes))
@@ -122,6 +126,13 @@ def load(plan: Plan, say: Callable[[str], None]) -> Data:
     say(f"loading {chosen.label}")
     data = chosen.decode(Path(plan.spec.data_dir), plan.spec.download)
     return hold_out(data, plan.setting.schedule.validation)
+
+
+def check_network(plan: Plan, data: Data) -> None:
+    """Raise InputError unless the plan's network takes the images and gives a number for each class."""
+    channels = data.image_shape[0]
+    network = build_network(plan.setting.model.model, channels, len(data.classes), seed=0)
+    require_logits(network, data.image_shape, len(data.classes))
 
 
 def _warn_of_changes(plan: Plan, kept: Sequence[Run], state: State, data_hash: str | None, progress: Progress) -> None:

@@ -1,6 +1,7 @@
 """CSG: a small generator for each kernel size, shared by all layers, turns code vectors into slices of the kernels."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -157,8 +158,28 @@ class CSG(Method):
         epochs = "an unknown number of" if have.epochs is None else have.epochs
         return f"its generator was trained before, for {epochs} epochs in {have.model.text}"
 
+    def check_size(self, network: nn.Module, context: Context) -> None:
+        structure = self._structure(network, None, self._reused(), context)
+        layers = layers_called(network, structure.layers)
+        tilings = group_by_size(layers, lambda size: structure.slices.get(size, structure.slice), self.tiling)
+        kept = count.stored_values(network) - sum(layer.weight.numel() for layer in layers.values())
+        dense = count.stored_values(network)
+
+        def stored(code: int | None) -> int:
+            lengths = {size: structure.lengths[size].whole if code is None else code for size in tilings}
+            return kept + sum(self._cost(own).of(lengths[size]) for size, own in tilings.items())
+
+        if stored(None) <= dense:
+            return
+        longest = bisect_right(range(1, max(length.whole for length in structure.lengths.values())), dense, key=stored)
+        way_out = f"give code={longest} at most" if longest else "give smaller slices or a budget"
+        raise BudgetError(
+            f"with code={max(length.whole for length in structure.lengths.values()):,} it stores {stored(None):,} "
+            f"values, and the network itself {dense:,}: nothing is compressed; {way_out}"
+        )
+
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
-        reused = Reused.read(self.generator) if isinstance(self.generator, Path) else None
+        reused = self._reused()
         structure = self._structure(network, values, reused, context)
         weights = {name: layer.weight.detach() for name, layer in layers_called(network, structure.layers).items()}
         made = SliceNetwork(network, structure, self.half)
@@ -171,6 +192,9 @@ class CSG(Method):
 
     def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
         return SliceNetwork(network, Structure.of(structure), self.half)
+
+    def _reused(self) -> "Reused | None":
+        return Reused.read(self.generator) if isinstance(self.generator, Path) else None
 
     def _rule(self, names: str) -> Rule:
         return Rule(names, self.kernel, self.skip_first, self.grouped, self.min_channels, self.linear)
@@ -241,7 +265,7 @@ class CSG(Method):
         first = next(iter(tilings.values()))
         if self.hidden is not None:
             return Cost(slices + self.hidden, 0, first.slice_values, fixed=self.hidden * first.slice_values)
-        return Cost(slices, first.slice_values if self.generator == "learned" else 0, first.slice_values)
+        return Cost(slices, 0 if self.generator in ("binary", "gaussian") else first.slice_values, first.slice_values)
 
     def _initialise(self, group: SliceGroup, weights: Mapping[str, Tensor], random: torch.Generator) -> None:
         """Draw the codes and what of the generator is learned, or decompose the weights."""
