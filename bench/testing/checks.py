@@ -26,6 +26,7 @@ from bench.method import Compressed
 from bench.plugins import options
 from bench.testing import tiny_problem as tiny
 from bench.testing.fresh_training import FreshTraining
+from bench.testing.one_number import several_in_one
 from bench.testing.subject import SCHEDULE, Subject
 from bench.training import checkpoint
 from bench.training.loop import Training
@@ -185,6 +186,14 @@ def is_counted_right(subject: Subject) -> None:
         )
 
 
+def stores_one_value_a_number(subject: Subject) -> None:
+    """Different bits of a stored number change the same weights: it stands for one value, as it is counted."""
+    compressed = subject.settled(subject.possible)
+    image, random = tiny.images()[0][:1], torch.Generator().manual_seed(6)
+    if found := several_in_one(compressed.network, image, random):
+        raise CheckFailed(f"{found}: it holds several values, and counts as one; give each a number of its own")
+
+
 def goes_on_from_any_step(subject: Subject) -> None:
     """Stopped at any step and continued in a fresh process from its structure, tensors and state, training gives the
     same bits. The steps around each change of size are among those tried."""
@@ -283,6 +292,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
         keeps_masks_and_count,
         can_overfit,
         is_counted_right,
+        stores_one_value_a_number,
         goes_on_from_any_step,
         reloads_in_a_fresh_process,
         finishes_with_the_same_outputs,

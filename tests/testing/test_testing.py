@@ -152,9 +152,10 @@ def test_masks_that_change_go_on_too() -> None:
 
 
 def test_every_check_fails_something() -> None:
-    """But for the one on a GPU, and the one that is about the text of a class."""
+    """But for the one on a GPU, and those that have tests of their own: here, and in test_one_number."""
     assert testing.CHECKS.keys() - {check for _, check, _ in FAULTS + SLOW_FAULTS} == {
         "says_what_it_does",
+        "stores_one_value_a_number",
         "works_on_a_gpu",
     }
 
@@ -226,10 +227,10 @@ def test_check_prints_a_line_for_each_and_its_exit_code_says_whether_any_failed(
     assert (code, err) == (0, "")
     assert [line.split()[2].rstrip(":") for line in out.splitlines()] == list(testing.CHECKS)
     code, out, err = command("check", "broken:how=finishes differently", *arguments)
-    assert (code, err) == (1, "broken:how=finishes differently fails 1 of 13 checks\n")
+    assert (code, err) == (1, "broken:how=finishes differently fails 1 of 14 checks\n")
     assert "failed   resnet8                  finishes_with_the_same_outputs: finish() changes the outputs, by" in out
     code, out, err = command("check", "broken:how=finishes differently", *arguments, "--json")
-    assert (code, err) == (1, "broken:how=finishes differently fails 1 of 13 checks\n")
+    assert (code, err) == (1, "broken:how=finishes differently fails 1 of 14 checks\n")
     (failed,) = [row for row in json.loads(out) if row["outcome"] == "failed"]
     assert (failed["check"], failed["model"]) == ("finishes_with_the_same_outputs", "resnet8")
     assert failed["message"].startswith("finish() changes the outputs")

@@ -1,0 +1,214 @@
+"""Whether each stored number is one number, and not several in disguise.
+
+Values are what budgets are in. 31 bits of a mask in an int32, or a second weight in the low bits of a float, would be
+counted once and stand for many. So single bits of a number are flipped, and several, within the range of the others of
+its tensor, and what the network then computes with is compared: all that meets an image in a forward pass (kernels,
+batch norm's factors, masks), however it came about.
+
+* A number that is moved further in one direction changes at least what it changed when it was moved less. So it is for
+  the entry of a table, for the place of one, for a factor; a rectifier between the number and the weights switches more
+  of them on, too. Where bits stand for different things they change different weights.
+* The lowest bits of a float matter least: a value read from them would change as much as by its highest.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from bench import count, masks
+
+# So many numbers are tried, at most, and of each tensor, and so many flips of each.
+_NUMBERS, _OF_A_TENSOR, _FLIPS = 16, 3, 8
+# Relative to the largest weight of a kernel: below it a change may be the rounding of a sum.
+_ROUNDING = 1e-5
+# Of what a smaller move changes, more than this must change by a larger one. An index that says where a value goes
+# changes two places, and by another move one of them and a third.
+_KEPT = 0.4
+# Bits of a mantissa that are low: flipped, they change the number by less than one in some thousands.
+_HIGH_BITS = 12
+_LEAST = 0.1
+
+
+@dataclass(frozen=True)
+class _Move:
+    """By how much a number was changed, and what that changed: the difference of all that meets the image."""
+
+    by: float
+    change: Tensor
+    rounding: Tensor
+
+    @property
+    def clear(self) -> Tensor:
+        """Where it changed something beyond doubt."""
+        return self.change > 4 * self.rounding
+
+    @property
+    def any(self) -> Tensor:
+        return self.change > self.rounding
+
+
+def several_in_one(network: nn.Module, image: Tensor, random: torch.Generator) -> str:
+    """The name of a stored tensor whose numbers stand for several each, and how that shows; empty where there is none.
+
+    `network` is changed and put back. `image` is a batch of one or more.
+    """
+    network.eval()
+    decoded = _decoded(network, image)
+    for name, flat, place in _chosen(decoded, random):
+        what = _check(network, image, flat, place, random)
+        if what:
+            return f"{name} {what}"
+    return ""
+
+
+def _decoded(network: nn.Module, image: Tensor) -> dict[str, Tensor]:
+    """The stored tensors that something is computed from before it meets the image: those that meet it as they are
+    hold nothing else."""
+    watch = _Watch(image)
+    with torch.no_grad(), watch:
+        _fresh(network)(image)
+    places = watch.read
+    kept = masks.of(network)
+    return {
+        name: tensor
+        for name, tensor in count.stored_tensors(network).items()
+        if name not in kept and tensor.numel() and tensor.untyped_storage().data_ptr() in places
+    }
+
+
+def _chosen(tensors: dict[str, Tensor], random: torch.Generator) -> Iterator[tuple[str, Tensor, int]]:
+    """Numbers at random: whole ones first, of each tensor a few, and zeros only where there is nothing else."""
+    if not tensors:
+        return
+    each = max(1, min(_OF_A_TENSOR, _NUMBERS // len(tensors)))
+    ordered = sorted(tensors.items(), key=lambda pair: pair[1].is_floating_point())
+    for name, tensor in ordered[:_NUMBERS]:
+        flat = torch.view_as_real(tensor.detach()) if tensor.is_complex() else tensor.detach()
+        nonzero = flat.reshape(-1).nonzero().flatten()
+        pool = nonzero if len(nonzero) else torch.arange(flat.numel())
+        for number in torch.randperm(len(pool), generator=random)[:each].tolist():
+            yield name, flat, int(pool[number])
+
+
+def _check(network: nn.Module, image: Tensor, tensor: Tensor, place: int, random: torch.Generator) -> str:
+    where = tuple(int(index) for index in torch.unravel_index(torch.tensor(place), tensor.shape))
+    before = tensor[where].clone()
+    base = _met(network, image)
+    moves = []
+    for value in _others(tensor, before, random):
+        tensor[where] = value
+        try:
+            found = _met(network, image)
+        except (IndexError, RuntimeError):  # no number that there can be
+            continue
+        finally:
+            tensor[where] = before
+        if [part.shape for part in found] != [part.shape for part in base]:
+            return "changes the shapes of what the network computes with by a single number of it"
+        moves.append(_Move(float(value) - float(before), *_difference(base, found)))
+    low = [move for move in moves if abs(move.by) <= abs(float(before)) * 2.0**-_HIGH_BITS]
+    high = [move for move in moves if abs(move.by) > abs(float(before)) * 2.0**-_HIGH_BITS]
+    if tensor.is_floating_point() and low and high:
+        largest = max(float(move.change.max()) for move in high)
+        by_low = max(float(move.change[move.clear].max()) if move.clear.any() else 0.0 for move in low)
+        if by_low > _LEAST * largest:
+            return "changes the network by its lowest bits as much as by its highest"
+    for sign in (1, -1):
+        ordered = sorted((move for move in moves if move.by * sign > 0), key=lambda move: abs(move.by))
+        for position, less in enumerate(ordered):
+            changed = int(less.clear.sum())
+            for more in ordered[position + 1 :] if changed else ():
+                if int((less.clear & more.any).sum()) < _KEPT * changed:
+                    return "changes different weights by different bits of a number"
+    return ""
+
+
+def _others(tensor: Tensor, before: Tensor, random: torch.Generator) -> Sequence[Tensor]:
+    """What the number is changed to: by single bits and by several; whole ones stay between the least and the largest
+    of their tensor, and floats keep their sign and exponent."""
+    if tensor.is_floating_point():
+        whole = before.view(_WHOLE[tensor.element_size()])
+        bits = _MANTISSAS[tensor.dtype]
+        least, most = None, None
+    elif tensor.dtype == torch.bool:
+        return []
+    else:
+        whole = before.long()
+        least, most = int(tensor.min()), int(tensor.max())
+        bits = max(1, (most - least).bit_length(), most.bit_length())
+    single = [1 << bit for bit in torch.randperm(bits, generator=random)[: _FLIPS // 2].tolist()]
+    several = [int(torch.randint(1, 1 << min(bits, 62), (), generator=random)) for _ in range(_FLIPS)]
+    if bits > _HIGH_BITS + 1:  # the lowest alone too
+        several[0] &= (1 << (bits - _HIGH_BITS - 1)) - 1
+    found = {}
+    for flip in dict.fromkeys([*single, *several]):
+        value = int(whole) ^ flip
+        if least is None:
+            found[value] = (whole ^ flip).view(tensor.dtype)
+        elif most is not None and least <= value <= most and flip:
+            found[value] = torch.tensor(value, dtype=tensor.dtype)
+    return list(found.values())[:_FLIPS]
+
+
+_WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+_MANTISSAS = {torch.float16: 10, torch.bfloat16: 7, torch.float32: 23, torch.float64: 52}
+
+
+def _difference(base: Sequence[Tensor], found: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """How much each number changed, and how much of that may be rounding."""
+    changes, roundings = [], []
+    for one, other in zip(base, found, strict=True):
+        changes.append((other - one).abs().flatten())
+        size = float(one.abs().max()) if one.numel() else 0.0
+        roundings.append(torch.full_like(changes[-1], _ROUNDING * max(size, torch.finfo(torch.float32).tiny)))
+    return torch.cat(changes), torch.cat(roundings)
+
+
+def _met(network: nn.Module, image: Tensor) -> list[Tensor]:
+    """All that meets the image in a forward pass and was computed from something else."""
+    watch = _Watch(image)
+    with torch.no_grad(), watch:
+        _fresh(network)(image)
+    return [tensor.detach().double() if tensor.dtype != torch.bool else tensor.double() for tensor in watch.met]
+
+
+def _fresh(network: nn.Module) -> nn.Module:
+    """With nothing kept from a pass before."""
+    return network.train().eval()
+
+
+class _Watch(TorchDispatchMode):
+    """Follows a forward pass. `met` are the tensors that come together with what depends on the image, in the order
+    in which they do; `read` the memory of those that something was computed from before that."""
+
+    def __init__(self, image: Tensor) -> None:
+        super().__init__()
+        # Tensors are held, since another may come to lie where one that is gone lay.
+        self.of_image = {id(image): image}
+        self.met: list[Tensor] = []
+        self.read: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = [leaf for leaf in tree_leaves((args, kwargs or {})) if isinstance(leaf, Tensor)]
+        result = func(*args, **(kwargs or {}))
+        others = [tensor for tensor in given if id(tensor) not in self.of_image]
+        if len(others) < len(given):
+            self.met += [tensor.clone() for tensor in others]
+            for made in tree_leaves(result):
+                if isinstance(made, Tensor):
+                    self.of_image[id(made)] = made
+        else:
+            for made in tree_leaves(result):
+                if isinstance(made, Tensor):
+                    self.read |= {own.untyped_storage().data_ptr() for own in others if not _is_view(own, made)}
+        return result
+
+
+def _is_view(tensor: Tensor, made: Tensor) -> bool:
+    """The same numbers in the same memory: nothing is computed."""
+    return made.dtype == tensor.dtype and made.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr()
