@@ -1,16 +1,18 @@
 """Depthwise-separable convolutions in the place of full ones."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from typing import Annotated, Any, Literal
 
 import torch
 from torch import nn
 
-from bench import count, width
+from bench import budget, count, width
 from bench.errors import BudgetError
 from bench.method import Compressed, Context, Method
-from bench.selection import convolution_called, main_convolutions
+from bench.selection import Rule, convolution_called, select
 from bench.surgery import changed_channels, channels_of, convolution_like, give_channels, replace
 
 
@@ -26,7 +28,7 @@ class Separable(Method):
 
     Replaced are the convolutions larger than 1x1 but the first; from scratch. The structure is fixed, so that a budget
     is met by the network's width, which is often more than the dense network's. A network whose convolutions are
-    separable already (MobileNetV2, ShuffleNetV2) is refused.
+    separable already (MobileNetV2, ShuffleNetV2), or in groups (ResNeXt, RegNet), is refused.
     """
 
     citation = """@article{howard2017mobilenets,
@@ -42,12 +44,13 @@ class Separable(Method):
     between: Annotated[Literal["nothing", "norm-relu"], "what stands between the two convolutions"] = "nothing"
 
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
-        layers = list(main_convolutions(network))
+        layers = list(select(network, Rule(), shared=False))
         if not layers:
-            raise BudgetError(
-                "it has 0 convolutions larger than 1x1 to replace, but for the first and depthwise ones: it is "
-                "separable already; compare with width"
-            )
+            narrower = ""
+            with suppress(BudgetError):
+                budget.check(values, count.stored_values(width.at_budget(context.resizable, values)))
+                narrower = "; width meets it"
+            raise BudgetError(f"{why_not(network)}; {values or 0:,} values were asked for{narrower}")
         normed = self.between == "norm-relu"
         sized = width.at_budget(
             context.resizable, values, lambda other: count.stored_values(separate(other, layers, normed))
@@ -59,6 +62,25 @@ class Separable(Method):
     def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
         give_channels(network, structure["channels"])
         return Compressed(separate(network, structure["layers"], structure["between"] == "norm-relu"), structure)
+
+
+def why_not(network: nn.Module) -> str:
+    """Why a network has no convolution to replace, by what its convolutions larger than 1x1 are."""
+    found = select(network, replaced(Rule(), grouped=True))
+    spatial = {name: layer for name, layer in found.items() if isinstance(layer, nn.Conv2d)}
+    depthwise = [name for name, conv in spatial.items() if conv.groups == conv.in_channels]
+    grouped = [name for name in spatial if spatial[name].groups > 1 and name not in depthwise]
+    those = f"{len(spatial)} convolutions larger than 1x1, but for the first,"
+    if not spatial:
+        return "it has 0 convolutions larger than 1x1 to replace, but for the first"
+    if not grouped and len(depthwise) == len(spatial):
+        return f"it is separable already: its {those} are depthwise"
+    if grouped:
+        return (
+            f"of its {those} {len(grouped)} have groups (as "
+            f"{grouped[0]}, of {spatial[grouped[0]].groups}) and {len(depthwise)} are depthwise: 0 are left to replace"
+        )
+    return f"its {those} share parameters, or are depthwise: 0 can be replaced"
 
 
 def separate(network: nn.Module, layers: Sequence[str], normed: bool) -> nn.Module:

@@ -116,6 +116,20 @@ _RESIZABLE = (
     *("wide_resnet50_2", "wide_resnet101_2"),
 )
 
+# Why others of torchvision's networks are none of ours, and what their names begin with.
+LEFT_OUT = {
+    "a transformer has its values in linear layers, and bench compares methods of compressing convolutions": (
+        "vit_ swin_ maxvit"
+    ),
+    "it finds objects or regions, and bench compares networks that classify images": (
+        "fcn_ deeplabv3_ lraspp_ fasterrcnn_ maskrcnn_ keypointrcnn_ retinanet_ ssd300_ ssdlite320_ fcos_"
+    ),
+    "it takes videos or pairs of images, and bench compares networks that classify images": (
+        "r3d_ mc3_ r2plus1d_ mvit_ s3d swin3d_ raft_"
+    ),
+    "its values are quantised already, and can't be trained": "quantized_",
+}
+
 # Its convolutional networks: vision transformers have few convolutions, and methods here compress convolutions. A test
 # compares with what torchvision lists.
 NAMES = {

@@ -58,7 +58,17 @@ def find(text: str) -> ModelChoice:
     for kind in ("built-in", "package"):
         with suppress(KeyError):
             return _FINDERS[kind](text)
-    raise unknown("model", text, [*names()])
+    raise _left_out(text) or unknown("model", text, [*names()])
+
+
+def _left_out(text: str) -> InputError | None:
+    """The error for a network that a catalogue leaves out, with the reason."""
+    for _, _, path in catalogue(MODELS):
+        with suppress(syntax.Unreadable):
+            for reason, marks in syntax.constant(path, "LEFT_OUT").items():
+                if text.startswith(tuple(marks.split())):
+                    return InputError(f"model {text!r} is left out: {reason} (bench list models has those there are)")
+    return None
 
 
 def find_installed(kind: str, text: str) -> ModelChoice:

@@ -2,7 +2,8 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -60,7 +61,7 @@ class CSG(Method):
     What is generated, with `layers=paper`, is what the authors generate in networks of that kind (`papers_choice`), and
     in others every Conv2d with a kernel larger than 1x1 and one group, but the first; where there are none, the 1x1
     ones. Where that leaves too much alone for the budget, all that are larger than 1x1 are generated, then the 1x1 ones
-    too. Other kinds of convolutions are left alone. A kernel of a grouped
+    too, then linear layers. Other kinds of convolutions are left alone. A kernel of a grouped
     convolution is `(out, in / groups)`: with `grouped=true` it is generated like any other, which pays only where
     groups are wide.
 
@@ -180,7 +181,12 @@ class CSG(Method):
 
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
         reused = self._reused()
-        structure = self._structure(network, values, reused, context)
+        try:
+            structure = self._structure(network, values, reused, context)
+        except BudgetError as error:
+            if values is None:
+                raise
+            raise BudgetError(f"{error}{self._way_out(network, values, context)}") from error.__cause__
         weights = {name: layer.weight.detach() for name, layer in layers_called(network, structure.layers).items()}
         made = SliceNetwork(network, structure, self.half)
         for size, group in made.groups.items():
@@ -203,6 +209,16 @@ class CSG(Method):
         """The settings of the rule that the options change."""
         mine = asdict(self._rule("*"))
         return {field.name: mine[field.name] for field in fields(Rule) if mine[field.name] != field.default}
+
+    def _way_out(self, network: nn.Module, values: int, context: Context) -> str:
+        """Options with which this budget can be met, tried one after the other; empty where none was found."""
+        for option, changes in WAYS_OUT.items():
+            with suppress(BudgetError, ValueError):
+                other = replace(self, **changes)
+                own = Context(torch.Generator(), context.trained, context.family)
+                if other != self and other._structure(network, values, None, own):
+                    return f"; {option} meets it"
+        return ""
 
     def _structure(
         self, network: nn.Module, values: int | None, reused: "Reused | None", context: Context
@@ -238,13 +254,7 @@ class CSG(Method):
             costs = {size: self._cost(tilings) for size, tilings in sizes.items()}
             solved = solve_code_lengths(values - kept, list(costs.values()))
             if solved is None:
-                least = sum(cost.of(1) for cost in costs.values())
-                more = ["generate more (layers=*:kernel=all)"] if rule.kernel != "all" else []
-                smaller = ["give smaller slices" if self.hidden is None else "give smaller slices or a smaller hidden"]
-                raise BudgetError(
-                    f"what is not generated stores {kept:,} values, and a code length of 1 with its generator "
-                    f"{least:,}; {values:,} were asked for: {', or '.join(more + smaller)}"
-                )
+                raise BudgetError(_too_small(values, kept, [costs[size].of(1) for size in costs]))
             lengths = dict(zip(costs, solved, strict=True))
         kind = "frozen" if reused is not None else str(self.generator)
         seed = int(torch.randint(2**31, (), generator=context.generator)) if kind in ("binary", "gaussian") else None
@@ -281,7 +291,7 @@ class CSG(Method):
 
 
 # In networks that the authors didn't compress, and where their choice leaves a budget out of reach.
-WIDER = CHOICES[:2]
+WIDER = CHOICES
 
 
 # What the CSG authors generate in networks of these families (`bench.model.Model.family`): the expanding 1x1 in
@@ -301,6 +311,29 @@ def papers_choice(network: nn.Module, family: str, changes: Mapping[str, Any] | 
     choices = [*filter(None, [PAPERS_CHOICES.get(family)]), *WIDER]
     changed = [replace(choice, **(changes or {})) for choice in choices]
     return next((choice for choice in changed if select(network, choice)), changed[-1])
+
+
+# What is tried where a budget is out of reach.
+WAYS_OUT: dict[str, dict[str, Any]] = {
+    "layers=paper": {"layers": "paper", "kernel": Rule.kernel},
+    "slice=8x8": {"slice": (8, 8)},
+    "slice=4x4": {"slice": (4, 4)},
+    "hidden=none": {"hidden": None},
+    "generator=binary": {"generator": "binary", "hidden": None},
+    "skip_first=false": {"skip_first": False},
+    "grouped=true": {"grouped": True},
+    "grouped=true:slice=4x4": {"grouped": True, "slice": (4, 4)},
+    "grouped=true:skip_first=false:slice=4x4": {"grouped": True, "skip_first": False, "slice": (4, 4)},
+}
+
+
+def _too_small(values: int, kept: int, least: Sequence[int]) -> str:
+    """Why a budget can't be met, by what binds: what is left alone, or the least that is generated."""
+    asked = f"{values:,} were asked for"
+    if kept >= values:
+        return f"what is not generated stores {kept:,} values by itself; {asked}"
+    generated = f"a code length of 1 with its generator {sum(least):,}"
+    return f"what is not generated stores {kept:,} values, and {generated}; {asked}"
 
 
 def scale_as_authors(group: SliceGroup) -> None:

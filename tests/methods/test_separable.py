@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from bench import count, testing
 from bench.errors import BudgetError
+from bench.measure import account
 from bench.methods.separable import Separable, SeparableConv2d
 
 
@@ -47,5 +48,35 @@ def test_all_convolutions_but_the_first_and_the_budget_by_width() -> None:
 
 @pytest.mark.parametrize("model", ["mobilenetv2-cifar", "shufflenetv2-x0.5-cifar"])
 def test_what_is_separable_already_is_refused(model: str) -> None:
-    with pytest.raises(BudgetError, match="it is separable already; compare with width"):
+    with pytest.raises(BudgetError, match=r"it is separable already: its 1[79] convolutions .* width meets it"):
         testing.compress(Separable(), model, 40_000)
+    # Where width is refused too, it is no way out.
+    with pytest.raises(BudgetError, match=r"are depthwise; 100 values were asked for$"):
+        testing.compress(Separable(), model, 100)
+
+
+def network(*convolutions: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 8, 3), *convolutions, nn.Flatten(), nn.LazyLinear(5))
+
+
+@pytest.mark.parametrize(
+    ("convolutions", "message"),
+    [
+        (
+            [nn.Conv2d(8, 8, 3, groups=8)],
+            "it is separable already: its 1 convolutions .* depthwise; 9",
+        ),
+        (
+            [nn.Conv2d(8, 8, 3, groups=2), nn.Conv2d(8, 8, 3, groups=8)],
+            r"of its 2 .*, 1 have groups \(as 1, of 2\) and 1 are depthwise: 0 are left to replace; 9 values",
+        ),
+        ([nn.Conv2d(8, 8, 1)], "it has 0 convolutions larger than 1x1 to replace, but for the first; 9 values"),
+    ],
+    ids=["depthwise", "groups", "pointwise"],
+)
+def test_why_nothing_can_be_replaced_is_what_there_is(convolutions: list[nn.Module], message: str) -> None:
+    made = network(*convolutions)
+    made(torch.randn(1, 3, 8, 8))
+    with pytest.raises(BudgetError, match=message) as caught:
+        account.compress(Separable(), made, 9, seed=0, trained=False)
+    assert "width" not in str(caught.value)

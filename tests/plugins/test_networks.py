@@ -414,3 +414,27 @@ def test_annotations_for_type_checkers_alone(file: Path) -> None:
 def test_a_model_with_options_has_no_other_widths(file: Path) -> None:
     file.write_text(f"{MYNET}\n{MODEL.replace('inputs=', 'widths=(4,), resize=lambda *_: mynet(3, 10), inputs=')}")
     assert networks.find(f"{file}:net:depth=2").model.resize is None
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("vit_b_16", "a transformer has its values in linear layers"),
+        ("swin_t", "a transformer"),
+        ("maxvit_t", "a transformer"),
+        ("swin3d_t", "it takes videos"),
+        ("fcn_resnet50", "it finds objects or regions"),
+        ("quantized_resnet18", "its values are quantised already"),
+    ],
+)
+def test_what_is_left_out_is_no_unknown_name(name: str, reason: str) -> None:
+    with pytest.raises(InputError, match=f"^model '{name}' is left out: {reason}"):
+        networks.find(name)
+
+
+def test_all_of_torchvision_s_networks_are_there_or_left_out_for_a_reason() -> None:
+    torchvision = pytest.importorskip("torchvision")
+    for name in torchvision.models.list_models():
+        if name not in networks.names():
+            with pytest.raises(InputError, match="is left out"):
+                networks.find(name)
