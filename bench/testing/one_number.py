@@ -11,7 +11,7 @@ batch norm's factors, masks), however it came about.
 * The lowest bits of a float matter least: a value read from them would change as much as by its highest.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,11 @@ from torch.utils._pytree import tree_leaves
 
 from bench import count, masks
 
-# So many numbers are tried, at most, and of each tensor, and so many flips of each.
-_NUMBERS, _OF_A_TENSOR, _FLIPS = 16, 3, 8
+# So many numbers of a tensor are tried at most, of the network so many, or more where it has more tensors, and so many
+# flips of each. In large
+# networks they are fewer, until no more than about `_WORK` weights are looked at, but `_AT_LEAST`.
+_OF_A_TENSOR, _NUMBERS, _MOST_NUMBERS, _FLIPS = 3, 16, 24, 8
+_WORK, _AT_LEAST = 30_000_000, 6
 # Relative to the largest weight of a kernel: below it a change may be the rounding of a sum.
 _ROUNDING = 1e-5
 # Of what a smaller move changes, more than this must change by a larger one. An index that says where a value goes
@@ -34,22 +37,17 @@ _HIGH_BITS = 12
 _LEAST = 0.1
 
 
+Changes = dict[int, Tensor]  # of the tensors that meet the image, by their place: those that changed
+
+
 @dataclass(frozen=True)
 class _Move:
-    """By how much a number was changed, and what that changed: the difference of all that meets the image."""
+    """By how much a number was changed, how much that changed at most, and where: beyond doubt, and perhaps."""
 
     by: float
-    change: Tensor
-    rounding: Tensor
-
-    @property
-    def clear(self) -> Tensor:
-        """Where it changed something beyond doubt."""
-        return self.change > 4 * self.rounding
-
-    @property
-    def any(self) -> Tensor:
-        return self.change > self.rounding
+    most: float
+    clear: Changes
+    perhaps: Changes
 
 
 def several_in_one(network: nn.Module, image: Tensor, random: torch.Generator) -> str:
@@ -59,8 +57,13 @@ def several_in_one(network: nn.Module, image: Tensor, random: torch.Generator) -
     """
     network.eval()
     decoded = _decoded(network, image)
-    for name, flat, place in _chosen(decoded, random):
-        what = _check(network, image, flat, place, random)
+    stored = {tensor.untyped_storage().data_ptr() for tensor in count.stored_tensors(network).values()}
+    met = sum(tensor.numel() for tensor in _met(network, image, stored))
+    numbers = max(_AT_LEAST, min(max(_NUMBERS, min(len(decoded), _MOST_NUMBERS)), _WORK // (_FLIPS * max(1, met))))
+    for name, flat, place in _chosen(decoded, numbers, random):
+        # What is used as it is can't change by another number.
+        others = stored - {flat.untyped_storage().data_ptr()}
+        what = _check(network, image, others, flat, place, random)
         if what:
             return f"{name} {what}"
     return ""
@@ -81,49 +84,50 @@ def _decoded(network: nn.Module, image: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _chosen(tensors: dict[str, Tensor], random: torch.Generator) -> Iterator[tuple[str, Tensor, int]]:
+def _chosen(tensors: dict[str, Tensor], numbers: int, random: torch.Generator) -> Iterator[tuple[str, Tensor, int]]:
     """Numbers at random: whole ones first, of each tensor a few, and zeros only where there is nothing else."""
-    if not tensors:
-        return
-    each = max(1, min(_OF_A_TENSOR, _NUMBERS // len(tensors)))
-    ordered = sorted(tensors.items(), key=lambda pair: pair[1].is_floating_point())
-    for name, tensor in ordered[:_NUMBERS]:
-        flat = torch.view_as_real(tensor.detach()) if tensor.is_complex() else tensor.detach()
+    each = max(1, min(_OF_A_TENSOR, numbers // max(1, len(tensors))))
+    names = list(tensors)
+    mixed = [names[index] for index in torch.randperm(len(names), generator=random).tolist()]
+    for name in sorted(mixed, key=lambda name: tensors[name].is_floating_point())[:numbers]:
+        tensor = tensors[name].detach()
+        flat = torch.view_as_real(tensor) if tensor.is_complex() else tensor
         nonzero = flat.reshape(-1).nonzero().flatten()
         pool = nonzero if len(nonzero) else torch.arange(flat.numel())
         for number in torch.randperm(len(pool), generator=random)[:each].tolist():
             yield name, flat, int(pool[number])
 
 
-def _check(network: nn.Module, image: Tensor, tensor: Tensor, place: int, random: torch.Generator) -> str:
+def _check(
+    network: nn.Module, image: Tensor, stored: set[int], tensor: Tensor, place: int, random: torch.Generator
+) -> str:
     where = tuple(int(index) for index in torch.unravel_index(torch.tensor(place), tensor.shape))
     before = tensor[where].clone()
-    base = _met(network, image)
+    base = _met(network, image, stored)
     moves = []
     for value in _others(tensor, before, random):
         tensor[where] = value
         try:
-            found = _met(network, image)
+            found = _met(network, image, stored)
         except (IndexError, RuntimeError):  # no number that there can be
             continue
         finally:
             tensor[where] = before
         if [part.shape for part in found] != [part.shape for part in base]:
             return "changes the shapes of what the network computes with by a single number of it"
-        moves.append(_Move(float(value) - float(before), *_difference(base, found)))
-    low = [move for move in moves if abs(move.by) <= abs(float(before)) * 2.0**-_HIGH_BITS]
-    high = [move for move in moves if abs(move.by) > abs(float(before)) * 2.0**-_HIGH_BITS]
-    if tensor.is_floating_point() and low and high:
-        largest = max(float(move.change.max()) for move in high)
-        by_low = max(float(move.change[move.clear].max()) if move.clear.any() else 0.0 for move in low)
-        if by_low > _LEAST * largest:
-            return "changes the network by its lowest bits as much as by its highest"
+        moves.append(_move(float(value) - float(before), base, found))
+    small = abs(float(before)) * 2.0**-_HIGH_BITS
+    low, high = [move for move in moves if abs(move.by) <= small], [move for move in moves if abs(move.by) > small]
+    by_low = max((move.most for move in low if move.clear), default=0.0)
+    if tensor.is_floating_point() and high and by_low > _LEAST * max(move.most for move in high):
+        return "changes the network by its lowest bits as much as by its highest"
     for sign in (1, -1):
         ordered = sorted((move for move in moves if move.by * sign > 0), key=lambda move: abs(move.by))
         for position, less in enumerate(ordered):
-            changed = int(less.clear.sum())
+            changed = sum(int(own.sum()) for own in less.clear.values())
             for more in ordered[position + 1 :] if changed else ():
-                if int((less.clear & more.any).sum()) < _KEPT * changed:
+                both = less.clear.keys() & more.perhaps.keys()
+                if sum(int((less.clear[key] & more.perhaps[key]).sum()) for key in both) < _KEPT * changed:
                     return "changes different weights by different bits of a number"
     return ""
 
@@ -159,22 +163,26 @@ _WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 _MANTISSAS = {torch.float16: 10, torch.bfloat16: 7, torch.float32: 23, torch.float64: 52}
 
 
-def _difference(base: Sequence[Tensor], found: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """How much each number changed, and how much of that may be rounding."""
-    changes, roundings = [], []
-    for one, other in zip(base, found, strict=True):
-        changes.append((other - one).abs().flatten())
-        size = float(one.abs().max()) if one.numel() else 0.0
-        roundings.append(torch.full_like(changes[-1], _ROUNDING * max(size, torch.finfo(torch.float32).tiny)))
-    return torch.cat(changes), torch.cat(roundings)
+def _move(by: float, base: Sequence[Tensor], found: Sequence[Tensor]) -> _Move:
+    most, clear, perhaps = 0.0, {}, {}
+    for place, (one, other) in enumerate(zip(base, found, strict=True)):
+        if torch.equal(one, other):
+            continue
+        change = (other.float() - one.float()).abs()
+        rounding = _ROUNDING * float(one.float().abs().max())
+        most = max(most, float(change.max()))
+        perhaps[place] = change > rounding
+        if bool((change > 4 * rounding).any()):
+            clear[place] = change > 4 * rounding
+    return _Move(by, most, clear, perhaps)
 
 
-def _met(network: nn.Module, image: Tensor) -> list[Tensor]:
-    """All that meets the image in a forward pass and was computed from something else."""
-    watch = _Watch(image)
+def _met(network: nn.Module, image: Tensor, stored: set[int]) -> list[Tensor]:
+    """All that meets the image in a forward pass, but for what lies in the memory of these tensors."""
+    watch = _Watch(image, stored)
     with torch.no_grad(), watch:
         _fresh(network)(image)
-    return [tensor.detach().double() if tensor.dtype != torch.bool else tensor.double() for tensor in watch.met]
+    return watch.met
 
 
 def _fresh(network: nn.Module) -> nn.Module:
@@ -183,11 +191,13 @@ def _fresh(network: nn.Module) -> nn.Module:
 
 
 class _Watch(TorchDispatchMode):
-    """Follows a forward pass. `met` are the tensors that come together with what depends on the image, in the order
-    in which they do; `read` the memory of those that something was computed from before that."""
+    """Follows a forward pass. `met` are the tensors that come together with what depends on the image, in the order in
+    which they do, but for those in the memory of `stored` ones; `read` is the memory of those that something was
+    computed from before that."""
 
-    def __init__(self, image: Tensor) -> None:
+    def __init__(self, image: Tensor, stored: Collection[int] = ()) -> None:
         super().__init__()
+        self.stored = stored
         # Tensors are held, since another may come to lie where one that is gone lay.
         self.of_image = {id(image): image}
         self.met: list[Tensor] = []
@@ -198,7 +208,7 @@ class _Watch(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         others = [tensor for tensor in given if id(tensor) not in self.of_image]
         if len(others) < len(given):
-            self.met += [tensor.clone() for tensor in others]
+            self.met += [tensor.clone() for tensor in others if tensor.untyped_storage().data_ptr() not in self.stored]
             for made in tree_leaves(result):
                 if isinstance(made, Tensor):
                     self.of_image[id(made)] = made

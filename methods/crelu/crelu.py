@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from bench import count, width
-from bench.errors import BudgetError
+from bench.errors import BudgetError, typed_line
 from bench.method import Compressed, Context, Method
 from bench.methods.crelu.rectified import rectified_convolutions
 from bench.selection import Rule, convolution_called, select
@@ -40,7 +40,10 @@ class CReLU(Method):
     }"""
 
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
-        rectified = rectified_convolutions(network)
+        try:
+            rectified = rectified_convolutions(network)
+        except (fx.proxy.TraceError, TypeError, ValueError, NotImplementedError) as error:
+            raise BudgetError(f"0 of its rectifiers are found, for it can't be traced: {typed_line(error)}") from error
         rules = (Rule(), Rule(kernel="all"))
         choices = ([name for name in select(network, rule, shared=False) if name in rectified] for rule in rules)
         layers = next((names for names in choices if names), [])

@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from bench import count, testing
 from bench.errors import BudgetError
+from bench.measure import account
 from bench.method import Context
 from bench.methods.crelu.crelu import CReLU, CReLUConv2d
 from bench.methods.crelu.rectified import rectified_convolutions
@@ -63,3 +64,19 @@ def test_a_network_without_rectifiers_is_refused() -> None:
 
     with pytest.raises(BudgetError, match="it has 0 convolutions, but for the first, that a rectifier follows"):
         CReLU().compress(Plain(), 100, Context(torch.Generator(), trained=False))
+
+
+class Branching(nn.Module):
+    """Looks at its input, which torch.fx can't follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.conv(x)) if x.sum() > 0 else x
+
+
+def test_a_network_that_can_t_be_traced_is_refused_with_the_reason() -> None:
+    with pytest.raises(BudgetError, match="0 of its rectifiers are found, for it can't be traced: TraceError"):
+        account.compress(CReLU(), Branching(), 50, seed=0, trained=False)

@@ -18,7 +18,7 @@ CHECK = "stores_one_value_a_number"
     [
         ("bits", "generator.codes changes different weights by different bits of a number: it holds several values"),
         ("gray", "generator.codes changes different weights by different bits of a number"),
-        ("layers", r"stage1\.0\.conv1\.codes changes different weights by different bits of a number"),
+        ("layers", r"stage\d\.0\.conv\d\.codes changes different weights by different bits of a number"),
         ("mantissas", r"generator\.values changes (the network by its lowest bits as much|different weights)"),
     ],
 )
