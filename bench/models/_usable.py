@@ -94,8 +94,8 @@ def _require_own_memory(network: nn.Module) -> None:
     for name, tensor in network.named_parameters():
         if tensor.device.type == "meta" or not tensor.numel():
             continue
-        last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-        first = tensor.storage_offset() * tensor.element_size()
+        last = sum(int((size - 1) * stride) for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+        first = int(tensor.storage_offset()) * tensor.element_size()
         span = (first, first + (last + 1) * tensor.element_size(), name)
         spans.setdefault((tensor.device, tensor.untyped_storage().data_ptr()), []).append(span)
     for own in spans.values():

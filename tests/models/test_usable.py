@@ -1,11 +1,14 @@
 """Networks as they come: what can't be counted, copied or trained is refused in a line, the rest works."""
 
+import re
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from conftest import Command
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
@@ -196,3 +199,27 @@ def test_outputs_that_are_no_logits_are_refused_in_a_line(network: nn.Module, me
     with pytest.raises(InputError, match=message) as caught:
         require_logits(network, (3, 8, 8), 3)
     assert "\n" not in str(caught.value)
+
+
+SEVEN = '''
+from torch import nn
+
+def seven(channels, num_classes):
+    """Has seven outputs, whatever is asked for."""
+    return nn.Sequential(nn.Conv2d(channels, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 7))
+'''
+
+
+@pytest.mark.parametrize(
+    "arguments", ["run --methods dense --dataset glyphs:train=64 --out OUT", "footprint --methods csg --classes 10"]
+)
+def test_a_sweep_and_a_footprint_ask_before_anything_is_done(command: Command, tmp_path: Path, arguments: str) -> None:
+    file = tmp_path / "seven.py"
+    file.write_text(SEVEN)
+    out = tmp_path / "out"
+    given = arguments.replace("OUT", str(out)).split()
+    code, _, err = command(*given, "--model", f"{file}:seven")
+    assert code == 2
+    assert re.search(r"the network gives outputs of shape \(2, 7\) for 2 images, and (\d+) classes want \(2, \1\)", err)
+    assert err.splitlines()[-1].startswith("bench: ")
+    assert not out.exists()
