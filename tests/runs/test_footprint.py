@@ -110,7 +110,9 @@ def test_a_method_for_trained_networks_is_told_that_it_has_one() -> None:
 
 
 def test_json_is_a_list_of_rows(command: Command) -> None:
-    code, out, err = command("footprint", "--methods", "csg", "--model", "resnet8", "--budgets", "4x,0.125,100", "--json")
+    code, out, err = command(
+        "footprint", "--methods", "csg", "--model", "resnet8", "--budgets", "4x,0.125,100", "--json"
+    )
     assert (code, err) == (0, "")
     rows = json.loads(out)
     columns = ["method", "budget", "requested_values", *FIGURES, "reason"]
@@ -123,7 +125,7 @@ def test_json_is_a_list_of_rows(command: Command) -> None:
     ]
     assert [row["stored_values"] for row in rows] == [75_290, 18_822, 9_411, None]
     assert [row["reason"] is None for row in rows] == [False, True, True, False]
-    assert "1 were asked for" in rows[3]["reason"]
+    assert "100 were asked for" in rows[3]["reason"]
     arguments = ["footprint", "--methods", "csg", "--model", "resnet8", "--budgets", "4x", "--layers"]
     code, out, _ = command(*arguments, "--json")
     assert all(row["layers"] for row in json.loads(out))
