@@ -37,23 +37,36 @@ class Split:
 
 @dataclass(frozen=True)
 class Data:
-    """The splits of a dataset. `validation` is None until it is held out of train, unless the dataset has its own."""
+    """The splits of a dataset, and the names of its classes in the order of their labels.
+
+    `validation` is None until it is held out of train, unless the dataset has its own. `notes` are lines for the person
+    who runs a sweep: what was left out, changed or guessed in reading the data. `leaked` is how many test images are
+    among the training or validation images too; None until that is counted.
+    """
 
     train: Split
     test: Split
     classes: tuple[str, ...]
     validation: Split | None = None
+    notes: tuple[str, ...] = ()
+    leaked: int | None = None
 
     def check(self) -> None:
         """Raise ValueError unless all splits have images, of one shape, with labels that the classes cover."""
+        if isinstance(self.classes, str) or not all(isinstance(name, str) for name in self.classes):
+            raise ValueError(f"classes are a tuple of names, not {str(self.classes)[:40]!r}")
         for name, split in (("train", self.train), ("test", self.test), ("validation", self.validation)):
-            if split is None:
+            if split is None and name == "validation":
                 continue
+            if not isinstance(split, Split):
+                raise ValueError(f"the {name} split is a {type(split).__name__}, not a Split")
             if len(split) == 0:
                 raise ValueError(f"the {name} split has no images")
             if split.images.shape[1:] != self.train.images.shape[1:]:
                 shape, wanted = tuple(split.images.shape[1:]), tuple(self.train.images.shape[1:])
                 raise ValueError(f"images of the {name} split are {shape}, those of train {wanted}")
+            if 0 in split.images.shape:
+                raise ValueError(f"images of the {name} split are empty: {tuple(split.images.shape[1:])}")
             if int(split.labels.min()) < 0 or int(split.labels.max()) >= len(self.classes):
                 raise ValueError(f"the {name} split has labels outside 0 to {len(self.classes) - 1}")
 
@@ -84,4 +97,9 @@ class Dataset:
 
         A dataset read from a folder says what lies there (names and sizes), not where the folder is.
         """
+        return ""
+
+    def stamp(self, data_dir: Path) -> str:
+        """Names, sizes and times of the files that the data is read from. While it is the same, so are the images: they
+        are not read again to see whether they changed. Empty: there are no files to ask."""
         return ""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.datasets._files import stamp_of
 from bench.errors import InputError
 
 
@@ -15,3 +16,9 @@ def fetch(make: Callable[..., Any], name: str, data_dir: Path, download: bool, *
         if download:
             raise InputError(f"{name} can't be fetched into {data_dir}: {error}") from error
         raise InputError(f"{name} is not in {data_dir}; add --download, or give its folder with --data-dir") from error
+
+
+def stamp_below(folder: Path, pattern: str = "*") -> str:
+    """The stamp of the fetched files in `folder` (`Dataset.stamp`); empty where there are none."""
+    files = sorted(path for path in folder.rglob(pattern) if path.is_file()) if folder.is_dir() else []
+    return stamp_of(files, folder) if files else ""

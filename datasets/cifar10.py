@@ -7,7 +7,7 @@ import torch
 from torchvision.datasets import CIFAR10
 
 from bench.dataset import Data, Dataset, Split
-from bench.datasets._torchvision import fetch
+from bench.datasets._torchvision import fetch, stamp_below
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,9 @@ class Cifar10(Dataset):
     def load(self, data_dir: Path, download: bool) -> Data:
         train, test = (fetch(CIFAR10, "cifar10", data_dir, download, train=train) for train in (True, False))
         return Data(_split(train), _split(test), tuple(train.classes))
+
+    def stamp(self, data_dir: Path) -> str:
+        return stamp_below(data_dir / CIFAR10.base_folder)
 
 
 def _split(source: CIFAR10) -> Split:

@@ -7,7 +7,7 @@ import torch
 from torchvision.datasets import CIFAR100
 
 from bench.dataset import Data, Dataset, Split
-from bench.datasets._torchvision import fetch
+from bench.datasets._torchvision import fetch, stamp_below
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,9 @@ class Cifar100(Dataset):
     def load(self, data_dir: Path, download: bool) -> Data:
         train, test = (fetch(CIFAR100, "cifar100", data_dir, download, train=train) for train in (True, False))
         return Data(_split(train), _split(test), tuple(train.classes))
+
+    def stamp(self, data_dir: Path) -> str:
+        return stamp_below(data_dir / CIFAR100.base_folder)
 
 
 def _split(source: CIFAR100) -> Split:

@@ -6,7 +6,7 @@ from pathlib import Path
 from torchvision.datasets import FashionMNIST
 
 from bench.dataset import Data, Dataset, Split
-from bench.datasets._torchvision import fetch
+from bench.datasets._torchvision import fetch, stamp_below
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,9 @@ class FashionMnist(Dataset):
     def load(self, data_dir: Path, download: bool) -> Data:
         train, test = (fetch(FashionMNIST, "fashion-mnist", data_dir, download, train=train) for train in (True, False))
         return Data(_split(train), _split(test), tuple(train.classes))
+
+    def stamp(self, data_dir: Path) -> str:
+        return stamp_below(data_dir / "FashionMNIST")
 
 
 def _split(source: FashionMNIST) -> Split:

@@ -1,5 +1,7 @@
 """Image files in class folders: the layout of ImageNet and of most private collections."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -7,72 +9,139 @@ from typing import Annotated
 import torch
 
 from bench.dataset import Data, Dataset, Split
-from bench.datasets._decode import check_size, decode
-from bench.datasets._identity import ends_of_files
+from bench.datasets import _splits
+from bench.datasets._decode import ENDINGS, check_size, decode, notes_on
+from bench.datasets._files import check_directory, endings, ends_of_files, few, read, shown, stamp_of, walk
 from bench.errors import InputError
-
-_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
 class Folder(Dataset):
-    """A folder with train/CLASS/*.png and test/CLASS/*.png (or val/); any image format.
+    """A folder with train/CLASS/*.png and test/CLASS/*.png (or val/, valid/, validation/); any image format.
 
-    With both test/ and val/, val/ is the validation split. Classes are the folders of train/, in the order of names.
+    With both test/ and val/, val/ is the validation split; `test=validation` tests on it all the same. Classes are the
+    folders of train/, in the order of names; what lies in their subfolders is theirs.
     """
 
     directory: Annotated[Path, "folder with train/ and test/ or val/"]
     size: Annotated[int | None, "pixels a side that images are brought to; none: as they are"] = None
+    test: Annotated[_splits.TestSplit | None, "split to test on, test or validation; none: test if it is there"] = None
 
     def __post_init__(self) -> None:
         check_size(self.size)
+        check_directory(self.directory)
 
     def load(self, data_dir: Path, download: bool) -> Data:
-        names = self._splits()
-        folders = [path for path in (self.directory / "train").iterdir() if path.is_dir()]
-        classes = tuple(sorted(path.name for path in folders if not path.name.startswith(".")))
-        if not classes:
-            raise InputError(f"{self.directory / 'train'} has no class folders")
+        folders = self._folders()
+        tested, validated, notes = _splits.roles(folders, self.test, shown(self.directory))
+        used = [name for name in ("train", tested, validated) if name is not None]
+        others = [path.name for path in self._entries() if path not in folders.values()]
+        if others:
+            notes.append(f"not used of {shown(self.directory)}: {few(others)}")
+        classes = self._classes(folders["train"])
         splits: dict[str, Split] = {}
         channels = None
-        for name in names:
-            splits[name] = self._read(name, classes, channels)
+        for name in used:
+            splits[name] = self._read(folders, name, classes, channels, notes)
             channels = splits[name].images.shape[1]
-        test = splits["test"] if "test" in splits else splits["val"]
-        return Data(splits["train"], test, classes, splits.get("val") if "test" in splits else None)
+        names = tuple(map(shown, classes))
+        notes += _splits.notes_on_classes(splits, names)
+        validation = None if validated is None else splits[validated]
+        return Data(splits["train"], splits[tested], names, validation, tuple(notes))
 
     def identity(self) -> str:
         """Names, sizes and ends of all files."""
-        paths = [path for name in self._splits() for path in _images(self.directory / name)]
-        return ends_of_files(paths, self.directory, 4096)
+        return ends_of_files(self._all_images(), self.directory, 4096)
 
-    def _splits(self) -> list[str]:
+    def stamp(self, data_dir: Path) -> str:
+        return stamp_of(self._all_images(), self.directory)
+
+    def _all_images(self) -> list[Path]:
+        return [path for folder in self._folders().values() for path in _files(folder)[0]]
+
+    def _entries(self) -> list[Path]:
+        """What lies in the folder itself."""
+        try:
+            return sorted(path for path in self.directory.iterdir() if not path.name.startswith("."))
+        except OSError as error:
+            raise InputError(f"{shown(self.directory)} can't be read: {error.strerror}") from error
+
+    def _folders(self) -> dict[str, Path]:
+        """The folder of each split that is there, train first."""
         if not self.directory.is_dir():
-            raise InputError(f"no such folder: {self.directory}")
-        have = [name for name in ("train", "test", "val") if (self.directory / name).is_dir()]
-        if "train" not in have or len(have) < 2:
+            raise InputError(f"no such folder: {shown(self.directory)}")
+        found: dict[str, Path] = {}
+        for word, split in _splits.NAMES.items():
+            path = self.directory / word
+            if path.is_dir():
+                if split in found:
+                    raise InputError(
+                        f"{shown(self.directory)} has {found[split].name}/ and {word}/, both of which are called like "
+                        "the validation split; rename or remove one"
+                    )
+                found[split] = path
+        if "train" not in found or len(found) < 2:
+            others = [path.name for path in self._entries() if path not in found.values()]
+            have = ", ".join(path.name for path in found.values()) or "none"
             raise InputError(
-                f"{self.directory} needs folders train/ and test/ or val/; it has {', '.join(have) or 'none'}"
+                f"{shown(self.directory)} needs folders train/ and test/ or val/; it has {have}"
+                + (f", and besides {few(others)}" if others else "")
             )
-        return have
+        return found
 
-    def _read(self, name: str, classes: tuple[str, ...], channels: int | None) -> Split:
-        folder = self.directory / name
-        paths = _images(folder)
+    def _classes(self, folder: Path) -> list[str]:
+        """The names of the class folders in train/, as they are on the disk. Raises InputError."""
+        images, others, _ = _files(folder)
+        names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        if not names:
+            raise InputError(f"{shown(folder)} has no class folders")
+        without = sorted(set(names) - {_class(path, folder) for path in images})
+        if without:
+            inside = [path for path in others if _class(path, folder) == without[0]]
+            has = f"it has {endings(inside)}, which can't be read as images" if inside else "it is empty"
+            raise InputError(
+                f"{shown(folder / without[0])} is a class folder without images: {has}; convert them, or remove the "
+                "folder"
+            )
+        return names
+
+    def _read(
+        self, folders: dict[str, Path], name: str, classes: Sequence[str], channels: int | None, notes: list[str]
+    ) -> Split:
+        folder, way_out = folders[name], _splits.way_out(name, folders)
+        paths, others, loose = _files(folder)
         if not paths:
-            raise InputError(f"{folder} has no images in class folders")
+            raise InputError(f"{shown(folder)} has no images in class folders{way_out}")
         strange = sorted({_class(path, folder) for path in paths} - set(classes))
         if strange:
-            raise InputError(f"{folder} has the class {strange[0]!r}, which train/ has not")
-        labels = torch.tensor([classes.index(_class(path, folder)) for path in paths], dtype=torch.int64)
-        contents = [path.read_bytes() for path in paths]
-        return Split(decode(contents, lambda index: str(paths[index]), self.size, channels), labels)
+            raise InputError(
+                f"{shown(folder)} has the class {shown(strange[0])!r}, which {folders['train'].name}/ has not{way_out}"
+            )
+        if others:
+            notes.append(f"left out of {name}, being no images by their endings: {endings(others)}")
+        if loose:
+            notes.append(f"left out of {name}, lying in no class folder: {few(path.name for path in loose)}")
+        deeper = sum(len(path.relative_to(folder).parts) > 2 for path in paths)
+        if deeper:
+            notes.append(f"{name}: {deeper} of {len(paths)} images lie in subfolders of class folders")
+        number = {own: index for index, own in enumerate(classes)}
+        labels = torch.tensor([number[_class(path, folder)] for path in paths], dtype=torch.int64)
+        remarks: Counter[str] = Counter()
+        contents = [read(path) for path in paths]
+        images = decode(contents, lambda index: shown(paths[index]), self.size, channels, remarks)
+        notes += notes_on(remarks, name, len(paths))
+        return Split(images, labels)
 
 
-def _images(folder: Path) -> list[Path]:
-    """The image files below the class folders, sorted."""
-    paths = (path for path in folder.glob("*/**/*") if path.suffix.lower() in _ENDINGS)
-    return sorted(path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+def _files(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
+    """What lies below a split's folder: images in class folders, other files there, and files in no class folder."""
+    images, others, loose = [], [], []
+    for path in walk(folder):
+        if path.parent == folder:
+            loose.append(path)
+        else:
+            (images if path.suffix.lower() in ENDINGS else others).append(path)
+    return images, others, loose
 
 
 def _class(path: Path, folder: Path) -> str:

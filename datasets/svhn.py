@@ -7,7 +7,7 @@ import torch
 from torchvision.datasets import SVHN
 
 from bench.dataset import Data, Dataset, Split
-from bench.datasets._torchvision import fetch
+from bench.datasets._torchvision import fetch, stamp_below
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,9 @@ class Svhn(Dataset):
     def load(self, data_dir: Path, download: bool) -> Data:
         train, test = (fetch(SVHN, "svhn", data_dir, download, split=split) for split in ("train", "test"))
         return Data(_split(train), _split(test), tuple(str(digit) for digit in range(10)))
+
+    def stamp(self, data_dir: Path) -> str:
+        return stamp_below(data_dir, "*_32x32.mat")
 
 
 def _split(source: SVHN) -> Split:

@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
 
-from bench.dataset import Data
+from bench.dataset import Data, Split
 from bench.errors import InputError
 
 # The validation split is the same for every run and every seed, so that seeds differ in training alone.
@@ -31,6 +31,17 @@ def hold_out(data: Data, fraction: float) -> Data:
         train=data.train.take(order[held:].sort().values),
         validation=data.train.take(order[:held].sort().values),
     )
+
+
+def count_leaked(data: Data) -> int:
+    """How many test images are among the training or validation images too, pixel for pixel, whatever their labels."""
+    splits = (data.train, *([] if data.validation is None else [data.validation]))
+    seen = {digest for split in splits for digest in _digests(split)}
+    return sum(digest in seen for digest in _digests(data.test))
+
+
+def _digests(split: Split) -> Iterator[bytes]:
+    return (hashlib.blake2b(image, digest_size=16).digest() for image in split.images.contiguous().numpy())
 
 
 def fingerprint(data: Data) -> str:

@@ -12,6 +12,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import torch
+from image_files import encoded, made
 from PIL import Image
 
 from bench.data.splits import fingerprint
@@ -20,13 +21,6 @@ from bench.errors import InputError
 from bench.plugins import discovery, options
 
 NAMES = sorted(discovery.available(discovery.DATASETS))
-
-
-def encoded(value: int, size: tuple[int, int] = (6, 5), mode: str = "RGB", kind: str = "PNG") -> bytes:
-    """An image file of one colour; size is (width, height)."""
-    content = io.BytesIO()
-    Image.new(mode, size, value if mode == "L" else (value, 0, 255 - value)).save(content, kind)
-    return content.getvalue()
 
 
 def write_parquet(path: Path, images: list[bytes], labels: list[int], **names: Any) -> None:
@@ -77,12 +71,6 @@ def make_fetched(name: str, monkeypatch: pytest.MonkeyPatch) -> Dataset:
         return SimpleNamespace(data=images, targets=labels.tolist(), classes=[str(i) for i in range(10)])
 
     monkeypatch.setattr(module, source, fake)
-    return dataset
-
-
-def made(name: str, directory: Path | None = None, **given: Any) -> Dataset:
-    value = None if directory is None else str(directory)
-    dataset: Dataset = discovery.find(discovery.DATASETS, name).make(value, given)
     return dataset
 
 
@@ -159,7 +147,7 @@ def test_parquet_images_and_labels_stay_together(tmp_path: Path) -> None:
 def test_parquet_columns_of_any_name_nested_folders_and_a_validation_split(tmp_path: Path) -> None:
     for split, value in (("train", 1), ("validation", 2), ("test", 3)):
         write_parquet(tmp_path / "data" / split / "0.parquet", [encoded(value)], [0], image="picture", label="what")
-    data = made("parquet", tmp_path).load(Path(), False)
+    data = made("parquet", tmp_path, label="what").load(Path(), False)
     assert data.validation is not None
     values = [int(split.images[0, 0, 0, 0]) for split in (data.train, data.validation, data.test)]
     assert values == [1, 2, 3]
@@ -179,7 +167,7 @@ def test_parquet_with_two_label_columns_wants_to_be_told(tmp_path: Path) -> None
         write_parquet(tmp_path / f"{split}.parquet", [encoded(1)], [0], label="coarse", more={"fine": [1]})
     with pytest.raises(InputError, match="has several label columns; choose one with :label=coarse"):
         made("parquet", tmp_path).load(Path(), False)
-    assert made("parquet", tmp_path, label="fine").load(Path(), False).train.labels.tolist() == [1]
+    assert made("parquet", tmp_path, label="fine").load(Path(), False).classes == ("1",)
 
 
 def test_parquet_identity_is_what_lies_there_and_not_where(tmp_path: Path) -> None:
@@ -211,8 +199,8 @@ def test_what_is_wrong_with_parquet_is_named(tmp_path: Path) -> None:
     write_parquet(tmp_path / "test.parquet", [encoded(1), encoded(1, size=(7, 5))], [0, 0])
     assert "is 7x5 pixels and image 0 of" in complaint()
     assert complaint().endswith("6x5; give a size to bring them all to, for example :size=5")
-    write("train.parquet", img=[{"bytes": encoded(1)}], label=["a"], id=[0])
-    assert "train.parquet: column 'label' holds no integers; it has img (struct<bytes: binary>)," in complaint()
+    write("train.parquet", img=[{"bytes": encoded(1)}], label=[0.5], id=[0])
+    assert "train.parquet: column 'label' holds double, not whole numbers or text; convert it" in complaint()
     write("train.parquet", mask=[encoded(1)], picture=[encoded(1)], label=[0])
     write("test.parquet", mask=[encoded(1)], picture=[encoded(1)], label=[0])
     assert complaint().endswith("has several image columns; choose one with :image=mask")

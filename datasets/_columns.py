@@ -1,0 +1,179 @@
+"""The columns of Parquet files: which hold the images and the labels, and what is in them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.compute
+import pyarrow.parquet
+from pyarrow import types
+
+from bench.datasets._files import few, shown
+from bench.errors import InputError
+
+# What the Hugging Face metadata says of each column.
+Features = dict[str, dict[str, Any]]
+
+_LABEL_NAMES = ("label", "labels")
+_IMAGE_NAMES = ("image", "images")
+
+
+def features(path: Path, notes: list[str]) -> Features:
+    """What the Hugging Face metadata of a file says of its columns; empty where there is none. Where it isn't as it
+    should be, a note says so. Raises InputError for what is no Parquet file."""
+    metadata = (_schema(path).metadata or {}).get(b"huggingface")
+    if metadata is None:
+        return {}
+    try:
+        found = json.loads(metadata)["info"]["features"]
+        good = {name: own for name, own in found.items() if isinstance(own, dict)}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        notes.append(f"the Hugging Face metadata of {shown(path.name)} says nothing of its columns, and is not used")
+        return {}
+    return good
+
+
+def names(features: Features, column: str) -> tuple[str, ...]:
+    """The names of the classes that the metadata has for a label column; empty: none."""
+    listed = features.get(column, {}).get("names")
+    return tuple(shown(str(name)) for name in listed) if isinstance(listed, list) else ()
+
+
+def label_column(path: Path, features: Features, given: str | None) -> str:
+    """The column that was given; or the one ClassLabel; or the one called label or labels. Any other may be a number of
+    rows or of what else. Raises InputError."""
+    schema = _schema(path)
+    possible = [str(field.name) for field in schema if _holds_labels(field.type)]
+    of = "whole numbers or text"
+    if given is not None:
+        return _given("label", given, possible, path, of)
+    declared = [name for name in possible if features.get(name, {}).get("_type") == "ClassLabel"]
+    usual = [name for name in schema.names if name in _LABEL_NAMES]
+    if not declared and usual and not set(usual) & set(possible):
+        kind = schema.field(usual[0]).type
+        raise InputError(
+            f"{shown(path)}: column {usual[0]!r} holds {_kind(kind)}, not {of}; convert it, or choose another with "
+            f":label=NAME; it has {_have(schema)}"
+        )
+    found = _one("label", path, declared, [name for name in usual if name in possible])
+    numbers = [str(field.name) for field in schema if types.is_integer(field.type)]
+    if found is None and len(numbers) > 1:
+        raise _several("label", path, numbers)
+    if found is None:
+        raise InputError(
+            f"{shown(path)} has no column called label, and no ClassLabel; say with :label=NAME which holds the "
+            f"labels; it has {_have(schema)}"
+        )
+    return found
+
+
+def image_column(path: Path, features: Features, given: str | None) -> str:
+    """The column that was given; or the one Image, the one called image, the one of this type. Raises InputError."""
+    schema = _schema(path)
+    possible = [str(field.name) for field in schema if _holds_bytes(field.type)]
+    of = "a struct with a field bytes, or binary"
+    if given is not None:
+        return _given("image", given, possible, path, of)
+    declared = [name for name in possible if features.get(name, {}).get("_type") == "Image"]
+    found = _one("image", path, declared, [name for name in possible if name in _IMAGE_NAMES], possible)
+    if found is None:
+        raise InputError(f"{shown(path)} has no image column ({of}); it has {_have(schema)}")
+    return found
+
+
+def images(path: Path, column: str) -> list[bytes]:
+    """The contents of the image files. Raises InputError."""
+    found: list[bytes] = []
+    for chunk in _read(path, column).chunks:
+        if types.is_struct(chunk.type):
+            chunk = pyarrow.compute.struct_field(chunk, "bytes")
+        found += chunk.to_pylist()
+    if None in found:
+        raise InputError(f"{shown(path)}: row {found.index(None)} of {column!r} holds no image bytes")
+    return found
+
+
+def labels(path: Path, column: str) -> list[int | str | None]:
+    """What stands in the label column: whole numbers or text, and None where there is nothing. Raises InputError."""
+    schema = _schema(path)
+    if column not in schema.names:
+        raise InputError(f"{shown(path)} has no label column {column!r}; it has {_have(schema)}")
+    kind = schema.field(column).type
+    if not _holds_labels(kind) and not types.is_null(kind):
+        raise InputError(f"{shown(path)}: column {column!r} holds {_kind(kind)}, not whole numbers or text; convert it")
+    try:
+        found: list[int | str | None] = _read(path, column).to_pylist()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{shown(path)}: column {column!r} holds text that is not UTF-8: {error}") from error
+    return found
+
+
+def _given(what: str, given: str, possible: Sequence[str], path: Path, of: str) -> str:
+    if given not in possible:
+        have = _have(_schema(path))
+        raise InputError(f"{shown(path)} has no {what} column {given!r} of {of}; it has {have}")
+    return given
+
+
+def _one(what: str, path: Path, *candidates: Sequence[str]) -> str | None:
+    """The column of the first of these lists that names one. Raises InputError where it names several."""
+    for listed in candidates:
+        if len(listed) == 1:
+            return listed[0]
+        if listed:
+            raise _several(what, path, listed)
+    return None
+
+
+def _several(what: str, path: Path, names: Sequence[str]) -> InputError:
+    return InputError(f"{shown(path)} has several {what} columns; choose one with :{what}={names[0]}")
+
+
+def _schema(path: Path) -> Any:
+    """The names and types of a file's columns. Raises InputError."""
+    try:
+        schema = pyarrow.parquet.read_schema(path)
+    except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error
+    twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if twice:
+        raise InputError(f"{shown(path)} has several columns called {few(twice)}; rename or drop all but one")
+    return schema
+
+
+def _read(path: Path, column: str) -> Any:
+    try:
+        return pyarrow.parquet.ParquetFile(path).read(columns=[column]).column(column)
+    except (OSError, pyarrow.ArrowException, UnicodeDecodeError, MemoryError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(f"{shown(path)} can't be read as Parquet: {' '.join(str(error).split())}")
+
+
+def _holds_bytes(column: Any) -> bool:
+    if types.is_struct(column):
+        place = column.get_field_index("bytes")
+        return place >= 0 and _is_bytes(column.field(place).type)
+    return _is_bytes(column)
+
+
+def _is_bytes(column: Any) -> bool:
+    return bool(types.is_binary(column) or types.is_large_binary(column))
+
+
+def _holds_labels(column: Any) -> bool:
+    if types.is_dictionary(column):
+        return _holds_labels(column.value_type)
+    return bool(types.is_integer(column) or types.is_string(column) or types.is_large_string(column))
+
+
+def _kind(column: Any) -> str:
+    return " ".join(str(column).split())
+
+
+def _have(schema: Any) -> str:
+    return ", ".join(f"{shown(field.name)} ({_kind(field.type)})" for field in schema)

@@ -1,0 +1,106 @@
+"""Folders of files: finding all that lies there, telling folders apart without reading them, naming files to people."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from bench.errors import InputError
+
+
+def check_directory(directory: Path) -> None:
+    """Raise ValueError for a path that can't be written into a spec."""
+    if "\0" in str(directory) or not _is_utf8(str(directory)):
+        raise ValueError(f"directory can't be {shown(directory)}: it is not UTF-8; give a link to it with another name")
+
+
+def walk(top: Path) -> list[Path]:
+    """All files below `top`, sorted. Links are followed; what begins with a dot is left out. Raises InputError for what
+    can't be read, and for a link that leads nowhere: what it stood for would be missing without a word."""
+    return sorted(_below(top, (top.resolve(),)))
+
+
+def read(path: Path) -> bytes:
+    """The file's content. Raises InputError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{shown(path)} can't be read: {error.strerror}") from error
+
+
+def ends_of_files(paths: Iterable[Path], base: Path, end_bytes: int) -> str:
+    """A hash of the files' names below `base`, their sizes and their last `end_bytes` bytes. Raises InputError."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            size = path.stat().st_size
+            with path.open("rb") as file:
+                file.seek(max(0, size - end_bytes))
+                digest.update(os.fsencode(f"{path.relative_to(base).as_posix()}:{size}:") + file.read())
+        except OSError as error:
+            raise InputError(f"{shown(path)} can't be read: {error.strerror}") from error
+    return digest.hexdigest()[:16]
+
+
+def stamp_of(paths: Iterable[Path], base: Path) -> str:
+    """A hash of the files' names below `base`, their sizes, and when they and their entries were last changed. Reads
+    none of them. Raises InputError."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise InputError(f"{shown(path)} can't be read: {error.strerror}") from error
+        times = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
+        digest.update(os.fsencode(f"{path.relative_to(base).as_posix()}:{times}:"))
+    return digest.hexdigest()[:16]
+
+
+def shown(name: Path | str) -> str:
+    """A name as it can be printed in one line: bytes that are not UTF-8 and control characters are written out."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(name))
+
+
+def endings(paths: Iterable[Path]) -> str:
+    """How many files there are of each ending, as `2 .heic, 1 without an ending`."""
+    counts = Counter(shown(path.suffix.lower()) or "without an ending" for path in paths)
+    return ", ".join(f"{count} {ending}" for ending, count in sorted(counts.items()))
+
+
+def few(names: Iterable[str], most: int = 5) -> str:
+    """Some names for a line of text, and how many more there are."""
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(map(shown, listed[:most])) + more
+
+
+def _below(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    """The files in `folder`; `above` are the real paths of the folders that led here, itself the last."""
+    try:
+        with os.scandir(folder) as listed:
+            entries = list(listed)
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                real = path.resolve()
+                if real in above:
+                    raise InputError(f"{shown(path)} is a link to a folder that it lies in; remove it")
+                yield from _below(path, (*above, real))
+            elif entry.is_file():
+                yield path
+            else:
+                what = "a link that leads nowhere" if entry.is_symlink() else "neither a file nor a folder"
+                raise InputError(f"{shown(path)} is {what}; mend or remove it")
+    except OSError as error:
+        raise InputError(f"{shown(folder)} can't be read: {error.strerror}") from error
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

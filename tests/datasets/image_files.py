@@ -1,0 +1,57 @@
+"""Small image files, folders and Parquet files for the tests of datasets."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+from PIL import Image
+
+from bench.dataset import Dataset
+from bench.plugins import discovery
+
+
+def encoded(value: int, size: tuple[int, int] = (6, 5), mode: str = "RGB", kind: str = "PNG", **options: Any) -> bytes:
+    """An image file of one colour; size is (width, height)."""
+    content = io.BytesIO()
+    Image.new(mode, size, value if mode == "L" else (value, 0, 255 - value)).save(content, kind, **options)
+    return content.getvalue()
+
+
+def made(name: str, directory: Path | None = None, **given: Any) -> Dataset:
+    """The dataset of this name with these options, as text."""
+    value = None if directory is None else str(directory)
+    dataset: Dataset = discovery.find(discovery.DATASETS, name).make(value, given)
+    return dataset
+
+
+def write_classes(folder: Path, **counts: int) -> None:
+    """Class folders with so many images each."""
+    for place, (name, count) in enumerate(counts.items()):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            (folder / name / f"{index}.png").write_bytes(encoded(20 * place + index))
+
+
+def write_rows(path: Path, labels: Any, metadata: Any = None, **columns: Any) -> None:
+    """A Parquet file with a row for each label, in the column `label`, beside other columns. `metadata` is written as
+    JSON; bytes as they are."""
+    images = [{"bytes": encoded(index), "path": f"{index}.png"} for index in range(len(labels))]
+    table = pyarrow.table({"image": images, "label": labels, **columns})
+    write_table(path, table, metadata)
+
+
+def write_table(path: Path, table: Any, metadata: Any = None) -> None:
+    """A Parquet file of a table, with Hugging Face metadata."""
+    if metadata is not None:
+        raw = metadata if isinstance(metadata, bytes) else json.dumps(metadata).encode()
+        table = table.replace_schema_metadata({b"huggingface": raw})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(table, path)
+
+
+def class_label(*names: str, column: str = "label") -> dict[str, Any]:
+    """Metadata that declares a column a ClassLabel."""
+    return {"info": {"features": {column: {"_type": "ClassLabel", "names": list(names)}}}}
