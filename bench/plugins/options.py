@@ -38,22 +38,37 @@ class Option:
 
 
 def split(text: str) -> Written:
-    """Take `name`, `name:value` or `name:key=value:key=value` apart. A value may hold colons (`parquet:C:/data`)."""
+    r"""Take `name`, `name:value` or `name:key=value:key=value` apart.
+
+    A value may hold colons (`parquet:C:/data`); before what looks like an option they are written `\:` (`x\:y=z`).
+    """
     name, colon, rest = text.partition(":")
     if not name or (colon and not rest):
         raise InputError(f"can't read {text!r}; write name, name:option=value or name:option=value:option=value")
     value, options = None, {}
-    for part in re.split(r":(?=[A-Za-z_]\w*=)", rest) if rest else []:
+    for part in re.split(rf"(?<!\\){_OPTION}", rest) if rest else []:
         key, equals, option = part.partition("=")
         if equals and key.isidentifier():
             if key in options:
                 raise InputError(f"{text!r} gives {key} twice; leave one out")
-            options[key] = option
+            options[key] = _unescaped(option)
         elif value is None and not options:
-            value = part
+            value = _unescaped(part)
         else:
             raise InputError(f"can't read {part!r} in {text!r}; write options as option=value")
     return Written(name, value, options)
+
+
+# The colon before an option.
+_OPTION = r":(?=[A-Za-z_]\w*=)"
+
+
+def _escaped(text: str) -> str:
+    return re.sub(_OPTION, r"\\:", text)
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(rf"\\{_OPTION}", ":", text)
 
 
 def build(cls: type[T], kind: str, name: str, value: str | None, given: Mapping[str, Any]) -> T:
@@ -76,7 +91,10 @@ def build(cls: type[T], kind: str, name: str, value: str | None, given: Mapping[
     values = {}
     for key, raw in given.items():
         if key not in known:
-            raise unknown(f"option of {kind} {name!r}:", key, known)
+            wrong = unknown(f"option of {kind} {name!r}:", key, known)
+            if any(default is MISSING and Path in _alternatives(hints[own]) for own, default in defaults.items()):
+                wrong = InputError(f"{wrong}; if {key}= is part of a path, write ./{key}= or \\:{key}=")
+            raise wrong
         values[key] = read(hints[key], raw, f"{kind} {name!r}: option {key}", defaults.get(key, MISSING))
     for field in fields(cls):  # type: ignore[arg-type]
         if field.default is MISSING and field.name not in values:
@@ -114,7 +132,7 @@ def write(name: str, options: Any, short: bool = False) -> str:
         value = getattr(options, field.name)
         if _at_default(options, field):
             continue
-        text = value.name if short and isinstance(value, Path) else text_of(_plain(value))
+        text = value.name if short and isinstance(value, Path) else _escaped(text_of(_plain(value)))
         parts.append(text if field.default is MISSING and len(parts) == 1 else f"{field.name}={text}")
     return ":".join(parts)
 
@@ -146,7 +164,7 @@ def read(hint: Any, raw: Any, what: str, default: Any) -> Any:
             value = raw.split("x")
         elif Path in kinds and raw not in [word for kind in kinds for word in get_args(kind)]:
             # Made absolute at once: a saved spec must mean the same in another folder.
-            value = Path(raw).expanduser().resolve()
+            value = _path(raw, what)
     try:
         # Infinity and NaN pass as floats otherwise, and JSON, TOML and arithmetic all trip over them later.
         adapter: TypeAdapter[Any] = TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False))
@@ -184,6 +202,15 @@ _LONGEST_TEXT = 1000
 def _shown(text: str, length: int = 80) -> str:
     """What was written, as far as a line has room."""
     return repr(text if len(text) <= length else text[: length - 3] + "...")
+
+
+def _path(text: str, what: str) -> Path:
+    try:
+        if not text:
+            raise ValueError("it is empty")
+        return Path(text).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a link to itself, an unknown home, a zero byte
+        raise InputError(f"{what} can't be {text!r}: {error}") from error
 
 
 def _alternatives(hint: Any) -> list[Any]:

@@ -86,3 +86,32 @@ def test_a_bare_value_needs_a_field_for_it() -> None:
 
     with pytest.raises(InputError, match=r"method 'm' takes no bare value '72'; options are written option=value"):
         options.build(NoneNeeded, "method", "m", "72", {})
+
+
+@pytest.mark.parametrize("path", ["/data/x:y=z", "/data/a,b", "/data/x:size=8:y=", "/data/:a=b:c=d", "/data/a=b"])
+def test_a_path_that_looks_like_options_comes_back_as_it_was_written(path: str) -> None:
+    @dataclass(frozen=True)
+    class Placed:
+        place: Path
+        size: int | None = None
+
+    for size in (None, 4):
+        text = options.write("x", Placed(Path(path), size))
+        written = options.split(text)
+        assert options.build(Placed, "thing", "x", written.value, dict(written.options)) == Placed(Path(path), size)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x:/d:y=z", "if y= is part of a path, write ./y= or \\:y="),
+        ("x:y=z", "if y= is part of a path, write ./y= or \\:y="),
+        ("x:place=", "thing 'x': option place can't be '': it is empty"),
+        ("x:/d\0", "thing 'x': option place can't be '/d\\x00': "),
+        ("x:~nobody-of-this-name/d", "thing 'x': option place can't be '~nobody-of-this-name/d': "),
+    ],
+)
+def test_what_is_wrong_with_a_path_is_named(text: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        build(text)
+    assert message in str(caught.value)
