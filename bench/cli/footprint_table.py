@@ -36,8 +36,9 @@ def footprint_tables(rows: Sequence[Row], question: Question) -> Iterator[Render
         table.add_row(*(mark + escape(cell) for cell in (row["method"], row["budget"] or "", *numbers)))
     yield table
     for row in rows:
-        if row["reason"] is not None and row["budget"] is not None:
-            yield escape(one_line(f"{row['method']} at {row['budget']}: {row['reason']}"))
+        if row["reason"] is not None and (row["budget"] is not None or row.get("failed")):
+            at = "" if row["budget"] is None else f" at {row['budget']}"
+            yield escape(one_line(f"{row['method']}{at}: {row['reason']}"))
     for row in rows:
         if "layers" in row:
             yield _layers(row)
