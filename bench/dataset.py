@@ -99,7 +99,10 @@ class Dataset:
         """
         return ""
 
-    def stamp(self, data_dir: Path) -> str:
-        """Names, sizes and times of the files that the data is read from. While it is the same, so are the images: they
-        are not read again to see whether they changed. Empty: there are no files to ask."""
-        return ""
+    def stamp(self, data_dir: Path) -> str | None:
+        """A hash of names, sizes and times of the files that the data is read from; empty where they are not there.
+
+        While it is the same, so are the images: they are not read again to see whether they changed. None: images are
+        made by code, whose own hash tells.
+        """
+        return None

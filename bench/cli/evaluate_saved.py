@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 
 from bench import count
 from bench.data.normalise import Normalise
@@ -29,6 +30,8 @@ def evaluate_saved(
     have = saved.description.model
     chosen = find_dataset(dataset, given.plugins)
     data = chosen.decode(data_dir, download)
+    for note in data.notes:
+        Console(stderr=True).print(f"{chosen.label}: {note}", markup=False, highlight=False, soft_wrap=True)
     channels, classes = data.image_shape[0], len(data.classes)
     if (channels, classes) != (have.channels, have.classes):
         raise InputError(

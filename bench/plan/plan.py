@@ -66,8 +66,17 @@ class DatasetChoice:
         """The images, looked over. Raises InputError."""
         with asking(f"dataset {self.label}"):
             data = self.dataset.load(data_dir, download)
+            _check_type(data, Data, "load")
             data.check()
         return data
+
+    def stamp(self, data_dir: Path) -> str | None:
+        """`Dataset.stamp`. Raises InputError."""
+        with asking(f"dataset {self.label}"):
+            stamp = self.dataset.stamp(data_dir)
+            if stamp is not None:
+                _check_type(stamp, str, "stamp")
+        return stamp
 
 
 @dataclass(frozen=True)
@@ -226,10 +235,15 @@ def find_dataset(text: str, files: Sequence[str] = ()) -> DatasetChoice:
     written = options.split(text)
     plugin = discovery.find(discovery.DATASETS, written.name, files)
     dataset = plugin.make(written.value, dict(written.options))
-    with asking(f"dataset {text}"):
+    with asking(f"dataset {options.write(written.name, dataset, short=True)}"):
         identity = dataset.identity()
-        json.dumps(identity)  # it goes into ids
+        _check_type(identity, str, "identity")
     return DatasetChoice(written.name, dataset, identity, plugin.code())
+
+
+def _check_type(given: object, wanted: type, function: str) -> None:
+    if not isinstance(given, wanted):
+        raise ValueError(f"its {function}() gives a {type(given).__name__}, and not a {wanted.__name__}")
 
 
 def prefix_id(setting: Setting, seed: int, epochs: int, made_with: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from bench.models._build import build_network
 from bench.plan.plan import Plan, Run
 from bench.runs import environment
 from bench.runs.progress import duration, epochs_of, title
-from bench.runs.sweep import load, look, to_redo
+from bench.runs.sweep import check_network, load, look, to_redo
 from bench.store.printable import one_line
 from bench.store.store import Store
 from bench.training.loop import Trainer
@@ -26,6 +26,8 @@ def describe(plan: Plan, store: Store, console: Console, redo: Sequence[str] = (
     again = to_redo(plan, state, redo)
     todo = [run for run in plan.runs if run in state.missing or run in again]
     ids = {run.id for run in todo}
+    # Before the plan is printed: what is wrong with the data is one line, and nothing else.
+    epoch_seconds, dense_values = _measure(plan, console) if todo else (0.0, 0)
     for run in plan.runs:
         status = "to do" if run.id in ids else state.records[run.id]["status"]
         console.print(
@@ -37,7 +39,6 @@ def describe(plan: Plan, store: Store, console: Console, redo: Sequence[str] = (
         )
     line = f"{len(todo)} of {len(plan.runs)} runs to do"
     if todo:
-        epoch_seconds, dense_values = _measure(plan)
         seconds = epoch_seconds * sum(map(epochs_of, todo))
         line += f", about {duration(seconds)} going by dense training steps here; methods may be slower"
     console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -65,16 +66,18 @@ def _bytes(plan: Plan, todo: Sequence[Run], dense_values: int) -> tuple[float, f
     return _VALUE_BYTES * sum(asked) * share, _VALUE_BYTES * dense_values * states
 
 
-def _measure(plan: Plan) -> tuple[float, int]:
-    """Time of one epoch of the dense network, from a few steps on real images, and its stored values."""
+def _measure(plan: Plan, console: Console) -> tuple[float, int]:
+    """Time of one epoch of the dense network, from a few steps on real images, and its stored values. Raises
+    InputError where the network can't take them."""
     device = environment.find_device(plan.spec.device)
     schedule = plan.setting.schedule
-    data = load(plan, lambda line: None)
+    data = load(plan, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
     batch = min(schedule.batch_size, len(data.train))
     few = data.train.take(torch.arange(min(_TIMED_STEPS * batch, len(data.train)))).to(device)
     precision = environment.find_precision(schedule.precision, device)
     trainer = Trainer(few, few.take(torch.arange(batch)), Normalise.of(few), schedule, seed=0, precision=precision)
     network = build_network(plan.setting.model.model, data.image_shape[0], len(data.classes), seed=0).to(device)
+    check_network(plan, data)
     trainer.run(Compressed(network), 0, 1)  # warms up
     (timed,) = trainer.run(Compressed(network), 0, 1)
     seconds = timed.seconds / trainer.steps_per_epoch * (len(data.train) // batch)

@@ -1,13 +1,13 @@
 """All runs of a plan: what is finished stays, what is missing is made, one failing run stops no other."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
 from bench.data.normalise import Normalise
-from bench.data.splits import fingerprint, hold_out
+from bench.data.splits import count_leaked, fingerprint, hold_out
 from bench.dataset import Data
 from bench.errors import InputError, unknown
 from bench.files.artifact import Given
@@ -18,7 +18,7 @@ from bench.models._usable import require_logits
 from bench.plan.plan import Plan, Run
 from bench.plan.spec import write as write_spec
 from bench.plugins.code import harness_hash
-from bench.runs import environment
+from bench.runs import environment, images_seen
 from bench.runs.executor import Executor
 from bench.runs.progress import Progress
 from bench.runs.run import Bench
@@ -80,7 +80,8 @@ def sweep(plan: Plan, store: Store, progress: Progress, executor: Executor, redo
     again = to_redo(plan, state, redo)
     todo = [run for run in plan.runs if run in state.missing or run in again]
     # Whatever can be wrong with the data is found before anything is written.
-    data = load(plan, progress.say) if todo else None
+    stamp = plan.setting.dataset.stamp(Path(plan.spec.data_dir))
+    data = load(plan, progress.say) if todo or _look_again(plan, state, store, stamp, progress.say) else None
     if data is not None:
         check_network(plan, data)
     data_hash = fingerprint(data) if data is not None else None
@@ -90,9 +91,11 @@ def sweep(plan: Plan, store: Store, progress: Progress, executor: Executor, redo
     store.open()
     store.clean()
     store.write_sealed(store.folder / SPEC, write_spec(plan.spec).encode())
+    if data_hash is not None:
+        images_seen.remember(store, data_hash, stamp or "")
     for _, folder, reason in state.damaged:
         progress.say(f"{reason}; set aside as {store.set_aside(folder)}, and made again")
-    if data is not None and data_hash is not None:
+    if todo and data is not None and data_hash is not None:
         with FreshProcess(_given(plan)) as fresh, progress.runs(todo):
             bench = _bench(plan, store, progress, device, data, data_hash, fresh, start)
             state.records |= executor.make(bench, plan, todo, again, progress)
@@ -121,11 +124,30 @@ def to_redo(plan: Plan, state: State, redo: Sequence[str]) -> list[Run]:
 
 
 def load(plan: Plan, say: Callable[[str], None]) -> Data:
-    """The plan's data, decoded and looked over, with its validation split. Raises InputError."""
+    """The plan's data, decoded and looked over, with its validation split; what is odd about it is said. Raises
+    InputError."""
     chosen = plan.setting.dataset
     say(f"loading {chosen.label}")
-    data = chosen.decode(Path(plan.spec.data_dir), plan.spec.download)
-    return hold_out(data, plan.setting.schedule.validation)
+    data = hold_out(chosen.decode(Path(plan.spec.data_dir), plan.spec.download), plan.setting.schedule.validation)
+    data = replace(data, leaked=count_leaked(data))
+    leaked = f"{data.leaked} of {len(data.test)} test images are training or validation images too, pixel for pixel"
+    for note in (*data.notes, *([leaked] if data.leaked else [])):
+        say(f"{chosen.label}: {note}")
+    return data
+
+
+def _look_again(plan: Plan, state: State, store: Store, stamp: str | None, say: Callable[[str], None]) -> bool:
+    """Whether images are to be read although there is nothing to train: their files changed since the runs were made.
+    If not, it is said that the images were not looked at."""
+    if stamp is None:
+        return False
+    chosen = plan.setting.dataset
+    hashes = {str(state.records[run.id]["data"]) for run in plan.runs}
+    if stamp and not images_seen.unchanged(store, hashes, stamp):
+        return True
+    why = "its files have the sizes and times that they had" if stamp else "its files are not there"
+    say(f"the images of {chosen.label} were not looked at: {why}")
+    return False
 
 
 def check_network(plan: Plan, data: Data) -> None:
@@ -181,7 +203,8 @@ def _bench(
     start: Start | None,
 ) -> Bench:
     assert data.validation is not None
-    moved = Data(data.train.to(device), data.test.to(device), data.classes, data.validation.to(device))
+    on_device = {name: getattr(data, name).to(device) for name in ("train", "test", "validation")}
+    moved = replace(data, **on_device)
     return Bench(
         data=moved,
         data_hash=data_hash,

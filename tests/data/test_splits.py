@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from bench.data.augment import crop, flip
 from bench.data.normalise import Normalise
-from bench.data.splits import fingerprint, hold_out
+from bench.data.splits import count_leaked, fingerprint, hold_out
 from bench.dataset import Data, Split
 from bench.errors import InputError
 from bench.training.evaluate import evaluate
@@ -136,3 +136,12 @@ def test_top5_is_among_the_five_best_and_full_where_classes_are_fewer() -> None:
     assert evaluate(Brightest(), Split(images, torch.arange(6)), identity).top5 == pytest.approx(100 * 5 / 6)
     few = Normalise(torch.zeros(3, 1, 1), torch.ones(3, 1, 1))
     assert evaluate(Brightest(), Split(images[:3, :3], torch.arange(3)), few).top5 == 100
+
+
+def test_test_images_among_the_others_are_counted_whatever_their_labels() -> None:
+    train, test = numbered(10), numbered(8, start=6)  # 6 to 9 are in both
+    other = Split(test.images, (test.labels + 1) % 3)
+    assert count_leaked(Data(train, test, ("a", "b", "c"))) == 4
+    assert count_leaked(Data(train, other, ("a", "b", "c"))) == 4
+    assert count_leaked(hold_out(Data(train, test, ("a", "b", "c")), 0.5)) == 4
+    assert count_leaked(Data(train, numbered(8, start=100), ("a", "b", "c"))) == 0

@@ -314,6 +314,26 @@ def test_what_is_not_there_says_how_to_get_it(name: str, tmp_path: Path) -> None
         made(name).load(tmp_path, False)
 
 
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("cifar10", "cifar-10-batches-py/test_batch"),
+        ("cifar100", "cifar-100-python/test"),
+        ("fashion-mnist", "FashionMNIST/raw/t10k-labels-idx1-ubyte"),
+        ("svhn", "test_32x32.mat"),
+    ],
+)
+def test_the_stamp_of_fetched_files(name: str, file: str, tmp_path: Path) -> None:
+    assert made(name).stamp(tmp_path) == ""
+    path = tmp_path / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"one")
+    before = made(name).stamp(tmp_path)
+    assert before
+    path.write_bytes(b"other")
+    assert made(name).stamp(tmp_path) != before
+
+
 @pytest.mark.slow
 @pytest.mark.shared
 def test_the_real_images(shared: Path) -> None:

@@ -1,0 +1,30 @@
+"""Which images a store's runs were made on, told by the sizes and times of their files: while these are the same, a
+sweep that has nothing to train need not read all images to see whether they changed."""
+
+import json
+from collections.abc import Iterable
+
+from bench.store.store import Store
+
+FILE = "images.json"  # in the store: the stamp that the files had when last read, by the hash of the data in them
+
+
+def unchanged(store: Store, hashes: Iterable[str], stamp: str) -> bool:
+    """Whether the files were seen with this stamp (`Dataset.stamp`) when they held all of these data."""
+    seen = _read(store)
+    return bool(stamp) and all(seen.get(data_hash) == stamp for data_hash in hashes)
+
+
+def remember(store: Store, data_hash: str, stamp: str) -> None:
+    """Keep what stamp the files had before they were read. Raises InputError where the disk won't take it."""
+    if stamp and _read(store).get(data_hash) != stamp:
+        store.write(store.folder / FILE, json.dumps(_read(store) | {data_hash: stamp}, indent=0).encode())
+
+
+def _read(store: Store) -> dict[str, str]:
+    """What is kept; nothing where it can't be read: then the images are looked at, which is always right."""
+    try:
+        found = json.loads((store.folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return {key: value for key, value in found.items() if isinstance(value, str)} if isinstance(found, dict) else {}
