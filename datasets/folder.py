@@ -135,7 +135,9 @@ class Folder(Dataset):
 
 def _files(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
     """What lies below a split's folder: images in class folders, other files there, and files in no class folder."""
-    images, others, loose = [], [], []
+    images: list[Path] = []
+    others: list[Path] = []
+    loose: list[Path] = []
     for path in walk(folder):
         if path.parent == folder:
             loose.append(path)

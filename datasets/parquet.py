@@ -82,8 +82,9 @@ class Parquet(Dataset):
         if not self.directory.is_dir():
             raise InputError(f"no such folder: {shown(self.directory)}")
         found: dict[str, list[Path]] = {}
-        strange, others = [], []
-        notes = []
+        strange: list[Path] = []
+        others: list[Path] = []
+        notes: list[str] = []
         for path in walk(self.directory):
             if path.suffix.lower() != ".parquet":
                 others.append(path)

@@ -63,8 +63,8 @@ def require_logits(network: nn.Module, image_shape: tuple[int, int, int], num_cl
                 outputs = network(images)
             except Exception as error:
                 raise InputError(
-                    f"the network can't take images of {shown}: {typed_line(error)} ({place(error)}); where they are too "
-                    "small for it, choose another network, or give folder and parquet a larger :size="
+                    f"the network can't take images of {shown}: {typed_line(error)} ({place(error)}); where they "
+                    "are too small for it, choose another network, or give folder and parquet a larger :size="
                 ) from error
         if not isinstance(outputs, Tensor):
             raise InputError(

@@ -12,6 +12,7 @@
         seal.json            hashes of all these (bench.store.seal)
         latency.json         measured apart from the run, so that it can be measured again; holds its own hash
     prefixes/ID.safetensors  states of the dense network that other runs start from, each with a seal
+    images.json              sizes and times of the images' files, as last read (bench.runs.images_seen)
     aside/                   what was found damaged or was replaced
     report/                  see bench.reports
 
