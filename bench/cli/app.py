@@ -27,12 +27,12 @@ _WIDE, LONG = 160, 200
 class _Commands(TyperGroup):
     """The commands, with what holds for all of them."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         args = [given for given in args if given != TRACEBACK]
         _look_at(args)
         return super().parse_args(ctx, args)
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Whatever a plugin raises that would end bench without a word ends it with one."""
         try:
             with contained(), interrupt.noticed():
@@ -49,7 +49,7 @@ _REPEATABLE = {"--plugin"}
 def _look_at(args: list[str]) -> None:
     """Refuse what would silently mean something else: an option that is empty (an empty path is the current folder),
     and one that is written twice and takes one value (the first would go unheard). Raises InputError."""
-    seen = set()
+    seen: set[str] = set()
     for given, following in pairwise([*args, None]):
         assert given is not None
         name, equals, value = given.partition("=")

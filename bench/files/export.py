@@ -127,12 +127,13 @@ def _write_onnx(network: nn.Module, images: Tensor, path: Path, description: Des
     names: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"]}
     if Version(torch.__version__) < _EXPORTS_BY_DYNAMO:
         axes = {"images": {0: "batch"}, "logits": {0: "batch"}}
-        content = io.BytesIO()
+        content: Any = io.BytesIO()
         torch.onnx.export(network, (images,), content, dynamo=False, dynamic_axes=axes, **names)
         path.write_bytes(content.getvalue())
         return
     shapes = ({0: torch.export.Dim("batch", min=1)},)
     program = torch.onnx.export(network, (images,), dynamo=True, dynamic_shapes=shapes, verbose=False, **names)
+    assert program is not None
     path.write_bytes(program.model_proto.SerializeToString())
 
 
