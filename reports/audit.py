@@ -15,7 +15,17 @@ _COLUMNS = (
     *("setting", "status", "reason", "method", "method_name", "method_text", "role", "variants", "budget", "seed"),
     *("model", "dataset", "requested_values", "schedule", "weights", "weights_code", "weights_epochs", "dense_values"),
     *("exceptions", "compress_epoch", "compress_seconds", "train_seconds", "started", "data", "train_images"),
-    *("validation_images", "test_images", "method_code", "dataset_code", "precision", "device", "device_name"),
+    *(
+        "validation_images",
+        "test_images",
+        "leaked_images",
+        "class_names",
+        "method_code",
+        "dataset_code",
+        "precision",
+        "device",
+        "device_name",
+    ),
     *("threads", "bench_version", "torch_version", "python_version", "platform", "git_commit"),
 )
 
@@ -80,6 +90,7 @@ def _facts(runs: pd.DataFrame) -> list[tuple[str, str]]:
     facts = [
         ("network", f"{first['model']}, dense {_whole(first['dense_values'])} values"),
         ("images", f"{first['dataset']}: {', '.join(images)}; the test split is evaluated once, after the last epoch"),
+        ("test images that are training or validation images too", _leaked(runs)),
         ("hash of images, labels and split", every(runs["data"])),
         ("schedule", f"{first['schedule']}: {written}"),
         ("hash of the schedule", schedule_hash(runs)),
@@ -98,6 +109,12 @@ def _facts(runs: pd.DataFrame) -> list[tuple[str, str]]:
     return [(name, text) for name, text in facts if text]
 
 
+def _leaked(runs: pd.DataFrame) -> str:
+    """Runs of earlier versions don't know."""
+    known = runs["leaked_images"].dropna()
+    return "" if known.empty else f"{every(known)} of {_whole(runs['test_images'].iloc[0])}, pixel for pixel"
+
+
 def _warnings(runs: pd.DataFrame, finished: pd.DataFrame) -> list[str]:
     """What makes runs of this setting not quite comparable."""
     lines = []
@@ -108,6 +125,7 @@ def _warnings(runs: pd.DataFrame, finished: pd.DataFrame) -> list[str]:
         ("precision", "precisions of training"),
         ("git_commit", "commits of bench"),
         ("dataset_code", "versions of the dataset's file"),
+        ("class_names", "names of the classes"),
     ):
         values = [str(value) for value in dict.fromkeys(finished[column].dropna())]
         if len(values) > 1:

@@ -4,9 +4,9 @@ sweep that has nothing to train need not read all images to see whether they cha
 import json
 from collections.abc import Iterable
 
-from bench.store.store import Store
-
-FILE = "images.json"  # in the store: the stamp that the files had when last read, by the hash of the data in them
+from bench.store import seal
+from bench.store.store import IMAGES as FILE
+from bench.store.store import Store, seal_beside
 
 
 def unchanged(store: Store, hashes: Iterable[str], stamp: str) -> bool:
@@ -18,13 +18,16 @@ def unchanged(store: Store, hashes: Iterable[str], stamp: str) -> bool:
 def remember(store: Store, data_hash: str, stamp: str) -> None:
     """Keep what stamp the files had before they were read. Raises InputError where the disk won't take it."""
     if stamp and _read(store).get(data_hash) != stamp:
-        store.write(store.folder / FILE, json.dumps(_read(store) | {data_hash: stamp}, indent=0).encode())
+        store.write_sealed(store.folder / FILE, json.dumps(_read(store) | {data_hash: stamp}, indent=0).encode())
 
 
 def _read(store: Store) -> dict[str, str]:
     """What is kept; nothing where it can't be read: then the images are looked at, which is always right."""
+    path = store.folder / FILE
     try:
-        found = json.loads((store.folder / FILE).read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        seal.read(seal_beside(path)).check(FILE, content)
+        found = json.loads(content)
     except (OSError, ValueError, RecursionError):
         return {}
     return {key: value for key, value in found.items() if isinstance(value, str)} if isinstance(found, dict) else {}

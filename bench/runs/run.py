@@ -209,6 +209,7 @@ def identify(bench: Bench, run: Run) -> Columns:
         "train_images": len(bench.data.train),
         "validation_images": len(bench.data.validation),
         "test_images": len(bench.data.test),
+        "leaked_images": bench.data.leaked,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "bench_code": harness_hash(),
         **environment.describe(bench.device),

@@ -20,7 +20,7 @@ from bench.runs import environment
 from bench.store import seal
 from bench.store.record import FINISHED, Record
 from bench.store.seal import Broken
-from bench.store.store import SPEC, WEIGHTS, Damaged, Store, seal_beside
+from bench.store.store import IMAGES, SPEC, WEIGHTS, Damaged, Store, seal_beside
 from bench.training.evaluate import evaluate
 
 # What decides in which order sums are added up: where all are as they were, scores are the same to the bit.
@@ -67,7 +67,10 @@ class Verifier:
         if not self.store.runs.is_dir():
             raise InputError(f"no runs in {self.store.folder}; give the folder that `bench run --out` wrote")
         verdict = Verdict()
-        for path in (self.store.folder / SPEC, *sorted((self.store.folder / "prefixes").glob("*.safetensors"))):
+        for path in (
+            *(self.store.folder / name for name in (SPEC, IMAGES)),
+            *sorted((self.store.folder / "prefixes").glob("*.safetensors")),
+        ):
             self._file(path, verdict)
         folders = [path for path in sorted(self.store.runs.iterdir()) if path.is_dir() and path.name[0] != "."]
         ids: set[str] = set()

@@ -1,6 +1,8 @@
 """The record of a run: one flat row. Reports, tables and figures read nothing else."""
 
 import math
+import re
+from collections.abc import Callable
 from typing import Any
 
 Record = dict[str, Any]
@@ -74,6 +76,7 @@ COLUMNS = {
     "train_images": "number, without the held-out ones",
     "validation_images": "number",
     "test_images": "number",
+    "leaked_images": "test images that are training or validation images too, pixel for pixel",
     "method_code": "hash of the method's code and of the maths that it calls",
     "dataset_code": "hash of the dataset's code",
     "bench_code": "hash of the harness's code",
@@ -94,7 +97,7 @@ _WHOLE = frozenset(
     {
         *("format", "seed", "weights_epochs", "requested_values", "stored_values", "dense_values", "stored_bytes"),
         *("statistics_values", "trained_values", "materialised_values", "macs", "generation_macs", "compress_epoch"),
-        "peak_memory_bytes",
+        *("peak_memory_bytes", "leaked_images"),
         *("train_images", "validation_images", "test_images", "threads", "schedule.epochs"),
     }
 )
@@ -105,6 +108,11 @@ _NUMBERS = frozenset(
         *(name for name in COLUMNS if name.endswith("_seconds")),
     }
 )
+_FREE = "a number or text"
+_KINDS = {
+    name: "a whole number" if name in _WHOLE else "a number" if name in _NUMBERS else "text"
+    for name in (*COLUMNS, "schedule.epochs")
+}
 # Beyond it, whole numbers are no longer exact in tables.
 LARGEST = 2**53
 
@@ -112,19 +120,10 @@ LARGEST = 2**53
 def problem(record: Record) -> str | None:
     """What makes a row that was read no record of this form, in a few words; None where it is one."""
     for name, value in record.items():
-        if not _is_known(name):
+        kind = _KINDS.get(name) or (_FREE if _is_known(name) else None)
+        if kind is None:
             return f"it has the unknown column {name[:40]!r}"
-        if value is None:
-            continue
-        if name in _WHOLE:
-            right, kind = _is_number(value) and isinstance(value, int), "a whole number"
-        elif name in _NUMBERS:
-            right, kind = _is_number(value), "a number"
-        elif name in COLUMNS:
-            right, kind = isinstance(value, str) and is_text(value), "text"
-        else:
-            right, kind = (isinstance(value, bool) or _is_number(value) or isinstance(value, str)), "a number or text"
-        if not right:
+        if value is not None and not _CHECKS[kind](value):
             return f"{name} is {str(value)[:40]!r}, and not {kind}"
     if record["status"] not in (FINISHED, FAILED, MISSED):
         return f"status is {record['status']!r}, and not {FINISHED}, {FAILED} or {MISSED}"
@@ -145,7 +144,18 @@ def _is_number(value: Any) -> bool:
 
 def is_text(value: str) -> bool:
     """Half of a surrogate pair can't be written to any file, and a zero makes any file a binary one."""
-    return not any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in value)
+    return not _NO_TEXT.search(value)
+
+
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+
+# By what a column holds.
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "a whole number": lambda value: isinstance(value, int) and _is_number(value),
+    "a number": _is_number,
+    "text": lambda value: isinstance(value, str) and is_text(value),
+    _FREE: lambda value: isinstance(value, bool) or _is_number(value) or (isinstance(value, str) and is_text(value)),
+}
 
 
 def make(values: dict[str, Any]) -> Record:
