@@ -240,12 +240,13 @@ def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
     details = ["model", "weights_code", "data", *sorted(name for name in frame.columns if name.startswith("schedule."))]
     # A network of a file is what its code is, as in ids.
     of_file = frame["model_code"].where(texts(frame["model"]).str.contains(".py:", regex=False))
-    keys = frame[details].assign(code=of_file).apply(texts).agg("\n".join, axis=1)
-    names = frame[SETTING].astype(str).agg(", ".join, axis=1)
+    keys = frame[details].assign(code=of_file).groupby([*details, "code"], dropna=False, sort=False).ngroup()
+    model, dataset, schedule = (frame[name].astype(str) for name in SETTING)
+    names = model + ", " + dataset + ", " + schedule
     started = frame["weights"].notna()
     names[started] += ", from " + frame.loc[started, "weights"]
     names = names.groupby(keys).transform("first")
-    numbers: dict[str, dict[str, int]] = {}
+    numbers: dict[str, dict[int, int]] = {}
     for name, key in zip(names, keys, strict=True):
         numbers.setdefault(name, {}).setdefault(key, len(numbers[name]) + 1)
     unique = [

@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from bench.cli.app import LONG
 from bench.errors import InputError, unknown
 from bench.plugins import discovery, networks, options
 from bench.store.printable import one_line
@@ -39,22 +40,43 @@ def listing(what: str, plugin_files: Sequence[str]) -> Iterator[str]:
 
 
 def show_all(store: Store) -> Iterator[RenderableType]:
-    """Every run of a store, in a table for each network, dataset and schedule. Raises InputError."""
+    """Every run of a store, in a table for each network, dataset and schedule; texts are plain. Raises InputError."""
     records, damaged = store.records()
     settings: dict[str, list[Record]] = {}
     for record in sorted(records, key=_order):
         settings.setdefault(", ".join(str(record[name]) for name in _SETTING), []).append(record)
     for setting, rows in settings.items():
-        table = Table(title=escape(setting), title_justify="left")
-        for heading in ("id", "method", "budget", "seed", "stored", "top-1 %", "status"):
-            table.add_column(heading, overflow="fold", no_wrap=heading in ("id", "seed", "stored", "top-1 %"))
-        for record in rows:
-            cells = [record["id"], record["method"], record["budget"], record["seed"]]
-            cells += [_number(record["stored_values"]), _percent(record["test_top1"]), _status(record)]
-            table.add_row(*(escape("" if cell is None else str(cell)) for cell in cells))
-        yield table
+        # Rich takes a millisecond for a line of a table.
+        yield from (_plain if len(records) > LONG else _table)(setting, [_cells(record) for record in rows])
     for line in damaged:
-        yield escape(f"damaged: {one_line(line)}")
+        yield f"damaged: {one_line(line)}"
+
+
+_HEADINGS = ("id", "method", "budget", "seed", "stored", "top-1 %", "status")
+
+
+def _cells(record: Record) -> list[str]:
+    cells = [record["id"], record["method"], record["budget"], record["seed"]]
+    cells += [_number(record["stored_values"]), _percent(record["test_top1"]), _status(record)]
+    return ["" if cell is None else one_line(str(cell)) for cell in cells]
+
+
+def _table(title: str, rows: Sequence[Sequence[str]]) -> Iterator[RenderableType]:
+    table = Table(title=escape(title), title_justify="left")
+    for heading in _HEADINGS:
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("id", "seed", "stored", "top-1 %"))
+    for row in rows:
+        table.add_row(*map(escape, row))
+    yield table
+
+
+def _plain(title: str, rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lines with columns one below the other."""
+    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (_HEADINGS, *rows)
+    ]
+    yield "\n".join([one_line(title), *(line.rstrip() for line in lines)])
 
 
 def show_run(

@@ -109,7 +109,10 @@ def show(
 
     store, console = Store(folder), make_console()
     for part in show_all(store) if run_id is None else show_run(store, run_id, model, plugin or []):
-        console.print(part, highlight=False)
+        if isinstance(part, str):
+            print(part)
+        else:
+            console.print(part, highlight=False)
 
 
 @app.command()
@@ -135,7 +138,7 @@ def verify(
     from bench.runs.verify import Verifier
     from bench.store.store import Store
 
-    console = Console()
+    console = make_console()
 
     def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -162,7 +165,7 @@ def clean(
 
     if keep_weights not in ("all", "best", "none"):
         raise unknown("choice for --keep-weights", keep_weights, ["all", "best", "none"])
-    store, console = Store(folder), Console()
+    store, console = Store(folder), make_console()
     without = list(superfluous_weights(store, store.records()[0], keep_weights))
     kinds = dispensable(store)
     for kind in (*kinds, Dispensable("saved networks", tuple(run / WEIGHTS for run in without))):

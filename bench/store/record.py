@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 Record = dict[str, Any]
@@ -108,11 +109,6 @@ _NUMBERS = frozenset(
         *(name for name in COLUMNS if name.endswith("_seconds")),
     }
 )
-_FREE = "a number or text"
-_KINDS = {
-    name: "a whole number" if name in _WHOLE else "a number" if name in _NUMBERS else "text"
-    for name in (*COLUMNS, "schedule.epochs")
-}
 # Beyond it, whole numbers are no longer exact in tables.
 LARGEST = 2**53
 
@@ -120,11 +116,11 @@ LARGEST = 2**53
 def problem(record: Record) -> str | None:
     """What makes a row that was read no record of this form, in a few words; None where it is one."""
     for name, value in record.items():
-        kind = _KINDS.get(name) or (_FREE if _is_known(name) else None)
-        if kind is None:
+        check = _CHECKS.get(name) or _check_beside(name)
+        if check is None:
             return f"it has the unknown column {name[:40]!r}"
-        if value is not None and not _CHECKS[kind](value):
-            return f"{name} is {str(value)[:40]!r}, and not {kind}"
+        if value is not None and not check(value):
+            return f"{name} is {str(value)[:40]!r}, and not {_KINDS[check]}"
     if record["status"] not in (FINISHED, FAILED, MISSED):
         return f"status is {record['status']!r}, and not {FINISHED}, {FAILED} or {MISSED}"
     if record["status"] == FINISHED:
@@ -136,10 +132,20 @@ def problem(record: Record) -> str | None:
     return None
 
 
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and -LARGEST <= value <= LARGEST
+
+
 def _is_number(value: Any) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
+    return math.isfinite(value) if type(value) is float else _is_whole(value)
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str and is_text(value)
+
+
+def _is_free(value: Any) -> bool:
+    return type(value) is bool or _is_number(value) or _is_text(value)
 
 
 def is_text(value: str) -> bool:
@@ -149,13 +155,18 @@ def is_text(value: str) -> bool:
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
-# By what a column holds.
-_CHECKS: dict[str, Callable[[Any], bool]] = {
-    "a whole number": lambda value: isinstance(value, int) and _is_number(value),
-    "a number": _is_number,
-    "text": lambda value: isinstance(value, str) and is_text(value),
-    _FREE: lambda value: isinstance(value, bool) or _is_number(value) or (isinstance(value, str) and is_text(value)),
+# What a column may hold; options and what was solved are free.
+_CHECKS = {
+    name: _is_whole if name in _WHOLE else _is_number if name in _NUMBERS else _is_text
+    for name in (*COLUMNS, "schedule.epochs")
 }
+_KINDS = {_is_whole: "a whole number", _is_number: "a number", _is_text: "text", _is_free: "a number or text"}
+
+
+@cache
+def _check_beside(name: str) -> Callable[[Any], bool] | None:
+    """The check of a column that a record may have besides COLUMNS."""
+    return _is_free if _is_known(name) else None
 
 
 def make(values: dict[str, Any]) -> Record:

@@ -172,8 +172,11 @@ class Store:
         found: dict[Path, Record] = {}
         seen: set[str] = set()
         damaged = []
-        for folder in sorted(self.runs.iterdir()):
-            if folder.is_dir() and not folder.name.startswith("."):
+        with os.scandir(self.runs) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir())
+        for name in names:
+            if not name.startswith("."):
+                folder = self.runs / name
                 try:
                     record = self.read(folder)
                     if record["id"] in seen:
