@@ -5,6 +5,7 @@ is called CSG or CLG, is `(D, K)`, and comes again in every block. A layer that 
 `code`, `code2` ... where the others have `conv1.weight`, `conv2.weight`. The slices tile by their raw view.
 """
 
+import io
 import math
 import pickle
 import re
@@ -110,16 +111,18 @@ def _generated(
 def _state(path: Path) -> tuple[dict[str, Tensor], int | None]:
     """The state dict without `module.`, and the epoch. Raises InputError."""
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        file = io.BytesIO(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror or type(error).__name__}") from error
+    try:
+        content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Not in torch's words: these advise to run what is in the file.
         raise InputError(
             f"{path} is damaged, or holds more than tensors and numbers; bench reads these alone and runs nothing of a "
             "file"
         ) from error
-    except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror or type(error).__name__}") from error
-    except (*MALFORMED, EOFError) as error:
+    except (*MALFORMED, EOFError, OSError) as error:
         raise InputError(f"{path} can't be read as a checkpoint: it is cut short or damaged") from error
     net = content.get("net", content) if isinstance(content, dict) else None
     if not isinstance(net, dict) or not net or not all(isinstance(value, Tensor) for value in net.values()):

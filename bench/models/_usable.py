@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 from torch.nn.utils.prune import BasePruningMethod
 
-from bench.errors import InputError, place, typed_line
+from bench.errors import InputError, contained, place, typed_line
 
 
 def require_usable(network: nn.Module) -> None:
@@ -60,7 +60,8 @@ def require_logits(network: nn.Module, image_shape: tuple[int, int, int], num_cl
         network.train(mode)
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             try:
-                outputs = network(images)
+                with contained():
+                    outputs = network(images)
             except Exception as error:
                 raise InputError(
                     f"the network can't take images of {shown}: {typed_line(error)} ({place(error)}); where they "

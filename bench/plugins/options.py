@@ -188,7 +188,9 @@ def _recordable(value: Any) -> Any:
         return type(value)(_recordable(part) for part in value)
     if isinstance(value, int) and abs(value) > LARGEST:
         raise _NotRecordable(f"whole numbers go up to {LARGEST:,} here")
-    if isinstance(value, str | Path) and not is_text(str(value)):
+    if isinstance(value, Path) and not is_text(str(value)):
+        raise _NotRecordable("it is not UTF-8; give a link to it with another name")
+    if isinstance(value, str) and not is_text(value):
         raise _NotRecordable("it is not text that a file can hold")
     if isinstance(value, str) and len(value) > _LONGEST_TEXT:
         raise _NotRecordable(f"it has {len(value):,} letters; up to {_LONGEST_TEXT:,} are taken")

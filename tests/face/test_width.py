@@ -45,6 +45,7 @@ def test_it_runs_at_any_width(model: str, factor: float) -> None:
     assert logits.isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", FAMILIES)
 def test_fresh_weights_have_the_scale_of_the_layer_they_are_in(model: str) -> None:
     """He's: a variance of two over the fan-out, whatever the width."""

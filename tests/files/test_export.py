@@ -162,6 +162,7 @@ def test_a_missing_package_is_named(run: Path, tmp_path: Path, monkeypatch: pyte
     assert json.dumps([path.name for path in tmp_path.iterdir()]) == json.dumps([run.name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", ["dense", "onnx", "pt2"])
 def test_a_full_disk_is_one_line_and_leaves_the_old_file(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str
@@ -204,6 +205,7 @@ def test_any_ending_will_do(run: Path, tmp_path: Path) -> None:
     assert found["bytes"] == (tmp_path / "mine.net").stat().st_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method", ["gcnn", "gcnn:group=p4", "sharing", "separable", "crelu", "width", "hyper", "sparse"]
 )

@@ -52,6 +52,7 @@ def test_one_that_dies_each_time_is_the_reason_and_the_next_is_served(dies: Path
         assert helper.ask({"dies": str(dies), "seconds": 0}, "it can't") == {"done": 0}
 
 
+@pytest.mark.slow
 def test_one_that_takes_too_long_is_ended(dies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dies.write_text("0")
     monkeypatch.setattr(fresh_process, "LONGEST_SECONDS", 1)

@@ -213,7 +213,10 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path: Path, monkeypatch: pytest.Monk
     torch.save({"net": Unsafe()}, "legacy.t7", _use_new_zipfile_serialization=False)
     Path("pickle.t7").write_bytes(pickle.dumps(Unsafe(), protocol=2))
     for name in ("zip.t7", "legacy.t7", "pickle.t7"):
-        with pytest.raises(InputError, match="can't be read as a checkpoint of tensors and numbers alone"):
+        with pytest.raises(
+            InputError,
+            match="is damaged, or holds more than tensors and numbers; bench reads these alone and runs nothing of",
+        ):
             bench.load(name)
     assert not Path("ran").exists()
 
@@ -324,7 +327,7 @@ def _edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     [
         ("text", "is neither an artifact of bench .* nor a checkpoint"),
         ("empty", "is neither an artifact of bench .* nor a checkpoint"),
-        ("cut short", "can't be read as a checkpoint of tensors and numbers alone"),
+        ("cut short", "can't be read as a checkpoint: it is cut short or damaged"),
         ("other network", "is not a checkpoint of the CSG authors: it has none of conv_1_3x3.weight"),
         ("number", "it holds no state dict under 'net'"),
         ("other depth", "holds a network that is not among ours: resnet14"),
@@ -333,7 +336,7 @@ def _edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
         ("no classifier", "lacks something that checkpoints of the CSG authors have"),
         ("one value", "lacks something that checkpoints of the CSG authors have"),
         ("odd generator", "lacks something that checkpoints of the CSG authors have"),
-        ("stop", "can't be read as a checkpoint of tensors and numbers alone"),
+        ("stop", "can't be read as a checkpoint: it is cut short or damaged"),
         ("odd tiling", "can't be built again: tiling can't be 'spiral'; it is block or view"),
         ("odd slice", "can't be built again: slice can't be"),
         ("odd images", "has a description that can't be read"),

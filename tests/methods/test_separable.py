@@ -46,6 +46,7 @@ def test_all_convolutions_but_the_first_and_the_budget_by_width() -> None:
     assert abs(count.stored_values(made.network) - 40_000) <= 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["mobilenetv2-cifar", "shufflenetv2-x0.5-cifar"])
 def test_what_is_separable_already_is_refused(model: str) -> None:
     with pytest.raises(BudgetError, match=r"it is separable already: its 1[79] convolutions .* width meets it"):

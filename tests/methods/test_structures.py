@@ -32,7 +32,8 @@ VARIANTS = [
     "sparse:training=gradual",
 ]
 CASES = [
-    *((text, "resnet8") for text in (*METHODS, *VARIANTS)),
+    *((text, "resnet8") for text in METHODS),
+    *(pytest.param(text, "resnet8", marks=pytest.mark.slow) for text in VARIANTS),
     *(pytest.param(text, "densenet-bc-40-12", marks=pytest.mark.slow) for text in METHODS),
 ]
 # These leave all layers as they are.

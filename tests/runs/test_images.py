@@ -133,8 +133,8 @@ SPLIT = "Split(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.zeros(4, dtype=
     ("load", "identity", "message"),
     [
         ("return None", "return ''", "dataset own: its load() gives a NoneType, and not a Data"),
-        ("return {}['x']", "return ''", "dataset own can't be read: KeyError: 'x' (own.py, line 9)"),
-        ("raise SystemExit(0)", "return ''", "dataset own can't be read: SystemExit: 0 (own.py, line 9)"),
+        ("return {}['x']", "return ''", "dataset own: KeyError: 'x' (own.py, line 9)"),
+        ("raise SystemExit(0)", "return ''", "dataset own: SystemExit: 0 (own.py, line 9)"),
         ("return Data(None, None, ('a',))", "return ''", "dataset own: the train split is a NoneType, not a Split"),
         (f"return Data({SPLIT}, {SPLIT}, 'a')", "return ''", "dataset own: classes are a tuple of names, not 'a'"),
         (f"return Data({SPLIT}, {SPLIT}, (0,))", "return ''", "dataset own: classes are a tuple of names, not '(0,)'"),
@@ -142,7 +142,7 @@ SPLIT = "Split(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.zeros(4, dtype=
         (
             "return 1",
             "return 1 / 0",
-            "dataset own can't be read: ZeroDivisionError: division by zero (own.py, line 12)",
+            "dataset own: ZeroDivisionError: division by zero (own.py, line 12)",
         ),
     ],
 )

@@ -56,6 +56,7 @@ def hostile(folder: Path) -> Path:
     return store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["show"], ["report"], ["compare", "--all"], ["compare", "--json"]])
 def test_a_store_of_others_prints_none(command: Command, tmp_path: Path, arguments: list[str]) -> None:
     store = hostile(tmp_path / "store")

@@ -146,6 +146,7 @@ def test_what_learns_nothing_fails_the_check_of_it(how: str, check: str, message
     test_what_breaks_a_rule_fails_the_check_of_it(how, check, message)
 
 
+@pytest.mark.slow
 def test_masks_that_change_go_on_too() -> None:
     """They come back in the order in which a method makes them, in which `view` can be used."""
     testing.run("goes_on_from_any_step", "broken:how=loosened", plugins=[BROKEN])
