@@ -13,9 +13,7 @@ import torch
 from torch import nn
 
 from bench.files.description import Description, ModelDescription, Step
-from bench.measure import channel_groups
 from bench.measure.account import compress
-from bench.measure.channel_groups import ChannelGroup
 from bench.method import Method
 from bench.model import Inputs, Model
 from bench.models._build import build_network, resizable
@@ -86,6 +84,10 @@ def _kmeans(network: nn.Module, structure: Mapping[str, Any], options: Options) 
 
 
 def _pruning(network: nn.Module, structure: Mapping[str, Any], options: Options) -> dict[str, Any]:
+    # Here, since torch-pruning takes more than a second to import.
+    from bench.measure import channel_groups
+    from bench.measure.channel_groups import ChannelGroup
+
     # How many are kept is all that matters: whichever go, what is left has the same shape and is wired alike.
     plain, channels = channels_of(network), {}
     for root, (kept, together) in structure.items():

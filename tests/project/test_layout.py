@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -68,12 +69,15 @@ def imports(path: Path) -> Iterator[str]:
                     yield whole if whole in MODULES else source
 
 
-PAIRS = [
-    (importer, imported)
-    for importer, path in MODULES.items()
-    for imported in imports(path)
-    if importer != imported and importer != "bench"  # bench/__init__ offers what lies above it, inside functions
-]
+@cache
+def pairs() -> list[tuple[str, str]]:
+    """Who imports whom."""
+    return [
+        (importer, imported)
+        for importer, path in MODULES.items()
+        for imported in imports(path)
+        if importer != imported and importer != "bench"  # bench/__init__ offers what lies above it, inside functions
+    ]
 
 
 def test_every_room_has_its_floor() -> None:
@@ -83,7 +87,7 @@ def test_every_room_has_its_floor() -> None:
 def test_imports_go_down() -> None:
     wrong = [
         f"{importer} imports {imported}"
-        for importer, imported in PAIRS
+        for importer, imported in pairs()
         # The version and the package itself hold nothing that could come round to the importer.
         if imported not in ("bench", "bench.version")
         if room(importer) != room(imported) and floor(importer) <= floor(imported)
@@ -92,11 +96,11 @@ def test_imports_go_down() -> None:
 
 
 def test_methods_and_reports_see_little() -> None:
-    seen = [(importer, imported) for importer, imported in PAIRS if room(importer) == "methods"]
+    seen = [(importer, imported) for importer, imported in pairs() if room(importer) == "methods"]
     wrong = [pair for pair in seen if room(pair[1]) not in METHODS_IMPORT]
     wrong += [
         (importer, imported)
-        for importer, imported in PAIRS
+        for importer, imported in pairs()
         if room(importer) == "reports" and not any(f"{imported}.".startswith(f"{mine}.") for mine in REPORTS_IMPORT)
     ]
     assert not wrong, wrong
@@ -106,7 +110,7 @@ def test_nothing_but_the_catalogue_itself_names_a_plugin() -> None:
     """Plugins are found. Each imports what is in its own folder, and what is shared by all of its kind."""
     wrong = [
         f"{importer} imports {imported}"
-        for importer, imported in PAIRS
+        for importer, imported in pairs()
         if room(imported) in ("methods", "datasets")
         if importer.split(".")[:3] != imported.split(".")[:3] and not imported.split(".")[2].startswith("_")
     ]
@@ -115,7 +119,7 @@ def test_nothing_but_the_catalogue_itself_names_a_plugin() -> None:
 
 def test_there_is_no_circle() -> None:
     graph: dict[str, set[str]] = {}
-    for importer, imported in PAIRS:
+    for importer, imported in pairs():
         if imported != "bench":
             graph.setdefault(importer, set()).add(imported)
     try:
