@@ -85,6 +85,7 @@ def own_plan(name: str) -> tuple[plan.Plan, plan.Run]:
     return made, made.runs[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_has_the_id_and_the_name_that_it_has_today(name: str) -> None:
     found = Store(OLD).read(OLD / "runs" / name)
@@ -99,6 +100,7 @@ def test_the_sweep_of_then_has_nothing_left_to_do() -> None:
     assert state.records.keys() == {run.id for run in made.runs}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_records_get_the_role_that_their_method_has_today(name: str) -> None:
     found = Store(OLD).read(OLD / "runs" / name)

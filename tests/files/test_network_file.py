@@ -42,6 +42,7 @@ VARIANTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", VARIANTS)
 def test_from_artifact_to_network_to_artifact(options: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "weights.safetensors"

@@ -21,6 +21,7 @@ from bench.plan.plan import find_methods
 DENSE = 75_290  # resnet8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [DENSE + 1, 2 * DENSE, 100_000_000])
 def test_more_than_the_network_stores_is_refused_before_any_method_works(values: int) -> None:
     reasons = set()

@@ -223,6 +223,7 @@ def test_more_is_generated_where_the_authors_choice_cannot_reach_the_budget(
     assert budget.met(asked, count.stored_values(compressed(CSG(), model, asked).network))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["resnet8", "densenet-bc-40-12", "mobilenetv2-cifar", "shufflenetv2-x0.5-cifar"])
 @pytest.mark.parametrize("options", [{}, {"generator": "binary"}, {"hidden": 24}, {"layers": "*", "kernel": "all"}])
 def test_budgets_are_met(model: str, options: dict[str, Any]) -> None:
@@ -273,6 +274,7 @@ def test_kernels_are_codes_times_slices_also_where_one_slice_is_partial() -> Non
         assert torch.allclose(made, torch.cat(flat)[tiling.index()], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"generator": "binary"}, {"generator": "gaussian"}, {"hidden": 32}])
 @pytest.mark.parametrize("codes", ["normal", "uniform", "orthogonal"])
 def test_kernels_start_at_the_scale_of_the_networks_own(options: dict[str, Any], codes: Any) -> None:

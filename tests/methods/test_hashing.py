@@ -114,6 +114,7 @@ def test_a_layers_share_of_buckets_is_in_proportion_to_its_weights() -> None:
     assert compress({"share": "network"}, 306).vectors == [306]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", VARIANTS)
 @pytest.mark.parametrize("buckets", [57, 200, 611, 900])
 def test_every_bucket_has_a_weight_and_every_weight_one_bucket(options: dict[str, Any], buckets: int) -> None:
@@ -238,6 +239,7 @@ def test_gradients_are_the_same_bits_every_time_with_several_threads(block: int)
     assert all(torch.equal(gradient, found[0]) for gradient in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", ["layer", "network"])
 @pytest.mark.parametrize("block", [1, 16, 144])
 @pytest.mark.parametrize("model", ["resnet20", "shufflenetv2-x0.5-cifar"])

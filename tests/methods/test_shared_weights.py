@@ -37,6 +37,7 @@ def compressed(method: Method, tie: str) -> Compressed:
     return account.compress(method, network, values, seed=0, trained=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tie", sharing.TIES)
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_what_is_tied_stays_tied(method: Method, tie: str) -> None:
@@ -57,6 +58,7 @@ def test_what_is_tied_stays_tied(method: Method, tie: str) -> None:
     assert network(torch.randn(2, 3, 16, 16)).shape == (2, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tie", sharing.TIES)
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_it_is_tied_again_when_it_is_rebuilt(method: Method, tie: str) -> None:

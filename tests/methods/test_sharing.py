@@ -76,6 +76,7 @@ def test_layers_start_apart_and_at_their_scale() -> None:
         assert spread[-1] > 0.5 * spread[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "ratio"), [("resnet8", 16), ("resnet20", 4), ("resnet20", 32)])
 def test_networks_get_narrower_where_one_template_a_bank_is_too_much(model: str, ratio: int) -> None:
     asked = round(count.stored_values(testing.network(model)) / ratio)

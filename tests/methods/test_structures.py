@@ -107,6 +107,7 @@ def test_a_structure_of_another_network_is_refused(text: str) -> None:
         account.rebuild(subject.method, testing.network("densenet-bc-40-12"), structure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("one", "other"),
     [

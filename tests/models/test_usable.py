@@ -210,6 +210,7 @@ def seven(channels, num_classes):
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", ["run --methods dense --dataset glyphs:train=64 --out OUT", "footprint --methods csg --classes 10"]
 )

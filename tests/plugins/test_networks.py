@@ -432,6 +432,7 @@ def test_what_is_left_out_is_no_unknown_name(name: str, reason: str) -> None:
         networks.find(name)
 
 
+@pytest.mark.slow
 def test_all_of_torchvision_s_networks_are_there_or_left_out_for_a_reason() -> None:
     torchvision = pytest.importorskip("torchvision")
     for name in torchvision.models.list_models():

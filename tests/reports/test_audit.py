@@ -119,6 +119,7 @@ def test_a_comparison_that_has_it_all() -> None:
     assert [answer for answer, _ in found.values()] == ["yes"] * 11
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("keep", "change", "demand", "answer", "because"),
     [

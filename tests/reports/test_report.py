@@ -417,6 +417,7 @@ def test_latex_prints_the_table_whatever_names_hold(tmp_path: Path) -> None:
     assert "Missing character" not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -47,6 +47,7 @@ def possible(text: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_old_records_get_the_role_that_their_method_has_today() -> None:
     texts = [*filter(possible, [*PLAIN, *SPARSE, *PRUNING])]
     assert len(texts) > 25

@@ -27,6 +27,7 @@ def test_several_values_in_a_number_fail(how: str, message: str) -> None:
         testing.run(CHECK, f"packed:how={how}", plugins=[PACKED])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["bytes", "table", "places", "rectified", "plain"])
 def test_one_value_in_a_number_passes(how: str) -> None:
     testing.run(CHECK, f"packed:how={how}", plugins=[PACKED])
