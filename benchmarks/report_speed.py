@@ -1,4 +1,4 @@
-"""How long a report takes and how large its page is, for a store of many made-up records.
+"""How long `bench show` and a report take, and how large the page is, for a store of many made-up records.
 
 python benchmarks/report_speed.py --runs 10000 [--settings 12] [--epochs 30] [--keep DIR]
 """
@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.store import seal
 from bench.store.record import FINISHED, make
-from bench.store.store import HISTORY, LAYERS, RECORD, encode, encode_rows
+from bench.store.rows import encode_rows
+from bench.store.store import HISTORY, LAYERS, RECORD, SEAL, encode
 
 _METHODS, _RATIOS, _DENSE, _LAYERS = 16, (2, 4, 8, 16, 32, 64), 270_000, 40
 
@@ -92,6 +94,7 @@ def _write_run(
     (run / HISTORY).write_bytes(encode_rows(history))
     layers = [{"layer": f"layer{at}.conv", "stored_values": stored // _LAYERS} for at in range(_LAYERS)]
     (run / LAYERS).write_bytes(encode_rows(layers))
+    (run / SEAL).write_bytes(seal.of(run, [RECORD, HISTORY, LAYERS]).encode())
 
 
 # The kernel's own record of this program's peak. What `resource` says of a child counts what its parent held, too.
@@ -109,12 +112,22 @@ with open("/proc/self/status") as status:
 
 
 def measure(store: Path) -> dict[str, float]:
-    """Seconds and gigabytes of a process that writes the report, and megabytes of its page. On Linux alone."""
+    """Seconds of `bench show`; seconds and gigabytes of a process that writes the report, and megabytes of its page. On
+    Linux alone."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "bench.cli", "show", str(store)], check=True, stdout=subprocess.DEVNULL)
+    show = time.perf_counter() - started
     started = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", _CHILD, str(store)], check=True, stdout=subprocess.PIPE, text=True)
     peak = int(done.stdout.split("PEAK ")[1]) / 1e6
     page = (store / "report" / "index.html").stat().st_size / 1e6
-    return {"seconds": round(time.perf_counter() - started, 1), "peak_gb": round(peak, 2), "page_mb": round(page, 2)}
+    seconds = time.perf_counter() - started
+    return {
+        "show_seconds": round(show, 1),
+        "seconds": round(seconds, 1),
+        "peak_gb": round(peak, 2),
+        "page_mb": round(page, 2),
+    }
 
 
 def main() -> None:

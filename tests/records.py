@@ -11,8 +11,10 @@ from bench.code_space import CodeSpace
 from bench.measure.code_space import encode as encode_codes
 from bench.roles import NARROWER, REFERENCE
 from bench.store import seal
+from bench.store.latency import LATENCY
 from bench.store.record import FAILED, FINISHED, MISSED, Record, make
-from bench.store.store import CODES, HISTORY, LATENCY, LAYERS, RECORD, SEAL, Store, encode_rows
+from bench.store.rows import encode_rows
+from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SEAL, Store
 
 
 def record(method: str, seed: int, top1: float | None, budget: str | None = None, **values: Any) -> Record:

@@ -33,22 +33,11 @@ from bench.plugins import options
 from bench.plugins.code import harness_hash, rooms_hash
 from bench.runs import dense_prefix, environment, interrupt
 from bench.store import record
+from bench.store.latency import LATENCY, encode_latency
 from bench.store.record import FAILED, FINISHED, HEADLINE, MISSED, Record
+from bench.store.rows import encode_rows
 from bench.store.seal import Broken
-from bench.store.store import (
-    CODES,
-    HISTORY,
-    LATENCY,
-    LAYERS,
-    RECORD,
-    SPEC,
-    TRACEBACK,
-    WEIGHTS,
-    Store,
-    encode,
-    encode_latency,
-    encode_rows,
-)
+from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SPEC, TRACEBACK, WEIGHTS, Store, encode
 from bench.training.evaluate import Score, evaluate
 from bench.training.loop import Epoch, Trainer, check_finite
 

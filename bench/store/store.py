@@ -20,41 +20,36 @@ Several processes may work on one store: a run is locked by the one that makes i
 and what is renamed into place is complete.
 """
 
-import csv
 import errno
-import io
 import json
 import os
 import platform
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import filelock
 
-from bench.errors import DiskError, InputError, TooNew, first_line, require_format
+from bench.errors import DiskError, InputError, TooNew, first_line
 from bench.store import seal
+from bench.store.latency import LATENCY, read_latency
 from bench.store.record import FINISHED, FIRST_SEALED, Record, problem
+from bench.store.rows import decode_rows
 from bench.store.seal import Broken, FromNewer, Seal
 from bench.store.upgrade import upgraded
 
 RECORD, HISTORY, LAYERS, CODES = "record.json", "history.csv", "layers.csv", "codes.safetensors"
 SPEC, WEIGHTS, TRACEBACK = "spec.toml", "weights.safetensors", "traceback.txt"
-SEAL, LATENCY = "seal.json", "latency.json"
+SEAL = "seal.json"
 # In the store: by the hash of data, the stamp (`Dataset.stamp`) that its files had when they were last read.
 IMAGES = "images.json"
 
 
 # Without these a record says nothing.
 _NEEDED = ("id", "status", "method", "method_text", "seed", "model", "dataset", "schedule")
-
-
-# In the rows of histories and layers these are whole numbers, wherever they stand.
-_WHOLE_NUMBERS = {"epoch", "stored_values"}
 
 
 class Damaged(ValueError):
@@ -118,7 +113,12 @@ class Store:
             raise Damaged(f"{name} is not one; {error}") from error
         if sealed is None and number >= FIRST_SEALED:
             raise Damaged(f"{folder.name}: {SEAL} is missing")
-        record |= _latency(folder)
+        try:
+            record |= read_latency(folder)
+        except TooNew as error:
+            raise Newer(f"{folder.name}: {LATENCY}: {error}") from error
+        except ValueError as error:
+            raise Damaged(f"{folder.name}: {first_line(error)}") from error
         if found := problem(record):
             raise Damaged(f"{name} is not one; {found}")
         return record
@@ -199,13 +199,9 @@ class Store:
         if content is None:
             return []
         try:
-            rows = list(csv.DictReader(io.StringIO(content.decode())))
-            for row in rows:
-                for column in _WHOLE_NUMBERS & row.keys():
-                    int(row[column])
-        except (ValueError, TypeError, csv.Error) as error:
+            return decode_rows(content)
+        except ValueError as error:
             raise Damaged(f"{name} of {folder.name} can't be read ({first_line(error)})") from error
-        return rows
 
     @contextmanager
     def new_run(self, name: str) -> Iterator[Path]:
@@ -348,43 +344,9 @@ def _content(folder: Path, name: str, sealed: Seal | None) -> bytes | None:
     return content
 
 
-def _latency(folder: Path) -> dict[str, Any]:
-    """The columns that were measured apart from the run."""
-    try:
-        content = seal.read_file(folder / LATENCY)
-        if content is None:
-            return {}
-        body = seal.decode(LATENCY, content)
-        require_format(body.get("format"), _LATENCY_FORMAT)
-        return {"latency_ms": body.get("latency_ms")}
-    except TooNew as error:
-        raise Newer(f"{folder.name}: {LATENCY}: {error}") from error
-    except ValueError as error:
-        raise Damaged(f"{folder.name}: {first_line(error)}") from error
-
-
-_LATENCY_FORMAT = 1
-
-
-def encode_latency(milliseconds: float) -> bytes:
-    """The bytes of LATENCY."""
-    return seal.encode({"format": _LATENCY_FORMAT, "latency_ms": milliseconds})
-
-
 def encode(record: Record) -> bytes:
     """A record as the bytes of its file."""
     return (json.dumps(record, indent=1, allow_nan=False) + "\n").encode()
-
-
-def encode_rows(rows: Iterable[dict[str, Any]]) -> bytes:
-    """Rows with the same names as the bytes of a CSV file."""
-    rows = list(rows)
-    text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return text.getvalue().encode()
 
 
 def _owner() -> str:

@@ -23,8 +23,8 @@ from torch.utils._pytree import tree_leaves
 from bench import count, masks
 
 # So many numbers of a tensor are tried at most, of the network so many, or more where it has more tensors, and so many
-# flips of each. In large
-# networks they are fewer, until no more than about `_WORK` weights are looked at, but `_AT_LEAST`.
+# flips of each. In large networks they are fewer, until no more than about `_WORK` weights are looked at, but
+# `_AT_LEAST`.
 _OF_A_TENSOR, _NUMBERS, _MOST_NUMBERS, _FLIPS = 3, 16, 24, 8
 _WORK, _AT_LEAST = 30_000_000, 6
 # Relative to the largest weight of a kernel: below it a change may be the rounding of a sum.

@@ -12,8 +12,9 @@ from records import RECORDS, seal_anew, write_store
 from bench.errors import InputError
 from bench.files.artifact import Given
 from bench.runs.verify import Verdict, Verifier
+from bench.store.latency import LATENCY
 from bench.store.record import FINISHED, Record
-from bench.store.store import LATENCY, RECORD, SEAL, SPEC, WEIGHTS, Store, encode
+from bench.store.store import RECORD, SEAL, SPEC, WEIGHTS, Store, encode
 
 GIVEN = Given((STRIPES, HALVES))
 DERIVED = ("report", "locks")  # made again from records; empty files
