@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from bench.data.normalise import Normalise
-from bench.data.splits import count_leaked, fingerprint, hold_out
+from bench.data.splits import count_leaked, fingerprint, hold_out, names_hash
 from bench.dataset import Data
 from bench.errors import InputError, unknown
 from bench.files.artifact import Given
@@ -87,7 +87,7 @@ def sweep(plan: Plan, store: Store, progress: Progress, executor: Executor, redo
     data_hash = fingerprint(data) if data is not None else None
     weights = plan.setting.weights
     start = None if weights is None or data is None else weights.open(data.image_shape[0], len(data.classes))
-    _warn_of_changes(plan, [run for run in plan.runs if run not in todo], state, data_hash, progress)
+    _warn_of_changes(plan, [run for run in plan.runs if run not in todo], state, data, data_hash, progress)
     store.open()
     store.clean()
     store.write_sealed(store.folder / SPEC, write_spec(plan.spec).encode())
@@ -157,7 +157,9 @@ def check_network(plan: Plan, data: Data) -> None:
     require_logits(network, data.image_shape, len(data.classes))
 
 
-def _warn_of_changes(plan: Plan, kept: Sequence[Run], state: State, data_hash: str | None, progress: Progress) -> None:
+def _warn_of_changes(
+    plan: Plan, kept: Sequence[Run], state: State, data: Data | None, data_hash: str | None, progress: Progress
+) -> None:
     """Say which kept runs were made by other code than there is now, or on other images."""
 
     def say(what: str, runs: Sequence[Run]) -> None:
@@ -183,6 +185,12 @@ def _warn_of_changes(plan: Plan, kept: Sequence[Run], state: State, data_hash: s
     code = [run for run in kept if others(run, "dataset_code", chosen.code)]
     images = [run for run, record in records if data_hash not in (None, record["data"])]
     say(f"the images of {chosen.label} have", images)
+    if data is not None:
+        names = names_hash(data.classes)
+        say(
+            f"the names of the classes of {chosen.label} have",
+            [run for run in kept if others(run, "class_names", names)],
+        )
     say(f"the code of {chosen.label} has", [] if images or data_hash is not None else code)
 
 

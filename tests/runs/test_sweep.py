@@ -332,6 +332,26 @@ def test_changed_images_are_said_and_no_dense_state_of_the_old_ones_is_used(tmp_
 
 
 @pytest.mark.slow
+def test_changed_names_of_classes_are_said(tmp_path: Path) -> None:
+    """The images and labels are the same, so that the runs stay comparable."""
+    source = (PLUGINS / "stripes.py").read_text()
+    asked = []
+    for folder, edited in (("old", source), ("new", source.replace('"rows"', '"lines"'))):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "edited.py").write_text(edited)
+        asked.append(tiny_spec(["csg"], dataset="edited", plugins=[str(tmp_path / folder / "edited.py")]))
+    old, _ = run_sweep(asked[0], tmp_path / "store")
+    new, printed = run_sweep(asked[1], tmp_path / "store", redo=("csg",))
+    assert (
+        "the names of the classes of edited have changed since 1 of the finished runs were made; --redo dense"
+        in printed
+    )
+    assert "the images of edited have" not in printed
+    assert [record["data"] for record in old] == [record["data"] for record in new]
+    assert old[0]["class_names"] == new[0]["class_names"] != new[1]["class_names"]
+
+
+@pytest.mark.slow
 def test_redo_replaces_a_run_when_the_new_one_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bench.executors import in_process as module
 
