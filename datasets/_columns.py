@@ -85,14 +85,15 @@ def image_column(path: Path, features: Features, given: str | None) -> str:
 
 def images(path: Path, column: str) -> list[bytes]:
     """The contents of the image files. Raises InputError."""
-    found: list[bytes] = []
+    found: list[bytes | None] = []
     for chunk in _read(path, column).chunks:
         if types.is_struct(chunk.type):
             chunk = pyarrow.compute.struct_field(chunk, "bytes")
         found += chunk.to_pylist()
-    if None in found:
+    contents = [content for content in found if content is not None]
+    if len(contents) < len(found):
         raise InputError(f"{shown(path)}: row {found.index(None)} of {column!r} holds no image bytes")
-    return found
+    return contents
 
 
 def labels(path: Path, column: str) -> list[int | str | None]:

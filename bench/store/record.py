@@ -156,11 +156,16 @@ def is_text(value: str) -> bool:
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 # What a column may hold; options and what was solved are free.
-_CHECKS = {
+_CHECKS: dict[str, Callable[[Any], bool]] = {
     name: _is_whole if name in _WHOLE else _is_number if name in _NUMBERS else _is_text
     for name in (*COLUMNS, "schedule.epochs")
 }
-_KINDS = {_is_whole: "a whole number", _is_number: "a number", _is_text: "text", _is_free: "a number or text"}
+_KINDS: dict[Callable[[Any], bool], str] = {
+    _is_whole: "a whole number",
+    _is_number: "a number",
+    _is_text: "text",
+    _is_free: "a number or text",
+}
 
 
 @cache
