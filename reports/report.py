@@ -5,6 +5,7 @@ summary.md, .csv, .tex, .parquet         a line for each method and budget
 results.csv                              a line for each run
 figures/NAME.pdf, .png, .svg             bench.reports.figure
 citation.bib                             the methods' papers
+seal.json, figures/seal.json             hashes of these files (bench.store.seal), for `bench verify`
 """
 
 import io
@@ -21,7 +22,8 @@ from bench.reports.latex import latex
 from bench.reports.load import Loaded
 from bench.reports.page.html import page
 from bench.reports.summary_markdown import summary_markdown
-from bench.store.store import Store
+from bench.store import seal
+from bench.store.store import SEAL, Store
 
 
 def write(loaded: Loaded, folder: Path, style_file: Path | None = None) -> tuple[Path, pd.DataFrame]:
@@ -46,6 +48,7 @@ def write(loaded: Loaded, folder: Path, style_file: Path | None = None) -> tuple
     out.write(folder / "summary.parquet", parquet.getvalue())
     write_figures(loaded.runs, folder, figure.FIGURES, style_file, table)
     out.write(folder / "index.html", page(loaded, table, found))
+    out.write(folder / SEAL, seal.of(folder, [*texts, "summary.parquet", "index.html"]).encode())
     return folder / "index.html", table
 
 
@@ -69,7 +72,14 @@ def write_figures(
             path = folder / "figures" / f"{name}.{ending}"
             Store(folder).write(path, figure.encode(drawn, ending))
             written.append(path)
+    if written:
+        there = sorted({path.name for path in (folder / "figures").iterdir()} & _FIGURE_FILES)
+        Store(folder).write(folder / "figures" / SEAL, seal.of(folder / "figures", there).encode())
     return written
+
+
+# Those of an earlier report, which are not drawn anew, too.
+_FIGURE_FILES = {f"{name}.{ending}" for name in figure.FIGURES for ending in figure.FORMATS}
 
 
 def _latex(table: pd.DataFrame) -> str:

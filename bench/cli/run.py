@@ -77,7 +77,7 @@ def run(
     from bench.runs import progress
     from bench.runs.environment import find_device
     from bench.store.record import FAILED
-    from bench.store.store import Store
+    from bench.store.store import REPORT, Store
 
     console = make_console()
     _look_at(out)
@@ -97,7 +97,7 @@ def run(
     except KeyboardInterrupt:
         console.print("interrupted; finished runs are kept, and the same command goes on with what is missing")
         raise typer.Exit(INTERRUPTED) from None
-    write_report([out], out / "report", console, only=[record["id"] for record in records])
+    write_report([out], out / REPORT, console, only=[record["id"] for record in records])
     failed = sum(record["status"] == FAILED for record in records)
     if failed:
         console.print(f"{failed} of {len(records)} runs failed; --redo failed makes them again", markup=False)

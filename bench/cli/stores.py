@@ -30,8 +30,9 @@ def report(
 ) -> None:
     """Write the page, tables and figures again, from the records alone."""
     from bench.reports.watch import changes
+    from bench.store.store import REPORT
 
-    folder = out or (stores[0] / "report" if len(stores) == 1 else Path("report"))
+    folder = out or (stores[0] / REPORT if len(stores) == 1 else Path("report"))
     console = make_console()
     chosen = None if methods is None else as_list(methods)
     if figure is not None:

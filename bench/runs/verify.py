@@ -20,7 +20,7 @@ from bench.runs import environment
 from bench.store import seal
 from bench.store.record import FINISHED, Record
 from bench.store.seal import Broken
-from bench.store.store import IMAGES, SPEC, WEIGHTS, Damaged, Store, seal_beside
+from bench.store.store import IMAGES, REPORT, SEAL, SPEC, WEIGHTS, Damaged, Store, seal_beside
 from bench.training.evaluate import evaluate
 
 # What decides in which order sums are added up: where all are as they were, scores are the same to the bit.
@@ -72,6 +72,8 @@ class Verifier:
             *sorted((self.store.folder / "prefixes").glob("*.safetensors")),
         ):
             self._file(path, verdict)
+        for folder in (self.store.folder / REPORT, self.store.folder / REPORT / "figures"):
+            self._report(folder, verdict)
         folders = [path for path in sorted(self.store.runs.iterdir()) if path.is_dir() and path.name[0] != "."]
         ids: set[str] = set()
         for number, folder in enumerate(folders, 1):
@@ -92,6 +94,14 @@ class Verifier:
                 verdict.unsealed.append(name)
         except Broken as error:
             verdict.wrong[name] = [str(error)]
+
+    def _report(self, folder: Path, verdict: Verdict) -> None:
+        """A folder of files that one seal is for; without one it is of an earlier bench, or none at all."""
+        try:
+            if (folder / SEAL).exists():
+                seal.read(folder / SEAL).check_all(folder)
+        except Broken as error:
+            verdict.wrong[str(folder.relative_to(self.store.folder))] = [str(error)]
 
     def _run(self, folder: Path, ids: set[str], verdict: Verdict) -> Iterator[str]:
         """A line for each thing of a run that is not as recorded."""

@@ -133,19 +133,19 @@ def problem(record: Record) -> str | None:
 
 
 def _is_whole(value: Any) -> bool:
-    return type(value) is int and -LARGEST <= value <= LARGEST
+    return isinstance(value, int) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
 
 
 def _is_number(value: Any) -> bool:
-    return math.isfinite(value) if type(value) is float else _is_whole(value)
+    return math.isfinite(value) if isinstance(value, float) else _is_whole(value)
 
 
 def _is_text(value: Any) -> bool:
-    return type(value) is str and is_text(value)
+    return isinstance(value, str) and is_text(value)
 
 
 def _is_free(value: Any) -> bool:
-    return type(value) is bool or _is_number(value) or _is_text(value)
+    return isinstance(value, bool) or _is_number(value) or _is_text(value)
 
 
 def is_text(value: str) -> bool:

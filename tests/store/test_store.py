@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from records import RECORDS, seal_anew, write_store
 
 from bench.errors import InputError
-from bench.store.record import MISSED, make
+from bench.store.record import MISSED, make, problem
 from bench.store.store import HISTORY, RECORD, SEAL, WEIGHTS, Damaged, Store, encode
 
 
@@ -208,3 +210,10 @@ def test_a_history_that_can_not_be_read_is_said(tmp_path: Path, content: bytes) 
     seal_anew(folder)
     with pytest.raises(Damaged, match=r"history.csv of run-denseNone0 can't be read"):
         Store.rows(folder, HISTORY)
+
+
+def test_what_libraries_give_for_numbers_and_text_can_be_recorded() -> None:
+    """Their types are often subclasses: torch's version is, and so are NumPy's floats."""
+    row = {**RECORDS[0], "torch_version": torch.__version__, "test_top1": np.float64(90.5), "option.x": np.float64(1)}
+    assert problem(row) is None
+    assert type(torch.__version__) is not str
