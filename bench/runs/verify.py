@@ -150,7 +150,8 @@ class Verifier:
                 "generation_macs": deployed.generation_macs,
             },
         )
-        device = environment.find_device(record["device"] or "cpu")
+        # Where it was made if that can be had here; else on what there is, within the tolerances.
+        device = environment.find_device("auto" if record["device"] == "cuda" else "cpu")
         threads = torch.get_num_threads()
         torch.set_num_threads(record["threads"] or threads)
         try:

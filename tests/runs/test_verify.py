@@ -95,10 +95,13 @@ def test_a_record_that_was_changed_and_sealed_anew_is_found(store: Store, column
 
 
 @pytest.mark.parametrize(("loss", "wrong"), [(1e-4, False), (1e-2, True)])
-def test_on_another_processor_scores_may_differ_a_little(store: Store, loss: float, wrong: bool) -> None:
+@pytest.mark.parametrize("machine", [{"device_name": "another"}, {"device": "cuda", "device_name": "a GPU"}])
+def test_on_another_processor_scores_may_differ_a_little(
+    store: Store, machine: dict[str, str], loss: float, wrong: bool
+) -> None:
     record = next(record for record in store.records()[0] if record["method"] == "csg" and record["status"] == FINISHED)
     folder = store.folders()[record["id"]]
-    changed = {"device_name": "another", "test_loss": record["test_loss"] * (1 + loss)}
+    changed = {**machine, "test_loss": record["test_loss"] * (1 + loss)}
     (folder / RECORD).write_bytes(encode({**record, **changed}))
     seal_anew(folder)
     assert bool(verify(store.folder).wrong) is wrong
