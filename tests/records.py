@@ -74,7 +74,7 @@ def write_store(folder: Path, records: Sequence[Record], epochs: int = 4) -> Pat
     """A store that holds these records; the finished ones with a history, layers and, of csg, a code space."""
     store = Store(folder).open()
     for made in records:
-        with store.new_run(f"run-{made['id']}") as run:
+        with store.new_run(f"run-{made['id'].replace('/', '_')}") as run:
             (run / RECORD).write_text(json.dumps(made))
             if made["status"] == FINISHED:
                 write_tables(run, made, epochs)

@@ -371,7 +371,7 @@ def test_a_file_that_is_not_there() -> None:
 REAL = ["RN20_1616-128", "RN56_1212-72", "RN56_ORG", "SHUFFLENETV2_CSG"]
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.shared
 def test_the_authors_checkpoints_reach_the_accuracy_of_the_authors_code(shared: Path) -> None:
     """All of them, so that the images are decoded once; `bench evaluate` is tested with one."""

@@ -19,6 +19,10 @@ VARIANTS = (
 )
 
 
+# The longest of them are tried on the first network alone.
+LONGEST = ("goes_on_from_any_step", "stores_one_value_a_number")
+
+
 def case(method: str, model: str, *marks: pytest.MarkDecorator) -> Any:
     # A method on a network is made once for all checks, so that they go to one process where pytest has several.
     return pytest.param(method, model, marks=[pytest.mark.xdist_group(f"{method} {model}"), *marks])
@@ -32,11 +36,28 @@ def marks(method: str, model: str) -> list[pytest.MarkDecorator]:
 
 CASES = [
     *(case(name, model, *marks(name, model)) for name in discovery.available("methods") for model in testing.FAMILIES),
-    *(case(text, "resnet8", pytest.mark.slow) for text in VARIANTS),
+    *(case(text, NETWORKS[0], pytest.mark.slow) for text in VARIANTS),
 ]
 
 
-@pytest.mark.parametrize("check", testing.CHECKS)
+@pytest.mark.parametrize("check", [check for check in testing.CHECKS if check not in LONGEST])
 @pytest.mark.parametrize(("method", "model"), CASES)
 def test_it_plays_by_the_rules(method: str, model: str, check: str) -> None:
+    testing.run(check, method, model)
+
+
+@pytest.mark.parametrize("check", LONGEST)
+@pytest.mark.parametrize(
+    ("method", "model"),
+    [
+        *(case(name, NETWORKS[0], pytest.mark.slow) for name in (*discovery.available("methods"), *VARIANTS)),
+        *(
+            case(name, model, pytest.mark.whole)
+            for name in discovery.available("methods")
+            for model in testing.FAMILIES
+            if model != NETWORKS[0]
+        ),
+    ],
+)
+def test_it_plays_by_the_longest_rules(method: str, model: str, check: str) -> None:
     testing.run(check, method, model)

@@ -34,7 +34,7 @@ VARIANTS = [
 CASES = [
     *((text, "resnet8") for text in METHODS),
     *(pytest.param(text, "resnet8", marks=pytest.mark.slow) for text in VARIANTS),
-    *(pytest.param(text, "densenet-bc-40-12", marks=pytest.mark.slow) for text in METHODS),
+    *(pytest.param(text, "densenet-bc-40-12", marks=pytest.mark.whole) for text in METHODS),
 ]
 # These leave all layers as they are.
 PLAIN = ("dense", "sparse")

@@ -68,7 +68,7 @@ def test_a_network_that_computes_something_else_stops_the_run(
         csg_overhead.check_same_function("resnet8")
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_the_tiniest_run_writes_every_row_and_resumes(
     csg_overhead: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,7 +156,7 @@ def test_the_tiniest_layer_gives_a_line_for_each_way(
     assert "--ratio can't be 1" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_a_report_on_many_runs_stays_small(tmp_path: Path) -> None:
     """A small part of what it is made for, to be quick; benchmarks/README.md has the rest, and the times."""
     report_speed = load("report_speed")

@@ -141,7 +141,7 @@ def test_a_hostile_record_is_text_and_no_more() -> None:
     assert names == {"dense", HOSTILE, HOSTILE * 50}
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_many_settings_are_packed_but_for_the_first(tmp_path: Path) -> None:
     records = [
         record(f"m{method}", 0, 80.0, "2x", model=f"net{model}", id=f"{method}-{model}")

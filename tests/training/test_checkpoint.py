@@ -122,7 +122,7 @@ def test_optimisers_and_layers_that_draw_go_on_to_the_same_bits(method: str, opt
         assert differing(expected, go_on(files[step], method, optimizer)) == set(), step
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_goes_on_to_the_same_bits_from_every_step(method: str, tmp_path: Path) -> None:
     files, expected = undisturbed(tmp_path, method)
