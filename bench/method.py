@@ -1,7 +1,8 @@
 """What a method plugin is: it turns a network and a budget into a smaller network. It never sees data.
 
 Two objects: the Method is frozen and has the options; the Compressed is made for each run, has the network, and is free
-to change.
+to change. What a method may import is a test, tests/project/test_layout.py: the public face (the files of bench/),
+`kernels`, `measure` and `files`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

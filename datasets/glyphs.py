@@ -35,6 +35,8 @@ class Glyphs(Dataset):
         for name in ("train", "test"):
             if getattr(self, name) < 26:
                 raise ValueError(f"{name} can't be {getattr(self, name)}; there are 26 letters")
+            if getattr(self, name) > _MOST:
+                raise ValueError(f"{name} can't be {getattr(self, name):,}; up to {_MOST:,} are drawn")
 
     def load(self, data_dir: Path, download: bool) -> Data:
         atlas = _atlas()
@@ -47,6 +49,7 @@ class Glyphs(Dataset):
 
 
 _SIZE = 16  # pixels a side of the images
+_MOST = 1_000_000  # images, about a gigabyte
 _ATLAS = 28  # pixels a side of the glyphs that they are drawn from
 
 Point = tuple[float, float]

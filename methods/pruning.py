@@ -250,7 +250,7 @@ def check_budget(network: nn.Module, state: "State", cut: Sequence[Sequence[int]
             f"there is nothing to cut by {importance} in a network that stores {stored:,} values; {asked}"
         )
     left = [group.size - len(numbers) for group, numbers in zip(state.groups, cut, strict=True) if numbers]
-    if max(left) == 1:
+    if max(left) == 1 and stored > state.budget:
         raise BudgetError(
             f"with one channel left in each of the {len(left)} groups that can be cut it stores {stored:,} values; "
             f"{asked}"

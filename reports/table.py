@@ -1,4 +1,5 @@
-"""The summary as a table for people: on the terminal and in Markdown, from the same cells."""
+"""The summary as a table for people: on the terminal and in Markdown, from the same cells. What is bold in it is
+decided in frame.py, by the tests in significance.py."""
 
 import pandas as pd
 from rich.markup import escape

@@ -1,6 +1,7 @@
 """Records and stores that tests of reports make up."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SEAL, Store
 def record(method: str, seed: int, top1: float | None, budget: str | None = None, **values: Any) -> Record:
     stored = {None: 1000, "2x": 500, "4x": 250}.get(budget, 250)
     known = {
-        "id": f"{method}{budget}{seed}{values.get('dataset', '')}",
+        "id": re.sub(r"\W", "_", f"{method}{budget}{seed}{values.get('dataset', '')}"),
         "status": FINISHED,
         "method": method,
         "method_name": method,
@@ -74,7 +75,7 @@ def write_store(folder: Path, records: Sequence[Record], epochs: int = 4) -> Pat
     """A store that holds these records; the finished ones with a history, layers and, of csg, a code space."""
     store = Store(folder).open()
     for made in records:
-        with store.new_run(f"run-{made['id'].replace('/', '_')}") as run:
+        with store.new_run(f"run-{made['id']}") as run:
             (run / RECORD).write_text(json.dumps(made))
             if made["status"] == FINISHED:
                 write_tables(run, made, epochs)

@@ -78,7 +78,9 @@ def footprint(
 @app.command()
 def check(
     method: Annotated[str, typer.Argument(help="A method, with options if you like: csg:slice=8x8.")],
-    models: Annotated[str | None, typer.Option(help="Networks to try it in. Default: one of each family.")] = None,
+    models: Annotated[
+        str | None, typer.Option("--models", "--model", help="Networks to try it in. Default: one of each family.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of results.")] = False,
     plugin: Annotated[list[str] | None, typer.Option(help="A Python file with a method of your own.")] = None,
 ) -> None:

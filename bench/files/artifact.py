@@ -138,9 +138,17 @@ def find_model(description: ModelDescription, path: Path, given: Given = NOTHING
             raise InputError(f"{made_with}; leave --model {given.model} out")
         # By the kind that it states: a name from a file must never be taken for a path.
         try:
-            return networks.find_installed(description.kind, description.text)
+            found = networks.find_installed(description.kind, description.text)
         except InputError as error:
-            raise InputError(f"{path}: {error}") from error
+            of = f"; it is of the package {description.package}" if description.kind == "package" else ""
+            raise InputError(f"{path}: {error}{of}") from error
+        # Ours and timm's are held to what they compute by the tests of these projects.
+        if description.kind == "package" and found.code != description.code and not given.other_code:
+            raise InputError(
+                f"{made_with}, and {found.package} is other code ({found.code[:8]}...); --other-code takes it all the "
+                "same"
+            )
+        return found
     if given.model is None:
         raise InputError(f"{made_with}; give --model {description.text}, with the path of that file")
     found = networks.find(given.model)

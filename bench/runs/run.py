@@ -161,7 +161,7 @@ def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
         made = record.make({**columns, **outcome, **measured})
         # By itself, so that it can be measured again, when the machine has nothing else to do, under the run's seal.
         if made["latency_ms"] is not None:
-            bench.store.write(folder / LATENCY, encode_latency(made["latency_ms"]))
+            bench.store.write(folder / LATENCY, encode_latency(run.id, made["latency_ms"]))
         bench.store.write(folder / RECORD, encode({**made, "latency_ms": None}))
         bench.store.write(folder / SPEC, spec.write(run.own_spec(bench.spec)).encode())
     if bench.spec.keep_weights == "none" and made["status"] == FINISHED:
@@ -285,7 +285,7 @@ def reach_compression(bench: Bench, run: Run, network: nn.Module) -> list[Epoch]
     name = bench.prefix_id(run, run.compress_epoch)
     path = bench.store.prefix(name)
     with bench.store.lock(f"prefix-{name}", wait=True):
-        if path.is_file():
+        if path.exists() or path.is_symlink():
             try:
                 return dense_prefix.restore(path, network)
             except Broken as error:

@@ -18,6 +18,7 @@ from bench.plan import spec as specs
 from bench.plan.plan import find_dataset
 from bench.runs import environment
 from bench.store import seal
+from bench.store.latency import LATENCY
 from bench.store.record import FINISHED, Record
 from bench.store.seal import Broken
 from bench.store.store import IMAGES, REPORT, SEAL, SPEC, WEIGHTS, Damaged, Store, seal_beside
@@ -66,21 +67,23 @@ class Verifier:
         """Raises InputError for a folder that is no store."""
         if not self.store.runs.is_dir():
             raise InputError(f"no runs in {self.store.folder}; give the folder that `bench run --out` wrote")
-        verdict = Verdict()
-        for path in (
-            *(self.store.folder / name for name in (SPEC, IMAGES)),
-            *sorted((self.store.folder / "prefixes").glob("*.safetensors")),
-        ):
-            self._file(path, verdict)
-        for folder in (self.store.folder / REPORT, self.store.folder / REPORT / "figures"):
-            self._report(folder, verdict)
         folders = [path for path in sorted(self.store.runs.iterdir()) if path.is_dir() and path.name[0] != "."]
+        if not folders:
+            raise InputError(f"no runs in {self.store.folder}; there is nothing to verify")
+        verdict = Verdict()
         ids: set[str] = set()
         for number, folder in enumerate(folders, 1):
             self.say(f"[{number}/{len(folders)}] {folder.name}")
             verdict.runs += 1
             if found := list(self._run(folder, ids, verdict)):
                 verdict.wrong[f"runs/{folder.name}"] = found
+        states = self.store.folder / "prefixes"
+        named = {path.name.partition(".")[0] for path in states.glob("*.*")}
+        for path in (*(self.store.folder / name for name in (SPEC, IMAGES)), *map(self.store.prefix, sorted(named))):
+            self._file(path, verdict)
+        for folder in (self.store.folder / REPORT, self.store.folder / REPORT / "figures"):
+            if folder.is_dir():
+                self._report(folder, verdict)
         return verdict
 
     def _file(self, path: Path, verdict: Verdict) -> None:
@@ -90,18 +93,27 @@ class Verifier:
             content = seal.read_file(path)
             seal.read(seal_beside(path)).check(path.name, content)
         except FileNotFoundError:
-            if path.is_file():
-                verdict.unsealed.append(name)
+            if path.exists() or path.is_symlink():
+                self._unsealed(name, verdict)
         except Broken as error:
             verdict.wrong[name] = [str(error)]
 
     def _report(self, folder: Path, verdict: Verdict) -> None:
-        """A folder of files that one seal is for; without one it is of an earlier bench, or none at all."""
+        """A folder of files that one seal is for."""
+        name = str(folder.relative_to(self.store.folder))
         try:
-            if (folder / SEAL).exists():
-                seal.read(folder / SEAL).check_all(folder)
+            seal.read(folder / SEAL).check_all(folder)
+        except FileNotFoundError:
+            self._unsealed(name, verdict)
         except Broken as error:
-            verdict.wrong[str(folder.relative_to(self.store.folder))] = [str(error)]
+            verdict.wrong[name] = [str(error)]
+
+    def _unsealed(self, name: str, verdict: Verdict) -> None:
+        """A store with sealed runs has seals everywhere, and one of an earlier bench nowhere."""
+        if verdict.sealed:
+            verdict.wrong[name] = ["it has no seal"]
+        else:
+            verdict.unsealed.append(name)
 
     def _run(self, folder: Path, ids: set[str], verdict: Verdict) -> Iterator[str]:
         """A line for each thing of a run that is not as recorded."""
@@ -119,6 +131,8 @@ class Verifier:
             verdict.unsealed.append(folder.name)
         else:
             verdict.sealed += 1
+            if record["status"] == FINISHED and not (folder / LATENCY).is_file():
+                yield f"{LATENCY} is missing"
         if self.seals_alone or record["status"] != FINISHED or self.store.left_out(folder, WEIGHTS):
             return
         try:

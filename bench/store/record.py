@@ -17,6 +17,7 @@ FORMAT = 2
 
 # From this number on, a run has a seal.
 FIRST_SEALED = 2
+SINCE_SEALS = ("peak_memory_bytes", "class_names", "leaked_images")
 
 # The column by which methods are compared.
 HEADLINE = "test_top1"

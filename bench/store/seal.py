@@ -44,12 +44,13 @@ class Seal:
 
     def check(self, name: str, content: bytes | None) -> None:
         """Raise Broken where this is not what the file `name` held; None stands for a file that isn't there."""
+        expected = self._hashes(name)
         if content is None:
             if name in self.files:
                 raise Broken(f"{name} is missing")
-            return
-        expected = self._hashes(name)
-        if expected and _sha256(content) not in expected:
+        elif not expected:
+            raise Broken(f"{name} is not in its seal")
+        elif _sha256(content) not in expected:
             raise Broken(f"{name} is not as it was sealed")
 
     def check_changed(self, folder: Path) -> None:
@@ -101,7 +102,13 @@ def of(folder: Path, names: Iterable[str], left_out: Mapping[str, str] | None = 
 
 def read(path: Path) -> Seal:
     """The seal in a file. Raises Broken, and FileNotFoundError where there is none."""
-    body = decode(path.name, path.read_bytes())
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Broken(f"{path.name} can't be read: {error.strerror}") from error
+    body = decode(path.name, content)
     try:
         require_format(body["format"], FORMAT)
         found = Seal({name: File(**file) for name, file in body["files"].items()}, body["left_out"])

@@ -36,7 +36,7 @@ import filelock
 from bench.errors import DiskError, InputError, TooNew, first_line
 from bench.store import seal
 from bench.store.latency import LATENCY, read_latency
-from bench.store.record import FINISHED, FIRST_SEALED, Record, problem
+from bench.store.record import FINISHED, FIRST_SEALED, SINCE_SEALS, Record, problem
 from bench.store.rows import decode_rows
 from bench.store.seal import Broken, FromNewer, Seal
 from bench.store.upgrade import upgraded
@@ -111,10 +111,13 @@ class Store:
             raise Newer(f"{name} can't be read; {error}") from error
         except ValueError as error:
             raise Damaged(f"{name} is not one; {error}") from error
-        if sealed is None and number >= FIRST_SEALED:
+        # What only newer records have says that it is one, whatever it says itself.
+        if sealed is None and (number >= FIRST_SEALED or any(record[column] is not None for column in SINCE_SEALS)):
             raise Damaged(f"{folder.name}: {SEAL} is missing")
+        if not folder.name.endswith(f"-{record['id']}"):
+            raise Damaged(f"{folder.name} holds another run, {record['id']}")
         try:
-            record |= read_latency(folder)
+            record |= read_latency(folder, record["id"])
         except TooNew as error:
             raise Newer(f"{folder.name}: {LATENCY}: {error}") from error
         except ValueError as error:

@@ -13,6 +13,9 @@ from torch import nn
 import bench
 from bench import count
 from bench.errors import InputError
+from bench.files import artifact
+from bench.files.description import Description, Step
+from bench.method import Compressed
 from bench.models._build import build_network, resizable
 from bench.plan import plan
 from bench.plugins import networks
@@ -217,6 +220,28 @@ def test_a_network_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.M
     points.append(EntryPoint("resnet8", "their_networks:mynet", "bench.models"))
     with pytest.raises(InputError, match="two models are called 'resnet8': ours and entry point their_networks:mynet"):
         networks.names()
+
+
+def test_a_file_of_an_installed_network_is_held_to_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "their_code.py").write_text(MYNET)
+    monkeypatch.syspath_prepend(tmp_path)
+    points = [EntryPoint("theirs", "their_code:mynet", "bench.models")]
+    monkeypatch.setattr(networks, "entry_points", lambda group: points if group == "bench.models" else [])
+    found = networks.find("theirs")
+    dense = Compressed(build_network(found.model, 3, 10, seed=0))
+    description = Description(artifact.describe_model(found, 3, 10), (Step("dense", {}, {}),))
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(artifact.pack(dense, description))
+    assert count.stored_values(bench.load(path)) == count.stored_values(dense.network)
+    (tmp_path / "their_code.py").write_text(MYNET.replace("range(depth)", "range(depth + 0)"))
+    with pytest.raises(
+        InputError, match=r"was made with theirs \(code .*\), and .* is other code .*; --other-code takes"
+    ):
+        bench.load(path)
+    assert bench.load(path, other_code=True)
+    points.clear()
+    with pytest.raises(InputError, match="unknown model 'theirs'"):
+        bench.load(path)
 
 
 needs_timm = pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="needs timm")

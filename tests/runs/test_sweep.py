@@ -414,7 +414,7 @@ def test_a_damaged_record_is_named_set_aside_and_made_again(swept: tuple[Path, l
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", ["header", "value", "seal", "no seal"])
+@pytest.mark.parametrize("damage", ["header", "value", "seal", "no seal", "a folder"])
 def test_a_damaged_dense_state_is_named_set_aside_and_trained_again(
     swept: tuple[Path, list[Record]], tmp_path: Path, damage: str
 ) -> None:
@@ -433,8 +433,11 @@ def test_a_damaged_dense_state_is_named_set_aside_and_trained_again(
                 flip(prefix, -3)
             case "seal":
                 flip(seal_beside(prefix), 40)
-            case _:
+            case "no seal":
                 seal_beside(prefix).unlink()
+            case _:
+                prefix.unlink()
+                prefix.mkdir()
     _, printed = run_sweep(asked, store.folder)
     assert " set aside as" in printed
     assert "and trained again" in printed

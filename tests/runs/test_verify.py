@@ -16,7 +16,7 @@ from bench.reports.report import write
 from bench.runs.verify import Verdict, Verifier
 from bench.store.latency import LATENCY
 from bench.store.record import FINISHED, Record
-from bench.store.store import RECORD, REPORT, SEAL, SPEC, WEIGHTS, Store, encode
+from bench.store.store import RECORD, REPORT, SEAL, SPEC, WEIGHTS, Store, encode, seal_beside
 
 GIVEN = Given((STRIPES, HALVES))
 
@@ -69,6 +69,59 @@ def test_any_flipped_byte_is_found(store: Store) -> None:
             assert where.partition(".")[0] in str(path.relative_to(store.folder))
         path.write_bytes(content)
     assert not verify(store.folder, seals_alone=True).wrong
+
+
+def exchange(one: Path, other: Path) -> None:
+    spare = one.with_name("spare")
+    one.rename(spare)
+    other.rename(one)
+    spare.rename(other)
+
+
+def test_what_lies_in_anothers_place_is_found(store: Store) -> None:
+    folders = [folder for folder in sorted(store.runs.iterdir()) if (folder / WEIGHTS).is_file()]
+    one, other = folders[:2]
+    exchange(one, other)
+    assert {*verify(store.folder, seals_alone=True).wrong} == {f"runs/{one.name}", f"runs/{other.name}"}
+    assert len(store.records()[1]) == 2  # reports leave them out
+    exchange(one, other)
+    exchange(one / LATENCY, other / LATENCY)
+    assert {*verify(store.folder, seals_alone=True).wrong} == {f"runs/{one.name}", f"runs/{other.name}"}
+    exchange(one / LATENCY, other / LATENCY)
+    states = sorted((store.folder / "prefixes").glob("*.safetensors"))
+    for path in (store.prefix, lambda name: seal_beside(store.prefix(name))):
+        exchange(path(states[0].stem), path(states[1].stem))
+    assert {*verify(store.folder, seals_alone=True).wrong} == {f"prefixes/{state.name}" for state in states[:2]}
+
+
+@pytest.mark.parametrize("how", ["deleted", "a folder", "a link to nowhere"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("spec.toml", "spec.seal.json", "prefixes/*.safetensors", "prefixes/*.seal.json"),
+        *("runs/csg-2x*/latency.json", "runs/csg-2x*/seal.json", "runs/csg-2x*/layers.csv"),
+        *("report/seal.json", "report/figures/seal.json"),
+    ],
+)
+def test_what_is_gone_is_found(store: Store, name: str, how: str) -> None:
+    write(load([store.folder]), store.folder / REPORT)
+    path = sorted(store.folder.glob(name))[0]
+    path.unlink()
+    match how:
+        case "a folder":
+            path.mkdir()
+        case "a link to nowhere":
+            path.symlink_to("nowhere")
+    assert len(verify(store.folder, seals_alone=True).wrong) == 1
+
+
+def test_a_record_that_calls_itself_old_needs_a_seal_all_the_same(store: Store) -> None:
+    folder = next(folder for folder in sorted(store.runs.iterdir()) if (folder / WEIGHTS).is_file())
+    record = json.loads((folder / RECORD).read_text())
+    (folder / RECORD).write_text(json.dumps({**record, "format": 1, "test_top1": 99.0}))
+    (folder / SEAL).unlink()
+    assert verify(store.folder, seals_alone=True).wrong == {f"runs/{folder.name}": ["seal.json is missing"]}
+    assert len(store.records()[1]) == 1
 
 
 @pytest.mark.parametrize(
@@ -138,4 +191,7 @@ def test_runs_of_an_earlier_bench_have_no_seal_and_those_of_today_must(tmp_path:
 
 def test_no_store_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no runs in"):
+        verify(tmp_path)
+    Store(tmp_path).open()
+    with pytest.raises(InputError, match=r"no runs in .*; there is nothing to verify"):
         verify(tmp_path)

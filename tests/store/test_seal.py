@@ -77,6 +77,20 @@ def test_what_was_left_out_may_be_missing_and_may_not_be_another(tmp_path: Path)
         sealed.check_all(folder)
 
 
+def test_a_file_that_the_seal_does_not_name_is_not_taken_for_sealed(tmp_path: Path) -> None:
+    """Another file's seal must not do."""
+    sealed = seal.read(folder_of_two(tmp_path / "run") / "seal.json")
+    with pytest.raises(Broken, match=r"c\.csv is not in its seal"):
+        sealed.check("c.csv", b"one,two\n1,2\n")
+    sealed.check("c.csv", None)
+
+
+def test_what_can_not_be_read_as_a_seal_is_broken(tmp_path: Path) -> None:
+    (tmp_path / "seal.json").mkdir()
+    with pytest.raises(Broken, match=r"seal\.json can't be read: Is a directory"):
+        seal.read(tmp_path / "seal.json")
+
+
 def test_while_a_file_is_replaced_either_content_will_do_and_no_third(tmp_path: Path) -> None:
     folder = folder_of_two(tmp_path / "run")
     between = seal.read(folder / "seal.json").expecting("a.csv", b"new")

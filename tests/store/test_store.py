@@ -15,7 +15,7 @@ import torch
 from records import RECORDS, seal_anew, write_store
 
 from bench.errors import InputError
-from bench.store.record import MISSED, make, problem
+from bench.store.record import MISSED, SINCE_SEALS, make, problem
 from bench.store.store import HISTORY, RECORD, SEAL, WEIGHTS, Damaged, Store, encode
 
 
@@ -90,7 +90,7 @@ def test_weights_that_were_cut_short_are_named(tmp_path: Path, swept: tuple[Path
     (folder / SEAL).unlink()  # as versions before seals left it
     with pytest.raises(Damaged, match=f"has {len(weights) - 1:,} bytes, not {len(weights):,}"):
         store.check_changed(folder, record)
-    (folder / RECORD).write_bytes(encode({**record, "format": 1}))
+    (folder / RECORD).write_bytes(encode({**record, **dict.fromkeys(SINCE_SEALS), "format": 1}))
     assert len(store.records()[0]) == len(swept[1])  # a report is made from records alone
 
 
