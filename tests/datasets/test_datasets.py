@@ -334,7 +334,7 @@ def test_the_stamp_of_fetched_files(name: str, file: str, tmp_path: Path) -> Non
     assert made(name).stamp(tmp_path) != before
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.shared
 def test_the_real_images(shared: Path) -> None:
     data = made("parquet", shared / "data" / "cifar10-jpeg").load(Path(), False)

@@ -86,7 +86,7 @@ def test_pt2_gives_the_same_outputs_for_any_batch(run: Path, tmp_path: Path) -> 
         assert torch.allclose(network(images()[:batch]), outputs(run)[:batch], atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize("model", ["densenet-bc-40-12", "mobilenetv2-cifar", "shufflenetv2-x0.5-cifar"])
 @pytest.mark.parametrize("to", ["onnx", "pt2"])
 def test_every_family_is_exported(model: str, to: str, tmp_path: Path) -> None:

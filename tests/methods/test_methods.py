@@ -20,7 +20,7 @@ VARIANTS = (
 
 
 # The longest of them are tried on the first network alone.
-LONGEST = ("goes_on_from_any_step", "stores_one_value_a_number")
+LONGEST = ("goes_on_from_any_step", "is_deterministic", "keeps_masks_and_count", "stores_one_value_a_number")
 
 
 def case(method: str, model: str, *marks: pytest.MarkDecorator) -> Any:

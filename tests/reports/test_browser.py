@@ -258,6 +258,7 @@ def test_hostile_names_do_nothing_and_are_seen(browser: Browser, tmp_path: Path)
     page.close()
 
 
+@pytest.mark.whole
 def test_settings_are_chosen_and_unpacked(browser: Browser, tmp_path: Path) -> None:
     records = [
         record(f"m{method:03}", 0, 80.0, "2x", model=model, id=f"{method}-{model}")

@@ -213,7 +213,7 @@ def child_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(bench.__file__).parent.parent), "PYTHONWARNINGS": ""}
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_two_sweeps_on_one_store_share_the_work(swept: tuple[Path, list[Record]], tmp_path: Path) -> None:
     asked = tiny_spec(["csg", "lowrank"], budgets=["2x", "4x", "100x"], seeds=2)
     file, store = tmp_path / "spec.toml", tmp_path / "store"
