@@ -246,7 +246,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(
     assert "0 of 3 runs to do" in out
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_bars_on_a_terminal(swept: tuple[Path, list[Record]], tmp_path: Path) -> None:
     """Under a pseudo-terminal the sweep shows bars and, when they are gone, a line for each run."""
     import pty

@@ -84,7 +84,7 @@ def test_the_method_keeps_the_largest_weights_to_the_value(written: Path) -> Non
                 assert sizes[mask].min() >= sizes[~mask].max()
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_the_test_that_is_written_passes(written: Path) -> None:
     """In a process of its own, with none of our settings."""
     arguments = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_round_tape.py"]

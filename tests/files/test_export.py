@@ -180,7 +180,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_file(
     assert {path.name for path in tmp_path.iterdir()} == {run.name, "target"}
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize("to", ["dense", "onnx", "pt2"])
 def test_a_really_full_disk(run: Path, tmp_path: Path, to: str) -> None:
     """The C++ of torch ended the process there, so in one of its own."""

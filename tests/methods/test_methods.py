@@ -7,8 +7,10 @@ import pytest
 from bench import testing
 from bench.plugins import discovery
 
-# Every method is tried on these two, and these three methods on every family; the rest only in the whole suite.
+# Every method is tried on these two, and these three methods on every family of small networks; the rest only in the
+# whole suite.
 NETWORKS = ("resnet8", "shufflenetv2-x0.5-cifar")
+LARGE = ("resnet18",)
 EVERYWHERE = ("csg", "lowrank", "pruning")
 # Other ways of a method: those whose shape or state changes in training.
 VARIANTS = (
@@ -20,7 +22,13 @@ VARIANTS = (
 
 
 # The longest of them are tried on the first network alone.
-LONGEST = ("goes_on_from_any_step", "is_deterministic", "keeps_masks_and_count", "stores_one_value_a_number")
+LONGEST = (
+    "goes_on_from_any_step",
+    "meets_budgets",
+    "is_deterministic",
+    "keeps_masks_and_count",
+    "stores_one_value_a_number",
+)
 
 
 def case(method: str, model: str, *marks: pytest.MarkDecorator) -> Any:
@@ -29,7 +37,7 @@ def case(method: str, model: str, *marks: pytest.MarkDecorator) -> Any:
 
 
 def marks(method: str, model: str) -> list[pytest.MarkDecorator]:
-    if model not in NETWORKS and method not in EVERYWHERE:
+    if model in LARGE or (model not in NETWORKS and method not in EVERYWHERE):
         return [pytest.mark.whole]
     return [pytest.mark.slow]
 

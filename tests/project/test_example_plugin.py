@@ -76,7 +76,7 @@ def test_its_own_tests_pass(python: Python) -> None:
     python("-m", "pytest", "-q", "-p", "no:cacheprovider", "plugin/tests", "-k", "not rules")
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_its_method_runs_beside_the_others_on_its_dataset(python: Python, tmp_path: Path) -> None:
     arguments = ["run", "--methods", "kronecker:block=2,lowrank", "--budgets", "4x", "--seeds", "1", "--device", "cpu"]
     arguments += ["--dataset", "quadrants:train=320", "--schedule", "quick:epochs=6:batch_size=32:crop_padding=0"]

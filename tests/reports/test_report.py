@@ -368,7 +368,7 @@ def test_one_figure_alone(command: Command, tmp_path: Path) -> None:
     assert not (store / "report" / "index.html").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize("started", [False, True])
 def test_watching_writes_it_again_when_a_run_arrives(tmp_path: Path, started: bool) -> None:
     store = write_store(tmp_path / "store", RECORDS[: 2 * started])
