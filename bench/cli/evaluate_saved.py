@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from bench import count
+from bench.cli.app import make_error_console
 from bench.data.normalise import Normalise
 from bench.errors import InputError
 from bench.files import artifact, network_file
@@ -31,7 +31,7 @@ def evaluate_saved(
     chosen = find_dataset(dataset, given.plugins)
     data = chosen.decode(data_dir, download)
     for note in data.notes:
-        Console(stderr=True).print(f"{chosen.label}: {note}", markup=False, highlight=False, soft_wrap=True)
+        make_error_console().print(f"{chosen.label}: {note}", markup=False, highlight=False, soft_wrap=True)
     channels, classes = data.image_shape[0], len(data.classes)
     if (channels, classes) != (have.channels, have.classes):
         raise InputError(

@@ -9,19 +9,21 @@ _PROCESS = Path("/proc/self")
 _FORGET_PEAK = "5"  # man 5 proc_pid_clear_refs
 
 
-def forget_peak(device: torch.device) -> None:
-    """Measure from now on."""
+def forget_peak(device: torch.device) -> bool:
+    """Measure from now on. Whether the system lets us: on Linux alone, and not in every container."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    elif _PROCESS.is_dir():
+        return True
+    try:
         (_PROCESS / "clear_refs").write_text(_FORGET_PEAK)
+    except OSError:
+        return False
+    return True
 
 
 def peak_bytes(device: torch.device) -> int | None:
-    """The most bytes at one time since; None where the system doesn't say."""
+    """The most bytes at one time since `forget_peak` gave True; None where the system doesn't say."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    if not _PROCESS.is_dir():
-        return None
     found = re.search(r"^VmHWM:\s+(\d+) kB$", (_PROCESS / "status").read_text(), re.MULTILINE)
     return None if found is None else 1024 * int(found[1])

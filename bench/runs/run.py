@@ -127,7 +127,7 @@ def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
         if interrupted():  # since the command began
             raise KeyboardInterrupt
         started = time.perf_counter()
-        memory.forget_peak(bench.device)
+        measures_memory = memory.forget_peak(bench.device)
         columns = identify(bench, run)
         # Each run has one, also one that ends before its first epoch.
         bench.store.write(folder / HISTORY, encode_rows([]))
@@ -156,7 +156,7 @@ def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
         columns = {name: own for name, own in columns.items() if not record.problem({"status": MISSED, name: own})}
         measured = {
             "total_seconds": time.perf_counter() - started,
-            "peak_memory_bytes": memory.peak_bytes(bench.device),
+            "peak_memory_bytes": memory.peak_bytes(bench.device) if measures_memory else None,
         }
         made = record.make({**columns, **outcome, **measured})
         # By itself, so that it can be measured again, when the machine has nothing else to do, under the run's seal.

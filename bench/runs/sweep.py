@@ -1,6 +1,6 @@
 """All runs of a plan: what is finished stays, what is missing is made, one failing run stops no other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -52,8 +52,6 @@ def look(plan: Plan, store: Store) -> State:
                 record = store.read(folder)
                 store.check_changed(folder, record)
                 state.records[run.id] = record
-                if record["status"] == MISSED and _missed_by_other_code(run, record):
-                    state.outdated.append(run)
                 continue
         except Newer as error:
             raise InputError(f"{error}; give another --out, or a newer bench") from error
@@ -61,13 +59,23 @@ def look(plan: Plan, store: Store) -> State:
             assert folder is not None
             state.damaged.append((run, folder, str(error)))
         state.missing.append(run)
+    state.outdated = _outdated([run for run in plan.runs if run.id in state.records], state.records)
     return state
 
 
-def _missed_by_other_code(run: Run, record: Record) -> bool:
-    """Whether code has changed since it was found that the budget can't be met: asking again costs no training."""
-    now = {"method_code": run.choice.code, "model_code": run.setting.model.code, "bench_code": harness_hash()}
-    return any(record[column] != code for column, code in now.items())
+def _outdated(runs: Sequence[Run], records: Mapping[str, Record]) -> list[Run]:
+    """The runs that missed their budget by other code than there is now: asking again costs no training."""
+    missed = [run for run in runs if records[run.id]["status"] == MISSED]
+    if not missed:  # the harness's hash reads all of its files
+        return []
+    harness = harness_hash()
+
+    def is_same(run: Run) -> bool:
+        record, model = records[run.id], run.setting.model
+        then = record["method_code"], record["model_code"], record["bench_code"]
+        return then == (run.choice.code, model.code, harness)
+
+    return [run for run in missed if not is_same(run)]
 
 
 def sweep(plan: Plan, store: Store, progress: Progress, executor: Executor, redo: Sequence[str] = ()) -> list[Record]:

@@ -1,4 +1,4 @@
-"""Is a store what its runs wrote? The seals first, then every saved network measured again."""
+"""Checking a store against its records: the seals first, then every saved network, measured again."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,10 +21,10 @@ from bench.store import seal
 from bench.store.latency import LATENCY
 from bench.store.record import FINISHED, Record
 from bench.store.seal import Broken
-from bench.store.store import IMAGES, REPORT, SEAL, SPEC, WEIGHTS, Damaged, Store, seal_beside
+from bench.store.store import IMAGES, REPORT, SEAL, SPEC, STATES, WEIGHTS, Damaged, Store, seal_beside
 from bench.training.evaluate import evaluate
 
-# What decides in which order sums are added up: where all are as they were, scores are the same to the bit.
+# These columns decide the order in which sums are added up: where all are the same, so are scores, to the bit.
 SAME_MACHINE = ("device", "device_name", "threads", "torch_version")
 # Elsewhere scores may differ by so much: accuracy in percentage points, the loss relative to the record's.
 TOLERANCE_POINTS, TOLERANCE_LOSS = 0.1, 1e-3
@@ -32,7 +32,7 @@ TOLERANCE_POINTS, TOLERANCE_LOSS = 0.1, 1e-3
 
 @dataclass
 class Verdict:
-    """What was found. `wrong` tells by a run's folder or another file what is not as recorded."""
+    """The result. `wrong` has, by a run's folder or another file, a line for each difference to the record."""
 
     runs: int = 0
     sealed: int = 0
@@ -61,7 +61,7 @@ class Verifier:
     data_dir: Path | None = None  # where datasets that are fetched lie; default: where they lay
     seals_alone: bool = False
     say: Callable[[str], None] = lambda line: None
-    _data: dict[tuple[str, str, float], tuple[Data, str]] = field(default_factory=dict)
+    _data: dict[tuple[str, str, float], tuple[Data, str, Normalise]] = field(default_factory=dict)
 
     def verify(self) -> Verdict:
         """Raises InputError for a folder that is no store."""
@@ -77,7 +77,7 @@ class Verifier:
             verdict.runs += 1
             if found := list(self._run(folder, ids, verdict)):
                 verdict.wrong[f"runs/{folder.name}"] = found
-        states = self.store.folder / "prefixes"
+        states = self.store.folder / STATES
         named = {path.name.partition(".")[0] for path in states.glob("*.*")}
         for path in (*(self.store.folder / name for name in (SPEC, IMAGES)), *map(self.store.prefix, sorted(named))):
             self._file(path, verdict)
@@ -145,9 +145,9 @@ class Verifier:
             verdict.measured += 1
 
     def _measure(self, folder: Path, record: Record) -> Iterator[str]:
-        """What its saved network gives now and the record has otherwise. Raises InputError."""
+        """A line for each figure that the saved network gives now and the record has otherwise. Raises InputError."""
         path = folder / WEIGHTS
-        data, data_hash = self._images(folder, record)
+        data, data_hash, normalise = self._images(folder, record)
         if data_hash != record["data"]:
             raise InputError(f"the images of {record['dataset']} are others than it was tested on")
         compressed = artifact.build(network_file.read(path), path, self.given)
@@ -172,22 +172,21 @@ class Verifier:
             same = all(
                 record[name] == own for name, own in environment.describe(device).items() if name in SAME_MACHINE
             )
-            network, normalise = deployed.network.to(device), Normalise.of(data.train).to(device)
-            score = evaluate(network, data.test.to(device), normalise)
+            score = evaluate(deployed.network.to(device), data.test.to(device), normalise.to(device))
         finally:
             torch.set_num_threads(threads)
         scores = {"test_top1": score.top1, "test_top5": score.top5, "test_loss": score.loss}
         yield from _differences(record, scores, exactly=same)
 
-    def _images(self, folder: Path, record: Record) -> tuple[Data, str]:
-        """The run's data with its validation split, and their hash."""
+    def _images(self, folder: Path, record: Record) -> tuple[Data, str, Normalise]:
+        """The run's data with its validation split, their hash, and how they are standardised."""
         spec = specs.check({**specs.read(folder / SPEC), "plugins": []}, str(folder / SPEC))
         data_dir = self.data_dir or Path(spec.data_dir)
         key = spec.dataset, str(data_dir), float(record["schedule.validation"])
         if key not in self._data:
             chosen = find_dataset(spec.dataset, self.given.plugins)
             data = hold_out(chosen.decode(data_dir, download=False), key[-1])
-            self._data[key] = data, fingerprint(data)
+            self._data[key] = data, fingerprint(data), Normalise.of(data.train)
         return self._data[key]
 
 

@@ -1,4 +1,4 @@
-"""What a store can do without: dense states, what was set aside, saved networks that nobody wants kept."""
+"""Removing files that a store can do without: dense states, runs set aside, saved networks beyond those to keep."""
 
 import shutil
 from collections.abc import Iterable, Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.store.record import FINISHED, Record
-from bench.store.store import WEIGHTS, Store
+from bench.store.store import STATES, WEIGHTS, Store
 
 # Runs that differ in their seed alone.
 _GROUP = ("model", "weights_code", "dataset", "data", "schedule", "method_text", "budget")
@@ -30,21 +30,29 @@ class Dispensable:
 
 
 def dispensable(store: Store) -> list[Dispensable]:
-    """What can go without losing a result. A sweep trains a dense state anew where it needs one that is gone."""
-    states = sorted((store.folder / "prefixes").glob("*"))
+    """Files that can go without losing a result. A sweep trains a dense state anew where it needs one."""
+    states = sorted((store.folder / STATES).glob("*"))
     aside = sorted((store.folder / "aside").glob("*"))
     return [Dispensable("states of the dense network", tuple(states)), Dispensable("set aside", tuple(aside))]
 
 
 def remove(store: Store, kinds: Iterable[Dispensable]) -> None:
     """Remove them. A state that a running sweep reads or writes stays. Raises InputError where the disk refuses."""
-    for kind in kinds:
-        for path in kind.paths:
-            with store.lock(f"prefix-{path.name.partition('.')[0]}", wait=False) as free, store.writing():
-                if free and path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                elif free:
-                    path.unlink(missing_ok=True)
+    for path in (path for kind in kinds for path in kind.paths):
+        if path.parent.name == STATES:
+            with store.open().lock(f"prefix-{path.name.partition('.')[0]}", wait=False) as free:
+                if free:
+                    _remove(store, path)
+        else:
+            _remove(store, path)
+
+
+def _remove(store: Store, path: Path) -> None:
+    with store.writing():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def superfluous_weights(store: Store, records: Iterable[Record], keep: str) -> Iterator[Path]:

@@ -115,7 +115,7 @@ LARGEST = 2**53
 
 
 def problem(record: Record) -> str | None:
-    """What makes a row that was read no record of this form, in a few words; None where it is one."""
+    """Why a row is no record of this form, in a few words; None where it is one."""
     for name, value in record.items():
         check = _CHECKS.get(name) or _check_beside(name)
         if check is None:

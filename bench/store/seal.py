@@ -43,7 +43,7 @@ class Seal:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, name: str, content: bytes | None) -> None:
-        """Raise Broken where this is not what the file `name` held; None stands for a file that isn't there."""
+        """Raise Broken unless the file `name` held this content; None stands for a missing file."""
         expected = self._hashes(name)
         if content is None:
             if name in self.files:

@@ -43,7 +43,7 @@ from bench.store.upgrade import upgraded
 
 RECORD, HISTORY, LAYERS, CODES = "record.json", "history.csv", "layers.csv", "codes.safetensors"
 SPEC, WEIGHTS, TRACEBACK = "spec.toml", "weights.safetensors", "traceback.txt"
-SEAL, REPORT = "seal.json", "report"
+SEAL, REPORT, STATES = "seal.json", "report", "prefixes"
 # In the store: by the hash of data, the stamp (`Dataset.stamp`) that its files had when they were last read.
 IMAGES = "images.json"
 
@@ -74,7 +74,7 @@ class Store:
         """Make the folders and see that they can be written. Raises InputError."""
         with self.writing():
             self.runs.mkdir(parents=True, exist_ok=True)
-            (self.folder / "prefixes").mkdir(exist_ok=True)
+            (self.folder / STATES).mkdir(exist_ok=True)
             (self.folder / "locks").mkdir(exist_ok=True)
             probe = self.folder / f".probe.{_owner()}"
             probe.touch()
@@ -268,8 +268,9 @@ class Store:
 
     def leave_out(self, folder: Path, name: str) -> None:
         """Remove a file of a finished run, and have its seal say that it was meant. Raises Damaged."""
-        sealed = self.seal_of(folder)
-        if sealed is not None and name in sealed.files:
+        # A run of an earlier bench is sealed for this: else it would be taken for damaged, and made again.
+        sealed = self.seal_of(folder) or _seal_files(folder)
+        if name in sealed.files:
             self.write(folder / SEAL, sealed.without(name).encode())
         with self.writing():
             (folder / name).unlink(missing_ok=True)
@@ -285,7 +286,7 @@ class Store:
 
     def prefix(self, prefix_id: str) -> Path:
         """Where a dense state is or will be."""
-        return self.folder / "prefixes" / f"{prefix_id}.safetensors"
+        return self.folder / STATES / f"{prefix_id}.safetensors"
 
     @contextmanager
     def lock(self, name: str, wait: bool) -> Iterator[bool]:

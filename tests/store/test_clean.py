@@ -9,8 +9,8 @@ from conftest import STRIPES, Command, run_sweep, tiny_spec
 from bench.files.artifact import Given
 from bench.runs.verify import Verifier
 from bench.store.clean import dispensable, remove
-from bench.store.record import FINISHED, Record
-from bench.store.store import WEIGHTS, Store
+from bench.store.record import FINISHED, SINCE_SEALS, Record
+from bench.store.store import RECORD, SEAL, WEIGHTS, Store, encode
 
 
 @pytest.fixture
@@ -66,6 +66,17 @@ def test_the_command_removes_what_it_says(store: Store, command: Command, keep: 
     assert len(list(store.runs.glob(f"*/{WEIGHTS}"))) == left
     verdict = Verifier(store, Given((STRIPES,))).verify()
     assert (verdict.wrong, verdict.measured) == ({}, left)
+
+
+def test_a_run_of_an_earlier_bench_that_lost_its_weights_so_is_not_damaged(store: Store) -> None:
+    for folder in store.runs.iterdir():
+        record = store.read(folder)
+        (folder / RECORD).write_bytes(encode({**record, **dict.fromkeys(SINCE_SEALS), "format": 1}))
+        (folder / SEAL).unlink()
+        if record["status"] == FINISHED:
+            store.leave_out(folder, WEIGHTS)
+        store.check_changed(folder, store.read(folder))
+    assert not list(store.runs.glob(f"*/{WEIGHTS}"))
 
 
 def test_another_choice_is_named(store: Store, command: Command) -> None:
