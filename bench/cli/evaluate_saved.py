@@ -19,7 +19,8 @@ from bench.training.evaluate import evaluate
 def evaluate_saved(
     path: Path, dataset: str, data_dir: Path, download: bool, device: torch.device, given: Given
 ) -> dict[str, Any]:
-    """Top-1 and top-5 in percent, loss in nats, stored values, and bytes of the file, with what they are of.
+    """Top-1 and top-5 in percent, loss in nats, stored values, and bytes of the file, with what they are of;
+    `other_code` where code that the file is held to is another.
 
     Images are standardised as the file says that those it was trained on were; where it doesn't say, by the mean and
     deviation of the dataset's training images. Raises InputError.
@@ -27,6 +28,7 @@ def evaluate_saved(
     path = network_file.locate(path)
     saved = network_file.read(path)
     network = artifact.build(saved, path, given).network
+    other = artifact.other_code(saved.description, path, given)
     have = saved.description.model
     chosen = find_dataset(dataset, given.plugins)
     data = chosen.decode(data_dir, download)
@@ -44,6 +46,7 @@ def evaluate_saved(
         "path": str(path),
         "model": have.text,
         "method": saved.description.methods,
+        **({"other_code": ", ".join(other)} if other else {}),
         "dataset": chosen.label,
         "images": len(data.test),
         **asdict(score),

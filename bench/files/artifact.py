@@ -186,6 +186,19 @@ def find_method(step: Step, path: Path, given: Given = NOTHING) -> Method:
     return method
 
 
+def other_code(description: Description, path: Path, given: Given) -> list[str]:
+    """Of the network and the methods that are held to the code that they were made with: those that have other code
+    here, and are taken all the same. Raises InputError."""
+    model = description.model
+    held = model.kind in ("package", "file") and find_model(model, path, given).code != model.code
+    changed = [
+        step.method
+        for step in description.steps
+        if step.code and discovery.find(discovery.METHODS, step.method, given.plugins).code() != step.code
+    ]
+    return [model.text, *changed] if held else changed
+
+
 def describe_model(chosen: ModelChoice, channels: int, classes: int, **rest: Any) -> ModelDescription:
     """What a file says of a network that was asked for."""
     return ModelDescription(chosen.kind, chosen.text, chosen.code, chosen.package, channels, classes, **rest)

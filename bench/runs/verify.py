@@ -1,6 +1,6 @@
 """Checking a store against its records: the seals first, then every saved network, measured again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,17 +39,27 @@ class Verdict:
     measured: int = 0
     wrong: dict[str, list[str]] = field(default_factory=dict)
     unsealed: list[str] = field(default_factory=list)
+    # What was measured with other code than it was made with, since the person said so.
+    other_code: set[str] = field(default_factory=set)
 
     def lines(self) -> Iterator[str]:
         """What is wrong, and the conclusion."""
+        places: dict[str, list[str]] = {}
         for where, found in self.wrong.items():
-            yield from (f"{where}: {line}" for line in found)
+            for line in found:
+                places.setdefault(line, []).append(where)
+        yield from (f"{_first(where)}: {line}" for line, where in places.items())
         if self.unsealed:
-            more = f" and {len(self.unsealed) - 1} more" if self.unsealed[1:] else ""
-            yield f"without a seal, being of an earlier bench: {self.unsealed[0]}{more}"
+            yield f"without a seal, being of an earlier bench: {_first(self.unsealed)}"
+        if self.other_code:
+            yield f"measured with other code than it was made with: {', '.join(sorted(self.other_code))}"
         apart = f" ({self.sealed} sealed, {self.measured} measured again)"
         right = self.runs - sum(where.startswith("runs/") for where in self.wrong)
         yield f"{right} of {self.runs} as recorded{apart if not self.sealed == self.measured == self.runs else ''}"
+
+
+def _first(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 @dataclass
@@ -136,21 +146,24 @@ class Verifier:
         if self.seals_alone or record["status"] != FINISHED or self.store.left_out(folder, WEIGHTS):
             return
         try:
-            yield from self._measure(folder, record)
+            yield from self._measure(folder, record, verdict)
         except InputError as error:
-            yield f"can't be measured again: {error}"
+            # The line begins with the folder's name already.
+            yield f"can't be measured again: {str(error).replace(f'{folder}/', '')}"
         except Exception as error:  # of a plugin's code
             yield f"can't be measured again: {typed_line(error)}"
         else:
             verdict.measured += 1
 
-    def _measure(self, folder: Path, record: Record) -> Iterator[str]:
+    def _measure(self, folder: Path, record: Record, verdict: Verdict) -> Iterator[str]:
         """A line for each figure that the saved network gives now and the record has otherwise. Raises InputError."""
         path = folder / WEIGHTS
         data, data_hash, normalise = self._images(folder, record)
         if data_hash != record["data"]:
             raise InputError(f"the images of {record['dataset']} are others than it was tested on")
-        compressed = artifact.build(network_file.read(path), path, self.given)
+        saved = network_file.read(path)
+        compressed = artifact.build(saved, path, self.given)
+        verdict.other_code.update(artifact.other_code(saved.description, path, self.given))
         stored = account.stored(compressed)
         deployed = account.deploy(compressed, data.image_shape)
         yield from _differences(

@@ -1,24 +1,28 @@
 """Networks by name and from files: found, called, told apart by their code, and what is wrong named."""
 
 import importlib.util
+import re
 import sys
 from importlib.metadata import EntryPoint, version
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import run_sweep, tiny_spec
+from conftest import STRIPES, run_sweep, tiny_spec
 from torch import nn
 
 import bench
 from bench import count
+from bench.cli.evaluate_saved import evaluate_saved
 from bench.errors import InputError
 from bench.files import artifact
+from bench.files.artifact import Given
 from bench.files.description import Description, Step
 from bench.method import Compressed
 from bench.models._build import build_network, resizable
 from bench.plan import plan
 from bench.plugins import networks
+from bench.runs.verify import Verifier
 from bench.store.record import FINISHED
 from bench.store.store import Store
 
@@ -186,7 +190,17 @@ def test_a_sweep_on_a_network_of_a_file_and_what_its_files_need(file: Path, tmp_
     other = copy(tmp_path / "other", MYNET.replace("range(depth)", "range(depth + 0)"))
     with pytest.raises(InputError, match=f"{made_with}, and .* is other code .*; --other-code takes it all the same"):
         bench.load(run, model=f"{other}:depth=2")
-    assert count.stored_values(bench.load(run, model=f"{other}:depth=2", other_code=True)) > 0
+    theirs = Given((STRIPES,), f"{other}:depth=2", other_code=True)
+    assert count.stored_values(bench.load(run, model=theirs.model, other_code=True)) > 0
+    asked = (run, "stripes", tmp_path, False, torch.device("cpu"))
+    assert evaluate_saved(*asked, theirs)["other_code"] == "mynet.py:mynet:depth=2"
+    assert "other_code" not in evaluate_saved(*asked, Given((STRIPES,), model))
+    verdict = Verifier(Store(tmp_path / "store"), theirs).verify()
+    assert (verdict.other_code, verdict.wrong) == ({"mynet.py:mynet:depth=2"}, {})
+    assert "measured with other code than it was made with: mynet.py:mynet:depth=2" in verdict.lines()
+    unnamed = list(Verifier(Store(tmp_path / "store"), Given((STRIPES,))).verify().lines())
+    assert re.fullmatch(r"runs/.* and 1 more: can't be measured again: .*; give --model .*", unnamed[0])
+    assert unnamed[1:] == ["0 of 2 as recorded (2 sealed, 0 measured again)"]
 
 
 # -------------------------------------------------------------------- installed packages
