@@ -29,6 +29,9 @@ from bench.plugins.networks import ModelChoice
 
 _KEY = "bench"
 
+# No run has it, so that a value which is neither stored nor made by forward() is never right by chance.
+_NO_RUNS_SEED = 2**32
+
 
 @dataclass(frozen=True)
 class Given:
@@ -100,7 +103,7 @@ def build(saved: Saved, path: Path, given: Given = NOTHING) -> Compressed:
     model = find_model(description.model, path, given)
     methods = [find_method(step, path, given) for step in description.steps]
     try:
-        network = build_network(model.model, description.model.channels, description.model.classes, seed=0)
+        network = build_network(model.model, description.model.channels, description.model.classes, seed=_NO_RUNS_SEED)
         steps = description.steps
         if saved.old is not None:
             steps = (format_0.with_structure(steps[0], saved.old, description.model, model.model, methods[0]),)

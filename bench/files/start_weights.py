@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from bench.errors import InputError
@@ -15,6 +14,7 @@ from bench.files.artifact import Given
 from bench.model import Model
 from bench.models._build import build_network
 from bench.plugins.networks import ModelChoice
+from bench.seeding import seeded
 from bench.surgery import channels_last
 
 PRETRAINED = "pretrained"
@@ -72,8 +72,7 @@ def _filled(state: Mapping[str, Tensor], network: nn.Module, seed: int) -> nn.Mo
 def _pretrained(model: Model, channels: int, num_classes: int, network: nn.Module, seed: int) -> nn.Module:
     """Others' weights; for other classes than theirs the classifier is fresh."""
     assert model.pretrained is not None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return channels_last(model.pretrained(channels, num_classes))
 
 

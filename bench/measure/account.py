@@ -14,6 +14,7 @@ from bench import budget, count
 from bench.errors import BudgetError
 from bench.measure.layers import Row, rows, values_by_module
 from bench.method import Compressed, Context, Method, Resizable
+from bench.seeding import seeded
 
 Shape = tuple[int, int, int]  # of an image: (channels, height, width)
 
@@ -56,13 +57,12 @@ def compress(
     """Have the method compress `network`, with the random numbers of this seed. Raises BudgetError, also for a budget
     of more than the network stores, and for options that make it larger.
 
-    The global generator is seeded too: layers that a method makes draw their first weights from it.
+    The global generators are seeded too: layers that a method makes draw their first weights from them.
     """
     dense_values = count.stored_values(network)
     if values is not None:
         budget.require_no_more(values, dense_values)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         if values is None:
             method.check_size(network, Context(torch.Generator().manual_seed(seed), trained, family, resizable))
         context = Context(torch.Generator().manual_seed(seed), trained, family, resizable)
@@ -75,8 +75,7 @@ def compress(
 
 def rebuild(method: Method, network: nn.Module, structure: Mapping[str, Any], family: str = "") -> Compressed:
     """Have the method make a network of this shape out of a fresh one. Nothing is random in it."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         context = Context(torch.Generator().manual_seed(0), trained=False, family=family)
         made = method.rebuild(network, structure, context)
     return require(made, "rebuild()")

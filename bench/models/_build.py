@@ -3,13 +3,13 @@
 import inspect
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
 from bench.errors import InputError, contained, place, typed_line
 from bench.method import Resizable
 from bench.model import Model
 from bench.models._usable import require_usable
+from bench.seeding import seeded
 from bench.surgery import channels_last
 
 
@@ -19,17 +19,13 @@ def build_network(model: Model, channels: int, num_classes: int, seed: int) -> n
     known = {"channels": channels, "num_classes": num_classes}
     parameters = inspect.signature(model.build).parameters
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
-            with contained():
-                network = model.build(
-                    **{name: value for name, value in known.items() if takes_all or name in parameters}
-                )
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(f"the network can't be built: {typed_line(error)} ({place(error)})") from error
+    try:
+        with seeded(seed), contained():
+            network = model.build(**{name: value for name, value in known.items() if takes_all or name in parameters})
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"the network can't be built: {typed_line(error)} ({place(error)})") from error
     if not isinstance(network, nn.Module):
         raise InputError(f"the network's function gave a {type(network).__name__}; it must return a torch.nn.Module")
     require_usable(network)
@@ -43,8 +39,7 @@ def resizable(model: Model, channels: int, num_classes: int, seed: int) -> Resiz
     resize = model.resize
 
     def build(widths: Sequence[int]) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             return channels_last(resize(channels, num_classes, widths))
 
     return Resizable(model.widths, build)

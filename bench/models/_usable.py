@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 from torch.nn.utils.prune import BasePruningMethod
 
+from bench import count
 from bench.errors import InputError, contained, place, typed_line
 
 
@@ -23,6 +24,18 @@ def require_usable(network: nn.Module) -> None:
         raise InputError(f"the network's {lazy[0]} has no shape yet; use layers that are not lazy, or run it once")
     if not any(parameter.numel() for parameter in network.parameters()):
         raise InputError("the network has no parameters, so there is nothing to train or to compress")
+    for name, parameter in network.named_parameters():
+        if parameter.is_floating_point() and parameter.dtype != torch.float32:
+            dtype = str(parameter.dtype).removeprefix("torch.")
+            raise InputError(f"the network's {name} is {dtype}, and bench trains in float32; make it with .float()")
+        # Methods that put others in a parameter's place would train what the rest can't.
+        if not parameter.requires_grad:
+            raise InputError(
+                f"the network's {name} is frozen (requires_grad=False), and bench trains all of a network, the same "
+                "for every method; make it trainable, or a buffer"
+            )
+        if parameter.device.type != "meta" and not bool(parameter.isfinite().all()):
+            raise InputError(f"the network's {name} holds NaN or infinite values before anything is trained")
     for name, module in network.named_modules():
         for hook in module._forward_pre_hooks.values():
             if isinstance(hook, BasePruningMethod):
@@ -52,16 +65,19 @@ def require_usable(network: nn.Module) -> None:
 
 def require_logits(network: nn.Module, image_shape: tuple[int, int, int], num_classes: int) -> None:
     """Raises InputError unless the network takes images `(channels, height, width)` and gives a number for each class,
-    in training and in evaluation. Its statistics may change: use it on what is thrown away."""
-    like = next(network.parameters())
-    images = torch.randn(2, *image_shape, generator=torch.Generator().manual_seed(0)).to(like.device, like.dtype)
+    in training and in evaluation, there the same whenever it is asked. Its statistics may change: use it on what is
+    thrown away."""
+    device = next(network.parameters()).device
+    images = torch.randn(2, *image_shape, generator=torch.Generator().manual_seed(0)).to(device)
     shown = "x".join(map(str, image_shape))
     for mode in (True, False):
         network.train(mode)
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        given = images.clone()
+        with torch.set_grad_enabled(mode), torch.random.fork_rng(devices=[]):
             try:
                 with contained():
-                    outputs = network(images)
+                    outputs = network(given)
+                    again = outputs if mode else network(given)
             except Exception as error:
                 raise InputError(
                     f"the network can't take images of {shown}: {typed_line(error)} ({place(error)}); where they "
@@ -77,6 +93,32 @@ def require_logits(network: nn.Module, image_shape: tuple[int, int, int], num_cl
                 f"the network gives outputs of shape {tuple(outputs.shape)} for 2 images, and {num_classes} classes "
                 f"want (2, {num_classes}); have its function take num_classes for its last layer"
             )
+        if not torch.equal(given, images):
+            raise InputError("the network changes the images that it is given; have its forward() work on a copy")
+        if mode and not outputs.requires_grad:
+            raise InputError("no gradient reaches the network's parameters; leave no_grad() out of its forward()")
+        if not torch.allclose(outputs, again, rtol=0, atol=0, equal_nan=True):
+            raise InputError(
+                "the network gives other outputs when it is asked again in eval mode; draw random numbers, and count "
+                "calls, in training alone (self.training)"
+            )
+
+
+def require_reloadable(network: nn.Module, other: nn.Module, image_shape: tuple[int, int, int]) -> None:
+    """Raises InputError unless `other`, the same network with the weights of another seed, gives the same outputs once
+    it has what `network` stores. Else something that it needs is neither counted nor saved."""
+    with torch.no_grad():
+        have = {**count.stored_tensors(network), **count.statistics(network)}
+        for name, place in {**count.stored_tensors(other), **count.statistics(other)}.items():
+            place.copy_(have[name])
+        images = torch.randn(2, *image_shape, generator=torch.Generator().manual_seed(0))
+        same = torch.allclose(network.eval()(images), other.eval()(images), rtol=1e-4, atol=1e-4, equal_nan=True)
+    if not same:
+        raise InputError(
+            "the network gives other outputs when it is made again with the values that it stores: something that it "
+            "needs is no parameter or buffer of it (a layer in a plain list, a tensor that is a plain attribute); use "
+            "nn.ModuleList, or register_buffer"
+        )
 
 
 def _parametrised_masks(module: nn.Module) -> Iterator[tuple[str, str]]:

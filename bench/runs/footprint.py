@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -15,7 +15,7 @@ from bench.files.description import Description
 from bench.measure.account import compress, deploy, stored, to_size
 from bench.measure.layers import Row
 from bench.models._build import build_network, resizable
-from bench.models._usable import require_logits
+from bench.models._usable import require_logits, require_reloadable
 from bench.plan.plan import REFERENCE, MethodChoice
 from bench.plugins.networks import ModelChoice
 
@@ -60,6 +60,7 @@ def footprint(
     network = question.network()
     dense_values = count.stored_values(network)
     require_logits(network, question.image_shape, question.num_classes)
+    require_reloadable(network, replace(question, seed=question.seed + 1).network(), question.image_shape)
     for choice in choices:
         for asked in [None] if choice.text == REFERENCE else budgets:
             requested = None if asked is None else asked.values(dense_values)

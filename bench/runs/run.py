@@ -100,7 +100,7 @@ class Bench:
             "data": self.data_hash,
             "classes": list(self.data.classes),
             "normalise": [self.normalise.mean.flatten().tolist(), self.normalise.deviation.flatten().tolist()],
-            "code": rooms_hash("training", "data", "masks"),
+            "code": rooms_hash("training", "data", "masks", "seeding"),
             "device": self.device.type,
             "precision": str(environment.find_precision(run.setting.schedule.precision, self.device)),
             "torch": torch.__version__,

@@ -14,7 +14,7 @@ from bench.files.artifact import Given
 from bench.files.fresh_process import FreshProcess
 from bench.files.start_weights import Start
 from bench.models._build import build_network
-from bench.models._usable import require_logits
+from bench.models._usable import require_logits, require_reloadable
 from bench.plan.plan import Plan, Run
 from bench.plan.spec import write as write_spec
 from bench.plugins.code import harness_hash
@@ -159,10 +159,12 @@ def _look_again(plan: Plan, state: State, store: Store, stamp: str | None, say: 
 
 
 def check_network(plan: Plan, data: Data) -> None:
-    """Raise InputError unless the plan's network takes the images and gives a number for each class."""
-    channels = data.image_shape[0]
-    network = build_network(plan.setting.model.model, channels, len(data.classes), seed=0)
+    """Raise InputError unless the plan's network takes the images, gives a number for each class, and is what it
+    stores."""
+    channels, model = data.image_shape[0], plan.setting.model.model
+    network, other = (build_network(model, channels, len(data.classes), seed) for seed in (0, 1))
     require_logits(network, data.image_shape, len(data.classes))
+    require_reloadable(network, other, data.image_shape)
 
 
 def _warn_of_changes(

@@ -14,6 +14,7 @@ from bench.data.augment import crop, flip
 from bench.data.normalise import Normalise
 from bench.dataset import Split
 from bench.method import Compressed
+from bench.seeding import seed_all
 from bench.training.evaluate import evaluate
 from bench.training.schedule import Schedule
 
@@ -181,7 +182,7 @@ class Training:
     def _begin_epoch(self) -> None:
         self.compressed.network.train()
         # For layers that draw numbers themselves, like dropout.
-        torch.manual_seed(_mix(self.trainer.seed, self.epoch, stream=2))
+        seed_all(_mix(self.trainer.seed, self.epoch, stream=2))
         self._order = self.trainer.order(self.epoch)
         self.loss_sum.zero_()
         self.hits.zero_()

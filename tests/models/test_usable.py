@@ -1,11 +1,13 @@
 """Networks as they come: what can't be counted, copied or trained is refused in a line, the rest works."""
 
+import random
 import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import Command
@@ -17,7 +19,7 @@ from bench.errors import BudgetError, InputError
 from bench.measure import account
 from bench.model import Model
 from bench.models._build import build_network
-from bench.models._usable import require_logits
+from bench.models._usable import require_logits, require_reloadable
 from bench.plan.plan import find_methods
 
 
@@ -105,6 +107,15 @@ REFUSED = {
     "computed": (Computed, "the network's module keeps norm, a tensor computed from parameters"),
     "lazy": (lambda: nn.Sequential(nn.LazyConv2d(8, 3)), r"0\.weight has no shape yet"),
     "empty": (lambda: nn.Sequential(nn.Flatten()), "the network has no parameters"),
+    "frozen": (
+        with_layer(lambda layer: layer.weight.requires_grad_(False)),
+        r"2\.weight is frozen .*make it trainable",
+    ),
+    "all frozen": (lambda: layers().requires_grad_(False), r"the network's 0\.weight is frozen"),
+    "double": (lambda: layers().double(), r"0\.weight is float64, and bench trains in float32; .*\.float\(\)"),
+    "one double": (with_layer(lambda layer: layer.double()), r"2\.weight is float64"),
+    "bfloat16": (lambda: layers().bfloat16(), r"0\.weight is bfloat16"),
+    "nan": (with_layer(lambda layer: nn.init.constant_(layer.bias, float("nan"))), r"2\.bias holds NaN or infinite"),
 }
 
 
@@ -199,6 +210,103 @@ def test_outputs_that_are_no_logits_are_refused_in_a_line(network: nn.Module, me
     with pytest.raises(InputError, match=message) as caught:
         require_logits(network, (3, 8, 8), 3)
     assert "\n" not in str(caught.value)
+
+
+class Forward(nn.Module):
+    """Layers with something around them."""
+
+    def __init__(self, call: Callable[[nn.Module, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layers, self.call, self.calls = layers(), call, 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.call(self, images)
+
+
+def counting(network: Any, images: Tensor) -> Tensor:
+    network.calls += 1
+    return network.layers(images) * network.calls
+
+
+def only_in_training(network: Any, images: Tensor) -> Tensor:
+    return network.layers(images * random.random()) if network.training else network.layers(images)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda network, images: network.layers(images + torch.rand(1)),
+            "other outputs when it is asked again in eval",
+        ),
+        (lambda network, images: network.layers(images * random.random()), "other outputs when it is asked again"),
+        (lambda network, images: network.layers(images * np.random.rand()), "other outputs when it is asked again"),
+        (counting, "gives other outputs when it is asked again in eval mode; draw random numbers, and count calls, in"),
+        (lambda network, images: network.layers(images.mul_(0.5)), "the network changes the images that it is given"),
+        (lambda network, images: network.layers(images).detach(), "no gradient reaches the network's parameters"),
+    ],
+    ids=["torch", "python", "numpy", "counter", "in place", "no gradient"],
+)
+def test_a_network_that_can_t_be_trained_or_asked_twice(call: Callable[[Any, Tensor], Tensor], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        require_logits(Forward(call), (3, 8, 8), 10)
+
+
+def test_what_is_random_in_training_alone_is_fine_and_so_is_a_complex_parameter() -> None:
+    network = Forward(only_in_training)
+    network.phase = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+    require_logits(build_network(Model(lambda: network), 3, 10, seed=0), (3, 8, 8), 10)
+
+
+@pytest.mark.parametrize("draw", [torch.rand, lambda n: np.random.rand(n), lambda n: [random.random()]])
+def test_initial_weights_are_those_of_the_seed_whatever_they_are_drawn_with(draw: Callable[[int], Any]) -> None:
+    def build() -> nn.Module:
+        network = layers()
+        with torch.no_grad():
+            network[0].bias += torch.as_tensor(draw(1))[0]
+        return network
+
+    first, again, other = (build_network(Model(build), 3, 10, seed).get_parameter("0.bias") for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+class Hidden(nn.Module):
+    """Has a layer where torch does not look."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers, self.hidden = layers(), [nn.Conv2d(3, 3, 1)]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(self.hidden[0](images))  # type: ignore[no-any-return]
+
+
+class Plain(Hidden):
+    """Has a tensor that is no buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        scale = torch.rand(1)
+        self.hidden = [lambda images: images * scale]
+
+
+class Buffer(Hidden):
+    """Has one that is not saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.rand(1), persistent=False)
+        self.hidden = [lambda images: images * self.scale]
+
+
+@pytest.mark.parametrize("kind", [Hidden, Plain, Buffer])
+def test_a_network_that_is_more_than_what_it_stores_is_refused(kind: Callable[[], nn.Module]) -> None:
+    one, other = (build_network(Model(kind), 3, 10, seed) for seed in (0, 1))
+    require_logits(one, (3, 8, 8), 10)
+    with pytest.raises(InputError, match=r"made again with the values that it stores: .*; use nn\.ModuleList"):
+        require_reloadable(one, other, (3, 8, 8))
+    require_reloadable(*(build_network(Model(layers), 3, 10, seed) for seed in (0, 1)), (3, 8, 8))
 
 
 SEVEN = '''

@@ -1,12 +1,14 @@
 """The loop: the same bits for the same seed, joining half-way, and stopping at a loss that is not a number."""
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from conftest import tiny_trainer
-from torch import nn
+from torch import Tensor, nn
 
 from bench import masks, testing
 from bench.data.normalise import Normalise
@@ -49,6 +51,22 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
     assert same(networks[0], networks[1])
     assert timeless(histories[0]) == timeless(histories[1])
     assert not same(networks[0], networks[2])
+
+
+class Chance(nn.Module):
+    """Scales what it is given by numbers of Python and NumPy."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images * (random.random() + np.random.rand()) if self.training else images
+
+
+def test_what_a_network_draws_with_python_or_numpy_is_the_seeds_too() -> None:
+    networks = [nn.Sequential(Chance(), network()) for _ in range(2)]
+    for made, before in zip(networks, (1, 2), strict=True):
+        random.seed(before)
+        np.random.seed(before)
+        train(tiny_trainer(0), made, 0, 2)
+    assert same(*networks)
 
 
 def test_layers_that_draw_numbers_draw_the_same_when_joining() -> None:
