@@ -98,6 +98,7 @@ def unknown(kind: str, name: str, have: Iterable[str], listing: str = "") -> Inp
     names = sorted(have)
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
+    name = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..."
     if len(names) <= _LISTED:
         return InputError(f"unknown {kind} {name!r}{hint} have: {', '.join(names) or 'none'}")
     few = ", ".join(get_close_matches(name, names, n=8, cutoff=0))
@@ -107,3 +108,5 @@ def unknown(kind: str, name: str, have: Iterable[str], listing: str = "") -> Inp
 
 
 _LISTED = 24
+# Of a longer name the beginning is shown.
+_LONGEST = 80

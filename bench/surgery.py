@@ -125,8 +125,11 @@ def _resize(module: nn.Module, sizes: list[int], given: Given) -> None:
             module.out_channels, module.in_channels, module.groups = sizes
             if module.in_channels % module.groups or module.out_channels % module.groups:
                 raise ValueError("the groups don't divide them")
-            shape = (module.out_channels, module.in_channels // module.groups, *module.weight.shape[2:])
-            _give(module, given, weight=shape, bias=shape[:1])
+            first, second = module.out_channels, module.in_channels
+            if module.transposed:
+                first, second = second, first
+            shape = (first, second // module.groups, *module.weight.shape[2:])
+            _give(module, given, weight=shape, bias=(module.out_channels,))
         case nn.Linear():
             module.out_features, module.in_features = sizes
             _give(module, given, weight=tuple(sizes), bias=tuple(sizes[:1]))

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
+from bench.errors import BudgetError
 from bench.generated import Generator, on_generated
 from bench.kernels.flat import FlatKernels
 from bench.kernels.gradient_scale import scale_gradient
@@ -53,6 +54,8 @@ class KMeans(Method):
 
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
         layers = select(network, EVERY_LAYER)
+        if not layers:
+            raise BudgetError("it has no convolution or linear layer whose weights could be clustered")
         weights = {name: layer.weight.detach() for name, layer in layers.items()}
         generator = Centres(FlatKernels.of(layers), self.clusters)
         made = Clustered(on_generated(network, generator), generator)

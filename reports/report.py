@@ -9,7 +9,7 @@ seal.json, figures/seal.json             hashes of these files (bench.store.seal
 """
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -33,6 +33,7 @@ def write(loaded: Loaded, folder: Path, style_file: Path | None = None) -> tuple
     found = audits(loaded.runs)
     references, problems = bibliography(loaded.runs)
     loaded.notes.extend(problems)
+    content = page(loaded, table, found)  # first: it reads what else runs have, and says what can't be read
     texts = {
         "summary.md": summary_markdown(loaded.runs, table, found, loaded.notes),
         "summary.tex": _latex(table),
@@ -41,13 +42,15 @@ def write(loaded: Loaded, folder: Path, style_file: Path | None = None) -> tuple
         "citation.bib": references,
     }
     out = Store(folder)
+    # While files are being replaced none of them is sealed: a report that was cut short is no damage.
+    out.write(folder / SEAL, seal.Seal({}).encode())
     for name, text in texts.items():
         out.write(folder / name, text.encode())
     parquet = io.BytesIO()
     table.to_parquet(parquet, index=False)
     out.write(folder / "summary.parquet", parquet.getvalue())
-    write_figures(loaded.runs, folder, figure.FIGURES, style_file, table)
-    out.write(folder / "index.html", page(loaded, table, found))
+    write_figures(loaded.runs, folder, [*figure.FIGURES], style_file, table)
+    out.write(folder / "index.html", content)
     out.write(folder / SEAL, seal.of(folder, [*texts, "summary.parquet", "index.html"]).encode())
     return folder / "index.html", table
 
@@ -55,31 +58,35 @@ def write(loaded: Loaded, folder: Path, style_file: Path | None = None) -> tuple
 def write_figures(
     runs: pd.DataFrame,
     folder: Path,
-    names: Iterable[str],
+    names: Sequence[str],
     style_file: Path | None = None,
     table: pd.DataFrame | None = None,
     formats: Sequence[str] = figure.FORMATS,
 ) -> list[Path]:
     """Write these figures, and return their paths. What no run has measured has no figure. Raises InputError."""
     figure.check_style(style_file)
-    written = []
+    names = [name for name in names if runs[figure.FIGURES[name]].notna().any()]
+    if not names:
+        return []
+    written: list[Path] = []
+    out, sealed = Store(folder), folder / "figures" / SEAL
+    try:
+        before = dict(seal.read(sealed).files)
+    except (seal.Broken, FileNotFoundError):
+        before = {}
+    drawn_anew = {f"{name}.{ending}" for name in names for ending in formats}
+    # Those of an earlier report stay as they were sealed; what is being replaced has no seal meanwhile.
+    before = {name: file for name, file in before.items() if name not in drawn_anew}
+    out.write(sealed, seal.Seal(before).encode())
     for name in names:
-        over = figure.FIGURES[name]
-        if runs[over].isna().all():
-            continue
-        drawn = figure.accuracy_vs(runs, over, style_file=style_file, table=table)
+        drawn = figure.accuracy_vs(runs, figure.FIGURES[name], style_file=style_file, table=table)
         for ending in formats:
             path = folder / "figures" / f"{name}.{ending}"
-            Store(folder).write(path, figure.encode(drawn, ending))
+            out.write(path, figure.encode(drawn, ending))
             written.append(path)
-    if written:
-        there = sorted({path.name for path in (folder / "figures").iterdir()} & _FIGURE_FILES)
-        Store(folder).write(folder / "figures" / SEAL, seal.of(folder / "figures", there).encode())
+    now = seal.of(folder / "figures", sorted(path.name for path in written)).files
+    out.write(sealed, seal.Seal({**before, **now}).encode())
     return written
-
-
-# Those of an earlier report, which are not drawn anew, too.
-_FIGURE_FILES = {f"{name}.{ending}" for name in figure.FIGURES for ending in figure.FORMATS}
 
 
 def _latex(table: pd.DataFrame) -> str:

@@ -55,6 +55,8 @@ def _look_at(args: list[str]) -> None:
         name, equals, value = given.partition("=")
         if given == "--":
             break
+        if given == "":
+            raise InputError("an argument is empty, and an empty path would be the current folder; leave it out")
         if not name.startswith("--"):
             continue
         if (equals and not value) or (not equals and following == ""):
@@ -111,6 +113,8 @@ def print_error(line: str) -> None:
 
 def unforeseen(error: Exception) -> str:
     """The line for an error that nobody wrote for people."""
+    if isinstance(error, OSError) and error.strerror and isinstance(error.filename, str):
+        return f"{one_line(error.filename, 80)} can't be used: {error.strerror}"
     said = one_line(str(error), 400)
     return f"{type(error).__name__}{': ' if said else ''}{said} ({place(error)}); {TRACEBACK} shows where it came from"
 

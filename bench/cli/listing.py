@@ -99,11 +99,11 @@ def show_run(
         if value is not None:
             note = "" if name not in here else " (the same here)" if here[name] == value else " (other code here)"
             table.add_row(escape(name), escape(f"{value}{note}"))
-    yield table
     try:
         rows = store.rows(folders[found[0]["id"]], HISTORY)
     except Damaged as error:
         raise InputError(str(error)) from error
+    yield table
     if rows:
         history = Table(*rows[0], title="history")
         for row in rows:

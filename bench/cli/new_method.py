@@ -23,6 +23,8 @@ def new_method(name: str, folder: Path) -> list[str]:
     stem = name.replace("-", "_")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,99}", stem) or iskeyword(stem):
         raise InputError(f"can't call a method {name!r}; a name is letters, digits and _, like my_method")
+    if stem == "conftest" or stem.startswith("test_"):
+        raise InputError(f"can't call a method {name!r}: pytest would take its file for its own; give another name")
     method, class_name = discovery.name_of(stem), "".join(word[:1].upper() + word[1:] for word in stem.split("_"))
     texts = {
         folder / f"{prefix}{stem}.py": _template(prefix + _FILE, stem, method, class_name) for prefix in ("", "test_")

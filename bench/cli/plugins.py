@@ -59,6 +59,8 @@ def footprint(
     channels, height, width = map(int, match.groups())
     question = Question(networks.find(model), (channels, height, width), classes)
     written, asked = as_list(methods), parse_list(budgets)
+    for what, texts in (("methods", written), ("budgets", list(map(str, asked)))):
+        plans.require_unique(texts, what)
     if not written or not asked:
         raise InputError(f"{'--budgets' if written else '--methods'} names nothing; for example csg,lowrank and 2x,4x")
     choices = plans.find_methods(

@@ -130,6 +130,9 @@ def verify(
     other_code: Annotated[
         bool, typer.Option("--other-code", help="Take a network or method whose code is not that of the runs.")
     ] = False,
+    set_aside: Annotated[
+        bool, typer.Option("--set-aside", help="Move runs that are not as recorded away: the sweep makes them again.")
+    ] = False,
 ) -> None:
     """Is every file as its run wrote it, and does every saved network still give what its record says?
 
@@ -148,6 +151,8 @@ def verify(
     verdict = Verifier(Store(folder), given, data_dir, seals, say).verify()
     for line in verdict.lines():
         say(line)
+    for run in verdict.damaged if set_aside else []:
+        say(f"runs/{run.name}: set aside as {Store(folder).set_aside(run)}")
     if verdict.wrong:
         raise typer.Exit(FAILED_RUNS)
 

@@ -79,6 +79,8 @@ def read(path: Path) -> Saved:
         raise InputError(f"{path} is a safetensors file, but not an artifact of bench")
     try:
         given = json.loads(text)
+        if not isinstance(given, dict) or "model" not in given:
+            raise ValueError("it names no network")
         number = given.get("format", 0)
         require_format(number, FORMAT)
         unpacked = packing.unpack(tensors, given.pop("layout", {}))

@@ -69,6 +69,13 @@ def export(
     target = (out or Path(network_file.name(path).removesuffix(path.suffix) + form.ending)).absolute()
     if target.is_dir() or not target.parent.is_dir():
         raise InputError(f"--out can't be {out}; give a file in a folder that is there")
+    others = {other.ending: name for name, other in FORMATS.items() if name != to}
+    if target.suffix in others and target.suffix != form.ending:
+        raise InputError(
+            f"--out can't be {out}: that is the ending of --to {others[target.suffix]}, and {to} was asked for"
+        )
+    if target.is_symlink() and not force:
+        raise InputError(f"--out can't be {out}: it is a link, which would be replaced; give another --out, or --force")
     if target.exists() and not target.is_file():
         raise InputError(f"--out can't be {out}: it is there and is no file")
     if target.exists() and (target.samefile(path) or not force):

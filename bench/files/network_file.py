@@ -36,7 +36,7 @@ def read(path: Path) -> Saved:
             Store.content(path.parent, WEIGHTS)
         except Damaged as error:
             raise InputError(
-                f"{error}; `bench verify` tells what else is, and the sweep makes the run again"
+                f"{error}; `bench verify --set-aside` moves such runs away, and the sweep makes them again"
             ) from error
     with path.open("rb") as file:
         start = file.read(9)

@@ -179,11 +179,11 @@ def make(spec: Spec) -> Plan:
     if not any(choice.text == REFERENCE for choice in choices):
         choices.insert(0, _method(REFERENCE, files))
     choices.sort(key=lambda choice: choice.text != REFERENCE)  # first: it keeps the states that others start from
-    _unique([choice.text for choice in choices], "methods")
-    _unique([choice.label for choice in choices], "method names")
+    require_unique([choice.text for choice in choices], "methods")
+    require_unique([choice.label for choice in choices], "method names")
     budgets = [parse(text) for text in spec.budgets]
-    _unique([str(budget) for budget in budgets], "budgets")
-    _unique([str(seed) for seed in spec.seed_list], "seeds")
+    require_unique([str(budget) for budget in budgets], "budgets")
+    require_unique([str(seed) for seed in spec.seed_list], "seeds")
 
     model = networks.find(spec.model)
     chosen = find_dataset(spec.dataset, files)
@@ -222,7 +222,10 @@ def make(spec: Spec) -> Plan:
 def find_methods(texts: Sequence[str], files: Sequence[str] = ()) -> list[MethodChoice]:
     """The methods that were written, each with its options; `all` stands for every one that there is, at its defaults,
     but for those that are written out. Raises InputError."""
+    if odd := next((text for text in texts if text.partition(":")[0] == ALL != text), None):
+        raise InputError(f"can't read {odd!r}: all stands for every method at its defaults; name those with options")
     chosen = [_method(text, files) for text in texts if text != ALL]
+    require_unique([choice.text for choice in chosen], "methods")
     if ALL in texts:
         written = {choice.text for choice in chosen}
         names = [name for name in discovery.available(discovery.METHODS, files) if name not in written]
@@ -300,7 +303,8 @@ def _schedule(given: str | dict[str, Any]) -> tuple[str, Schedule]:
     return name, schedule
 
 
-def _unique(texts: list[str], what: str) -> None:
+def require_unique(texts: Sequence[str], what: str) -> None:
+    """Raise InputError for what is written twice."""
     for text in texts:
         if texts.count(text) > 1:
             hint = ", or give them names, as a=csg,b=csg:code=8" if what == "method names" else ""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -26,7 +26,7 @@ class Spec(BaseModel):
     methods: list[str] = Field(min_length=1)
     budgets: list[str] = Field(default=["2x", "4x", "8x"], min_length=1)
     # How many, counted from 0; or which.
-    seeds: Annotated[int, Field(ge=1, le=10_000)] | list[Annotated[int, Field(ge=0, lt=2**32)]] = 2
+    seeds: int | list[int] = 2
     model: str = "resnet8"
     # Finished weights to start from: `pretrained`, or the path of a run's artifact or a checkpoint.
     weights: str | None = None
@@ -50,6 +50,16 @@ class Spec(BaseModel):
         """TOML may hold 160450 and 0.25 as numbers."""
         return [str(budget) for budget in value] if isinstance(value, list) else value
 
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        """Whole numbers in range: True is a whole number to Python."""
+        seeds = value if isinstance(value, list) else [value]
+        low, high = (0, 2**32 - 1) if isinstance(value, list) else (1, 10_000)
+        if not seeds or not all(type(seed) is int and low <= seed <= high for seed in seeds):
+            raise ValueError("it is how many, 1 to 10000, or a list of which, like [0, 1], each from 0 to 4294967295")
+        return value
+
 
 def check(given: dict[str, Any], source: str = "") -> Spec:
     """A spec from a table of fields. Raises InputError, which begins with `source`."""
@@ -69,11 +79,13 @@ def check(given: dict[str, Any], source: str = "") -> Spec:
     for name, value in given.items():
         if odd := next((text for text in _texts(value) if not is_text(text)), None):
             raise InputError(f"{prefix}{name} can't be {odd[:80]!r}: it is not text that a file can hold")
+        if value == "" or (value == [] and name != "plugins"):
+            raise InputError(f"{prefix}{name} can't be empty; give it a value, or leave it out")
     try:
         return Spec.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        where, message = ".".join(str(part) for part in first["loc"][:1]), first["msg"]
+        where, message = ".".join(str(part) for part in first["loc"][:1]), first["msg"].removeprefix("Value error, ")
         shown = repr(first["input"])
         shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
         raise InputError(f"{prefix}{where} can't be {shown}: {message[0].lower()}{message[1:]}") from error
@@ -102,7 +114,7 @@ def _from(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     from bench.files.start_weights import PRETRAINED  # it imports torch
 
     def located(text: Any) -> Any:
-        return str(folder.resolve() / Path(text).expanduser()) if isinstance(text, str) else text
+        return str(folder.resolve() / Path(text).expanduser()) if isinstance(text, str) and text else text
 
     found = dict(given)
     if isinstance(given.get("plugins"), list):

@@ -14,5 +14,6 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{what} {path} can't be read: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    # A ValueError of its own stands for a number with too many digits.
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{what} {path} is not TOML: {first_line(error)}") from error

@@ -202,8 +202,8 @@ def identify(bench: Bench, run: Run) -> Columns:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "bench_code": harness_hash(),
         **environment.describe(bench.device),
-        **_flat("option", options.everything(method)),
-        **_flat("schedule", options.everything(setting.schedule)),
+        **flat("option", options.everything(method)),
+        **flat("schedule", options.everything(setting.schedule)),
     }
 
 
@@ -416,7 +416,7 @@ def _stored_columns(stored: account.Stored, dense_values: int) -> Columns:
         "compression": dense_values / stored.stored_values,
         "statistics_values": stored.statistics_values,
         "trained_values": stored.trained_values,
-        **_flat("solved", dict(stored.solved)),
+        **flat("solved", dict(stored.solved)),
     }
 
 
@@ -442,7 +442,7 @@ def _trace() -> bytes:
     return traceback.format_exc().encode(errors="replace")
 
 
-def _flat(prefix: str, values: Columns) -> Columns:
+def flat(prefix: str, values: Columns) -> Columns:
     """One column for each value; what is neither number nor text becomes text, so that a row stays flat."""
     return {f"{prefix}.{key}": _cell(value) for key, value in values.items()}
 

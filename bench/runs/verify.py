@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from bench import count
 from bench.data.normalise import Normalise
 from bench.data.splits import fingerprint, hold_out
 from bench.dataset import Data
@@ -14,14 +15,18 @@ from bench.errors import InputError, typed_line
 from bench.files import artifact, network_file
 from bench.files.artifact import Given
 from bench.measure import account
+from bench.models._build import build_network
+from bench.plan import plan
 from bench.plan import spec as specs
 from bench.plan.plan import find_dataset
+from bench.plugins import options
 from bench.runs import environment
+from bench.runs.run import flat
 from bench.store import seal
 from bench.store.latency import LATENCY
 from bench.store.record import FINISHED, Record
 from bench.store.seal import Broken
-from bench.store.store import IMAGES, REPORT, SEAL, SPEC, STATES, WEIGHTS, Damaged, Store, seal_beside
+from bench.store.store import IMAGES, REPORT, SEAL, SPEC, STATES, WEIGHTS, Damaged, Newer, Store, seal_beside
 from bench.training.evaluate import evaluate
 
 # These columns decide the order in which sums are added up: where all are the same, so are scores, to the bit.
@@ -39,6 +44,10 @@ class Verdict:
     measured: int = 0
     wrong: dict[str, list[str]] = field(default_factory=dict)
     unsealed: list[str] = field(default_factory=list)
+    # Folders of a report that was not written to its end.
+    unfinished: list[str] = field(default_factory=list)
+    # The folders of runs that are not as they were sealed, or don't give their record's figures.
+    damaged: list[Path] = field(default_factory=list)
     # What was measured with other code than it was made with, since the person said so.
     other_code: set[str] = field(default_factory=set)
 
@@ -51,6 +60,8 @@ class Verdict:
         yield from (f"{_first(where)}: {line}" for line, where in places.items())
         if self.unsealed:
             yield f"without a seal, being of an earlier bench: {_first(self.unsealed)}"
+        if self.unfinished:
+            yield f"cut short while it was written: {_first(self.unfinished)}; `bench report` writes it again"
         if self.other_code:
             yield f"measured with other code than it was made with: {', '.join(sorted(self.other_code))}"
         apart = f" ({self.sealed} sealed, {self.measured} measured again)"
@@ -81,7 +92,7 @@ class Verifier:
         if not folders:
             raise InputError(f"no runs in {self.store.folder}; there is nothing to verify")
         verdict = Verdict()
-        ids: set[str] = set()
+        ids: dict[str, str] = {}
         for number, folder in enumerate(folders, 1):
             self.say(f"[{number}/{len(folders)}] {folder.name}")
             verdict.runs += 1
@@ -112,7 +123,10 @@ class Verifier:
         """A folder of files that one seal is for."""
         name = str(folder.relative_to(self.store.folder))
         try:
-            seal.read(folder / SEAL).check_all(folder)
+            sealed = seal.read(folder / SEAL)
+            sealed.check_all(folder)
+            if not sealed.files and any(path.is_file() and path.name != SEAL for path in folder.iterdir()):
+                verdict.unfinished.append(name)
         except FileNotFoundError:
             self._unsealed(name, verdict)
         except Broken as error:
@@ -125,28 +139,33 @@ class Verifier:
         else:
             verdict.unsealed.append(name)
 
-    def _run(self, folder: Path, ids: set[str], verdict: Verdict) -> Iterator[str]:
+    def _run(self, folder: Path, ids: dict[str, str], verdict: Verdict) -> Iterator[str]:
         """A line for each thing of a run that is not as recorded."""
         try:
             sealed, record = self.store.seal_of(folder), self.store.read(folder)
             if sealed is not None:
                 sealed.check_all(folder)
         except (Damaged, Broken) as error:
+            if not isinstance(error, Newer):
+                verdict.damaged.append(folder)
             yield str(error).removeprefix(f"{folder.name}: ")
             return
         if record["id"] in ids:
-            yield f"is a copy: the run {record['id']} is there twice"
-        ids.add(record["id"])
+            yield f"the run {record['id']} is there twice, as {ids[record['id']]} too; remove the copy"
+        ids.setdefault(record["id"], folder.name)
         if sealed is None:
             verdict.unsealed.append(folder.name)
         else:
             verdict.sealed += 1
-            if record["status"] == FINISHED and not (folder / LATENCY).is_file():
+            if record["status"] == FINISHED and record["latency_ms"] is None:
+                verdict.damaged.append(folder)
                 yield f"{LATENCY} is missing"
         if self.seals_alone or record["status"] != FINISHED or self.store.left_out(folder, WEIGHTS):
             return
         try:
-            yield from self._measure(folder, record, verdict)
+            found = list(self._measure(folder, record, sealed is not None, verdict))
+            verdict.damaged += [folder] if found else []
+            yield from found
         except InputError as error:
             # The line begins with the folder's name already.
             yield f"can't be measured again: {str(error).replace(f'{folder}/', '')}"
@@ -155,7 +174,7 @@ class Verifier:
         else:
             verdict.measured += 1
 
-    def _measure(self, folder: Path, record: Record, verdict: Verdict) -> Iterator[str]:
+    def _measure(self, folder: Path, record: Record, sealed: bool, verdict: Verdict) -> Iterator[str]:
         """A line for each figure that the saved network gives now and the record has otherwise. Raises InputError."""
         path = folder / WEIGHTS
         data, data_hash, normalise = self._images(folder, record)
@@ -163,19 +182,30 @@ class Verifier:
             raise InputError(f"the images of {record['dataset']} are others than it was tested on")
         saved = network_file.read(path)
         compressed = artifact.build(saved, path, self.given)
+        yield from self._asked(folder, record)
+        dense = build_network(
+            artifact.find_model(saved.description.model, path, self.given).model,
+            saved.description.model.channels,
+            saved.description.model.classes,
+            record["seed"],
+        )
         verdict.other_code.update(artifact.other_code(saved.description, path, self.given))
         stored = account.stored(compressed)
         deployed = account.deploy(compressed, data.image_shape)
         yield from _differences(
             record,
             {
+                "dense_values": count.stored_values(dense),
+                "compression": count.stored_values(dense) / stored.stored_values,
                 "stored_values": stored.stored_values,
                 "statistics_values": stored.statistics_values,
                 "stored_bytes": path.stat().st_size,
                 "materialised_values": deployed.materialised_values,
                 "macs": deployed.macs,
                 "generation_macs": deployed.generation_macs,
+                "test_images": len(data.test),
             },
+            sealed,
         )
         # Where it was made if that can be had here; else on what there is, within the tolerances.
         device = environment.find_device("auto" if record["device"] == "cuda" else "cpu")
@@ -189,7 +219,33 @@ class Verifier:
         finally:
             torch.set_num_threads(threads)
         scores = {"test_top1": score.top1, "test_top5": score.top5, "test_loss": score.loss}
-        yield from _differences(record, scores, exactly=same)
+        yield from _differences(record, scores, sealed, exactly=same)
+
+    def _asked(self, folder: Path, record: Record) -> Iterator[str]:
+        """A line for each thing that the run was asked for and its record has otherwise. Raises InputError."""
+        asked = specs.read(folder / SPEC)
+        # Weights lie where they lay; what came of them is measured.
+        started = asked.pop("weights", None)
+        if self.given.model is not None:
+            asked["model"] = self.given.model
+        spec = specs.check({**asked, "plugins": list(self.given.plugins)}, str(folder / SPEC))
+        run = plan.make(spec).runs[-1]
+        known = {
+            "id": run.id if started is None else record["id"],
+            "method_name": run.choice.name,
+            "method_text": run.choice.text,
+            "budget": None if run.budget is None else str(run.budget),
+            "seed": run.seed,
+            "model": run.setting.model.text,
+            "dataset": run.setting.dataset.label,
+            "schedule": run.setting.schedule_name,
+            **flat("option", options.everything(run.choice.method)),
+            **flat("schedule", options.everything(run.setting.schedule)),
+        }
+        for name, value in known.items():
+            # Of an option that came later, old records know nothing.
+            if record.get(name, value) != value:
+                yield f"{name} is {record[name]!r}, and {value!r} in {SPEC}"
 
     def _images(self, folder: Path, record: Record) -> tuple[Data, str, Normalise]:
         """The run's data with its validation split, their hash, and how they are standardised."""
@@ -203,10 +259,14 @@ class Verifier:
         return self._data[key]
 
 
-def _differences(record: Record, measured: dict[str, Any], exactly: bool = True) -> Iterator[str]:
+def _differences(record: Record, measured: dict[str, Any], sealed: bool, exactly: bool = True) -> Iterator[str]:
+    """Records of an earlier bench, which have no seal, may lack columns."""
     for name, now in measured.items():
         then = record[name]
-        if then is None or then == now:
+        if then == now or (then is None and not sealed):
+            continue
+        if then is None:
+            yield f"{name} is {now:,}, and empty in the record"
             continue
         tolerance = 0.0 if exactly else TOLERANCE_LOSS * abs(then) if name.endswith("loss") else TOLERANCE_POINTS
         if not abs(now - then) <= tolerance:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from bench.errors import TooNew, first_line, require_format
@@ -102,12 +103,9 @@ def of(folder: Path, names: Iterable[str], left_out: Mapping[str, str] | None = 
 
 def read(path: Path) -> Seal:
     """The seal in a file. Raises Broken, and FileNotFoundError where there is none."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise Broken(f"{path.name} can't be read: {error.strerror}") from error
+    content = read_file(path)
+    if content is None:
+        raise FileNotFoundError(path)
     body = decode(path.name, content)
     try:
         require_format(body["format"], FORMAT)
@@ -149,6 +147,9 @@ def decode(name: str, content: bytes) -> dict[str, Any]:
 def read_file(path: Path) -> bytes | None:
     """Its content; None where there is none. Raises Broken where it can't be read."""
     try:
+        # What is no file might never end: a pipe, a device.
+        if not S_ISREG(path.stat().st_mode):
+            raise Broken(f"{path.name} is no file")
         return path.read_bytes()
     except FileNotFoundError:
         return None

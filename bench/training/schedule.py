@@ -53,7 +53,8 @@ class Schedule:
         ]:
             value = getattr(self, name)
             if not low <= value <= high:
-                raise ValueError(f"{name} can't be {value}; it lies between {low} and {high}")
+                least = f"is at least {low}" if high == math.inf else f"lies between {low} and {high}"
+                raise ValueError(f"{name} can't be {value}; it {least}")
         if not all(0 < at < 1 for at in self.milestones) or list(self.milestones) != sorted(self.milestones):
             raise ValueError(f"milestones can't be {self.milestones}; they are rising fractions between 0 and 1")
         if self.nesterov and self.momentum == 0:

@@ -35,7 +35,7 @@ def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list
     notes: list[str] = []
     number = len(runs[["setting", "method_text", "budget"]].drop_duplicates())
     epochs = int(np.clip(_EPOCHS_IN_ALL // number, _FEWEST_EPOCHS, _MOST_EPOCHS))
-    history = curves.curves(runs, loaded.folders, epochs, notes)
+    history = curves.curves(runs, loaded.folders, epochs, loaded.notes)
     if len(history) and history["epoch"].max() > epochs:
         notes.append(f"Training curves show {epochs} of their epochs, evenly spaced; history.csv of a run has all.")
     banded = curves.bands(history)
@@ -54,8 +54,8 @@ def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list
                 "points": _points(own, summary[summary["setting"] == name], notes),
                 "published": published.beside(own).to_dict("records"),
                 "curves": _curves(banded[banded["setting"] == name]),
-                "layers": _layers(own, loaded.folders, notes),
-                "spaces": _spaces(own, loaded.folders, max(1, _SPACES // len(names)), notes) if index < _SPACES else [],
+                "layers": _layers(own, loaded.folders, loaded.notes),
+                "spaces": _spaces(own, loaded, max(1, _SPACES // len(names)), notes) if index < _SPACES else [],
             }
             for index, (name, own) in enumerate(runs.groupby("setting", sort=False))
         ],
@@ -134,7 +134,7 @@ def _layers(runs: pd.DataFrame, folders: Mapping[str, Path], notes: list[str]) -
     }
 
 
-def _spaces(runs: pd.DataFrame, folders: Mapping[str, Path], at_most: int, notes: list[str]) -> list[dict[str, Any]]:
+def _spaces(runs: pd.DataFrame, loaded: Loaded, at_most: int, notes: list[str]) -> list[dict[str, Any]]:
     """The code spaces of the first seed of each method and budget that has one."""
     finished = runs[runs["status"] == FINISHED].sort_values(
         ["seed", "method", "requested_values"], ascending=[True, True, False], kind="stable"
@@ -146,12 +146,12 @@ def _spaces(runs: pd.DataFrame, folders: Mapping[str, Path], at_most: int, notes
         first["method"], texts(first["budget"]), first["seed"], first["id"], strict=True
     ):
         if len(found) == at_most:
-            more += run_id in folders and (folders[run_id] / CODES).is_file()
+            more += run_id in loaded.folders and (loaded.folders[run_id] / CODES).is_file()
             continue
         try:
-            spaces = code_spaces.read(folders[run_id]) if run_id in folders else []
+            spaces = code_spaces.read(loaded.folders[run_id]) if run_id in loaded.folders else []
         except ValueError as error:
-            notes.append(f"Left out: {error}.")
+            loaded.notes.append(str(error))
             continue
         if spaces:
             found.append({"method": method, "budget": budget, "seed": int(seed), "spaces": [asdict(s) for s in spaces]})

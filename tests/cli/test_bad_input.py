@@ -43,6 +43,14 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, csg_artifact: Path) -
     (tmp_path / "colon.mplstyle").write_text("lines.linewidth 3")
     (tmp_path / "key.mplstyle").write_text("lines.linewidht: 3\n")
     (tmp_path / "value.mplstyle").write_text("lines.linewidth: wide\n")
+    (tmp_path / "noseeds.toml").write_text("seeds = []")
+    (tmp_path / "trueseeds.toml").write_text("seeds = true")
+    (tmp_path / "largeseed.toml").write_text("seeds = [4294967296]")
+    (tmp_path / "nofolder.toml").write_text('data_dir = ""')
+    (tmp_path / "noweights.toml").write_text('weights = ""')
+    (tmp_path / "digits.toml").write_text(f"seeds = {'9' * 5000}")
+    save_file({"a": torch.ones(1)}, tmp_path / "listed.safetensors", {"bench": "[]"})
+    save_file({"a": torch.ones(1)}, tmp_path / "number.safetensors", {"bench": "99"})
     torch.save({"net": Malicious(tmp_path / "ran")}, tmp_path / "malicious.t7")
     store = tmp_path / "damaged" / "runs"
     for name, content in (("deep-1", "[" * 200_000), ("cut-2", '{"id": '), ("list-3", "[]")):
@@ -132,7 +140,38 @@ LOWRANK = "run --methods lowrank"
         ("report damaged", "no finished runs in damaged: the record of cut-2 can't be read"),
         ("compare damaged damaged", "no finished runs in damaged, damaged: the record of cut-2 can't be read"),
         ("show damaged zzz", "none of 0 runs is called 'zzz'"),
+        # a variable of the shell that is not set
+        ("clean '' --keep-weights none", "an argument is empty, and an empty path would be the current folder"),
+        ("verify ''", "an argument is empty"),
+        ("show ''", "an argument is empty"),
+        ("report damaged ''", "an argument is empty"),
+        ("compare '' ''", "an argument is empty"),
+        ("evaluate '' --dataset glyphs", "an argument is empty"),
+        # what one spec says
+        (f"{LOWRANK} --spec noseeds.toml", "noseeds.toml: seeds can't be empty"),
+        (f"{LOWRANK} --spec trueseeds.toml", "trueseeds.toml: seeds can't be True: it is how many, 1 to 10000, or a"),
+        (f"{LOWRANK} --spec largeseed.toml", "largeseed.toml: seeds can't be [4294967296]: it is how many"),
+        (f"{LOWRANK} --spec nofolder.toml", "nofolder.toml: data_dir can't be empty; give it a value, or leave it"),
+        (f"{LOWRANK} --spec noweights.toml", "noweights.toml: weights can't be empty"),
+        (f"{LOWRANK} --spec digits.toml", "spec file digits.toml is not TOML: Exceeds the limit"),
+        (f"{LOWRANK} --schedule digits.toml", "schedule digits.toml is not TOML: Exceeds the limit"),
+        (f"{LOWRANK} --schedule quick:epochs=0", "schedule 'quick': epochs can't be 0; it is at least 1"),
+        ("run --methods all:x=1", "can't read 'all:x=1': all stands for every method at its defaults"),
+        ("footprint --methods csg,csg", "methods: 'csg' is there twice; leave one out"),
+        ("footprint --methods csg --budgets 2x,2x", "budgets: '2x' is there twice; leave one out"),
+        (f"{LOWRANK} --out {'x' * 300}", "xxx"),
+        (f"export weights.safetensors --to dense --out {'x' * 300}", "{here}/xxx"),
+        (f"{LOWRANK} --model {'x' * 20000}", "unknown model 'xxx"),
+        ("new-method conftest", "can't call a method 'conftest': pytest would take its file for its own"),
+        ("new-method test_mine", "can't call a method 'test_mine': pytest would"),
         # networks in files
+        ("evaluate listed.safetensors --dataset glyphs", "listed.safetensors has a description that can't be read: it"),
+        ("evaluate number.safetensors --dataset glyphs", "number.safetensors has a description that can't be read: it"),
+        ("export weights.safetensors --to dense --out dangling", "--out can't be dangling: it is a link, which would"),
+        (
+            "export weights.safetensors --to dense --out x.onnx",
+            "--out can't be x.onnx: that is the ending of --to onnx",
+        ),
         (
             "evaluate malicious.t7 --dataset glyphs",
             "malicious.t7 is damaged, or holds more than tensors and numbers",
@@ -158,6 +197,7 @@ def test_it_is_one_line_and_nothing_is_written(command: Command, there: Path, ar
     assert (code, out) == (2, "")
     assert err.startswith(f"bench: {message.format(here=there)}")
     assert err.count("\n") == 1
+    assert len(err) < 1000
     assert "weights_only" not in err
     assert files(there) == before
 

@@ -60,7 +60,7 @@ def test_the_installed_command_answers() -> None:
         ("run --methods csg --budgets 4y", "'4y' is not a budget; write 4x (a fourth of dense), 0.25 (of dense)"),
         ("run --methods csg --budgets 4x,0.25", "budgets: '4x' is there twice; leave one out"),
         ("run --methods csg --dataset folder:/none", "no such folder: /none"),
-        ("run --methods csg --seeds 0", "seeds can't be 0: input should be greater than or equal to 1"),
+        ("run --methods csg --seeds 0", "seeds can't be 0: it is how many, 1 to 10000, or a list"),
         ("run --methods csg --device tpu", "device can't be 'tpu': input should be 'auto', 'cpu' or 'cuda'"),
         ("run --methods csg --spec none.toml", "no such spec file: none.toml"),
         ("run", "which methods? for example --methods csg,lowrank"),

@@ -12,8 +12,10 @@ from inside import generator_of
 from torch import nn
 
 from bench import count, testing
+from bench.errors import BudgetError
 from bench.files import artifact
 from bench.files.description import Description, Step
+from bench.measure import account
 from bench.method import Compressed
 from bench.methods.kmeans import Centres, KMeans, cluster
 from bench.plugins import networks
@@ -52,6 +54,12 @@ def test_an_outlier_does_not_leave_centres_without_numbers() -> None:
     values = torch.cat([torch.linspace(0, 1, 100), torch.tensor([1000.0])])
     _, assignment = cluster(values, 8)
     assert len(assignment.unique()) == 8
+
+
+def test_a_network_without_layers_is_missed_with_a_reason() -> None:
+    network = nn.ParameterList([torch.ones(3)])
+    with pytest.raises(BudgetError, match="no convolution or linear layer whose weights could be clustered"):
+        account.compress(KMeans(), network, None, 0, trained=False)
 
 
 def test_kernels_are_their_layers_centres() -> None:

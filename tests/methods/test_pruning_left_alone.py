@@ -34,6 +34,29 @@ class Scaled(nn.Module):
         return logits
 
 
+def test_channels_are_cut_across_a_transposed_convolution_and_given_back() -> None:
+    """Its kernel has the input channels first."""
+
+    def build() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 24, 3, padding=1), nn.ReLU(),
+            nn.ConvTranspose2d(24, 32, 2, stride=2), nn.ReLU(), nn.Conv2d(32, 8, 3, padding=1),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10),
+        )  # fmt: skip
+
+    method, network = Pruning(), build()
+    made = account.compress(method, network, count.stored_values(network) // 2, 0, trained=False)
+    account.to_size(method, made)
+    transposed = made.network.get_submodule("4")
+    assert transposed.weight.shape[:2] == (transposed.in_channels, transposed.out_channels) < (24, 32)
+    again = account.rebuild(method, build(), made.structure()).network
+    assert state(again) == state(made.network)
+    again.load_state_dict(made.network.state_dict())
+    images = torch.randn(2, 3, 8, 8)
+    assert torch.equal(again.eval()(images), made.network.eval()(images))
+
+
 def state(network: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 

@@ -101,9 +101,9 @@ def test_a_torn_code_space_is_said_and_costs_nothing_else(tmp_path: Path) -> Non
     store = write_store(tmp_path, RECORDS)
     (store / "runs" / "run-csg2x0" / CODES).write_bytes(b"torn")
     loaded = load([store])
-    data, notes = payload(loaded, summary(loaded.runs))
-    assert len(notes) == 1
-    assert "run-csg2x0: codes.safetensors is not as it was sealed" in notes[0]
+    data, thinned = payload(loaded, summary(loaded.runs))
+    assert thinned == []
+    assert loaded.notes == ["run-csg2x0: codes.safetensors is not as it was sealed"]
     assert [space["budget"] for space in data["settings"][0]["spaces"]] == ["4x"]
 
 
@@ -112,8 +112,9 @@ def test_torn_histories_and_layers_are_said_and_cost_nothing_else(tmp_path: Path
     (store / "runs" / "run-csg2x0" / HISTORY).write_text("epoch\nx\n")
     (store / "runs" / "run-csg2x0" / LAYERS).write_bytes(b"\xff")
     loaded = load([store])
-    data, notes = payload(loaded, summary(loaded.runs))
-    assert [note.partition(" is")[0] for note in notes] == ["run-csg2x0: history.csv", "run-csg2x0: layers.csv"]
+    data, thinned = payload(loaded, summary(loaded.runs))
+    assert thinned == []
+    assert [note.partition(" is")[0] for note in loaded.notes] == ["run-csg2x0: history.csv", "run-csg2x0: layers.csv"]
     assert len(data["settings"][0]["curves"]) == 4
     assert {row["budget"] for row in data["settings"][0]["layers"]["rows"]} == {"4x"}
 

@@ -1,8 +1,10 @@
 """`bench verify`: every flipped byte of a store is found, and every saved network gives what its record says."""
 
+import itertools
 import json
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,11 +14,11 @@ from records import RECORDS, seal_anew, write_store
 from bench.errors import InputError
 from bench.files.artifact import Given
 from bench.reports.load import load
-from bench.reports.report import write
+from bench.reports.report import write, write_figures
 from bench.runs.verify import Verdict, Verifier
 from bench.store.latency import LATENCY
 from bench.store.record import FINISHED, Record
-from bench.store.store import RECORD, REPORT, SEAL, SPEC, WEIGHTS, Store, encode, seal_beside
+from bench.store.store import RECORD, REPORT, SEAL, SPEC, WEIGHTS, Damaged, Store, encode, seal_beside
 
 GIVEN = Given((STRIPES, HALVES))
 
@@ -144,6 +146,88 @@ def test_a_record_that_was_changed_and_sealed_anew_is_found(store: Store, column
     (found,) = verify(store.folder).wrong.items()
     assert found[0] == f"runs/{folder.name}"
     assert found[1][0].startswith(f"{column} is ")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *((column, None) for column in ("test_loss", "test_top5", "macs", "stored_bytes", "generation_macs")),
+        ("dense_values", 10**6),
+        ("compression", 9.5),
+        ("seed", 7),
+        ("method_text", "lowrank"),
+        ("model", "resnet20"),
+        ("dataset", "glyphs"),
+        ("schedule", "csg-cifar"),
+        ("schedule.epochs", 200),
+        ("option.slice", "1x1"),
+        ("budget", "9x"),
+        ("test_images", 10_000),
+    ],
+)
+def test_what_a_record_says_of_its_run_is_what_it_was_asked_for(store: Store, column: str, value: object) -> None:
+    """Though it was sealed anew."""
+    record = next(record for record in store.records()[0] if record["method"] == "csg" and record["status"] == FINISHED)
+    assert record[column] != value
+    folder = store.folders()[record["id"]]
+    (folder / RECORD).write_bytes(encode({**record, column: value}))
+    seal_anew(folder)
+    verdict = verify(store.folder)
+    (found,) = verdict.wrong.items()
+    assert found[0] == f"runs/{folder.name}"
+    assert found[1][0].startswith(f"{column} is ")
+    assert verdict.damaged == [folder]
+
+
+def test_latency_that_is_gone_is_measured_with_its_run_again(store: Store) -> None:
+    record = next(record for record in store.records()[0] if record["method"] == "csg" and record["status"] == FINISHED)
+    folder = store.folders()[record["id"]]
+    (folder / LATENCY).unlink()
+    with pytest.raises(Damaged, match=r"latency\.json is missing"):
+        store.check_changed(folder, store.read(folder))
+    assert verify(store.folder, seals_alone=True).damaged == [folder]
+
+
+def test_a_run_that_is_there_twice_is_named_with_the_other(store: Store) -> None:
+    folder = next(folder for folder in sorted(store.runs.iterdir()) if (folder / WEIGHTS).is_file())
+    shutil.copytree(folder, folder.with_name(f"aaa-{folder.name}"))
+    (found,) = verify(store.folder, seals_alone=True).wrong.items()
+    assert found[0] == f"runs/{folder.name}"
+    assert f"is there twice, as aaa-{folder.name} too" in found[1][0]
+
+
+def test_a_report_that_was_cut_short_is_no_damage_and_an_edited_figure_stays_one(store: Store) -> None:
+    folder = store.folder / REPORT
+    loaded = load([store.folder])
+    write(loaded, folder)
+    figures = folder / "figures"
+    whole = {path: path.read_bytes() for path in (folder / "summary.md", figures / "accuracy_vs_bytes.png")}
+    for number in range(1, 20):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Store, "write", after(number, Store.write))
+            with pytest.raises(KeyboardInterrupt):
+                write(loaded, folder)
+        assert not verify(store.folder, seals_alone=True).wrong, number
+    write(loaded, folder)
+    assert {path: path.read_bytes() for path in whole} == whole
+    edited = figures / "accuracy_vs_bytes.png"
+    edited.write_bytes(edited.read_bytes() + b"x")
+    write_figures(loaded.runs, folder, ["accuracy_vs_macs"])
+    assert verify(store.folder, seals_alone=True).wrong == {
+        "report/figures": ["accuracy_vs_bytes.png is not as it was sealed"]
+    }
+
+
+def after(number: int, real: Callable[..., None]) -> Callable[..., None]:
+    """A function that is interrupted when it is called for the time `number`, its work half done."""
+    calls = itertools.count(1)
+
+    def write(store: Store, path: Path, content: bytes) -> None:
+        if next(calls) == number:
+            raise KeyboardInterrupt
+        real(store, path, content)
+
+    return write
 
 
 @pytest.mark.parametrize(("loss", "wrong"), [(1e-4, False), (1e-2, True)])

@@ -87,8 +87,16 @@ def test_a_file_that_the_seal_does_not_name_is_not_taken_for_sealed(tmp_path: Pa
 
 def test_what_can_not_be_read_as_a_seal_is_broken(tmp_path: Path) -> None:
     (tmp_path / "seal.json").mkdir()
-    with pytest.raises(Broken, match=r"seal\.json can't be read: Is a directory"):
+    with pytest.raises(Broken, match=r"seal\.json is no file"):
         seal.read(tmp_path / "seal.json")
+
+
+def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path) -> None:
+    folder = folder_of_two(tmp_path / "run")
+    (folder / "a.csv").unlink()
+    os.mkfifo(folder / "a.csv")
+    with pytest.raises(Broken, match=r"a\.csv is no file"):
+        seal.read(folder / "seal.json").check_all(folder)
 
 
 def test_while_a_file_is_replaced_either_content_will_do_and_no_third(tmp_path: Path) -> None:
