@@ -239,9 +239,11 @@ class CSG(Method):
         slices = cut_to(layers, slice_) if reused is None else reused.slices_cut
         sizes = group_by_size(layers, lambda size: slices.get(size, slice_), self.tiling)
         if not sizes:
+            like = next((name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)), None)
             raise BudgetError(
-                f"no layer to generate: none is called {rule.names} with kernel={rule.kernel}; a name is like "
-                f"{next((name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)), 'none')}"
+                "the network has no convolution to generate"
+                if like is None
+                else f"no layer to generate: none that is called {rule.names} fits kernel={rule.kernel}; one is called {like}"
             )
         if reused is not None:
             lengths = {size: CodeLength(reused.code(size, self.code)) for size in sizes}
