@@ -243,7 +243,7 @@ class CSG(Method):
             raise BudgetError(
                 "the network has no convolution to generate"
                 if like is None
-                else f"no layer to generate: none that is called {rule.names} fits kernel={rule.kernel}; one is called {like}"
+                else f"no layer to generate: none called {rule.names} fits kernel={rule.kernel}; one is called {like}"
             )
         if reused is not None:
             lengths = {size: CodeLength(reused.code(size, self.code)) for size in sizes}

@@ -494,7 +494,7 @@ def test_what_is_wrong_is_named() -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             CSG(**options)  # type: ignore[arg-type]
-    with pytest.raises(BudgetError, match="no layer to generate: none that is called nothing fits kernel=spatial; one is called conv1"):
+    with pytest.raises(BudgetError, match="none called nothing fits kernel=spatial; one is called conv1"):
         compressed(CSG(layers="nothing", code=2))
     with pytest.raises(BudgetError, match=r"stores 1,818 values, and a code length of 1 with .* 2,584; 3,000 were"):
         compressed(CSG(), budget=3_000)
