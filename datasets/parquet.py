@@ -4,22 +4,18 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 from torch import Tensor
 
 from bench.dataset import Data, Dataset, Split
-from bench.datasets import _columns, _labels, _splits
+from bench.datasets import _columns, _labels, _shards, _splits
 from bench.datasets._columns import Features
 from bench.datasets._decode import check_size, decode, notes_on
 from bench.datasets._files import check_directory, endings, ends_of_files, few, shown, stamp_of, walk
 from bench.datasets._labels import Labels
 from bench.errors import InputError
-
-# As the hub numbers the files of a split; older ones end with a hash.
-_NUMBERED = re.compile(r"(.*?)-?(\d+)-of-(\d+)(?:-[0-9a-f]+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,8 @@ class Parquet(Dataset):
         return [path for group in self._files()[0].values() for path in group]
 
     def _files(self) -> tuple[dict[str, list[Path]], list[str]]:
-        """The files of each split, and notes on what is left out. Raises InputError, also where one is missing."""
+        """The files of each split, and notes on what is left out. Raises InputError, also where a shard is
+        missing or there twice."""
         if not self.directory.is_dir():
             raise InputError(f"no such folder: {shown(self.directory)}")
         found: dict[str, list[Path]] = {}
@@ -104,7 +101,7 @@ class Parquet(Dataset):
                 raise InputError(
                     f"{shown(self.directory)} has {split} files in several folders ({few(folders)}); give one of them"
                 )
-            series = _series(split, paths)
+            series = _shards.series(split, paths, notes)
             if len(series) > 1:
                 notes.append(f"{split} is read from several series of files: {few(series)}")
         if strange:
@@ -138,23 +135,3 @@ def _split_of(relative: Path) -> str | None:
     """The split that a file belongs to by its name, or by that of the nearest folder that says it."""
     words = (re.split(r"[^a-z]", part.lower())[0] for part in reversed(relative.parts))
     return next((_splits.NAMES[word] for word in words if word in _splits.NAMES), None)
-
-
-def _series(split: str, paths: Sequence[Path]) -> list[str]:
-    """The series that a split's files belong to, each by a pattern. Raises InputError where one misses a file."""
-    numbered: dict[tuple[str, int], set[int]] = {}
-    plain = set()
-    for path in paths:
-        if match := _NUMBERED.fullmatch(path.stem):
-            numbered.setdefault((match[1], int(match[3])), set()).add(int(match[2]))
-        else:
-            plain.add(re.sub(r"\d+", "*", path.stem))
-    for (_, count), numbers in numbered.items():
-        # The hub counts from 0; some count from 1.
-        first = 1 if 0 not in numbers and count in numbers else 0
-        missing = islice((number for number in range(first, count + first) if number not in numbers), 6)
-        if names := [str(number) for number in missing]:
-            raise InputError(
-                f"{shown(paths[0].parent)} has {len(numbers)} of {count} {split} files; missing is number {few(names)}"
-            )
-    return [*(f"{start}-*-of-{count}" for start, count in numbered), *sorted(plain)]

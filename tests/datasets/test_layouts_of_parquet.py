@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow
 import pytest
-from image_files import class_label, encoded, made, write_rows, write_table
+from image_files import class_label, encoded, made, numbered, write_rows, write_table
 
 from bench.errors import InputError
 
@@ -38,11 +38,6 @@ def tables(**files: Any) -> Write:
 def table(labels: Any, column: str = "label", **columns: Any) -> Any:
     images = [{"bytes": encoded(index)} for index in range(len(labels))]
     return pyarrow.table({"image": images, column: labels, **columns})
-
-
-def numbered(top: Path, *names: str) -> None:
-    for name in names:
-        write_rows(top / f"{name}.parquet", [0, 1, 0, 1])
 
 
 AB = class_label("a", "b")
