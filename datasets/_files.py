@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from bench.errors import InputError
@@ -15,10 +15,19 @@ def check_directory(directory: Path) -> None:
         raise ValueError(f"directory can't be {shown(directory)}: it is not UTF-8; give a link to it with another name")
 
 
-def walk(top: Path) -> list[Path]:
-    """All files below `top`, sorted. Links are followed; what begins with a dot is left out. Raises InputError for what
-    can't be read, and for a link that leads nowhere: what it stood for would be missing without a word."""
-    return sorted(_below(top, (top.resolve(),)))
+def walk(top: Path, hidden: list[Path] | None = None) -> list[Path]:
+    """All files below `top`, sorted. Links are followed; what begins with a dot is left out, and added to `hidden`.
+    Raises InputError for what can't be read, and for a link that leads nowhere: what it stood for would be missing
+    without a word."""
+    return sorted(_below(top, (top.resolve(),), [] if hidden is None else hidden))
+
+
+def hiding(paths: Iterable[Path], endings: Collection[str]) -> list[Path]:
+    """Those of these hidden files and folders that are, or hold, files with such an ending; sorted.
+
+    What begins with `._` is left out: macOS writes it beside files on other systems' disks, under their names.
+    """
+    return sorted(path for path in paths if any(_ends(name, endings) for name in _names_in(path)))
 
 
 def read(path: Path) -> bytes:
@@ -75,7 +84,18 @@ def few(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(map(shown, listed[:most])) + more
 
 
-def _below(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+def _names_in(path: Path) -> Iterator[str]:
+    """The file's name, or those of all files below the folder. Folders that can't be read count as empty."""
+    yield path.name
+    for _, _, names in os.walk(path):
+        yield from names
+
+
+def _ends(name: str, endings: Collection[str]) -> bool:
+    return not name.startswith("._") and Path(name).suffix.lower() in endings
+
+
+def _below(folder: Path, above: tuple[Path, ...], hidden: list[Path]) -> Iterator[Path]:
     """The files in `folder`; `above` are the real paths of the folders that led here, itself the last."""
     try:
         with os.scandir(folder) as listed:
@@ -83,12 +103,13 @@ def _below(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
         for entry in entries:
             path = Path(entry.path)
             if entry.name.startswith("."):
+                hidden.append(path)
                 continue
             if entry.is_dir():
                 real = path.resolve()
                 if real in above:
                     raise InputError(f"{shown(path)} is a link to a folder that it lies in; remove it")
-                yield from _below(path, (*above, real))
+                yield from _below(path, (*above, real), hidden)
             elif entry.is_file():
                 yield path
             else:

@@ -11,7 +11,7 @@ import torch
 from bench.dataset import Data, Dataset, Split
 from bench.datasets import _splits
 from bench.datasets._decode import ENDINGS, check_size, decode, notes_on
-from bench.datasets._files import check_directory, endings, ends_of_files, few, read, shown, stamp_of, walk
+from bench.datasets._files import check_directory, endings, ends_of_files, few, hiding, read, shown, stamp_of, walk
 from bench.errors import InputError
 
 
@@ -57,7 +57,7 @@ class Folder(Dataset):
         return stamp_of(self._all_images(), self.directory)
 
     def _all_images(self) -> list[Path]:
-        return [path for folder in self._folders().values() for path in _files(folder)[0]]
+        return [path for folder in self._folders().values() for path in _files(folder).images]
 
     def _entries(self) -> list[Path]:
         """What lies in the folder itself."""
@@ -91,13 +91,12 @@ class Folder(Dataset):
 
     def _classes(self, folder: Path) -> list[str]:
         """The names of the class folders in train/, as they are on the disk. Raises InputError."""
-        images, others, _ = _files(folder)
-        names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        files, names = _files(folder), _class_folders(folder)
         if not names:
             raise InputError(f"{shown(folder)} has no class folders")
-        without = sorted(set(names) - {_class(path, folder) for path in images})
+        without = sorted(set(names) - {_class(path, folder) for path in files.images})
         if without:
-            inside = [path for path in others if _class(path, folder) == without[0]]
+            inside = [path for path in files.others if _class(path, folder) == without[0]]
             has = f"it has {endings(inside)}, which can't be read as images" if inside else "it is empty"
             raise InputError(
                 f"{shown(folder / without[0])} is a class folder without images: {has}; convert them, or remove the "
@@ -109,7 +108,8 @@ class Folder(Dataset):
         self, folders: dict[str, Path], name: str, classes: Sequence[str], channels: int | None, notes: list[str]
     ) -> Split:
         folder, way_out = folders[name], _splits.way_out(name, folders)
-        paths, others, loose = _files(folder)
+        files = _files(folder)
+        paths = files.images
         if not paths:
             raise InputError(f"{shown(folder)} has no images in class folders{way_out}")
         strange = sorted({_class(path, folder) for path in paths} - set(classes))
@@ -117,10 +117,15 @@ class Folder(Dataset):
             raise InputError(
                 f"{shown(folder)} has the class {shown(strange[0])!r}, which {folders['train'].name}/ has not{way_out}"
             )
-        if others:
-            notes.append(f"left out of {name}, being no images by their endings: {endings(others)}")
-        if loose:
-            notes.append(f"left out of {name}, lying in no class folder: {few(path.name for path in loose)}")
+        if empty := sorted(set(_class_folders(folder)) - set(classes)):
+            notes.append(f"{name} has class folders without images that {folders['train'].name}/ has not: {few(empty)}")
+        if files.others:
+            notes.append(f"left out of {name}, being no images by their endings: {endings(files.others)}")
+        if files.loose:
+            notes.append(f"left out of {name}, lying in no class folder: {few(path.name for path in files.loose)}")
+        if files.hidden:
+            inside = few(str(path.relative_to(folder)) for path in files.hidden)
+            notes.append(f"left out of {name}, being hidden by a dot: {inside}")
         deeper = sum(len(path.relative_to(folder).parts) > 2 for path in paths)
         if deeper:
             notes.append(f"{name}: {deeper} of {len(paths)} images lie in subfolders of class folders")
@@ -133,17 +138,31 @@ class Folder(Dataset):
         return Split(images, labels)
 
 
-def _files(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
-    """What lies below a split's folder: images in class folders, other files there, and files in no class folder."""
-    images: list[Path] = []
-    others: list[Path] = []
-    loose: list[Path] = []
-    for path in walk(folder):
+@dataclass(frozen=True)
+class _Files:
+    """What lies below a split's folder: images in class folders, other files there, files in no class folder, and
+    hidden images or folders with images."""
+
+    images: list[Path]
+    others: list[Path]
+    loose: list[Path]
+    hidden: list[Path]
+
+
+def _files(folder: Path) -> _Files:
+    found = _Files([], [], [], [])
+    hidden: list[Path] = []
+    for path in walk(folder, hidden):
         if path.parent == folder:
-            loose.append(path)
+            found.loose.append(path)
         else:
-            (images if path.suffix.lower() in ENDINGS else others).append(path)
-    return images, others, loose
+            (found.images if path.suffix.lower() in ENDINGS else found.others).append(path)
+    found.hidden.extend(hiding(hidden, ENDINGS))
+    return found
+
+
+def _class_folders(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _class(path: Path, folder: Path) -> str:

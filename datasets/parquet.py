@@ -1,5 +1,6 @@
 """Parquet files in the layout in which image-classification sets are published on the Hugging Face hub."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from bench.dataset import Data, Dataset, Split
 from bench.datasets import _columns, _labels, _shards, _splits
 from bench.datasets._columns import Features
 from bench.datasets._decode import check_size, decode, notes_on
-from bench.datasets._files import check_directory, endings, ends_of_files, few, shown, stamp_of, walk
+from bench.datasets._files import check_directory, endings, ends_of_files, few, hiding, shown, stamp_of, walk
 from bench.datasets._labels import Labels
 from bench.errors import InputError
 
@@ -81,8 +82,9 @@ class Parquet(Dataset):
         found: dict[str, list[Path]] = {}
         strange: list[Path] = []
         others: list[Path] = []
+        hidden: list[Path] = []
         notes: list[str] = []
-        for path in walk(self.directory):
+        for path in walk(self.directory, hidden):
             if path.suffix.lower() != ".parquet":
                 others.append(path)
             elif split := _split_of(path.relative_to(self.directory)):
@@ -109,6 +111,12 @@ class Parquet(Dataset):
             notes.append(f"left out, being of no split by their names: {names}")
         if others:
             notes.append(f"left out, being no Parquet files by their endings: {endings(others)}")
+        # A split may be a link to a hidden folder, as the hub's client makes them.
+        read = [Path(os.path.realpath(path)) for paths in found.values() for path in paths]
+        unread = [path for path in hiding(hidden, {".parquet"}) if not _leads_to(path, read)]
+        if unread:
+            names = few(str(path.relative_to(self.directory)) for path in unread)
+            notes.append(f"left out, being hidden by a dot: {names}")
         return found, notes
 
     def _images(
@@ -129,6 +137,12 @@ class Parquet(Dataset):
         images = decode(contents, lambda index: f"image {index} of {where}", self.size, channels, remarks)
         notes += notes_on(remarks, name, len(contents))
         return images
+
+
+def _leads_to(hidden: Path, read: Sequence[Path]) -> bool:
+    """Whether one of the files that were read lies there, or is it."""
+    real = os.path.realpath(hidden)
+    return any(path.is_relative_to(real) for path in read)
 
 
 def _split_of(relative: Path) -> str | None:

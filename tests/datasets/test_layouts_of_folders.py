@@ -90,8 +90,31 @@ READ: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
         6,
         "test has no image of 1 of 2 classes: cat",
     ),
-    "empty class folder in test alone": (lambda top: (top / "test/cow").mkdir(), 6, None),
-    "hidden": (lambda top: write(top / "train/.cache/x.png"), 6, None),
+    "empty class folder in test alone": (
+        lambda top: (top / "test/cow").mkdir(),
+        6,
+        "test has class folders without images that train/ has not: cow",
+    ),
+    "hidden class": (
+        lambda top: write(top / "train/.cow/x.png"),
+        6,
+        "left out of train, being hidden by a dot: .cow",
+    ),
+    "hidden subfolder": (
+        lambda top: write(top / "test/cat/.more/x/y.jpg"),
+        6,
+        "left out of test, being hidden by a dot: cat/.more",
+    ),
+    "hidden image": (
+        lambda top: write(top / "train/cat/.x.PNG"),
+        6,
+        "left out of train, being hidden by a dot: cat/.x.PNG",
+    ),
+    "hidden, but no images": (
+        lambda top: [write(top / "train" / name, b"x") for name in (".cache/x.txt", "cat/.DS_Store", "cat/._0.png")],
+        6,
+        None,
+    ),
     "name that is not UTF-8": (
         lambda top: write(Path(os.fsdecode(os.fsencode(top) + b"/train/cat/\xff.png"))),
         7,
@@ -109,6 +132,15 @@ READ: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
         "train: 1 of 7 images are of 16 bits a colour; the upper 8 are used",
     ),
 }
+
+
+def test_a_class_of_test_alone_without_readable_images_is_named(tmp_path: Path) -> None:
+    usual(tmp_path)
+    write(tmp_path / "test/cow/x.heic", b"heic")
+    assert made("folder", tmp_path).load(Path(), False).notes == (
+        "test has class folders without images that train/ has not: cow",
+        "left out of test, being no images by their endings: 1 .heic",
+    )
 
 
 @pytest.mark.parametrize("layout", READ)

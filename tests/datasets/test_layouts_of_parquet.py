@@ -93,7 +93,7 @@ READ: dict[str, tuple[Write, tuple[str, ...], list[int], list[int], list[str]]] 
         ("a", "b"),
         FOUR,
         [0, 1],
-        [],
+        ["test.parquet names classes that train.parquet has not, and has no image of them: c"],
     ),
     "names there twice, in the same order": (
         splits([0, 1, 2], [2, 0, 1], class_label("crane", "a", "crane")),
@@ -188,6 +188,16 @@ READ: dict[str, tuple[Write, tuple[str, ...], list[int], list[int], list[str]]] 
         FOUR,
         FOUR,
         ["left out, being no Parquet files by their endings: 1 .csv"],
+    ),
+    "hidden files": (
+        lambda top: (
+            numbered(top, "train", "test", ".old/train-1", ".train-2", "data/.old/0"),
+            (top / ".loop.parquet").symlink_to(".loop.parquet"),
+        )[0],
+        ("0", "1"),
+        FOUR,
+        FOUR,
+        ["left out, being hidden by a dot: .loop.parquet, .old, .train-2.parquet, data/.old"],
     ),
     "endings in capitals": (
         lambda top: (numbered(top, "train", "test"), (top / "test.parquet").rename(top / "TEST.PARQUET"))[0],
