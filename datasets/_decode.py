@@ -1,77 +1,57 @@
 """Decoding many image files into one uint8 tensor; for datasets that are read from files."""
 
-import io
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import cache
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from bench.datasets._image import WARNED, pixels
 from bench.errors import InputError
 
-# The formats that images of datasets come in, by Pillow's names. Others that it opens start programs (EPS starts
-# Ghostscript), or are told by next to nothing.
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
-ENDINGS = {
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp", ".ppm", ".pgm", ".pbm"),
-    *(".pnm", ".tif", ".tiff", ".avif", ".avifs", ".jp2", ".j2k"),
-}
-
-# What is done to an image beyond decoding it.
-_TURNED = "turned as their EXIF orientation says"
-_FIRST = "of several frames; the first of each is used"
-_EIGHT_BITS = "of 16 bits a colour; the upper 8 are used"
-
 # Warnings of Pillow's may differ from image to image.
-_MOST_REMARKS = 6
+_MOST_WARNINGS = 6
+
+# Counted as a remark, and said where the set is in colour.
+_GREY = "grey"
 
 
 def decode(
     files: Sequence[bytes],
     name: Callable[[int], str],
     size: int | None,
-    channels: int | None = None,
+    train: Tensor | None = None,
     remarks: Counter[str] | None = None,
 ) -> Tensor:
     """Images `(n, channels, height, width)` uint8 from the contents of image files.
 
-    One channel where all are grey, three where one is in colour. With `channels` given (those of the training images),
-    a colour image among grey ones is an error. Transparent pixels are put on white; images are turned as their EXIF
-    says. All must have one size, or are brought to `size` x `size` pixels. `name(i)` says which image an error speaks
-    of. `remarks` counts the images to which something was done that a person should know. Raises InputError.
+    One channel where all are grey, three where one is in colour. With `train` given, the training images, a colour
+    image is an error where these are grey. Transparent pixels are put on white; images are turned as their EXIF says.
+    All must have one size, that of `train`, or are brought to `size` x `size` pixels. `name(i)` says which image an
+    error speaks of. `remarks` counts the images to which something was done that a person should know. Raises
+    InputError.
     """
-    kind = channels or 1
-    first, _ = _decode(files[0], name(0), size, kind)
-    if first.ndim == 3 and channels is None:
-        kind = 3
-    try:
-        images = np.empty((len(files), *first.shape), dtype=np.uint8)  # (n, height, width) or (n, height, width, 3)
-    except MemoryError as error:
-        gigabytes = len(files) * first.size / 1e9
+    counts: Counter[str] = Counter()
+    channels = 1 if train is None else train.shape[1]
+    reason = "the training images have three"
+    images = _stack(files, name, size, channels, train, counts)
+    if isinstance(images, int) and train is not None:
         raise InputError(
-            f"{len(files)} images of {first.shape[1]}x{first.shape[0]} pixels take {gigabytes:,.0f} GB of memory, and "
-            "there is less; give a smaller size to bring them all to, for example :size=64"
-        ) from error
-    seen: Counter[str] = Counter()
-    for index, content in enumerate(files):
-        image, done = _decode(content, name(index), size, kind)
-        seen.update(done)
-        if image.ndim == 3 and kind == 1:
-            if channels is not None:
-                raise InputError(f"{name(index)} is in colour, and the training images are grey")
-            return decode(files, name, size, 3, remarks)
-        if image.shape != first.shape:
-            raise InputError(
-                f"{name(index)} is {image.shape[1]}x{image.shape[0]} pixels and {name(0)} {first.shape[1]}x"
-                f"{first.shape[0]}; give a size to bring them all to, for example :size={first.shape[0]}"
-            )
-        images[index] = image
+            f"{name(images)} is in colour, and the training images are grey; convert it to grey, or the training "
+            "images to colour"
+        )
+    if isinstance(images, int):
+        reason = f"{name(images)} is not plain grey"
+        counts.clear()
+        channels = 3
+        images = _stack(files, name, size, channels, train, counts)
+    assert not isinstance(images, int)  # all images can be read in colour
+    grey = counts.pop(_GREY, 0)
+    if grey and channels == 3:
+        counts[f"grey, and read with three equal channels, as {reason}"] = grey
     if remarks is not None:
-        remarks.update(seen)
+        remarks.update(counts)
     tensor = torch.from_numpy(images)
     return tensor[:, None] if images.ndim == 3 else tensor.permute(0, 3, 1, 2).contiguous()
 
@@ -83,58 +63,54 @@ def check_size(size: int | None) -> None:
 
 
 def notes_on(remarks: Counter[str], split: str, count: int) -> list[str]:
-    """The remarks on a split's `count` images, a line for each of the commonest."""
-    lines = [f"{split}: {number} of {count} images are {what}" for what, number in remarks.most_common(_MOST_REMARKS)]
-    others = sum(number for _, number in remarks.most_common()[_MOST_REMARKS:])
+    """The remarks on a split's `count` images, the commonest first; of warnings the commonest alone."""
+    warnings = [remark for remark, _ in remarks.most_common() if remark.startswith(WARNED)]
+    lines = [
+        f"{split}: {number} of {count} images are {remark}"
+        for remark, number in remarks.most_common()
+        if remark not in warnings[_MOST_WARNINGS:]
+    ]
+    others = sum(remarks[remark] for remark in warnings[_MOST_WARNINGS:])
     return [*lines, f"{split}: {others} images have other warnings"] if others else lines
 
 
-def _decode(content: bytes, name: str, size: int | None, channels: int) -> tuple[np.ndarray, list[str]]:
-    """Pixels (height, width, 3), or (height, width) of a grey image where `channels` is 1; and remarks."""
-    remarks = []
+def _stack(
+    files: Sequence[bytes],
+    name: Callable[[int], str],
+    size: int | None,
+    channels: int,
+    train: Tensor | None,
+    counts: Counter[str],
+) -> np.ndarray | int:
+    """Images (n, height, width) where `channels` is 1, or (n, height, width, 3); or the place of the first image that
+    is in colour, where they should be grey. Adds remarks to `counts`."""
+    images = None
+    for index, content in enumerate(files):
+        image, grey, remarks = pixels(content, name(index), size, channels, equal_is_grey=train is not None)
+        if image.ndim == 3 and channels == 1:
+            return index
+        if images is None:
+            wanted, whose = image.shape[:2], name(0)
+            if train is not None:
+                wanted, whose = tuple(train.shape[2:]), "the training images"
+            images = _empty(len(files), wanted + image.shape[2:])
+        if image.shape[:2] != wanted:
+            raise InputError(
+                f"{name(index)} is {image.shape[1]}x{image.shape[0]} pixels and {whose} {wanted[1]}x{wanted[0]}; give "
+                f"a size to bring them all to, for example :size={wanted[0]}"
+            )
+        images[index] = image
+        counts.update([*remarks, *([_GREY] if grey else [])])
+    assert images is not None  # callers check that there are files
+    return images
+
+
+def _empty(count: int, shape: tuple[int, ...]) -> np.ndarray:
     try:
-        with warnings.catch_warnings(record=True) as warned, Image.open(io.BytesIO(content), "r", _formats()) as opened:
-            warnings.simplefilter("always")
-            if getattr(opened, "n_frames", 1) > 1:
-                remarks.append(_FIRST)
-            if any("RGB" in str(tile[3]) and ";16" in str(tile[3]) for tile in opened.tile):
-                remarks.append(_EIGHT_BITS)
-            opened.load()
-            file: Image.Image = opened
-            if file.mode in ("I", "F") or file.mode.startswith("I;"):
-                raise ValueError(f"its pixels have more than 8 bits (mode {file.mode}); convert it to 8")
-            # After load(): some formats turn the image there, and take the entry away.
-            if _orientation(file) not in (None, 1):
-                remarks.append(_TURNED)
-                file = ImageOps.exif_transpose(file)
-            if file.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in file.info:
-                white = Image.new("RGBA", file.size, "white")
-                image = Image.alpha_composite(white, file.convert("RGBA")).convert("RGB")
-                image = image.convert("L") if channels == 1 and file.mode in ("LA", "La") else image
-            else:
-                image = file.convert("L" if channels == 1 and file.mode in ("1", "L") else "RGB")
-    except UnidentifiedImageError as error:
-        have = ", ".join(_formats())
-        raise InputError(f"{name} can't be decoded as an image: it is none of {have}, or is damaged") from error
-    except Exception as error:  # Pillow raises many kinds for broken files, of which SyntaxError is one
-        line = " ".join(str(error).split())
-        raise InputError(f"{name} can't be decoded as an image: {type(error).__name__}: {line}") from error
-    remarks += sorted({f"read with a warning: {' '.join(str(one.message).split())}" for one in warned})
-    if size is not None and image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(image), remarks
-
-
-def _orientation(image: Image.Image) -> object:
-    """The EXIF entry, None where there is none: damaged EXIF says nothing of how an image is turned."""
-    try:
-        return image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:
-        return None
-
-
-@cache
-def _formats() -> tuple[str, ...]:
-    """Those that the installed Pillow knows."""
-    Image.init()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)
+        return np.empty((count, *shape), dtype=np.uint8)
+    except MemoryError as error:
+        gigabytes = count * np.prod(shape, dtype=float) / 1e9
+        raise InputError(
+            f"{count} images of {shape[1]}x{shape[0]} pixels take {gigabytes:,.0f} GB of memory, and "
+            "there is less; give a smaller size to bring them all to, for example :size=64"
+        ) from error

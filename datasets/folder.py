@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
+from torch import Tensor
 
 from bench.dataset import Data, Dataset, Split
 from bench.datasets import _splits
-from bench.datasets._decode import ENDINGS, check_size, decode, notes_on
+from bench.datasets._decode import check_size, decode, notes_on
 from bench.datasets._files import check_directory, endings, ends_of_files, few, hiding, read, shown, stamp_of, walk
+from bench.datasets._image import ENDINGS
 from bench.errors import InputError
 
 
@@ -40,10 +42,10 @@ class Folder(Dataset):
             notes.append(f"not used of {shown(self.directory)}: {few(others)}")
         classes = self._classes(folders["train"])
         splits: dict[str, Split] = {}
-        channels = None
+        train = None
         for name in used:
-            splits[name] = self._read(folders, name, classes, channels, notes)
-            channels = splits[name].images.shape[1]
+            splits[name] = self._read(folders, name, classes, train, notes)
+            train = splits["train"].images
         names = tuple(map(shown, classes))
         notes += _splits.notes_on_classes(splits, names)
         validation = None if validated is None else splits[validated]
@@ -105,7 +107,7 @@ class Folder(Dataset):
         return names
 
     def _read(
-        self, folders: dict[str, Path], name: str, classes: Sequence[str], channels: int | None, notes: list[str]
+        self, folders: dict[str, Path], name: str, classes: Sequence[str], train: Tensor | None, notes: list[str]
     ) -> Split:
         folder, way_out = folders[name], _splits.way_out(name, folders)
         files = _files(folder)
@@ -133,7 +135,7 @@ class Folder(Dataset):
         labels = torch.tensor([number[_class(path, folder)] for path in paths], dtype=torch.int64)
         remarks: Counter[str] = Counter()
         contents = [read(path) for path in paths]
-        images = decode(contents, lambda index: shown(paths[index]), self.size, channels, remarks)
+        images = decode(contents, lambda index: shown(paths[index]), self.size, train, remarks)
         notes += notes_on(remarks, name, len(paths))
         return Split(images, labels)
 

@@ -54,12 +54,11 @@ class Parquet(Dataset):
         }
         classes = _labels.classes(labels, notes)
         splits: dict[str, Split] = {}
-        channels = None
+        train = None
         for name in used:
             numbers = _labels.numbers(labels[name], classes, name, _splits.way_out(name, files))
-            images = self._images(name, files[name], features, channels, notes)
-            splits[name] = Split(images, numbers)
-            channels = images.shape[1]
+            splits[name] = Split(self._images(name, files[name], features, train, notes), numbers)
+            train = splits["train"].images
         notes += _splits.notes_on_classes(splits, classes.names)
         validation = None if validated is None else splits[validated]
         return Data(splits["train"], splits[tested], classes.names, validation, tuple(notes))
@@ -124,7 +123,7 @@ class Parquet(Dataset):
         name: str,
         paths: Sequence[Path],
         features: Mapping[Path, Features],
-        channels: int | None,
+        train: Tensor | None,
         notes: list[str],
     ) -> Tensor:
         contents: list[bytes] = []
@@ -134,7 +133,7 @@ class Parquet(Dataset):
             raise InputError(f"{shown(self.directory)}: the {name} split has no rows")
         where = f"{shown(self.directory.name)}'s {name}"
         remarks: Counter[str] = Counter()
-        images = decode(contents, lambda index: f"image {index} of {where}", self.size, channels, remarks)
+        images = decode(contents, lambda index: f"image {index} of {where}", self.size, train, remarks)
         notes += notes_on(remarks, name, len(contents))
         return images
 

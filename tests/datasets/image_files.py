@@ -2,6 +2,8 @@
 
 import io
 import json
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,22 @@ def encoded(value: int, size: tuple[int, int] = (6, 5), mode: str = "RGB", kind:
     content = io.BytesIO()
     Image.new(mode, size, value if mode == "L" else (value, 0, 255 - value)).save(content, kind, **options)
     return content.getvalue()
+
+
+def png(depth: int, kind: int, rows: bytes, transparent: bytes = b"", palette: bytes = b"") -> bytes:
+    """A PNG of 6x5 pixels of kinds that Pillow reads and doesn't write. `kind` is the format's number: 0 grey, 2
+    colour, 3 palette, 4 grey with alpha, 6 colour with alpha. `rows` is the content of each row."""
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 6, 5, depth, kind, 0, 0, 0)),
+        *([(b"PLTE", palette)] if palette else []),
+        *([(b"tRNS", transparent)] if transparent else []),
+        (b"IDAT", zlib.compress((b"\0" + rows) * 5)),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in chunks
+    )
 
 
 def made(name: str, directory: Path | None = None, **given: Any) -> Dataset:

@@ -1,6 +1,5 @@
 """The suite that every dataset passes, and what is special about each; on small data that the tests make."""
 
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,6 @@ import pyarrow.parquet
 import pytest
 import torch
 from image_files import encoded, made
-from PIL import Image
 
 from bench.data.splits import fingerprint
 from bench.dataset import Data, Dataset
@@ -197,8 +195,8 @@ def test_what_is_wrong_with_parquet_is_named(tmp_path: Path) -> None:
     write_parquet(tmp_path / "test.parquet", [encoded(1), b"\x89PNG broken"], [0, 0])
     assert f"image 1 of {tmp_path.name}'s test can't be decoded as an image" in complaint()
     write_parquet(tmp_path / "test.parquet", [encoded(1), encoded(1, size=(7, 5))], [0, 0])
-    assert "is 7x5 pixels and image 0 of" in complaint()
-    assert complaint().endswith("6x5; give a size to bring them all to, for example :size=5")
+    assert f"image 1 of {tmp_path.name}'s test is 7x5 pixels" in complaint()
+    assert complaint().endswith("and the training images 6x5; give a size to bring them all to, for example :size=5")
     write("train.parquet", img=[{"bytes": encoded(1)}], label=[0.5], id=[0])
     assert "train.parquet: column 'label' holds double, not whole numbers or text; convert it" in complaint()
     write("train.parquet", mask=[encoded(1)], picture=[encoded(1)], label=[0])
@@ -269,34 +267,6 @@ def test_folder_identity_sees_other_images_of_the_same_size(tmp_path: Path) -> N
     path.write_bytes(content)
     assert dataset.identity() == before
     assert dataset.load(Path(), False).classes == ("cat", "dog")
-
-
-# decoding
-
-
-def test_one_colour_image_makes_the_set_a_colour_set() -> None:
-    from bench.datasets._decode import decode
-
-    mixed = [encoded(5, mode="L"), encoded(7), encoded(9, mode="L")]
-    for order in (mixed, mixed[::-1], [mixed[1], *mixed]):
-        assert decode(order, str, None).shape == (len(order), 3, 5, 6)
-    assert decode(mixed[:1], str, None).shape == (1, 1, 5, 6)
-    with pytest.raises(InputError, match="1 is in colour, and the training images are grey"):
-        decode(mixed, str, None, channels=1)
-
-
-def test_images_that_eight_bits_cannot_hold_are_refused_and_transparent_ones_stand_on_white() -> None:
-    from bench.datasets._decode import decode
-
-    content = io.BytesIO()
-    Image.fromarray(np.full((4, 4), 40_000, dtype=np.uint16)).save(content, "PNG")
-    with pytest.raises(
-        InputError, match=r"0 can't be decoded as an image: ValueError: its pixels have more than 8 bits"
-    ):
-        decode([content.getvalue()], str, None)
-    content = io.BytesIO()
-    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(content, "PNG")
-    assert (decode([content.getvalue()], str, None) == 255).all()
 
 
 @pytest.mark.parametrize("name", ["parquet", "folder"])

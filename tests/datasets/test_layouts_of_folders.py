@@ -126,11 +126,6 @@ READ: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
         7,
         "train: 1 of 7 images are of several frames; the first of each is used",
     ),
-    "16 bits": (
-        lambda top: write(top / "train/cat/x.png", _sixteen_bits()),
-        7,
-        "train: 1 of 7 images are of 16 bits a colour; the upper 8 are used",
-    ),
 }
 
 
@@ -270,23 +265,6 @@ def test_a_directory_that_no_spec_can_hold(tmp_path: Path) -> None:
         made("folder", tmp_path / "\udcff")
 
 
-def test_images_are_turned_as_exif_says(tmp_path: Path) -> None:
-    """Orientation 6: the camera was held upright, and what was stored first is at the right."""
-    from PIL import Image
-
-    usual(tmp_path)
-    picture = Image.new("RGB", (5, 6), (0, 0, 0))
-    picture.paste((255, 255, 255), (0, 0, 5, 1))  # the first row
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    picture.save(tmp_path / "train" / "cat" / "0.png", exif=exif)
-    data = made("folder", tmp_path).load(Path(), False)
-    assert data.image_shape == (3, 5, 6)
-    assert (data.train.images[0, :, :, -1] == 255).all()
-    assert (data.train.images[0, :, :, :-1] == 0).all()
-    assert data.notes == ("train: 1 of 6 images are turned as their EXIF orientation says",)
-
-
 def test_the_stamp_sees_what_the_identity_does_not(tmp_path: Path) -> None:
     """The pixels of a bitmap before its last 4 KiB."""
     usual(tmp_path)
@@ -312,16 +290,3 @@ def _animated() -> bytes:
     content, frames = io.BytesIO(), [Image.new("RGB", (6, 5), (shade, 0, 0)) for shade in (0, 255)]
     frames[0].save(content, "GIF", save_all=True, append_images=frames[1:])
     return content.getvalue()
-
-
-def _sixteen_bits() -> bytes:
-    """A PNG of 6x5 pixels with 16 bits for each of three colours, which Pillow reads and doesn't write."""
-    import struct
-    import zlib
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    header = struct.pack(">IIBBBBB", 6, 5, 16, 2, 0, 0, 0)
-    rows = zlib.compress((b"\0" + b"\x12\x34" * 18) * 5)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")

@@ -1,0 +1,114 @@
+"""Decoding one image file, and what is to be said of it: how it was turned, cut to 8 bits, put on white."""
+
+import io
+import re
+import warnings
+from functools import cache
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from bench.errors import InputError
+
+# The formats that images of datasets come in, by Pillow's names. Others that it opens start programs (EPS starts
+# Ghostscript), or are told by next to nothing.
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
+ENDINGS = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp", ".ppm", ".pgm", ".pbm"),
+    *(".pnm", ".tif", ".tiff", ".avif", ".avifs", ".jp2", ".j2k"),
+}
+
+# What is done to an image beyond decoding it.
+_TURNED = "turned as their EXIF orientation says"
+_FIRST = "of several frames; the first of each is used"
+_EIGHT_BITS = "of more than 8 bits a colour, and brought to 8"
+_WHITE = "transparent in places, and put on white"
+_CMYK = "in CMYK, and converted to RGB"
+# What Pillow warned of.
+WARNED = "read with a warning: "
+
+
+def pixels(
+    content: bytes, name: str, size: int | None, channels: int, equal_is_grey: bool
+) -> tuple[np.ndarray, bool, list[str]]:
+    """Pixels (height, width, 3), or (height, width) of a grey image where `channels` is 1; whether the file is of a
+    grey mode; and remarks. Raises InputError.
+
+    With `equal_is_grey`, an image of another mode is grey too where its channels are equal: a palette of greys, a
+    transparent colour.
+    """
+    remarks = []
+    try:
+        with warnings.catch_warnings(record=True) as warned, Image.open(io.BytesIO(content), "r", _formats()) as opened:
+            warnings.simplefilter("always")
+            if getattr(opened, "n_frames", 1) > 1:
+                remarks.append(_FIRST)
+            if _has_deep_colours(opened, content):
+                remarks.append(_EIGHT_BITS)
+            # TIFF is turned by load(), which takes the entry away; that of a PNG may be read by load() alone.
+            before = _turns(opened)
+            opened.load()
+            if opened.mode in ("I", "F") or opened.mode.startswith("I;"):
+                raise ValueError(f"its pixels have more than 8 bits (mode {opened.mode}); convert it to 8")
+            turns = _turns(opened)
+            if before or turns:
+                remarks.append(_TURNED)
+            file: Image.Image = ImageOps.exif_transpose(opened) if turns else opened
+            grey = file.mode in ("1", "L", "LA", "La")
+            if file.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in file.info:
+                layer = file.convert("RGBA")
+                if layer.getchannel("A").getextrema() != (255, 255):
+                    remarks.append(_WHITE)
+                image = Image.alpha_composite(Image.new("RGBA", file.size, "white"), layer).convert("RGB")
+                image = image.convert("L") if channels == 1 and file.mode in ("LA", "La") else image
+            else:
+                image = file.convert("L" if channels == 1 and grey else "RGB")
+            if file.mode == "CMYK":
+                remarks.append(_CMYK)
+    except UnidentifiedImageError as error:
+        have = ", ".join(_formats())
+        raise InputError(f"{name} can't be decoded as an image: it is none of {have}, or is damaged") from error
+    except Exception as error:  # Pillow raises many kinds for broken files, of which SyntaxError is one
+        line = " ".join(str(error).split())
+        raise InputError(f"{name} can't be decoded as an image: {type(error).__name__}: {line}") from error
+    remarks += sorted({f"{WARNED}{' '.join(str(one.message).split())}" for one in warned})
+    if channels == 1 and equal_is_grey and image.mode == "RGB":
+        colours = np.asarray(image)
+        if (colours == colours[..., :1]).all():
+            image = Image.fromarray(colours[..., 0])
+    if size is not None and image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image), grey, remarks
+
+
+def _turns(image: Image.Image) -> bool:
+    """Whether EXIF says that the image lies another way than it is seen: 1 is upright, and some write 0 or nonsense.
+    Damaged EXIF says nothing."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
+    except Exception:
+        return False
+
+
+def _has_deep_colours(opened: Image.Image, content: bytes) -> bool:
+    """Whether Pillow brings more bits a colour to 8 without a word, by what it says of its decoder; that of two formats
+    says nothing, and their header does. (`BGR;16` are 16 bits for all three.)"""
+    if opened.format == "JPEG2000":
+        size = content.find(b"\xff\x4f\xff\x51")  # the codestream's start, and its marker SIZ
+        return (content[size + 42] & 0x7F) + 1 > 8
+    if opened.format == "AVIF":
+        return bool(content[content.find(b"av1C") + 6] & 0x40)  # AV1CodecConfigurationRecord's high_bitdepth
+    for tile in opened.tile:
+        decoder, arguments = tile[0], tile[3]
+        if re.search(r"(?<!BGR);16", str(arguments)):
+            return True
+        if decoder.startswith("ppm") and isinstance(arguments, tuple) and arguments[-1] > 255:  # the largest value
+            return True
+    return False
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those that the installed Pillow knows."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
