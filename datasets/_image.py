@@ -6,7 +6,7 @@ import warnings
 from functools import cache
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from bench.errors import InputError
 
@@ -90,7 +90,7 @@ def _turns(image: Image.Image) -> bool:
         return False
 
 
-def _has_deep_colours(opened: Image.Image, content: bytes) -> bool:
+def _has_deep_colours(opened: ImageFile.ImageFile, content: bytes) -> bool:
     """Whether Pillow brings more bits a colour to 8 without a word, by what it says of its decoder; that of two formats
     says nothing, and their header does. (`BGR;16` are 16 bits for all three.)"""
     if opened.format == "JPEG2000":

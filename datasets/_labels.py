@@ -95,12 +95,24 @@ def numbers(labels: Sequence[Labels], classes: Classes, split: str, way_out: str
     known = [place for place in found if place is not None]
     if len(known) < len(found):
         hidden = len(found) - len(known)
-        remedy = way_out or ("; remove these rows" if known else "; give a split with labels in its place")
+        remedy = way_out or _remedy([value for file in labels for value in file.values])
         raise InputError(
             f"{shown(labels[0].path)}: {hidden} of {len(found)} labels of the {split} split are hidden (-1 or null in "
             f"{labels[0].column!r}){remedy}"
         )
     return torch.tensor(known, dtype=torch.int64)
+
+
+def _remedy(values: Sequence[int | str | None]) -> str:
+    """What can be done about a split with hidden labels. Two classes are often written -1 and 1."""
+    known = set(values) - set(_HIDDEN)
+    if not known:
+        return "; give a split with labels in its place"
+    if -1 not in values:
+        return "; remove these rows"
+    if known == {1}:
+        return "; if -1 and 1 are two classes, write them as 0 and 1 or as text; if not, remove these rows"
+    return "; remove these rows, or, if -1 is a class, number the classes from 0 or write them as text"
 
 
 def _places(file: Labels, classes: Classes) -> Mapping[int | str | None, int]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from image_files import encoded, made, png, write_classes, write_rows
-from PIL import Image
+from PIL import Image, ImageFile
 from torch import Tensor
 
 from bench.datasets._decode import decode, notes_on
@@ -198,6 +198,7 @@ def test_formats_whose_decoders_do_not_tell_their_bits(kind: str) -> None:
     mark, place, deep = HEADERS[kind]
     content = bytearray(encoded(1, kind=kind))
     with Image.open(io.BytesIO(content)) as opened:
+        assert isinstance(opened, ImageFile.ImageFile)
         assert not _has_deep_colours(opened, bytes(content))
         content[content.find(mark) + place] = deep
         assert _has_deep_colours(opened, bytes(content))

@@ -295,6 +295,21 @@ REFUSED: dict[str, tuple[Write, str]] = {
     ),
     "null test labels": (splits(FOUR, [None, None]), "2 of 2 labels of the test split are hidden"),
     "a null among labels": (splits([0, 1, 0, None], [1]), "1 of 4 labels of the train split are hidden (-1 or null in"),
+    "two classes of -1 and 1": (
+        splits([-1, 1] * 4, [-1, 1]),
+        "4 of 8 labels of the train split are hidden (-1 or null in 'label'); if -1 and 1 are two classes, write them "
+        "as 0 and 1 or as text; if not, remove these rows",
+    ),
+    "two classes of -1 and 1, and names": (splits([-1, 1] * 4, [0], AB), "; if -1 and 1 are two classes, write them"),
+    "three classes from -1": (
+        splits([-1, 0, 1] * 3, [1]),
+        "3 of 9 labels of the train split are hidden (-1 or null in 'label'); remove these rows, or, if -1 is a class, "
+        "number the classes from 0 or write them as text",
+    ),
+    "1 and nothing": (
+        splits([None, 1] * 4, [1]),
+        "4 of 8 labels of the train split are hidden (-1 or null in 'label')",
+    ),
     "missing shard": (
         lambda top: numbered(top, "train-00000-of-00003", "train-00002-of-00003", "test"),
         "has 2 of 3 train files; missing is number 1",
