@@ -1,6 +1,7 @@
 """The columns of Parquet files: which hold the images and the labels, and what is in them."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ _IMAGE_NAMES = ("image", "images")
 def features(path: Path, notes: list[str]) -> Features:
     """What the Hugging Face metadata of a file says of its columns; empty where there is none. Where it isn't as it
     should be, a note says so. Raises InputError for what is no Parquet file."""
-    metadata = (_schema(path).metadata or {}).get(b"huggingface")
+    schema = _schema(path)
+    metadata = (schema.metadata or {}).get(b"huggingface")
     if metadata is None:
         return {}
     try:
@@ -32,13 +34,26 @@ def features(path: Path, notes: list[str]) -> Features:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         notes.append(f"the Hugging Face metadata of {shown(path.name)} says nothing of its columns, and is not used")
         return {}
+    strange = [name for name, own in good.items() if own.get("_type") == "ClassLabel" and name not in schema.names]
+    if strange:
+        notes.append(f"the Hugging Face metadata of {shown(path.name)} has classes of no column of it: {few(strange)}")
     return good
 
 
-def names(features: Features, column: str) -> tuple[str, ...]:
-    """The names of the classes that the metadata has for a label column; empty: none."""
-    listed = features.get(column, {}).get("names")
-    return tuple(shown(str(name)) for name in listed) if isinstance(listed, list) else ()
+def names(path: Path, features: Features, column: str, notes: list[str]) -> tuple[str, ...]:
+    """The names of the classes that the metadata has for a label column; empty: none. Notes say where it means to name
+    them and doesn't."""
+    own = features.get(column, {})
+    listed, count = own.get("names"), own.get("num_classes")
+    whose = f"the Hugging Face metadata of {shown(path.name)}"
+    if listed is None and own.get("_type") != "ClassLabel":
+        return ()
+    if not isinstance(listed, list) or not listed or not all(map(_is_name, listed)):
+        notes.append(f"{whose} has no list of names for the classes of {column!r}, and is not used for them")
+        return ()
+    if isinstance(count, int) and count != len(listed):
+        notes.append(f"{whose} says {count} classes and has {len(listed)} names, which are used")
+    return tuple(shown(str(name)) for name in listed)
 
 
 def label_column(path: Path, features: Features, given: str | None) -> str:
@@ -109,6 +124,10 @@ def labels(path: Path, column: str) -> list[int | str | None]:
     except UnicodeDecodeError as error:
         raise InputError(f"{shown(path)}: column {column!r} holds text that is not UTF-8: {error}") from error
     return found
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _given(what: str, given: str, possible: Sequence[str], path: Path, of: str) -> str:

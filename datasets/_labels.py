@@ -87,8 +87,9 @@ def numbers(labels: Sequence[Labels], classes: Classes, split: str, way_out: str
         places = _places(file, classes)
         for value in values:
             if value not in places and value not in _HIDDEN:
+                kind = "the name of several" if value in file.names else "none"
                 raise InputError(
-                    f"{shown(file.path)}: {split} has the label {_named(value, file)}, which is none of the classes: "
+                    f"{shown(file.path)}: {split} has the label {_named(value, file)}, which is {kind} of the classes: "
                     f"{few(classes.names)}{way_out}"
                 )
             found.append(places.get(value))

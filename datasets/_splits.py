@@ -1,5 +1,6 @@
 """Which split of a folder is trained on, validated on and tested on, and what is to be said of the classes in them."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Literal
 
@@ -38,10 +39,12 @@ def way_out(name: str, found: Collection[str]) -> str:
 
 
 def notes_on_classes(splits: Mapping[str, Split], classes: Collection[str]) -> list[str]:
-    """What a reader of the results would want to know: classes without images, and a lone class."""
+    """What a reader of the results would want to know: classes without images or of one name, and a lone class."""
     notes = []
     if len(classes) == 1:
         notes.append(f"there is one class alone, {few(classes)}: any network is right")
+    if alike := [name for name, count in Counter(classes).items() if count > 1]:
+        notes.append(f"several classes are called alike: {few(alike)}")
     for name, split in splits.items():
         counts = torch.bincount(split.labels, minlength=len(classes)).tolist()
         without = [own for own, count in zip(classes, counts, strict=True) if count == 0]

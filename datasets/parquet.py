@@ -49,7 +49,7 @@ class Parquet(Dataset):
         first = files["train"][0]
         column = _columns.label_column(first, features[first], self.label)
         labels = {
-            name: [Labels(path, column, _columns.names(features[path], column)) for path in files[name]]
+            name: [Labels(path, column, _columns.names(path, features[path], column, notes)) for path in files[name]]
             for name in used
         }
         classes = _labels.classes(labels, notes)

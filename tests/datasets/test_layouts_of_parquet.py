@@ -95,13 +95,6 @@ READ: dict[str, tuple[Write, tuple[str, ...], list[int], list[int], list[str]]] 
         [0, 1],
         ["test.parquet names classes that train.parquet has not, and has no image of them: c"],
     ),
-    "names there twice, in the same order": (
-        splits([0, 1, 2], [2, 0, 1], class_label("crane", "a", "crane")),
-        ("crane", "a", "crane"),
-        [0, 1, 2],
-        [2, 0, 1],
-        [],
-    ),
     "a class that is not in train": (
         splits(FOUR, [1, 0], class_label("a", "b", "c")),
         ("a", "b", "c"),
@@ -116,58 +109,7 @@ READ: dict[str, tuple[Write, tuple[str, ...], list[int], list[int], list[str]]] 
         [0],
         ["there is one class alone, 0: any network is right"],
     ),
-    **{
-        f"metadata {text}": (
-            splits(FOUR, [1, 0], text.encode()),
-            ("0", "1"),
-            FOUR,
-            [1, 0],
-            [
-                f"the Hugging Face metadata of {name}.parquet says nothing of its columns, and is not used"
-                for name in ("train", "test")
-            ],
-        )
-        for text in (
-            *("[]", "{}", "null", "3", '{"info": null}', '{"info": {"features": null}}', '{"info": {"features": "x"}}'),
-            *("no JSON", "\xff", '{"info": []}', "[" * 100_000),
-        )
-    },
-    "metadata of odd columns": (
-        splits(FOUR, [1, 0], {"info": {"features": {"label": ["x"], "image": None}}}),
-        ("0", "1"),
-        FOUR,
-        [1, 0],
-        [],
-    ),
-    "names that are no list": (
-        splits(FOUR, [1, 0], {"info": {"features": {"label": {"_type": "ClassLabel", "names": "ab"}}}}),
-        ("0", "1"),
-        FOUR,
-        [1, 0],
-        [],
-    ),
     "escape in a class": (splits(FOUR, [1, 0], class_label("\x1b[31m", "b")), (r"\x1b[31m", "b"), FOUR, [1, 0], []),
-    "shards": (
-        lambda top: numbered(top, "train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001-0a1b"),
-        ("0", "1"),
-        FOUR * 2,
-        FOUR,
-        [],
-    ),
-    "shards counted from 1": (
-        lambda top: numbered(top, "train-1-of-2", "train-2-of-2", "test"),
-        ("0", "1"),
-        FOUR * 2,
-        FOUR,
-        [],
-    ),
-    "files that are no shards": (
-        lambda top: numbered(top, "train/0000", "train/0001", "test/0000"),
-        ("0", "1"),
-        FOUR * 2,
-        FOUR,
-        [],
-    ),
     "two series": (
         lambda top: numbered(top, "train-00000-of-00001", "train_extra-00000-of-00001", "test"),
         ("0", "1"),
@@ -277,10 +219,6 @@ REFUSED: dict[str, tuple[Write, str]] = {
         "test has the label 2 (c), which is none of the classes: a, b",
     ),
     "label beyond the names": (splits(FOUR, [2], AB), "test has the label 2, which is none of the classes: a, b"),
-    "names there twice, in another order": (
-        splits([0, 1, 2], [0], class_label("crane", "a", "crane"), class_label("a", "crane", "crane")),
-        "and crane is there twice, so that it can't be told which is which",
-    ),
     "hidden test labels": (
         splits(FOUR, [-1, -1]),
         "2 of 2 labels of the test split are hidden (-1 or null in 'label'); give a split with labels in its place",
@@ -309,18 +247,6 @@ REFUSED: dict[str, tuple[Write, str]] = {
     "1 and nothing": (
         splits([None, 1] * 4, [1]),
         "4 of 8 labels of the train split are hidden (-1 or null in 'label')",
-    ),
-    "missing shard": (
-        lambda top: numbered(top, "train-00000-of-00003", "train-00002-of-00003", "test"),
-        "has 2 of 3 train files; missing is number 1",
-    ),
-    "missing shard of test": (
-        lambda top: numbered(top, "train", "test-00001-of-00002"),
-        "has 1 of 2 test files; missing is number 0",
-    ),
-    "absurd shards": (
-        lambda top: numbered(top, "train-00000-of-99999999999", "test"),
-        "has 1 of 99999999999 train files; missing is number 1, 2, 3, 4, 5 and 1 more",
     ),
     "broken link": (
         lambda top: (numbered(top, "train", "test"), (top / "train-1.parquet").symlink_to("nowhere"))[0],

@@ -38,6 +38,12 @@ def test_a_series_that_begins_late_is_said(tmp_path: Path) -> None:
 
 # The files of train, and the error, which begins with the folder.
 REFUSED: dict[str, tuple[list[str], str]] = {
+    "missing": (["train-00000-of-00003", "train-00002-of-00003"], " has 2 of 3 train files; missing is number 1"),
+    "the first missing": (["train-00001-of-00002"], " has 1 of 2 train files; missing is number 0"),
+    "absurd count": (
+        ["train-00000-of-99999999999"],
+        " has 1 of 99999999999 train files; missing is number 1, 2, 3, 4, 5 and 1 more",
+    ),
     "missing, with underscores": (["train_00000_of_00002"], " has 1 of 2 train files; missing is number 1"),
     "gap in a folder": (
         ["train/0000", "train/0002"],
