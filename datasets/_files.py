@@ -30,6 +30,13 @@ def hiding(paths: Iterable[Path], endings: Collection[str]) -> list[Path]:
     return sorted(path for path in paths if any(_ends(name, endings) for name in _names_in(path)))
 
 
+def not_readable(path: Path) -> InputError:
+    """The error for what is neither a file nor a folder: opening a pipe waits for somebody to write into it."""
+    leads_nowhere = path.is_symlink() and not path.exists()
+    what = "a link that leads nowhere" if leads_nowhere else "neither a file nor a folder"
+    return InputError(f"{shown(path)} is {what}; mend or remove it")
+
+
 def read(path: Path) -> bytes:
     """The file's content. Raises InputError."""
     try:
@@ -113,8 +120,7 @@ def _below(folder: Path, above: tuple[Path, ...], hidden: list[Path]) -> Iterato
             elif entry.is_file():
                 yield path
             else:
-                what = "a link that leads nowhere" if entry.is_symlink() else "neither a file nor a folder"
-                raise InputError(f"{shown(path)} is {what}; mend or remove it")
+                raise not_readable(path)
     except OSError as error:
         raise InputError(f"{shown(folder)} can't be read: {error.strerror}") from error
 

@@ -1,16 +1,23 @@
 """Datasets that torchvision fetches: opening them, and saying what to do where they are not there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from bench.datasets._files import stamp_of
+from bench.datasets._files import not_readable, stamp_of
 from bench.errors import InputError
 
 
-def fetch(make: Callable[..., Any], name: str, data_dir: Path, download: bool, **arguments: Any) -> Any:
-    """`make(root, download=..., **arguments)`: one split as torchvision gives it. Raises InputError."""
+def fetch(
+    make: Callable[..., Any], name: str, data_dir: Path, download: bool, patterns: Iterable[str], **arguments: Any
+) -> Any:
+    """`make(root, download=..., **arguments)`: one split as torchvision gives it. `patterns` are of the files below
+    `data_dir` that it reads and writes. Raises InputError."""
     try:
+        for path in (path for pattern in patterns for path in sorted(data_dir.glob(pattern))):
+            # torchvision would fetch what is no file, and write it there.
+            if path.exists() and not path.is_file() and not path.is_dir():
+                raise not_readable(path)
         return make(str(data_dir), download=download, **arguments)
     except (RuntimeError, OSError) as error:
         if download:

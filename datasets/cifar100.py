@@ -9,13 +9,15 @@ from torchvision.datasets import CIFAR100
 from bench.dataset import Data, Dataset, Split
 from bench.datasets._torchvision import fetch, stamp_below
 
+_FILES = ("cifar-100-python/*", "cifar-100-python.tar.gz")
+
 
 @dataclass(frozen=True)
 class Cifar100(Dataset):
     """CIFAR-100: 32x32 RGB, 100 classes, 50,000 and 10,000 images. Needs --download or --data-dir."""
 
     def load(self, data_dir: Path, download: bool) -> Data:
-        train, test = (fetch(CIFAR100, "cifar100", data_dir, download, train=train) for train in (True, False))
+        train, test = (fetch(CIFAR100, "cifar100", data_dir, download, _FILES, train=train) for train in (True, False))
         return Data(_split(train), _split(test), tuple(train.classes))
 
     def stamp(self, data_dir: Path) -> str:

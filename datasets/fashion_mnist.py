@@ -14,7 +14,10 @@ class FashionMnist(Dataset):
     """Fashion-MNIST: 28x28 grey, 10 classes, 60,000 and 10,000 images. Needs --download or --data-dir."""
 
     def load(self, data_dir: Path, download: bool) -> Data:
-        train, test = (fetch(FashionMNIST, "fashion-mnist", data_dir, download, train=train) for train in (True, False))
+        train, test = (
+            fetch(FashionMNIST, "fashion-mnist", data_dir, download, ["FashionMNIST/**/*"], train=train)
+            for train in (True, False)
+        )
         return Data(_split(train), _split(test), tuple(train.classes))
 
     def stamp(self, data_dir: Path) -> str:

@@ -1,6 +1,8 @@
 """The suite that every dataset passes, and what is special about each; on small data that the tests make."""
 
 import json
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -282,6 +284,29 @@ def test_a_size_that_cannot_be(name: str, tmp_path: Path) -> None:
 def test_what_is_not_there_says_how_to_get_it(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"{name} is not in .*; add --download, or give its folder with --data-dir"):
         made(name).load(tmp_path, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("cifar10", "cifar-10-python.tar.gz"),
+        ("cifar10", "cifar-10-batches-py/test_batch"),
+        ("cifar100", "cifar-100-python.tar.gz"),
+        ("cifar100", "cifar-100-python/test"),
+        ("fashion-mnist", "FashionMNIST/raw/t10k-labels-idx1-ubyte.gz"),
+        ("fashion-mnist", "FashionMNIST/processed/test.pt"),
+        ("svhn", "test_32x32.mat"),
+    ],
+)
+@pytest.mark.parametrize("download", [False, True])
+def test_a_pipe_in_the_place_of_a_fetched_file_is_not_waited_for(
+    name: str, file: str, download: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(path)
+    with pytest.raises(InputError, match=f"{re.escape(str(path))} is neither a file nor a folder; mend or remove it"):
+        made(name).load(tmp_path, download)
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,10 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda top: os.mkfifo(top / "train/cat/x.png"),
         "train/cat/x.png is neither a file nor a folder; mend or remove it",
     ),
+    "link to no file": (
+        lambda top: (os.mkfifo(top / ".pipe"), link(top / "train/cat/x.png", top / ".pipe"))[1],
+        "train/cat/x.png is neither a file nor a folder; mend or remove it",
+    ),
     "empty class folder": (
         lambda top: (top / "train/cow").mkdir(),
         "train/cow is a class folder without images: it is empty; convert them, or remove the folder",

@@ -1,5 +1,6 @@
 """Layouts of Parquet files as people have them, and as they go wrong: nothing is lost without a word."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -251,6 +252,14 @@ REFUSED: dict[str, tuple[Write, str]] = {
     "broken link": (
         lambda top: (numbered(top, "train", "test"), (top / "train-1.parquet").symlink_to("nowhere"))[0],
         "train-1.parquet is a link that leads nowhere; mend or remove it",
+    ),
+    "no file": (
+        lambda top: (numbered(top, "train", "test"), os.mkfifo(top / "train-1.parquet"))[0],
+        "train-1.parquet is neither a file nor a folder; mend or remove it",
+    ),
+    "no file, of no split": (
+        lambda top: (numbered(top, "train", "test"), os.mkfifo(top / "pipe"))[0],
+        "pipe is neither a file nor a folder; mend or remove it",
     ),
     "no content": (
         lambda top: (numbered(top, "train"), (top / "test.parquet").write_bytes(b""))[0],
