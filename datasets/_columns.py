@@ -21,9 +21,13 @@ _LABEL_NAMES = ("label", "labels")
 _IMAGE_NAMES = ("image", "images")
 
 
-def features(path: Path, notes: list[str]) -> Features:
+# What is wrong with the Hugging Face metadata, and the names of the files where it is.
+Faults = dict[str, list[str]]
+
+
+def features(path: Path, faults: Faults) -> Features:
     """What the Hugging Face metadata of a file says of its columns; empty where there is none. Where it isn't as it
-    should be, a note says so. Raises InputError for what is no Parquet file."""
+    should be, that is added to `faults`. Raises InputError for what is no Parquet file."""
     schema = _schema(path)
     metadata = (schema.metadata or {}).get(b"huggingface")
     if metadata is None:
@@ -32,28 +36,33 @@ def features(path: Path, notes: list[str]) -> Features:
         found = json.loads(metadata)["info"]["features"]
         good = {name: own for name, own in found.items() if isinstance(own, dict)}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        notes.append(f"the Hugging Face metadata of {shown(path.name)} says nothing of its columns, and is not used")
+        faults.setdefault("says nothing of the columns, and is not used", []).append(path.name)
         return {}
     strange = [name for name, own in good.items() if own.get("_type") == "ClassLabel" and name not in schema.names]
     if strange:
-        notes.append(f"the Hugging Face metadata of {shown(path.name)} has classes of no column of it: {few(strange)}")
+        faults.setdefault(f"has classes of columns that are not there: {few(strange)}", []).append(path.name)
     return good
 
 
-def names(path: Path, features: Features, column: str, notes: list[str]) -> tuple[str, ...]:
-    """The names of the classes that the metadata has for a label column; empty: none. Notes say where it means to name
-    them and doesn't."""
+def names(path: Path, features: Features, column: str, faults: Faults) -> tuple[str, ...]:
+    """The names of the classes that the metadata has for a label column; empty: none. `faults` say where it means to
+    name them and doesn't."""
     own = features.get(column, {})
     listed, count = own.get("names"), own.get("num_classes")
-    whose = f"the Hugging Face metadata of {shown(path.name)}"
     if listed is None and own.get("_type") != "ClassLabel":
         return ()
     if not isinstance(listed, list) or not listed or not all(map(_is_name, listed)):
-        notes.append(f"{whose} has no list of names for the classes of {column!r}, and is not used for them")
+        fault = f"has no list of names for the classes of {shown(repr(column))}, and is not used for them"
+        faults.setdefault(fault, []).append(path.name)
         return ()
     if isinstance(count, int) and count != len(listed):
-        notes.append(f"{whose} says {count} classes and has {len(listed)} names, which are used")
+        faults.setdefault(f"says {count} classes and has {len(listed)} names, which are used", []).append(path.name)
     return tuple(shown(str(name)) for name in listed)
+
+
+def notes_on(faults: Faults) -> list[str]:
+    """A line for each fault, and the files that have it."""
+    return [f"the Hugging Face metadata of {few(files)} {fault}" for fault, files in faults.items()]
 
 
 def label_column(path: Path, features: Features, given: str | None) -> str:

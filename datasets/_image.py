@@ -46,12 +46,12 @@ def pixels(
             if _has_deep_colours(opened, content):
                 remarks.append(_EIGHT_BITS)
             # TIFF is turned by load(), which takes the entry away; that of a PNG may be read by load() alone.
-            before = _turns(opened)
+            turned = opened.format == "TIFF" and _turns(opened)
             opened.load()
             if opened.mode in ("I", "F") or opened.mode.startswith("I;"):
                 raise ValueError(f"its pixels have more than 8 bits (mode {opened.mode}); convert it to 8")
             turns = _turns(opened)
-            if before or turns:
+            if turned or turns:
                 remarks.append(_TURNED)
             file: Image.Image = ImageOps.exif_transpose(opened) if turns else opened
             grey = file.mode in ("1", "L", "LA", "La")

@@ -47,12 +47,9 @@ def classes(labels: Mapping[str, Sequence[Labels]], notes: list[str]) -> Classes
         unnamed = [file.path.name for file in files if not file.names]
         if unnamed:
             notes.append(f"read with the names of classes of {shown(named.path.name)}, having none: {few(unnamed)}")
-        for file in files:
-            if others := [name for name in file.names if name not in named.names]:
-                notes.append(
-                    f"{shown(file.path.name)} names classes that {shown(named.path.name)} has not, and has no image of "
-                    f"them: {few(others)}"
-                )
+        # An image of one of them would be refused.
+        if lost := sorted({name for file in files for name in file.names} - set(named.names)):
+            notes.append(f"left out, being no classes of {shown(named.path.name)} and without images: {few(lost)}")
         return Classes(named.names, _numbered(named.names))
     where, column = shown(files[0].path), files[0].column
     values = [value for file in labels["train"] for value in file.values]

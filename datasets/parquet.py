@@ -45,13 +45,15 @@ class Parquet(Dataset):
         tested, validated, chosen = _splits.roles(files, self.test, shown(self.directory))
         notes += chosen
         used = [name for name in ("train", tested, validated) if name is not None]
-        features = {path: _columns.features(path, notes) for name in used for path in files[name]}
+        faults: _columns.Faults = {}
+        features = {path: _columns.features(path, faults) for name in used for path in files[name]}
         first = files["train"][0]
         column = _columns.label_column(first, features[first], self.label)
         labels = {
-            name: [Labels(path, column, _columns.names(path, features[path], column, notes)) for path in files[name]]
+            name: [Labels(path, column, _columns.names(path, features[path], column, faults)) for path in files[name]]
             for name in used
         }
+        notes += _columns.notes_on(faults)
         classes = _labels.classes(labels, notes)
         splits: dict[str, Split] = {}
         train = None

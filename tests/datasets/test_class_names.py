@@ -8,16 +8,16 @@ from image_files import class_label, made, write_classes, write_rows
 
 from bench.errors import InputError
 
-NO_COLUMNS = "the Hugging Face metadata of {} says nothing of its columns, and is not used"
-NO_NAMES = "the Hugging Face metadata of {} has no list of names for the classes of 'label', and is not used for them"
-ODD_COLUMN = "the Hugging Face metadata of {} has classes of no column of it: what"
+NO_COLUMNS = "says nothing of the columns, and is not used"
+NO_NAMES = "has no list of names for the classes of 'label', and is not used for them"
+ODD_COLUMN = "has classes of columns that are not there: what"
 
 
 def of_label(**own: Any) -> dict[str, Any]:
     return {"info": {"features": {"label": own}}}
 
 
-# The metadata of both files, and what is said of each. The labels are 0 and 1.
+# The metadata of both files, and what is said of it. The labels are 0 and 1.
 UNUSED: dict[str, tuple[Any, str | None]] = {
     **{
         text: (text.encode(), NO_COLUMNS)
@@ -48,7 +48,7 @@ def test_metadata_that_names_no_classes_is_not_used_and_that_is_said(case: str, 
     data = made("parquet", tmp_path).load(Path(), False)
     assert data.classes == ("0", "1")
     assert data.train.labels.tolist() == [0, 1, 0, 1]
-    assert data.notes == (() if said is None else (said.format("train.parquet"), said.format("test.parquet")))
+    assert data.notes == (() if said is None else (f"the Hugging Face metadata of train.parquet, test.parquet {said}",))
 
 
 def test_numbers_can_be_names(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ READ: dict[str, tuple[Write, tuple[str, ...], list[int], list[int], list[str]]] 
         ("a", "b"),
         FOUR,
         [0, 1],
-        ["test.parquet names classes that train.parquet has not, and has no image of them: c"],
+        ["left out, being no classes of train.parquet and without images: c"],
     ),
     "a class that is not in train": (
         splits(FOUR, [1, 0], class_label("a", "b", "c")),
