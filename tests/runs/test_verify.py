@@ -196,13 +196,14 @@ def test_a_run_that_is_there_twice_is_named_with_the_other(store: Store) -> None
     assert f"is there twice, as aaa-{folder.name} too" in found[1][0]
 
 
+@pytest.mark.slow
 def test_a_report_that_was_cut_short_is_no_damage_and_an_edited_figure_stays_one(store: Store) -> None:
     folder = store.folder / REPORT
     loaded = load([store.folder])
     write(loaded, folder)
     figures = folder / "figures"
     whole = {path: path.read_bytes() for path in (folder / "summary.md", figures / "accuracy_vs_bytes.png")}
-    for number in range(1, 20):
+    for number in (1, 2, 6, 9, 14):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Store, "write", after(number, Store.write))
             with pytest.raises(KeyboardInterrupt):

@@ -63,9 +63,9 @@ class Broken(Method):
             keep += _DEAD
         scores = torch.rand(sum(sizes), generator=context.generator)
         if self.how == "numpy":
-            scores = torch.from_numpy(numpy.random.rand(sum(sizes)))
+            scores = torch.from_numpy(numpy.random.default_rng().random(sum(sizes)))
         if self.how == "random":
-            scores += random.random() * torch.linspace(0, 1, sum(sizes))
+            scores += random.SystemRandom().random() * torch.linspace(0, 1, sum(sizes))
         if self.how == "empty layer":
             scores[: sizes[0]] = -1
         kept = torch.zeros(sum(sizes), dtype=torch.bool)
@@ -131,7 +131,7 @@ class BrokenNetwork(Compressed):
             case "loosened at the end" if progress == 1:
                 first.fill_(True)
             case "unseeded training":
-                next(model.parameters()).data.add_(0.001 * random.random())
+                next(model.parameters()).data.add_(0.001 * random.SystemRandom().random())
             case "grows" if progress == 1:
                 model.register_parameter("more", nn.Parameter(torch.zeros(7)))
             case "ends dead" if progress == 1:
@@ -140,7 +140,7 @@ class BrokenNetwork(Compressed):
 
     def settle(self) -> None:
         if self.how == "unseeded settling":
-            next(self.network.parameters()).data.add_(torch.from_numpy(numpy.random.rand(1)).float())
+            next(self.network.parameters()).data.add_(torch.from_numpy(numpy.random.default_rng().random(1)).float())
         if self.how == "unmasks":
             masks.detach(self.network)
 
