@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.metric import TOP1
 from bench.store import seal
 from bench.store.record import FINISHED, make
 from bench.store.rows import encode_rows
@@ -60,6 +61,7 @@ def _write_run(
             "dataset": "data",
             "schedule": "quick",
             "data": "d",
+            **TOP1.columns(),
             "requested_values": None if ratio is None else stored,
             "stored_values": stored,
             "dense_values": _DENSE,

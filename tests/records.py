@@ -10,6 +10,7 @@ import torch
 
 from bench.code_space import CodeSpace
 from bench.measure.code_space import encode as encode_codes
+from bench.metric import TOP1
 from bench.roles import NARROWER, REFERENCE
 from bench.store import seal
 from bench.store.latency import LATENCY
@@ -33,6 +34,7 @@ def record(method: str, seed: int, top1: float | None, budget: str | None = None
         "dataset": "data",
         "schedule": "quick",
         "data": "d",
+        **TOP1.columns(),
         "schedule.epochs": 4,
         "requested_values": None if budget is None else stored,
         "stored_values": stored,
@@ -42,12 +44,13 @@ def record(method: str, seed: int, top1: float | None, budget: str | None = None
         "macs": 2_000_000,
         "generation_macs": 0,
         "test_top1": top1,
+        "validation_top1": top1,
         "test_top5": 100.0,
         "test_loss": 0.5,
         "compress_epoch": 0,
         "train_images": 9,
         "validation_images": 1,
-        "test_images": 5,
+        "test_images": 10_000,
         "train_seconds": 1.0,
         "device_name": "cpu",
         "precision": "float32",

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from bench.cli.app import LONG
 from bench.errors import InputError, unknown
+from bench.metric import Metric
 from bench.plugins import discovery, networks, options
 from bench.store.printable import one_line
 from bench.store.record import FINISHED, Record
@@ -47,35 +48,35 @@ def show_all(store: Store) -> Iterator[RenderableType]:
         settings.setdefault(", ".join(str(record[name]) for name in _SETTING), []).append(record)
     for setting, rows in settings.items():
         # Rich takes a millisecond for a line of a table.
-        yield from (_plain if len(records) > LONG else _table)(setting, [_cells(record) for record in rows])
+        headings = (*_HEADINGS[:-1], Metric.of(rows[0]).title, _HEADINGS[-1])
+        yield from (_plain if len(records) > LONG else _table)(setting, headings, [_cells(record) for record in rows])
     for line in damaged:
         yield f"damaged: {one_line(line)}"
 
 
-_HEADINGS = ("id", "method", "budget", "seed", "stored", "top-1 %", "status")
+# Before the last stands the metric's name.
+_HEADINGS = ("id", "method", "budget", "seed", "stored", "status")
 
 
 def _cells(record: Record) -> list[str]:
     cells = [record["id"], record["method"], record["budget"], record["seed"]]
-    cells += [_number(record["stored_values"]), _percent(record["test_top1"]), _status(record)]
+    cells += [_number(record["stored_values"]), _percent(record[record["metric"]]), _status(record)]
     return ["" if cell is None else one_line(str(cell)) for cell in cells]
 
 
-def _table(title: str, rows: Sequence[Sequence[str]]) -> Iterator[RenderableType]:
+def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[RenderableType]:
     table = Table(title=escape(title), title_justify="left")
-    for heading in _HEADINGS:
-        table.add_column(heading, overflow="fold", no_wrap=heading in ("id", "seed", "stored", "top-1 %"))
+    for heading in headings:
+        table.add_column(escape(heading), overflow="fold", no_wrap=heading not in ("method", "budget", "status"))
     for row in rows:
         table.add_row(*map(escape, row))
     yield table
 
 
-def _plain(title: str, rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def _plain(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Lines with columns one below the other."""
-    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (_HEADINGS, *rows)
-    ]
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (headings, *rows)]
     yield "\n".join([one_line(title), *(line.rstrip() for line in lines)])
 
 
@@ -95,7 +96,10 @@ def show_run(
         raise InputError(_not_one(wanted, [record["id"] for record in found], [record["id"] for record in records]))
     table = Table(show_header=False)
     here = _code_here(found[0], model, plugins)
-    for name, value in found[0].items():
+    record = found[0]
+    first = (*_FIRST, record["metric"], f"validation_{record['metric'].removeprefix('test_')}")
+    for name in (*(name for name in first if name in record), *(name for name in record if name not in first)):
+        value = record[name]
         if value is not None:
             note = "" if name not in here else " (the same here)" if here[name] == value else " (other code here)"
             table.add_row(escape(name), escape(f"{value}{note}"))
@@ -109,6 +113,10 @@ def show_run(
         for row in rows:
             history.add_row(*(_short(cell) for cell in row.values()))
         yield history
+
+
+# With these a run's table begins.
+_FIRST = ("id", "status", "reason", "method", "budget", "seed", "stored_values", "compression", "stored_bytes")
 
 
 def _not_one(wanted: str, found: Sequence[str], ids: Sequence[str]) -> str:

@@ -196,10 +196,12 @@ def write_report(
     """Write the report over all records of these stores and print its tables, of the runs with ids in `only`; where it
     is to be `brief`, this and the page's path alone."""
     from bench.reports.figure import only as only_methods
-    from bench.reports.frame import left_out, summary
+    from bench.reports.frame import left_out, metric_of
     from bench.reports.load import Loaded, load
     from bench.reports.report import write
-    from bench.reports.table import terminal
+    from bench.reports.summary import analyse
+    from bench.reports.table import by_budget, terminal
+    from bench.reports.verdict import verdict
 
     loaded = load(stores)
     if methods is not None:
@@ -207,18 +209,23 @@ def write_report(
         others = sorted(set(loaded.runs["method"]) - set(kept["method"]))
         asked = [f"not asked for: {', '.join(others)}"] if others else []
         loaded = Loaded(kept, [*asked, *loaded.notes], loaded.folders)
-    page, table = write(loaded, folder, style)
+    page, analysis = write(loaded, folder, style)
     for line in loaded.notes:
         console.print(f"left out: {one_line(line)}", markup=False, highlight=False, soft_wrap=True)
     if brief:
         console.print(f"{brief}: {page}", markup=False, highlight=False, soft_wrap=True)
         return
     shown = loaded.runs if only is None else loaded.runs[loaded.runs["id"].isin(only)]
-    if only is not None:
-        table = summary(shown)
+    if only is not None and len(shown) < len(loaded.runs):
+        analysis = analyse(shown)
+    table = analysis.summary
     if len(table) <= LONG:
         for setting in dict.fromkeys(shown["setting"]):
-            console.print(terminal(table[table["setting"] == setting], setting))
+            metric = metric_of(shown[shown["setting"] == setting])
+            rows = by_budget(table[table["setting"] == setting], metric.higher)
+            console.print(terminal(rows, setting, metric, console.width))
+            for line in verdict(shown, analysis, setting):
+                console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
         for line in left_out(shown):
             console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
     else:

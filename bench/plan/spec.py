@@ -26,7 +26,7 @@ class Spec(BaseModel):
     methods: list[str] = Field(min_length=1)
     budgets: list[str] = Field(default=["2x", "4x", "8x"], min_length=1)
     # How many, counted from 0; or which.
-    seeds: int | list[int] = 2
+    seeds: int | list[int] = 3
     model: str = "resnet8"
     # Finished weights to start from: `pretrained`, or the path of a run's artifact or a checkpoint.
     weights: str | None = None

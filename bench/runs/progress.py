@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from bench.metric import Metric
 from bench.plan.plan import Run
 from bench.store.printable import one_line
 from bench.store.record import FINISHED, Record
@@ -115,10 +116,19 @@ def outcome(run: Run, record: Record) -> str:
     """One line on what became of a run."""
     if record["status"] == FINISHED:
         return (
-            f"{title(run)}: {record['test_top1']:.2f} % top-1 with {record['stored_values']:,} values "
+            f"{title(run)}: {scores(record)} with {record['stored_values']:,} values "
             f"in {duration(record['total_seconds'])}"
         )
     return one_line(f"{title(run)}: {record['status']}: {record['reason']}")
+
+
+def scores(record: Record) -> str:
+    """The score on the test split, and beside it that to choose by."""
+    metric = Metric.of(record)
+    unit = f" {metric.unit}" if metric.unit else ""
+    validation = record.get(f"validation_{metric.name.removeprefix('test_')}")
+    beside = "" if validation is None else f" (validation {validation:.2f}{unit})"
+    return f"{metric.label} {record[metric.name]:.2f}{unit}{beside}"
 
 
 def epochs_of(run: Run) -> float:

@@ -25,6 +25,7 @@ from bench.measure.code_space import encode as encode_pictures
 from bench.measure.latency import latency_ms
 from bench.measure.same_outputs import LARGEST_DIFFERENCE, relative_difference
 from bench.method import Compressed
+from bench.metric import TOP1
 from bench.models._build import build_network, resizable
 from bench.plan import spec
 from bench.plan.plan import Run, prefix_id
@@ -34,7 +35,7 @@ from bench.plugins.code import harness_hash, rooms_hash
 from bench.runs import dense_prefix, environment, interrupt
 from bench.store import record
 from bench.store.latency import LATENCY, encode_latency
-from bench.store.record import FAILED, FINISHED, HEADLINE, MISSED, Record
+from bench.store.record import FAILED, FINISHED, MISSED, Record
 from bench.store.rows import encode_rows
 from bench.store.seal import Broken
 from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SPEC, TRACEBACK, WEIGHTS, Store, encode
@@ -189,7 +190,7 @@ def identify(bench: Bench, run: Run) -> Columns:
         "dataset": setting.dataset.label,
         "dataset_code": setting.dataset.code,
         "schedule": setting.schedule_name,
-        "metric": HEADLINE,
+        **TOP1.columns(),
         "compress_at": method.compress_at,
         "compress_epoch": run.compress_epoch,
         "precision": str(precision).removeprefix("torch."),

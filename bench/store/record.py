@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from bench.metric import TOP1
+
 Record = dict[str, Any]
 
 # What can become of a run. Missed: the method can't store what the budget asks for, so nothing was trained.
@@ -13,14 +15,11 @@ FINISHED, FAILED, MISSED = "finished", "failed", "missed"
 
 # The number of the form in which records are written. Adding a column raises it, and `bench.store.upgrade` brings older
 # records to it; newer ones are refused.
-FORMAT = 2
+FORMAT = 3
 
 # From this number on, a run has a seal.
 FIRST_SEALED = 2
 SINCE_SEALS = ("peak_memory_bytes", "class_names", "leaked_images")
-
-# The column by which methods are compared.
-HEADLINE = "test_top1"
 
 # Every column with its meaning and unit, in the order of results.csv. Besides these a record has, flat, `option.*` (the
 # method's options), `solved.*` (what it chose to meet the budget), and `schedule.*`.
@@ -44,6 +43,10 @@ COLUMNS = {
     "dataset": "dataset with its options",
     "schedule": "schedule",
     "metric": "the column by which methods are compared",
+    "metric_label": "its name for people",
+    "metric_unit": "its unit; empty: none",
+    "metric_better": "higher or lower",
+    "metric_counts": "images, where it is the share of them in percent; else empty",
     "requested_values": "values that the budget asks for",
     "stored_values": "distinct values needed to rebuild the network at inference, batch-norm statistics apart",
     "dense_values": "stored values of the dense network",
@@ -125,11 +128,13 @@ def problem(record: Record) -> str | None:
     if record["status"] not in (FINISHED, FAILED, MISSED):
         return f"status is {record['status']!r}, and not {FINISHED}, {FAILED} or {MISSED}"
     if record["status"] == FINISHED:
-        if not 0 <= (record.get("test_top1") or 0) <= 100:
-            return f"test_top1 is {record['test_top1']}, and not a percentage"
-        lacking = [name for name in ("stored_values", "test_top1") if record.get(name) is None]
+        metric = record.get("metric") or TOP1.name
+        lacking = [name for name in ("stored_values", metric) if record.get(name) is None]
         if lacking:
             return f"it is finished without {' and '.join(lacking)}"
+        score = record[metric]
+        if not _is_number(score) or (record.get("metric_unit") == "%" and not 0 <= score <= 100):
+            return f"{metric} is {str(score)[:40]}, and not a {'percentage' if _is_number(score) else 'number'}"
     return None
 
 
@@ -172,7 +177,11 @@ _KINDS: dict[Callable[[Any], bool], str] = {
 @cache
 def _check_beside(name: str) -> Callable[[Any], bool] | None:
     """The check of a column that a record may have besides COLUMNS."""
-    return _is_free if _is_known(name) else None
+    return _is_number if _SCORE.fullmatch(name) else _is_free if _is_known(name) else None
+
+
+# Scores of other metrics, on each split.
+_SCORE = re.compile(r"(train|validation|test)_[a-z][a-z0-9_]*")
 
 
 def make(values: dict[str, Any]) -> Record:
@@ -183,4 +192,8 @@ def make(values: dict[str, Any]) -> Record:
 
 
 def _is_known(name: str) -> bool:
-    return name in COLUMNS or (name.partition(".")[0] in ("option", "solved", "schedule") and "." in name)
+    return (
+        name in COLUMNS
+        or bool(_SCORE.fullmatch(name))
+        or (name.partition(".")[0] in ("option", "solved", "schedule") and "." in name)
+    )

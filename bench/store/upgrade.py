@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from bench.errors import require_format
+from bench.metric import TOP1
 from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, NARROWER, RANDOM_PRUNING, REFERENCE
-from bench.store.record import COLUMNS, FORMAT, HEADLINE, Record
+from bench.store.record import COLUMNS, FORMAT, Record
 
 
 def upgraded(record: Record) -> Record:
@@ -18,11 +19,10 @@ def upgraded(record: Record) -> Record:
 
 
 def _from_0(record: Record) -> Record:
-    """Version 0.1: no roles, one metric, and hashes of single files, which say nothing of today's."""
+    """Version 0.1: no roles, and hashes of single files, which say nothing of today's."""
     return {
         **record,
         "role": _role(record),
-        "metric": HEADLINE,
         "method_code": None,
         "dataset_code": None,
     }
@@ -31,6 +31,11 @@ def _from_0(record: Record) -> Record:
 def _from_1(record: Record) -> Record:
     """No peak memory, no names of classes: they stay unknown."""
     return record
+
+
+def _from_2(record: Record) -> Record:
+    """Top-1 was the only metric."""
+    return {**record, **TOP1.columns()}
 
 
 def _role(record: Record) -> str | None:
@@ -52,4 +57,4 @@ def _role(record: Record) -> str | None:
 
 
 # From each number to the next.
-_STEPS: tuple[Callable[[Record], Record], ...] = (_from_0, _from_1)
+_STEPS: tuple[Callable[[Record], Record], ...] = (_from_0, _from_1, _from_2)
