@@ -44,7 +44,7 @@ def results(*stores: str | Path) -> "pd.DataFrame":
 
 def summary(results: "pd.DataFrame") -> "pd.DataFrame":
     """A row for each setting, method and budget of such a frame, over its seeds: the columns are those of
-    `bench.reports.frame.SUMMARY_COLUMNS`, with their units there."""
-    from bench.reports.frame import summary
+    `bench.reports.summary.SUMMARY_COLUMNS`, with their units there."""
+    from bench.reports.summary import summary
 
     return summary(results)

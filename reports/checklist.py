@@ -37,7 +37,8 @@ def checklist(runs: pd.DataFrame, summary: pd.DataFrame) -> list[Line]:
         Line(
             "The exact architecture, dataset and metric are identified",
             "yes",
-            f"networks {every(runs['model'])}; hashes of images, labels and split; top-1 on the whole test split",
+            f"networks {every(runs['model'])}; hashes of images, labels and split; "
+            f"{every(runs['metric_label'])} on the whole test split",
         ),
         _pairs(runs),
         Line(

@@ -10,14 +10,15 @@ import pandas as pd
 from bench.errors import InputError
 from bench.reports import frame
 from bench.reports.load import because
-from bench.reports.significance import LEVEL, holm, interval, paired_tests
+from bench.reports.statistics.noise import LEVEL, smallest_variance, spread
+from bench.reports.statistics.pairs import holm
 from bench.store.record import FINISHED
 from bench.store.store import Store
 
 # What can have become of a method at a budget. The first two are regressions.
 WORSE, BROKEN = "worse", "no longer finishes"
 BETTER, MENDED, WITHIN_NOISE, SAME = "better", "finishes now", "within noise", "the same"
-OTHERWISE = "top-1 the same, other figures not"
+OTHERWISE = "score the same, other figures not"
 ONE_SEED, ONLY_OLD, ONLY_NEW, NEITHER = "one seed: can't tell", "only in OLD", "only in NEW", "finishes in neither"
 NO_COMMON_SEED = "no seed in common"
 REGRESSIONS = (WORSE, BROKEN)
@@ -32,11 +33,12 @@ COLUMNS = {
     "budget": "what was asked for; empty for a method of fixed size",
     "verdict": "what became of it",
     "seeds": "finished in both",
-    "old_top1": "percent, mean over these seeds",
-    "new_top1": "percent, mean over these seeds",
-    "change": "percentage points: new minus old",
-    "change_interval": "percentage points: half the width of its 95 % interval, paired by seed",
-    "p_value": "moderated paired t-test (Smyth 2004), corrected for all that changed (Holm 1979)",
+    "metric": "the score: a column of results.csv",
+    "old_score": "mean over these seeds",
+    "new_score": "mean over these seeds",
+    "change": "new minus old",
+    "change_interval": "half the width of its 95 % interval, paired by seed, by moderated variances (Smyth 2004)",
+    "p_value": "of the same, two-sided, corrected for all that changed (Holm 1979)",
     "other_changes": f"of {', '.join(EXACT)}, from and to",
 }
 
@@ -124,16 +126,19 @@ def _row(key: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
     lacking = old.index.difference(new.index)
     if len(lacking):
         changes.append(f"seed {', '.join(map(str, lacking))} only in OLD")
-    differences = after["test_top1"].to_numpy(dtype=float) - before["test_top1"].to_numpy(dtype=float)
+    metric = frame.metric_of(group)
+    differences = after[metric.name].to_numpy(dtype=float) - before[metric.name].to_numpy(dtype=float)
     same = OTHERWISE if changes else SAME
     verdict = same if not differences.any() else ONE_SEED if len(differences) == 1 else ""
     return {
         **row,
         "verdict": verdict,
-        "old_top1": before["test_top1"].astype(float).mean(),
-        "new_top1": after["test_top1"].astype(float).mean(),
+        "metric": metric.name,
+        "higher": metric.higher,
+        "floor": smallest_variance(float(after["test_images"].min())) if metric.counts_images else 0.0,
+        "old_score": before[metric.name].astype(float).mean(),
+        "new_score": after[metric.name].astype(float).mean(),
         "change": differences.mean(),
-        "change_interval": interval(differences) if differences.any() else np.nan,
         "differences": differences,
         "other_changes": "; ".join(changes),
     }
@@ -142,10 +147,14 @@ def _row(key: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
 def _test(rows: Sequence[dict[str, Any]]) -> None:
     """Give a verdict to what has none: what differs, and with more than one seed."""
     tested = [row for row in rows if row["verdict"] == ""]
-    p_values = holm(paired_tests([row["differences"] for row in tested]))
-    for row, p_value in zip(tested, p_values, strict=True):
-        row["p_value"] = p_value
-        row["verdict"] = WITHIN_NOISE if p_value >= 1 - LEVEL else WORSE if row["change"] < 0 else BETTER
+    if not tested:
+        return
+    found = spread([row["differences"] for row in tested], floor=max(row["floor"] for row in tested))
+    p_values = holm(list(found.other()))
+    for row, p_value, half_width in zip(tested, p_values, found.half_widths(), strict=True):
+        row["p_value"], row["change_interval"] = p_value, half_width
+        is_better = (row["change"] > 0) == row["higher"]
+        row["verdict"] = WITHIN_NOISE if p_value >= 1 - LEVEL else BETTER if is_better else WORSE
 
 
 def _by_seed(runs: pd.DataFrame) -> pd.DataFrame:

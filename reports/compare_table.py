@@ -21,8 +21,8 @@ def compare_table(rows: pd.DataFrame) -> Iterator[Table]:
                 escape(str(row["method"])),
                 "" if pd.isna(row["budget"]) else escape(str(row["budget"])),
                 str(row["seeds"] or ""),
-                _number(row["old_top1"], "{:.2f}"),
-                _number(row["new_top1"], "{:.2f}"),
+                _number(row["old_score"], "{:.2f}"),
+                _number(row["new_score"], "{:.2f}"),
                 _number(row["change"], "{:+.2f}")
                 + ("" if pd.isna(row["change_interval"]) else f" ± {row['change_interval']:.2f}"),
                 _number(row["p_value"], "{:.3f}"),

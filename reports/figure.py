@@ -1,12 +1,19 @@
-"""Figures for papers: accuracy over size or cost, at the width of a column. They take the frame of `bench.results`."""
+"""Figures for papers: the score over size or cost, and its change against dense, at the width of a column. They take
+the frame of `bench.results`.
+
+Seeds move all methods together, so a mean has no bar here: its seeds are dots. What is known of a difference is in the
+change, paired by seed, with its interval.
+"""
 
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib import font_manager, style
 from matplotlib.axes import Axes
@@ -15,27 +22,39 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.errors import InputError, first_line, unknown
+from bench.metric import Metric
 from bench.reports.colours import REFERENCE_LOOK, Look, looks
-from bench.reports.frame import AXES, summary, texts
-from bench.reports.front import is_on_front
+from bench.reports.frame import metric_of, texts
+from bench.reports.statistics.change import MARGIN
+from bench.reports.statistics.front import is_on_front
+from bench.reports.summary import AXES, summary
 from bench.roles import REFERENCE
 from bench.store.record import FINISHED
 
-# The figures by name, and what each is drawn over.
+# The figures by name: what each is drawn over, and which panels a setting has.
+SCORE, CHANGE = "score", "change"
 FIGURES = {
-    "accuracy_vs_parameters": "stored_values",
-    "accuracy_vs_bytes": "stored_bytes",
-    "accuracy_vs_macs": "macs",
-    "accuracy_vs_latency": "latency_ms",
-    "accuracy_vs_training_time": "train_seconds",
+    "accuracy_vs_parameters": ("stored_values", (SCORE, CHANGE)),
+    "accuracy_vs_bytes": ("stored_bytes", (SCORE,)),
+    "accuracy_vs_macs": ("macs", (SCORE,)),
+    "accuracy_vs_latency": ("latency_ms", (SCORE,)),
+    "accuracy_vs_training_time": ("train_seconds", (SCORE,)),
+    "change_vs_parameters": ("stored_values", (CHANGE,)),
+    "grid": ("stored_values", (SCORE,)),
 }
+GRID = "grid"
 FORMATS = ("pdf", "png", "svg")
 
-_WIDTH, _PANEL, _LINE = 3.4, 2.45, 0.125  # inches: a column of a two-column paper, a panel, a line of small text
-# More methods than this have their legend beneath the panels, which would else be hidden behind it.
-_INSIDE, _COLUMNS = 6, 2
-# So many panels fit on a page.
-_PANELS = 4
+_WIDTH, _LINE = 3.4, 0.125  # inches: a column of a two-column paper, a line of small text
+_HEIGHTS = {SCORE: 2.2, CHANGE: 1.6}
+_CELL, _CELLS_A_ROW, _CELLS = (2.3, 1.8), 3, 24  # of the grid: inches, and numbers
+_COLUMNS = 3  # of the legend
+# So many settings fit on a page.
+_SETTINGS = 4
+# Methods stand next to one another by this factor in x, so that one does not hide the other.
+_APART = 1.03
+# Beyond so many dots a file holds them as a picture.
+_DOTS = 2000
 STYLE: dict[str, Any] = {
     "figure.dpi": 300,
     "font.size": 8,
@@ -62,32 +81,66 @@ def accuracy_vs(
     methods: Sequence[str] | None = None,
     style_file: str | Path | None = None,
     table: pd.DataFrame | None = None,
+    panels: Sequence[str] = (SCORE, CHANGE),
 ) -> Figure:
-    """Top-1 (%) over `over`, one of `bench.reports.frame.AXES`, with a panel for each setting and a curve for
-    each method.
+    """The score over `over`, one of `bench.reports.summary.AXES`, a line for each method through its budgets, and below
+    it the change against dense with its 95 % interval; so for each setting, of more than four the first four.
 
-    Bars are the means' 95 % intervals over seeds; the grey band is the Pareto front; what missed its budget or failed
-    is named beneath. `methods` leaves others out, by their names in the frame. `style_file` is a matplotlib style, by
-    its file or its name. `table` is the frame's summary, where it is there already. Of more than four settings the
-    first four are drawn.
-    Raises InputError for a name or file that is not there.
+    Dots are seeds; the grey staircase is the Pareto front; what leaves a panel has an arrow at its edge; what missed
+    its budget or failed is named beneath. `panels` are SCORE, CHANGE or both. `methods` leaves others out, by their
+    names in the frame. `style_file` is a matplotlib style, by its file or its name. `table` is the frame's summary,
+    where it is there already. Raises InputError for a name or file that is not there.
     """
     if over not in AXES:
         raise unknown("axis", over, AXES)
     results = only(results, methods)
     table = summary(results) if table is None else table[table["method"].isin(set(results["method"]))]
-    settings = list(dict.fromkeys(results["setting"]))[:_PANELS]
+    settings = list(dict.fromkeys(results["setting"]))[:_SETTINGS]
     with _styled(style_file):
         notes = [_notes(results[results["setting"] == setting]) for setting in settings]
         styles = looks(table.loc[table["role"] != REFERENCE, "method"])
-        beneath = len(styles) > _INSIDE
-        lines = sum(map(len, notes)) + (-(-(len(styles) + 2) // _COLUMNS) if beneath else 0)
-        figure = Figure(figsize=(_WIDTH, _PANEL * len(settings) + _LINE * lines), layout="constrained")
+        lines = sum(map(len, notes)) + -(-(len(styles) + 2) // _COLUMNS) + 1
+        heights = [_HEIGHTS[panel] for _ in settings for panel in panels]
+        figure = Figure(figsize=(_WIDTH, sum(heights) + _LINE * lines), layout="constrained")
         FigureCanvasAgg(figure)
-        panels = figure.subplots(len(settings), 1, squeeze=False)[:, 0]
-        for panel, setting, note in zip(panels, settings, notes, strict=True):
-            _draw(panel, setting, over, table[table["setting"] == setting], styles, note)
-        _legend(figure, list(panels), beneath)
+        rows = figure.subplots(len(heights), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
+        for index, (setting, note) in enumerate(zip(settings, notes, strict=True)):
+            drawing = _Drawing.of(setting, over, results, table, styles)
+            own = rows[index * len(panels) : (index + 1) * len(panels)]
+            for panel, kind in zip(own, panels, strict=True):
+                drawing.draw(panel, kind)
+            own[0].set_title(_drawable(setting, 52), loc="left")
+            own[-1].set_xlabel("\n".join([f"{AXES[over]}, log scale", *note]))
+            for panel in own[:-1]:
+                panel.tick_params(labelbottom=False)
+        _legend(figure, list(rows))
+    return figure
+
+
+def grid(
+    results: pd.DataFrame,
+    style_file: str | Path | None = None,
+    table: pd.DataFrame | None = None,
+    over: str = "stored_values",
+) -> Figure:
+    """All settings side by side, the score over what is stored; of very many the first."""
+    table = summary(results) if table is None else table
+    settings = list(dict.fromkeys(results["setting"]))[:_CELLS]
+    with _styled(style_file):
+        styles = looks(table.loc[table["role"] != REFERENCE, "method"])
+        across = min(len(settings), _CELLS_A_ROW)
+        down = -(-len(settings) // across)
+        lines = -(-(len(styles) + 2) // (2 * across)) + 1
+        figure = Figure(figsize=(_CELL[0] * across, _CELL[1] * down + _LINE * lines), layout="constrained")
+        FigureCanvasAgg(figure)
+        panels = figure.subplots(down, across, squeeze=False).ravel()
+        for panel, setting in zip(panels, settings, strict=False):
+            _Drawing.of(setting, over, results, table, styles).draw(panel, SCORE)
+            panel.set_title(_drawable(setting, 36), loc="left", fontsize=6.5)
+        for panel in panels[len(settings) :]:
+            panel.set_axis_off()
+        figure.supxlabel(f"{AXES[over]}, log scale", fontsize=8)
+        _legend(figure, list(panels[: len(settings)]), 2 * across)
     return figure
 
 
@@ -156,99 +209,211 @@ def _styled(style_file: str | Path | None) -> Any:
     return style.context([STYLE, *own, _FIXED])
 
 
-def _draw(panel: Axes, setting: str, over: str, rows: pd.DataFrame, styles: dict[str, Look], notes: list[str]) -> None:
-    panel.set_title(_drawable(setting, 52), loc="left")
-    rows = rows[rows[over].notna()]
-    dense = rows[rows["role"] == REFERENCE]
-    _draw_front(panel, over, rows)
-    for method, points in rows[rows["role"] != REFERENCE].groupby("method", sort=False):
-        points = points.sort_values(over)
-        look = styles[str(method)]
-        panel.errorbar(
-            points[over],
-            points["test_top1_mean"],
-            yerr=points["test_top1_interval"],
-            capsize=1.5,
-            linewidth=1,
-            elinewidth=0.6,
-            capthick=0.6,
-            markersize=3.5,
-            label=_drawable(str(method), 36),
-            color=look.light,
-            marker=look.marker,
-            linestyle=look.line,
-        )
-    if len(dense):
-        row = dense.iloc[0]
-        panel.axhline(row["test_top1_mean"], color="0.45", linewidth=0.8, linestyle=":", zorder=0)
-        panel.errorbar(
-            row[over],
-            row["test_top1_mean"],
-            yerr=row["test_top1_interval"],
-            capsize=1.5,
-            color=REFERENCE_LOOK.light,
-            marker=REFERENCE_LOOK.marker,
-            markersize=8,
-            linestyle="none",
-            label="dense",
-        )
-    panel.set_xscale("log")
-    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    panel.xaxis.set_major_formatter(FuncFormatter(_count))
-    panel.xaxis.set_minor_formatter(NullFormatter())
-    panel.set_xlabel("\n".join([f"{AXES[over]}, log scale", *notes]))
-    panel.set_ylabel("test top-1 (%)")
-    panel.grid(color="0.9", linewidth=0.5)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
-    means = rows["test_top1_mean"]
-    if len(means):
-        # By the means alone: an interval of two seeds may be wider than all there is to see.
-        room = max(0.08 * (means.max() - means.min()), 0.5)
-        panel.set_ylim(means.min() - room, means.max() + room)
+@dataclass(frozen=True)
+class _Drawing:
+    """What the panels of a setting are drawn from. `rows` are those of the summary that have a place on the axis,
+    `runs` the finished runs."""
+
+    over: str
+    metric: Metric
+    rows: pd.DataFrame
+    runs: pd.DataFrame
+    styles: Mapping[str, Look]
+
+    @classmethod
+    def of(
+        cls, setting: str, over: str, results: pd.DataFrame, table: pd.DataFrame, styles: Mapping[str, Look]
+    ) -> "_Drawing":
+        here = results[results["setting"] == setting]
+        rows = table[(table["setting"] == setting) & table[over].notna()]
+        return cls(over, metric_of(here), rows, here[here["status"] == FINISHED], styles)
+
+    def draw(self, panel: Axes, kind: str) -> None:
+        if not len(self.rows):
+            panel.text(0.5, 0.5, "no run finished", ha="center", va="center", transform=panel.transAxes, color="0.4")
+            panel.set_xticks([])
+            panel.set_yticks([])
+            return
+        if kind == SCORE:
+            self._scores(panel)
+        else:
+            self._changes(panel)
+        panel.set_xscale("log")
+        # The same in each panel of a setting, dense included.
+        sizes = self.rows[self.over].to_numpy(dtype=float)
+        room = max((sizes.max() / sizes.min()) ** 0.06, 1.08)
+        panel.set_xlim(sizes.min() / room, sizes.max() * room)
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter(FuncFormatter(_count))
+        panel.xaxis.set_minor_formatter(NullFormatter())
+        panel.grid(color="0.9", linewidth=0.5)
+        panel.set_axisbelow(True)
+        panel.spines[["top", "right"]].set_visible(False)
+
+    def _methods(self) -> list[tuple[str, pd.DataFrame, "np.ndarray[Any, Any]", Look]]:
+        """Each method with its rows in the order of its budgets, their places in x, and how it looks."""
+        groups = list(self.rows[self.rows["role"] != REFERENCE].groupby("method", sort=False))
+        found = []
+        for number, (method, points) in enumerate(groups):
+            asked = points["requested_values"].astype(float).fillna(points["stored_values"])
+            points = points.iloc[np.argsort(asked.to_numpy(), kind="stable")]
+            place = points[self.over].to_numpy(dtype=float) * _APART ** (number - (len(groups) - 1) / 2)
+            found.append((str(method), points, place, self.styles[str(method)]))
+        return found
+
+    def _scores(self, panel: Axes) -> None:
+        dense = self.rows[self.rows["role"] == REFERENCE]
+        low, high = _limits(self.rows["score_mean"].to_numpy(dtype=float), self.metric)
+        # Seeds too, as far as they don't squeeze the means.
+        seen = self.runs[self.metric.name].to_numpy(dtype=float)
+        near = seen[(seen > low - (high - low) / 2) & (seen < high + (high - low) / 2)]
+        low, high = min(low, near.min(initial=low) - 0.02), max(high, near.max(initial=high) + 0.02)
+        self._front(panel)
+        seeds: dict[Any, pd.DataFrame] = dict(iter(self.runs.groupby(["method_text", texts(self.runs["budget"])])))
+        as_picture = len(self.runs) > _DOTS
+        for method, points, places, look in self._methods():
+            x, y = self._dots(panel, points, places, look.light, seeds, as_picture)
+            _arrows(panel, x, y, low, high, look.light)
+            panel.plot(
+                places,
+                points["score_mean"],
+                linewidth=1,
+                markersize=3.5,
+                label=_drawable(method, 36),
+                color=look.light,
+                marker=look.marker,
+                linestyle=look.line,
+            )
+            _arrows(panel, places, points["score_mean"].to_numpy(dtype=float), low, high, look.light)
+        if len(dense):
+            score = dense["score_mean"].iloc[0]
+            place = dense[self.over].to_numpy(dtype=float)
+            panel.axhline(score, color="0.45", linewidth=0.8, linestyle=":", zorder=0)
+            self._dots(panel, dense, place, REFERENCE_LOOK.light, seeds, as_picture)
+            panel.plot(
+                place,
+                [score],
+                color=REFERENCE_LOOK.light,
+                marker=REFERENCE_LOOK.marker,
+                markersize=7,
+                linestyle="none",
+                label="dense",
+            )
+        panel.set_ylabel(f"test {self.metric.label}" + (f" ({self.metric.unit})" if self.metric.unit else ""))
+        panel.set_ylim(low, high)
+
+    def _dots(
+        self,
+        panel: Axes,
+        points: pd.DataFrame,
+        places: "np.ndarray[Any, Any]",
+        colour: str,
+        seeds: Mapping[Any, pd.DataFrame],
+        as_picture: bool,
+    ) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
+        """A dot for each seed, and where they are."""
+        x: list[float] = []
+        y: list[float] = []
+        for place, text, budget in zip(places, points["method_text"], texts(points["budget"]), strict=True):
+            scores = seeds[text, budget][self.metric.name].to_numpy(dtype=float)
+            if len(scores) > 1:
+                x += [place] * len(scores)
+                y += scores.tolist()
+        panel.plot(x, y, ".", color=colour, markersize=3, alpha=0.5, markeredgewidth=0, rasterized=as_picture)
+        return np.array(x), np.array(y)
+
+    def _front(self, panel: Axes) -> None:
+        sign = 1 if self.metric.higher else -1
+        sizes, scores = (self.rows[name].to_numpy(dtype=float) for name in (self.over, "score_mean"))
+        on = np.flatnonzero(is_on_front(sizes, sign * scores))
+        on = on[np.argsort(sizes[on])]
+        if len(on) > 1:
+            panel.step(
+                sizes[on],
+                scores[on],
+                where="post",
+                color="0.82",
+                linewidth=4,
+                zorder=0.5,
+                label="Pareto front",
+            )
+
+    def _changes(self, panel: Axes) -> None:
+        rows = self.rows[self.rows["difference"].notna() & (self.rows["role"] != REFERENCE)]
+        panel.axhline(0, color="0.45", linewidth=0.8, linestyle=":", zorder=0)
+        panel.set_ylabel("against dense" + (f" ({self.metric.points})" if self.metric.points else ""))
+        if not len(rows):
+            panel.text(0.5, 0.5, "no seed in common with dense", ha="center", va="center", transform=panel.transAxes)
+            return
+        if self.metric.unit == "%":
+            panel.axhspan(
+                -MARGIN if self.metric.higher else 0, 0 if self.metric.higher else MARGIN, color="0.94", zorder=0
+            )
+        low, high = _limits(np.r_[rows["difference"].to_numpy(dtype=float), 0.0], self.metric)
+        typical = np.nan_to_num(rows["difference_interval"].median())
+        low, high = low - typical, high + typical
+        for method, points, places, look in self._methods():
+            change = points["difference"].to_numpy(dtype=float)
+            half = np.nan_to_num(points["difference_interval"].to_numpy(dtype=float))
+            panel.errorbar(
+                places,
+                change,
+                yerr=half,
+                capsize=1.5,
+                linewidth=0.8,
+                elinewidth=0.7,
+                capthick=0.7,
+                markersize=3,
+                label=_drawable(method, 36),
+                color=look.light,
+                marker=look.marker,
+                linestyle=look.line,
+            )
+            for ends in (change - half, change + half):
+                _arrows(panel, places, ends, low, high, look.light)
+        panel.set_ylim(low, high)
 
 
-def _draw_front(panel: Axes, over: str, rows: pd.DataFrame) -> None:
-    on = is_on_front(rows[over].to_numpy(dtype=float), rows["test_top1_mean"].to_numpy(dtype=float))
-    points = rows[on].sort_values(over)
-    if len(points) > 1:
-        panel.plot(
-            points[over],
-            points["test_top1_mean"],
-            color="0.82",
-            linewidth=5,
-            solid_capstyle="round",
-            zorder=0.5,
-            label="Pareto front",
-        )
+def _limits(means: "np.ndarray[Any, Any]", metric: Metric) -> tuple[float, float]:
+    """The lowest and the highest score that a panel shows: all means, but for those of methods that collapsed, which
+    would squeeze the others. That is further below the best than four times what half of the means are."""
+    sign = 1 if metric.higher else -1
+    gains = sign * means[~np.isnan(means)]
+    best = gains.max()
+    lowest = max(gains.min(), best - 4 * max(best - np.median(gains), 1e-9))
+    shown = gains[gains >= lowest]
+    room = max(0.1 * (shown.max() - shown.min()), 0.25 if metric.unit == "%" else 1e-3)
+    low, high = shown.min() - room, best + room
+    return (low, high) if metric.higher else (-high, -low)
 
 
-def _legend(figure: Figure, panels: list[Axes], beneath: bool) -> None:
+def _arrows(
+    panel: Axes, x: "np.ndarray[Any, Any]", y: "np.ndarray[Any, Any]", low: float, high: float, colour: str
+) -> None:
+    """An arrow at the edge for each point that lies beyond it."""
+    for outside, edge, marker in ((y < low, low, "v"), (y > high, high, "^")):
+        if outside.any():
+            panel.plot(
+                x[outside], np.full(outside.sum(), edge), marker, color=colour, markersize=4, clip_on=False, zorder=5
+            )
+
+
+def _legend(figure: Figure, panels: list[Axes], columns: int = _COLUMNS) -> None:
+    """Beneath the panels, where it covers nothing."""
     entries: dict[str, Any] = {}
     for panel in panels:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    if not entries:
-        return
-    options: dict[str, Any] = {"handlelength": 2.6, "labelspacing": 0.25, "columnspacing": 1}
-    if beneath:
+    if entries:
         figure.legend(
             list(entries.values()),
             list(entries),
             loc="outside lower center",
-            ncols=_COLUMNS,
+            ncols=columns,
             frameon=False,
-            **options,
-        )
-    else:
-        panels[0].legend(
-            list(entries.values()),
-            list(entries),
-            loc="best",
-            frameon=True,
-            framealpha=0.85,
-            edgecolor="none",
-            **options,
+            handlelength=2.4,
+            labelspacing=0.25,
+            columnspacing=1,
         )
 
 

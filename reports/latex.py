@@ -4,7 +4,8 @@ import unicodedata
 
 import pandas as pd
 
-from bench.reports.table import HEADINGS, by_budget, cells
+from bench.metric import Metric
+from bench.reports.table import HEADINGS, SCORE, by_budget, cells
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -33,35 +34,36 @@ _ACCENTS = set("\u0300\u0301\u0302\u0303\u0308\u030a\u030c\u0327")
 _LONGEST = 48
 
 
-def latex(summary: pd.DataFrame, setting: str) -> str:
+def latex(summary: pd.DataFrame, setting: str, metric: Metric) -> str:
     """A `table*` for each budget of one setting, for a document that uses the packages booktabs and inputenc (utf8):
     the methods of fixed size, the dense reference among them, then the others from the best to the worst.
 
-    The best top-1, and all that can't be told apart from it, is bold.
+    What may be the best of a budget is bold. In brackets stands the standard deviation over seeds; behind ± half the
+    width of the change's 95 % interval.
     """
-    ordered = by_budget(summary)
+    ordered = by_budget(summary, metric.higher)
     fixed = ordered["requested_values"].isna()
     budgets = list(dict.fromkeys(ordered.loc[~fixed, "requested_values"]))
     tables = []
     for asked in budgets or [None]:
         rows = ordered[fixed | (ordered["requested_values"] == asked)] if asked is not None else ordered
         title = setting if asked is None else f"{setting}, at {rows['budget'].dropna().iloc[-1]} ({asked:,} values)"
-        tables.append(_table(rows, title))
+        tables.append(_table(rows, title, metric))
     return "\n".join(tables)
 
 
-def _table(rows: pd.DataFrame, caption: str) -> str:
-    shown = [index for index, heading in enumerate(HEADINGS) if heading not in ("budget", "asked")]
+def _table(rows: pd.DataFrame, caption: str, metric: Metric) -> str:
+    shown = [index for index, heading in enumerate(HEADINGS) if heading not in ("budget", "asked", "validation")]
     lines = [
         r"\begin{table*}",
         r"\centering\footnotesize",
         rf"\caption{{{escape(caption)}}}",
         rf"\begin{{tabular}}{{l{'r' * (len(shown) - 1)}}}",
         r"\toprule",
-        " & ".join(escape(HEADINGS[index]) for index in shown) + r" \\",
+        " & ".join(escape(metric.title if HEADINGS[index] == SCORE else HEADINGS[index]) for index in shown) + r" \\",
         r"\midrule",
     ]
-    accuracy = HEADINGS.index("top-1 %")
+    accuracy = HEADINGS.index(SCORE)
     for row, best in zip(cells(rows), rows["is_best"].fillna(False), strict=True):
         texts = [escape(cell) for cell in row]
         if best:

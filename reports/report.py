@@ -2,6 +2,8 @@
 
 index.html                               the page (bench.reports.page.html)
 summary.md, .csv, .tex, .parquet         a line for each method and budget
+pairwise.csv                             a line for every two methods of a budget, and for each with dense
+overall.csv                              a line for each method over all budgets
 results.csv                              a line for each run
 figures/NAME.pdf, .png, .svg             bench.reports.figure
 citation.bib                             the methods' papers
@@ -17,27 +19,31 @@ import pandas as pd
 from bench.reports import figure
 from bench.reports.audit import audits
 from bench.reports.citation import bibliography
-from bench.reports.frame import summary
+from bench.reports.frame import metric_of
 from bench.reports.latex import latex
 from bench.reports.load import Loaded
 from bench.reports.page.html import page
+from bench.reports.summary import Analysis, analyse
 from bench.reports.summary_markdown import summary_markdown
 from bench.store import seal
 from bench.store.store import SEAL, Store
 
 
-def write(loaded: Loaded, folder: Path, style_file: Path | None = None) -> tuple[Path, pd.DataFrame]:
-    """Write all of it into `folder`. Returns the path of the page, and the summary. Raises InputError."""
+def write(loaded: Loaded, folder: Path, style_file: Path | None = None) -> tuple[Path, Analysis]:
+    """Write all of it into `folder`. Returns the path of the page, and the statistics. Raises InputError."""
     figure.check_style(style_file)  # before anything is written
-    table = summary(loaded.runs)
+    analysis = analyse(loaded.runs)
+    table = analysis.summary
     found = audits(loaded.runs)
     references, problems = bibliography(loaded.runs)
     loaded.notes.extend(problems)
-    content = page(loaded, table, found)  # first: it reads what else runs have, and says what can't be read
+    content = page(loaded, analysis, found)  # first: it reads what else runs have, and says what can't be read
     texts = {
-        "summary.md": summary_markdown(loaded.runs, table, found, loaded.notes),
-        "summary.tex": _latex(table),
+        "summary.md": summary_markdown(loaded.runs, analysis, found, loaded.notes),
+        "summary.tex": _latex(loaded.runs, table),
         "summary.csv": _csv(table),
+        "pairwise.csv": _csv(analysis.pairwise),
+        "overall.csv": _csv(analysis.overall),
         "results.csv": _csv(loaded.runs),
         "citation.bib": references,
     }
@@ -52,7 +58,7 @@ def write(loaded: Loaded, folder: Path, style_file: Path | None = None) -> tuple
     write_figures(loaded.runs, folder, [*figure.FIGURES], style_file, table)
     out.write(folder / "index.html", content)
     out.write(folder / SEAL, seal.of(folder, [*texts, "summary.parquet", "index.html"]).encode())
-    return folder / "index.html", table
+    return folder / "index.html", analysis
 
 
 def write_figures(
@@ -65,7 +71,9 @@ def write_figures(
 ) -> list[Path]:
     """Write these figures, and return their paths. What no run has measured has no figure. Raises InputError."""
     figure.check_style(style_file)
-    names = [name for name in names if runs[figure.FIGURES[name]].notna().any()]
+    names = [name for name in names if runs[figure.FIGURES[name][0]].notna().any()]
+    if runs["setting"].nunique() == 1 and len(names) > 1:
+        names = [name for name in names if name != figure.GRID]  # the grid of one is a figure that is there
     if not names:
         return []
     written: list[Path] = []
@@ -79,7 +87,14 @@ def write_figures(
     before = {name: file for name, file in before.items() if name not in drawn_anew}
     out.write(sealed, seal.Seal(before).encode())
     for name in names:
-        drawn = figure.accuracy_vs(runs, figure.FIGURES[name], style_file=style_file, table=table)
+        over, panels = figure.FIGURES[name]
+        if name == figure.GRID:
+            drawn = figure.grid(runs, style_file, table, over)
+        else:
+            drawn = figure.accuracy_vs(runs, over, style_file=style_file, table=table, panels=panels)
+        # Laid out once, and not for each format again, which would be half of the time.
+        drawn.draw_without_rendering()
+        drawn.set_layout_engine("none")
         for ending in formats:
             path = folder / "figures" / f"{name}.{ending}"
             out.write(path, figure.encode(drawn, ending))
@@ -89,9 +104,12 @@ def write_figures(
     return written
 
 
-def _latex(table: pd.DataFrame) -> str:
-    head = "% \\usepackage{booktabs}; bold: the best of a budget and all that can't be told apart from it\n"
-    parts = [latex(rows, str(setting)) for setting, rows in table.groupby("setting", sort=False)]
+def _latex(runs: pd.DataFrame, table: pd.DataFrame) -> str:
+    head = "% \\usepackage{booktabs}; bold: may be the best of its budget\n"
+    parts = [
+        latex(rows, str(setting), metric_of(runs[runs["setting"] == setting]))
+        for setting, rows in table.groupby("setting", sort=False)
+    ]
     return head + "\n".join(parts)
 
 

@@ -5,33 +5,40 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from bench.reports.audit import SettingAudit
-from bench.reports.frame import comparisons, left_out
+from bench.reports.frame import left_out, metric_of
 from bench.reports.how_to_read import READING
-from bench.reports.significance import TEST
+from bench.reports.statistics.pairs import TEST
+from bench.reports.summary import Analysis
 from bench.reports.table import by_budget, markdown, plain_markdown
+from bench.reports.verdict import comparisons, left_out_of_the_verdict, verdict
 
 
 def summary_markdown(
-    runs: pd.DataFrame, table: pd.DataFrame, audits: Mapping[str, SettingAudit], notes: Sequence[str]
+    runs: pd.DataFrame, analysis: Analysis, audits: Mapping[str, SettingAudit], notes: Sequence[str]
 ) -> str:
     """The text of summary.md."""
+    table = analysis.summary
     lines = ["# Accuracy against stored parameters", "", "![](figures/accuracy_vs_parameters.png)", ""]
     for setting in dict.fromkeys(runs["setting"]):
         here = runs[runs["setting"] == setting]
         rows = table[table["setting"] == setting]
         found = audits[setting]
-        lines += [f"## {plain_markdown(setting)}", "", markdown(by_budget(rows)), ""]
-        lines += _listed("", comparisons(rows))
+        metric = metric_of(here)
+        lines += [f"## {plain_markdown(setting)}", ""]
+        lines += _listed("", verdict(runs, analysis, setting))
+        lines += [markdown(by_budget(rows, metric.higher), metric), ""]
+        lines += _listed("", [*comparisons(rows), *left_out_of_the_verdict(analysis, setting)])
         lines += _listed("### Not in the table", left_out(here))
         lines += _listed("### Not quite comparable", found.warnings)
         exceptions = [f"{row.method}: {row.exceptions}" for row in found.methods if row.exceptions != "none"]
         lines += _listed("### Exceptions that methods declare", exceptions)
         lines += _listed("### The same for all", [f"{name}: {fact}" for name, fact in found.facts])
     lines += _listed("## Left out", notes)
-    bold = f"Bold is the best mean of a budget and all that can't be told apart from it: {TEST}."
+    bold = f"What is {TEST}."
     files = (
         "index.html has all of this to look at. results.csv has a row for each run with every option, version and "
-        "time; summary.csv and summary.parquet one for each line here, in full."
+        "time; summary.csv and summary.parquet one for each line here, in full; pairwise.csv every two methods of "
+        "a budget; overall.csv methods over all budgets."
     )
     lines += _listed("## How to read this", [*READING, bold, files])
     return "\n".join(lines)

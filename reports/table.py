@@ -1,20 +1,26 @@
 """The summary as a table for people: on the terminal and in Markdown, from the same cells. What is bold in it is
-decided in frame.py, by the tests in significance.py."""
+decided in frame.py, by the tests in statistics."""
 
 import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
+from bench.metric import Metric
+from bench.reports.statistics.pairs import Standing
 from bench.roles import REFERENCE
 
 # Of a name longer than this Markdown shows the beginning.
 _LONGEST = 80
 
-HEADINGS = ("method", "budget", "asked", "stored", "ratio", "bytes", "MACs", "top-1 %", "change", "seeds")
+SCORE = "score"  # where a table has the name of its metric
+HEADINGS = (*("method", "budget", "asked", "stored", "ratio", "bytes", "MACs", SCORE, "validation", "change", "seeds"),)
+# Behind the score of a method that is not out, and can't be called the best either.
+WIDE = "?"
 
 
 def cells(summary: pd.DataFrame) -> list[tuple[str, ...]]:
-    """A row of text for each row of the summary, in the order of `HEADINGS`."""
+    """A row of text for each row of the summary, in the order of `HEADINGS`. Behind a score stands the standard
+    deviation over seeds in brackets; behind a change, half the width of its 95 % interval."""
     return [
         (
             str(row["method"]),
@@ -25,7 +31,8 @@ def cells(summary: pd.DataFrame) -> list[tuple[str, ...]]:
             f"{row['stored_bytes']:,.0f}",
             multiply_accumulates(row["macs"])
             + (f" + {multiply_accumulates(row['generation_macs'])}" if row["generation_macs"] else ""),
-            _spread(row["test_top1_mean"], row["test_top1_interval"]),
+            deviation(row["score_mean"], row["score_std"]) + (WIDE if row["standing"] == Standing.WIDE else ""),
+            "" if pd.isna(row["validation_mean"]) else f"{row['validation_mean']:.2f}",
             ""
             if pd.isna(row["difference"]) or row["role"] == REFERENCE
             else _spread(row["difference"], row["difference_interval"], "+"),
@@ -35,14 +42,14 @@ def cells(summary: pd.DataFrame) -> list[tuple[str, ...]]:
     ]
 
 
-def by_budget(summary: pd.DataFrame) -> pd.DataFrame:
-    """The summary with methods of fixed size first, then budget by budget from large to small, and in each from the
-    best to the worst: the question is what to take at a size."""
+def by_budget(summary: pd.DataFrame, higher: bool = True) -> pd.DataFrame:
+    """The summary of one setting with methods of fixed size first, then budget by budget from large to small, and in
+    each from the best to the worst (`higher`: more is better): the question is what to take at a size."""
     ordered = summary.assign(
         is_reference=summary["role"] == REFERENCE, is_sized=summary["requested_values"].notna()
     ).sort_values(
-        ["is_sized", "is_reference", "requested_values", "test_top1_mean"],
-        ascending=[True, False, False, False],
+        ["is_sized", "is_reference", "requested_values", "score_adjusted"],
+        ascending=[True, False, False, not higher],
         kind="stable",
     )
     return ordered.drop(columns=["is_reference", "is_sized"])
@@ -53,21 +60,34 @@ def multiply_accumulates(number: float) -> str:
     return f"{number / 1e6:,.2f} M" if number >= 1e4 else f"{number / 1e3:,.2f} k"
 
 
-def terminal(summary: pd.DataFrame, title: str) -> Table:
-    """The table for rich to print, without the columns that 80 characters have no room for."""
+def terminal(summary: pd.DataFrame, title: str, metric: Metric, width: int) -> Table:
+    """The table for rich to print, with the columns that `width` characters have room for; methods that may be the best
+    of their budget are bold."""
     table = Table(title=escape(title), title_justify="left")
-    shown = [index for index, heading in enumerate(HEADINGS) if heading not in ("asked", "bytes", "MACs")]
+    left_out = {"asked", "MACs", "validation"} if width >= _MEDIUM else {"asked", "MACs", "validation", "bytes"}
+    left_out |= {"ratio", "seeds"} if width < _NARROW else set()
+    left_out = {"asked"} if width >= _WIDE else left_out
+    shown = [index for index, heading in enumerate(HEADINGS) if heading not in left_out]
     for index in shown:
-        table.add_column(HEADINGS[index], justify="left" if index < 2 else "right", overflow="fold", no_wrap=index > 0)
-    for row in cells(summary):
-        table.add_row(*(escape(row[index]) for index in shown))
+        heading = metric.title if HEADINGS[index] == SCORE else HEADINGS[index]
+        table.add_column(escape(heading), justify="left" if index < 2 else "right", overflow="fold", no_wrap=index > 0)
+    accuracy = HEADINGS.index(SCORE)
+    for row, best in zip(cells(summary), summary["is_best"].fillna(False), strict=True):
+        texts = [escape(text) for text in row]
+        texts[accuracy] = f"[bold]{texts[accuracy]}[/]" if best else texts[accuracy]
+        table.add_row(*(texts[index] for index in shown))
     return table
 
 
-def markdown(summary: pd.DataFrame) -> str:
-    """The table as Markdown, the best of each budget and all that can't be told apart from it in bold."""
-    rows = [HEADINGS, tuple("---" if index < 2 else "---:" for index in range(len(HEADINGS)))]
-    accuracy = HEADINGS.index("top-1 %")
+# Characters from which on a terminal's table has further columns.
+_NARROW, _MEDIUM, _WIDE = 70, 90, 120
+
+
+def markdown(summary: pd.DataFrame, metric: Metric) -> str:
+    """The table as Markdown, what may be the best of each budget in bold."""
+    headings = tuple(metric.title if heading == SCORE else heading for heading in HEADINGS)
+    rows = [headings, tuple("---" if index < 2 else "---:" for index in range(len(HEADINGS)))]
+    accuracy = HEADINGS.index(SCORE)
     for row, best in zip(cells(summary), summary["is_best"].fillna(False), strict=True):
         texts = [_cell(text) for text in row]
         if best:
@@ -92,6 +112,11 @@ def plain_markdown(text: str) -> str:
 def _cell(text: str) -> str:
     """The same, no longer than a table has room for."""
     return plain_markdown(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
+
+
+def deviation(mean: float, std: float) -> str:
+    """A mean and its standard deviation."""
+    return f"{mean:.2f}" if pd.isna(std) else f"{mean:.2f} ({std:.2f})"
 
 
 def _spread(mean: float, interval: float, sign: str = "") -> str:

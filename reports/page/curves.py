@@ -10,12 +10,12 @@ from bench.reports.load import read_rows
 from bench.store.record import FINISHED
 from bench.store.store import HISTORY
 
-# What a history has, with its title and unit.
+# What is drawn, with its title; of each setting its own metric.
 METRICS = {
-    "validation_top1": "validation top-1 (%)",
-    "train_top1": "training top-1 (%)",
-    "validation_loss": "validation loss (nats)",
-    "train_loss": "training loss (nats)",
+    "validation": "score on the validation split",
+    "train": "score in training",
+    "validation_loss": "validation loss",
+    "train_loss": "training loss",
 }
 
 
@@ -27,15 +27,17 @@ def curves(
     more epochs than `at_most`, so many, evenly, the first and the last among them. `problems` gets a line for each that
     can't be read."""
     parts = []
-    columns = ["setting", "method", "method_text", "budget", "seed", "id"]
-    finished = runs.loc[runs["status"] == FINISHED, columns].drop_duplicates(columns[:-1])
-    for *key, run_id in finished.itertuples(index=False, name=None):
+    columns = ["setting", "method", "method_text", "budget", "seed", "id", "metric"]
+    finished = runs.loc[runs["status"] == FINISHED, columns].drop_duplicates(columns[:-2])
+    for *key, run_id, metric in finished.itertuples(index=False, name=None):
+        own = metric.removeprefix("test_")
+        names = (f"validation_{own}", f"train_{own}", "validation_loss", "train_loss")
         rows = read_rows(folders.get(run_id), HISTORY, problems)
         if at_most is not None and len(rows) > at_most:
             rows = [rows[index] for index in np.linspace(0, len(rows) - 1, at_most).round().astype(int)]
         for row in rows:
-            parts.append((*key, int(row["epoch"]), *(_number(row.get(metric)) for metric in METRICS)))
-    return pd.DataFrame(parts, columns=[*columns[:-1], "epoch", *METRICS])
+            parts.append((*key, int(row["epoch"]), *(_number(row.get(name)) for name in names)))
+    return pd.DataFrame(parts, columns=[*columns[:-2], "epoch", *METRICS])
 
 
 def bands(history: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any
 
@@ -14,15 +14,18 @@ from jinja2 import Environment
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from bench.metric import Metric
 from bench.reports.audit import SettingAudit
 from bench.reports.checklist import checklist
-from bench.reports.frame import AXES, comparisons
+from bench.reports.frame import metric_of
 from bench.reports.how_to_read import READING
 from bench.reports.load import Loaded
 from bench.reports.page.curves import METRICS
 from bench.reports.page.payload import payload, plain
-from bench.reports.significance import TEST
-from bench.reports.table import by_budget, multiply_accumulates
+from bench.reports.statistics.pairs import TEST, Standing
+from bench.reports.summary import AXES, Analysis
+from bench.reports.table import SCORE, WIDE, by_budget, deviation, multiply_accumulates
+from bench.reports.verdict import comparisons, left_out_of_the_verdict, verdict
 from bench.roles import REFERENCE
 from bench.store.record import FAILED, MISSED
 from bench.version import __version__
@@ -42,30 +45,31 @@ _PLAIN_ROWS, _NOTES = 1000, 5
 COLUMNS = (
     Column("method"),
     Column("budget", "what was asked for"),
-    Column("top-1 %", "test split; ± half the 95 % interval"),
-    Column("change", "against dense, paired by seed; ± half the 95 % interval"),
-    Column("p", "of the difference from the best of its budget, corrected for all comparisons of the budget"),
-    Column("stored", "values, mean over seeds"),
-    Column("asked", "values that the budget asks for"),
     Column("ratio got / asked", "dense to stored values"),
     Column("bytes", "of the saved file"),
+    Column(SCORE, "test split; in brackets the standard deviation over seeds"),
+    Column("change", "against dense, paired by seed; ± half the 95 % interval"),
+    Column("seeds"),
+    Column("p", "that another method of the budget is better: one-sided, corrected for the number of others"),
+    Column("validation", "the same on the validation split: what to choose by"),
+    Column("stored", "values, mean over seeds"),
+    Column("asked", "values that the budget asks for"),
     Column("MACs", "of one image as deployed, + what generating kernels adds in training"),
     Column("latency ms", "of one image as deployed"),
-    Column("front", "how often on the Pareto front over stored values when seeds are resampled"),
+    Column("front", "probability of being on the Pareto front over stored values"),
     Column("top-5 %", "test split"),
     Column("training s", "all epochs"),
     Column("compress s", "the method's own cost"),
-    Column("seeds"),
 )
 
 
-def page(loaded: Loaded, summary: pd.DataFrame, audits: Mapping[str, SettingAudit]) -> bytes:
+def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit]) -> bytes:
     """The page as a file's content.
 
     Tables and audits of further settings, where there are many, lie in it compressed and are unpacked when they are
     chosen, so that neither the file nor what a browser must hold grows with them.
     """
-    runs = loaded.runs
+    runs, summary = loaded.runs, analysis.summary
     data, thinned = payload(loaded, summary)
     environment = Environment(autoescape=True, trim_blocks=True)
     template, table, audit = (environment.from_string(_file(f"{name}.html")) for name in ("page", "table", "audit"))
@@ -73,22 +77,23 @@ def page(loaded: Loaded, summary: pd.DataFrame, audits: Mapping[str, SettingAudi
     settings: list[dict[str, Any]] = []
     rows = 0
     for name, own in runs.groupby("setting", sort=False):
-        results = summary[summary["setting"] == name]
+        results, metric = summary[summary["setting"] == name], metric_of(own)
         packed = bool(settings) and rows + len(results) > _PLAIN_ROWS
         rows += len(results)
         parts = {
             "table": table.render(
                 name=name,
-                columns=COLUMNS,
-                rows=_rows(results),
-                comparisons=comparisons(results),
+                columns=[replace(column, name=metric.title) if column.name == SCORE else column for column in COLUMNS],
+                rows=_rows(results, metric),
+                comparisons=[*comparisons(results), *left_out_of_the_verdict(analysis, str(name))],
                 left_out=_left_out(own),
             ),
             "audit": audit.render(name=name, audit=audits[str(name)]),
         }
         # Escaped by the templates.
         shown = {part: _packed(text) if packed else Markup(text) for part, text in parts.items()}  # noqa: S704
-        settings.append({"name": name, "packed": packed, **shown})
+        lines = verdict(runs, analysis, str(name))
+        settings.append({"name": name, "packed": packed, "verdict": lines, **shown})
     text = template.render(
         policy=_policy(script, plotly),
         css=Markup(_file("page.css")),  # noqa: S704  # our own files
@@ -103,6 +108,7 @@ def page(loaded: Loaded, summary: pd.DataFrame, audits: Mapping[str, SettingAudi
         axes=AXES,
         metrics=METRICS,
         test=TEST,
+        wide=f"A {WIDE} marks a method that is not out, but whose seeds spread too widely to tell.",
         checklist=checklist(runs, summary),
         reading=READING,
         made_by=f"Made by bench {__version__} from records alone. Figures are drawn by plotly.js (MIT licence).",
@@ -151,12 +157,12 @@ def _number(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def _rows(summary: pd.DataFrame) -> list[dict[str, Any]]:
+def _rows(summary: pd.DataFrame, metric: Metric) -> list[dict[str, Any]]:
     """The table's rows: by budget, and in each from the best to the worst, since the question is what to take at a
     size."""
     rows: list[dict[str, Any]] = []
     last = None
-    for row in by_budget(summary).to_dict("records"):
+    for row in by_budget(summary, metric.higher).to_dict("records"):
         kind = "reference" if row["role"] == REFERENCE else ""
         if rows and plain(row["requested_values"]) != last:
             kind = f"{kind} first".strip()
@@ -183,25 +189,25 @@ def _cells(row: dict[Any, Any]) -> list[dict[str, Any]]:
     return [
         {"text": row["method"], "value": None, "best": False},
         {"text": "" if pd.isna(row["budget"]) else row["budget"], "value": None, "best": False},
-        cell(
-            row["test_top1_mean"],
-            "{:.2f}",
-            spread(row["test_top1_interval"]),
-            best=not pd.isna(row["is_best"]) and bool(row["is_best"]),
-        ),
-        cell(None, "") if dense else cell(row["difference"], "{:+.2f}", spread(row["difference_interval"])),
-        {"text": _p_value(row["p_value"]), "value": plain(row["p_value"]), "best": False},
-        cell(row["stored_values"], "{:,.0f}"),
-        cell(row["requested_values"], "{:,.0f}"),
         cell(row["compression"], "{:.2f}x", asked),
         cell(row["stored_bytes"], "{:,.0f}"),
+        {
+            "text": deviation(row["score_mean"], row["score_std"]) + (WIDE if row["standing"] == Standing.WIDE else ""),
+            "value": plain(row["score_mean"], 8),
+            "best": not pd.isna(row["is_best"]) and bool(row["is_best"]),
+        },
+        cell(None, "") if dense else cell(row["difference"], "{:+.2f}", spread(row["difference_interval"])),
+        cell(row["n"], "{:.0f}"),
+        {"text": _p_value(row["p_value"]), "value": plain(row["p_value"]), "best": False},
+        cell(row["validation_mean"], "{:.2f}"),
+        cell(row["stored_values"], "{:,.0f}"),
+        cell(row["requested_values"], "{:,.0f}"),
         {"text": _millions(row["macs"]) + more, "value": plain(row["macs"]), "best": False},
         cell(row["latency_ms"], "{:.3g}"),
         {"text": "" if front is None else f"{100 * front:.0f} %", "value": front, "best": False},
         cell(row["test_top5_mean"], "{:.2f}"),
         cell(row["train_seconds"], "{:.3g}"),
         cell(row["compress_seconds"], "{:.2g}"),
-        cell(row["n"], "{:.0f}"),
     ]
 
 

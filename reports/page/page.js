@@ -231,33 +231,67 @@
     const traces = [];
     if (byId("front").checked) traces.push(...frontTraces(points, index, measure));
     for (const method of new Set(seen.map((point) => point.method))) {
-      const own = seen.filter((point) => point.method === method).sort((one, other) => one.x[index] - other.x[index]);
+      // In the order of its budgets: over latency, say, that of x would be a zigzag.
+      const own = seen.filter((point) => point.method === method).sort((one, other) => (one.asked ?? one.x[0]) - (other.asked ?? other.x[0]));
       traces.push(...methodTraces(method, own, index, measure, ofDense));
     }
     const shown = publishedTrace(axis, measure);
     if (shown) traces.push(shown);
     const shade = colours();
-    const level = reference.length && byId("reference").checked ? reference[0][measure] : null;
+    const level = !byId("reference").checked ? null : measure === "difference" ? 0 : reference.length ? reference[0][measure] : null;
     const values = traces.flatMap((trace) => (trace.meta === "scale" ? trace.y : []));
     if (level !== null) values.push(level);
-    const [low, high] = [Math.min(...values), Math.max(...values)];
-    const room = Math.max((high - low) * 0.07, 0.5);
+    const [low, high] = limits(values);
+    traces.push(...arrows(traces, low, high));
     draw("accuracy-plot", traces, {
       xaxis: { type: byId("scale").value, title: { text: data.axes[axis] }, exponentformat: "SI", tickformat: "~s", ...(byId("scale").value === "log" ? { dtick: "D2" } : { rangemode: "tozero" }) },
-      yaxis: { title: { text: measure === "mean" ? "test top-1 (%)" : "change against dense (points)" }, ...(values.length ? { range: [low - room, high + room] } : {}) },
+      yaxis: { title: { text: measure === "mean" ? `test ${setting().metric.label}${unit(" (", setting().metric.unit, ")")}` : `change against dense${unit(" (", setting().metric.points, ")")}` }, ...(values.length ? { range: [low, high] } : {}) },
       shapes: level === null ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: level, y1: level, line: { color: shade.soft, width: 1, dash: "dot" }, layer: "below" }],
       annotations: values.length ? [] : [{ text: "nothing to draw: switch a method on, or choose what was measured", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 }],
     });
     byId("front-note").textContent = byId("front").checked
-      ? "The Pareto front is over all methods, also those switched off; its rings are the darker, the more often a point is on it when seeds are drawn again, and sizes within 1 % count as equal."
+      ? "The Pareto front is over all methods, also those switched off; its rings are the darker, the more probable it is that a point is on it, and sizes within 1 % count as equal."
       : "";
+  }
+
+  const unit = (before, text, after) => (text ? before + text + after : "");
+
+  // All means, but for those of methods that collapsed, which would squeeze the others: those further below the best than
+  // four times what half of the means are. As in the figures for papers.
+  function limits(values) {
+    if (!values.length) return [0, 1];
+    const sign = setting().metric.higher ? 1 : -1;
+    const gains = values.filter((value) => value !== null).map((value) => sign * value).sort((one, other) => one - other);
+    const best = gains[gains.length - 1];
+    const middle = (gains[(gains.length - 1) >> 1] + gains[gains.length >> 1]) / 2;
+    const lowest = Math.max(gains[0], best - 4 * Math.max(best - middle, 1e-9));
+    const shown = gains.filter((value) => value >= lowest);
+    const room = Math.max(0.1 * (best - shown[0]), setting().metric.unit === "%" ? 0.25 : 1e-3);
+    const [low, high] = [shown[0] - room, best + room];
+    return sign > 0 ? [low, high] : [-high, -low];
+  }
+
+  // At the edge, for each mean or end of an interval that lies beyond it.
+  function arrows(traces, low, high) {
+    const found = [];
+    for (const trace of traces.filter((trace) => trace.meta === "scale")) {
+      trace.y.forEach((value, place) => {
+        if (value === null) return;
+        const half = trace.error_y ? trace.error_y.array[place] : 0;
+        if (value - half < low) found.push({ x: trace.x[place], y: low, symbol: "triangle-down", color: trace.marker.color, text: trace.text ? trace.text[place] : "" });
+        if (value + half > high) found.push({ x: trace.x[place], y: high, symbol: "triangle-up", color: trace.marker.color, text: trace.text ? trace.text[place] : "" });
+      });
+    }
+    if (!found.length) return [];
+    const of = (name) => found.map((one) => one[name]);
+    return [{ name: "beyond", type: "scatter", mode: "markers", x: of("x"), y: of("y"), cliponaxis: false, marker: { symbol: of("symbol"), color: of("color"), size: 10 }, text: of("text"), hovertemplate: "beyond the edge: %{text}<extra></extra>" }];
   }
 
   function methodTraces(method, points, index, measure, ofDense) {
     const style = look(method);
     const tint = colour(method);
-    const bars = byId("bars").value;
-    const error = { mean: { interval: "interval", std: "std" }, difference: { interval: "differenceInterval", std: "differenceStd" } }[measure][bars];
+    // What is known of a difference is in the change; seeds move all scores together, so that a score has its seeds as dots.
+    const error = measure === "difference" ? { interval: "differenceInterval", std: "differenceStd" }[byId("bars").value] : null;
     const spread = points.map((point) => (error ? point[error] : null));
     const means = byId("shown").value === "means";
     const x = points.map((point) => point.x[index]);
@@ -266,33 +300,35 @@
       name: method, meta: "scale", type: "scatter", x, y,
       mode: points.length > 1 ? (means ? "lines+markers" : "lines") : "markers",
       line: { color: tint, width: means ? 1.6 : 1, dash: style.dash },
-      marker: { color: tint, symbol: style.symbol, size: method === "dense" ? 13 : 8, opacity: means ? 1 : 0.25 },
+      marker: { color: tint, symbol: style.symbol, size: points[0].reference ? 13 : 8, opacity: means ? 1 : 0.25 },
       ...(means && spread.some((value) => value !== null)
         ? { error_y: { type: "data", array: spread.map((value) => value ?? 0), color: faint(tint, 0.6), thickness: 1.2, width: 3 } } : {}),
       text: points.map((point) => hoverOfMean(point, index)), hovertemplate: "%{text}<extra></extra>",
     }];
-    if (!means) {
+    if (!means || measure === "mean") {
       const runs = points.flatMap((point) => point.runs.map((run) => ({ point, run })));
       const at = ({ run }) => (measure === "mean" ? run[1] : ofDense.has(run[0]) ? run[1] - ofDense.get(run[0]) : null);
       traces.push({
-        name: method, meta: "scale", type: "scatter", mode: "markers", x: runs.map(({ run }) => run[2 + index]), y: runs.map(at),
-        marker: { color: tint, symbol: style.symbol, size: 7, opacity: 0.75 },
+        name: method, meta: "seeds", type: "scatter", mode: "markers", x: runs.map(({ run }) => run[2 + index]), y: runs.map(at),
+        marker: { color: tint, symbol: means ? "circle" : style.symbol, size: means ? 4 : 7, opacity: means ? 0.45 : 0.75 },
         text: runs.map(({ point, run }) => hoverOfRun(point, run, index)), hovertemplate: "%{text}<extra></extra>",
       });
     }
     return traces;
   }
 
+  const scored = (value) => `${escaped(setting().metric.label)} ${fixed(value)}${unit(" ", escaped(setting().metric.unit), "")}`;
+
   function hoverOfMean(point, index) {
     const axes = Object.keys(data.axes);
     const lines = [
       `<b>${named(point.method)}</b>${point.budget ? " at " + escaped(point.budget) : ""}`,
-      `top-1 ${fixed(point.mean)}${plus(point.interval)} %, ${point.n} ${point.n === 1 ? "seed" : "seeds"}: ${point.runs.map((run) => run[0]).join(", ")}`,
+      `${scored(point.mean)}${point.std === null ? "" : ` (standard deviation ${fixed(point.std)})`}, ${point.n} ${point.n === 1 ? "seed" : "seeds"}: ${point.runs.map((run) => run[0]).join(", ")}`,
     ];
     if (!point.reference) lines.push(`change ${signed(point.difference)}${plus(point.differenceInterval)} against dense`);
     lines.push(`stored ${whole(point.x[0])}${point.asked === null ? "" : " of " + whole(point.asked) + " asked"}`);
     if (index) lines.push(`${escaped(data.axes[axes[index]])}: ${amount(axes[index], point.x[index])}`);
-    if (point.front[index] !== null) lines.push(`on the front with ${Math.round(100 * point.front[index])} % of resampled seeds`);
+    if (point.front[index] !== null) lines.push(`on the front with a probability of ${Math.round(100 * point.front[index])} %`);
     return lines.join("<br>");
   }
 
@@ -300,7 +336,7 @@
     const axes = Object.keys(data.axes);
     return [
       `<b>${named(point.method)}</b>${point.budget ? " at " + escaped(point.budget) : ""}, seed ${run[0]}`,
-      `top-1 ${fixed(run[1])} %`,
+      scored(run[1]),
       `stored ${whole(run[2])}${point.asked === null ? "" : " of " + whole(point.asked) + " asked"}`,
       ...(index ? [`${escaped(data.axes[axes[index]])}: ${amount(axes[index], run[2 + index])}`] : []),
       `run ${escaped(run[run.length - 1])}`,
@@ -312,7 +348,7 @@
     const maybe = points.filter((point) => (point.front[index] ?? 0) > 0.005);
     const shade = colours();
     return [
-      { name: "front", type: "scatter", mode: "lines", x: on.map((point) => point.x[index]), y: on.map((point) => point[measure]), line: { color: faint(toHex(shade.soft), 0.35), width: 7, shape: "linear" }, hoverinfo: "skip" },
+      { name: "front", type: "scatter", mode: "lines", x: on.map((point) => point.x[index]), y: on.map((point) => point[measure]), line: { color: faint(toHex(shade.soft), 0.35), width: 6, shape: "hv" }, hoverinfo: "skip" },
       { name: "front", type: "scatter", mode: "markers", x: maybe.map((point) => point.x[index]), y: maybe.map((point) => point[measure]), marker: { symbol: "circle-open", size: 17, line: { width: 2, color: maybe.map((point) => faint(toHex(shade.text), point.front[index])) }, color: maybe.map((point) => faint(toHex(shade.text), point.front[index])) }, hoverinfo: "skip" },
     ];
   }
@@ -391,7 +427,7 @@
         text: mean.map((value, at) => `<b>${named(curve.method)}</b>${curve.budget ? " at " + escaped(curve.budget) : ""}, epoch ${curve.epochs[at]}<br>${fixed(value, 3)}${deviation[at] === null ? "" : " ± " + deviation[at].toFixed(3)}`), hovertemplate: "%{text}<extra></extra>",
       });
     }
-    draw("curves-plot", traces, { xaxis: { title: { text: "epoch" }, ...(here.length && Math.max(...here.map((curve) => curve.epochs.length)) < 12 ? { dtick: 1 } : {}) }, yaxis: { title: { text: data.metrics[metric] } } });
+    draw("curves-plot", traces, { xaxis: { title: { text: "epoch" }, ...(here.length && Math.max(...here.map((curve) => curve.epochs.length)) < 12 ? { dtick: 1 } : {}) }, yaxis: { title: { text: data.metrics[metric].replace("score", setting().metric.label) } } });
     byId("curves-note").textContent = here.length
       ? (budget ? `At ${budget}, beside what has a size of its own. ` : "") + "Means over seeds; bands are one standard deviation. Where a method compresses a trained network, its curve begins with the dense epochs."
       : "No training histories: switch a method on, or these runs kept none.";

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.reports import front
 from bench.reports.colours import REFERENCE_LOOK, looks
-from bench.reports.frame import AXES, texts
+from bench.reports.frame import METRIC, metric_of, texts
 from bench.reports.load import Loaded
 from bench.reports.page import code_spaces, curves, published, spending
+from bench.reports.statistics.front import is_on_front
+from bench.reports.summary import AXES
 from bench.roles import REFERENCE
 from bench.store.record import FINISHED
 from bench.store.store import CODES
@@ -22,15 +23,16 @@ from bench.store.store import CODES
 _RUNS, _EPOCHS_IN_ALL, _FEWEST_EPOCHS, _MOST_EPOCHS, _SPACES = 2000, 60_000, 12, 60, 12
 # Six digits are enough to draw; what is printed is rounded where it is printed, as in the tables.
 _DIGITS, _EXACT = 6, 17
-_NEEDED = ("test_top1", *AXES, "model", "train_images", "validation_images", "test_images")
+_NEEDED = (
+    *("setting", "status", "method", "method_text", "role", "budget", "seed", "id", "requested_values"),
+    *(*AXES, "model", "train_images", "validation_images", "test_images"),
+)
 
 
 def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
     """The data, and a line for each thing that was thinned."""
     runs = loaded.runs
-    runs = runs[
-        ["setting", "status", "method", "method_text", "role", "budget", "seed", "id", "requested_values", *_NEEDED]
-    ]
+    runs = runs[[*_NEEDED, *METRIC, *runs["metric"].unique()]]
     names = list(dict.fromkeys(runs["setting"]))
     notes: list[str] = []
     number = len(runs[["setting", "method_text", "budget"]].drop_duplicates())
@@ -51,6 +53,7 @@ def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list
         "settings": [
             {
                 "name": name,
+                "metric": {**asdict(metric_of(own)), "points": metric_of(own).points},
                 "points": _points(own, summary[summary["setting"] == name], notes),
                 "published": published.beside(own).to_dict("records"),
                 "curves": _curves(banded[banded["setting"] == name]),
@@ -74,11 +77,12 @@ def _points(runs: pd.DataFrame, summary: pd.DataFrame, notes: list[str]) -> list
         )
         finished = finished.iloc[shown]
     groups: dict[tuple[str, str], list[list[Any]]] = {}
-    columns = ["method_text", "budget", "seed", "test_top1", *AXES, "id"]
+    metric = metric_of(runs)
+    columns = ["method_text", "budget", "seed", metric.name, *AXES, "id"]
     for text, budget, *cells in finished[columns].itertuples(index=False, name=None):
         groups.setdefault((text, "" if pd.isna(budget) else budget), []).append([plain(cell) for cell in cells])
-    scores = summary["test_top1_mean"].to_numpy(dtype=float)
-    on_front = {axis: front.is_on_front(summary[axis].to_numpy(dtype=float), scores) for axis in AXES}
+    scores = (1 if metric.higher else -1) * summary["score_mean"].to_numpy(dtype=float)
+    on_front = {axis: is_on_front(summary[axis].to_numpy(dtype=float), scores) for axis in AXES}
     return [
         {
             "method": row["method"],
@@ -86,9 +90,9 @@ def _points(runs: pd.DataFrame, summary: pd.DataFrame, notes: list[str]) -> list
             "budget": "" if pd.isna(row["budget"]) else row["budget"],
             "asked": plain(row["requested_values"]),
             "n": int(row["n"]),
-            "mean": plain(row["test_top1_mean"], _EXACT),
-            "std": plain(row["test_top1_std"], _EXACT),
-            "interval": plain(row["test_top1_interval"], _EXACT),
+            "mean": plain(row["score_mean"], _EXACT),
+            "std": plain(row["score_std"], _EXACT),
+            "interval": plain(row["score_interval"], _EXACT),
             "difference": plain(row["difference"], _EXACT),
             "differenceStd": plain(row["difference_std"], _EXACT),
             "differenceInterval": plain(row["difference_interval"], _EXACT),

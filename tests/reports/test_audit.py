@@ -7,7 +7,8 @@ from records import RECORDS, record
 
 from bench.reports.audit import audits, schedule_hash
 from bench.reports.checklist import checklist
-from bench.reports.frame import results, summary
+from bench.reports.frame import results
+from bench.reports.summary import summary
 from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, RANDOM_PRUNING
 from bench.store.record import FAILED, Record
 
@@ -56,7 +57,7 @@ def test_what_differs_between_methods_is_said() -> None:
 def test_the_facts_name_data_schedule_seeds_and_machine() -> None:
     runs = results([record("dense", 0, 90.0, device="cpu", threads=2, python_version="3.12", platform="Linux")])
     facts = dict(audits(runs)["net, data, quick"].facts)
-    assert facts["images"].startswith("data: 9 train, 1 validation, 5 test;")
+    assert facts["images"].startswith("data: 9 train, 1 validation, 10,000 test;")
     assert facts["hash of images, labels and split"] == "d"
     assert facts["hash of the schedule"] == schedule_hash(runs)
     assert facts["schedule"] == "quick: epochs 4"

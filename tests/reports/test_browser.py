@@ -14,9 +14,9 @@ from records import RECORDS, record, write_store
 from test_page import HOSTILE
 
 from bench.reports.audit import audits
-from bench.reports.frame import summary
 from bench.reports.load import load
 from bench.reports.page.html import page as make_page
+from bench.reports.summary import analyse
 from bench.store.record import Record
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -30,7 +30,7 @@ def page_of(store: Path, folder: Path) -> Path:
     """The page of a store, without the rest of its report, which takes longer."""
     loaded = load([store])
     path = folder / "index.html"
-    path.write_bytes(make_page(loaded, summary(loaded.runs), audits(loaded.runs)))
+    path.write_bytes(make_page(loaded, analyse(loaded.runs), audits(loaded.runs)))
     return path
 
 
@@ -63,7 +63,7 @@ class Watched:
         return found
 
     def names(self, plot: str = "accuracy-plot") -> set[str]:
-        return {trace["name"] for trace in self.traces(plot)}
+        return {trace["name"] for trace in self.traces(plot)} - {"beyond"}  # arrows at the edge
 
     def column(self, index: int) -> list[str]:
         return [
@@ -113,9 +113,13 @@ def test_the_text_of_a_mean_has_budget_seeds_and_interval(watched: Watched) -> N
     assert len(trace["text"]) == 2
     assert "at 2x" in trace["text"][1]
     assert "2 seeds: 0, 1" in trace["text"][1]
+    assert "(standard deviation " in trace["text"][1]
+    assert "change " in trace["text"][1]
     assert " ± " in trace["text"][1]
-    assert "of resampled seeds" in trace["text"][1]
-    assert trace["bars"]
+    assert "on the front with a probability of " in trace["text"][1]
+    assert not trace["bars"]
+    watched.page.select_option("#measure", "difference")
+    assert next(t for t in watched.traces() if t["name"] == "csg")["bars"]
 
 
 def test_the_hover_rounds_as_the_table_does(browser: Browser, tmp_path: Path) -> None:
@@ -125,15 +129,18 @@ def test_the_hover_rounds_as_the_table_does(browser: Browser, tmp_path: Path) ->
     path = page_of(write_store(tmp_path / "store", records), tmp_path)
     page = browser.new_page()
     found = Watched(page, path)
-    table = dict(zip(found.column(1), found.column(3), strict=True))
-    for trace in found.traces():
-        if trace["name"] != "front":
-            assert f"top-1 {table[trace['name']].split(chr(10))[0]} %" in trace["text"][0]
+    table = dict(zip(found.column(1), found.column(5), strict=True))
+    named = [trace for trace in found.traces() if trace["name"] != "beyond"]
+    traces = [trace for trace in named if "standard deviation" in (trace["text"] or [""])[0]]
+    assert {trace["name"] for trace in traces} == set(table)
+    for trace in traces:
+        assert f"top-1 {table[trace['name']].split()[0]} %" in trace["text"][0]
     page.close()
 
 
 def test_methods_are_switched_off_and_on(watched: Watched) -> None:
     page = watched.page
+    page.select_option("#shown", "means")
     assert watched.names() == {"csg", "lowrank", "dense", "front"}
     page.get_by_role("checkbox", name="lowrank").uncheck()
     assert watched.names() == {"csg", "dense", "front"}
@@ -157,21 +164,21 @@ def test_axes_switch(watched: Watched, swept: tuple[Path, list[Record]], axis: s
         watched.page.select_option("#scale", scale)
         assert watched.page.locator("#accuracy-plot").evaluate("plot => plot._fullLayout.xaxis.type") == scale
     watched.page.select_option("#measure", "difference")
-    trace = next(t for t in watched.traces() if t["name"] == "dense")
-    assert trace["y"] == [0]
+    assert "dense" not in watched.names()  # the line at 0
 
 
 def test_the_table_sorts_and_filters(watched: Watched) -> None:
     page = watched.page
     rows = watched.column(1)
-    head = page.locator("table.results thead th").nth(5)
+    head = page.locator("table.results thead th").nth(9)
+    assert head.inner_text() == "stored"
     head.get_by_role("button").click()
     assert head.get_attribute("aria-sort") == "descending"
-    stored = [int(text.replace(",", "")) for text in watched.column(6)]
+    stored = [int(text.replace(",", "")) for text in watched.column(10)]
     assert stored == sorted(stored, reverse=True)
     head.get_by_role("button").press("Enter")
     assert head.get_attribute("aria-sort") == "ascending"
-    stored = [int(text.replace(",", "")) for text in watched.column(6)]
+    stored = [int(text.replace(",", "")) for text in watched.column(10)]
     assert stored == sorted(stored)
     page.locator("table.results thead th").nth(0).get_by_role("button").click()
     assert watched.column(1) == sorted(rows)

@@ -80,8 +80,8 @@ def test_other_figures_lost_seeds_and_new_names_are_seen(tmp_path: Path) -> None
     table, _ = compare(old, write_store(tmp_path / "new", new))
     found = {row["method"]: (row["verdict"], row["other_changes"]) for row in table.to_dict("records")}
     assert found == {
-        "a": ("top-1 the same, other figures not", "stored_bytes 2,000 to 9"),
-        "b": ("top-1 the same, other figures not", "seed 4 only in OLD"),
+        "a": ("score the same, other figures not", "stored_bytes 2,000 to 9"),
+        "b": ("score the same, other figures not", "seed 4 only in OLD"),
         "renamed": ("the same", ""),
         "d": ("only in OLD", ""),
     }

@@ -13,9 +13,10 @@ import pytest
 from records import RECORDS, record, write_store
 
 from bench.reports.audit import audits
-from bench.reports.frame import results, summary
+from bench.reports.frame import results
 from bench.reports.load import Loaded, load
 from bench.reports.page.html import COLUMNS, page
+from bench.reports.summary import analyse
 from bench.store.record import FAILED, Record
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 7 * 7 }}\u202e\u05d0"
@@ -64,7 +65,7 @@ class Page(HTMLParser):
 
 def made(records: list[Record]) -> bytes:
     runs = results(records)
-    return page(Loaded(runs), summary(runs), audits(runs))
+    return page(Loaded(runs), analyse(runs), audits(runs))
 
 
 def test_the_sections_their_headings_and_what_they_are_labelled_by() -> None:
@@ -102,8 +103,9 @@ def test_the_table_has_a_row_for_each_line_of_the_summary() -> None:
     names = [column.name for column in COLUMNS]
     assert [row[:2] for row in rows] == [["dense", ""], ["csg", "2x"], ["csg", "4x"], ["lowrank", "4x"]]
     csg = dict(zip(names, rows[1], strict=True))
-    assert csg["top-1 %"] == "90.00 ± 25.41"
+    assert csg["score"] == "90.00 (2.83)"
     assert csg["change"] == "-1.00 ± 12.71"
+    assert csg["validation"] == "90.00"
     assert csg["ratio got / asked"] == "2.00x / 2.00x"
     assert csg["asked"] == csg["stored"] == "500"
     assert "2 runs that missed the budget and 1 run that failed" in found.text
@@ -150,7 +152,7 @@ def test_many_settings_are_packed_but_for_the_first(tmp_path: Path) -> None:
     ]
     content = made(records)
     found = Page(content)
-    parts = [attributes for attributes in found.having("div") if "data-setting" in attributes]
+    parts = [part for part in found.having("div") if "data-setting" in part and part["class"] == "setting"]
     assert [("data-packed" in part) for part in parts] == [False, True, True] * 2
     packed = gzip.decompress(base64.b64decode(str(parts[1]["data-packed"]))).decode()
     assert packed.count("<tr") == 601

@@ -7,10 +7,11 @@ import pytest
 from records import RECORDS, record, seal_anew, write_store
 
 from bench.reports.citation import bibliography, split
-from bench.reports.frame import AXES, results, summary
+from bench.reports.frame import results
 from bench.reports.load import Loaded, load
 from bench.reports.page import code_spaces, curves, published, spending
 from bench.reports.page.payload import payload
+from bench.reports.summary import AXES, summary
 from bench.store.store import CODES, HISTORY, LAYERS
 
 
@@ -31,7 +32,7 @@ def test_curves_are_means_over_seeds(tmp_path: Path) -> None:
     data, _ = payload(loaded, summary(loaded.runs))
     curve = next(c for c in data["settings"][0]["curves"] if (c["method"], c["budget"]) == ("csg", "2x"))
     assert curve["epochs"] == [1, 2, 3, 4]
-    mean, deviation = curve["validation_top1"]
+    mean, deviation = curve["validation"]
     assert mean == pytest.approx([90 - 20 / epoch for epoch in (1, 2, 3, 4)], abs=1e-4)
     assert deviation == pytest.approx([np.sqrt(8)] * 4, abs=1e-4)
 

@@ -1,0 +1,115 @@
+"""The verdict over all budgets of a setting: one number for each method and seed, and how much is stored for as good a
+score."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from bench.reports.statistics.noise import Array
+from bench.reports.statistics.pairs import Pairs, Standing, compare
+
+
+@dataclass(frozen=True)
+class Overall:
+    """Methods over the budgets that all of them met. `scores` is each one's mean over the logarithm of the size;
+    `ranks` the mean of its rank at each budget, 1 for the best; `values` how many values it stores, relative to the
+    best one, for as good a score (nan where no score is reached by both). `left_out` are the methods that met fewer of
+    the budgets."""
+
+    methods: Sequence[Hashable]
+    budgets: Sequence[float]
+    left_out: Sequence[Hashable]
+    scores: Array
+    ranks: Array
+    values: Array
+    pairs: Pairs
+
+    @property
+    def best(self) -> int:
+        """The index of the method with the highest score."""
+        return int(np.argmax(self.scores))
+
+    def standings(self) -> list[Standing]:
+        return self.pairs.standings()
+
+
+def overall(tables: Mapping[float, Mapping[Hashable, Array]], floor: float = 0.0) -> Overall | None:
+    """Compare methods over budgets. `tables` has for each budget, by the values that it asks for, the scores by seed
+    `(seeds,)` of each method that met it, nan where a run is missing; seeds are the same everywhere. `floor` is the
+    least variance of a difference of scores. None where fewer than two methods have a budget in common."""
+    methods, budgets = _fullest({size: list(table) for size, table in tables.items()})
+    if not methods:
+        return None
+    order = sorted(budgets)
+    cube = np.array([[tables[size][method] for method in methods] for size in order])  # (budgets, methods, seeds)
+    weights = _weights(np.log(order))
+    by_seed = np.tensordot(weights, cube, axes=1).T  # nan where a seed lacks one of the budgets
+    # The mean over budgets is less rounded than each: its floor is that of a weighted mean.
+    (pairs,) = compare([by_seed], [1.0], floor * float((weights**2).sum()))
+    means = np.array([[_mean(scores) for scores in row] for row in cube])
+    scores = weights @ means
+    best = int(np.argmax(scores))
+    others = {method for table in tables.values() for method in table} - {*methods}
+    return Overall(
+        methods,
+        order,
+        [method for table in tables.values() for method in table if method in others],
+        scores,
+        stats.rankdata(-means, axis=1).mean(axis=0),
+        np.array([values_for_the_same(order, means[:, index], means[:, best]) for index in range(len(methods))]),
+        pairs,
+    )
+
+
+def _fullest(met: Mapping[float, Sequence[Hashable]]) -> tuple[list[Hashable], list[float]]:
+    """The methods and the budgets, each of them met by each of these, that are most together; of as many the one with
+    more methods. Empty where there are no two methods."""
+    patterns: dict[Hashable, set[float]] = {}
+    for size, methods in met.items():
+        for method in methods:
+            patterns.setdefault(method, set()).add(size)
+    chosen: tuple[tuple[int, int], list[Hashable], list[float]] = ((0, 0), [], [])
+    seen = {frozenset(own) for own in patterns.values()}
+    for pattern in sorted({one & other for one in seen for other in seen}, key=sorted):
+        methods = [method for method, own in patterns.items() if own >= pattern]
+        worth = len(pattern) * len(methods), len(methods)
+        if pattern and len(methods) > 1 and worth > chosen[0]:
+            chosen = worth, methods, sorted(pattern)
+    return chosen[1], chosen[2]
+
+
+def _weights(logs: Array) -> Array:
+    """Of the trapezoidal rule over these places, adding up to 1."""
+    if len(logs) == 1:
+        return np.ones(1)
+    gaps = np.diff(logs)
+    weights = np.zeros(len(logs))
+    weights[:-1] += gaps / 2
+    weights[1:] += gaps / 2
+    weights /= gaps.sum()
+    return weights
+
+
+def values_for_the_same(sizes: Sequence[float], scores: Array, others: Array) -> float:
+    """How many values one method stores where it scores as the other does, relative to what that one stores: the
+    geometric mean over the scores that both reach (Bjontegaard, VCEG-M33, 2001, with straight lines between points, as
+    few are there). nan where there are none. A score lower than one at a smaller size counts as that one: whoever may
+    choose takes the smaller."""
+    logs = np.log(np.asarray(sizes, dtype=float))
+    own, other = (np.maximum.accumulate(values) for values in (scores, others))
+    low, high = max(own[0], other[0]), min(own[-1], other[-1])
+    if not low < high:
+        return float("nan")
+    grid = np.unique(np.r_[low, high, own, other])
+    grid = grid[(grid >= low) & (grid <= high)]
+    # Both are straight between these, so that their values in the middles are the means.
+    middles, widths = (grid[1:] + grid[:-1]) / 2, np.diff(grid)
+    gap = np.interp(middles, own, logs) - np.interp(middles, other, logs)
+    return float(np.exp((gap * widths).sum() / widths.sum()))
+
+
+def _mean(scores: Array) -> float:
+    known = scores[~np.isnan(scores)]
+    return float(known.mean()) if len(known) else float("nan")

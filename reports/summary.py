@@ -1,0 +1,347 @@
+"""A row for each method and budget over its seeds, with what statistics say of it; every pair of methods; and methods
+over all budgets."""
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.metric import Metric
+from bench.reports.frame import metric_of, texts
+from bench.reports.statistics import change, front, noise, pairs
+from bench.reports.statistics.noise import Array, Spread
+from bench.reports.statistics.overall import Overall
+from bench.reports.statistics.overall import overall as over_budgets
+from bench.reports.statistics.pairs import Standing
+from bench.roles import REFERENCE
+from bench.store.record import FINISHED
+
+# What a point can be drawn over, with its title; smaller is better in each.
+AXES = {
+    "stored_values": "stored values (parameters)",
+    "stored_bytes": "stored bytes",
+    "macs": "multiply-accumulates of one image as deployed",
+    "latency_ms": "latency of one image (ms)",
+    "train_seconds": "training time (s)",
+}
+
+# Every column of the summary with its meaning and unit, in the order of summary.csv. A score is in the unit of the
+# setting's metric, a difference of percentages in points.
+SUMMARY_COLUMNS = {
+    "setting": "network, data and schedule; what has another name is not comparable",
+    "metric": "the score below: a column of results.csv",
+    "method": "how the method is called",
+    "method_name": "the plugin's name",
+    "method_text": "the plugin's name with the options that are not at their default",
+    "role": "the method's part in the comparison (reference, narrower network...); empty: a method like others",
+    "budget": "what was asked for; empty for a method of fixed size",
+    "n": "seeds with a finished run; every mean below is over these",
+    "requested_values": "values that the budget asks for",
+    "stored_values": "values, mean",
+    "requested_compression": "dense_values / requested_values",
+    "compression": "dense_values / stored_values, mean",
+    "stored_bytes": "bytes of the artifact's file, mean",
+    "macs": "multiply-accumulates of one image's forward pass as deployed, mean",
+    "generation_macs": "multiply-accumulates that training adds to each forward pass to compute the kernels, mean",
+    "latency_ms": "milliseconds for one image as deployed, mean",
+    "score_mean": "mean",
+    "score_std": "standard deviation over seeds (n - 1)",
+    "score_interval": "half the width of the mean's 95 % interval by itself (Student's t)",
+    "score_adjusted": "the mean as it would be if the method's budget had no missing seeds; methods are ordered by it",
+    "validation_mean": "the same metric on the validation split, mean",
+    "test_top5_mean": "percent",
+    "test_loss_mean": "nats",
+    "test_loss_std": "nats",
+    "difference": "score minus that of the dense run of the same seed, mean",
+    "difference_std": "standard deviation",
+    "difference_interval": "half the width of the difference's 95 % interval, paired by seed, by moderated variances",
+    "difference_p_value": "of the same: two-sided, for this difference alone",
+    "as_good_as_dense": "whether it surely (95 %) loses no more than half a point; empty: unknown",
+    "compared_seeds": "most seeds that the method shares with another one of its budget; 0: it was not compared",
+    "p_value": "how sure it is that another method of the budget is better: the smallest one-sided p-value against "
+    "another, times the number of others, at most 1",
+    "standing": "may be the best, not the best, spreads too widely to tell, or not compared",
+    "is_best": "whether it may be the best, and no method with a higher mean is out; empty: unknown",
+    "least_difference": "the least difference between two methods of the budget that its seeds would mostly show",
+    "least_difference_5_seeds": "the same with five seeds",
+    "train_seconds": "seconds of all epochs, mean",
+    "compress_seconds": "seconds to compress, the method's own cost, mean",
+    **{f"front_{axis}": f"probability that the point is on the Pareto front over {axis}" for axis in AXES},
+}
+
+PAIR_COLUMNS = {
+    "setting": "network, data and schedule",
+    "metric": "a column of results.csv",
+    "budget": "what was asked for",
+    "requested_values": "values",
+    "method": "one of two",
+    "other": "the other, or the dense reference",
+    "seeds": "that both have",
+    "difference": "score of the method minus that of the other, by seed, mean",
+    "difference_interval": "half the width of its 95 % interval, by moderated variances",
+    "p_value": "two-sided, for this pair alone: above 0.05 where the interval holds 0",
+    "corrected_p_value": "for all pairs of methods of the budget (Holm 1979); empty against dense",
+    "worse_p_value": "one-sided, that the method is worse than the other, times the number of others; below 0.05 the "
+    "method is not the best of its budget; empty against dense",
+}
+
+OVERALL_COLUMNS = {
+    "setting": "network, data and schedule",
+    "metric": "a column of results.csv",
+    "method": "how the method is called",
+    "method_text": "the plugin's name with the options that are not at their default",
+    "role": "the method's part in the comparison",
+    "budgets": "over which these methods are compared: those that all of them met",
+    "seeds": "most seeds that the method shares with another one",
+    "score": "mean over the logarithm of the size, over seeds",
+    "difference": "score minus that of the best method, paired by seed, mean",
+    "difference_interval": "half the width of its 95 % interval",
+    "p_value": "how sure it is that another method is better, as in summary.csv",
+    "standing": "may be the best, not the best, spreads too widely to tell, or not compared",
+    "mean_rank": "over these budgets, 1 is the best",
+    "values_for_the_same": "stored values for the same score, as a share of what the best method stores",
+    "as_good_as_dense_values": "the fewest values with which it surely (95 %) loses no more than half a point",
+    "as_good_as_dense_compression": "the same as a ratio",
+}
+
+# One result: the same run under two ids (the same images under another name, say) is one measurement.
+SAME = ["setting", "method_text", "budget", "seed"]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Tables with the columns above. `verdicts` has by setting how its methods compare over all budgets; None where
+    there are not two to compare."""
+
+    summary: pd.DataFrame
+    pairwise: pd.DataFrame
+    overall: pd.DataFrame
+    verdicts: dict[str, Overall | None]
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row for each setting, method and budget, over its finished seeds; the columns are those of SUMMARY_COLUMNS."""
+    return analyse(frame).summary
+
+
+def analyse(frame: pd.DataFrame) -> Analysis:
+    """The statistics of `bench.reports.frame.results`. What needs two seeds is missing where there is one; a difference
+    from dense is over the seeds that the dense reference has."""
+    finished = frame[frame["status"] == FINISHED].drop_duplicates(SAME)
+    tables, paired, verdicts, overalls = [], [], {}, []
+    for name, runs in finished.groupby("setting", sort=True):
+        setting = _Setting(str(name), metric_of(runs), runs)
+        tables.append(setting.table)
+        paired += list(setting.pair_rows())
+        verdicts[setting.name] = setting.overall
+        overalls += list(setting.overall_rows())
+    return Analysis(
+        pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(SUMMARY_COLUMNS)),
+        pd.DataFrame(paired, columns=list(PAIR_COLUMNS)),
+        pd.DataFrame(overalls, columns=list(OVERALL_COLUMNS)),
+        verdicts,
+    )
+
+
+class _Setting:
+    """The runs of one setting. `gains` are scores of which more is better, `(seeds, rows)`, nan where a run is missing;
+    `rows` has a row for each method and budget."""
+
+    def __init__(self, name: str, metric: Metric, runs: pd.DataFrame) -> None:
+        self.name, self.metric = name, metric
+        self.sign = 1.0 if metric.higher else -1.0
+        self.rows = _means(runs, metric)
+        self.by_seed = {column: _by_seed(self.rows, runs, column) for column in (metric.name, *AXES)}
+        self.gains = self.sign * self.by_seed[metric.name]
+        images = runs["test_images"].dropna()
+        self.floor = noise.smallest_variance(float(images.min())) if metric.counts_images and len(images) else 0.0
+        self.changes = self._changes()
+        self.budgets = self._budgets()
+        sizes = [float(self.rows["requested_values"].iloc[own[0]]) for own in self.budgets]
+        self.pairs = pairs.compare([self.gains[:, own] for own in self.budgets], sizes, self.floor)
+        self.overall = self._overall(sizes)
+
+    def _changes(self) -> Spread:
+        """Of each row against the dense run of its seed."""
+        reference = np.flatnonzero(self.rows["role"] == REFERENCE)
+        dense = self.gains[:, reference[0]] if len(reference) else np.full(len(self.gains), np.nan)
+        differences = self.gains - dense[:, None]
+        if len(reference):
+            differences[:, reference] = np.nan  # it has none from itself
+        asked = self.rows["requested_values"].astype(float).fillna(self.rows["stored_values"]).to_numpy(dtype=float)
+        self.differences = differences
+        return change.changes([column[~np.isnan(column)] for column in differences.T], asked.tolist(), self.floor)
+
+    def _budgets(self) -> list[list[int]]:
+        """The rows of each budget, by the number of values that it asks for, the largest first."""
+        asked = self.rows["requested_values"].astype(float)
+        return [
+            [int(index) for index in np.flatnonzero(asked == size)] for size in sorted(asked.dropna().unique())[::-1]
+        ]
+
+    def _overall(self, sizes: list[float]) -> Overall | None:
+        return over_budgets(
+            {
+                size: {self.rows["method_text"].iloc[index]: self.gains[:, index] for index in own}
+                for size, own in zip(sizes, self.budgets, strict=True)
+            },
+            self.floor,
+        )
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The setting's part of the summary."""
+        rows = self.rows.copy()
+        found = self.changes
+        rows["metric"] = self.metric.name
+        rows["difference"] = self.sign * found.means
+        rows["difference_std"] = [_std(column) for column in self.differences.T]
+        rows["difference_interval"] = found.half_widths()
+        rows["difference_p_value"] = found.other()
+        # Half a point is one of a percentage; of other units nobody has said how much is little.
+        good = change.as_good(found) if self.metric.unit == "%" else np.zeros(len(rows), dtype=bool)
+        known = ~np.isnan(rows["difference_interval"].to_numpy()) & (self.metric.unit == "%")
+        rows["as_good_as_dense"] = pd.Series(good, dtype="boolean").where(known)
+        rows["score_adjusted"] = rows["score_mean"]
+        rows["compared_seeds"] = 0
+        rows["standing"] = Standing.UNKNOWN.value
+        for name in ("p_value", "least_difference", "least_difference_5_seeds"):
+            rows[name] = np.nan
+        place = {name: list(rows.columns).index(name) for name in rows.columns}
+        for own, compared in zip(self.budgets, self.pairs, strict=True):
+            standings = compared.standings()
+            rows.iloc[own, place["standing"]] = [standing.value for standing in standings]
+            rows.iloc[own, place["p_value"]] = compared.p_values()
+            rows.iloc[own, place["score_adjusted"]] = self.sign * compared.means
+            shared = [int(seeds) if seeds > 1 else 0 for seeds in compared.seeds.max(axis=1, initial=0)]
+            rows.iloc[own, place["compared_seeds"]] = shared
+            if compared.least:
+                now, later = compared.least
+                rows.iloc[own, place["least_difference"]] = now
+                rows.iloc[own, place["least_difference_5_seeds"]] = later
+        best = rows["standing"].eq(Standing.BEST).astype("boolean")
+        rows["is_best"] = best.mask(rows["standing"].eq(Standing.UNKNOWN))
+        for axis in AXES:
+            rows[f"front_{axis}"] = front.probabilities(self.by_seed[axis], self.gains, self.floor)
+        return rows[list(SUMMARY_COLUMNS)]
+
+    def pair_rows(self) -> Iterator[dict[str, Any]]:
+        """Every two methods of a budget, each with the other, and each with dense."""
+        other, half_widths = self.changes.other(), self.changes.half_widths()
+        reference = self.rows.loc[self.rows["role"] == REFERENCE, "method"]
+        for own, compared in zip(self.budgets, self.pairs, strict=True):
+            for first, index in enumerate(own):
+                known = {
+                    "setting": self.name,
+                    "metric": self.metric.name,
+                    "budget": self.rows["budget"].iloc[index],
+                    "requested_values": self.rows["requested_values"].iloc[index],
+                    "method": self.rows["method"].iloc[index],
+                }
+                for second, another in enumerate(own):
+                    if compared.seeds[first, second] > 1:
+                        yield {
+                            **known,
+                            "other": self.rows["method"].iloc[another],
+                            "seeds": int(compared.seeds[first, second]),
+                            "difference": self.sign * compared.difference[first, second],
+                            "difference_interval": compared.half_width[first, second],
+                            "p_value": compared.p_value[first, second],
+                            "corrected_p_value": compared.corrected[first, second],
+                            "worse_p_value": min(compared.worse[first, second], 1.0),
+                        }
+                if self.changes.seeds[index] > 1:
+                    yield {
+                        **known,
+                        "other": reference.iloc[0],
+                        "seeds": int(self.changes.seeds[index]),
+                        "difference": self.sign * self.changes.means[index],
+                        "difference_interval": half_widths[index],
+                        "p_value": other[index],
+                    }
+
+    def overall_rows(self) -> Iterator[dict[str, Any]]:
+        if self.overall is None:
+            return
+        found, compared, best = self.overall, self.overall.pairs, self.overall.best
+        p_values, standings = compared.p_values(), found.standings()
+        rows = self.table
+        for place, text in enumerate(found.methods):
+            own = rows[rows["method_text"] == text]
+            good = own[own["as_good_as_dense"].fillna(False).astype(bool)].nsmallest(1, "stored_values")
+            yield {
+                "setting": self.name,
+                "metric": self.metric.name,
+                "method": own["method"].iloc[0],
+                "method_text": text,
+                "role": own["role"].iloc[0],
+                "budgets": " ".join(
+                    own.set_index("requested_values")["budget"].loc[[*found.budgets[::-1]]].astype(str)
+                ),
+                "seeds": int(compared.seeds[place].max(initial=0)),
+                "score": self.sign * found.scores[place],
+                "difference": 0.0 if place == best else self.sign * compared.difference[place, best],
+                "difference_interval": np.nan if place == best else compared.half_width[place, best],
+                "p_value": p_values[place],
+                "standing": standings[place].value,
+                "mean_rank": found.ranks[place],
+                "values_for_the_same": found.values[place],
+                "as_good_as_dense_values": good["stored_values"].iloc[0] if len(good) else np.nan,
+                "as_good_as_dense_compression": good["compression"].iloc[0] if len(good) else np.nan,
+            }
+
+
+def _means(runs: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """A row for each method and budget of a setting: dense first, then methods by name and size."""
+    validation = f"validation_{metric.name.removeprefix('test_')}"
+    # Otherwise a column that holds nothing, of objects, has no mean.
+    numbers = [*AXES, "compression", "generation_macs", "compress_seconds", "test_top5", "test_loss", metric.name]
+    known = runs.assign(validation=runs.get(validation))
+    known = known.astype(dict.fromkeys([*numbers, "validation"], float))
+    groups = known.groupby(["setting", "method", "method_text", "budget"], dropna=False, sort=False)
+    table = groups.agg(
+        method_name=("method_name", "first"),
+        role=("role", "first"),
+        n=("seed", "nunique"),
+        requested_values=("requested_values", "first"),
+        requested_compression=("dense_values", "first"),
+        **{axis: (axis, "mean") for axis in AXES},
+        compression=("compression", "mean"),
+        generation_macs=("generation_macs", "mean"),
+        compress_seconds=("compress_seconds", "mean"),
+        score_mean=(metric.name, "mean"),
+        score_std=(metric.name, "std"),
+        score_interval=(metric.name, noise.interval),
+        validation_mean=("validation", "mean"),
+        test_top5_mean=("test_top5", "mean"),
+        test_loss_mean=("test_loss", "mean"),
+        test_loss_std=("test_loss", "std"),
+    ).reset_index()
+    table = table.astype({"budget": object, "role": object})
+    asked = table["requested_values"].astype(float)
+    table["requested_compression"] = table["requested_compression"].astype(float) / asked
+    table["is_reference"] = table["role"] == REFERENCE
+    return table.sort_values(
+        ["is_reference", "method", "stored_values"], ascending=[False, True, False], ignore_index=True
+    )
+
+
+def _by_seed(rows: pd.DataFrame, runs: pd.DataFrame, column: str) -> Array:
+    """A column of a setting's runs `(seeds, rows)`: a row for each seed, a column for each row of the summary."""
+    numbers = {key: number for number, key in enumerate(_keys(rows))}
+    places = [runs["seed"].to_numpy(), [numbers[key] for key in _keys(runs)]]
+    values = pd.Series(runs[column].to_numpy(dtype=float, na_value=np.nan), index=places)
+    found: Array = values.unstack().reindex(columns=range(len(rows))).to_numpy(dtype=float)
+    return found
+
+
+def _keys(rows: pd.DataFrame) -> list[tuple[Hashable, ...]]:
+    return list(zip(texts(rows["method_text"]), texts(rows["budget"]), strict=True))
+
+
+def _std(values: Array) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.std(ddof=1)) if len(known) > 1 else float("nan")

@@ -1,0 +1,168 @@
+"""The verdict in words: which method keeps the most, by how much and how sure; how much smaller it is for the same;
+down to which size methods are as good as dense. And which methods of a budget can't be told apart."""
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from bench.metric import Metric
+from bench.reports.frame import metric_of
+from bench.reports.statistics.change import MARGIN
+from bench.reports.statistics.noise import LEVEL
+from bench.reports.statistics.pairs import Standing
+from bench.reports.summary import Analysis
+from bench.roles import REFERENCE
+from bench.store.record import FINISHED
+
+_SURE = f"{100 * LEVEL:.0f} %"
+# So many methods are named where several are alike.
+_NAMED = 5
+
+
+def verdict(runs: pd.DataFrame, analysis: Analysis, setting: str) -> list[str]:
+    """Lines on one setting, the most important first. `runs` is the frame of `bench.reports.frame.results`."""
+    own = runs[(runs["setting"] == setting) & (runs["status"] == FINISHED)]
+    if not len(own):
+        return ["Nothing to compare: no run finished."]
+    metric = metric_of(own)
+    rows = analysis.overall[analysis.overall["setting"] == setting]
+    table = analysis.summary[analysis.summary["setting"] == setting]
+    lines = []
+    if len(rows):
+        lines += [_best(rows, metric), *_values(rows, metric)]
+    else:
+        lines.append("Which method keeps the most is not said: no two methods met a budget in common.")
+    lines += _as_good(table, metric)
+    return lines
+
+
+def _best(rows: pd.DataFrame, metric: Metric) -> str:
+    ordered = rows.sort_values("score", ascending=not metric.higher, kind="stable")
+    first, second = ordered.iloc[0], ordered.iloc[1]
+    over = f"over {_budgets(first['budgets'])}"
+    gap = abs(second["difference"])
+    unit = f" {metric.points}" if metric.points else ""
+    if pd.isna(second["difference_interval"]):
+        return (
+            f"{first['method']} has the highest mean {metric.label} {over}, {gap:.2f}{unit} before {second['method']}: "
+            "how sure that is can't be said with one seed."
+        )
+    alike = ordered.loc[ordered["standing"] == Standing.BEST, "method"].tolist()
+    if len(alike) == 1:
+        return (
+            f"{first['method']} keeps the most {over}: its {metric.label} is {gap:.2f} ± "
+            f"{second['difference_interval']:.2f}{unit} better than that of {second['method']}, the next "
+            f"({_SURE} interval; paired over {second['seeds']:.0f} seeds)."
+        )
+    worse = int((ordered["standing"] == Standing.WORSE).sum())
+    return (
+        f"{_listed(alike)} may each be the best {over}: they can't be told apart with "
+        f"{first['seeds']:.0f} seeds ({first['method']} leads {second['method']} by {gap:.2f} ± "
+        f"{second['difference_interval']:.2f}{unit}); "
+        + (f"{worse} others are worse." if worse else "no method is out.")
+    )
+
+
+def _values(rows: pd.DataFrame, metric: Metric) -> Iterator[str]:
+    """How much less the best stores for the same."""
+    ordered = rows.sort_values("score", ascending=not metric.higher, kind="stable")
+    first, others = ordered.iloc[0], ordered.iloc[1:]
+    known = others[others["values_for_the_same"].notna()]
+    if len(known):
+        nearest = known.iloc[0]
+        share = 1 / nearest["values_for_the_same"]
+        yield (
+            f"For the same {metric.label}, {first['method']} stores {share:.2f} times the values of "
+            f"{nearest['method']}"
+            + (
+                f", and {1 / known.iloc[-1]['values_for_the_same']:.2f} of {known.iloc[-1]['method']}"
+                if len(known) > 1
+                else ""
+            )
+            + " (averaged over what both reach)."
+        )
+
+
+def _as_good(table: pd.DataFrame, metric: Metric) -> Iterator[str]:
+    """Which methods are as good as dense, and down to which size."""
+    if metric.unit != "%" or not (table["role"] == REFERENCE).any():
+        return
+    good = table[table["as_good_as_dense"].fillna(False).astype(bool)]
+    claim = f"surely ({_SURE}) no more than {MARGIN} {metric.points} worse than dense"
+    if not len(good):
+        if table["difference_interval"].notna().any():
+            yield f"No method is {claim} at any size."
+        return
+    smallest = good.sort_values("stored_values").drop_duplicates("method")
+    shown = [f"{row['method']} at {row['compression']:.1f}x" for _, row in smallest.head(_NAMED).iterrows()]
+    more = f" and {len(smallest) - _NAMED} more" if len(smallest) > _NAMED else ""
+    yield f"{_capital(claim)}: {', '.join(shown)}{more}."
+
+
+def comparisons(summary: pd.DataFrame) -> list[str]:
+    """For each budget of a setting, which methods may be the best, and what its seeds could tell."""
+    lines = []
+    sized = summary[summary["requested_values"].notna()]
+    for (_, budget), rows in sized.groupby(["requested_values", "budget"], sort=True):
+        at = f"At {budget} ({rows['requested_values'].iloc[0]:,.0f} values)"
+        compared = rows[rows["compared_seeds"] > 0]
+        if len(compared):
+            ordered = compared.sort_values("p_value", ascending=False, kind="stable")
+            best = ordered.loc[ordered["standing"] == Standing.BEST, "method"].tolist()
+            wide = ordered.loc[ordered["standing"] == Standing.WIDE, "method"].tolist()
+            left = len(rows) - len(compared)
+            least = compared[["least_difference", "least_difference_5_seeds"]].iloc[0]
+            lines.append(
+                f"{at}: {_listed(best)} may be the best of {len(compared)}"
+                + (f"; {_listed(wide)}: the seeds spread too widely to tell" if wide else "")
+                + (f"; {left} with fewer than two seeds in common not compared" if left else "")
+                + f". A difference of {least.iloc[0]:.2f} would mostly show, with five seeds {least.iloc[1]:.2f}."
+            )
+        elif len(rows) > 1:
+            lines.append(f"{at}: not compared, since that takes at least two seeds that methods share.")
+    lines.reverse()
+    if len(lines) > 1:
+        lines.append(
+            "Each budget is tested for itself: of many budgets of methods that are alike, one in twenty would show a "
+            "difference by chance."
+        )
+    return lines
+
+
+def left_out_of_the_verdict(analysis: Analysis, setting: str) -> list[str]:
+    """Which methods and budgets the verdict over all budgets leaves out, and why."""
+    found = analysis.verdicts.get(setting)
+    if found is None:
+        return []
+    table = analysis.summary[analysis.summary["setting"] == setting]
+    sized = table[table["requested_values"].notna()]
+    budgets = sized.drop_duplicates("requested_values").set_index("requested_values")["budget"]
+    others = [str(budget) for asked, budget in budgets.items() if asked not in set(found.budgets)]
+    names = sized.drop_duplicates("method_text").set_index("method_text")["method"]
+    lines = []
+    if others:
+        missed = sized[~sized["requested_values"].isin(found.budgets)]
+        absent = [
+            str(names[str(text)]) for text in found.methods if len(missed[missed["method_text"] == text]) < len(others)
+        ]
+        lines.append(f"Not in the verdict: {', '.join(others)}, not met by {_listed(absent)}.")
+    if found.left_out:
+        fewer = _listed([str(names[str(text)]) for text in found.left_out])
+        lines.append(f"Not in the verdict: {fewer}, with fewer budgets met.")
+    return lines
+
+
+def _budgets(text: str) -> str:
+    names = text.split()
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}" if len(names) > 2 else " and ".join(names)
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown, more = [*names[:_NAMED]], len(names) - _NAMED
+    if more > 0:
+        return f"{', '.join(shown)} and {more} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

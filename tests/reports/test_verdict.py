@@ -1,0 +1,155 @@
+"""The verdict in words, and reports on other metrics than top-1."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Command
+from records import record, write_store
+
+from bench.metric import Metric
+from bench.reports.frame import results
+from bench.reports.load import load
+from bench.reports.report import write
+from bench.reports.summary import PAIR_COLUMNS, analyse
+from bench.reports.verdict import comparisons, left_out_of_the_verdict, verdict
+from bench.store.record import MISSED, Record
+
+SETTING = "net, data, quick"
+SEEDS = (0.0, 1.3, -0.9)
+NOISE = np.random.default_rng(2).normal(0, 0.15, (20, 3, 3))
+
+
+def runs(**scores: tuple[float, ...]) -> list[Record]:
+    """For each method its scores at 2x and 4x, by and large; dense has one."""
+    made = []
+    for place, (method, levels) in enumerate(scores.items()):
+        for budget, level in zip([None] if method == "dense" else ["2x", "4x"], levels, strict=False):
+            for seed, shift in enumerate(SEEDS):
+                noise = NOISE[place, seed, 0 if budget != "4x" else 1]
+                made.append(record(method, seed, round(level + shift + noise, 2), budget))
+    return made
+
+
+def lines(records: list[Record]) -> list[str]:
+    frame = results(records)
+    return verdict(frame, analyse(frame), SETTING)
+
+
+def test_which_keeps_the_most_by_how_much_and_how_sure() -> None:
+    found = lines(runs(dense=(90,), good=(89.9, 85), fair=(87, 82), poor=(80, 70)))
+    assert re.fullmatch(
+        r"good keeps the most over 2x and 4x: its top-1 is [23]\.\d\d ± [01]\.\d\d points better than that of fair, "
+        r"the next \(95 % interval; paired over 3 seeds\)\.",
+        found[0],
+    )
+    assert re.match(r"For the same top-1, good stores 0\.\d\d times the values of fair", found[1])
+    assert found[2] == "Surely (95 %) no more than 0.5 points worse than dense: good at 2.0x."
+
+
+def test_what_can_not_be_told_apart_is_said() -> None:
+    found = lines(runs(dense=(90,), one=(85, 82), two=(85, 82), poor=(70, 60)))
+    assert re.match(
+        r"(one and two|two and one) may each be the best over 2x and 4x: they can't be told apart", found[0]
+    )
+    assert "; 1 others are worse." in found[0]
+    assert found[-1] == "No method is surely (95 %) no more than 0.5 points worse than dense at any size."
+
+
+def test_one_seed_or_one_method_is_no_verdict() -> None:
+    lone = [made for made in runs(dense=(90,), a=(85, 82), b=(84, 80)) if made["seed"] == 0]
+    assert re.match(r"a has the highest mean top-1 .* how sure that is can't be said with one seed\.", lines(lone)[0])
+    assert lines(runs(dense=(90,), a=(85, 82)))[0].startswith("Which method keeps the most is not said: no two methods")
+    failed = [record("dense", 0, None, status="failed", reason="x", stored_values=None)]
+    assert lines(failed) == ["Nothing to compare: no run finished."]
+
+
+def test_budgets_that_a_method_missed_are_named() -> None:
+    records = [made for made in runs(dense=(90,), a=(85, 82), b=(84, 80), c=(83, 80)) if made["id"] != "x"]
+    kept = [made for made in records if (made["method"], made["budget"]) != ("c", "4x")]
+    kept += [record("c", seed, None, "4x", status=MISSED, reason="too small") for seed in range(3)]
+    frame = results(kept)
+    analysis = analyse(frame)
+    assert left_out_of_the_verdict(analysis, SETTING) == ["Not in the verdict: c, with fewer budgets met."]
+    assert analysis.overall["method"].tolist() == ["a", "b"]
+
+
+def test_each_budget_has_a_line_with_what_its_seeds_could_tell() -> None:
+    frame = results(runs(dense=(90,), good=(89, 87), fair=(86, 83)))
+    found = comparisons(analyse(frame).summary)
+    assert re.fullmatch(
+        r"At 2x \(500 values\): good may be the best of 2\. A difference of \d\.\d\d would mostly show, with five "
+        r"seeds \d\.\d\d\.",
+        found[0],
+    )
+    assert found[-1].startswith("Each budget is tested for itself")
+
+
+def test_pairs_are_in_a_file_both_ways_and_with_dense() -> None:
+    pairs = analyse(results(runs(dense=(90,), a=(89, 87), b=(86, 83)))).pairwise
+    assert list(pairs.columns) == list(PAIR_COLUMNS)
+    at = pairs[pairs["budget"] == "2x"].set_index(["method", "other"])
+    assert set(at.index) == {("a", "b"), ("b", "a"), ("a", "dense"), ("b", "dense")}
+    assert at.loc[("a", "b"), "difference"] == -at.loc[("b", "a"), "difference"]
+    assert at.loc[("b", "a"), "worse_p_value"] < 0.05 < at.loc[("a", "b"), "worse_p_value"]
+    inside = (at["difference"].abs() <= at["difference_interval"]).tolist()
+    assert inside == (at["p_value"] >= 0.05).tolist()
+
+
+# ---------------------------------------------------------------------- another metric
+
+ERROR = Metric("test_rmse", "RMSE", "mm", higher=False)
+
+
+def of_another_metric() -> list[Record]:
+    """Where less is better, in another unit."""
+    made = []
+    for one in runs(dense=(90,), good=(89.5, 88), fair=(86, 83)):
+        score = round((100 - one["test_top1"]) / 10, 3)
+        own = {**ERROR.columns(), "test_rmse": score, "validation_rmse": score + 0.1}
+        gone = dict.fromkeys(["test_top1", "test_top5", "validation_top1"])
+        made.append({**one, **own, **gone})
+    return made
+
+
+def test_less_may_be_better_and_nothing_says_top_1() -> None:
+    frame = results(of_another_metric())
+    analysis = analyse(frame)
+    table = analysis.summary.set_index(["method", "budget"])
+    assert table.loc[("good", "2x"), "standing"] == "may be the best"
+    assert table.loc[("fair", "2x"), "standing"] == "not the best"
+    assert table.loc[("fair", "2x"), "difference"] > 0
+    assert table["as_good_as_dense"].isna().all()
+    found = verdict(frame, analysis, SETTING)
+    assert re.match(
+        r"good keeps the most over 2x and 4x: its RMSE is 0\.\d\d ± 0\.\d\d mm better than that of fair", found[0]
+    )
+
+
+@pytest.mark.slow
+def test_a_whole_report_on_another_metric(tmp_path: Path, command: Command) -> None:
+    store = write_store(tmp_path / "store", [record("dense", 0, 90.0)])
+    records = of_another_metric()
+    for folder in (store / "runs").iterdir():
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+    for made in records:
+        made["id"] = f"{made['id']}rmse"
+    write_store(tmp_path / "store", [{**made, "status": "finished"} for made in records], epochs=0)
+    loaded = load([store])
+    write(loaded, tmp_path / "report")
+    for name in ("summary.md", "summary.tex", "index.html"):
+        text = (tmp_path / "report" / name).read_text()
+        words = re.sub(r"(?s)<script.*?</script>", "", text)
+        assert "RMSE mm" in words
+        about = re.sub(r"Top-1 and top-5 accuracy are both given|top-5", "", words)  # ShrinkBench's own demand
+        assert not re.search(r"top-?1", about, re.IGNORECASE), name
+    _, out, _ = command("report", str(store), "--out", str(tmp_path / "again"))
+    assert "RMSE mm" in out
+    assert "top-1" not in out
+    _, shown, _ = command("show", str(store))
+    assert "RMSE mm" in shown
+    assert isinstance(analyse(loaded.runs).summary, pd.DataFrame)
