@@ -10,9 +10,8 @@ from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from bench.reports.statistics.noise import LEVEL, Array, Spread, spread
+from bench.reports.statistics.noise import LEVEL, Array, Spread, quantile, spread
 
 # The tests' names, for reports to print.
 TEST = (
@@ -152,7 +151,8 @@ def _least(found: Spread, rows: NDArray[np.int_], seeds: int, now: int, others: 
     if seeds != now:
         more = (seeds - 1) / (now - 1)
         freedom = freedom * more if np.isinf(found.prior_freedom) else freedom + seeds - now
-    quantiles = stats.t.ppf(1 - (1 - LEVEL) / max(1, others), freedom) + stats.t.ppf(POWER, freedom)
+    at = np.array(freedom)
+    quantiles = quantile(1 - (1 - LEVEL) / max(1, others), at) + quantile(POWER, at)
     return float(quantiles * np.sqrt(variance / seeds))
 
 
