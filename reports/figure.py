@@ -139,7 +139,8 @@ def grid(
             panel.set_title(_drawable(setting, 36), loc="left", fontsize=6.5)
         for panel in panels[len(settings) :]:
             panel.set_axis_off()
-        figure.supxlabel(f"{AXES[over]}, log scale", fontsize=8)
+        for panel in panels[max(0, len(settings) - across) : len(settings)]:
+            panel.set_xlabel(f"{AXES[over]}, log scale", fontsize=6.5)
         _legend(figure, list(panels[: len(settings)]), 2 * across)
     return figure
 

@@ -1,6 +1,8 @@
 """The summary as a table for people: on the terminal and in Markdown, from the same cells. What is bold in it is
 decided in frame.py, by the tests in statistics."""
 
+import re
+
 import pandas as pd
 from rich.markup import escape
 from rich.table import Table
@@ -74,6 +76,8 @@ def terminal(summary: pd.DataFrame, title: str, metric: Metric, width: int) -> T
     accuracy = HEADINGS.index(SCORE)
     for row, best in zip(cells(summary), summary["is_best"].fillna(False), strict=True):
         texts = [escape(text) for text in row]
+        if width < _NARROW:  # without the deviation
+            texts[accuracy] = re.sub(r" \([^)]*\)", "", texts[accuracy])
         texts[accuracy] = f"[bold]{texts[accuracy]}[/]" if best else texts[accuracy]
         table.add_row(*(texts[index] for index in shown))
     return table

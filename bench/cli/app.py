@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from itertools import pairwise
 from typing import Any
@@ -76,11 +77,20 @@ app = typer.Typer(
 )
 
 
+def end_quietly() -> None:
+    """Whoever reads has had enough (`bench show | head`): write what is left to nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class _Console(Console):
     """Text of records, files and plugins reaches a terminal as text alone."""
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text), **options)
+
+    def on_broken_pipe(self) -> None:
+        end_quietly()
+        raise typer.Exit(FAILED_RUNS)
 
 
 def make_console() -> Console:

@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from bench.cli import plugins, run, saved, stores  # noqa: F401  # their commands register themselves
-from bench.cli.app import BAD_INPUT, TRACEBACK, app, make_error_console, print_error, unforeseen, wants_traceback
+from bench.cli.app import (
+    BAD_INPUT,
+    FAILED_RUNS,
+    TRACEBACK,
+    app,
+    end_quietly,
+    make_error_console,
+    print_error,
+    unforeseen,
+    wants_traceback,
+)
 from bench.errors import InputError
 from bench.version import __version__
 
@@ -21,6 +31,9 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(app(standalone_mode=False))
+    except BrokenPipeError:
+        end_quietly()
+        sys.exit(FAILED_RUNS)
     except Exception as error:
         if not sys.argv[1:]:  # the help, which is no error of anyone
             app()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import HALVES, STRIPES, Command, tiny_spec
+from records import record, write_store
 
 import bench
 from bench.plan import spec
@@ -272,3 +273,16 @@ def test_bars_on_a_terminal(swept: tuple[Path, list[Record]], tmp_path: Path) ->
     assert "all runs" in text
     assert "epoch 4/4 loss" in text
     assert "halves seed 0: " in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [9, 300], ids=["a table", "plain lines"])
+def test_whoever_reads_may_have_had_enough(tmp_path: Path, number: int) -> None:
+    """As `head` does."""
+    write_store(tmp_path, [record("csg", seed, 80.0, "2x") for seed in range(number)])
+    command = [sys.executable, "-P", "-m", "bench.cli", "show", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
