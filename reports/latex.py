@@ -1,11 +1,13 @@
 """Tables for papers in LaTeX: booktabs, with every letter of a name kept from meaning anything."""
 
 import unicodedata
+from typing import Any
 
 import pandas as pd
 
 from bench.metric import Metric
-from bench.reports.table import HEADINGS, SCORE, by_budget, cells
+from bench.reports.table import HEADINGS, SCORE, by_budget, cells, deviation
+from bench.roles import REFERENCE
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -34,9 +36,10 @@ _ACCENTS = set("\u0300\u0301\u0302\u0303\u0308\u030a\u030c\u0327")
 _LONGEST = 48
 
 
-def latex(summary: pd.DataFrame, setting: str, metric: Metric) -> str:
-    """A `table*` for each budget of one setting, for a document that uses the packages booktabs and inputenc (utf8):
-    the methods of fixed size, the dense reference among them, then the others from the best to the worst.
+def latex(summary: pd.DataFrame, overall: pd.DataFrame, setting: str, metric: Metric, label: str) -> str:
+    """Tables of one setting, for a document that uses the packages booktabs and inputenc (utf8): methods by budgets
+    with their mean ranks, labelled `tab:LABEL`; then a `table*` for each budget, with the methods of fixed size, the
+    dense reference among them, and the others from the best to the worst.
 
     What may be the best of a budget is bold. In brackets stands the standard deviation over seeds; behind ± half the
     width of the change's 95 % interval.
@@ -44,20 +47,53 @@ def latex(summary: pd.DataFrame, setting: str, metric: Metric) -> str:
     ordered = by_budget(summary, metric.higher)
     fixed = ordered["requested_values"].isna()
     budgets = list(dict.fromkeys(ordered.loc[~fixed, "requested_values"]))
-    tables = []
-    for asked in budgets or [None]:
+    tables = [_by_budgets(summary, overall, setting, metric, label)] if budgets else []
+    for number, asked in enumerate(budgets or [None]):
         rows = ordered[fixed | (ordered["requested_values"] == asked)] if asked is not None else ordered
         title = setting if asked is None else f"{setting}, at {rows['budget'].dropna().iloc[-1]} ({asked:,} values)"
-        tables.append(_table(rows, title, metric))
+        tables.append(_table(rows, title, metric, f"{label}-{number + 1}"))
     return "\n".join(tables)
 
 
-def _table(rows: pd.DataFrame, caption: str, metric: Metric) -> str:
+def _by_budgets(summary: pd.DataFrame, overall: pd.DataFrame, setting: str, metric: Metric, label: str) -> str:
+    """A row for each method, a column for each budget, the mean rank behind them."""
+    sized = summary[summary["requested_values"].notna()]
+    budgets = sized.drop_duplicates("requested_values").sort_values("requested_values", ascending=False)
+    ranks: dict[str, float] = dict(zip(overall["method_text"], overall["mean_rank"], strict=True))
+    order = sorted(dict.fromkeys(sized["method_text"]), key=lambda text: (ranks.get(text, float("inf")), text))
+    dense = summary[summary["role"] == REFERENCE]
+    of_dense = f"; dense: {deviation(dense['score_mean'].iloc[0], dense['score_std'].iloc[0])}" if len(dense) else ""
+    lines = [
+        r"\begin{table*}",
+        r"\centering\footnotesize",
+        rf"\caption{{{escape(f'{setting}: {metric.title} by budget{of_dense}', None)}}}",
+        rf"\label{{tab:{label}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(budgets)}r}}",
+        r"\toprule",
+        " & ".join(["method", *(escape(str(budget)) for budget in budgets["budget"]), "mean rank"]) + r" \\",
+        r"\midrule",
+    ]
+    for text in order:
+        own = sized[sized["method_text"] == text].drop_duplicates("requested_values").set_index("requested_values")
+        scores = [_score(own.loc[asked]) if asked in own.index else "--" for asked in budgets["requested_values"]]
+        rank = f"{ranks[text]:.2f}" if text in ranks else "--"
+        lines.append(" & ".join([escape(str(own["method"].iloc[0])), *scores, rank]) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table*}", ""]
+    return "\n".join(lines)
+
+
+def _score(row: "pd.Series[Any]") -> str:
+    text = escape(deviation(row["score_mean"], row["score_std"]))
+    return rf"\textbf{{{text}}}" if not pd.isna(row["is_best"]) and row["is_best"] else text
+
+
+def _table(rows: pd.DataFrame, caption: str, metric: Metric, label: str) -> str:
     shown = [index for index, heading in enumerate(HEADINGS) if heading not in ("budget", "asked", "validation")]
     lines = [
         r"\begin{table*}",
         r"\centering\footnotesize",
-        rf"\caption{{{escape(caption)}}}",
+        rf"\caption{{{escape(caption, None)}}}",
+        rf"\label{{tab:{label}}}",
         rf"\begin{{tabular}}{{l{'r' * (len(shown) - 1)}}}",
         r"\toprule",
         " & ".join(escape(metric.title if HEADINGS[index] == SCORE else HEADINGS[index]) for index in shown) + r" \\",
@@ -73,9 +109,10 @@ def _table(rows: pd.DataFrame, caption: str, metric: Metric) -> str:
     return "\n".join(lines)
 
 
-def escape(text: str) -> str:
-    """Text that LaTeX prints as it is. Of scripts that its common fonts lack, the letters' numbers stand there."""
-    shown = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+def escape(text: str, longest: int | None = _LONGEST) -> str:
+    """Text that LaTeX prints as it is, no longer than a table has room for. Of scripts that its common fonts lack, the
+    letters' numbers stand there."""
+    shown = text if longest is None or len(text) <= longest else text[: longest - 1] + "…"
     return "".join(_SPECIAL.get(letter, _plain(letter)) for letter in shown)
 
 

@@ -40,7 +40,7 @@ def write(loaded: Loaded, folder: Path, style_file: Path | None = None) -> tuple
     content = page(loaded, analysis, found)  # first: it reads what else runs have, and says what can't be read
     texts = {
         "summary.md": summary_markdown(loaded.runs, analysis, found, loaded.notes),
-        "summary.tex": _latex(loaded.runs, table),
+        "summary.tex": _latex(loaded.runs, analysis),
         "summary.csv": _csv(table),
         "pairwise.csv": _csv(analysis.pairwise),
         "overall.csv": _csv(analysis.overall),
@@ -104,11 +104,17 @@ def write_figures(
     return written
 
 
-def _latex(runs: pd.DataFrame, table: pd.DataFrame) -> str:
+def _latex(runs: pd.DataFrame, analysis: Analysis) -> str:
     head = "% \\usepackage{booktabs}; bold: may be the best of its budget\n"
     parts = [
-        latex(rows, str(setting), metric_of(runs[runs["setting"] == setting]))
-        for setting, rows in table.groupby("setting", sort=False)
+        latex(
+            rows,
+            analysis.overall[analysis.overall["setting"] == setting],
+            str(setting),
+            metric_of(runs[runs["setting"] == setting]),
+            f"setting{number}",
+        )
+        for number, (setting, rows) in enumerate(analysis.summary.groupby("setting", sort=False), 1)
     ]
     return head + "\n".join(parts)
 

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -448,6 +449,27 @@ def test_watching_writes_it_again_when_a_run_arrives(tmp_path: Path, started: bo
         finally:
             stop.cancel()
     assert "csg" in (store / "report" / "summary.csv").read_text()
+
+
+def test_latex_has_methods_by_budgets_whole_captions_and_labels(tmp_path: Path) -> None:
+    name = "a dataset with a name that no table has room for, in whole"
+    scores = {"dense": (None, 90.0), "a": ("2x", 88.0), "b": ("2x", 80.0)}
+    runs = [
+        record(method, seed, top1 + seed, budget, dataset=name)
+        for method, (budget, top1) in scores.items()
+        for seed in (0, 1, 2)
+    ]
+    runs += [record("a", seed, 70.0 + seed, "4x", dataset=name) for seed in (0, 1, 2)]
+    written(runs, tmp_path)
+    text = (tmp_path / "summary.tex").read_text()
+    assert text.count(r"\begin{table*}") == 3
+    assert text.count(name) == 3
+    assert re.findall(r"\\label\{([^}]*)\}", text) == ["tab:setting1", "tab:setting1-1", "tab:setting1-2"]
+    first = text.split(r"\end{table*}")[0]
+    assert f"\\caption{{net, {name}, quick: top-1 \\% by budget; dense: 91.00 (1.00)}}" in first
+    assert r"method & 2x & 4x & mean rank \\" in first
+    assert r"a & \textbf{89.00 (1.00)} & 71.00 (1.00) & 1.00 \\" in first
+    assert r"b & 81.00 (1.00) & -- & 2.00 \\" in first
 
 
 def test_latex_prints_the_table_whatever_names_hold(tmp_path: Path) -> None:
