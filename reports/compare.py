@@ -43,7 +43,7 @@ COLUMNS = {
 }
 
 
-def compare(old: Path, new: Path) -> tuple[pd.DataFrame, list[str]]:
+def compare(old: str | Path, new: str | Path) -> tuple[pd.DataFrame, list[str]]:
     """A row for each setting, method and budget of either store, with COLUMNS; and a line for each record left out.
 
     Runs of one setting, method, budget and seed are paired. Where every pair is the same, so is the method; the rest is
@@ -51,7 +51,7 @@ def compare(old: Path, new: Path) -> tuple[pd.DataFrame, list[str]]:
     """
     sides, notes = [], []
     for side, path in (("old", old), ("new", new)):
-        records, damaged = Store(path).records()
+        records, damaged = Store(Path(path)).records()
         sides += [{**record, "side": side} for record in records]
         notes += damaged
     if not sides:

@@ -7,6 +7,7 @@ change, paired by seed, with its interval.
 
 import io
 import logging
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +110,7 @@ def accuracy_vs(
             own = rows[index * len(panels) : (index + 1) * len(panels)]
             for panel, kind in zip(own, panels, strict=True):
                 drawing.draw(panel, kind)
-            own[0].set_title(_drawable(setting, 52), loc="left")
+            own[0].set_title(_title(setting, 46), loc="left")
             own[-1].set_xlabel("\n".join([f"{AXES[over]}, log scale", *note]))
             for panel in own[:-1]:
                 panel.tick_params(labelbottom=False)
@@ -136,7 +137,7 @@ def grid(
         panels = figure.subplots(down, across, squeeze=False).ravel()
         for panel, setting in zip(panels, settings, strict=False):
             _Drawing.of(setting, over, results, table, styles).draw(panel, SCORE)
-            panel.set_title(_drawable(setting, 36), loc="left", fontsize=6.5)
+            panel.set_title(_title(setting, 36), loc="left", fontsize=6.5)
         for panel in panels[len(settings) :]:
             panel.set_axis_off()
         for panel in panels[max(0, len(settings) - across) : len(settings)]:
@@ -290,7 +291,8 @@ class _Drawing:
             score = dense["score_mean"].iloc[0]
             place = dense[self.over].to_numpy(dtype=float)
             panel.axhline(score, color="0.45", linewidth=0.8, linestyle=":", zorder=0)
-            self._dots(panel, dense, place, REFERENCE_LOOK.light, seeds, as_picture)
+            x, y = self._dots(panel, dense, place, REFERENCE_LOOK.light, seeds, as_picture)
+            _arrows(panel, x, y, low, high, REFERENCE_LOOK.light)
             panel.plot(
                 place,
                 [score],
@@ -347,9 +349,8 @@ class _Drawing:
             panel.text(0.5, 0.5, "no seed in common with dense", ha="center", va="center", transform=panel.transAxes)
             return
         if self.metric.unit == "%":
-            panel.axhspan(
-                -MARGIN if self.metric.higher else 0, 0 if self.metric.higher else MARGIN, color="0.94", zorder=0
-            )
+            low, high = (-MARGIN, 0.0) if self.metric.higher else (0.0, MARGIN)
+            panel.axhspan(low, high, color="0.9", zorder=0, label=f"within {MARGIN} {self.metric.points}")
         low, high = _limits(np.r_[rows["difference"].to_numpy(dtype=float), 0.0], self.metric)
         typical = np.nan_to_num(rows["difference_interval"].median())
         low, high = low - typical, high + typical
@@ -434,6 +435,11 @@ def _count(value: float, position: int | None = None) -> str:
         if value >= size:
             return f"{value / size:g}{unit}"
     return f"{value:g}"
+
+
+def _title(setting: str, width: int) -> str:
+    """On two lines at most."""
+    return "\n".join(_drawable(line, width) for line in textwrap.wrap(setting, width, max_lines=2, placeholder=" …"))
 
 
 def _drawable(text: str, length: int) -> str:

@@ -11,6 +11,8 @@ READING = (
     "MACs are multiply-accumulates of one image's forward pass as deployed; behind the + is what computing the kernels "
     "adds to each forward pass in training.",
     "Latency is the median time of one image as deployed, on the hardware that the audit names.",
+    "In figures methods stand 3 % apart in x, so that none hides another; a dot is a seed; an arrow at an edge stands "
+    "for what lies beyond it.",
     "A point is on the Pareto front if no other has a better score and is at most as large; that sizes within 1 % "
     "count as equal keeps a method from winning by a few values. Its probability to be there is that of means drawn "
     "from what their seeds say of them.",

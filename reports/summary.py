@@ -61,8 +61,8 @@ SUMMARY_COLUMNS = {
     "difference_p_value": "of the same: two-sided, for this difference alone",
     "as_good_as_dense": "whether it surely (95 %) loses no more than half a point; empty: unknown",
     "compared_seeds": "most seeds that the method shares with another one of its budget; 0: it was not compared",
-    "p_value": "how sure it is that another method of the budget is better: the smallest one-sided p-value against "
-    "another, times the number of others, at most 1",
+    "worse_p_value": "how sure it is that another method of the budget is better: the smallest one-sided p-value "
+    "against another, times the number of others, at most 1",
     "standing": "may be the best, not the best, spreads too widely to tell, or not compared",
     "is_best": "whether it may be the best, and no method with a higher mean is out; empty: unknown",
     "least_difference": "the least difference between two methods of the budget that its seeds would mostly show",
@@ -99,7 +99,7 @@ OVERALL_COLUMNS = {
     "score": "mean over the logarithm of the size, over seeds",
     "difference": "score minus that of the best method, paired by seed, mean",
     "difference_interval": "half the width of its 95 % interval",
-    "p_value": "how sure it is that another method is better, as in summary.csv",
+    "worse_p_value": "how sure it is that another method is better, as in summary.csv",
     "standing": "may be the best, not the best, spreads too widely to tell, or not compared",
     "mean_rank": "over these budgets, 1 is the best",
     "values_for_the_same": "stored values for the same score, as a share of what the best method stores",
@@ -208,13 +208,13 @@ class _Setting:
         rows["score_adjusted"] = rows["score_mean"]
         rows["compared_seeds"] = 0
         rows["standing"] = Standing.UNKNOWN.value
-        for name in ("p_value", "least_difference", "least_difference_5_seeds"):
+        for name in ("worse_p_value", "least_difference", "least_difference_5_seeds"):
             rows[name] = np.nan
         place = {name: list(rows.columns).index(name) for name in rows.columns}
         for own, compared in zip(self.budgets, self.pairs, strict=True):
             standings = compared.standings()
             rows.iloc[own, place["standing"]] = [standing.value for standing in standings]
-            rows.iloc[own, place["p_value"]] = compared.p_values()
+            rows.iloc[own, place["worse_p_value"]] = compared.p_values()
             rows.iloc[own, place["score_adjusted"]] = self.sign * compared.means
             shared = [int(seeds) if seeds > 1 else 0 for seeds in compared.seeds.max(axis=1, initial=0)]
             rows.iloc[own, place["compared_seeds"]] = shared
@@ -285,7 +285,7 @@ class _Setting:
                 "score": self.sign * found.scores[place],
                 "difference": 0.0 if place == best else self.sign * compared.difference[place, best],
                 "difference_interval": np.nan if place == best else compared.half_width[place, best],
-                "p_value": p_values[place],
+                "worse_p_value": p_values[place],
                 "standing": standings[place].value,
                 "mean_rank": found.ranks[place],
                 "values_for_the_same": found.values[place],

@@ -27,7 +27,7 @@ def summary_markdown(
         lines += [f"## {plain_markdown(setting)}", ""]
         lines += _listed("", verdict(runs, analysis, setting))
         lines += [markdown(by_budget(rows, metric.higher), metric), ""]
-        lines += _listed("", [*comparisons(rows), *left_out_of_the_verdict(analysis, setting)])
+        lines += _listed("", [*comparisons(rows, metric), *left_out_of_the_verdict(analysis, setting)])
         lines += _listed("### Not in the table", left_out(here))
         lines += _listed("### Not quite comparable", found.warnings)
         exceptions = [f"{row.method}: {row.exceptions}" for row in found.methods if row.exceptions != "none"]

@@ -31,7 +31,9 @@ def verdict(runs: pd.DataFrame, analysis: Analysis, setting: str) -> list[str]:
     if len(rows):
         lines += [_best(rows, metric), *_values(rows, metric)]
     else:
-        lines.append("Which method keeps the most is not said: no two methods met a budget in common.")
+        sized = table.loc[table["requested_values"].notna(), "method_text"].nunique()
+        why = "no two methods met a budget in common" if sized > 1 else "it takes two methods that met a budget"
+        lines.append(f"Which method keeps the most is not said: {why}.")
     lines += _as_good(table, metric)
     return lines
 
@@ -40,21 +42,25 @@ def _best(rows: pd.DataFrame, metric: Metric) -> str:
     ordered = rows.sort_values("score", ascending=not metric.higher, kind="stable")
     first, second = ordered.iloc[0], ordered.iloc[1]
     over = f"over {_budgets(first['budgets'])}"
-    gap = abs(second["difference"])
+    gap = abs(first["score"] - second["score"])
     unit = f" {metric.points}" if metric.points else ""
     if pd.isna(second["difference_interval"]):
         return (
             f"{first['method']} has the highest mean {metric.label} {over}, {gap:.2f}{unit} before {second['method']}: "
             "how sure that is can't be said with one seed."
         )
-    alike = ordered.loc[ordered["standing"] == Standing.BEST, "method"].tolist()
+    # Also those whose interval holds no difference: what is said and what is shown must agree.
+    close = ordered["difference"].abs() <= ordered["difference_interval"]
+    alike = ordered.loc[close | ordered["standing"].isin([Standing.BEST, Standing.WIDE]), "method"].tolist()
     if len(alike) == 1:
         return (
             f"{first['method']} keeps the most {over}: its {metric.label} is {gap:.2f} ± "
             f"{second['difference_interval']:.2f}{unit} better than that of {second['method']}, the next "
             f"({_SURE} interval; paired over {second['seeds']:.0f} seeds)."
         )
-    worse = int((ordered["standing"] == Standing.WORSE).sum())
+    worse = int((ordered["standing"] == Standing.WORSE).sum()) - int(
+        (close & (ordered["standing"] == Standing.WORSE)).sum()
+    )
     return (
         f"{_listed(alike)} may each be the best {over}: they can't be told apart with "
         f"{first['seeds']:.0f} seeds ({first['method']} leads {second['method']} by {gap:.2f} ± "
@@ -99,15 +105,16 @@ def _as_good(table: pd.DataFrame, metric: Metric) -> Iterator[str]:
     yield f"{_capital(claim)}: {', '.join(shown)}{more}."
 
 
-def comparisons(summary: pd.DataFrame) -> list[str]:
+def comparisons(summary: pd.DataFrame, metric: Metric) -> list[str]:
     """For each budget of a setting, which methods may be the best, and what its seeds could tell."""
     lines = []
+    unit = f" {metric.points}" if metric.points else ""
     sized = summary[summary["requested_values"].notna()]
     for (_, budget), rows in sized.groupby(["requested_values", "budget"], sort=True):
         at = f"At {budget} ({rows['requested_values'].iloc[0]:,.0f} values)"
         compared = rows[rows["compared_seeds"] > 0]
         if len(compared):
-            ordered = compared.sort_values("p_value", ascending=False, kind="stable")
+            ordered = compared.sort_values("worse_p_value", ascending=False, kind="stable")
             best = ordered.loc[ordered["standing"] == Standing.BEST, "method"].tolist()
             wide = ordered.loc[ordered["standing"] == Standing.WIDE, "method"].tolist()
             left = len(rows) - len(compared)
@@ -116,15 +123,15 @@ def comparisons(summary: pd.DataFrame) -> list[str]:
                 f"{at}: {_listed(best)} may be the best of {len(compared)}"
                 + (f"; {_listed(wide)}: the seeds spread too widely to tell" if wide else "")
                 + (f"; {left} with fewer than two seeds in common not compared" if left else "")
-                + f". A difference of {least.iloc[0]:.2f} would mostly show, with five seeds {least.iloc[1]:.2f}."
+                + f". A difference of {least.iloc[0]:.2f}{unit} would mostly show, with five seeds {least.iloc[1]:.2f}."
             )
         elif len(rows) > 1:
             lines.append(f"{at}: not compared, since that takes at least two seeds that methods share.")
     lines.reverse()
     if len(lines) > 1:
         lines.append(
-            "Each budget is tested for itself: of many budgets of methods that are alike, one in twenty would show a "
-            "difference by chance."
+            "Each budget is tested for itself: of budgets at which all methods are alike, about one in ten has a "
+            "method that is not bold by chance."
         )
     return lines
 

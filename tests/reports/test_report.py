@@ -376,8 +376,8 @@ def test_the_best_of_a_budget_and_its_equals_are_marked() -> None:
     table = summary(results(runs)).set_index("method")
     assert table["is_best"].fillna(False).to_dict() == {"a": True, "b": True, "c": False, "d": False}
     assert table["compared_seeds"].to_dict() == {"a": 3, "b": 3, "c": 3, "d": 0}
-    assert table.loc["b", "p_value"] > 0.5  # the best itself, by 0.067
-    assert table.loc["c", "p_value"] < 0.01
+    assert table.loc["b", "worse_p_value"] > 0.5  # the best itself, by 0.067
+    assert table.loc["c", "worse_p_value"] < 0.01
     assert table.loc["d", "standing"] == "not compared"
     bold = [line.split(" | ")[0] for line in markdown(table.reset_index(), TOP1).splitlines() if "**" in line]
     assert bold == ["| a", "| b"]
