@@ -162,16 +162,18 @@ def adjusted_means(table: Array) -> Array:
     ran = ~np.isnan(table)
     table = table[ran.any(axis=1)]
     present = ~np.isnan(table)
-    methods, seeds = table.shape[1], table.shape[0]
     if present[:, present.any(axis=0)].all():
-        return np.where(present.any(axis=0), np.nan_to_num(table).mean(axis=0) if seeds else np.nan, np.nan)
-    at_seeds, at_methods = np.nonzero(present)
-    design = np.zeros((len(at_seeds) + 1, methods + seeds))
-    design[np.arange(len(at_seeds)), at_methods] = 1
-    design[np.arange(len(at_seeds)), methods + at_seeds] = 1
-    design[-1, methods:] = 1  # seeds' numbers add up to nothing, so that the methods' are means
-    fitted = np.linalg.lstsq(design, np.r_[table[present], 0.0], rcond=None)[0]
-    return np.where(present.any(axis=0), fitted[:methods], np.nan)
+        return np.where(present.any(axis=0), np.nan_to_num(table).mean(axis=0) if len(table) else np.nan, np.nan)
+    # The normal equations with the seeds' numbers put in, each the mean of what methods leave in it: one for a method,
+    # where a design with a column for each method and seed would have one for a run.
+    weights, known = present.astype(float), np.where(present, table, 0.0)
+    number = weights.sum(axis=1)
+    left = np.diag(weights.sum(axis=0)) - (weights / number[:, None]).T @ weights
+    right = known.sum(axis=0) - weights.T @ (known.sum(axis=1) / number)
+    fitted = np.linalg.lstsq(left, right, rcond=None)[0]
+    # Seeds' numbers add up to nothing, so that the methods' are means.
+    fitted += ((known.sum(axis=1) - weights @ fitted) / number).mean()
+    return np.where(present.any(axis=0), fitted, np.nan)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
