@@ -54,7 +54,7 @@ _COLUMNS = 3  # of the legend
 _SETTINGS = 4
 # Methods stand next to one another by this factor in x, so that one does not hide the other.
 _APART = 1.03
-# Beyond so many dots a file holds them as a picture.
+# So many dots are drawn at most, evenly chosen over the seeds of each mean.
 _DOTS = 2000
 STYLE: dict[str, Any] = {
     "figure.dpi": 300,
@@ -272,9 +272,9 @@ class _Drawing:
         low, high = min(low, near.min(initial=low) - 0.02), max(high, near.max(initial=high) + 0.02)
         self._front(panel)
         seeds: dict[Any, pd.DataFrame] = dict(iter(self.runs.groupby(["method_text", texts(self.runs["budget"])])))
-        as_picture = len(self.runs) > _DOTS
+        every = -(-len(self.runs) // _DOTS)
         for method, points, places, look in self._methods():
-            x, y = self._dots(panel, points, places, look.light, seeds, as_picture)
+            x, y = self._dots(panel, points, places, look.light, seeds, every)
             _arrows(panel, x, y, low, high, look.light)
             panel.plot(
                 places,
@@ -291,7 +291,7 @@ class _Drawing:
             score = dense["score_mean"].iloc[0]
             place = dense[self.over].to_numpy(dtype=float)
             panel.axhline(score, color="0.45", linewidth=0.8, linestyle=":", zorder=0)
-            x, y = self._dots(panel, dense, place, REFERENCE_LOOK.light, seeds, as_picture)
+            x, y = self._dots(panel, dense, place, REFERENCE_LOOK.light, seeds, every)
             _arrows(panel, x, y, low, high, REFERENCE_LOOK.light)
             panel.plot(
                 place,
@@ -312,17 +312,17 @@ class _Drawing:
         places: "np.ndarray[Any, Any]",
         colour: str,
         seeds: Mapping[Any, pd.DataFrame],
-        as_picture: bool,
+        every: int,
     ) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
-        """A dot for each seed, and where they are."""
+        """A dot for each seed (of very many, for one of `every` so many), and where they are."""
         x: list[float] = []
         y: list[float] = []
         for place, text, budget in zip(places, points["method_text"], texts(points["budget"]), strict=True):
-            scores = seeds[text, budget][self.metric.name].to_numpy(dtype=float)
+            scores = seeds[text, budget][self.metric.name].to_numpy(dtype=float)[::every]
             if len(scores) > 1:
                 x += [place] * len(scores)
                 y += scores.tolist()
-        panel.plot(x, y, ".", color=colour, markersize=3, alpha=0.5, markeredgewidth=0, rasterized=as_picture)
+        panel.plot(x, y, ".", color=colour, markersize=3, alpha=0.5, markeredgewidth=0)
         return np.array(x), np.array(y)
 
     def _front(self, panel: Axes) -> None:
