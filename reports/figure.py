@@ -269,7 +269,8 @@ class _Drawing:
         # Seeds too, as far as they don't squeeze the means.
         seen = self.runs[self.metric.name].to_numpy(dtype=float)
         near = seen[(seen > low - (high - low) / 2) & (seen < high + (high - low) / 2)]
-        low, high = min(low, near.min(initial=low) - 0.02), max(high, near.max(initial=high) + 0.02)
+        room = (high - low) / 100
+        low, high = min(low, near.min(initial=low) - room), max(high, near.max(initial=high) + room)
         self._front(panel)
         seeds: dict[Any, pd.DataFrame] = dict(iter(self.runs.groupby(["method_text", texts(self.runs["budget"])])))
         every = -(-len(self.runs) // _DOTS)
@@ -281,10 +282,7 @@ class _Drawing:
                 points["score_mean"],
                 linewidth=1,
                 markersize=3.5,
-                label=_drawable(method, 36),
-                color=look.light,
-                marker=look.marker,
-                linestyle=look.line,
+                **_line(method, look),
             )
             _arrows(panel, places, points["score_mean"].to_numpy(dtype=float), low, high, look.light)
         if len(dense):
@@ -366,14 +364,16 @@ class _Drawing:
                 elinewidth=0.7,
                 capthick=0.7,
                 markersize=3,
-                label=_drawable(method, 36),
-                color=look.light,
-                marker=look.marker,
-                linestyle=look.line,
+                **_line(method, look),
             )
             for ends in (change - half, change + half):
                 _arrows(panel, places, ends, low, high, look.light)
         panel.set_ylim(low, high)
+
+
+def _line(method: str, look: Look) -> dict[str, Any]:
+    """A method's line, the same in each panel."""
+    return {"label": _drawable(method, 36), "color": look.light, "marker": look.marker, "linestyle": look.line}
 
 
 def _limits(means: "np.ndarray[Any, Any]", metric: Metric) -> tuple[float, float]:

@@ -49,6 +49,7 @@ def _best(rows: pd.DataFrame, metric: Metric) -> str:
             f"{first['method']} has the highest mean {metric.label} {over}, {gap:.2f}{unit} before {second['method']}: "
             "how sure that is can't be said with one seed."
         )
+    gap = abs(second["difference"])  # by seed, as its interval is
     # Also those whose interval holds no difference: what is said and what is shown must agree.
     close = ordered["difference"].abs() <= ordered["difference_interval"]
     alike = ordered.loc[close | ordered["standing"].isin([Standing.BEST, Standing.WIDE]), "method"].tolist()
@@ -58,14 +59,12 @@ def _best(rows: pd.DataFrame, metric: Metric) -> str:
             f"{second['difference_interval']:.2f}{unit} better than that of {second['method']}, the next "
             f"({_SURE} interval; paired over {second['seeds']:.0f} seeds)."
         )
-    worse = int((ordered["standing"] == Standing.WORSE).sum()) - int(
-        (close & (ordered["standing"] == Standing.WORSE)).sum()
-    )
+    worse = len(ordered) - len(alike)
     return (
         f"{_listed(alike)} may each be the best {over}: they can't be told apart with "
         f"{first['seeds']:.0f} seeds ({first['method']} leads {second['method']} by {gap:.2f} ± "
         f"{second['difference_interval']:.2f}{unit}); "
-        + (f"{worse} others are worse." if worse else "no method is out.")
+        + (f"{worse} {'other is' if worse == 1 else 'others are'} worse." if worse else "no method is out.")
     )
 
 

@@ -108,8 +108,10 @@ def require_reloadable(network: nn.Module, other: nn.Module, image_shape: tuple[
     """Raises InputError unless `other`, the same network with the weights of another seed, gives the same outputs once
     it has what `network` stores. Else something that it needs is neither counted nor saved."""
     with torch.no_grad():
-        have = {**count.stored_tensors(network), **count.statistics(network)}
-        for name, place in {**count.stored_tensors(other), **count.statistics(other)}.items():
+        have, places = ({**count.stored_tensors(one), **count.statistics(one)} for one in (network, other))
+        if {name: tensor.shape for name, tensor in have.items()} != {name: own.shape for name, own in places.items()}:
+            raise InputError("the network has other layers with another seed; make its shape from its options alone")
+        for name, place in places.items():
             place.copy_(have[name])
         images = torch.randn(2, *image_shape, generator=torch.Generator().manual_seed(0))
         same = torch.allclose(network.eval()(images), other.eval()(images), rtol=1e-4, atol=1e-4, equal_nan=True)

@@ -224,15 +224,15 @@ class Verifier:
     def _asked(self, folder: Path, record: Record) -> Iterator[str]:
         """A line for each thing that the run was asked for and its record has otherwise. Raises InputError."""
         asked = specs.read(folder / SPEC)
-        # Weights lie where they lay; what came of them is measured.
-        started = asked.pop("weights", None)
+        if asked.get("weights") is not None:  # they need not lie where they lay, and without them it is another plan
+            return
         if self.given.model is not None:
             asked["model"] = self.given.model
         spec = specs.check({**asked, "plugins": list(self.given.plugins)}, str(folder / SPEC))
         run = plan.make(spec).runs[-1]
         known = {
-            # Of other code, which the person takes, and of weights that lie elsewhere, the id would be another.
-            "id": record["id"] if self.given.other_code or started is not None else run.id,
+            # Of other code, which the person takes, the id would be another.
+            "id": record["id"] if self.given.other_code else run.id,
             "method_name": run.choice.name,
             "method_text": run.choice.text,
             "budget": None if run.budget is None else str(run.budget),

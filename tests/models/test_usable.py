@@ -306,6 +306,9 @@ def test_a_network_that_is_more_than_what_it_stores_is_refused(kind: Callable[[]
     require_logits(one, (3, 8, 8), 10)
     with pytest.raises(InputError, match=r"made again with the values that it stores: .*; use nn\.ModuleList"):
         require_reloadable(one, other, (3, 8, 8))
+    shapes = (layers(), layers(nn.Conv2d(8, 8, 1)))
+    with pytest.raises(InputError, match="has other layers with another seed"):
+        require_reloadable(*shapes, (3, 8, 8))
     require_reloadable(*(build_network(Model(layers), 3, 10, seed) for seed in (0, 1)), (3, 8, 8))
 
 

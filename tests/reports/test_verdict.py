@@ -54,7 +54,7 @@ def test_what_can_not_be_told_apart_is_said() -> None:
     assert re.match(
         r"(one and two|two and one) may each be the best over 2x and 4x: they can't be told apart", found[0]
     )
-    assert "; 1 others are worse." in found[0]
+    assert "; 1 other is worse." in found[0]
     assert found[-1] == "No method is surely (95 %) no more than 0.5 points worse than dense at any size."
 
 
