@@ -83,11 +83,10 @@ def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
     # A network of a file is what its code is, as in ids.
     of_file = frame["model_code"].where(texts(frame["model"]).str.contains(".py:", regex=False))
     keys = frame[details].assign(code=of_file).groupby([*details, "code"], dropna=False, sort=False).ngroup()
-    model, dataset, schedule = (frame[name].astype(str) for name in SETTING)
-    names = model + ", " + dataset + ", " + schedule
-    started = frame["weights"].notna()
-    names[started] += ", from " + frame.loc[started, "weights"]
-    names = names.groupby(keys).transform("first")
+    parts = zip(*(frame[name] for name in SETTING), texts(frame["weights"]), strict=True)
+    # Joined here: versions of pandas differ in what they add to an empty column of text.
+    named = [", ".join(map(str, part)) + (f", from {weights}" if weights else "") for *part, weights in parts]
+    names = pd.Series(named, index=frame.index, dtype=object).groupby(keys).transform("first")
     numbers: dict[str, dict[int, int]] = {}
     for name, key in zip(names, keys, strict=True):
         numbers.setdefault(name, {}).setdefault(key, len(numbers[name]) + 1)
@@ -102,4 +101,5 @@ def _distinct_methods(frame: pd.DataFrame) -> "pd.Series[str]":
     """The methods' labels; with the options behind them where one label was given to different methods."""
     meanings = frame.groupby("method")["method_text"].nunique()
     shared = frame["method"].map(meanings) > 1
-    return frame["method"].where(~shared, frame["method"] + " (" + frame["method_text"] + ")")
+    both = [f"{method} ({text})" for method, text in zip(frame["method"], frame["method_text"], strict=True)]
+    return frame["method"].where(~shared, pd.Series(both, index=frame.index, dtype=object))

@@ -37,10 +37,19 @@ class _Commands(TyperGroup):
         """Whatever a plugin raises that would end bench without a word ends it with one."""
         try:
             with contained(), interrupt.noticed():
-                return super().invoke(ctx)
+                return self._invoke(ctx)
         except KeyboardInterrupt:
             make_error_console().print("interrupted")
             raise typer.Exit(INTERRUPTED) from None
+
+    def _invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SystemExit as ended:
+            # The help is printed by a console of typer's own, which exits when nobody reads on.
+            if isinstance(ended.__context__, BrokenPipeError):
+                raise ended.__context__ from None
+            raise
 
 
 # Options that may be written more than once.

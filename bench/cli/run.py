@@ -9,6 +9,7 @@ import typer
 from bench.cli.app import FAILED_RUNS, INTERRUPTED, app, as_list, make_console
 from bench.cli.stores import write_report
 from bench.errors import InputError
+from bench.plan import defaults
 
 
 @app.command()
@@ -18,24 +19,37 @@ def run(
     ] = None,
     budgets: Annotated[
         str | None,
-        typer.Option(help="What to store: 4x (a fourth of dense), 0.25 (of dense), 160450 (values). Default 2x,4x,8x."),
+        typer.Option(
+            help="What to store: 4x (a fourth of dense), 0.25 (of dense), 160450 (values)."
+            f" Default {','.join(defaults.BUDGETS)}."
+        ),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many seeds. Default 2.")] = None,
+    seeds: Annotated[int | None, typer.Option(help=f"How many seeds. Default {defaults.SEEDS}.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="Network: a name, timm:NAME or path/to/mynet.py:mynet. Default resnet8.")
+        str | None,
+        typer.Option(help=f"Network: a name, timm:NAME or path/to/mynet.py:mynet. Default {defaults.MODEL}."),
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Dataset, for example parquet:DIR. Default glyphs.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="Training recipe: a name or a TOML file. Default quick.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help=f"Dataset, for example parquet:DIR. Default {defaults.DATASET}.")
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help=f"Training recipe: a name or a TOML file. Default {defaults.SCHEDULE}.")
+    ] = None,
     weights: Annotated[
         str | None, typer.Option(help="Start from finished weights: pretrained, or the file of a run or checkpoint.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default auto.")] = None,
-    data_dir: Annotated[str | None, typer.Option(help="Where datasets that are fetched lie. Default data.")] = None,
+    device: Annotated[str | None, typer.Option(help=f"auto, cpu or cuda. Default {defaults.DEVICE}.")] = None,
+    data_dir: Annotated[
+        str | None, typer.Option(help=f"Where datasets that are fetched lie. Default {defaults.DATA_DIR}.")
+    ] = None,
     download: Annotated[bool | None, typer.Option("--download", help="Fetch the dataset if it is not there.")] = None,
     out: Annotated[Path, typer.Option(help="Where runs and the report are kept.")] = Path("results"),
     keep_weights: Annotated[
         str | None,
-        typer.Option(help="all, none, or best: of each method and budget the seed that validates best. Default all."),
+        typer.Option(
+            help="all, none, or best: of each method and budget the seed that validates best."
+            f" Default {defaults.KEEP_WEIGHTS}."
+        ),
     ] = None,
     spec: Annotated[
         Path | None, typer.Option(help="A TOML file with these settings; options here override it.")

@@ -8,6 +8,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bench.errors import InputError, require_format, unknown
+from bench.plan import defaults
 from bench.plugins.networks import is_file
 from bench.plugins.toml import read_toml
 from bench.store.record import is_text
@@ -24,20 +25,20 @@ class Spec(BaseModel):
     format: int = FORMAT
 
     methods: list[str] = Field(min_length=1)
-    budgets: list[str] = Field(default=["2x", "4x", "8x"], min_length=1)
+    budgets: list[str] = Field(default=[*defaults.BUDGETS], min_length=1)
     # How many, counted from 0; or which.
-    seeds: int | list[int] = 3
-    model: str = "resnet8"
+    seeds: int | list[int] = defaults.SEEDS
+    model: str = defaults.MODEL
     # Finished weights to start from: `pretrained`, or the path of a run's artifact or a checkpoint.
     weights: str | None = None
-    dataset: str = "glyphs"
+    dataset: str = defaults.DATASET
     # A name, a path of a TOML file, or the schedule itself as a table with its name.
-    schedule: str | dict[str, Any] = "quick"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    data_dir: str = "data"
+    schedule: str | dict[str, Any] = defaults.SCHEDULE
+    device: Literal["auto", "cpu", "cuda"] = defaults.DEVICE
+    data_dir: str = defaults.DATA_DIR
     download: bool = False
     # Of which runs the saved network stays: all, none, or of each method and budget the seed that validates best.
-    keep_weights: Literal["all", "best", "none"] = "all"
+    keep_weights: Literal["all", "best", "none"] = defaults.KEEP_WEIGHTS
     plugins: list[str] = []
 
     @property

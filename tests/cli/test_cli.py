@@ -202,7 +202,8 @@ def test_evaluating_a_run_gives_what_its_record_says(
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert found["top1"] == record["test_top1"]
-    assert found["loss"] == pytest.approx(record["test_loss"], rel=1e-5)
+    # A GPU picks its algorithms anew in each process.
+    assert found["loss"] == pytest.approx(record["test_loss"], rel=1e-5 if record["device"] == "cpu" else 1e-3)
     assert (found["top5"], found["images"], found["method"]) == (100, 70, "csg")
     assert (found["stored_values"], found["stored_bytes"]) == (record["stored_values"], record["stored_bytes"])
     assert f"stored_values  {record['stored_values']:,}\n" in command(*arguments)[1]
@@ -281,6 +282,16 @@ def test_whoever_reads_may_have_had_enough(tmp_path: Path, number: int) -> None:
     """As `head` does."""
     write_store(tmp_path, [record("csg", seed, 80.0, "2x") for seed in range(number)])
     command = [sys.executable, "-P", "-m", "bench.cli", "show", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])
+def test_whoever_reads_the_help_may_have_had_enough(arguments: list[str]) -> None:
+    command = [sys.executable, "-P", "-m", "bench.cli", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -198,7 +198,7 @@ def test_label_smoothing_is_in_the_training_loss_alone() -> None:
 def test_a_gpu_sees_the_same_batches() -> None:
     """Augmentation and order are drawn on the CPU, so the first loss differs by rounding alone."""
     cpu, device = tiny_trainer(), torch.device("cuda")
-    train, validation = cpu.train.to(device), cpu.validation.to(device)
-    gpu = replace(cpu, train=train, validation=validation, normalise=Normalise.of(train))
+    images, validation = cpu.train.to(device), cpu.validation.to(device)
+    gpu = replace(cpu, train=images, validation=validation, normalise=Normalise.of(images))
     losses = [train(made, network().to(where), 0, 1)[0].train_loss for made, where in ((cpu, "cpu"), (gpu, "cuda"))]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
