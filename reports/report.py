@@ -11,7 +11,11 @@ seal.json, figures/seal.json             hashes of these files (bench.store.seal
 """
 
 import io
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import pandas as pd
@@ -22,22 +26,58 @@ from bench.reports.citation import bibliography
 from bench.reports.frame import metric_of
 from bench.reports.latex import latex
 from bench.reports.load import Loaded
-from bench.reports.page.html import page
+from bench.reports.page import html
 from bench.reports.summary import Analysis, analyse
 from bench.reports.summary_markdown import summary_markdown
 from bench.store import seal
 from bench.store.store import SEAL, Store
 
 
-def write(loaded: Loaded, folder: Path, style_file: Path | None = None) -> tuple[Path, Analysis]:
-    """Write all of it into `folder`. Returns the path of the page, and the statistics. Raises InputError."""
+def write(
+    loaded: Loaded, folder: Path, style_file: Path | None = None, in_two_processes: bool = False
+) -> tuple[Path, Analysis]:
+    """Write all of it into `folder`. Returns the path of the page, and the statistics. Figures are half of the work: of
+    many runs another process may draw them meanwhile, which scripts must allow (multiprocessing's "spawn" loads a
+    script again). Raises InputError."""
     figure.check_style(style_file)  # before anything is written
     analysis = analyse(loaded.runs)
+    many = in_two_processes and len(loaded.runs) >= _MANY_RUNS
+    names = _that_can_be_drawn(loaded.runs, [*figure.FIGURES])
+    arguments = (loaded.runs, folder, style_file, analysis.summary, figure.FORMATS)
+    with _sealing(folder, names, figure.FORMATS):
+        if not many:
+            page = _write_all_but_figures(loaded, analysis, folder)
+            _draw(names, *arguments)
+        else:
+            with _one_process() as other:
+                figures = other.submit(_draw, names, *arguments)
+                page = _write_all_but_figures(loaded, analysis, folder)
+                figures.result()
+    return page, analysis
+
+
+# From here on drawing takes longer than starting a process.
+_MANY_RUNS = 2000
+
+
+@contextmanager
+def _one_process() -> Iterator[ProcessPoolExecutor]:
+    """It ends when this block does, well or not."""
+    with ProcessPoolExecutor(1, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        try:
+            yield pool
+        except BaseException:
+            for process in active_children():
+                process.terminate()
+            raise
+
+
+def _write_all_but_figures(loaded: Loaded, analysis: Analysis, folder: Path) -> Path:
     table = analysis.summary
     found = audits(loaded.runs)
     references, problems = bibliography(loaded.runs)
     loaded.notes.extend(problems)
-    content = page(loaded, analysis, found)  # first: it reads what else runs have, and says what can't be read
+    content = html.page(loaded, analysis, found)  # first: it reads what else runs have, and says what can't be read
     texts = {
         "summary.md": summary_markdown(loaded.runs, analysis, found, loaded.notes),
         "summary.tex": _latex(loaded.runs, analysis),
@@ -55,10 +95,9 @@ def write(loaded: Loaded, folder: Path, style_file: Path | None = None) -> tuple
     parquet = io.BytesIO()
     table.to_parquet(parquet, index=False)
     out.write(folder / "summary.parquet", parquet.getvalue())
-    write_figures(loaded.runs, folder, [*figure.FIGURES], style_file, table)
     out.write(folder / "index.html", content)
     out.write(folder / SEAL, seal.of(folder, [*texts, "summary.parquet", "index.html"]).encode())
-    return folder / "index.html", analysis
+    return folder / "index.html"
 
 
 def write_figures(
@@ -71,21 +110,47 @@ def write_figures(
 ) -> list[Path]:
     """Write these figures, and return their paths. What no run has measured has no figure. Raises InputError."""
     figure.check_style(style_file)
+    names = _that_can_be_drawn(runs, names)
+    with _sealing(folder, names, formats):
+        _draw(names, runs, folder, style_file, table, formats)
+    return [path for name in names for path in _paths(folder, name, formats)]
+
+
+def _that_can_be_drawn(runs: pd.DataFrame, names: Sequence[str]) -> list[str]:
     names = [name for name in names if runs[figure.FIGURES[name][0]].notna().any()]
     if runs["setting"].nunique() == 1 and len(names) > 1:
         names = [name for name in names if name != figure.GRID]  # the grid of one is a figure that is there
+    return names
+
+
+@contextmanager
+def _sealing(folder: Path, names: Sequence[str], formats: Sequence[str]) -> Iterator[None]:
+    """Around the writing of these figures."""
     if not names:
-        return []
-    written: list[Path] = []
+        yield
+        return
     out, sealed = Store(folder), folder / "figures" / SEAL
+    drawn_anew = sorted(path.name for name in names for path in _paths(folder, name, formats))
     try:
         before = dict(seal.read(sealed).files)
     except (seal.Broken, FileNotFoundError):
         before = {}
-    drawn_anew = {f"{name}.{ending}" for name in names for ending in formats}
     # Those of an earlier report stay as they were sealed; what is being replaced has no seal meanwhile.
     before = {name: file for name, file in before.items() if name not in drawn_anew}
     out.write(sealed, seal.Seal(before).encode())
+    yield
+    now = seal.of(folder / "figures", drawn_anew).files
+    out.write(sealed, seal.Seal({**before, **now}).encode())
+
+
+def _draw(
+    names: Sequence[str],
+    runs: pd.DataFrame,
+    folder: Path,
+    style_file: Path | None,
+    table: pd.DataFrame | None,
+    formats: Sequence[str],
+) -> None:
     for name in names:
         over, panels = figure.FIGURES[name]
         if name == figure.GRID:
@@ -95,13 +160,12 @@ def write_figures(
         # Laid out once, and not for each format again, which would be half of the time.
         drawn.draw_without_rendering()
         drawn.set_layout_engine("none")
-        for ending in formats:
-            path = folder / "figures" / f"{name}.{ending}"
-            out.write(path, figure.encode(drawn, ending))
-            written.append(path)
-    now = seal.of(folder / "figures", sorted(path.name for path in written)).files
-    out.write(sealed, seal.Seal({**before, **now}).encode())
-    return written
+        for path in _paths(folder, name, formats):
+            Store(folder).write(path, figure.encode(drawn, path.suffix[1:]))
+
+
+def _paths(folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
+    return [folder / "figures" / f"{name}.{ending}" for ending in formats]
 
 
 def _latex(runs: pd.DataFrame, analysis: Analysis) -> str:

@@ -209,7 +209,7 @@ def write_report(
         others = sorted(set(loaded.runs["method"]) - set(kept["method"]))
         asked = [f"not asked for: {', '.join(others)}"] if others else []
         loaded = Loaded(kept, [*asked, *loaded.notes], loaded.folders)
-    page, analysis = write(loaded, folder, style)
+    page, analysis = write(loaded, folder, style, in_two_processes=True)
     for line in loaded.notes:
         console.print(f"left out: {one_line(line)}", markup=False, highlight=False, soft_wrap=True)
     if brief:

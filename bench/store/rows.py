@@ -23,10 +23,14 @@ def encode_rows(rows: Iterable[dict[str, Any]]) -> bytes:
 def decode_rows(content: bytes) -> list[dict[str, str]]:
     """The rows again, as text. Raises ValueError."""
     try:
-        rows = list(csv.DictReader(io.StringIO(content.decode())))
-        for row in rows:
-            for column in _WHOLE_NUMBERS & row.keys():
+        header, *cells = [row for row in csv.reader(io.StringIO(content.decode())) if row] or [[]]
+        for row in cells:
+            if len(row) != len(header):
+                raise ValueError(f"a row has {len(row)} cells, not {len(header)}")
+        rows = [dict(zip(header, row, strict=True)) for row in cells]
+        for column in _WHOLE_NUMBERS.intersection(header):
+            for row in rows:
                 int(row[column])
-    except (TypeError, csv.Error) as error:
+    except csv.Error as error:
         raise ValueError(str(error)) from error
     return rows

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,8 @@ def curves(
     from 1, and METRICS. `folders` has each run's folder by its id. Runs without a history are left out. Of a run with
     more epochs than `at_most`, so many, evenly, the first and the last among them. `problems` gets a line for each that
     can't be read."""
-    parts = []
+    keys: list[tuple[Any, ...]] = []
+    found: list[np.ndarray[Any, Any]] = []
     columns = ["setting", "method", "method_text", "budget", "seed", "id", "metric"]
     finished = runs.loc[runs["status"] == FINISHED, columns].drop_duplicates(columns[:-2])
     for *key, run_id, metric in finished.itertuples(index=False, name=None):
@@ -35,9 +37,14 @@ def curves(
         rows = read_rows(folders.get(run_id), HISTORY, problems)
         if at_most is not None and len(rows) > at_most:
             rows = [rows[index] for index in np.linspace(0, len(rows) - 1, at_most).round().astype(int)]
-        for row in rows:
-            parts.append((*key, int(row["epoch"]), *(_number(row.get(name)) for name in names)))
-    return pd.DataFrame(parts, columns=[*columns[:-2], "epoch", *METRICS])
+        if rows:
+            found.append(_numbers([[row.get(name) for row in rows] for name in ("epoch", *names)]))
+            keys.append(key)
+    lengths = [values.shape[1] for values in found]
+    numbers = np.concatenate(found, axis=1) if found else np.empty((1 + len(METRICS), 0))
+    frame = pd.DataFrame(keys, columns=columns[:-2]).loc[np.repeat(np.arange(len(keys)), lengths)]
+    frame = frame.reset_index(drop=True)
+    return frame.assign(epoch=numbers[0].astype(int), **dict(zip(METRICS, numbers[1:], strict=True)))
 
 
 def bands(history: pd.DataFrame) -> pd.DataFrame:
@@ -49,8 +56,17 @@ def bands(history: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index().astype({"budget": object})
 
 
-def _number(text: str | None) -> float:
+def _numbers(rows: list[list[str | None]]) -> "np.ndarray[Any, Any]":
+    """These cells as float64, NaN where there is no number."""
+    cells = [[cell or "nan" for cell in row] for row in rows]
     try:
-        return float(text or "nan")
+        return np.array(cells, dtype=float)
+    except ValueError:
+        return np.array([[_number(cell) for cell in row] for row in cells])
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
     except ValueError:
         return float("nan")

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import pandas as pd
 
 from bench.reports.statistics.noise import Array
 from bench.reports.statistics.pairs import Pairs, Standing, compare
@@ -57,7 +57,7 @@ def overall(tables: Mapping[float, Mapping[Hashable, Array]], floor: float = 0.0
         order,
         [method for table in tables.values() for method in table if method in others],
         scores,
-        stats.rankdata(-means, axis=1).mean(axis=0),
+        pd.DataFrame(means).rank(axis=1, ascending=False).mean().to_numpy(),
         np.array([values_for_the_same(order, means[:, index], means[:, best]) for index in range(len(methods))]),
         pairs,
     )
