@@ -11,11 +11,9 @@ seal.json, figures/seal.json             hashes of these files (bench.store.seal
 """
 
 import io
-import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager
-from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import pandas as pd
@@ -24,52 +22,32 @@ from bench.reports import figure
 from bench.reports.audit import audits
 from bench.reports.citation import bibliography
 from bench.reports.frame import metric_of
-from bench.reports.latex import latex
 from bench.reports.load import Loaded
 from bench.reports.page import html
 from bench.reports.summary import Analysis, analyse
-from bench.reports.summary_markdown import summary_markdown
+from bench.reports.tables.latex import latex
+from bench.reports.tables.summary_markdown import summary_markdown
 from bench.store import seal
 from bench.store.store import SEAL, Store
 
 
 def write(
-    loaded: Loaded, folder: Path, style_file: Path | None = None, in_two_processes: bool = False
+    loaded: Loaded, folder: Path, style_file: Path | None = None, beside: Executor | None = None
 ) -> tuple[Path, Analysis]:
-    """Write all of it into `folder`. Returns the path of the page, and the statistics. Figures are half of the work: of
-    many runs another process may draw them meanwhile, which scripts must allow (multiprocessing's "spawn" loads a
-    script again). Raises InputError."""
+    """Write all of it into `folder`. Returns the path of the page, and the statistics. Figures are half of the work;
+    what is `beside` may draw them meanwhile. Raises InputError."""
     figure.check_style(style_file)  # before anything is written
     analysis = analyse(loaded.runs)
-    many = in_two_processes and len(loaded.runs) >= _MANY_RUNS
     names = _that_can_be_drawn(loaded.runs, [*figure.FIGURES])
-    arguments = (loaded.runs, folder, style_file, analysis.summary, figure.FORMATS)
+    arguments = (names, loaded.runs, folder, style_file, analysis.summary, figure.FORMATS)
     with _sealing(folder, names, figure.FORMATS):
-        if not many:
-            page = _write_all_but_figures(loaded, analysis, folder)
-            _draw(names, *arguments)
+        figures = None if beside is None else beside.submit(_draw, *arguments)
+        page = _write_all_but_figures(loaded, analysis, folder)
+        if figures is None:
+            _draw(*arguments)
         else:
-            with _one_process() as other:
-                figures = other.submit(_draw, names, *arguments)
-                page = _write_all_but_figures(loaded, analysis, folder)
-                figures.result()
+            figures.result()
     return page, analysis
-
-
-# From here on drawing takes longer than starting a process.
-_MANY_RUNS = 2000
-
-
-@contextmanager
-def _one_process() -> Iterator[ProcessPoolExecutor]:
-    """It ends when this block does, well or not."""
-    with ProcessPoolExecutor(1, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-        try:
-            yield pool
-        except BaseException:
-            for process in active_children():
-                process.terminate()
-            raise
 
 
 def _write_all_but_figures(loaded: Loaded, analysis: Analysis, folder: Path) -> Path:

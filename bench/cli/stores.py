@@ -76,7 +76,7 @@ def compare(
 ) -> None:
     """What changed between two stores beyond noise, paired by seed: for a change to a method."""
     from bench.reports import compare as comparison
-    from bench.reports.compare_table import compare_table
+    from bench.reports.tables.compare_table import compare_table
 
     table, notes = comparison.compare(old, new)
     if json:
@@ -199,17 +199,19 @@ def write_report(
     from bench.reports.frame import left_out, metric_of
     from bench.reports.load import Loaded, load
     from bench.reports.report import write
+    from bench.reports.second_process import second_process
     from bench.reports.summary import analyse
-    from bench.reports.table import by_budget, terminal
+    from bench.reports.tables.table import by_budget, terminal
     from bench.reports.verdict import verdict
 
-    loaded = load(stores)
-    if methods is not None:
-        kept = only_methods(loaded.runs, methods)
-        others = sorted(set(loaded.runs["method"]) - set(kept["method"]))
-        asked = [f"not asked for: {', '.join(others)}"] if others else []
-        loaded = Loaded(kept, [*asked, *loaded.notes], loaded.folders)
-    page, analysis = write(loaded, folder, style, in_two_processes=True)
+    with second_process(stores) as other:
+        loaded = load(stores)
+        if methods is not None:
+            kept = only_methods(loaded.runs, methods)
+            others = sorted(set(loaded.runs["method"]) - set(kept["method"]))
+            asked = [f"not asked for: {', '.join(others)}"] if others else []
+            loaded = Loaded(kept, [*asked, *loaded.notes], loaded.folders)
+        page, analysis = write(loaded, folder, style, other)
     for line in loaded.notes:
         console.print(f"left out: {one_line(line)}", markup=False, highlight=False, soft_wrap=True)
     if brief:

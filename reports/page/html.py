@@ -24,7 +24,7 @@ from bench.reports.page.curves import METRICS
 from bench.reports.page.payload import payload, plain
 from bench.reports.statistics.pairs import TEST, Standing
 from bench.reports.summary import AXES, Analysis
-from bench.reports.table import SCORE, WIDE, by_budget, deviation, multiply_accumulates
+from bench.reports.tables.table import SCORE, WIDE, by_budget, deviation, multiply_accumulates
 from bench.reports.verdict import comparisons, left_out_of_the_verdict, verdict
 from bench.roles import REFERENCE
 from bench.store.record import FAILED, MISSED

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ from rich.console import Console
 import bench
 from bench.errors import InputError
 from bench.metric import TOP1
+from bench.reports import second_process
 from bench.reports.figure import FIGURES, FORMATS, SCORE, accuracy_vs, grid, only
 from bench.reports.frame import left_out, results
 from bench.reports.load import Loaded, load
 from bench.reports.report import write
 from bench.reports.summary import SUMMARY_COLUMNS, summary
-from bench.reports.table import HEADINGS, cells, markdown, terminal
+from bench.reports.tables.table import HEADINGS, cells, markdown, terminal
 from bench.store.record import COLUMNS, FAILED, Record
 from bench.store.store import SEAL
 
@@ -250,10 +252,16 @@ def test_all_of_it_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_records_give_the_same_files(tmp_path: Path) -> None:
+def test_the_same_records_give_the_same_files_in_one_process_and_in_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = write_store(tmp_path / "store", RECORDS)
-    for name in ("one", "two"):
-        write(load([store]), tmp_path / name)
+    for name, many in (("one", 1000), ("two", 1)):
+        monkeypatch.setattr(second_process, "_MANY_RUNS", many)
+        with second_process.second_process([store]) as other:
+            assert (other is None) == (name == "one")
+            write(load([store]), tmp_path / name, beside=other)
+    assert not active_children()
     files = [path for path in (tmp_path / "one").rglob("*") if path.is_file()]
     for path in files:
         if path.name == SEAL:  # it has the times of files

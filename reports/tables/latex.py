@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from bench.metric import Metric
-from bench.reports.table import HEADINGS, SCORE, by_budget, cells, deviation
+from bench.reports.tables.table import HEADINGS, SCORE, by_budget, cells, deviation
 from bench.roles import REFERENCE
 
 _SPECIAL = {

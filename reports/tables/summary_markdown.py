@@ -9,7 +9,7 @@ from bench.reports.frame import left_out, metric_of
 from bench.reports.how_to_read import READING
 from bench.reports.statistics.pairs import TEST
 from bench.reports.summary import Analysis
-from bench.reports.table import by_budget, markdown, plain_markdown
+from bench.reports.tables.table import by_budget, markdown, plain_markdown
 from bench.reports.verdict import comparisons, left_out_of_the_verdict, verdict
 
 
