@@ -26,6 +26,7 @@ from bench.errors import InputError, first_line, unknown
 from bench.metric import Metric
 from bench.reports.colours import REFERENCE_LOOK, Look, looks
 from bench.reports.frame import metric_of, texts
+from bench.reports.names import short_names
 from bench.reports.statistics.change import MARGIN
 from bench.reports.statistics.front import is_on_front
 from bench.reports.summary import AXES, summary
@@ -49,7 +50,7 @@ FORMATS = ("pdf", "png", "svg")
 _WIDTH, _LINE = 3.4, 0.125  # inches: a column of a two-column paper, a line of small text
 _HEIGHTS = {SCORE: 2.2, CHANGE: 1.6}
 _CELL, _CELLS_A_ROW, _CELLS = (2.3, 1.8), 3, 24  # of the grid: inches, and numbers
-_COLUMNS = 3  # of the legend
+_COLUMNS, _NAME = 3, 36  # of the legend, and letters of a name in it
 # So many settings fit on a page.
 _SETTINGS = 4
 # Methods stand next to one another by this factor in x, so that one does not hide the other.
@@ -221,6 +222,7 @@ class _Drawing:
     rows: pd.DataFrame
     runs: pd.DataFrame
     styles: Mapping[str, Look]
+    names: Mapping[str, str]
 
     @classmethod
     def of(
@@ -228,7 +230,8 @@ class _Drawing:
     ) -> "_Drawing":
         here = results[results["setting"] == setting]
         rows = table[(table["setting"] == setting) & table[over].notna()]
-        return cls(over, metric_of(here), rows, here[here["status"] == FINISHED], styles)
+        names = short_names(styles, _NAME)
+        return cls(over, metric_of(here), rows, here[here["status"] == FINISHED], styles, names)
 
     def draw(self, panel: Axes, kind: str) -> None:
         if not len(self.rows):
@@ -263,6 +266,11 @@ class _Drawing:
             found.append((str(method), points, place, self.styles[str(method)]))
         return found
 
+    def _line(self, method: str, look: Look) -> dict[str, Any]:
+        """A method's line, the same in each panel."""
+        label = _drawable(self.names[method], _NAME)
+        return {"label": label, "color": look.light, "marker": look.marker, "linestyle": look.line}
+
     def _scores(self, panel: Axes) -> None:
         dense = self.rows[self.rows["role"] == REFERENCE]
         low, high = _limits(self.rows["score_mean"].to_numpy(dtype=float), self.metric)
@@ -282,7 +290,7 @@ class _Drawing:
                 points["score_mean"],
                 linewidth=1,
                 markersize=3.5,
-                **_line(method, look),
+                **self._line(method, look),
             )
             _arrows(panel, places, points["score_mean"].to_numpy(dtype=float), low, high, look.light)
         if len(dense):
@@ -364,16 +372,11 @@ class _Drawing:
                 elinewidth=0.7,
                 capthick=0.7,
                 markersize=3,
-                **_line(method, look),
+                **self._line(method, look),
             )
             for ends in (change - half, change + half):
                 _arrows(panel, places, ends, low, high, look.light)
         panel.set_ylim(low, high)
-
-
-def _line(method: str, look: Look) -> dict[str, Any]:
-    """A method's line, the same in each panel."""
-    return {"label": _drawable(method, 36), "color": look.light, "marker": look.marker, "linestyle": look.line}
 
 
 def _limits(means: "np.ndarray[Any, Any]", metric: Metric) -> tuple[float, float]:

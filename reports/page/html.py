@@ -20,8 +20,9 @@ from bench.reports.checklist import checklist
 from bench.reports.frame import metric_of
 from bench.reports.how_to_read import READING
 from bench.reports.load import Loaded
+from bench.reports.names import short_names
 from bench.reports.page.curves import METRICS
-from bench.reports.page.payload import payload, plain
+from bench.reports.page.payload import NAME, payload, plain
 from bench.reports.statistics.pairs import TEST, Standing
 from bench.reports.summary import AXES, Analysis
 from bench.reports.tables.table import SCORE, WIDE, by_budget, deviation, multiply_accumulates
@@ -33,33 +34,36 @@ from bench.version import __version__
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table: its name, and what it is."""
+    """A column of the table: its name, what it is, and what stands behind the number in its cells. Level 1 is shown on
+    narrow screens too, 2 on others, 3 where it is asked for."""
 
     name: str
     title: str = ""
+    level: int = 2
+    behind: str = ""
 
 
 # Rows of tables that lie in the page as they are, and how many notes stand on top of it.
 _PLAIN_ROWS, _NOTES = 1000, 5
 
 COLUMNS = (
-    Column("method"),
-    Column("budget", "what was asked for"),
-    Column("ratio got / asked", "dense to stored values"),
-    Column("bytes", "of the saved file"),
-    Column(SCORE, "test split; in brackets the standard deviation over seeds"),
-    Column("change", "against dense, paired by seed; ± half the 95 % interval"),
-    Column("seeds"),
+    Column("method", level=1),
+    Column("budget", "what was asked for", 1),
+    Column("ratio", "dense to stored values, as achieved", 1),
+    Column("bytes", "of the saved file", 1),
+    Column(SCORE, "test split; in brackets the standard deviation over seeds", 1, "standard deviation"),
+    Column("change", "against dense, paired by seed; ± half the 95 % interval", 1, "half the 95 % interval"),
+    Column("seeds", level=1),
     Column("p (worse)", "that another method of the budget is better: one-sided, corrected for the number of others"),
     Column("validation", "the same on the validation split: what to choose by"),
     Column("stored", "values, mean over seeds"),
     Column("asked", "values that the budget asks for"),
-    Column("MACs", "of one image as deployed, + what generating kernels adds in training"),
+    Column("MACs", "of one image as deployed, + what generating kernels adds in training", 2, "generating kernels"),
     Column("latency ms", "of one image as deployed"),
-    Column("front", "probability of being on the Pareto front over stored values"),
-    Column("top-5 %", "test split"),
-    Column("training s", "all epochs"),
-    Column("compress s", "the method's own cost"),
+    Column("front", "probability of being on the Pareto front over stored values", 3),
+    Column("top-5 %", "test split", 3),
+    Column("training s", "all epochs", 3),
+    Column("compress s", "the method's own cost", 3),
 )
 
 
@@ -73,7 +77,8 @@ def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit])
     data, thinned = payload(loaded, summary)
     environment = Environment(autoescape=True, trim_blocks=True)
     template, table, audit = (environment.from_string(_file(f"{name}.html")) for name in ("page", "table", "audit"))
-    script, plotly = _file("page.js"), get_plotlyjs()
+    script, plotly = _script(), get_plotlyjs()
+    names = short_names(summary["method"], NAME)
     settings: list[dict[str, Any]] = []
     rows = 0
     for name, own in runs.groupby("setting", sort=False):
@@ -84,7 +89,7 @@ def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit])
             "table": table.render(
                 name=name,
                 columns=[replace(column, name=metric.title) if column.name == SCORE else column for column in COLUMNS],
-                rows=_rows(results, metric),
+                rows=_rows(results, metric, names),
                 comparisons=[*comparisons(results, metric), *left_out_of_the_verdict(analysis, str(name))],
                 left_out=_left_out(own),
             ),
@@ -105,6 +110,8 @@ def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit])
         more_notes=max(0, len(loaded.notes) - _NOTES),
         thinned=thinned,
         settings=settings,
+        columns=COLUMNS,
+        score=SCORE,
         axes=AXES,
         metrics=METRICS,
         test=TEST,
@@ -118,6 +125,19 @@ def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit])
 
 def _file(name: str) -> str:
     return (resources.files("bench.reports.page") / name).read_text(encoding="utf-8")
+
+
+# In this order only for those who read it: what runs is at the end of the last.
+SCRIPTS = (
+    *("text", "colours", "setting", "accuracy", "settings", "layers", "training", "codes", "tables", "exports"),
+    *("details", "address", "start"),
+)
+
+
+def _script() -> str:
+    """The page's own script: one scope, of which nothing can be seen from outside."""
+    parts = "\n".join(_file(f"script/{name}.js") for name in SCRIPTS)
+    return f'"use strict";\n(() => {{\n{parts}}})();\n'
 
 
 def _packed(text: str) -> Markup:
@@ -157,7 +177,7 @@ def _number(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def _rows(summary: pd.DataFrame, metric: Metric) -> list[dict[str, Any]]:
+def _rows(summary: pd.DataFrame, metric: Metric, names: Mapping[str, str]) -> list[dict[str, Any]]:
     """The table's rows: by budget, and in each from the best to the worst, since the question is what to take at a
     size."""
     rows: list[dict[str, Any]] = []
@@ -167,44 +187,43 @@ def _rows(summary: pd.DataFrame, metric: Metric) -> list[dict[str, Any]]:
         if rows and plain(row["requested_values"]) != last:
             kind = f"{kind} first".strip()
         last = plain(row["requested_values"])
-        rows.append({"kind": kind, "cells": _cells(row)})
+        rows.append({"kind": kind, "name": names[row["method"]], "cells": _cells(row)})
     return rows
 
 
 def _cells(row: dict[Any, Any]) -> list[dict[str, Any]]:
     """A row's cells: the text, and the number to sort by where there is one."""
 
-    def cell(value: Any, pattern: str, more: str = "", best: bool = False) -> dict[str, Any]:
+    def cell(value: Any, pattern: str, more: str = "", behind: Any = None) -> dict[str, Any]:
         known = plain(value, 8)
-        return {"text": "" if known is None else pattern.format(value) + more, "value": known, "best": best}
+        text = "" if known is None else pattern.format(value) + more
+        return {"text": text, "value": known, "behind": plain(behind, 8)}
 
     def spread(value: Any) -> str:
         return "" if pd.isna(value) else f" ± {value:.2f}"
 
     generation = row["generation_macs"]
     more = f" + {_millions(generation)}" if not pd.isna(generation) and generation else ""
-    asked = "" if pd.isna(row["requested_compression"]) else f" / {row['requested_compression']:.2f}x"
     dense = row["role"] == REFERENCE
     front = plain(row["front_stored_values"])
+    wide = WIDE if row["standing"] == Standing.WIDE else ""
+    score = cell(row["score_mean"], deviation(row["score_mean"], row["score_std"]) + wide, behind=row["score_std"])
+    change = cell(row["difference"], "{:+.2f}", spread(row["difference_interval"]), row["difference_interval"])
     return [
-        {"text": row["method"], "value": None, "best": False},
-        {"text": "" if pd.isna(row["budget"]) else row["budget"], "value": None, "best": False},
-        cell(row["compression"], "{:.2f}x", asked),
+        {"text": row["method"], "value": None},
+        {"text": "" if pd.isna(row["budget"]) else row["budget"], "value": None},
+        cell(row["compression"], "{:.2f}x"),
         cell(row["stored_bytes"], "{:,.0f}"),
-        {
-            "text": deviation(row["score_mean"], row["score_std"]) + (WIDE if row["standing"] == Standing.WIDE else ""),
-            "value": plain(row["score_mean"], 8),
-            "best": not pd.isna(row["is_best"]) and bool(row["is_best"]),
-        },
-        cell(None, "") if dense else cell(row["difference"], "{:+.2f}", spread(row["difference_interval"])),
+        {**score, "best": not pd.isna(row["is_best"]) and bool(row["is_best"])},
+        cell(None, "") if dense else change,
         cell(row["n"], "{:.0f}"),
-        {"text": _p_value(row["worse_p_value"]), "value": plain(row["worse_p_value"]), "best": False},
+        {"text": _p_value(row["worse_p_value"]), "value": plain(row["worse_p_value"])},
         cell(row["validation_mean"], "{:.2f}"),
         cell(row["stored_values"], "{:,.0f}"),
         cell(row["requested_values"], "{:,.0f}"),
-        {"text": _millions(row["macs"]) + more, "value": plain(row["macs"]), "best": False},
+        {"text": _millions(row["macs"]) + more, "value": plain(row["macs"]), "behind": plain(generation)},
         cell(row["latency_ms"], "{:.3g}"),
-        {"text": "" if front is None else f"{100 * front:.0f} %", "value": front, "best": False},
+        {"text": "" if front is None else f"{100 * front:.0f} %", "value": front},
         cell(row["test_top5_mean"], "{:.2f}"),
         cell(row["train_seconds"], "{:.3g}"),
         cell(row["compress_seconds"], "{:.2g}"),

@@ -11,6 +11,7 @@ import pandas as pd
 from bench.reports.colours import REFERENCE_LOOK, looks
 from bench.reports.frame import METRIC, metric_of, texts
 from bench.reports.load import Loaded
+from bench.reports.names import short_names
 from bench.reports.page import code_spaces, curves, published, spending
 from bench.reports.statistics.front import is_on_front
 from bench.reports.summary import AXES
@@ -21,6 +22,8 @@ from bench.store.store import CODES
 # What a page can take and a person look at: single runs in a plot, epochs of all curves together, epochs of one curve
 # (at least, at most), code spaces in all.
 _RUNS, _EPOCHS_IN_ALL, _FEWEST_EPOCHS, _MOST_EPOCHS, _SPACES = 2000, 60_000, 12, 60, 12
+# Letters of a method's name.
+NAME = 28
 # Six digits are enough to draw; what is printed is rounded where it is printed, as in the tables.
 _DIGITS, _EXACT = 6, 17
 _NEEDED = (
@@ -32,7 +35,8 @@ _NEEDED = (
 def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
     """The data, and a line for each thing that was thinned."""
     runs = loaded.runs
-    runs = runs[[*_NEEDED, *METRIC, *runs["metric"].unique()]]
+    options = [name for name in runs if str(name).startswith(("option.", "solved."))]
+    runs = runs[[*_NEEDED, *METRIC, *runs["metric"].unique(), *options]]
     names = list(dict.fromkeys(runs["setting"]))
     notes: list[str] = []
     number = len(runs[["setting", "method_text", "budget"]].drop_duplicates())
@@ -42,7 +46,10 @@ def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list
         notes.append(f"Training curves show {epochs} of their epochs, evenly spaced; history.csv of a run has all.")
     banded = curves.bands(history)
     methods = runs.loc[runs["role"] != REFERENCE, "method"]
+    where, folders = _folders(loaded.folders)
     data = {
+        "folder": where,
+        "short": {name: cut for name, cut in short_names(runs["method"], NAME).items() if cut != name},
         "axes": AXES,
         "metrics": curves.METRICS,
         "publishedOn": published.IMAGES,
@@ -54,7 +61,7 @@ def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list
             {
                 "name": name,
                 "metric": {**asdict(metric_of(own)), "points": metric_of(own).points},
-                "points": _points(own, summary[summary["setting"] == name], notes),
+                "points": _points(own, summary[summary["setting"] == name], folders, notes),
                 "published": published.beside(own).to_dict("records"),
                 "curves": _curves(banded[banded["setting"] == name]),
                 "layers": _layers(own, loaded.folders, loaded.notes),
@@ -66,9 +73,21 @@ def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list
     return data, notes
 
 
-def _points(runs: pd.DataFrame, summary: pd.DataFrame, notes: list[str]) -> list[dict[str, Any]]:
+def _folders(folders: Mapping[str, Path]) -> tuple[str, dict[str, str]]:
+    """How runs' folders are called: what all begin with, and the rest by id. Never where a store lies on this machine,
+    which is nobody's business; of several stores the name of each."""
+    stores = {folder.parent.parent for folder in folders.values()}
+    if len(stores) < 2:
+        return "runs/", {run_id: folder.name for run_id, folder in folders.items()}
+    return "", {run_id: f"{folder.parent.parent.name}/runs/{folder.name}" for run_id, folder in folders.items()}
+
+
+def _points(
+    runs: pd.DataFrame, summary: pd.DataFrame, folders: Mapping[str, str], notes: list[str]
+) -> list[dict[str, Any]]:
     """A point for each row of a setting's summary, with its runs."""
     finished = runs[runs["status"] == FINISHED].drop_duplicates(["method_text", "budget", "seed"])
+    options = _options(finished)
     if len(finished) > _RUNS:
         shown = np.unique(np.linspace(0, len(finished) - 1, _RUNS).astype(int))
         notes.append(
@@ -79,8 +98,9 @@ def _points(runs: pd.DataFrame, summary: pd.DataFrame, notes: list[str]) -> list
     groups: dict[tuple[str, str], list[list[Any]]] = {}
     metric = metric_of(runs)
     columns = ["method_text", "budget", "seed", metric.name, *AXES, "id"]
-    for text, budget, *cells in finished[columns].itertuples(index=False, name=None):
-        groups.setdefault((text, "" if pd.isna(budget) else budget), []).append([plain(cell) for cell in cells])
+    for text, budget, *cells, run_id in finished[columns].itertuples(index=False, name=None):
+        row = [*(plain(cell) for cell in cells), folders.get(run_id, run_id)]
+        groups.setdefault((text, "" if pd.isna(budget) else budget), []).append(row)
     scores = (1 if metric.higher else -1) * summary["score_mean"].to_numpy(dtype=float)
     on_front = {axis: is_on_front(summary[axis].to_numpy(dtype=float), scores) for axis in AXES}
     return [
@@ -99,10 +119,28 @@ def _points(runs: pd.DataFrame, summary: pd.DataFrame, notes: list[str]) -> list
             "x": [plain(row[axis]) for axis in AXES],
             "front": [plain(row[f"front_{axis}"]) for axis in AXES],
             "onFront": [bool(on_front[axis][index]) for axis in AXES],
+            "options": options.get((row["method_text"], "" if pd.isna(row["budget"]) else row["budget"]), {}),
             "runs": groups.get((row["method_text"], "" if pd.isna(row["budget"]) else row["budget"]), []),
         }
         for index, row in enumerate(summary.to_dict("records"))
     ]
+
+
+def _options(finished: pd.DataFrame) -> dict[tuple[str, str], dict[str, str]]:
+    """The options of the first run of each method and budget, and what was solved for it."""
+    first = finished.drop_duplicates(["method_text", "budget"])
+    names = [str(name) for name in first if str(name).startswith(("option.", "solved."))]
+    found = {}
+    for text, budget, *cells in first[["method_text", "budget", *names]].itertuples(index=False, name=None):
+        known = {name: _option(cell) for name, cell in zip(names, cells, strict=True) if plain(cell) is not None}
+        shown = {name.removeprefix("option.").replace("solved.", "solved: "): cell for name, cell in known.items()}
+        found[text, "" if pd.isna(budget) else budget] = shown
+    return found
+
+
+def _option(value: Any) -> str:
+    """As a person writes it."""
+    return str(bool(value)).lower() if isinstance(value, bool | np.bool_) else str(plain(value))
 
 
 def _curves(banded: pd.DataFrame) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from bench.metric import Metric
+from bench.reports.names import short_names
 from bench.reports.tables.table import HEADINGS, SCORE, by_budget, cells, deviation
 from bench.roles import REFERENCE
 
@@ -32,7 +33,7 @@ _SPECIAL = {
 }
 # Grave, acute, circumflex, tilde, diaeresis, ring, caron, cedilla: all of LaTeX's fonts have these.
 _ACCENTS = set("\u0300\u0301\u0302\u0303\u0308\u030a\u030c\u0327")
-# Of a name longer than this a table shows the beginning.
+# Letters of a name.
 _LONGEST = 48
 
 
@@ -66,18 +67,19 @@ def _by_budgets(summary: pd.DataFrame, overall: pd.DataFrame, setting: str, metr
     lines = [
         r"\begin{table*}",
         r"\centering\footnotesize",
-        rf"\caption{{{escape(f'{setting}: {metric.title} by budget{of_dense}', None)}}}",
+        rf"\caption{{{escape(f'{setting}: {metric.title} by budget{of_dense}')}}}",
         rf"\label{{tab:{label}}}",
         rf"\begin{{tabular}}{{l{'r' * len(budgets)}r}}",
         r"\toprule",
         " & ".join(["method", *(escape(str(budget)) for budget in budgets["budget"]), "mean rank"]) + r" \\",
         r"\midrule",
     ]
+    names = short_names(sized["method"], _LONGEST)
     for text in order:
         own = sized[sized["method_text"] == text].drop_duplicates("requested_values").set_index("requested_values")
         scores = [_score(own.loc[asked]) if asked in own.index else "--" for asked in budgets["requested_values"]]
         rank = f"{ranks[text]:.2f}" if text in ranks else "--"
-        lines.append(" & ".join([escape(str(own["method"].iloc[0])), *scores, rank]) + r" \\")
+        lines.append(" & ".join([escape(names[own["method"].iloc[0]]), *scores, rank]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", r"\end{table*}", ""]
     return "\n".join(lines)
 
@@ -92,7 +94,7 @@ def _table(rows: pd.DataFrame, caption: str, metric: Metric, label: str) -> str:
     lines = [
         r"\begin{table*}",
         r"\centering\footnotesize",
-        rf"\caption{{{escape(caption, None)}}}",
+        rf"\caption{{{escape(caption)}}}",
         rf"\label{{tab:{label}}}",
         rf"\begin{{tabular}}{{l{'r' * (len(shown) - 1)}}}",
         r"\toprule",
@@ -100,7 +102,7 @@ def _table(rows: pd.DataFrame, caption: str, metric: Metric, label: str) -> str:
         r"\midrule",
     ]
     accuracy = HEADINGS.index(SCORE)
-    for row, best in zip(cells(rows), rows["is_best"].fillna(False), strict=True):
+    for row, best in zip(cells(rows, _LONGEST), rows["is_best"].fillna(False), strict=True):
         texts = [escape(cell) for cell in row]
         if best:
             texts[accuracy] = rf"\textbf{{{texts[accuracy]}}}"
@@ -109,11 +111,9 @@ def _table(rows: pd.DataFrame, caption: str, metric: Metric, label: str) -> str:
     return "\n".join(lines)
 
 
-def escape(text: str, longest: int | None = _LONGEST) -> str:
-    """Text that LaTeX prints as it is, no longer than a table has room for. Of scripts that its common fonts lack, the
-    letters' numbers stand there."""
-    shown = text if longest is None or len(text) <= longest else text[: longest - 1] + "…"
-    return "".join(_SPECIAL.get(letter, _plain(letter)) for letter in shown)
+def escape(text: str) -> str:
+    """Text that LaTeX prints as it is. Of scripts that its common fonts lack, the letters' numbers stand there."""
+    return "".join(_SPECIAL.get(letter, _plain(letter)) for letter in text)
 
 
 def _plain(letter: str) -> str:

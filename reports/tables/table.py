@@ -8,10 +8,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.metric import Metric
+from bench.reports.names import short_names
 from bench.reports.statistics.pairs import Standing
 from bench.roles import REFERENCE
 
-# Of a name longer than this Markdown shows the beginning.
+# Letters of a name in Markdown.
 _LONGEST = 80
 
 SCORE = "score"  # where a table has the name of its metric
@@ -20,12 +21,15 @@ HEADINGS = (*("method", "budget", "asked", "stored", "ratio", "bytes", "MACs", S
 WIDE = "?"
 
 
-def cells(summary: pd.DataFrame) -> list[tuple[str, ...]]:
-    """A row of text for each row of the summary, in the order of `HEADINGS`. Behind a score stands the standard
-    deviation over seeds in brackets; behind a change, half the width of its 95 % interval."""
+def cells(summary: pd.DataFrame, longest: int | None = None) -> list[tuple[str, ...]]:
+    """A row of text for each row of the summary, in the order of `HEADINGS`, names with at most `longest` letters.
+    Behind a score stands the standard deviation over seeds in brackets; behind a change, half the width of its 95 %
+    interval."""
+    names = {name: name for name in summary["method"]}
+    names = names if longest is None else short_names(names, longest)
     return [
         (
-            str(row["method"]),
+            str(names[row["method"]]),
             "" if pd.isna(row["budget"]) else str(row["budget"]),
             "" if pd.isna(row["requested_values"]) else f"{row['requested_values']:,.0f}",
             f"{row['stored_values']:,.0f}",
@@ -92,8 +96,8 @@ def markdown(summary: pd.DataFrame, metric: Metric) -> str:
     headings = tuple(metric.title if heading == SCORE else heading for heading in HEADINGS)
     rows = [headings, tuple("---" if index < 2 else "---:" for index in range(len(HEADINGS)))]
     accuracy = HEADINGS.index(SCORE)
-    for row, best in zip(cells(summary), summary["is_best"].fillna(False), strict=True):
-        texts = [_cell(text) for text in row]
+    for row, best in zip(cells(summary, _LONGEST), summary["is_best"].fillna(False), strict=True):
+        texts = [plain_markdown(text) for text in row]
         if best:
             texts[accuracy] = f"**{texts[accuracy]}**"
         rows.append(tuple(texts))
@@ -111,11 +115,6 @@ def plain_markdown(text: str) -> str:
     ):
         shown = shown.replace(character, safe)
     return shown
-
-
-def _cell(text: str) -> str:
-    """The same, no longer than a table has room for."""
-    return plain_markdown(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
 
 
 def deviation(mean: float, std: float) -> str:
