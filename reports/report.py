@@ -4,8 +4,9 @@ index.html                               the page (bench.reports.page.html)
 summary.md, .csv, .tex, .parquet         a line for each method and budget
 pairwise.csv                             a line for every two methods of a budget, and for each with dense
 overall.csv                              a line for each method over all budgets
+by_settings.csv                          of several settings, a line for each method and setting
 results.csv                              a line for each run
-figures/NAME.pdf, .png, .svg             bench.reports.figure
+figures/NAME.pdf, .png, .svg             bench.reports.figures.figure
 citation.bib                             the methods' papers
 seal.json, figures/seal.json             hashes of these files (bench.store.seal), for `bench verify`
 """
@@ -18,12 +19,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.reports import figure
 from bench.reports.audit import audits
 from bench.reports.citation import bibliography
+from bench.reports.figures import figure
+from bench.reports.figures.critical_difference import critical_difference
 from bench.reports.frame import metric_of
 from bench.reports.load import Loaded
 from bench.reports.page import html
+from bench.reports.statistics.over_settings import FEWEST
 from bench.reports.summary import Analysis, analyse
 from bench.reports.tables.latex import latex
 from bench.reports.tables.summary_markdown import summary_markdown
@@ -38,7 +41,7 @@ def write(
     what is `beside` may draw them meanwhile. Raises InputError."""
     figure.check_style(style_file)  # before anything is written
     analysis = analyse(loaded.runs)
-    names = _that_can_be_drawn(loaded.runs, [*figure.FIGURES])
+    names = _that_can_be_drawn(loaded.runs, [name for name in figure.FIGURES if name not in figure.BY_REQUEST])
     arguments = (names, loaded.runs, folder, style_file, analysis.summary, figure.FORMATS)
     with _sealing(folder, names, figure.FORMATS):
         figures = None if beside is None else beside.submit(_draw, *arguments)
@@ -62,6 +65,7 @@ def _write_all_but_figures(loaded: Loaded, analysis: Analysis, folder: Path) -> 
         "summary.csv": _csv(table),
         "pairwise.csv": _csv(analysis.pairwise),
         "overall.csv": _csv(analysis.overall),
+        **({} if analysis.over_settings is None else {"by_settings.csv": _csv(analysis.by_settings)}),
         "results.csv": _csv(loaded.runs),
         "citation.bib": references,
     }
@@ -96,9 +100,10 @@ def write_figures(
 
 def _that_can_be_drawn(runs: pd.DataFrame, names: Sequence[str]) -> list[str]:
     names = [name for name in names if runs[figure.FIGURES[name][0]].notna().any()]
-    if runs["setting"].nunique() == 1 and len(names) > 1:
-        names = [name for name in names if name != figure.GRID]  # the grid of one is a figure that is there
-    return names
+    settings = runs["setting"].nunique()
+    # The grid of one setting is a figure that is there, and few have no ranks.
+    poor = [figure.GRID] * (settings == 1) + [figure.RANKS] * (settings < FEWEST)
+    return [name for name in names if name not in poor or len(names) == 1]
 
 
 @contextmanager
@@ -133,6 +138,8 @@ def _draw(
         over, panels = figure.FIGURES[name]
         if name == figure.GRID:
             drawn = figure.grid(runs, style_file, table, over)
+        elif name == figure.RANKS:
+            drawn = critical_difference(runs, style_file)
         else:
             drawn = figure.accuracy_vs(runs, over, style_file=style_file, table=table, panels=panels)
         # Laid out once, and not for each format again, which would be half of the time.

@@ -13,6 +13,7 @@ from bench.metric import Metric
 from bench.reports.frame import metric_of, texts
 from bench.reports.statistics import change, front, noise, pairs
 from bench.reports.statistics.noise import Array, Spread
+from bench.reports.statistics.over_settings import OverSettings, over_settings
 from bench.reports.statistics.overall import Overall
 from bench.reports.statistics.overall import overall as over_budgets
 from bench.reports.statistics.pairs import Standing
@@ -107,6 +108,16 @@ OVERALL_COLUMNS = {
     "as_good_as_dense_compression": "the same as a ratio",
 }
 
+# Columns of by_settings.csv.
+SETTING_COLUMNS = {
+    "method": "as in summary.csv",
+    "method_text": "with its options",
+    "mean_rank": "over the settings in which all of these methods were compared, 1 is the best",
+    "setting": "network, data, schedule",
+    "score": "as in overall.csv",
+    "rank": "in this setting, of these methods",
+}
+
 # One result: the same run under two ids (the same images under another name, say) is one measurement.
 SAME = ["setting", "method_text", "budget", "seed"]
 
@@ -120,6 +131,37 @@ class Analysis:
     pairwise: pd.DataFrame
     overall: pd.DataFrame
     verdicts: dict[str, Overall | None]
+
+    @cached_property
+    def over_settings(self) -> OverSettings | None:
+        """Methods over the settings, by their scores over all budgets; None where there is one setting."""
+        known = {name: found for name, found in self.verdicts.items() if found is not None}
+        return over_settings({n: dict(zip(found.methods, found.scores, strict=True)) for n, found in known.items()})
+
+    def label(self, method_text: Hashable) -> str:
+        """What a method is called."""
+        return str(self.summary.loc[self.summary["method_text"] == method_text, "method"].iloc[0])
+
+    @property
+    def by_settings(self) -> pd.DataFrame:
+        """A row for each method and setting, with the columns of SETTING_COLUMNS; empty where there is one setting."""
+        found = self.over_settings
+        if found is None:
+            return pd.DataFrame(columns=list(SETTING_COLUMNS))
+        scores = self.overall.set_index(["setting", "method_text"])["score"]
+        rows = [
+            (
+                self.label(text),
+                text,
+                found.mean_ranks[place],
+                setting,
+                scores[setting, text],
+                found.ranks[number, place],
+            )
+            for place, text in enumerate(found.methods)
+            for number, setting in enumerate(found.settings)
+        ]
+        return pd.DataFrame(rows, columns=list(SETTING_COLUMNS))
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:

@@ -3,12 +3,14 @@ down to which size methods are as good as dense. And which methods of a budget c
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 
 from bench.metric import Metric
 from bench.reports.frame import metric_of
 from bench.reports.statistics.change import MARGIN
 from bench.reports.statistics.noise import LEVEL
+from bench.reports.statistics.over_settings import FEWEST
 from bench.reports.statistics.pairs import Standing
 from bench.reports.summary import Analysis
 from bench.roles import REFERENCE
@@ -172,3 +174,26 @@ def _listed(names: Sequence[str]) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def over_settings_lines(analysis: Analysis) -> list[str]:
+    """Which method has the lowest mean rank over settings, and which differ; empty where there is one setting."""
+    found = analysis.over_settings
+    if found is None:
+        return []
+    names = [analysis.label(text) for text in found.methods]
+    ranked = ", ".join(f"{name} {rank:.2f}" for name, rank in zip(names[:_NAMED], found.mean_ranks, strict=False))
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    lines = [f"Mean ranks over {len(found.settings)} settings (1 is the best of {len(names)}): {ranked}{more}."]
+    if np.isnan(found.critical_difference):
+        return [*lines, f"With fewer than {FEWEST} settings no test says whether ranks differ by more than chance."]
+    lines.append(
+        f"Two methods differ ({_SURE}) if their mean ranks are {found.critical_difference:.2f} or more apart "
+        f"(Nemenyi's test; that all are the same has p = {found.p_value:.2g}, Friedman's)."
+    )
+    out = [
+        name
+        for name, rank in zip(names, found.mean_ranks, strict=True)
+        if rank - found.mean_ranks[0] >= found.critical_difference
+    ]
+    return [*lines, f"Worse than {names[0]} over these settings: {', '.join(out) or 'none, as far as these can tell'}."]

@@ -1,11 +1,11 @@
 """Fixtures: a tiny dataset and method as plugins, a tiny sweep that many tests look at, and the reference data."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # One thread: the networks here are tiny, and several processes at once would fight over the cores. Before torch is
 # imported, and in the environment, so that the processes which tests start do the same.
@@ -13,6 +13,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch
+from pages import CHROMIUM, Watched, page_of
 from rich.console import Console
 from torch import nn
 
@@ -31,6 +32,9 @@ from bench.store.record import Record
 from bench.store.store import Store
 from bench.training.loop import Trainer
 from bench.training.schedule import Schedule
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # What the fixture `command` gives.
 Command = Callable[..., tuple[int, str, str]]
@@ -152,3 +156,31 @@ def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         return code, out, err
 
     return run
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # Without a sandbox: containers seldom allow one, and the page is our own.
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def real(swept: tuple[Path, list[Record]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a sweep that was really trained."""
+    return page_of(swept[0], tmp_path_factory.mktemp("real"))
+
+
+@pytest.fixture
+def watched(browser: "Browser", real: Path) -> Iterator[Watched]:
+    """That page, open; it may have complained of nothing and loaded nothing."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    found = Watched(page, real)
+    yield found
+    assert found.said == []
+    assert [url for url in found.asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    page.close()

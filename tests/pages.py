@@ -3,15 +3,17 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Page
 
 from bench.reports.audit import audits
 from bench.reports.load import load
 from bench.reports.page.html import page as make_page
 from bench.reports.summary import analyse
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 in_chromium = [
@@ -31,7 +33,7 @@ def page_of(store: Path, folder: Path) -> Path:
 class Watched:
     """A page and what it said and asked for."""
 
-    def __init__(self, page: Page, path: Path) -> None:
+    def __init__(self, page: "Page", path: Path) -> None:
         self.page, self.said, self.asked = page, list[str](), list[str]()
         page.on("console", lambda message: self.said.append(message.text))
         page.on("pageerror", lambda error: self.said.append(str(error)))

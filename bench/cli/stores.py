@@ -195,7 +195,7 @@ def write_report(
 ) -> None:
     """Write the report over all records of these stores and print its tables, of the runs with ids in `only`; where it
     is to be `brief`, this and the page's path alone."""
-    from bench.reports.figure import only as only_methods
+    from bench.reports.figures.figure import only as only_methods
     from bench.reports.frame import left_out, metric_of
     from bench.reports.load import Loaded, load
     from bench.reports.report import write
@@ -239,8 +239,8 @@ def _figure(
     stores: Sequence[Path], folder: Path, name: str, methods: Sequence[str] | None, style: Path | None
 ) -> list[Path]:
     """Write one figure in all formats."""
-    from bench.reports.figure import FIGURES
-    from bench.reports.figure import only as only_methods
+    from bench.reports.figures.figure import FIGURES
+    from bench.reports.figures.figure import only as only_methods
     from bench.reports.load import load
     from bench.reports.report import write_figures
 
@@ -248,5 +248,5 @@ def _figure(
         raise unknown("figure", name, FIGURES)
     written = write_figures(only_methods(load(stores).runs, methods), folder, [name], style)
     if not written:
-        raise InputError(f"no run here has measured what {name} is drawn over ({FIGURES[name]})")
+        raise InputError(f"no run here has measured what {name} is drawn over ({FIGURES[name][0]})")
     return written

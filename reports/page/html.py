@@ -26,7 +26,7 @@ from bench.reports.page.payload import NAME, payload, plain
 from bench.reports.statistics.pairs import TEST, Standing
 from bench.reports.summary import AXES, Analysis
 from bench.reports.tables.table import SCORE, WIDE, by_budget, deviation, multiply_accumulates
-from bench.reports.verdict import comparisons, left_out_of_the_verdict, verdict
+from bench.reports.verdict import comparisons, left_out_of_the_verdict, over_settings_lines, verdict
 from bench.roles import REFERENCE
 from bench.store.record import FAILED, MISSED
 from bench.version import __version__
@@ -110,6 +110,8 @@ def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit])
         more_notes=max(0, len(loaded.notes) - _NOTES),
         thinned=thinned,
         settings=settings,
+        over_settings=over_settings_lines(analysis),
+        by_settings=_by_settings(analysis),
         columns=COLUMNS,
         score=SCORE,
         axes=AXES,
@@ -121,6 +123,22 @@ def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit])
         made_by=f"Made by bench {__version__} from records alone. Figures are drawn by plotly.js (MIT licence).",
     )
     return text.encode()
+
+
+# Settings that a table of methods has columns for.
+_SETTINGS = 12
+
+
+def _by_settings(analysis: Analysis) -> dict[str, Any]:
+    """Methods by settings: ranks."""
+    found = analysis.over_settings
+    if found is None:
+        return {"settings": [], "rows": []}
+    rows = [
+        {"method": analysis.label(text), "mean": f"{mean:.2f}", "ranks": [f"{rank:g}" for rank in ranks[:_SETTINGS]]}
+        for text, mean, ranks in zip(found.methods, found.mean_ranks, found.ranks.T, strict=True)
+    ]
+    return {"settings": found.settings[:_SETTINGS], "rows": rows}
 
 
 def _file(name: str) -> str:

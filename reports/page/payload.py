@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.reports.colours import REFERENCE_LOOK, looks
+from bench.reports.figures.colours import REFERENCE_LOOK, looks
 from bench.reports.frame import METRIC, metric_of, texts
 from bench.reports.load import Loaded
 from bench.reports.names import short_names

@@ -39,7 +39,7 @@ def overall(tables: Mapping[float, Mapping[Hashable, Array]], floor: float = 0.0
     """Compare methods over budgets. `tables` has for each budget, by the values that it asks for, the scores by seed
     `(seeds,)` of each method that met it, nan where a run is missing; seeds are the same everywhere. `floor` is the
     least variance of a difference of scores. None where fewer than two methods have a budget in common."""
-    methods, budgets = _fullest({size: list(table) for size, table in tables.items()})
+    methods, budgets = fullest({size: list(table) for size, table in tables.items()})
     if not methods:
         return None
     order = sorted(budgets)
@@ -63,7 +63,7 @@ def overall(tables: Mapping[float, Mapping[Hashable, Array]], floor: float = 0.0
     )
 
 
-def _fullest(met: Mapping[float, Sequence[Hashable]]) -> tuple[list[Hashable], list[float]]:
+def fullest(met: Mapping[float, Sequence[Hashable]]) -> tuple[list[Hashable], list[float]]:
     """The methods and the budgets, each of them met by each of these, that are most together; of as many the one with
     more methods. Empty where there are no two methods."""
     patterns: dict[Hashable, set[float]] = {}

@@ -10,7 +10,7 @@ from bench.reports.how_to_read import READING
 from bench.reports.statistics.pairs import TEST
 from bench.reports.summary import Analysis
 from bench.reports.tables.table import by_budget, markdown, plain_markdown
-from bench.reports.verdict import comparisons, left_out_of_the_verdict, verdict
+from bench.reports.verdict import comparisons, left_out_of_the_verdict, over_settings_lines, verdict
 
 
 def summary_markdown(
@@ -19,6 +19,9 @@ def summary_markdown(
     """The text of summary.md."""
     table = analysis.summary
     lines = ["# Accuracy against stored parameters", "", "![](figures/accuracy_vs_parameters.png)", ""]
+    if analysis.over_settings is not None:
+        lines += _listed("## Over settings", over_settings_lines(analysis))
+        lines += [_by_settings(analysis.by_settings), ""]
     for setting in dict.fromkeys(runs["setting"]):
         here = runs[runs["setting"] == setting]
         rows = table[table["setting"] == setting]
@@ -38,10 +41,23 @@ def summary_markdown(
     files = (
         "index.html has all of this to look at. results.csv has a row for each run with every option, version and "
         "time; summary.csv and summary.parquet one for each line here, in full; pairwise.csv every two methods of "
-        "a budget; overall.csv methods over all budgets."
+        "a budget; overall.csv methods over all budgets; by_settings.csv methods over several "
+        "settings."
     )
     lines += _listed("## How to read this", [*READING, bold, files])
     return "\n".join(lines)
+
+
+def _by_settings(table: pd.DataFrame) -> str:
+    """Methods by settings: each one's score over all budgets, its rank in brackets."""
+    shown = [f"{score:.2f} ({rank:g})" for score, rank in zip(table["score"], table["rank"], strict=True)]
+    wide = table.assign(cell=shown).pivot_table("cell", ["mean_rank", "method"], "setting", "first", sort=False)
+    rows = [["method", "mean rank", *wide.columns], ["---", *["---:"] * (1 + len(wide.columns))]]
+    rows += [[method, f"{rank:.2f}", *cells] for (rank, method), cells in zip(wide.index, wide.to_numpy(), strict=True)]
+    return "\n".join(
+        "| " + " | ".join(plain_markdown(cell) if row > 1 or row == 0 else cell for cell in line) + " |"
+        for row, line in enumerate(rows)
+    )
 
 
 def _listed(heading: str, lines: Sequence[str]) -> list[str]:

@@ -91,7 +91,7 @@ def test_all_that_can_be_used_has_a_name() -> None:
     assert not re.findall(r"<button[^>]*></button>", text)
     plots = re.findall(r'<div id="[a-z-]+" class="plot[^>]*>', text)
     assert len(plots) == 6
-    assert all('role="figure"' in plot and "aria-label=" in plot for plot in plots)
+    assert all(re.search(r'role="(figure|application)"', plot) and "aria-label=" in plot for plot in plots)
 
 
 def test_the_table_has_a_row_for_each_line_of_the_summary() -> None:

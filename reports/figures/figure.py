@@ -24,7 +24,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.errors import InputError, first_line, unknown
 from bench.metric import Metric
-from bench.reports.colours import REFERENCE_LOOK, Look, looks
+from bench.reports.figures.colours import REFERENCE_LOOK, Look, looks
 from bench.reports.frame import metric_of, texts
 from bench.reports.names import short_names
 from bench.reports.statistics.change import MARGIN
@@ -34,21 +34,25 @@ from bench.roles import REFERENCE
 from bench.store.record import FINISHED
 
 # The figures by name: what each is drawn over, and which panels a setting has.
-SCORE, CHANGE = "score", "change"
-FIGURES = {
+SCORE, CHANGE, ERROR = "score", "change", "error"
+FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
     "accuracy_vs_parameters": ("stored_values", (SCORE, CHANGE)),
     "accuracy_vs_bytes": ("stored_bytes", (SCORE,)),
     "accuracy_vs_macs": ("macs", (SCORE,)),
     "accuracy_vs_latency": ("latency_ms", (SCORE,)),
     "accuracy_vs_training_time": ("train_seconds", (SCORE,)),
     "change_vs_parameters": ("stored_values", (CHANGE,)),
+    "error_vs_parameters": ("stored_values", (ERROR,)),
     "grid": ("stored_values", (SCORE,)),
+    "critical_difference": ("stored_values", ()),
 }
-GRID = "grid"
+GRID, RANKS = "grid", "critical_difference"
+# Drawn where they are asked for.
+BY_REQUEST = ("error_vs_parameters",)
 FORMATS = ("pdf", "png", "svg")
 
 _WIDTH, _LINE = 3.4, 0.125  # inches: a column of a two-column paper, a line of small text
-_HEIGHTS = {SCORE: 2.2, CHANGE: 1.6}
+_HEIGHTS = {SCORE: 2.2, CHANGE: 1.6, ERROR: 2.2}
 _CELL, _CELLS_A_ROW, _CELLS = (2.3, 1.8), 3, 24  # of the grid: inches, and numbers
 _COLUMNS, _NAME = 3, 36  # of the legend, and letters of a name in it
 # So many settings fit on a page.
@@ -98,7 +102,7 @@ def accuracy_vs(
     results = only(results, methods)
     table = summary(results) if table is None else table[table["method"].isin(set(results["method"]))]
     settings = list(dict.fromkeys(results["setting"]))[:_SETTINGS]
-    with _styled(style_file):
+    with styled(style_file):
         notes = [_notes(results[results["setting"] == setting]) for setting in settings]
         styles = looks(table.loc[table["role"] != REFERENCE, "method"])
         lines = sum(map(len, notes)) + -(-(len(styles) + 2) // _COLUMNS) + 1
@@ -128,7 +132,7 @@ def grid(
     """All settings side by side, the score over what is stored; of very many the first."""
     table = summary(results) if table is None else table
     settings = list(dict.fromkeys(results["setting"]))[:_CELLS]
-    with _styled(style_file):
+    with styled(style_file):
         styles = looks(table.loc[table["role"] != REFERENCE, "method"])
         across = min(len(settings), _CELLS_A_ROW)
         down = -(-len(settings) // across)
@@ -205,7 +209,7 @@ class _Complaints(logging.Handler):
         self.lines.append(" ".join(record.getMessage().partition("You probably")[0].split()))
 
 
-def _styled(style_file: str | Path | None) -> Any:
+def styled(style_file: str | Path | None) -> Any:
     """Our style, and this one on top of it, for as long as it lasts."""
     check_style(style_file)
     own = [] if style_file is None else [str(style_file)]
@@ -239,10 +243,7 @@ class _Drawing:
             panel.set_xticks([])
             panel.set_yticks([])
             return
-        if kind == SCORE:
-            self._scores(panel)
-        else:
-            self._changes(panel)
+        {SCORE: self._scores, CHANGE: self._changes, ERROR: self._errors}[kind](panel)
         panel.set_xscale("log")
         # The same in each panel of a setting, dense included.
         sizes = self.rows[self.over].to_numpy(dtype=float)
@@ -268,7 +269,7 @@ class _Drawing:
 
     def _line(self, method: str, look: Look) -> dict[str, Any]:
         """A method's line, the same in each panel."""
-        label = _drawable(self.names[method], _NAME)
+        label = drawable(self.names[method], _NAME)
         return {"label": label, "color": look.light, "marker": look.marker, "linestyle": look.line}
 
     def _scores(self, panel: Axes) -> None:
@@ -311,6 +312,26 @@ class _Drawing:
         panel.set_ylabel(f"test {self.metric.label}" + (f" ({self.metric.unit})" if self.metric.unit else ""))
         panel.set_ylim(low, high)
 
+    def _errors(self, panel: Axes) -> None:
+        """What scores lack of the whole, on a log axis, which leaves room for those close to it."""
+        if self.metric.unit != "%" or not self.metric.higher:
+            panel.text(0.5, 0.5, "an error takes a score in percent", ha="center", transform=panel.transAxes)
+            return
+        seeds: dict[Any, pd.DataFrame] = dict(iter(self.runs.groupby(["method_text", texts(self.runs["budget"])])))
+        dense = self.rows[self.rows["role"] == REFERENCE]
+        for method, points, places, look in self._methods():
+            self._dots(panel, points, places, look.light, seeds, -(-len(self.runs) // _DOTS), 100)
+            panel.plot(places, 100 - points["score_mean"], linewidth=1, markersize=3.5, **self._line(method, look))
+        if len(dense):
+            panel.axhline(
+                100 - dense["score_mean"].iloc[0], color="0.45", linewidth=0.8, linestyle=":", zorder=0, label="dense"
+            )
+        panel.set_yscale("log")
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        panel.yaxis.set_major_formatter(FuncFormatter(_count))
+        panel.yaxis.set_minor_formatter(NullFormatter())
+        panel.set_ylabel("test error (%), log scale")
+
     def _dots(
         self,
         panel: Axes,
@@ -319,15 +340,17 @@ class _Drawing:
         colour: str,
         seeds: Mapping[Any, pd.DataFrame],
         every: int,
+        whole: float | None = None,
     ) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
-        """A dot for each seed (of very many, for one of `every` so many), and where they are."""
+        """A dot for each seed (of very many, for one of `every` so many), and where they are; of what it lacks of the
+        `whole`."""
         x: list[float] = []
         y: list[float] = []
         for place, text, budget in zip(places, points["method_text"], texts(points["budget"]), strict=True):
             scores = seeds[text, budget][self.metric.name].to_numpy(dtype=float)[::every]
             if len(scores) > 1:
                 x += [place] * len(scores)
-                y += scores.tolist()
+                y += (scores if whole is None else whole - scores).tolist()
         panel.plot(x, y, ".", color=colour, markersize=3, alpha=0.5, markeredgewidth=0)
         return np.array(x), np.array(y)
 
@@ -428,7 +451,7 @@ def _notes(results: pd.DataFrame) -> list[str]:
     for status, rows in results[results["status"] != FINISHED].groupby("status"):
         for method, group in rows.groupby("method"):
             budgets = ", ".join(dict.fromkeys(texts(group["budget"], "own size")))
-            notes.append(_drawable(f"{status}: {method} at {budgets}", 60))
+            notes.append(drawable(f"{status}: {method} at {budgets}", 60))
     return notes
 
 
@@ -442,10 +465,10 @@ def _count(value: float, position: int | None = None) -> str:
 
 def _title(setting: str, width: int) -> str:
     """On two lines at most."""
-    return "\n".join(_drawable(line, width) for line in textwrap.wrap(setting, width, max_lines=2, placeholder=" …"))
+    return "\n".join(drawable(line, width) for line in textwrap.wrap(setting, width, max_lines=2, placeholder=" …"))
 
 
-def _drawable(text: str, length: int) -> str:
+def drawable(text: str, length: int) -> str:
     """Text that the font has letters for, and no longer than there is room for."""
     font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties()))
     letters = (letter if letter.isprintable() and font.get_char_index(ord(letter)) else "?" for letter in text)

@@ -1,0 +1,99 @@
+"""Methods over several settings: ranks, and how far apart they must be."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from records import record, write_store
+from scipy import stats
+
+from bench.reports.load import load
+from bench.reports.report import write, write_figures
+from bench.reports.statistics.over_settings import over_settings
+
+# Demsar (2006), table 5 (a), at 0.05.
+QUANTILES = {2: 1.960, 3: 2.343, 4: 2.569, 5: 2.728, 6: 2.850, 7: 2.949, 8: 3.031, 9: 3.102, 10: 3.164}
+
+
+@pytest.mark.parametrize("methods", QUANTILES)
+def test_the_critical_difference_is_that_of_the_paper(methods: int) -> None:
+    random = np.random.default_rng(0)
+    scores = {f"s{s}": {f"m{m}": float(random.normal()) for m in range(methods)} for s in range(7)}
+    found = over_settings(scores)
+    assert found is not None
+    wanted = QUANTILES[methods] * np.sqrt(methods * (methods + 1) / (6 * 7))
+    assert found.critical_difference == pytest.approx(wanted, abs=2e-3)
+    chi_squared = (
+        stats.friedmanchisquare(*([own[f"m{m}"] for own in scores.values()] for m in range(methods)))[0]
+        if methods > 2
+        else None
+    )
+    if chi_squared is not None:
+        statistic = 6 * chi_squared / (7 * (methods - 1) - chi_squared)
+        assert found.p_value == pytest.approx(stats.f.sf(statistic, methods - 1, 6 * (methods - 1)))
+
+
+def test_ranks_are_of_the_methods_that_all_settings_have() -> None:
+    scores = {
+        "one": {"a": 3.0, "b": 2.0, "c": 1.0},
+        "two": {"a": 9.0, "b": 9.0, "c": 1.0, "d": 99.0},
+        "three": {"a": 1.0, "b": 3.0, "c": 2.0},
+    }
+    found = over_settings(scores)
+    assert found is not None
+    assert found.methods == ["b", "a", "c"]
+    assert found.ranks.tolist() == [[2, 1, 3], [1.5, 1.5, 3], [1, 3, 2]]
+    assert found.mean_ranks.tolist() == pytest.approx([1.5, 5.5 / 3, 8 / 3])
+    assert np.isnan([found.p_value, found.critical_difference]).all()
+    assert over_settings({"one": {"a": 1.0, "b": 2.0}}) is None
+    assert over_settings({"one": {"a": 1.0, "b": 2.0}, "two": {"c": 1.0, "b": 2.0}}) is None
+
+
+def test_groups_that_can_not_be_told_apart_hold_no_other() -> None:
+    """Always the same order: mean ranks 1 to 6, with ten settings 2.38 must lie between two that differ."""
+    found = over_settings({str(s): {m: -float(m) for m in range(6)} for s in range(10)})
+    assert found is not None
+    assert found.critical_difference == pytest.approx(2.85 * np.sqrt(42 / 60), abs=2e-3)
+    assert found.alike() == [(0, 2), (1, 3), (2, 4), (3, 5)]
+    assert found.p_value == 0
+
+
+BASES = {"a": 90.0, "b": 88.0, "c": 70.0}
+
+
+def store_of(settings: int, folder: Path) -> Path:
+    """In each setting a is better than b, and b than c; seeds are nearly alike."""
+    records = [
+        record(method, seed, base + seed / 10 - number, "2x", model=f"net{number}", id=f"{method}{seed}{number}")
+        for number in range(settings)
+        for seed in (0, 1)
+        for method, base in {"dense": 92.0, **BASES}.items()
+    ]
+    dense = [{**made, "budget": None, "requested_values": None} for made in records if made["method"] == "dense"]
+    return write_store(folder, [*dense, *(made for made in records if made["method"] != "dense")])
+
+
+@pytest.mark.slow
+def test_a_report_over_settings(tmp_path: Path) -> None:
+    write(load([store_of(6, tmp_path / "six")]), tmp_path / "report")
+    table = pd.read_csv(tmp_path / "report" / "by_settings.csv")
+    assert list(table["method"].unique()) == ["a", "b", "c"]
+    assert table.groupby("method")["mean_rank"].first().to_dict() == {"a": 1, "b": 2, "c": 3}
+    assert table.loc[(table["method"] == "b") & (table["setting"] == "net3, data, quick"), "score"].item() == 85.05
+    text = (tmp_path / "report" / "summary.md").read_text()
+    assert "Mean ranks over 6 settings (1 is the best of 3): a 1.00, b 2.00, c 3.00." in text
+    assert "if their mean ranks are 1.35 or more apart" in text  # 2.343 sqrt(3 x 4 / 36)
+    assert "Worse than a over these settings: c." in text
+    assert "| b | 2.00 | 88.05 (2) | 87.05 (2) |" in text
+    assert (tmp_path / "report" / "figures" / "critical_difference.pdf").is_file()
+
+
+def test_few_settings_have_ranks_and_no_test(tmp_path: Path) -> None:
+    loaded = load([store_of(2, tmp_path / "two")])
+    write(loaded, tmp_path / "report")
+    text = (tmp_path / "report" / "summary.md").read_text()
+    assert "With fewer than 5 settings no test says whether ranks differ by more than chance." in text
+    assert not (tmp_path / "report" / "figures" / "critical_difference.pdf").exists()
+    (path,) = write_figures(loaded.runs, tmp_path, ["critical_difference"], formats=["svg"])
+    assert path.stat().st_size > 0
