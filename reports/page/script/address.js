@@ -3,7 +3,7 @@
 
 const CONTROLS = ["axis", "scale", "measure", "shown", "bars", "front", "reference", "published", "metric"];
 // Their choices depend on the setting.
-const CHOICES = ["curves-budget", "layers-budget", "layers-method", "codes-run"];
+const CHOICES = ["curves-budget", "layers-budget", "layers-method", "predictions-row", "codes-run"];
 const opened = new Map();
 
 const valueOf = (element) => (element.type === "checkbox" ? String(element.checked) : element.value);
@@ -71,7 +71,7 @@ function remember() {
   for (const [name, on] of state.on) if (!on) view.append("off", name);
   for (const id of CHOICES) {
     const choice = byId(id);
-    if (choice.options.length && choice.selectedIndex > 0) view.set(id, choice.value);
+    if (choice.options.length && choice.selectedIndex !== Number(choice.dataset.opened)) view.set(id, choice.value);
   }
   if (state.columns) view.set("columns", state.columns.join(" "));
   if (state.sorted) {

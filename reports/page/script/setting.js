@@ -19,6 +19,7 @@ async function choose(index) {
   fill("curves-budget", [...new Set(setting().curves.map((curve) => curve.budget).filter(Boolean))].sort(byBudget));
   const runs = setting().spaces.map((run) => `${run.method} ${run.budget} seed ${run.seed}`);
   fill("codes-run", runs.map((_, position) => String(position)), runs);
+  fillPredictions();
   // An error takes a score that has a whole.
   byId("measure").querySelector("[value=error]").disabled = !hasError(setting().metric);
   if (byId("measure").value === "error" && !hasError(setting().metric)) byId("measure").value = "mean";
@@ -65,7 +66,7 @@ function byBudget(one, other) {
   return size(one) - size(other);
 }
 
-function fill(id, values, texts = values) {
+function fill(id, values, texts = values, first = 0) {
   // The choice stays where it can, but nothing was chosen among nothing.
   const before = byId(id).options.length ? byId(id).value : null;
   byId(id).replaceChildren(...values.map((value, index) => {
@@ -74,13 +75,16 @@ function fill(id, values, texts = values) {
     option.textContent = texts[index] || "own size";
     return option;
   }));
+  byId(id).dataset.opened = first;
   if (values.includes(before)) byId(id).value = before;
+  else if (values.length) byId(id).selectedIndex = first;
   byId(id).disabled = !values.length;
 }
 
 function drawAll() {
   for (const label of byId("methods").children) label.querySelector("svg").replaceWith(swatch(label.querySelector("input").value));
   drawMethods();
+  drawPredictions();
   drawCodes();
 }
 

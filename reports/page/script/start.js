@@ -43,6 +43,7 @@ async function start() {
   }
   for (const id of ["metric", "curves-budget"]) byId(id).addEventListener("change", drawCurves);
   for (const id of ["layers-budget", "layers-method"]) byId(id).addEventListener("change", drawLayers);
+  byId("predictions-row").addEventListener("change", drawPredictions);
   byId("codes-run").addEventListener("change", drawCodes);
   for (const [id, on] of [["all", true], ["none", false]]) {
     byId(id).addEventListener("click", () => {
