@@ -22,15 +22,27 @@ _LENGTH = 16
 def code_hash(files: Iterable[Path], top: Path | None = None) -> str:
     """Of these files, and of what they import that counts: of bench, the maths; of others, what lies in `top`, the
     folder of an installed package (default: what lies beside each file)."""
-    found: dict[Path, str] = {}
+    return _joined(map(digest_of, _reached(files, top)))
+
+
+def own_files(files: Iterable[Path]) -> list[Path]:
+    """The same files without those of bench: all code that a person wrote for a plugin of these files."""
+    package = importlib.import_module("bench")
+    roots = [Path(root).resolve() for root in package.__path__]
+    ours = [root / top for root in roots[1:] for top in _TOPS] + roots[:1]
+    return sorted(path for path in _reached(files, None) if not any(path.is_relative_to(root) for root in ours))
+
+
+def _reached(files: Iterable[Path], top: Path | None) -> set[Path]:
+    found: set[Path] = set()
     waiting = [path.resolve() for path in files]
     beside = waiting[0].parent
     while waiting:
         path = waiting.pop()
         if path not in found:
-            found[path] = digest_of(path)
+            found.add(path)
             waiting += (other.resolve() for other in _imported(path, top, beside))
-    return _joined(found.values())
+    return found
 
 
 @cache

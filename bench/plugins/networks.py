@@ -97,7 +97,13 @@ def code_of(text: str) -> str:
 
 def is_file(text: str) -> bool:
     """Whether a network is called by the path of its file or folder."""
-    return _FILE.match(text) is not None
+    return split_file(text) is not None
+
+
+def split_file(text: str) -> tuple[str, str] | None:
+    """The path of a network's file or folder, and what follows it; None for a network that is called otherwise."""
+    match = _FILE.match(text)
+    return None if match is None else (match["path"], match["rest"] or "")
 
 
 # `path/to/mynet.py` or `path/to/mynet`, or with a function and options behind it.

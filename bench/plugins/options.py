@@ -7,7 +7,7 @@ run ids, records) reads them here, so an option and its default are written once
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -57,6 +57,20 @@ def split(text: str) -> Written:
         else:
             raise InputError(f"can't read {part!r} in {text!r}; write options as option=value")
     return Written(name, value, options)
+
+
+def without_folders(text: str) -> tuple[str, list[str]]:
+    """What `write` gave, with the last part alone of each absolute path in it, and these parts."""
+    written = split(text)
+    parts, names = [written.name], []
+    for key, value in (("", written.value), *written.options.items()):
+        if value is None:
+            continue
+        if PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute():
+            value = PureWindowsPath(value).name if "\\" in value else PurePosixPath(value).name
+            names.append(value)
+        parts.append(f"{key}={_escaped(value)}" if key else _escaped(value))
+    return ":".join(parts), names
 
 
 # The colon before an option.

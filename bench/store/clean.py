@@ -61,16 +61,24 @@ def superfluous_weights(store: Store, records: Iterable[Record], keep: str) -> I
     if keep == "all":
         return
     finished = [record for record in records if record["status"] == FINISHED]
-    best: dict[tuple[str, ...], Record] = {}
-    for record in finished if keep == "best" else ():
-        key = tuple(str(record[name]) for name in _GROUP)
-        if key not in best or _validation(record) > _validation(best[key]):
-            best[key] = record
-    kept = {record["id"] for record in best.values()}
+    kept = with_weights(finished, keep)
     folders = store.folders()
     for record in finished:
         if record["id"] not in kept and (folders[record["id"]] / WEIGHTS).is_file():
             yield folders[record["id"]]
+
+
+def with_weights(records: Iterable[Record], keep: str) -> set[str]:
+    """The ids of those finished runs whose saved network is to be kept: `all`, `none`, or `best`."""
+    finished = [record for record in records if record["status"] == FINISHED]
+    if keep != "best":
+        return {record["id"] for record in finished} if keep == "all" else set()
+    best: dict[tuple[str, ...], Record] = {}
+    for record in finished:
+        key = tuple(str(record[name]) for name in _GROUP)
+        if key not in best or _validation(record) > _validation(best[key]):
+            best[key] = record
+    return {record["id"] for record in best.values()}
 
 
 def _validation(record: Record) -> float:
