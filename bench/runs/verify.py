@@ -22,8 +22,9 @@ from bench.plan.plan import find_dataset
 from bench.plugins import options
 from bench.runs import environment
 from bench.runs.run import flat
-from bench.store import seal
+from bench.store import published, seal
 from bench.store.latency import LATENCY
+from bench.store.published import PUBLISHED
 from bench.store.record import FINISHED, Record
 from bench.store.seal import Broken
 from bench.store.store import IMAGES, REPORT, SEAL, SPEC, STATES, WEIGHTS, Damaged, Newer, Store, seal_beside
@@ -105,6 +106,7 @@ class Verifier:
         for folder in (self.store.folder / REPORT, self.store.folder / REPORT / "figures"):
             if folder.is_dir():
                 self._report(folder, verdict)
+        self._publication(verdict)
         return verdict
 
     def _file(self, path: Path, verdict: Verdict) -> None:
@@ -131,6 +133,16 @@ class Verifier:
             self._unsealed(name, verdict)
         except Broken as error:
             verdict.wrong[name] = [str(error)]
+
+    def _publication(self, verdict: Verdict) -> None:
+        """What belongs to no run where the store is a folder that was published."""
+        try:
+            found = published.read(self.store.folder)
+        except Broken as error:
+            verdict.wrong[PUBLISHED] = [str(error)]
+            return
+        for name, line in () if found is None else found.differences(self.store.folder):
+            verdict.wrong.setdefault(name, []).append(line)
 
     def _unsealed(self, name: str, verdict: Verdict) -> None:
         """A store with sealed runs has seals everywhere, and one of an earlier bench nowhere."""

@@ -1,0 +1,158 @@
+"""The card of a publication: README.md, with the front matter that the Hugging Face hub reads."""
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+
+import pandas as pd
+
+from bench.reports.audit import every
+from bench.reports.tables.table import plain_markdown
+from bench.store.printable import one_line, printable
+from bench.version import __version__
+
+CARD = "README.md"
+_TAGS = ("model-compression", "convolutional-neural-networks", "image-classification", "benchmark")
+# Of networks and datasets in a title.
+_NAMED = 3
+
+_FILES = (
+    ("index.html", "the page: figures, tables, training curves, the fairness audit; one file, which loads nothing"),
+    ("summary.md, .csv, .tex, .parquet", "a line for each method and budget"),
+    ("pairwise.csv, overall.csv", "every two methods of a budget; methods over all budgets"),
+    ("results.csv", "a line for each run, with every option, version and time"),
+    ("figures/", "for papers, as PDF, PNG and SVG"),
+    ("citation.bib", "the papers of the methods compared"),
+    ("runs/", "each run: its record, training history, layers, spec, and the seal with the SHA-256 of each"),
+    ("publish.json", "the SHA-256 of every file here"),
+)
+
+
+def default_title(runs: pd.DataFrame) -> str:
+    """What a publication is called where nobody says."""
+    return f"Accuracy against stored parameters: {_few(runs['model'])} on {_few(runs['dataset'])}"
+
+
+def card(
+    runs: pd.DataFrame,
+    summary: str,
+    title: str,
+    specs: Sequence[str],
+    code: Sequence[str],
+    needs: Sequence[str],
+    weights: int,
+    bibliography: str,
+) -> str:
+    """The text of CARD. `summary` is that of summary.md, `specs` and `code` are files here, `needs` says what the
+    reader must provide, `weights` how many saved networks there are. What records say is text, and never markup."""
+    version = _version(runs)
+    plugins = [f"--plugin {shlex.quote(one_line(path))}" for path in code if path.count("/") == 1]
+    files = [*_FILES]
+    if specs:
+        files.insert(-1, (", ".join(specs), "what was asked, for `bench run --spec`; paths of files count from here"))
+    if code:
+        files.insert(-1, ("code/", "plugins that the runs were made with"))
+    kept = f"{weights:,} of the runs have" if weights else "No run has"
+    lines = [
+        *_front_matter(title),
+        f"# {plain_markdown(title)}",
+        "",
+        "Which way of compressing a convolutional network keeps the most accuracy at a number of stored parameters? "
+        "In each table all methods were trained on one schedule, from the same initial weights for the same seed.",
+        "[index.html](index.html) has all of it to look at, once it is downloaded or served.",
+        "",
+        summary.partition("\n")[2].strip(),
+        "",
+        "## Files",
+        "",
+        "| file | what it is |",
+        "| --- | --- |",
+        *(f"| {plain_markdown(name)} | {what} |" for name, what in files),
+        "",
+        f"{kept} a saved network here. What is not here on purpose (saved networks, tracebacks of failed runs) is "
+        "named in the seals of the runs. The folder is a store of bench: `bench show .`, `bench compare . OTHER` and "
+        "the other commands work on it.",
+        "",
+        "## Repeat it",
+        "",
+        *_block(f"pip install csg-bench=={version}", *(f"bench run --spec {name} --out ../again" for name in specs)),
+        "",
+        "Each run has a spec of its own too, `runs/NAME/spec.toml`. Read code of others before you run it.",
+        "",
+        *(["You must provide:", "", *(f"* {plain_markdown(line)}" for line in needs), ""] if needs else []),
+        "## Check it",
+        "",
+        *_block(" ".join(["bench verify .", *plugins])),
+        "",
+        "It compares every file with its seal, and measures saved networks again.",
+        "",
+        "## Made with",
+        "",
+        *(
+            f"* {name}: {plain_markdown(every(runs[column]))}"
+            for name, column in _MADE_WITH
+            if runs[column].notna().any()
+        ),
+        f"* published by bench {__version__}",
+        "",
+        "## Citation",
+        "",
+        "Of the methods compared, as their authors ask:",
+        "",
+        *_block(*(printable(line) for line in bibliography.strip().split("\n")), language="bibtex"),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+_MADE_WITH = (
+    ("bench", "bench_version"),
+    ("torch", "torch_version"),
+    ("Python", "python_version"),
+    ("processor", "device_name"),
+    ("system", "platform"),
+    ("commit", "git_commit"),
+)
+
+
+def _front_matter(title: str) -> list[str]:
+    """As cards of datasets and of static spaces have it. A text of JSON is one of YAML, too, where all is printable."""
+    quoted = json.dumps(printable(title), ensure_ascii=False)
+    return [
+        "---",
+        f"pretty_name: {quoted}",
+        f"title: {quoted}",
+        "sdk: static",
+        "task_categories:",
+        "- image-classification",
+        "tags:",
+        *(f"- {tag}" for tag in _TAGS),
+        "configs:",
+        "- config_name: summary",
+        "  data_files: summary.csv",
+        "- config_name: runs",
+        "  data_files: results.csv",
+        "# license: yours to choose; cc-by-4.0 for instance",
+        "---",
+        "",
+    ]
+
+
+def _block(*lines: str, language: str = "sh") -> list[str]:
+    """Lines as they are, in a fence that none of them can end."""
+    longest = max((len(ticks) for line in lines for ticks in re.findall("`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}{language}", *lines, fence]
+
+
+def _version(runs: pd.DataFrame) -> str:
+    """The newest bench that made a run, as pip takes it."""
+    known = [str(version) for version in runs["bench_version"].dropna()]
+    plain = [version for version in known if re.fullmatch(r"\d+(\.\d+)*(\.?[a-z]+\d*)*", version)]
+    return max(plain, key=lambda version: [int(part) for part in re.findall(r"\d+", version)], default=__version__)
+
+
+def _few(column: "pd.Series[str]") -> str:
+    names = [str(name) for name in dict.fromkeys(column)]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
