@@ -24,9 +24,11 @@ _MOST_BYTES = 1_000_000
 
 @dataclass
 class Elsewhere:
-    """Rewrites the specs of one publication. `needs` has, in words, what must be provided where they are read."""
+    """Rewrites the specs of one publication. `needs` has, in words, what must be provided where they are read; `given`
+    the options by which a command is given the plugins that they name, since nothing that a store names is run."""
 
     needs: list[str] = field(default_factory=list)
+    given: list[tuple[str, str]] = field(default_factory=list)
     _code: dict[str, str] = field(default_factory=dict)
     _folders: dict[Path, str] = field(default_factory=dict)
 
@@ -63,9 +65,13 @@ class Elsewhere:
             yield "dataset", self._moved(given["dataset"])
         # A plugin that nothing here is of is nobody's business.
         plugins = [text for text in given.get("plugins", []) if name_of(Path(text).stem) in used]
-        yield "plugins", [up + self._place(text) for text in plugins]
+        places = [self._place(text) for text in plugins]
+        yield "plugins", [up + place for place in places]
+        self._give(*(("--plugin", place) for place in places))
         if (model := networks.split_file(given.get("model", ""))) is not None:
-            yield "model", up + self._place(model[0]) + model[1]
+            place = self._place(model[0]) + model[1]
+            yield "model", up + place
+            self._give(("--model", place))
         weights = given.get("weights")
         if weights is not None and weights != PRETRAINED:
             name = folder_of(Path(weights)).name
@@ -116,6 +122,9 @@ class Elsewhere:
         if (size := sum(map(len, found.values()))) > _MOST_BYTES:
             raise ValueError(f"it has {size:,} bytes, and up to {_MOST_BYTES:,} are published")
         return found
+
+    def _give(self, *options: tuple[str, str]) -> None:
+        self.given += [option for option in options if option not in self.given]
 
     def _need(self, line: str) -> None:
         if line not in self.needs:

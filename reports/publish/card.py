@@ -40,20 +40,22 @@ def card(
     title: str,
     specs: Sequence[str],
     code: Sequence[str],
+    given: Sequence[tuple[str, str]],
     needs: Sequence[str],
     weights: int,
     bibliography: str,
 ) -> str:
-    """The text of CARD. `summary` is that of summary.md, `specs` and `code` are files here, `needs` says what the
-    reader must provide, `weights` how many saved networks there are. What records say is text, and never markup."""
-    version = _version(runs)
-    plugins = [f"--plugin {shlex.quote(one_line(path))}" for path in code if path.count("/") == 1]
+    """The text of CARD. `summary` is that of summary.md, `specs` and `code` are files here, `given` has the options for
+    plugins, `needs` says what the reader must provide, `weights` how many saved networks there are. What records say is
+    text, and never markup."""
+    title, version = " ".join(printable(title).split()), _version(runs)
+    options = [f"{option} {shlex.quote(one_line(place))}" for option, place in given]
     files = [*_FILES]
     if specs:
         files.insert(-1, (", ".join(specs), "what was asked, for `bench run --spec`; paths of files count from here"))
     if code:
         files.insert(-1, ("code/", "plugins that the runs were made with"))
-    kept = f"{weights:,} of the runs have" if weights else "No run has"
+    kept = f"Saved networks here: {weights:,} of {len(runs):,} runs." if weights else "Saved networks are not here."
     lines = [
         *_front_matter(title),
         f"# {plain_markdown(title)}",
@@ -70,7 +72,7 @@ def card(
         "| --- | --- |",
         *(f"| {plain_markdown(name)} | {what} |" for name, what in files),
         "",
-        f"{kept} a saved network here. What is not here on purpose (saved networks, tracebacks of failed runs) is "
+        f"{kept} What is not here on purpose (saved networks, tracebacks of failed runs) is "
         "named in the seals of the runs. The folder is a store of bench: `bench show .`, `bench compare . OTHER` and "
         "the other commands work on it.",
         "",
@@ -83,9 +85,10 @@ def card(
         *(["You must provide:", "", *(f"* {plain_markdown(line)}" for line in needs), ""] if needs else []),
         "## Check it",
         "",
-        *_block(" ".join(["bench verify .", *plugins])),
+        *_block(" ".join(["bench verify .", *options])),
         "",
-        "It compares every file with its seal, and measures saved networks again.",
+        "It compares every file with its seal, and measures saved networks again; `--data-dir` says where images that "
+        "are fetched lie.",
         "",
         "## Made with",
         "",
@@ -117,7 +120,7 @@ _MADE_WITH = (
 
 def _front_matter(title: str) -> list[str]:
     """As cards of datasets and of static spaces have it. A text of JSON is one of YAML, too, where all is printable."""
-    quoted = json.dumps(printable(title), ensure_ascii=False)
+    quoted = json.dumps(title, ensure_ascii=False)
     return [
         "---",
         f"pretty_name: {quoted}",

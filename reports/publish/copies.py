@@ -104,7 +104,7 @@ def _files(store: Store, place: Path, record: Record, keep: bool, specs: Specs, 
             known = there if sealed is None else sealed.files
             if name in known:
                 files.left_out[name] = known[name].sha256
-            elif name == WEIGHTS and record["status"] == FINISHED:
+            elif name == WEIGHTS and sealed is None and record["status"] == FINISHED:
                 raise Damaged(f"{place.name}: {WEIGHTS} is missing")
     latency = seal.read_file(place / LATENCY)
     if latency is not None:

@@ -30,6 +30,7 @@ class Elsewhere(Specs, Protocol):
     """What `bench.plan.elsewhere` gives: specs without the paths of this machine, and what they need."""
 
     needs: list[str]
+    given: list[tuple[str, str]]
 
     def code(self, hashes: Collection[str]) -> dict[str, bytes]:
         """The files of plugins by their place in the folder."""
@@ -81,13 +82,16 @@ def publish(
             loaded = load([folder])
             loaded.notes.extend(f"{name}: {why}" for name, (why, _) in left_out.items())
             write(loaded, folder, None, other)
+        packages = sorted(set(loaded.runs["model_package"].dropna()))
+        needs = [*elsewhere.needs, *(f"{package}, the installed package of a network" for package in packages)]
         text = card(
             loaded.runs,
             (folder / "summary.md").read_text(encoding="utf-8"),
             title or default_title(loaded.runs),
             specs,
             list(code),
-            elsewhere.needs,
+            elsewhere.given,
+            needs,
             copied.weights,
             (folder / "citation.bib").read_text(encoding="utf-8"),
         )
@@ -96,7 +100,7 @@ def publish(
         _require_untold(folder, secret)
         parts = _parts(folder)
     reasons = {name: line for name, (_, line) in left_out.items()}
-    return Publication(out, len(copied.records), copied.weights, parts, list(code), reasons, elsewhere.needs)
+    return Publication(out, len(copied.records), copied.weights, parts, list(code), reasons, needs)
 
 
 def _secret(folders: Sequence[Path]) -> list[str]:
