@@ -1,7 +1,7 @@
 """Checking a store against its records: the seals first, then every saved network, measured again."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from bench.models._build import build_network
 from bench.plan import plan
 from bench.plan import spec as specs
 from bench.plan.plan import find_dataset
-from bench.plugins import options
+from bench.plugins import networks, options
 from bench.runs import environment
 from bench.runs.run import flat
 from bench.store import published, seal
@@ -188,20 +188,20 @@ class Verifier:
 
     def _measure(self, folder: Path, record: Record, sealed: bool, verdict: Verdict) -> Iterator[str]:
         """A line for each figure that the saved network gives now and the record has otherwise. Raises InputError."""
-        path = folder / WEIGHTS
+        path, given = folder / WEIGHTS, self._given_for(record)
         data, data_hash, normalise = self._images(folder, record)
         if data_hash != record["data"]:
             raise InputError(f"the images of {record['dataset']} are others than it was tested on")
         saved = network_file.read(path)
-        compressed = artifact.build(saved, path, self.given)
+        compressed = artifact.build(saved, path, given)
         yield from self._asked(folder, record)
         dense = build_network(
-            artifact.find_model(saved.description.model, path, self.given).model,
+            artifact.find_model(saved.description.model, path, given).model,
             saved.description.model.channels,
             saved.description.model.classes,
             record["seed"],
         )
-        verdict.other_code.update(artifact.other_code(saved.description, path, self.given))
+        verdict.other_code.update(artifact.other_code(saved.description, path, given))
         stored = account.stored(compressed)
         deployed = account.deploy(compressed, data.image_shape)
         yield from _differences(
@@ -233,12 +233,16 @@ class Verifier:
         scores = {"test_top1": score.top1, "test_top5": score.top5, "test_loss": score.loss}
         yield from _differences(record, scores, sealed, exactly=same)
 
+    def _given_for(self, record: Record) -> Given:
+        """What is given to load a run's network: one of a file where it is one, and others go by their names."""
+        return self.given if networks.is_file(record["model"]) else replace(self.given, model=None)
+
     def _asked(self, folder: Path, record: Record) -> Iterator[str]:
         """A line for each thing that the run was asked for and its record has otherwise. Raises InputError."""
         asked = specs.read(folder / SPEC)
         if asked.get("weights") is not None:  # they need not lie where they lay, and without them it is another plan
             return
-        if self.given.model is not None:
+        if self._given_for(record).model is not None:
             asked["model"] = self.given.model
         spec = specs.check({**asked, "plugins": list(self.given.plugins)}, str(folder / SPEC))
         run = plan.make(spec).runs[-1]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import HALVES, STRIPES
+from conftest import HALVES, PLUGINS, STRIPES, run_sweep, tiny_spec
 from records import RECORDS, seal_anew, write_store
 
 from bench.errors import InputError
@@ -43,6 +43,15 @@ def test_a_store_is_as_recorded(swept: tuple[Path, list[Record]]) -> None:
 
 def test_a_store_of_finished_runs_alone_is_said_shortly() -> None:
     assert list(Verdict(26, 26, 26).lines()) == ["26 of 26 as recorded"]
+
+
+@pytest.mark.slow
+def test_a_network_of_a_file_and_one_with_a_name_in_one_store(tmp_path: Path) -> None:
+    mynet = f"{PLUGINS / 'mynet.py'}:mynet"
+    for model in ("resnet8", mynet):
+        run_sweep(tiny_spec(["csg"], model=model), tmp_path)
+    verdict = Verifier(Store(tmp_path), Given((STRIPES, HALVES), mynet)).verify()
+    assert verdict == Verdict(4, 4, 4)
 
 
 def test_any_flipped_byte_is_found(store: Store) -> None:
