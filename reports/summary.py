@@ -148,7 +148,8 @@ class Analysis:
         found = self.over_settings
         if found is None:
             return pd.DataFrame(columns=list(SETTING_COLUMNS))
-        scores = self.overall.set_index(["setting", "method_text"])["score"]
+        own = self.overall[["setting", "method_text", "score"]].itertuples(index=False, name=None)
+        scores = {(setting, text): score for setting, text, score in own}
         rows = [
             (
                 self.label(text),

@@ -23,14 +23,15 @@ def encode_rows(rows: Iterable[dict[str, Any]]) -> bytes:
 def decode_rows(content: bytes) -> list[dict[str, str]]:
     """The rows again, as text. Raises ValueError."""
     try:
-        header, *cells = [row for row in csv.reader(io.StringIO(content.decode())) if row] or [[]]
-        for row in cells:
+        lines = [row for row in csv.reader(io.StringIO(content.decode())) if row]
+        header = lines[0] if lines else []
+        for row in lines:
             if len(row) != len(header):
                 raise ValueError(f"a row has {len(row)} cells, not {len(header)}")
-        rows = [dict(zip(header, row, strict=True)) for row in cells]
+        rows = [dict(zip(header, row, strict=True)) for row in lines[1:]]
         for column in _WHOLE_NUMBERS.intersection(header):
-            for row in rows:
-                int(row[column])
+            for named in rows:
+                int(named[column])
     except csv.Error as error:
         raise ValueError(str(error)) from error
     return rows

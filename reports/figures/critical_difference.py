@@ -57,12 +57,12 @@ def critical_difference(results: pd.DataFrame, style_file: str | Path | None = N
         panel.plot([left, left + size], [top] * 2, "|-", color="0.2", linewidth=0.8, markersize=4)
         note = f"critical difference {found.critical_difference:.2f}, {len(found.settings)} settings"
         panel.text(left, top + 0.07, note, va="bottom", fontsize=6.5)
-        for index, (text, mean) in enumerate(zip(found.methods, means, strict=True)):
+        for index, (method, mean) in enumerate(zip(found.methods, means, strict=True)):
             on_left = index < half
             row = index if on_left else len(means) - 1 - index
-            height, end = -0.2 - _LINE * row, left - 0.08 if on_left else right + 0.08
-            panel.plot([place(mean), place(mean), end], [0, height, height], color="0.5", linewidth=0.6)
-            label = f"{drawable(names[analysis.label(text)], _NAME)} {mean:.2f}"
+            depth, end = -0.2 - _LINE * row, left - 0.08 if on_left else right + 0.08
+            panel.plot([place(mean), place(mean), end], [0, depth, depth], color="0.5", linewidth=0.6)
+            label = f"{drawable(names[analysis.label(method)], _NAME)} {mean:.2f}"
             beside = end - 0.03 if on_left else end + 0.03
-            panel.text(beside, height, label, ha="right" if on_left else "left", va="center", fontsize=6.5)
+            panel.text(beside, depth, label, ha="right" if on_left else "left", va="center", fontsize=6.5)
     return figure

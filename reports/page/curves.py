@@ -39,7 +39,7 @@ def curves(
             rows = [rows[index] for index in np.linspace(0, len(rows) - 1, at_most).round().astype(int)]
         if rows:
             found.append(_numbers([[row.get(name) for row in rows] for name in ("epoch", *names)]))
-            keys.append(key)
+            keys.append(tuple(key))
     lengths = [values.shape[1] for values in found]
     numbers = np.concatenate(found, axis=1) if found else np.empty((1 + len(METRICS), 0))
     frame = pd.DataFrame(keys, columns=columns[:-2]).loc[np.repeat(np.arange(len(keys)), lengths)]

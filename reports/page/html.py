@@ -147,7 +147,19 @@ def _file(name: str) -> str:
 
 # In this order only for those who read it: what runs is at the end of the last.
 SCRIPTS = (
-    *("text", "colours", "setting", "accuracy", "settings", "layers", "predictions", "training", "codes", "tables", "exports"),
+    *(
+        "text",
+        "colours",
+        "setting",
+        "accuracy",
+        "settings",
+        "layers",
+        "predictions",
+        "training",
+        "codes",
+        "tables",
+        "exports",
+    ),
     *("details", "address", "start"),
 )
 
