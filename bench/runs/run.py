@@ -35,11 +35,13 @@ from bench.plugins.code import harness_hash, rooms_hash
 from bench.runs import dense_prefix, environment, interrupt
 from bench.store import record
 from bench.store.latency import LATENCY, encode_latency
+from bench.store.predictions import PREDICTIONS
 from bench.store.record import FAILED, FINISHED, MISSED, Record
 from bench.store.rows import encode_rows
 from bench.store.seal import Broken
 from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SPEC, TRACEBACK, WEIGHTS, Store, encode
 from bench.training.evaluate import Score, evaluate
+from bench.training.kept import Kept
 from bench.training.loop import Epoch, Trainer, check_finite
 
 # Training images on which the saved and the finished network must agree with the trained one.
@@ -152,7 +154,8 @@ def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
             outcome = {"status": FAILED, "reason": _printable(typed_line(error))}
             bench.store.write(folder / TRACEBACK, _trace())
         if outcome["status"] != FINISHED:
-            (folder / WEIGHTS).unlink(missing_ok=True)
+            for name in (WEIGHTS, PREDICTIONS):
+                (folder / name).unlink(missing_ok=True)
         # What can't stand in a record is its reason, and must not keep the rest from being written.
         columns = {name: own for name, own in columns.items() if not record.problem({"status": MISSED, name: own})}
         measured = {
@@ -396,7 +399,7 @@ class Tested:
 
 
 def test(bench: Bench, saved: Saved, folder: Path) -> Tested:
-    """Finish the network, measure it, and evaluate it once on the test split."""
+    """Finish the network, measure it, and evaluate it once on the test split; what it says of each image is kept."""
     deployed = account.deploy(saved.compressed, bench.data.image_shape)
     with torch.inference_mode():
         difference = relative_difference(deployed.network(saved.images), saved.expected)
@@ -405,10 +408,12 @@ def test(bench: Bench, saved: Saved, folder: Path) -> Tested:
     bench.store.write(folder / LAYERS, encode_rows(deployed.layers))
     network = deployed.network.to(bench.device)
     latency = latency_ms(network, bench.data.image_shape)
-    started = time.perf_counter()
-    score = evaluate(network, bench.data.test, bench.normalise)
+    started, kept = time.perf_counter(), Kept()
+    score = evaluate(network, bench.data.test, bench.normalise, kept)
+    seconds = time.perf_counter() - started
     check_finite(score.loss, "the test loss is {}")
-    return Tested(deployed, latency, score, time.perf_counter() - started)
+    bench.store.write(folder / PREDICTIONS, kept.encode(bench.data.classes))
+    return Tested(deployed, latency, score, seconds)
 
 
 def _stored_columns(stored: account.Stored, dense_values: int) -> Columns:

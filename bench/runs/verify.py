@@ -5,13 +5,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from bench import count
 from bench.data.normalise import Normalise
 from bench.data.splits import fingerprint, hold_out
 from bench.dataset import Data
-from bench.errors import InputError, typed_line
+from bench.errors import InputError, TooNew, first_line, typed_line
 from bench.files import artifact, network_file
 from bench.files.artifact import Given
 from bench.measure import account
@@ -24,16 +25,21 @@ from bench.runs import environment
 from bench.runs.run import flat
 from bench.store import published, seal
 from bench.store.latency import LATENCY
+from bench.store.predictions import PREDICTIONS, Predictions, decode_predictions
 from bench.store.published import PUBLISHED
 from bench.store.record import FINISHED, Record
 from bench.store.seal import Broken
 from bench.store.store import IMAGES, REPORT, SEAL, SPEC, STATES, WEIGHTS, Damaged, Newer, Store, seal_beside
 from bench.training.evaluate import evaluate
+from bench.training.kept import Kept
 
 # These columns decide the order in which sums are added up: where all are the same, so are scores, to the bit.
 SAME_MACHINE = ("device", "device_name", "threads", "torch_version")
 # Elsewhere scores may differ by so much: accuracy in percentage points, the loss relative to the record's.
 TOLERANCE_POINTS, TOLERANCE_LOSS = 0.1, 1e-3
+# And so many images, in percent and at least one, may be given another class, or their own by another confidence than
+# so much. What changes scores by less than the above moves single images that lie on the border of two classes.
+TOLERANCE_IMAGES, TOLERANCE_CONFIDENCE = 0.1, 0.01
 
 
 @dataclass
@@ -172,10 +178,25 @@ class Verifier:
             if record["status"] == FINISHED and record["latency_ms"] is None:
                 verdict.damaged.append(folder)
                 yield f"{LATENCY} is missing"
-        if self.seals_alone or record["status"] != FINISHED or self.store.left_out(folder, WEIGHTS):
+        if self.seals_alone or record["status"] != FINISHED:
             return
         try:
-            found = list(self._measure(folder, record, sealed is not None, verdict))
+            kept = _kept(folder)
+        except TooNew as error:
+            yield f"can't be measured again: {PREDICTIONS}: {error}"
+            return
+        except ValueError as error:
+            verdict.damaged.append(folder)
+            yield f"{PREDICTIONS} can't be read: {first_line(error)}"
+            return
+        if kept is not None and record["test_top1"] not in (None, kept.top1):
+            verdict.damaged.append(folder)
+            yield f"test_top1 is {kept.top1:,} by {PREDICTIONS}, and {record['test_top1']:,} in the record"
+            return
+        if self.store.left_out(folder, WEIGHTS):
+            return
+        try:
+            found = list(self._measure(folder, record, kept, sealed is not None, verdict))
             verdict.damaged += [folder] if found else []
             yield from found
         except InputError as error:
@@ -186,8 +207,11 @@ class Verifier:
         else:
             verdict.measured += 1
 
-    def _measure(self, folder: Path, record: Record, sealed: bool, verdict: Verdict) -> Iterator[str]:
-        """A line for each figure that the saved network gives now and the record has otherwise. Raises InputError."""
+    def _measure(
+        self, folder: Path, record: Record, kept: Predictions | None, sealed: bool, verdict: Verdict
+    ) -> Iterator[str]:
+        """A line for each figure that the saved network gives now and the record has otherwise, and one where it says
+        other things of the images than were kept. Raises InputError."""
         path, given = folder / WEIGHTS, self._given_for(record)
         data, data_hash, normalise = self._images(folder, record)
         if data_hash != record["data"]:
@@ -227,11 +251,14 @@ class Verifier:
             same = all(
                 record[name] == own for name, own in environment.describe(device).items() if name in SAME_MACHINE
             )
-            score = evaluate(deployed.network.to(device), data.test.to(device), normalise.to(device))
+            now = Kept()
+            score = evaluate(deployed.network.to(device), data.test.to(device), normalise.to(device), now)
         finally:
             torch.set_num_threads(threads)
         scores = {"test_top1": score.top1, "test_top5": score.top5, "test_loss": score.loss}
         yield from _differences(record, scores, sealed, exactly=same)
+        if kept is not None:
+            yield from _other_predictions(kept, now.predictions(data.classes), exactly=same)
 
     def _given_for(self, record: Record) -> Given:
         """What is given to load a run's network: one of a file where it is one, and others go by their names."""
@@ -274,6 +301,25 @@ class Verifier:
             data = hold_out(chosen.decode(data_dir, download=False), key[-1])
             self._data[key] = data, fingerprint(data), Normalise.of(data.train)
         return self._data[key]
+
+
+def _kept(folder: Path) -> Predictions | None:
+    """What the run kept of each image; None for a run of an earlier bench. Raises ValueError."""
+    content = Store.content(folder, PREDICTIONS)
+    return None if content is None else decode_predictions(content)
+
+
+def _other_predictions(then: Predictions, now: Predictions, exactly: bool) -> Iterator[str]:
+    """A line where these are not the same, or elsewhere than where they were made more than the tolerance apart."""
+    for name in ("classes", "label"):
+        if not np.array_equal(getattr(then, name), getattr(now, name)):
+            yield f"{PREDICTIONS} has other {name if name == 'classes' else 'labels'} than the images"
+            return
+    apart = np.abs(then.confidence.astype(float) - now.confidence.astype(float))
+    differ = (then.predicted != now.predicted) | (apart > (0 if exactly else TOLERANCE_CONFIDENCE))
+    number, images = int(differ.sum()), len(differ)
+    if number > (0 if exactly else max(1, TOLERANCE_IMAGES / 100 * images)):
+        yield f"{PREDICTIONS} says other things of {number:,} of {images:,} images than the network does"
 
 
 def _differences(record: Record, measured: dict[str, Any], sealed: bool, exactly: bool = True) -> Iterator[str]:

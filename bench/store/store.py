@@ -6,6 +6,7 @@
         history.csv          a row for each epoch
         layers.csv           a row for each layer: what it stores and computes (bench.measure.layers)
         codes.safetensors    for methods that have one, their code space (bench.measure.code_space)
+        predictions.safetensors  of a finished run: what it said of each test image (bench.store.predictions)
         weights.safetensors  the saved network
         spec.toml            to make it again
         traceback.txt        of a run that failed

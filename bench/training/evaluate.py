@@ -1,9 +1,10 @@
 """Accuracy and loss of a network on a split, exact to the last partial batch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.data.normalise import Normalise
@@ -21,8 +22,13 @@ class Score:
     loss: float
 
 
-def evaluate(model: nn.Module, split: Split, normalise: Normalise) -> Score:
-    """Run `model` in eval mode, float32, over every image. Where there are fewer than 5 classes, top-5 is 100."""
+# Called with each batch in its order: logits `(n, classes)`, the class that counts as predicted `(n,)`, labels `(n,)`.
+ByImage = Callable[[Tensor, Tensor, Tensor], None]
+
+
+def evaluate(model: nn.Module, split: Split, normalise: Normalise, by_image: ByImage | None = None) -> Score:
+    """Run `model` in eval mode, float32, over every image. Where there are fewer than 5 classes, top-5 is 100.
+    `by_image` sees in the same pass what the score is made of."""
     was_training = model.training
     model.eval()
     # Sums and one division at the end: averaging the batches' means would weigh the last, smaller batch too much.
@@ -37,6 +43,8 @@ def evaluate(model: nn.Module, split: Split, normalise: Normalise) -> Score:
             top1 += int(hits[:, 0].sum())
             top5 += int(hits.sum())
             loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
+            if by_image is not None:
+                by_image(logits, best[:, 0], labels)
     model.train(was_training)
     count = len(split)
     return Score(100 * top1 / count, 100 * top5 / count, loss / count)

@@ -17,6 +17,7 @@ from bench.reports.load import load
 from bench.reports.report import write, write_figures
 from bench.runs.verify import Verdict, Verifier
 from bench.store.latency import LATENCY
+from bench.store.predictions import PREDICTIONS
 from bench.store.record import FINISHED, Record
 from bench.store.store import RECORD, REPORT, SEAL, SPEC, WEIGHTS, Damaged, Store, encode, seal_beside
 
@@ -64,6 +65,7 @@ def test_any_flipped_byte_is_found(store: Store) -> None:
         SPEC,
         WEIGHTS,
         LATENCY,
+        PREDICTIONS,
         "spec.seal.json",
         "history.csv",
         "summary.md",

@@ -1,0 +1,96 @@
+"""What a run keeps of each test image, as the bytes of its file: label, predicted class, and how sure the network was.
+
+One safetensors file. `label` and `predicted` are classes, in the smallest unsigned type that holds them, `confidence`
+is float16; each has as many values as the split has images, in the split's order. The header's `predictions` is JSON:
+`format`, and `classes`, their names in the order of the labels.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from bench.errors import MALFORMED, TooNew, first_line, require_format
+
+PREDICTIONS = "predictions.safetensors"
+FORMAT = 1
+_KEY = "predictions"
+# The header of a safetensors file is JSON behind its length in so many bytes.
+_LENGTH = 8
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """`label` and `predicted` are whole numbers `(images,)`, indices into `classes`; `confidence` is the softmax
+    probability of the predicted class, float16 `(images,)`."""
+
+    label: NDArray[Any]
+    predicted: NDArray[Any]
+    confidence: NDArray[np.float16]
+    classes: tuple[str, ...]
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Which images were given their own class, `(images,)`."""
+        found: NDArray[np.bool_] = self.label == self.predicted
+        return found
+
+    @property
+    def top1(self) -> float:
+        """In percent, as the run's record has it, to the last bit."""
+        return 100 * int(self.right.sum()) / len(self.label)
+
+    def problem(self) -> str | None:
+        """Why these can't be predictions, in a few words; None where they can."""
+        if not self.classes or not all(isinstance(name, str) for name in self.classes):
+            return "it has no names of classes"
+        if self.label.ndim != 1 or not len(self.label):
+            return "it has no images"
+        for name in ("label", "predicted", "confidence"):
+            if getattr(self, name).shape != self.label.shape:
+                return f"it has {self.label.shape} labels and {getattr(self, name).shape} of {name}"
+        for name in ("label", "predicted"):
+            values = getattr(self, name)
+            if values.dtype.kind != "u" or int(values.max()) >= len(self.classes):
+                return f"{name} is not among {len(self.classes)} classes"
+        if self.confidence.dtype != np.float16 or not ((self.confidence >= 0) & (self.confidence <= 1)).all():
+            return "confidence is no probability"
+        return None
+
+
+def encode_predictions(
+    label: NDArray[Any], predicted: NDArray[Any], confidence: NDArray[Any], classes: Sequence[str]
+) -> bytes:
+    """The bytes of the file."""
+    whole = np.min_scalar_type(len(classes) - 1)
+    tensors = {
+        "label": label.astype(whole),
+        "predicted": predicted.astype(whole),
+        "confidence": confidence.astype(np.float16),
+    }
+    # One key alone: the order of several is drawn by chance, and the same run would be other bytes.
+    return bytes(save(tensors, metadata={_KEY: json.dumps({"format": FORMAT, "classes": list(classes)})}))
+
+
+def decode_predictions(content: bytes) -> Predictions:
+    """The predictions again. Raises TooNew, or another ValueError where the bytes are none."""
+    try:
+        header = json.loads(content[_LENGTH : _LENGTH + int.from_bytes(content[:_LENGTH], "little")])
+        described = json.loads(header["__metadata__"][_KEY])
+        require_format(described["format"], FORMAT)
+        tensors = load(content)
+        found = Predictions(
+            *(tensors[name] for name in ("label", "predicted", "confidence")), tuple(described["classes"])
+        )
+    except TooNew:
+        raise
+    except (*MALFORMED, SafetensorError) as error:
+        raise ValueError(f"{type(error).__name__}: {first_line(error)}") from error
+    if wrong := found.problem():
+        raise ValueError(wrong)
+    return found
