@@ -34,8 +34,8 @@ def results(*stores: str | Path) -> "pd.DataFrame":
     """All runs that are in these stores (what `bench run --out` wrote), a row each.
 
     The columns are those of `bench.store.record.COLUMNS`, with their units there; then each option, what was solved and
-    the schedule, and `setting`, which is the same for runs that can be compared. Raises `bench.errors.InputError` where
-    there is none.
+    the schedule, and `setting`, which is the same for runs that can be compared; and what the runs' predictions say
+    (`bench.reports.predictions.tally.RUN_COLUMNS`). Raises `bench.errors.InputError` where there is none.
     """
     from bench.reports.load import load
 

@@ -8,18 +8,23 @@ import pandas as pd
 
 from bench.errors import InputError
 from bench.reports import frame
+from bench.reports.predictions import tally
+from bench.reports.predictions.tally import Tally
 from bench.store.record import Record
 from bench.store.store import Damaged, Store
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """`runs` is the frame of `bench.reports.frame.results`. `notes` says, a line each, which records were left out and
-    why. `folders` has each run's own folder by its id, for what is more than a row."""
+    """`runs` is the frame of `bench.reports.frame.results`, with what the runs' predictions say
+    (`bench.reports.predictions.tally.RUN_COLUMNS`). `notes` says, a line each, which records were left out and why.
+    `folders` has each run's own folder by its id, for what is more than a row; `tallies`, of the runs that kept their
+    predictions, what these say by class."""
 
     runs: pd.DataFrame
     notes: list[str] = field(default_factory=list)
     folders: dict[str, Path] = field(default_factory=dict)
+    tallies: dict[str, Tally] = field(default_factory=dict)
 
 
 def load(stores: Sequence[Path]) -> Loaded:
@@ -39,7 +44,9 @@ def load(stores: Sequence[Path]) -> Loaded:
                 folders[record["id"]] = folder
     if not records:
         raise InputError(f"no finished runs in {', '.join(map(str, stores))}{because(notes)}")
-    return Loaded(frame.results(records.values()), notes, folders)
+    runs = frame.results(records.values())
+    tallies = tally.tallies(runs, folders, notes)
+    return Loaded(tally.columns(runs, tallies), notes, folders, tallies)
 
 
 def because(notes: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ overall.csv                              a line for each method over all budgets
 by_settings.csv                          of several settings, a line for each method and setting
 results.csv                              a line for each run
 figures/NAME.pdf, .png, .svg             bench.reports.figures.figure
+classes.csv                              a line for each class of each method and budget, of runs with predictions
 citation.bib                             the methods' papers
 seal.json, figures/seal.json             hashes of these files (bench.store.seal), for `bench verify`
 """
@@ -26,6 +27,8 @@ from bench.reports.figures.critical_difference import critical_difference
 from bench.reports.frame import metric_of
 from bench.reports.load import Loaded
 from bench.reports.page import html
+from bench.reports.predictions.classes import by_class
+from bench.reports.predictions.over_seeds import cells
 from bench.reports.statistics.over_settings import FEWEST
 from bench.reports.summary import Analysis, analyse
 from bench.reports.tables.latex import latex
@@ -67,6 +70,7 @@ def _write_all_but_figures(loaded: Loaded, analysis: Analysis, folder: Path) -> 
         "overall.csv": _csv(analysis.overall),
         **({} if analysis.over_settings is None else {"by_settings.csv": _csv(analysis.by_settings)}),
         "results.csv": _csv(loaded.runs),
+        "classes.csv": _csv(by_class(cells(loaded.runs, loaded.tallies))),
         "citation.bib": references,
     }
     out = Store(folder)

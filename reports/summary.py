@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.metric import Metric
+from bench.metric import TOP1, Metric
 from bench.reports.frame import metric_of, texts
+from bench.reports.predictions.mcnemar import p_value
 from bench.reports.statistics import change, front, noise, pairs
 from bench.reports.statistics.noise import Array, Spread
 from bench.reports.statistics.over_settings import OverSettings, over_settings
@@ -60,6 +61,8 @@ SUMMARY_COLUMNS = {
     "difference_std": "standard deviation",
     "difference_interval": "half the width of the difference's 95 % interval, paired by seed, by moderated variances",
     "difference_p_value": "of the same: two-sided, for this difference alone",
+    "mcnemar_p_value": "where a single seed has a dense run, and so no interval: McNemar's exact test, two-sided, of "
+    "whether the two networks are as often right; of top-1 alone",
     "as_good_as_dense": "whether it surely (95 %) loses no more than half a point; empty: unknown",
     "compared_seeds": "most seeds that the method shares with another one of its budget; 0: it was not compared",
     "worse_p_value": "how sure it is that another method of the budget is better: the smallest one-sided p-value "
@@ -68,6 +71,9 @@ SUMMARY_COLUMNS = {
     "is_best": "whether it may be the best, and no method with a higher mean is out; empty: unknown",
     "least_difference": "the least difference between two methods of the budget that its seeds would mostly show",
     "least_difference_5_seeds": "the same with five seeds",
+    "churn_mean": "percent of the test images whose predicted class is another than the dense run's of the same seed, "
+    "mean over the seeds that have one",
+    "calibration_error_mean": "expected calibration error in percent (Guo et al. 2017), mean",
     "train_seconds": "seconds of all epochs, mean",
     "compress_seconds": "seconds to compress, the method's own cost, mean",
     **{f"front_{axis}": f"probability that the point is on the Pareto front over {axis}" for axis in AXES},
@@ -117,6 +123,9 @@ SETTING_COLUMNS = {
     "score": "as in overall.csv",
     "rank": "in this setting, of these methods",
 }
+
+# Columns of runs (`bench.reports.predictions.tally.RUN_COLUMNS`): how many images one of the two alone gets right.
+_ALONE = ("dense_right_alone", "right_alone")
 
 # One result: the same run under two ids (the same images under another name, say) is one measurement.
 SAME = ["setting", "method_text", "budget", "seed"]
@@ -202,6 +211,7 @@ class _Setting:
         images = runs["test_images"].dropna()
         self.floor = noise.smallest_variance(float(images.min())) if metric.counts_images and len(images) else 0.0
         self.changes = self._changes()
+        self.mcnemar = self._mcnemar(runs)
         self.budgets = self._budgets()
         sizes = [float(self.rows["requested_values"].iloc[own[0]]) for own in self.budgets]
         self.pairs = pairs.compare([self.gains[:, own] for own in self.budgets], sizes, self.floor)
@@ -217,6 +227,18 @@ class _Setting:
         asked = self.rows["requested_values"].astype(float).fillna(self.rows["stored_values"]).to_numpy(dtype=float)
         self.differences = differences
         return change.changes([column[~np.isnan(column)] for column in differences.T], asked.tolist(), self.floor)
+
+    def _mcnemar(self, runs: pd.DataFrame) -> list[float]:
+        """The p-value of each row that has one seed in common with dense; nan for others, whose interval over seeds
+        says what a method does, and not what two networks do."""
+        if not set(_ALONE) <= {*runs.columns} or not (self.metric.counts_images and self.metric.name == TOP1.name):
+            return [np.nan] * len(self.rows)
+        dense, own = (_by_seed(self.rows, runs, column) for column in _ALONE)
+        known = ~np.isnan(own) & ~np.isnan(self.differences)
+        return [
+            p_value(int(dense[at, row][0]), int(own[at, row][0])) if seeds == 1 and at.any() else np.nan
+            for row, (seeds, at) in enumerate(zip(self.changes.seeds, known.T, strict=True))
+        ]
 
     def _budgets(self) -> list[list[int]]:
         """The rows of each budget, by the number of values that it asks for, the largest first."""
@@ -248,6 +270,7 @@ class _Setting:
         good = change.as_good(found) if self.metric.unit == "%" else np.zeros(len(rows), dtype=bool)
         known = ~np.isnan(rows["difference_interval"].to_numpy()) & (self.metric.unit == "%")
         rows["as_good_as_dense"] = pd.Series(good, dtype="boolean").where(known)
+        rows["mcnemar_p_value"] = self.mcnemar
         rows["score_adjusted"] = rows["score_mean"]
         rows["compared_seeds"] = 0
         rows["standing"] = Standing.UNKNOWN.value
@@ -342,8 +365,9 @@ def _means(runs: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     validation = f"validation_{metric.name.removeprefix('test_')}"
     # Otherwise a column that holds nothing, of objects, has no mean.
     numbers = [*AXES, "compression", "generation_macs", "compress_seconds", "test_top5", "test_loss", metric.name]
-    known = runs.assign(validation=runs.get(validation))
-    known = known.astype(dict.fromkeys([*numbers, "validation"], float))
+    others = {"validation": validation, "churn": "churn", "calibration_error": "calibration_error"}
+    known = runs.assign(**{name: runs.get(column) for name, column in others.items()})
+    known = known.astype(dict.fromkeys([*numbers, *others], float))
     groups = known.groupby(["setting", "method", "method_text", "budget"], dropna=False, sort=False)
     table = groups.agg(
         method_name=("method_name", "first"),
@@ -362,6 +386,8 @@ def _means(runs: pd.DataFrame, metric: Metric) -> pd.DataFrame:
         test_top5_mean=("test_top5", "mean"),
         test_loss_mean=("test_loss", "mean"),
         test_loss_std=("test_loss", "std"),
+        churn_mean=("churn", "mean"),
+        calibration_error_mean=("calibration_error", "mean"),
     ).reset_index()
     table = table.astype({"budget": object, "role": object})
     asked = table["requested_values"].astype(float)

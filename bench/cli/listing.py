@@ -1,8 +1,9 @@
 """What `bench list` and `bench show` print."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
+from pathlib import Path
 
 from rich.console import RenderableType
 from rich.markup import escape
@@ -14,7 +15,7 @@ from bench.metric import Metric
 from bench.plugins import discovery, networks, options
 from bench.store.printable import one_line
 from bench.store.record import FINISHED, Record
-from bench.store.store import HISTORY, Damaged, Store
+from bench.store.store import HISTORY, PREDICTIONS, Damaged, Store
 
 _SETTING = ("model", "dataset", "schedule")
 
@@ -83,8 +84,9 @@ def _plain(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -
 def show_run(
     store: Store, wanted: str, model: str | None = None, plugins: Sequence[str] = ()
 ) -> Iterator[RenderableType]:
-    """One run: its record, column by column, and its history; and whether the code that it was made with is that of
-    today. What lies in files is looked at where a person names these: `model`, `plugins`. Raises InputError."""
+    """One run: its record, column by column, what its predictions say, and its history; and whether the code that it
+    was made with is that of today. What lies in files is looked at where a person names these: `model`, `plugins`.
+    Raises InputError."""
     by_folder, _ = store.read_all()
     records = list(by_folder.values())
     wanted = wanted.rstrip("/").rpartition("/")[2]
@@ -108,11 +110,27 @@ def show_run(
     except Damaged as error:
         raise InputError(str(error)) from error
     yield table
+    yield from _predictions(by_folder, folders[record["id"]])
     if rows:
         history = Table(*rows[0], title="history")
         for row in rows:
             history.add_row(*(_short(cell) for cell in row.values()))
         yield history
+
+
+def _predictions(by_folder: Mapping[Path, Record], folder: Path) -> Iterator[RenderableType]:
+    if not (folder / PREDICTIONS).exists():
+        return
+    from bench.reports.predictions.of_one_run import of_one_run
+
+    said, problems = of_one_run(by_folder, folder)
+    if said:
+        table = Table(show_header=False, title="predictions")
+        for name, text in said.items():
+            table.add_row(name, escape(text))
+        yield table
+    for line in problems:
+        yield f"damaged: {one_line(line)}"
 
 
 # With these a run's table begins.

@@ -1,6 +1,7 @@
 """Commands on stores: reports, comparisons, single runs."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -197,7 +198,7 @@ def write_report(
     is to be `brief`, this and the page's path alone."""
     from bench.reports.figures.figure import only as only_methods
     from bench.reports.frame import left_out, metric_of
-    from bench.reports.load import Loaded, load
+    from bench.reports.load import load
     from bench.reports.report import write
     from bench.reports.second_process import second_process
     from bench.reports.summary import analyse
@@ -210,7 +211,7 @@ def write_report(
             kept = only_methods(loaded.runs, methods)
             others = sorted(set(loaded.runs["method"]) - set(kept["method"]))
             asked = [f"not asked for: {', '.join(others)}"] if others else []
-            loaded = Loaded(kept, [*asked, *loaded.notes], loaded.folders)
+            loaded = replace(loaded, runs=kept, notes=[*asked, *loaded.notes])
         page, analysis = write(loaded, folder, style, other)
     for line in loaded.notes:
         console.print(f"left out: {one_line(line)}", markup=False, highlight=False, soft_wrap=True)

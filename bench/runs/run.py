@@ -35,11 +35,10 @@ from bench.plugins.code import harness_hash, rooms_hash
 from bench.runs import dense_prefix, environment, interrupt
 from bench.store import record
 from bench.store.latency import LATENCY, encode_latency
-from bench.store.predictions import PREDICTIONS
 from bench.store.record import FAILED, FINISHED, MISSED, Record
 from bench.store.rows import encode_rows
 from bench.store.seal import Broken
-from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SPEC, TRACEBACK, WEIGHTS, Store, encode
+from bench.store.store import CODES, HISTORY, LAYERS, PREDICTIONS, RECORD, SPEC, TRACEBACK, WEIGHTS, Store, encode
 from bench.training.evaluate import Score, evaluate
 from bench.training.kept import Kept
 from bench.training.loop import Epoch, Trainer, check_finite

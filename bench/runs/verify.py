@@ -25,11 +25,23 @@ from bench.runs import environment
 from bench.runs.run import flat
 from bench.store import published, seal
 from bench.store.latency import LATENCY
-from bench.store.predictions import PREDICTIONS, Predictions, decode_predictions
+from bench.store.predictions import Predictions, decode_predictions
 from bench.store.published import PUBLISHED
 from bench.store.record import FINISHED, Record
 from bench.store.seal import Broken
-from bench.store.store import IMAGES, REPORT, SEAL, SPEC, STATES, WEIGHTS, Damaged, Newer, Store, seal_beside
+from bench.store.store import (
+    IMAGES,
+    PREDICTIONS,
+    REPORT,
+    SEAL,
+    SPEC,
+    STATES,
+    WEIGHTS,
+    Damaged,
+    Newer,
+    Store,
+    seal_beside,
+)
 from bench.training.evaluate import evaluate
 from bench.training.kept import Kept
 

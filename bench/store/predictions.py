@@ -17,7 +17,6 @@ from safetensors.numpy import load, save
 
 from bench.errors import MALFORMED, TooNew, first_line, require_format
 
-PREDICTIONS = "predictions.safetensors"
 FORMAT = 1
 _KEY = "predictions"
 # The header of a safetensors file is JSON behind its length in so many bytes.
@@ -84,9 +83,8 @@ def decode_predictions(content: bytes) -> Predictions:
         described = json.loads(header["__metadata__"][_KEY])
         require_format(described["format"], FORMAT)
         tensors = load(content)
-        found = Predictions(
-            *(tensors[name] for name in ("label", "predicted", "confidence")), tuple(described["classes"])
-        )
+        label, predicted, confidence = (tensors[name] for name in ("label", "predicted", "confidence"))
+        found = Predictions(label, predicted, confidence, tuple(described["classes"]))
     except TooNew:
         raise
     except (*MALFORMED, SafetensorError) as error:

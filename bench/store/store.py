@@ -43,6 +43,7 @@ from bench.store.seal import Broken, FromNewer, Seal
 from bench.store.upgrade import upgraded
 
 RECORD, HISTORY, LAYERS, CODES = "record.json", "history.csv", "layers.csv", "codes.safetensors"
+PREDICTIONS = "predictions.safetensors"
 SPEC, WEIGHTS, TRACEBACK = "spec.toml", "weights.safetensors", "traceback.txt"
 SEAL, REPORT, STATES = "seal.json", "report", "prefixes"
 # In the store: by the hash of data, the stamp (`Dataset.stamp`) that its files had when they were last read.

@@ -29,6 +29,8 @@ from bench.reports import second_process
 from bench.reports.figures.figure import FIGURES, FORMATS, SCORE, accuracy_vs, grid, only
 from bench.reports.frame import left_out, results
 from bench.reports.load import Loaded, load
+from bench.reports.predictions.classes import CLASS_COLUMNS
+from bench.reports.predictions.tally import RUN_COLUMNS
 from bench.reports.report import write
 from bench.reports.summary import SUMMARY_COLUMNS, summary
 from bench.reports.tables.table import HEADINGS, cells, markdown, terminal
@@ -229,6 +231,7 @@ def test_all_of_it_is_written(tmp_path: Path) -> None:
         "results.csv",
         "pairwise.csv",
         "overall.csv",
+        "classes.csv",
         "citation.bib",
         *(f"summary.{e}" for e in ("md", "csv", "tex", "parquet")),
     }
@@ -394,6 +397,7 @@ def test_the_best_of_a_budget_and_its_equals_are_marked() -> None:
 
 def test_every_column_is_documented() -> None:
     assert all(text for text in SUMMARY_COLUMNS.values())
+    assert all(text for text in (*RUN_COLUMNS.values(), *CLASS_COLUMNS.values()))
     assert list(summary(results(RECORDS)).columns) == list(SUMMARY_COLUMNS)
 
 

@@ -18,9 +18,9 @@ from bench.files.artifact import Given
 from bench.plugins.discovery import DATASETS, find
 from bench.runs.verify import Verdict, Verifier
 from bench.store.clean import dispensable, remove
-from bench.store.predictions import PREDICTIONS, Predictions, decode_predictions, encode_predictions
+from bench.store.predictions import Predictions, decode_predictions, encode_predictions
 from bench.store.record import FINISHED, MISSED, Record
-from bench.store.store import RECORD, SEAL, WEIGHTS, Store, encode
+from bench.store.store import PREDICTIONS, RECORD, SEAL, WEIGHTS, Store, encode
 from bench.training.evaluate import evaluate
 from bench.training.kept import Kept
 

@@ -17,9 +17,8 @@ from bench.reports.load import load
 from bench.reports.report import write, write_figures
 from bench.runs.verify import Verdict, Verifier
 from bench.store.latency import LATENCY
-from bench.store.predictions import PREDICTIONS
 from bench.store.record import FINISHED, Record
-from bench.store.store import RECORD, REPORT, SEAL, SPEC, WEIGHTS, Damaged, Store, encode, seal_beside
+from bench.store.store import PREDICTIONS, RECORD, REPORT, SEAL, SPEC, WEIGHTS, Damaged, Store, encode, seal_beside
 
 GIVEN = Given((STRIPES, HALVES))
 

@@ -1,0 +1,18 @@
+"""Which classes a network takes for which."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.store.predictions import Predictions
+
+Counts = NDArray[np.int64]
+
+
+def confusion(predictions: Predictions) -> Counts:
+    """The number of images `(classes, classes)`: a row for each class that they are of, a column for each that they
+    were given."""
+    classes = len(predictions.classes)
+    pairs: NDArray[Any] = predictions.label.astype(np.int64) * classes + predictions.predicted
+    return np.bincount(pairs, minlength=classes**2).astype(np.int64).reshape(classes, classes)

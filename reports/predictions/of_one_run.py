@@ -1,0 +1,42 @@
+"""What the predictions of one run say, for `bench show`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from bench.reports import frame
+from bench.reports.predictions.tally import tallies
+from bench.roles import REFERENCE
+from bench.store.printable import one_line
+from bench.store.record import FINISHED, Record
+
+# So many classes are named.
+_WORST = 3
+
+
+def of_one_run(by_folder: Mapping[Path, Record], folder: Path) -> tuple[dict[str, str], list[str]]:
+    """Names with what is said of each, none for a run without predictions; and a line for each file that can't be read.
+    `by_folder` are the records of the run's store, in which its dense run is looked for."""
+    own = by_folder[folder]
+    beside = {
+        at: record
+        for at, record in by_folder.items()
+        if at != folder and (record["status"], record["role"], record["seed"]) == (FINISHED, REFERENCE, own["seed"])
+    }
+    records = {**beside, folder: own}
+    problems: list[str] = []
+    folders = {record["id"]: at for at, record in records.items()}
+    found = tallies(frame.results(records.values()), folders, problems).get(own["id"])
+    if found is None:
+        return {}, problems
+    accuracy = found.accuracy
+    worst = [at for at in np.argsort(accuracy, kind="stable")[:_WORST] if not np.isnan(accuracy[at])]
+    named = [f"{one_line(found.classes[at])} {accuracy[at]:.2f} % of {found.images[at]:,}" for at in worst]
+    change = found.change
+    said = {
+        "churn": "" if change is None else f"{change.churn:.2f} % of images otherwise than dense of the same seed",
+        "calibration error": f"{found.calibration_error:.2f} %",
+        "worst classes": "; ".join(named),
+    }
+    return {name: text for name, text in said.items() if text}, problems

@@ -1,0 +1,132 @@
+"""What the runs of a method at a budget say of their test images, over seeds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench.reports.frame import texts
+from bench.reports.predictions.calibration import BINS
+from bench.reports.predictions.confusion import Counts, confusion
+from bench.reports.predictions.reading import read
+from bench.reports.predictions.tally import Tally
+from bench.reports.statistics.noise import Array
+from bench.roles import REFERENCE
+from bench.store.record import FINISHED
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method at a budget (empty: of a fixed size) in a setting. `tallies` are of its runs by seed, one or more, and
+    `ids` their ids; `dense` the dense runs' of these seeds, where there are such and they had the same images."""
+
+    setting: str
+    method: str
+    method_text: str
+    budget: str
+    asked: float
+    is_reference: bool
+    tallies: Mapping[int, Tally]
+    ids: Mapping[int, str]
+    dense: Mapping[int, Tally]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return next(iter(self.tallies.values())).classes
+
+    @property
+    def images(self) -> Counts:
+        """Of each class in the test split."""
+        return next(iter(self.tallies.values())).images
+
+    def accuracy(self) -> Array:
+        """Of each class in percent, mean over seeds; nan for a class without an image."""
+        return _mean([tally.accuracy for tally in self.tallies.values()], len(self.classes))
+
+    def difference(self) -> Array:
+        """That minus the dense run's of the same seed, mean over the seeds that have one; nan where none has."""
+        paired = [self.tallies[seed].accuracy - dense.accuracy for seed, dense in self.dense.items()]
+        return _mean(paired, len(self.classes))
+
+    def bins(self) -> Array:
+        """Of each bin the images a seed, and the mean confidence and accuracy (0 to 1) of all seeds' images in it; nan
+        where there are none. `(BINS, 3)`"""
+        sums = np.sum([tally.bins for tally in self.tallies.values()], axis=0)
+        images = sums[:, :1]
+        shares = np.divide(sums[:, 1:], images, out=np.full((BINS, 2), np.nan), where=images > 0)
+        return np.hstack([images / len(self.tallies), shares])
+
+    def calibration_error(self) -> float:
+        """In percent, mean over seeds."""
+        return float(np.mean([tally.calibration_error for tally in self.tallies.values()]))
+
+    def churn(self) -> float | None:
+        """In percent, mean over the seeds that have a dense run; None where none has."""
+        own = [tally.change.churn for tally in self.tallies.values() if tally.change is not None]
+        return float(np.mean(own)) if own else None
+
+    def confusion(self, folders: Mapping[str, Path] | None = None) -> Counts | None:
+        """The images of all seeds by class and by the class that they were given. With many classes it is not among the
+        tallies: it is read again from `folders` of runs, or None where these are not given. Raises Damaged."""
+        found: Counts = np.zeros((len(self.classes), len(self.classes)), dtype=np.int64)
+        for seed, tally in self.tallies.items():
+            own = tally.confusion
+            if own is None:
+                predictions = None if folders is None else read(folders[self.ids[seed]])
+                if predictions is None:
+                    return None
+                own = confusion(predictions)
+            found += own
+        return found
+
+
+def cells(runs: pd.DataFrame, tallies: Mapping[str, Tally]) -> list[Cell]:
+    """Of each method and budget that has a run with predictions: by setting, dense first, then by method and from large
+    budgets to small, as in the summary. `runs` is the frame of `bench.reports.frame.results`."""
+    own = runs[(runs["status"] == FINISHED) & runs["id"].isin(tallies.keys())]
+    own = own.assign(budget=texts(own["budget"])).drop_duplicates(["setting", "method_text", "budget", "seed"])
+    own = own.assign(other=own["role"] != REFERENCE).sort_values(
+        ["setting", "other", "method", "stored_values"], ascending=[True, True, True, False], kind="stable"
+    )
+    found: list[Cell] = []
+    dense: dict[str, Mapping[int, Tally]] = {}
+    for keys, group in own.groupby(["setting", "method_text", "budget"], sort=False):
+        setting, method_text, budget = map(str, keys)
+        ids = dict(zip(group["seed"].astype(int), group["id"], strict=True))
+        mine = {seed: tallies[run_id] for seed, run_id in ids.items()}
+        number = len(next(iter(mine.values())).classes)
+        mine = {seed: tally for seed, tally in mine.items() if len(tally.classes) == number}
+        first = group.iloc[0]
+        is_reference = first["role"] == REFERENCE
+        if is_reference:
+            dense.setdefault(setting, mine)
+        asked = first["requested_values"]
+        found.append(
+            Cell(
+                setting,
+                first["method"],
+                method_text,
+                budget,
+                np.nan if pd.isna(asked) else float(asked),
+                bool(is_reference),
+                mine,
+                ids,
+                {} if is_reference else _of_the_same_images(mine, dense.get(setting, {})),
+            )
+        )
+    return found
+
+
+def _of_the_same_images(own: Mapping[int, Tally], dense: Mapping[int, Tally]) -> dict[int, Tally]:
+    return {
+        seed: dense[seed]
+        for seed, tally in own.items()
+        if seed in dense and tally.change is not None and len(dense[seed].classes) == len(tally.classes)
+    }
+
+
+def _mean(rows: Sequence[Array], length: int) -> Array:
+    mean: Array = np.mean(rows, axis=0) if rows else np.full(length, np.nan)
+    return mean

@@ -1,0 +1,123 @@
+"""What the page shows of predictions, as plain data, and no more of it than a page has room for.
+
+The rule: what is said of classes and bins takes at most `_LETTERS` of JSON in all. A setting may take what is left,
+divided by the settings that are left. Of its methods and budgets the dense network comes first, then budgets from the
+smallest on, where compression shows most, and in each the methods by name. Their rows take as much as there is room
+for (half of it, where there are confusion matrices to be had), then confusion matrices what is left, in the same order.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from bench.reports.load import Loaded
+from bench.reports.predictions.over_seeds import Cell, cells
+from bench.reports.predictions.tally import MOST_CLASSES
+from bench.store.printable import one_line
+
+_LETTERS = 200_000
+
+
+def predictions_payload(loaded: Loaded) -> tuple[dict[str, Any], list[str]]:
+    """The data, and a line for each thing that was left out. `settings` has, in the order of the frame, for each:
+
+    * `name`; `classes`, their names, and `images`, how many of each are tested, empty where no run has predictions;
+    * `rows`, each with `method`, `budget`, `reference`, `n` (seeds), `churn` (percent, or None), `calibrationError`
+      (percent), `accuracy` and `difference` (from dense) by class (percent and points, or None), `bins` (images a seed,
+      mean confidence and accuracy in percent; None for an empty bin), and `confusion`: images of all seeds by class and
+      by predicted class, or None.
+    """
+    names = list(dict.fromkeys(loaded.runs["setting"]))
+    by_setting: dict[str, list[Cell]] = {name: [] for name in names}
+    for cell in cells(loaded.runs, loaded.tallies):
+        by_setting[cell.setting].append(cell)
+    settings, notes, left = [], [], _LETTERS
+    rows = shown = matrices = matrices_shown = 0
+    many_classes = False
+    for index, (name, own) in enumerate(by_setting.items()):
+        share = left // (len(names) - index)
+        setting = _setting(name, own, share)
+        settings.append(setting)
+        left -= _size(setting)
+        rows, shown = rows + len(own), shown + len(setting["rows"])
+        has_matrices = _has_matrices(own)
+        many_classes |= bool(own) and not has_matrices
+        if has_matrices:
+            matrices += len(own)
+            matrices_shown += sum(row["confusion"] is not None for row in setting["rows"])
+    order = "the dense network first, then budgets from the smallest on; classes.csv has them all"
+    if shown < rows:
+        notes.append(f"Of {rows:,} methods and budgets with predictions, {shown:,} are shown by class: {order}.")
+    if matrices_shown < matrices:
+        notes.append(f"Of {matrices:,} confusion matrices, {matrices_shown:,} are shown, in the same order.")
+    if many_classes:
+        notes.append(f"Confusion matrices are shown for up to {MOST_CLASSES} classes.")
+    return {"settings": settings}, notes
+
+
+def _setting(name: str, own: Sequence[Cell], room: int) -> dict[str, Any]:
+    """What is said of a setting in about so many letters."""
+    setting: dict[str, Any] = {"name": name, "classes": [], "images": [], "rows": []}
+    if not own:
+        return setting
+    setting["classes"] = [one_line(each) for each in own[0].classes]
+    setting["images"] = own[0].images.tolist()
+    room -= _size(setting)
+    for_rows = room // 2 if _has_matrices(own) else room
+    chosen = []
+    for cell in sorted(own, key=lambda cell: (not cell.is_reference, -np.inf if np.isnan(cell.asked) else cell.asked)):
+        row = _row(cell)
+        size = _size(row) + 1
+        if size > for_rows:
+            break
+        for_rows, room = for_rows - size, room - size
+        chosen.append((cell, row))
+    for cell, row in chosen:
+        found = cell.confusion()
+        matrix = None if found is None else found.tolist()
+        room -= _size(matrix)
+        if room < 0:
+            break
+        row["confusion"] = matrix
+    setting["rows"] = [row for _, row in chosen]
+    return setting
+
+
+def _row(cell: Cell) -> dict[str, Any]:
+    return {
+        "method": cell.method,
+        "budget": cell.budget,
+        "reference": cell.is_reference,
+        "n": len(cell.tallies),
+        "churn": _plain(cell.churn(), 2),
+        "calibrationError": _plain(cell.calibration_error(), 2),
+        "accuracy": _numbers(cell.accuracy()),
+        "difference": None if cell.is_reference else _numbers(cell.difference()),
+        "bins": [
+            None if not images else [_plain(images, 1), _plain(100 * confidence, 1), _plain(100 * accuracy, 1)]
+            for images, confidence, accuracy in cell.bins().tolist()
+        ],
+        "confusion": None,
+    }
+
+
+def _has_matrices(own: Sequence[Cell]) -> bool:
+    return bool(own) and len(own[0].classes) <= MOST_CLASSES
+
+
+def _numbers(values: Iterable[float]) -> list[float | int | None]:
+    return [_plain(value, 2) for value in values]
+
+
+def _plain(value: float | None, digits: int) -> float | int | None:
+    """A number as JSON has it, with as many decimals as are looked at."""
+    if value is None or np.isnan(value):
+        return None
+    rounded = round(float(value), digits)
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+def _size(value: object) -> int:
+    return len(json.dumps(value, separators=(",", ":")))

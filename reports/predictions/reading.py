@@ -1,0 +1,21 @@
+"""What a run kept of each test image, read from its folder as it was sealed."""
+
+from pathlib import Path
+
+from bench.errors import TooNew
+from bench.store.predictions import Predictions, decode_predictions
+from bench.store.store import PREDICTIONS, Damaged, Newer, Store
+
+
+def read(folder: Path) -> Predictions | None:
+    """None where the run has none: it is of an earlier bench, or of another task. Raises Damaged."""
+    # Of very many runs that have none, this alone is asked.
+    if not (folder / PREDICTIONS).exists():
+        return None
+    content = Store.content(folder, PREDICTIONS)
+    try:
+        return None if content is None else decode_predictions(content)
+    except TooNew as error:
+        raise Newer(f"{PREDICTIONS} of {folder.name} can't be read ({error})") from error
+    except ValueError as error:
+        raise Damaged(f"{PREDICTIONS} of {folder.name} can't be read ({error})") from error
