@@ -1,6 +1,7 @@
 """The accuracy of each class, for each method and budget."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
@@ -23,19 +24,18 @@ CLASS_COLUMNS = {
 def by_class(cells: Iterable[Cell]) -> pd.DataFrame:
     """A row for each class of each cell, classes in the order of their labels; the columns are those of
     CLASS_COLUMNS."""
-    parts = [
-        pd.DataFrame(
-            {
-                "setting": cell.setting,
-                "method": cell.method,
-                "budget": cell.budget,
-                "class": [one_line(name) for name in cell.classes],  # a folder's name may be what no file takes
-                "n": len(cell.tallies),
-                "images": cell.images,
-                "score_mean": cell.accuracy(),
-                "difference": cell.difference(),
-            }
-        )
-        for cell in cells
-    ]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(CLASS_COLUMNS))
+    columns: dict[str, list[Any]] = {name: [] for name in CLASS_COLUMNS}
+    for cell in cells:
+        number = len(cell.classes)
+        for name, value in (
+            ("setting", cell.setting),
+            ("method", cell.method),
+            ("budget", cell.budget),
+            ("n", len(cell.tallies)),
+        ):
+            columns[name] += [value] * number
+        columns["class"] += map(one_line, cell.classes)  # a folder's name may be what no file takes
+        columns["images"] += cell.images.tolist()
+        columns["score_mean"] += cell.accuracy().tolist()
+        columns["difference"] += cell.difference().tolist()
+    return pd.DataFrame(columns)

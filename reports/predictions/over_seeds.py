@@ -1,8 +1,9 @@
 """What the runs of a method at a budget say of their test images, over seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -82,23 +83,29 @@ class Cell:
         return found
 
 
+_NEEDED = ("setting", "method", "method_text", "role", "budget", "seed", "id", "requested_values", "stored_values")
+
+
 def cells(runs: pd.DataFrame, tallies: Mapping[str, Tally]) -> list[Cell]:
     """Of each method and budget that has a run with predictions: by setting, dense first, then by method and from large
     budgets to small, as in the summary. `runs` is the frame of `bench.reports.frame.results`."""
-    own = runs[(runs["status"] == FINISHED) & runs["id"].isin(tallies.keys())]
+    known = (runs["status"] == FINISHED) & runs["id"].isin(tallies.keys())
+    own = runs.loc[known, list(_NEEDED)]
     own = own.assign(budget=texts(own["budget"])).drop_duplicates(["setting", "method_text", "budget", "seed"])
     own = own.assign(other=own["role"] != REFERENCE).sort_values(
         ["setting", "other", "method", "stored_values"], ascending=[True, True, True, False], kind="stable"
     )
     found: list[Cell] = []
     dense: dict[str, Mapping[int, Tally]] = {}
-    for keys, group in own.groupby(["setting", "method_text", "budget"], sort=False):
-        setting, method_text, budget = map(str, keys)
-        ids = dict(zip(group["seed"].astype(int), group["id"], strict=True))
+    groups: dict[tuple[str, str, str], list[dict[Hashable, Any]]] = {}
+    for row in own.to_dict("records"):
+        groups.setdefault((row["setting"], row["method_text"], row["budget"]), []).append(row)
+    for (setting, method_text, budget), group in groups.items():
+        ids = {int(row["seed"]): row["id"] for row in group}
         mine = {seed: tallies[run_id] for seed, run_id in ids.items()}
         number = len(next(iter(mine.values())).classes)
         mine = {seed: tally for seed, tally in mine.items() if len(tally.classes) == number}
-        first = group.iloc[0]
+        first = group[0]
         is_reference = first["role"] == REFERENCE
         if is_reference:
             dense.setdefault(setting, mine)
