@@ -49,9 +49,9 @@ def critical_difference(results: pd.DataFrame, style_file: str | Path | None = N
         for rank in range(1, len(means) + 1):
             panel.plot([place(rank)] * 2, [0, 0.05], color="0.2", linewidth=0.8)
             panel.text(place(rank), 0.07, str(rank), ha="center", va="bottom", fontsize=6.5)
-        for number, (start, end) in enumerate(bars):
+        for number, (start, stop) in enumerate(bars):
             height = 0.24 + _BAR * number
-            panel.plot([place(means[start]) - 0.02, place(means[end]) + 0.02], [height] * 2, color="0.2", linewidth=2)
+            panel.plot([place(means[start]) - 0.02, place(means[stop]) + 0.02], [height] * 2, color="0.2", linewidth=2)
         size = found.critical_difference / (len(means) - 1) * (right - left)
         top = above - 0.25
         panel.plot([left, left + size], [top] * 2, "|-", color="0.2", linewidth=0.8, markersize=4)

@@ -62,6 +62,8 @@ COLUMNS = (
     Column("latency ms", "of one image as deployed"),
     Column("front", "probability of being on the Pareto front over stored values", 3),
     Column("top-5 %", "test split", 3),
+    Column("churn %", "test images in another class than for the dense network of the same seed", 3),
+    Column("calibration error %", "expected, over 15 bins of confidence", 3),
     Column("training s", "all epochs", 3),
     Column("compress s", "the method's own cost", 3),
 )
@@ -255,6 +257,8 @@ def _cells(row: dict[Any, Any]) -> list[dict[str, Any]]:
         cell(row["latency_ms"], "{:.3g}"),
         {"text": "" if front is None else f"{100 * front:.0f} %", "value": front},
         cell(row["test_top5_mean"], "{:.2f}"),
+        cell(None if dense else row["churn_mean"], "{:.2f}"),
+        cell(row["calibration_error_mean"], "{:.2f}"),
         cell(row["train_seconds"], "{:.3g}"),
         cell(row["compress_seconds"], "{:.2g}"),
     ]

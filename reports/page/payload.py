@@ -13,6 +13,7 @@ from bench.reports.frame import METRIC, metric_of, texts
 from bench.reports.load import Loaded
 from bench.reports.names import short_names
 from bench.reports.page import code_spaces, curves, published, spending
+from bench.reports.predictions.payload import predictions_payload
 from bench.reports.statistics.front import is_on_front
 from bench.reports.summary import AXES
 from bench.roles import REFERENCE
@@ -47,6 +48,8 @@ def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list
     banded = curves.bands(history)
     methods = runs.loc[runs["role"] != REFERENCE, "method"]
     where, folders = _folders(loaded.folders)
+    predicted, left_out = predictions_payload(loaded)
+    notes += left_out
     data = {
         "folder": where,
         "short": {name: cut for name, cut in short_names(runs["method"], NAME).items() if cut != name},
@@ -64,6 +67,7 @@ def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list
                 "points": _points(own, summary[summary["setting"] == name], folders, notes),
                 "published": published.beside(own).to_dict("records"),
                 "curves": _curves(banded[banded["setting"] == name]),
+                "predictions": predicted["settings"][index],
                 "layers": _layers(own, loaded.folders, loaded.notes),
                 "spaces": _spaces(own, loaded, max(1, _SPACES // len(names)), notes) if index < _SPACES else [],
             }

@@ -41,8 +41,8 @@ def summary_markdown(
     files = (
         "index.html has all of this to look at. results.csv has a row for each run with every option, version and "
         "time; summary.csv and summary.parquet one for each line here, in full; pairwise.csv every two methods of "
-        "a budget; overall.csv methods over all budgets; by_settings.csv methods over several settings; classes.csv each "
-        "class, where runs kept their predictions."
+        "a budget; overall.csv methods over all budgets; by_settings.csv methods over several settings; classes.csv "
+        "each class, where runs kept their predictions."
     )
     lines += _listed("## How to read this", [*READING, bold, files])
     return "\n".join(lines)
