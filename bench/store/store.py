@@ -45,6 +45,8 @@ from bench.store.upgrade import upgraded
 RECORD, HISTORY, LAYERS, CODES = "record.json", "history.csv", "layers.csv", "codes.safetensors"
 PREDICTIONS = "predictions.safetensors"
 SPEC, WEIGHTS, TRACEBACK = "spec.toml", "weights.safetensors", "traceback.txt"
+# All that a run may have under its seal.
+SEALED = (RECORD, HISTORY, LAYERS, CODES, PREDICTIONS, SPEC, WEIGHTS, TRACEBACK)
 SEAL, REPORT, STATES = "seal.json", "report", "prefixes"
 # In the store: by the hash of data, the stamp (`Dataset.stamp`) that its files had when they were last read.
 IMAGES = "images.json"

@@ -14,11 +14,8 @@ from bench.store.machine_paths import first_of, first_path
 from bench.store.record import FINISHED, Record
 from bench.store.seal import Broken
 from bench.store.store import (
-    CODES,
-    HISTORY,
-    LAYERS,
-    RECORD,
     SEAL,
+    SEALED,
     SPEC,
     TRACEBACK,
     WEIGHTS,
@@ -28,7 +25,8 @@ from bench.store.store import (
 
 _DAMAGED = "it is not as it was sealed"
 # A traceback is all paths; what it says is the record's reason.
-_COPIED, _LEFT_OUT = (RECORD, HISTORY, LAYERS, CODES, SPEC), (TRACEBACK, WEIGHTS)
+_LEFT_OUT = (TRACEBACK, WEIGHTS)
+_COPIED = tuple(name for name in SEALED if name not in _LEFT_OUT)
 
 
 class Specs(Protocol):

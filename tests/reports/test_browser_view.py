@@ -9,9 +9,10 @@ import pytest
 from pages import Watched, in_chromium, page_of
 from playwright.sync_api import Browser, Page
 from records import RECORDS, record, write_store
+from safetensors.numpy import load_file
 
 from bench.store.record import Record
-from bench.store.store import SPEC, Store
+from bench.store.store import PREDICTIONS, SPEC, Store
 
 pytestmark = in_chromium
 
@@ -114,6 +115,27 @@ def test_a_view_can_be_sent(browser: Browser, watched: Watched, real: Path) -> N
     assert other.inner_text("#problem") == "The address asks for what is not in this report: gone ."
     assert other.input_value("#axis") == "macs"
     other.close()
+
+
+def test_predictions_are_shown_as_they_were_kept(watched: Watched, swept: tuple[Path, list[Record]]) -> None:
+    page = watched.page
+    kept = {}
+    for run in swept[1]:
+        if run["method"] in ("dense", "csg") and run["budget"] in (None, "4x"):
+            folder = Store(swept[0]).find(run["id"])
+            assert folder is not None
+            kept[run["method"], run["seed"]] = load_file(folder / PREDICTIONS)
+    other = [(kept["csg", seed]["predicted"] != kept["dense", seed]["predicted"]).mean() for seed in (0, 1)]
+    page.select_option("#predictions-row", label="csg at 2x")
+    assert view(page)["predictions-row"] == ["csg 2x"]
+    page.select_option("#predictions-row", label="csg at 4x")
+    assert "predictions-row" not in view(page)  # as the page opens: the smallest budget
+    assert page.inner_text("#predictions-note").startswith(f"{100 * sum(other) / 2:.2f} % of the test images")
+    matrix = page.locator("#predictions-confusion").evaluate("plot => plot.data[0].text.map(line => line.length)")
+    classes = len(set(kept["csg", 0]["label"].tolist()))
+    assert matrix == [classes] * classes
+    bins = page.locator("#predictions-bins").evaluate("plot => plot.data[1].y")
+    assert all(0 <= share <= 100 for share in bins)
 
 
 def exported(page: Page, kind: str) -> str:

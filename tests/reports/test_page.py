@@ -71,7 +71,9 @@ def made(records: list[Record]) -> bytes:
 def test_the_sections_their_headings_and_what_they_are_labelled_by() -> None:
     found = Page(made(RECORDS))
     sections = [(section["id"], section["aria-labelledby"]) for section in found.having("section")]
-    assert [name for name, _ in sections] == ["accuracy", "table", "audit", "layers", "curves", "codes", "reading"]
+    assert [name for name, _ in sections] == [
+        *("accuracy", "table", "audit", "layers", "predictions", "curves", "codes", "reading"),
+    ]
     ids = [attributes["id"] for _, attributes in found.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert all(label in ids for _, label in sections)
@@ -90,7 +92,7 @@ def test_all_that_can_be_used_has_a_name() -> None:
         assert before.rfind("<label") > before.rfind("</label>"), control
     assert not re.findall(r"<button[^>]*></button>", text)
     plots = re.findall(r'<div id="[a-z-]+" class="plot[^>]*>', text)
-    assert len(plots) == 6
+    assert len(plots) == 9
     assert all(re.search(r'role="(figure|application)"', plot) and "aria-label=" in plot for plot in plots)
 
 

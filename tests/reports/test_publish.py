@@ -29,7 +29,7 @@ from bench.store import seal
 from bench.store.machine_paths import first_of, first_path
 from bench.store.published import PUBLISHED
 from bench.store.record import FAILED, FINISHED, Record
-from bench.store.store import RECORD, SEAL, SPEC, TRACEBACK, WEIGHTS, Store
+from bench.store.store import RECORD, SEAL, SEALED, SPEC, TRACEBACK, WEIGHTS, Store
 
 BROKEN = str(PLUGINS / "broken.py")
 HOSTILE = 'a "b"\n---\n# c: <script>alert(1)</script> [x](javascript:y) ``` \\ \x1b\u202e\u0085 \U0001f600'
@@ -90,6 +90,7 @@ def test_seals_say_what_was_left_out_on_purpose(store: Path, published: Publicat
         sealed = seal.read(folder / SEAL)
         sealed.check_all(folder)
         before = seal.read(store / "runs" / folder.name / SEAL)
+        assert set(before.files) <= set(SEALED)
         absent = set(before.files) - set(sealed.files)
         assert absent <= {WEIGHTS, TRACEBACK}
         assert dict(sealed.left_out) == {name: before.files[name].sha256 for name in absent}
