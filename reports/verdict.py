@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from bench.metric import Metric
-from bench.reports.frame import metric_of
+from bench.reports.frame import left_out, metric_of
 from bench.reports.statistics.change import MARGIN
 from bench.reports.statistics.noise import LEVEL
 from bench.reports.statistics.over_settings import FEWEST
@@ -25,7 +25,9 @@ def verdict(runs: pd.DataFrame, analysis: Analysis, setting: str) -> list[str]:
     """Lines on one setting, the most important first. `runs` is the frame of `bench.reports.frame.results`."""
     own = runs[(runs["setting"] == setting) & (runs["status"] == FINISHED)]
     if not len(own):
-        return ["Nothing to compare: no run finished."]
+        why = left_out(runs[runs["setting"] == setting])
+        more = [f"And {len(why) - _NAMED} more like these, in summary.md."] if len(why) > _NAMED else []
+        return ["Nothing to compare: no run finished.", *why[:_NAMED], *more]
     metric = metric_of(own)
     rows = analysis.overall[analysis.overall["setting"] == setting]
     table = analysis.summary[analysis.summary["setting"] == setting]

@@ -2,8 +2,10 @@
 decided in frame.py, by the tests in statistics."""
 
 import re
+from typing import Any
 
 import pandas as pd
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -69,14 +71,21 @@ def multiply_accumulates(number: float) -> str:
 def terminal(summary: pd.DataFrame, title: str, metric: Metric, width: int) -> Table:
     """The table for rich to print, with the columns that `width` characters have room for; methods that may be the best
     of their budget are bold."""
-    table = Table(title=escape(title), title_justify="left")
-    left_out = {"asked", "MACs", "validation"} if width >= _MEDIUM else {"asked", "MACs", "validation", "bytes"}
+    # Lines between columns take room that numbers need more.
+    plain: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1, 0, 0)}
+    table = Table(title=escape(title), title_justify="left", **(plain if width < _MEDIUM else {}))
+    left_out = {"asked"} if width >= _WIDE else {"asked", "MACs", "validation"}
     left_out |= {"ratio", "seeds"} if width < _NARROW else set()
-    left_out = {"asked"} if width >= _WIDE else left_out
     shown = [index for index, heading in enumerate(HEADINGS) if heading not in left_out]
     for index in shown:
         heading = metric.title if HEADINGS[index] == SCORE else HEADINGS[index]
-        table.add_column(escape(heading), justify="left" if index < 2 else "right", overflow="fold", no_wrap=index > 0)
+        table.add_column(
+            escape(heading),
+            justify="left" if index < 2 else "right",
+            overflow="fold",
+            no_wrap=index > 0,
+            min_width=_NAME if index == 0 else None,
+        )
     accuracy = HEADINGS.index(SCORE)
     for row, best in zip(cells(summary), summary["is_best"].fillna(False), strict=True):
         texts = [escape(text) for text in row]
@@ -89,6 +98,8 @@ def terminal(summary: pd.DataFrame, title: str, metric: Metric, width: int) -> T
 
 # Characters from which on a terminal's table has further columns.
 _NARROW, _MEDIUM, _WIDE = 70, 90, 120
+# At least so many letters of a name are on one line.
+_NAME = 9
 
 
 def markdown(summary: pd.DataFrame, metric: Metric) -> str:

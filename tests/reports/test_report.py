@@ -27,13 +27,13 @@ from bench.errors import InputError
 from bench.metric import TOP1
 from bench.reports import second_process
 from bench.reports.figures.figure import FIGURES, FORMATS, SCORE, accuracy_vs, grid, only
-from bench.reports.frame import left_out, results
+from bench.reports.frame import left_out, metric_of, results
 from bench.reports.load import Loaded, load
 from bench.reports.predictions.classes import CLASS_COLUMNS
 from bench.reports.predictions.tally import RUN_COLUMNS
 from bench.reports.report import write
 from bench.reports.summary import SUMMARY_COLUMNS, summary
-from bench.reports.tables.table import HEADINGS, cells, markdown, terminal
+from bench.reports.tables.table import HEADINGS, by_budget, cells, markdown, terminal
 from bench.store.record import COLUMNS, FAILED, Record
 from bench.store.store import SEAL
 
@@ -528,3 +528,16 @@ def test_a_bad_style_is_refused_before_anything_is_written(
     assert err.startswith(f"bench: no style can be read from {style}: ")
     assert message in err
     assert not (store / "report").exists()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 130])
+def test_the_table_of_a_terminal_fits_and_has_bytes(width: int) -> None:
+    frame = results(RECORDS)
+    table = terminal(by_budget(summary(frame)), "net, data, quick", metric_of(frame), width)
+    shown = io.StringIO()
+    Console(width=width, file=shown).print(table)
+    text = shown.getvalue().splitlines()
+    assert max(map(len, text)) <= width
+    (row,) = (line for line in text if "lowrank" in line)  # on one line, whole
+    for cell in ("4x", "1,000", "70.00"):
+        assert cell in row

@@ -81,7 +81,7 @@ def test_one_seed_or_one_method_is_no_verdict() -> None:
     assert re.match(r"a has the highest mean top-1 over 2x and 4x, 1\.\d\d points before b: how sure", lines(lone)[0])
     assert lines(runs(dense=(90,), a=(85, 82)))[0].startswith("Which method keeps the most is not said: it takes two")
     failed = [record("dense", 0, None, status="failed", reason="x", stored_values=None)]
-    assert lines(failed) == ["Nothing to compare: no run finished."]
+    assert lines(failed) == ["Nothing to compare: no run finished.", "failed: dense, seed 0: x"]
 
 
 def test_budgets_that_a_method_missed_are_named() -> None:

@@ -32,6 +32,8 @@ function drawAccuracy() {
   const index = Object.keys(data.axes).indexOf(axis);
   const measure = byId("measure").value;
   const value = measured(setting(), measure);
+  // Where nothing finished there are reasons on top, and no empty axes.
+  byId("accuracy-plot").hidden = !setting().points.length;
   const points = setting().points.filter((point) => point.x[index] !== null && value(point) !== null);
   const reference = points.filter((point) => point.reference);
   const traces = [];
