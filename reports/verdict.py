@@ -139,6 +139,41 @@ def comparisons(summary: pd.DataFrame, metric: Metric) -> list[str]:
     return lines
 
 
+VERDICT_HEADINGS = ("budget", "highest mean", "before the next", "may be as good", f"worse ({_SURE})")
+
+
+def verdict_table(analysis: Analysis, setting: str, metric: Metric) -> list[tuple[str, ...]]:
+    """A row for each budget, the largest first, under VERDICT_HEADINGS: what to take there, and how sure that is. The
+    p-value is that the next one is worse by chance, corrected for the number of others."""
+    table = analysis.summary[(analysis.summary["setting"] == setting) & analysis.summary["requested_values"].notna()]
+    pairs = analysis.pairwise[analysis.pairwise["setting"] == setting]
+    found = []
+    for (asked, budget), rows in table.groupby(["requested_values", "budget"], sort=True):
+        ordered = rows.sort_values("score_adjusted", ascending=not metric.higher, kind="stable")
+        first, others = ordered.iloc[0], ordered.iloc[1:]
+        before = ""
+        if len(others):
+            next_one = others.iloc[0]
+            pair = pairs[
+                (pairs["requested_values"] == asked)
+                & (pairs["method"] == next_one["method"])
+                & (pairs["other"] == first["method"])
+            ]
+            gap = abs(pair["difference"].iloc[0]) if len(pair) else abs(first["score_mean"] - next_one["score_mean"])
+            # The very test that says who may be as good: an interval of this pair alone could say otherwise.
+            known = pair["worse_p_value"].iloc[0] if len(pair) else float("nan")
+            sure = "" if pd.isna(known) else " (p < 0.001)" if known < 0.001 else f" (p = {known:.3f})"
+            before = f"{gap:.2f} before {next_one['method']}{sure}"
+        alike = others["standing"].isin([Standing.BEST, Standing.WIDE])
+        out = others.loc[others["standing"] == Standing.WORSE, "method"].tolist()
+        unknown = others.loc[~alike & (others["standing"] != Standing.WORSE), "method"].tolist()
+        not_said = [f"not compared: {_listed(unknown)}"] if unknown else []
+        score = f"{first['method']} {first['score_mean']:.2f}{f' {metric.unit}' if metric.unit else ''}"
+        likely = "; ".join(filter(None, [_listed(others.loc[alike, "method"].tolist()), *not_said]))
+        found.append((str(budget), score, before, likely or "none", _listed(out) or "none"))
+    return found[::-1]
+
+
 def left_out_of_the_verdict(analysis: Analysis, setting: str) -> list[str]:
     """Which methods and budgets the verdict over all budgets leaves out, and why."""
     found = analysis.verdicts.get(setting)

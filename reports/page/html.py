@@ -26,7 +26,14 @@ from bench.reports.page.payload import NAME, payload, plain
 from bench.reports.statistics.pairs import TEST, Standing
 from bench.reports.summary import AXES, Analysis
 from bench.reports.tables.table import SCORE, WIDE, by_budget, deviation, multiply_accumulates
-from bench.reports.verdict import comparisons, left_out_of_the_verdict, over_settings_lines, verdict
+from bench.reports.verdict import (
+    VERDICT_HEADINGS,
+    comparisons,
+    left_out_of_the_verdict,
+    over_settings_lines,
+    verdict,
+    verdict_table,
+)
 from bench.roles import REFERENCE
 from bench.store.record import FAILED, MISSED
 from bench.version import __version__
@@ -100,7 +107,8 @@ def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit])
         # Escaped by the templates.
         shown = {part: _packed(text) if packed else Markup(text) for part, text in parts.items()}  # noqa: S704
         lines = verdict(runs, analysis, str(name))
-        settings.append({"name": name, "packed": packed, "verdict": lines, **shown})
+        by_size = verdict_table(analysis, str(name), metric)
+        settings.append({"name": name, "packed": packed, "verdict": lines, "by_size": by_size, **shown})
     text = template.render(
         policy=_policy(script, plotly),
         css=Markup(_file("page.css")),  # noqa: S704  # our own files
@@ -112,6 +120,7 @@ def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit])
         more_notes=max(0, len(loaded.notes) - _NOTES),
         thinned=thinned,
         settings=settings,
+        headings=VERDICT_HEADINGS,
         over_settings=over_settings_lines(analysis),
         by_settings=_by_settings(analysis),
         columns=COLUMNS,

@@ -10,7 +10,14 @@ from bench.reports.how_to_read import READING
 from bench.reports.statistics.pairs import TEST
 from bench.reports.summary import Analysis
 from bench.reports.tables.table import by_budget, markdown, plain_markdown
-from bench.reports.verdict import comparisons, left_out_of_the_verdict, over_settings_lines, verdict
+from bench.reports.verdict import (
+    VERDICT_HEADINGS,
+    comparisons,
+    left_out_of_the_verdict,
+    over_settings_lines,
+    verdict,
+    verdict_table,
+)
 
 
 def summary_markdown(
@@ -29,6 +36,8 @@ def summary_markdown(
         metric = metric_of(here)
         lines += [f"## {plain_markdown(setting)}", ""]
         lines += _listed("", verdict(runs, analysis, setting))
+        if by_size := verdict_table(analysis, setting, metric):
+            lines += [_table(VERDICT_HEADINGS, by_size), ""]
         lines += [markdown(by_budget(rows, metric.higher), metric), ""]
         lines += _listed("", [*comparisons(rows, metric), *left_out_of_the_verdict(analysis, setting)])
         lines += _listed("### Not in the table", left_out(here))
@@ -52,12 +61,14 @@ def _by_settings(table: pd.DataFrame) -> str:
     """Methods by settings: each one's score over all budgets, its rank in brackets."""
     shown = [f"{score:.2f} ({rank:g})" for score, rank in zip(table["score"], table["rank"], strict=True)]
     wide = table.assign(cell=shown).pivot_table("cell", ["mean_rank", "method"], "setting", "first", sort=False)
-    rows = [["method", "mean rank", *wide.columns], ["---", *["---:"] * (1 + len(wide.columns))]]
-    rows += [[method, f"{rank:.2f}", *cells] for (rank, method), cells in zip(wide.index, wide.to_numpy(), strict=True)]
-    return "\n".join(
-        "| " + " | ".join(plain_markdown(cell) if row > 1 or row == 0 else cell for cell in line) + " |"
-        for row, line in enumerate(rows)
-    )
+    rows = [[method, f"{rank:.2f}", *cells] for (rank, method), cells in zip(wide.index, wide.to_numpy(), strict=True)]
+    return _table(["method", "mean rank", *wide.columns], rows)
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [[plain_markdown(cell) for cell in line] for line in (headings, *rows)]
+    lines.insert(1, ["---"] * len(headings))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _listed(heading: str, lines: Sequence[str]) -> list[str]:

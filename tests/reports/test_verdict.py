@@ -14,7 +14,7 @@ from bench.reports.frame import results
 from bench.reports.load import load
 from bench.reports.report import write
 from bench.reports.summary import PAIR_COLUMNS, analyse
-from bench.reports.verdict import comparisons, left_out_of_the_verdict, verdict
+from bench.reports.verdict import comparisons, left_out_of_the_verdict, verdict, verdict_table
 from bench.store.record import MISSED, Record
 
 SETTING = "net, data, quick"
@@ -171,3 +171,15 @@ def test_a_whole_report_on_another_metric(tmp_path: Path, command: Command) -> N
     _, shown, _ = command("show", str(store))
     assert "RMSE mm" in shown
     assert isinstance(analyse(loaded.runs).summary, pd.DataFrame)
+
+
+def test_each_budget_has_a_row_on_top() -> None:
+    """The highest mean, how far before the next with its interval, who may be as good, who is worse."""
+    frame = results(runs(dense=(90,), a=(85, 82), b=(84.9, 82), c=(60, 50)))
+    found = verdict_table(analyse(frame), SETTING, TOP1)
+    pairs = analyse(frame).pairwise.set_index(["budget", "method", "other"])
+    assert [row[0] for row in found] == ["2x", "4x"]
+    gap, p_value = (pairs.loc[("2x", "b", "a"), name] for name in ("difference", "worse_p_value"))
+    assert gap < 0
+    assert found[0][1].startswith("a 8")
+    assert found[0][2:] == (f"{-gap:.2f} before b (p = {p_value:.3f})", "b", "c")
