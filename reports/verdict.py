@@ -45,7 +45,7 @@ def verdict(runs: pd.DataFrame, analysis: Analysis, setting: str) -> list[str]:
 def _best(rows: pd.DataFrame, metric: Metric) -> str:
     ordered = rows.sort_values("score", ascending=not metric.higher, kind="stable")
     first, second = ordered.iloc[0], ordered.iloc[1]
-    over = f"over {_budgets(first['budgets'])}"
+    over = ("on average over " if " " in first["budgets"] else "at ") + _budgets(first["budgets"])
     gap = abs(first["score"] - second["score"])
     unit = f" {metric.points}" if metric.points else ""
     if pd.isna(second["difference_interval"]):
@@ -67,7 +67,7 @@ def _best(rows: pd.DataFrame, metric: Metric) -> str:
     return (
         f"{_listed(alike)} may each be the best {over}: they can't be told apart with "
         f"{first['seeds']:.0f} seeds ({first['method']} leads {second['method']} by {gap:.2f} ± "
-        f"{second['difference_interval']:.2f}{unit}); "
+        f"{second['difference_interval']:.2f}{unit}, {_SURE} interval); "
         + (f"{worse} {'other is' if worse == 1 else 'others are'} worse." if worse else "no method is out.")
     )
 
@@ -97,10 +97,10 @@ def _as_good(table: pd.DataFrame, metric: Metric) -> Iterator[str]:
     if metric.unit != "%" or not (table["role"] == REFERENCE).any():
         return
     good = table[table["as_good_as_dense"].fillna(False).astype(bool)]
-    claim = f"surely ({_SURE}) no more than {MARGIN} {metric.points} worse than dense"
+    claim = f"sure ({_SURE}) to lose at most {MARGIN} {metric.points} against dense"
     if not len(good):
         if table["difference_interval"].notna().any():
-            yield f"No method is {claim} at any size."
+            yield f"At no size is a method {claim}."
         return
     smallest = good.sort_values("stored_values").drop_duplicates("method")
     shown = [f"{row['method']} at {row['compression']:.1f}x" for _, row in smallest.head(_NAMED).iterrows()]
@@ -139,7 +139,7 @@ def comparisons(summary: pd.DataFrame, metric: Metric) -> list[str]:
     return lines
 
 
-VERDICT_HEADINGS = ("budget", "highest mean", "before the next", "may be as good", f"worse ({_SURE})")
+VERDICT_HEADINGS = ("at", "highest mean", "ahead of the next (p, corrected)", "may be as good", f"worse ({_SURE})")
 
 
 def verdict_table(analysis: Analysis, setting: str, metric: Metric) -> list[tuple[str, ...]]:
@@ -162,8 +162,7 @@ def verdict_table(analysis: Analysis, setting: str, metric: Metric) -> list[tupl
             gap = abs(pair["difference"].iloc[0]) if len(pair) else abs(first["score_mean"] - next_one["score_mean"])
             # The very test that says who may be as good: an interval of this pair alone could say otherwise.
             known = pair["worse_p_value"].iloc[0] if len(pair) else float("nan")
-            sure = "" if pd.isna(known) else " (p < 0.001)" if known < 0.001 else f" (p = {known:.3f})"
-            before = f"{gap:.2f} before {next_one['method']}{sure}"
+            before = f"{gap:.2f} ahead of {next_one['method']}{'' if pd.isna(known) else f' ({_p_value(known)})'}"
         alike = others["standing"].isin([Standing.BEST, Standing.WIDE])
         out = others.loc[others["standing"] == Standing.WORSE, "method"].tolist()
         unknown = others.loc[~alike & (others["standing"] != Standing.WORSE), "method"].tolist()
@@ -172,6 +171,11 @@ def verdict_table(analysis: Analysis, setting: str, metric: Metric) -> list[tupl
         likely = "; ".join(filter(None, [_listed(others.loc[alike, "method"].tolist()), *not_said]))
         found.append((str(budget), score, before, likely or "none", _listed(out) or "none"))
     return found[::-1]
+
+
+def _p_value(value: float) -> str:
+    """With the digits that are looked at."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.{3 if value < 0.1 else 2}f}"
 
 
 def left_out_of_the_verdict(analysis: Analysis, setting: str) -> list[str]:

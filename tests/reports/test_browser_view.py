@@ -134,7 +134,7 @@ def test_predictions_are_shown_as_they_were_kept(watched: Watched, swept: tuple[
     matrix = page.locator("#predictions-confusion").evaluate("plot => plot.data[0].text.map(line => line.length)")
     classes = len(set(kept["csg", 0]["label"].tolist()))
     assert matrix == [classes] * classes
-    bins = page.locator("#predictions-bins").evaluate("plot => plot.data[1].y")
+    bins = page.locator("#predictions-bins").evaluate("plot => plot.data[0].y")
     assert all(0 <= share <= 100 for share in bins)
 
 

@@ -56,7 +56,7 @@ function drawAccuracy() {
   });
   const whole = onLog && setting().points.some((point) => point.mean === 100);
   byId("front-note").textContent = (whole ? "What is without an error has no place on a log axis. " : "") + (byId("front").checked
-    ? "The Pareto front is over all methods, also those switched off; its rings are the darker, the more probable it is that a point is on it, and sizes within 1 % count as equal."
+    ? "The Pareto front is over all methods, also those switched off; its rings are the stronger, the more probable it is that a point is on it, and sizes within 1 % count as equal."
     : "");
 }
 

@@ -19,8 +19,8 @@ function drawPredictions() {
   const shade = colours();
   const seeds = `${row.n} ${row.n === 1 ? "seed" : "seeds"}`;
   byId("predictions-note").textContent = [
-    row.churn === null ? "" : `${fixed(row.churn)} % of the test images are in another class than for the dense network of the same seed (churn).`,
-    row.calibrationError === null ? "" : `Expected calibration error ${fixed(row.calibrationError)} %.`,
+    row.churn === null ? "" : `${fixed(row.churn)} % of the test images get another class than from the dense network of the same seed (churn).`,
+    row.calibrationError === null ? "" : `Expected calibration error ${fixed(row.calibrationError)}\u00a0%.`,
     `Means over ${seeds}.`,
   ].filter(Boolean).join(" ");
   const known = row.difference !== null && row.difference.some((value) => value !== null);
@@ -36,11 +36,11 @@ function drawPredictions() {
   const width = 100 / row.bins.length;
   const bins = row.bins.map((bin, number) => ({ bin, middle: (number + 0.5) * width })).filter(({ bin }) => bin);
   draw("predictions-bins", [
-    { type: "scatter", mode: "lines", x: [0, 100], y: [0, 100], line: { color: shade.soft, width: 1, dash: "dot" }, hoverinfo: "skip" },
     {
       type: "bar", x: bins.map(({ middle }) => middle), y: bins.map(({ bin }) => bin[2]), width: 0.92 * width, marker: { color: faint(tint, 0.75) },
       text: bins.map(({ bin }) => `${whole(bin[0])} images a seed<br>confidence ${fixed(bin[1], 1)} %, right ${fixed(bin[2], 1)} %`), textposition: "none", hovertemplate: "%{text}<extra></extra>",
     },
+    { type: "scatter", mode: "lines", x: [0, 100], y: [0, 100], line: { color: shade.text, width: 1.5, dash: "dot" }, hoverinfo: "skip" },
   ], { xaxis: { title: { text: "confidence (%)" }, range: [0, 100] }, yaxis: { title: { text: "right (%)" }, range: [0, 100] }, margin: { l: 50, r: 10, t: 10, b: 45 } });
   byId("predictions-confusion").parentElement.hidden = !row.confusion;
   if (!row.confusion) return;
