@@ -41,8 +41,8 @@ def lines(records: list[Record]) -> list[str]:
 def test_which_keeps_the_most_by_how_much_and_how_sure() -> None:
     found = lines(runs(dense=(90,), good=(89.9, 85), fair=(87, 82), poor=(80, 70)))
     assert re.fullmatch(
-        r"good keeps the most on average over 2x and 4x: its top-1 is [23]\.\d\d ± [01]\.\d\d points better than that of "
-        r"fair, the next \(95 % interval; paired over 3 seeds\)\.",
+        r"good keeps the most on average over 2x and 4x: its top-1 is [23]\.\d\d ± [01]\.\d\d points better than that "
+        r"of fair, the next \(95 % interval; paired over 3 seeds\)\.",
         found[0],
     )
     assert re.match(r"For the same top-1, good stores 0\.\d\d times the values of fair", found[1])
