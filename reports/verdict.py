@@ -8,6 +8,7 @@ import pandas as pd
 
 from bench.metric import Metric
 from bench.reports.frame import left_out, metric_of
+from bench.reports.names import short_names
 from bench.reports.statistics.change import MARGIN
 from bench.reports.statistics.noise import LEVEL
 from bench.reports.statistics.over_settings import FEWEST
@@ -19,6 +20,8 @@ from bench.store.record import FINISHED
 _SURE = f"{100 * LEVEL:.0f} %"
 # So many methods are named where several are alike.
 _NAMED = 5
+# Of a name.
+_LETTERS = 40
 
 
 def verdict(runs: pd.DataFrame, analysis: Analysis, setting: str) -> list[str]:
@@ -29,8 +32,8 @@ def verdict(runs: pd.DataFrame, analysis: Analysis, setting: str) -> list[str]:
         more = [f"And {len(why) - _NAMED} more like these, in summary.md."] if len(why) > _NAMED else []
         return ["Nothing to compare: no run finished.", *why[:_NAMED], *more]
     metric = metric_of(own)
-    rows = analysis.overall[analysis.overall["setting"] == setting]
-    table = analysis.summary[analysis.summary["setting"] == setting]
+    rows = _with_short_names(analysis.overall[analysis.overall["setting"] == setting])
+    table = _with_short_names(analysis.summary[analysis.summary["setting"] == setting])
     lines = []
     if len(rows):
         lines += [_best(rows, metric), *_values(rows, metric)]
@@ -112,7 +115,7 @@ def comparisons(summary: pd.DataFrame, metric: Metric) -> list[str]:
     """For each budget of a setting, which methods may be the best, and what its seeds could tell."""
     lines = []
     unit = f" {metric.points}" if metric.points else ""
-    sized = summary[summary["requested_values"].notna()]
+    sized = _with_short_names(summary[summary["requested_values"].notna()])
     for (_, budget), rows in sized.groupby(["requested_values", "budget"], sort=True):
         at = f"At {budget} ({rows['requested_values'].iloc[0]:,.0f} values)"
         compared = rows[rows["compared_seeds"] > 0]
@@ -147,6 +150,7 @@ def verdict_table(analysis: Analysis, setting: str, metric: Metric) -> list[tupl
     p-value is that the next one is worse by chance, corrected for the number of others."""
     table = analysis.summary[(analysis.summary["setting"] == setting) & analysis.summary["requested_values"].notna()]
     pairs = analysis.pairwise[analysis.pairwise["setting"] == setting]
+    short = short_names(table["method"], _LETTERS)
     found = []
     for (asked, budget), rows in table.groupby(["requested_values", "budget"], sort=True):
         ordered = rows.sort_values("score_adjusted", ascending=not metric.higher, kind="stable")
@@ -162,12 +166,15 @@ def verdict_table(analysis: Analysis, setting: str, metric: Metric) -> list[tupl
             gap = abs(pair["difference"].iloc[0]) if len(pair) else abs(first["score_mean"] - next_one["score_mean"])
             # The very test that says who may be as good: an interval of this pair alone could say otherwise.
             known = pair["worse_p_value"].iloc[0] if len(pair) else float("nan")
-            before = f"{gap:.2f} ahead of {next_one['method']}{'' if pd.isna(known) else f' ({_p_value(known)})'}"
+            before = (
+                f"{gap:.2f} ahead of {short[next_one['method']]}{'' if pd.isna(known) else f' ({_p_value(known)})'}"
+            )
         alike = others["standing"].isin([Standing.BEST, Standing.WIDE])
+        others = others.assign(method=others["method"].map(short))
         out = others.loc[others["standing"] == Standing.WORSE, "method"].tolist()
         unknown = others.loc[~alike & (others["standing"] != Standing.WORSE), "method"].tolist()
         not_said = [f"not compared: {_listed(unknown)}"] if unknown else []
-        score = f"{first['method']} {first['score_mean']:.2f}{f' {metric.unit}' if metric.unit else ''}"
+        score = f"{short[first['method']]} {first['score_mean']:.2f}{f' {metric.unit}' if metric.unit else ''}"
         likely = "; ".join(filter(None, [_listed(others.loc[alike, "method"].tolist()), *not_said]))
         found.append((str(budget), score, before, likely or "none", _listed(out) or "none"))
     return found[::-1]
@@ -199,6 +206,10 @@ def left_out_of_the_verdict(analysis: Analysis, setting: str) -> list[str]:
         fewer = _listed([str(names[str(text)]) for text in found.left_out])
         lines.append(f"Not in the verdict: {fewer}, with fewer budgets met.")
     return lines
+
+
+def _with_short_names(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(method=rows["method"].map(short_names(rows["method"], _LETTERS)))
 
 
 def _budgets(text: str) -> str:
