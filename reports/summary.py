@@ -102,8 +102,8 @@ OVERALL_COLUMNS = {
     "method_text": "the plugin's name with the options that are not at their default",
     "role": "the method's part in the comparison",
     "budgets": "over which these methods are compared: those that all of them met",
-    "seeds": "most seeds that the method shares with another one",
-    "score": "mean over the logarithm of the size, over seeds",
+    "seeds": "that the method shares with the best one; of that one the most that it shares with another",
+    "score": "mean over the logarithm of the size, over seeds, as it would be if no run were missing",
     "difference": "score minus that of the best method, paired by seed, mean",
     "difference_interval": "half the width of its 95 % interval",
     "worse_p_value": "how sure it is that another method is better, as in summary.csv",
@@ -347,7 +347,7 @@ class _Setting:
                 "budgets": " ".join(
                     own.set_index("requested_values")["budget"].loc[[*found.budgets[::-1]]].astype(str)
                 ),
-                "seeds": int(compared.seeds[place].max(initial=0)),
+                "seeds": int(compared.seeds[place].max(initial=0) if place == best else compared.seeds[place, best]),
                 "score": self.sign * found.scores[place],
                 "difference": 0.0 if place == best else self.sign * compared.difference[place, best],
                 "difference_interval": np.nan if place == best else compared.half_width[place, best],

@@ -56,7 +56,7 @@ def _best(rows: pd.DataFrame, metric: Metric) -> str:
             f"{first['method']} has the highest mean {metric.label} {over}, {gap:.2f}{unit} before {second['method']}: "
             "how sure that is can't be said with one seed."
         )
-    gap = abs(second["difference"])  # by seed, as its interval is
+    gap = second["difference"] * (-1 if metric.higher else 1)  # by seed, as its interval is
     # Also those whose interval holds no difference: what is said and what is shown must agree.
     close = ordered["difference"].abs() <= ordered["difference_interval"]
     alike = ordered.loc[close | ordered["standing"].isin([Standing.BEST, Standing.WIDE]), "method"].tolist()

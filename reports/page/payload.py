@@ -23,8 +23,8 @@ from bench.store.store import CODES
 # What a page can take and a person look at: single runs in a plot, epochs of all curves together, epochs of one curve
 # (at least, at most), code spaces in all.
 _RUNS, _EPOCHS_IN_ALL, _FEWEST_EPOCHS, _MOST_EPOCHS, _SPACES = 2000, 60_000, 12, 60, 12
-# Letters of a method's name.
-NAME = 28
+# Letters of a method's name, and of a class's.
+NAME, _CLASS = 28, 16
 # Six digits are enough to draw; what is printed is rounded where it is printed, as in the tables.
 _DIGITS, _EXACT = 6, 17
 _NEEDED = (
@@ -67,7 +67,7 @@ def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list
                 "points": _points(own, summary[summary["setting"] == name], folders, notes),
                 "published": published.beside(own).to_dict("records"),
                 "curves": _curves(banded[banded["setting"] == name]),
-                "predictions": predicted["settings"][index],
+                "predictions": _with_short_names(predicted["settings"][index]),
                 "layers": _layers(own, loaded.folders, loaded.notes),
                 "spaces": _spaces(own, loaded, max(1, _SPACES // len(names)), notes) if index < _SPACES else [],
             }
@@ -75,6 +75,12 @@ def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list
         ],
     }
     return data, notes
+
+
+def _with_short_names(predicted: dict[str, Any]) -> dict[str, Any]:
+    """With `short`: classes' names for the axes of figures, no two the same."""
+    cut = short_names(predicted["classes"], _CLASS)
+    return {**predicted, "short": [cut[name] for name in predicted["classes"]]}
 
 
 def _folders(folders: Mapping[str, Path]) -> tuple[str, dict[str, str]]:

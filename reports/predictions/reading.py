@@ -8,10 +8,7 @@ from bench.store.store import PREDICTIONS, Damaged, Newer, Store
 
 
 def read(folder: Path) -> Predictions | None:
-    """None where the run has none: it is of an earlier bench, or of another task. Raises Damaged."""
-    # Of very many runs that have none, this alone is asked.
-    if not (folder / PREDICTIONS).exists():
-        return None
+    """None where the run was made without: by an earlier bench, or for another task. Raises Damaged."""
     content = Store.content(folder, PREDICTIONS)
     try:
         return None if content is None else decode_predictions(content)

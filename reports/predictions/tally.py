@@ -15,7 +15,7 @@ from bench.reports.statistics.noise import Array
 from bench.roles import REFERENCE
 from bench.store.predictions import Predictions
 from bench.store.record import FINISHED
-from bench.store.store import Damaged
+from bench.store.store import PREDICTIONS, Damaged
 
 # With more classes a confusion matrix is not held, being more than all predictions.
 MOST_CLASSES = 30
@@ -57,13 +57,17 @@ class Tally:
 def tallies(runs: pd.DataFrame, folders: Mapping[str, Path], problems: list[str]) -> dict[str, Tally]:
     """The tally of each finished run that kept predictions, by its id; `problems` gets a line for each that can't be
     read. Every file is read once."""
-    finished = runs.loc[runs["status"] == FINISHED, ["setting", "seed", "method_text", "id", "role", "method"]]
+    finished = runs.loc[runs["status"] == FINISHED, [*("setting", "seed", "method_text", "id", "role", "method")]]
+    scores = dict(zip(runs["id"], runs["test_top1"], strict=True))
+    # Where other runs of a store have predictions, one without them may have lost them.
+    stores = {folder.parent for folder in folders.values() if (folder / PREDICTIONS).exists()}
     dense_ids = _dense(finished)
     found: dict[str, Tally] = {}
     names: dict[tuple[str, ...], tuple[str, ...]] = {}  # so that runs share them
     dense, dense_of = None, None
     for setting, seed, run_id in _dense_first(finished, set(dense_ids.values())):
-        own = _read(folders.get(run_id), problems)
+        folder = folders.get(run_id)
+        own = None if folder is None or folder.parent not in stores else _read(folder, scores[run_id], problems)
         if own is None:
             continue
         reference = dense_ids.get((setting, seed))
@@ -104,12 +108,16 @@ def _dense_first(finished: pd.DataFrame, dense: set[str]) -> Iterator[tuple[str,
     return zip(ordered["setting"], ordered["seed"], ordered["id"], strict=True)
 
 
-def _read(folder: Path | None, problems: list[str]) -> Predictions | None:
+def _read(folder: Path, top1: float, problems: list[str]) -> Predictions | None:
+    """Those that agree with the record, whose top-1 is the share that is right."""
     try:
-        return None if folder is None else read(folder)
+        own = read(folder)
+        if own is not None and 100 * int(own.right.sum()) / len(own.right) != top1:
+            raise Damaged(f"{folder.name}: {PREDICTIONS} says other than its record")
     except Damaged as error:
-        problems.append(str(error))
+        problems.append(f"{error}; its predictions are left out, and its scores are not")
         return None
+    return own
 
 
 def _tally(own: Predictions, dense: Predictions | None, classes: tuple[str, ...]) -> Tally:

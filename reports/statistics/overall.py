@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 
 from bench.reports.statistics.noise import Array
-from bench.reports.statistics.pairs import Pairs, Standing, compare
+from bench.reports.statistics.pairs import Pairs, Standing, adjusted_means, compare
 
 
 @dataclass(frozen=True)
 class Overall:
-    """Methods over the budgets that all of them met. `scores` is each one's mean over the logarithm of the size;
-    `ranks` the mean of its rank at each budget, 1 for the best; `values` how many values it stores, relative to the
-    best one, for as good a score (nan where no score is reached by both). `left_out` are the methods that met fewer of
-    the budgets."""
+    """Methods over the budgets that all of them met. `scores` is each one's mean over the logarithm of the size, as it
+    would be if no run were missing; `ranks` the mean of its rank at each budget, 1 for the best; `values` how many
+    values budgets ask of it, relative to the best one, for as good a score (nan where no score is reached by both).
+    `left_out` are the methods that met fewer of the budgets."""
 
     methods: Sequence[Hashable]
     budgets: Sequence[float]
@@ -48,8 +48,10 @@ def overall(tables: Mapping[float, Mapping[Hashable, Array]], floor: float = 0.0
     by_seed = np.tensordot(weights, cube, axes=1).T  # nan where a seed lacks one of the budgets
     # The mean over budgets is less rounded than each: its floor is that of a weighted mean.
     (pairs,) = compare([by_seed], [1.0], floor * float((weights**2).sum()))
-    means = np.array([[_mean(scores) for scores in row] for row in cube])
-    scores = weights @ means
+    # As they would be if no run were missing, as at each budget: seeds move all methods together.
+    means = np.array([adjusted_means(scores.T) for scores in cube])
+    # By those seeds that have all budgets, as they are compared; a method without one by all of its runs.
+    scores = np.where(np.isnan(pairs.means), weights @ means, pairs.means)
     best = int(np.argmax(scores))
     others = {method for table in tables.values() for method in table} - {*methods}
     return Overall(
@@ -108,8 +110,3 @@ def values_for_the_same(sizes: Sequence[float], scores: Array, others: Array) ->
     middles, widths = (grid[1:] + grid[:-1]) / 2, np.diff(grid)
     gap = np.interp(middles, own, logs) - np.interp(middles, other, logs)
     return float(np.exp((gap * widths).sum() / widths.sum()))
-
-
-def _mean(scores: Array) -> float:
-    known = scores[~np.isnan(scores)]
-    return float(known.mean()) if len(known) else float("nan")

@@ -10,6 +10,7 @@ from pages import Watched, in_chromium, page_of
 from playwright.sync_api import Browser, Page
 from records import RECORDS, record, write_store
 from safetensors.numpy import load_file
+from test_predictions import keep
 
 from bench.store.record import Record
 from bench.store.store import PREDICTIONS, SPEC, Store
@@ -95,8 +96,11 @@ def test_a_view_can_be_sent(browser: Browser, watched: Watched, real: Path) -> N
     page.locator("nav a", has_text="Training").click()
     sent = page.url
     other = browser.new_page(viewport={"width": 1280, "height": 900})
+    said: list[str] = []
+    other.on("pageerror", lambda error: said.append(str(error)))
     other.goto(sent)
     other.wait_for_selector("html[data-ready]")
+    assert said == []
     ids = ["axis", "measure", "curves-budget", "layers-budget", "filter"]
     assert [other.input_value(f"#{name}") for name in ids] == ["macs", "difference", "4x", "4x", "csg"]
     assert not other.get_by_label("Pareto front").is_checked()
@@ -108,12 +112,24 @@ def test_a_view_can_be_sent(browser: Browser, watched: Watched, real: Path) -> N
     shown = [row.split("\t")[:4] for row in page.locator("table.results tbody tr:visible").all_inner_texts()]
     assert [row.split("\t")[:4] for row in other.locator("table.results tbody tr:visible").all_inner_texts()] == shown
     assert other.locator("#curves").evaluate("section => Math.abs(section.getBoundingClientRect().top) < 300")
-    other.goto(f"{real.as_uri()}#point=csg&point=2x")
+    # Edited by hand, it is the view of a new page at that address.
+    other.evaluate("location.hash = 'point=csg&point=2x'")
     other.wait_for_selector("dialog[open]")
-    other.goto(f"{real.as_uri()}#point=gone&axis=macs")
+    assert [other.input_value(f"#{name}") for name in ids] == ["stored_values", "mean", "2x", "2x", ""]
+    assert other.get_by_role("checkbox", name="lowrank", include_hidden=True).is_checked()
+    assert other.locator("[aria-sort]").count() == 0
+    other.evaluate("location.hash = 'point=lowrank&point=4x'")
+    other.wait_for_function("document.getElementById('details-title').textContent === 'lowrank at 4x'")
+    assert view(other) == {"point": ["lowrank", "4x"]}
+    other.evaluate("location.hash = 'point=gone&axis=macs&off=nobody&columns=1 99&sort=x&at=nowhere&front=maybe&y=1'")
     other.wait_for_selector("#problem:visible")
-    assert other.inner_text("#problem") == "The address asks for what is not in this report: gone ."
-    assert other.input_value("#axis") == "macs"
+    assert other.inner_text("#problem") == (
+        "The address asks for what is not in this report: y, nobody, front maybe, column 99, sort x, at nowhere, gone."
+    )
+    assert (other.input_value("#axis"), other.locator("dialog[open]").count()) == ("macs", 0)
+    other.evaluate("location.hash = 'axis=macs'")
+    other.wait_for_selector("#problem", state="hidden")
+    assert said == []
     other.close()
 
 
@@ -136,6 +152,29 @@ def test_predictions_are_shown_as_they_were_kept(watched: Watched, swept: tuple[
     assert matrix == [classes] * classes
     bins = page.locator("#predictions-bins").evaluate("plot => plot.data[0].y")
     assert all(0 <= share <= 100 for share in bins)
+
+
+def test_classes_whose_names_begin_alike_stay_apart(browser: Browser, tmp_path: Path) -> None:
+    names = tuple(f"a_long_name_of_a_class_{letter}" for letter in "abc")
+    made = record("csg", 0, 50.0, "2x")
+    store = write_store(tmp_path / "store", [made])
+    keep(store, made, [0, 1, 2, 2], label=[0, 1, 2, 0], names=names)
+    page = browser.new_page()
+    found = Watched(page, page_of(store, tmp_path))
+    axis = page.locator("#predictions-confusion").evaluate("plot => plot._fullLayout.xaxis._categories.length")
+    bars = page.locator("#predictions-classes").evaluate("plot => plot._fullLayout.yaxis._categories.length")
+    assert (axis, bars, found.said) == (3, 3, [])
+    page.close()
+
+
+def test_methods_may_be_called_anything(browser: Browser, tmp_path: Path) -> None:
+    names = ["constructor", "toString", "__proto__"]
+    store = write_store(tmp_path / "store", [record(name, 0, 80.0, "2x", id=f"i{name}") for name in names])
+    page = browser.new_page()
+    found = Watched(page, page_of(store, tmp_path))
+    assert sorted(page.locator("#methods bdi").all_inner_texts()) == sorted(names)
+    assert found.said == []
+    page.close()
 
 
 def exported(page: Page, kind: str) -> str:

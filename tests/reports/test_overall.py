@@ -69,3 +69,26 @@ def test_one_number_a_seed_and_one_paired_test() -> None:
 def test_nothing_in_common_is_no_verdict() -> None:
     assert overall({1.0: {"a": SEEDS}, 2.0: {"b": SEEDS}}) is None
     assert overall({}) is None
+
+
+def test_a_lost_seed_turns_nothing_round() -> None:
+    """b is better on every seed that both have; a lacks the one that is bad for all, and its plain mean is higher."""
+    seeds = np.array([0.0, 1.0, -10.0, 0.5])
+    lost = np.array([0.0, 1.0, NAN, 0.5])
+    tables = {
+        size: {"a": level + lost, "b": level + 1.5 + seeds + np.array([0.1, -0.1, 0, 0]), "c": level - 5 + seeds}
+        for size, level in ((1000.0, 77), (2000.0, 80))
+    }
+    found = overall(tables)
+    assert found is not None
+    assert found.methods[found.best] == "b"
+    assert found.ranks.tolist() == [2, 1, 3]
+    gap = found.pairs.difference[1, 0]
+    assert gap == pytest.approx(1.5)
+    assert found.scores[1] - found.scores[0] == pytest.approx(gap, abs=0.05)
+    assert found.values[0] > 1  # a needs more for the same
+    # At one budget alone: what is missing there is made up for there.
+    tables[2000.0]["a"] = 80 + seeds
+    once = overall(tables)
+    assert once is not None
+    assert (once.methods[once.best], once.ranks.tolist()) == ("b", [2, 1, 3])

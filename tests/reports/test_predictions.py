@@ -30,7 +30,7 @@ from bench.reports.report import write
 from bench.reports.summary import summary
 from bench.store.predictions import decode_predictions, encode_predictions
 from bench.store.record import FAILED, Record
-from bench.store.store import PREDICTIONS
+from bench.store.store import PREDICTIONS, RECORD, encode
 
 LABEL = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2]
 # What dense and csg say, by seed; csg loses images of class 0 and wins one of class 1.
@@ -47,8 +47,10 @@ def keep(
     confidence: float | list[float] = 0.75,
     names: tuple[str, ...] = NAMES,
 ) -> None:
-    """Have a run of the store keep these predictions."""
+    """Have a run of the store keep these predictions, and its record agree with them."""
     run = store / "runs" / f"run-{made['id']}"
+    right = sum(own == is_ for own, is_ in zip(predicted, label, strict=True))
+    (run / RECORD).write_bytes(encode({**made, "test_top1": 100 * right / len(label)}))
     sure = np.broadcast_to(np.array(confidence), len(label))
     (run / PREDICTIONS).write_bytes(encode_predictions(np.array(label), np.array(predicted), sure, names))
     seal_anew(run)
@@ -257,6 +259,22 @@ def test_runs_without_predictions_are_as_they_were(tmp_path: Path) -> None:
     assert mixed.runs["calibration_error"].notna().sum() == 1
 
 
+def test_predictions_that_are_gone_or_say_other_than_the_record_are_a_note(tmp_path: Path) -> None:
+    store = store_of(tmp_path, runs())
+    gone, other = (store / "runs" / f"run-{name}" for name in ("csg2x0", "csg2x1"))
+    (gone / PREDICTIONS).unlink()
+    (other / PREDICTIONS).write_bytes((store / "runs" / "run-denseNone0" / PREDICTIONS).read_bytes())
+    seal_anew(other)
+    loaded = load([store])
+    end = "; its predictions are left out, and its scores are not"
+    assert sorted(loaded.notes) == [
+        f"run-csg2x0: predictions.safetensors is missing{end}",
+        f"run-csg2x1: predictions.safetensors says other than its record{end}",
+    ]
+    assert sorted(loaded.tallies) == ["denseNone0", "denseNone1"]
+    assert len(loaded.runs) == 4
+
+
 def test_damaged_predictions_are_a_note_and_the_rest_goes_on(tmp_path: Path) -> None:
     store = store_of(tmp_path, runs())
     csg, dense, *others = (store / "runs" / f"run-{name}" / PREDICTIONS for name in ("csg2x0", "denseNone1", "csg2x1"))
@@ -264,17 +282,18 @@ def test_damaged_predictions_are_a_note_and_the_rest_goes_on(tmp_path: Path) -> 
     dense.write_bytes(b"torn")
     seal_anew(dense.parent)
     loaded = load([store])
+    end = "; its predictions are left out, and its scores are not"
     assert sorted(loaded.notes) == [
         "predictions.safetensors of run-denseNone1 can't be read (JSONDecodeError: Expecting value: line 1 column 1 "
-        "(char 0))",
-        "run-csg2x0: predictions.safetensors is not as it was sealed",
+        f"(char 0)){end}",
+        f"run-csg2x0: predictions.safetensors is not as it was sealed{end}",
     ]
     assert len(loaded.runs) == 4
     assert sorted(loaded.tallies) == ["csg2x1", "denseNone0"]
     assert loaded.runs["churn"].isna().all()
     others[0].unlink()
     others[0].mkdir()
-    assert "run-csg2x1: predictions.safetensors is no file" in load([store]).notes
+    assert f"run-csg2x1: predictions.safetensors is no file{end}" in load([store]).notes
 
 
 def test_those_of_a_newer_bench_are_a_note(tmp_path: Path) -> None:

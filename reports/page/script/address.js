@@ -15,7 +15,10 @@ function ofHtml(element) {
 }
 
 function setValue(element, value) {
-  if (element.type === "checkbox") element.checked = value === "true";
+  if (element.type === "checkbox") {
+    if (value !== "true" && value !== "false") return false;
+    element.checked = value === "true";
+  }
   else if (element.type === "search" || [...element.options].some((option) => option.value === value)) element.value = value;
   else return false;
   return true;
@@ -35,33 +38,41 @@ async function startFromAddress() {
   await open(location.hash.slice(1));
 }
 
+const KEYS = new Set(["setting", ...CONTROLS, "filter", "off", ...CHOICES, "columns", "sort", "order", "at", "point"]);
+
+// The view is what a new page would show at this address, whatever was chosen before.
 async function open(text) {
   const asked = new URLSearchParams(text.includes("=") ? text : "");
-  const unknown = [];
+  const unknown = [...asked.keys()].filter((key) => !KEYS.has(key));
+  byId("problem").hidden = true;
+  if (byId("details").open) byId("details").close();
   const number = data.settings.findIndex((one) => one.name === asked.get("setting"));
   if (asked.has("setting") && number < 0) unknown.push(`setting ${asked.get("setting")}`);
   const off = new Set(asked.getAll("off"));
-  for (const name of Object.keys(data.looks)) state.on.set(name, !off.has(name));
+  for (const name of Object.keys(data.looks)) state.on.set(name, !off.delete(name));
+  unknown.push(...off);
   for (const id of [...CONTROLS, "filter"]) {
     if (!setValue(byId(id), asked.get(id) ?? opened.get(id))) unknown.push(`${id} ${asked.get(id)}`);
   }
-  chooseColumns(asked.has("columns") ? asked.get("columns").split(" ").map(Number) : null);
+  const columns = (asked.get("columns") ?? "").split(" ").filter(Boolean);
+  const boxes = new Set([...byId("columns").querySelectorAll("input")].map((box) => box.value));
+  unknown.push(...columns.filter((column) => !boxes.has(column)).map((column) => `column ${column}`));
+  chooseColumns(asked.has("columns") ? columns.filter((column) => boxes.has(column)).map(Number) : null);
   if (byId("setting")) byId("setting").value = String(Math.max(0, number));
-  await choose(Math.max(0, number));
-  for (const id of CHOICES) if (asked.has(id) && !setValue(byId(id), asked.get(id))) unknown.push(`${id} ${asked.get(id)}`);
-  if (CHOICES.some((id) => asked.has(id))) drawAll();
-  // Which methods there are depends on the budget, which was drawn only now.
-  if (asked.has("layers-method") && setValue(byId("layers-method"), asked.get("layers-method"))) drawLayers();
-  if (asked.has("sort")) sortBy(Number(asked.get("sort")), asked.get("order") === "down");
-  state.at = asked.get("at");
-  if (state.at && byId(state.at)) byId(state.at).scrollIntoView({ behavior: "instant" });
+  for (const id of CHOICES) byId(id).replaceChildren(); // so that nothing of before is kept
+  unknown.push(...(await choose(Math.max(0, number), asked)).map((id) => `${id} ${asked.get(id)}`));
+  if (!asked.has("sort")) unsort();
+  else if (!sortBy(asked.get("sort"), asked.get("order") === "down")) unknown.push(`sort ${asked.get("sort")}`);
+  state.at = byId(asked.get("at"))?.tagName === "SECTION" ? asked.get("at") : null;
+  if (state.at) byId(state.at).scrollIntoView({ behavior: "instant" });
+  else if (asked.has("at")) unknown.push(`at ${asked.get("at")}`);
   if (asked.has("point")) {
     const [method, budget = ""] = asked.getAll("point");
     const point = setting().points.findIndex((one) => one.method === method && one.budget === budget);
-    if (point < 0) unknown.push(`${method} ${budget}`);
+    if (point < 0) unknown.push(`${method} ${budget}`.trim());
     else openDetails(point);
   }
-  if (unknown.length) problem(`The address asks for what is not in this report: ${unknown.join(", ")}.`);
+  if (unknown.length) problem(`The address asks for what is not in this report: ${shorten(unknown.join(", "), 300)}.`);
 }
 
 function remember() {

@@ -3,7 +3,8 @@
 
 function wireDetails() {
   const dialog = byId("details");
-  dialog.addEventListener("close", () => { state.point = undefined; remember(); });
+  // It comes late: another point may be open by then.
+  dialog.addEventListener("close", () => { if (!dialog.open) { state.point = undefined; remember(); } });
   byId("details-close").addEventListener("click", () => dialog.close());
   byId("details-copy").addEventListener("click", async () => {
     await navigator.clipboard.writeText(byId("details-command").textContent);

@@ -34,7 +34,7 @@ function asCsv(table) {
 }
 
 function asMarkdown(table) {
-  const safe = (text) => text.replace(/[\\|`[\]*_~#>]/g, "\\$&").replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+  const safe = (text) => text.replace(/\s+/g, " ").replace(/[\\|`[\]*_~#>]/g, "\\$&").replaceAll("&", "&amp;").replaceAll("<", "&lt;");
   const columns = columnsShown();
   const line = (cells) => `| ${cells.join(" | ")} |\n`;
   const rows = bodyRows(table).map((row) => columns.map((column) => {

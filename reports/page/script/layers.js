@@ -1,10 +1,16 @@
 // Where values are spent: the shares of layers, and their values.
 
+const layersHere = () => setting().layers.rows.filter((row) => row.budget === byId("layers-budget").value && state.on.get(row.method));
+
+function fillLayers() {
+  fill("layers-method", layersHere().map((row) => row.method));
+}
+
 function drawLayers() {
-  const { names, dense, rows } = setting().layers;
+  fillLayers();
+  const { names, dense } = setting().layers;
   const budget = byId("layers-budget").value;
-  const here = rows.filter((row) => row.budget === budget && state.on.get(row.method));
-  fill("layers-method", here.map((row) => row.method));
+  const here = layersHere();
   const method = byId("layers-method").value;
   const known = here.length > 0;
   byId("layers-map").hidden = byId("layers-bars").hidden = !known;

@@ -14,7 +14,8 @@ function fillPredictions() {
 function drawPredictions() {
   const row = predictions().rows.find((one) => `${one.method} ${one.budget}` === byId("predictions-row").value);
   if (!row) return;
-  const { classes, images } = predictions();
+  const { classes, images, short: cut } = predictions();
+  const shownName = (number) => isolated(escaped(cut[number])); // no two are the same
   const tint = colour(row.method);
   const shade = colours();
   const seeds = `${row.n} ${row.n === 1 ? "seed" : "seeds"}`;
@@ -30,7 +31,7 @@ function drawPredictions() {
   const shown = order.length > most ? [...order.slice(0, most / 2), ...order.slice(-most / 2)] : order;
   byId("predictions-classes").style.height = `${Math.max(14, 3 + 1.25 * shown.length)}rem`;
   draw("predictions-classes", [{
-    type: "bar", orientation: "h", x: shown.map((number) => values[number]), y: shown.map((number) => named(classes[number], 24)), marker: { color: tint },
+    type: "bar", orientation: "h", x: shown.map((number) => values[number]), y: shown.map(shownName), marker: { color: tint },
     text: shown.map((number) => `<b>${named(classes[number])}</b>, ${whole(images[number])} images<br>right ${fixed(row.accuracy[number])} %${known ? `, change ${signed(row.difference[number])} points` : ""}`), textposition: "none", hovertemplate: "%{text}<extra></extra>",
   }], { xaxis: { title: { text: known ? "change against dense (points)" : "right (%)" } }, yaxis: { type: "category", automargin: true, dtick: 1, autorange: "reversed" }, margin: { l: 60, r: 10, t: 10, b: 45 } });
   const width = 100 / row.bins.length;
@@ -45,7 +46,7 @@ function drawPredictions() {
   byId("predictions-confusion").parentElement.hidden = !row.confusion;
   if (!row.confusion) return;
   const shares = row.confusion.map((line) => { const total = line.reduce((sum, value) => sum + value, 0); return line.map((value) => (total ? 100 * value / total : null)); });
-  const names = classes.map((name) => named(name, 16));
+  const names = classes.map((_, number) => shownName(number));
   draw("predictions-confusion", [{
     type: "heatmap", x: names, y: names, z: shares, zmin: 0, zmax: 100, colorscale: isDark() ? [[0, "#161c24"], [0.05, "#1d3a5c"], [0.3, "#3f8ad0"], [1, "#e8f3ff"]] : [[0, "#ffffff"], [0.05, "#dbe9f6"], [0.3, "#5a9bd5"], [1, "#08306b"]],
     xgap: 1, ygap: 1, colorbar: { title: { text: "share of the class (%)", side: "right" }, thickness: 12, outlinewidth: 0 },

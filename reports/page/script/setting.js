@@ -2,7 +2,8 @@
 
 const setting = () => data.settings[state.setting];
 
-async function choose(index) {
+// `asked` may have choices that depend on the setting, by their ids.
+async function choose(index, asked = new Map()) {
   state.setting = index;
   for (const part of document.querySelectorAll(".setting")) {
     part.hidden = Number(part.dataset.setting) !== index;
@@ -24,7 +25,12 @@ async function choose(index) {
   byId("measure").querySelector("[value=error]").disabled = !hasError(setting().metric);
   if (byId("measure").value === "error" && !hasError(setting().metric)) byId("measure").value = "mean";
   filterTable();
+  const unknown = CHOICES.filter((id) => id !== "layers-method" && asked.has(id) && !setValue(byId(id), asked.get(id)));
+  // Which methods have layers depends on the budget.
+  fillLayers();
+  if (asked.has("layers-method") && !setValue(byId("layers-method"), asked.get("layers-method"))) unknown.push("layers-method");
   drawAll();
+  return unknown;
 }
 
 function methodSwitch(name) {

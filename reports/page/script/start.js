@@ -3,7 +3,7 @@
 
 const byId = (id) => document.getElementById(id);
 const root = document.documentElement;
-const state = { setting: 0, on: new Map() };
+const state = { setting: 0, on: new Map(), came: new Map() };
 let data = null;
 
 async function unpack(text) {

@@ -17,8 +17,21 @@ function wireTables(part) {
 
 const tableShown = () => document.querySelector(".setting:not([hidden]) table.results");
 
+// By a column's number, as text; false where there is none.
 function sortBy(column, descending) {
-  if (tableShown() && tableShown().tHead.rows[0].cells[column]) sort(tableShown(), column, descending);
+  if (!/^\d+$/.test(column) || !tableShown()?.tHead.rows[0].cells[Number(column)]) return false;
+  sort(tableShown(), Number(column), descending);
+  return true;
+}
+
+// The order in which tables came.
+function unsort() {
+  state.sorted = undefined;
+  for (const table of document.querySelectorAll("table.results.sorted")) {
+    table.tBodies[0].append(...state.came.get(table));
+    table.classList.remove("sorted");
+    table.querySelector("[aria-sort]").removeAttribute("aria-sort");
+  }
 }
 
 // Numbers by their value, the rest as text; what is empty always comes last.
@@ -34,6 +47,7 @@ function sort(table, column, descending) {
     return text === "" ? null : text;
   };
   const body = table.tBodies[0];
+  if (!state.came.has(table)) state.came.set(table, [...body.rows]);
   const rows = [...body.rows].map((row) => [key(row), row]);
   const sign = descending ? -1 : 1;
   rows.sort(([one], [other]) => {

@@ -2,8 +2,8 @@
 
 const isolated = (text) => "\u2068" + text + "\u2069"; // right-to-left names stay inside themselves
 // Names of methods are cut where they agree, which was found where the page was made; other text at its end.
-const short = (method) => data.short[method] ?? method;
-const shorten = (text, length) => (text.length <= length ? text : data.short[text] ?? text.slice(0, length - 1) + "…");
+const short = (text) => (Object.hasOwn(data.short, text) ? data.short[text] : text);
+const shorten = (text, length) => (text.length <= length ? text : Object.hasOwn(data.short, text) ? data.short[text] : text.slice(0, length - 1) + "…");
 const escaped = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 const named = (text, length = 60) => isolated(escaped(shorten(String(text), length)));
 const whole = (value) => (value === null ? "unknown" : Math.round(value).toLocaleString("en-US"));
