@@ -151,7 +151,7 @@ def verdict_table(analysis: Analysis, setting: str, metric: Metric) -> list[tupl
     table = analysis.summary[(analysis.summary["setting"] == setting) & analysis.summary["requested_values"].notna()]
     pairs = analysis.pairwise[analysis.pairwise["setting"] == setting]
     short = short_names(table["method"], _LETTERS)
-    found = []
+    found: list[tuple[str, ...]] = []
     for (asked, budget), rows in table.groupby(["requested_values", "budget"], sort=True):
         ordered = rows.sort_values("score_adjusted", ascending=not metric.higher, kind="stable")
         first, others = ordered.iloc[0], ordered.iloc[1:]

@@ -24,7 +24,6 @@ and what is renamed into place is complete.
 import errno
 import json
 import os
-import platform
 import shutil
 import time
 from collections.abc import Iterator
@@ -35,7 +34,7 @@ from pathlib import Path
 import filelock
 
 from bench.errors import DiskError, InputError, TooNew, first_line
-from bench.store import seal
+from bench.store import owner, seal
 from bench.store.latency import LATENCY, read_latency
 from bench.store.record import FINISHED, FIRST_SEALED, SINCE_SEALS, Record, problem
 from bench.store.rows import decode_rows
@@ -80,7 +79,7 @@ class Store:
             self.runs.mkdir(parents=True, exist_ok=True)
             (self.folder / STATES).mkdir(exist_ok=True)
             (self.folder / "locks").mkdir(exist_ok=True)
-            probe = self.folder / f".probe.{_owner()}"
+            probe = self.folder / f".probe.{owner.mark()}"
             probe.touch()
             probe.unlink()
         return self
@@ -216,7 +215,7 @@ class Store:
     def new_run(self, name: str) -> Iterator[Path]:
         """A folder to fill. If the block ends well it is sealed and becomes `runs/NAME`, whole and on the disk; else
         nothing."""
-        folder = self.runs / f".{name}.{_owner()}"
+        folder = self.runs / f".{name}.{owner.mark()}"
         final = self.runs / name
         try:
             with self.writing():
@@ -237,7 +236,7 @@ class Store:
 
     def write(self, path: Path, content: bytes) -> None:
         """Write one file whole or not at all. Raises InputError where the disk won't take it."""
-        temporary = path.with_name(f".{path.name}.{_owner()}")
+        temporary = path.with_name(f".{path.name}.{owner.mark()}")
         with self.writing():
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -312,8 +311,7 @@ class Store:
     def clean(self) -> None:
         """Remove what killed processes left half-written."""
         for left in self.runs.glob(".*"):
-            *_, host, process = left.name.rsplit(".", 2)  # others put files into folders too: .DS_Store
-            if host == _HOST and process.isdigit() and not _alive(int(process)):
+            if owner.is_gone(left.name):  # others put files into folders too: .DS_Store
                 shutil.rmtree(left, ignore_errors=True)
 
     @contextmanager
@@ -359,14 +357,6 @@ def encode(record: Record) -> bytes:
     return (json.dumps(record, indent=1, allow_nan=False) + "\n").encode()
 
 
-def _owner() -> str:
-    """Marks what this process is writing; process numbers alone are not unique where machines share a disk."""
-    return f"{_HOST}.{os.getpid()}"
-
-
-_HOST = platform.node().replace(".", "-") or "localhost"
-
-
 def _sync(path: Path) -> None:
     """Have the disk hold it before anything is renamed."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -374,13 +364,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.errors import DiskError, InputError
-from bench.store import published
+from bench.store import owner, published
 from bench.store.published import PUBLISHED
 from bench.store.seal import Broken
 
@@ -46,7 +46,8 @@ def whole(out: Path) -> Iterator[Path]:
     else nothing changes. Raises InputError where the disk won't take it."""
     out = out.resolve()
     missing = [parent for parent in out.parents if not parent.exists()]
-    folder, before = (out.with_name(f".{out.name}.{what}.{os.getpid()}") for what in ("new", "before"))
+    _tidy(out)
+    folder, before = (out.with_name(f".{out.name}.{what}.{owner.mark()}") for what in ("new", "before"))
     done = False
     try:
         folder.mkdir(parents=True)
@@ -71,6 +72,17 @@ def whole(out: Path) -> Iterator[Path]:
         for parent in missing if not done else []:
             with suppress(OSError):
                 parent.rmdir()
+
+
+def _tidy(out: Path) -> None:
+    """Put back or remove what a killed process left beside it."""
+    for left in [left for what in ("before", "new") for left in out.parent.glob(f".{out.name}.{what}.*")]:
+        if not owner.is_gone(left.name):
+            continue
+        if left.name.startswith(f".{out.name}.before.") and not out.exists():
+            left.rename(out)
+        else:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +27,7 @@ from bench.reports.publish.copies import copy_runs
 from bench.reports.publish.publish import Publication, publish
 from bench.reports.publish.whole import check_place, whole
 from bench.runs.verify import Verifier
-from bench.store import seal
+from bench.store import owner, seal
 from bench.store.machine_paths import first_of, first_path
 from bench.store.published import PUBLISHED
 from bench.store.record import FAILED, FINISHED, Record
@@ -271,6 +273,27 @@ def test_an_interrupt_between_the_two_renames_brings_the_earlier_one_back(
     with pytest.raises(KeyboardInterrupt), whole(out) as folder:
         (folder / "second").touch()
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["out", "out/first"]
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_what_a_killed_process_left_is_gone_the_next_time(tmp_path: Path, between: bool) -> None:
+    """Also between the two renames, when the earlier publication has another name."""
+    out = tmp_path / "out"
+    with whole(out) as folder:
+        (folder / "first").touch()
+    host = owner.mark().rpartition(".")[0]
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    half = tmp_path / f".out.new.{host}.{ended.pid}"
+    half.mkdir()
+    if between:
+        out.rename(tmp_path / f".out.before.{host}.{ended.pid}")
+    of_others = tmp_path / ".out.new.elsewhere.1"
+    of_others.mkdir()
+    with pytest.raises(KeyboardInterrupt), whole(out):
+        raise KeyboardInterrupt
+    assert sorted(path.name for path in tmp_path.iterdir()) == [of_others.name, "out"]
+    assert [path.name for path in out.iterdir()] == ["first"]
 
 
 @pytest.mark.usefixtures("undrawn")
