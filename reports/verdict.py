@@ -28,9 +28,9 @@ def verdict(runs: pd.DataFrame, analysis: Analysis, setting: str) -> list[str]:
     """Lines on one setting, the most important first. `runs` is the frame of `bench.reports.frame.results`."""
     own = runs[(runs["setting"] == setting) & (runs["status"] == FINISHED)]
     if not len(own):
-        why = left_out(runs[runs["setting"] == setting])
-        more = [f"And {len(why) - _NAMED} more like these, in summary.md."] if len(why) > _NAMED else []
-        return ["Nothing to compare: no run finished.", *why[:_NAMED], *more]
+        reasons = left_out(runs[runs["setting"] == setting])
+        more = [f"And {len(reasons) - _NAMED} more like these, in summary.md."] if len(reasons) > _NAMED else []
+        return ["Nothing to compare: no run finished.", *reasons[:_NAMED], *more]
     metric = metric_of(own)
     rows = _with_short_names(analysis.overall[analysis.overall["setting"] == setting])
     table = _with_short_names(analysis.summary[analysis.summary["setting"] == setting])
