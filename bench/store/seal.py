@@ -5,8 +5,10 @@ A seal is a JSON file that lies beside the files. Its first line holds the SHA-2
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from io import FileIO
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any
@@ -144,13 +146,21 @@ def decode(name: str, content: bytes) -> dict[str, Any]:
     return body
 
 
+# What is no file might never end, a pipe say, or wait for whoever writes.
+_TO_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
 def read_file(path: Path) -> bytes | None:
     """Its content; None where there is none. Raises Broken where it can't be read."""
+    # Looked up once: of thousands of small files that takes as long as reading them.
     try:
-        # What is no file might never end: a pipe, a device.
-        if not S_ISREG(path.stat().st_mode):
-            raise Broken(f"{path.name} is no file")
-        return path.read_bytes()
+        descriptor = os.open(path, _TO_READ)
+        try:
+            if not S_ISREG(os.fstat(descriptor).st_mode):
+                raise Broken(f"{path.name} is no file")
+            return FileIO(descriptor, closefd=False).readall()
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         return None
     except OSError as error:
