@@ -45,13 +45,14 @@ def write(
     figure.check_style(style_file)  # before anything is written
     analysis = analyse(loaded.runs)
     names = _that_can_be_drawn(loaded.runs, [name for name in figure.FIGURES if name not in figure.BY_REQUEST])
-    arguments = (names, loaded.runs, folder, style_file, analysis.summary, figure.FORMATS)
+    arguments = (loaded.runs, folder, style_file, analysis.summary, figure.FORMATS)
+    # All but two take the other as long as the rest takes here.
+    elsewhere = names[:-2] if beside is not None else []
     with _sealing(folder, names, figure.FORMATS):
-        figures = None if beside is None else beside.submit(_draw, *arguments)
+        figures = None if beside is None else beside.submit(_draw, elsewhere, *arguments)
         page = _write_all_but_figures(loaded, analysis, folder)
-        if figures is None:
-            _draw(*arguments)
-        else:
+        _draw([name for name in names if name not in elsewhere], *arguments)
+        if figures is not None:
             figures.result()
     return page, analysis
 
