@@ -14,6 +14,7 @@ from bench.reports.statistics.noise import LEVEL
 from bench.reports.statistics.over_settings import FEWEST
 from bench.reports.statistics.pairs import Standing
 from bench.reports.summary import Analysis
+from bench.reports.tables.table import p_value
 from bench.roles import REFERENCE
 from bench.store.record import FINISHED
 
@@ -163,26 +164,21 @@ def verdict_table(analysis: Analysis, setting: str, metric: Metric) -> list[tupl
                 & (pairs["method"] == next_one["method"])
                 & (pairs["other"] == first["method"])
             ]
-            gap = abs(pair["difference"].iloc[0]) if len(pair) else abs(first["score_mean"] - next_one["score_mean"])
+            gap = pair["difference"].iloc[0] if len(pair) else next_one["score_adjusted"] - first["score_adjusted"]
+            gap *= -1 if metric.higher else 1
             # The very test that says who may be as good: an interval of this pair alone could say otherwise.
-            known = pair["worse_p_value"].iloc[0] if len(pair) else float("nan")
-            before = (
-                f"{gap:.2f} ahead of {short[next_one['method']]}{'' if pd.isna(known) else f' ({_p_value(known)})'}"
-            )
+            known = p_value(pair["worse_p_value"].iloc[0]) if len(pair) else ""
+            sure = f" (p {known if known.startswith('<') else f'= {known}'})" if known else ""
+            before = f"{gap:.2f} ahead of {short[next_one['method']]}{sure}"
         alike = others["standing"].isin([Standing.BEST, Standing.WIDE])
         others = others.assign(method=others["method"].map(short))
         out = others.loc[others["standing"] == Standing.WORSE, "method"].tolist()
         unknown = others.loc[~alike & (others["standing"] != Standing.WORSE), "method"].tolist()
         not_said = [f"not compared: {_listed(unknown)}"] if unknown else []
-        score = f"{short[first['method']]} {first['score_mean']:.2f}{f' {metric.unit}' if metric.unit else ''}"
+        score = f"{short[first['method']]} {first['score_adjusted']:.2f}{f' {metric.unit}' if metric.unit else ''}"
         likely = "; ".join(filter(None, [_listed(others.loc[alike, "method"].tolist()), *not_said]))
         found.append((str(budget), score, before, likely or "none", _listed(out) or "none"))
     return found[::-1]
-
-
-def _p_value(value: float) -> str:
-    """With the digits that are looked at."""
-    return "p < 0.001" if value < 0.001 else f"p = {value:.{3 if value < 0.1 else 2}f}"
 
 
 def left_out_of_the_verdict(analysis: Analysis, setting: str) -> list[str]:

@@ -225,12 +225,12 @@ class Store:
             with self.writing():
                 (folder / SEAL).write_bytes(_seal_files(folder).encode())
                 for path in folder.iterdir():
-                    _sync(path)
-                _sync(folder)
+                    sync(path)
+                sync(folder)
                 if final.exists():
                     self.set_aside(final)
                 folder.rename(final)
-                _sync(self.runs)
+                sync(self.runs)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -357,8 +357,8 @@ def encode(record: Record) -> bytes:
     return (json.dumps(record, indent=1, allow_nan=False) + "\n").encode()
 
 
-def _sync(path: Path) -> None:
-    """Have the disk hold it before anything is renamed."""
+def sync(path: Path) -> None:
+    """Have the disk hold a file or folder, before anything is renamed."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -25,7 +25,7 @@ from bench.reports.page.curves import METRICS
 from bench.reports.page.payload import NAME, payload, plain
 from bench.reports.statistics.pairs import TEST, Standing
 from bench.reports.summary import AXES, Analysis
-from bench.reports.tables.table import SCORE, WIDE, by_budget, deviation, multiply_accumulates
+from bench.reports.tables.table import SCORE, WIDE, by_budget, deviation, multiply_accumulates, p_value
 from bench.reports.verdict import (
     VERDICT_HEADINGS,
     comparisons,
@@ -258,7 +258,7 @@ def _cells(row: dict[Any, Any]) -> list[dict[str, Any]]:
         {**score, "best": not pd.isna(row["is_best"]) and bool(row["is_best"])},
         cell(None, "") if dense else change,
         cell(row["n"], "{:.0f}"),
-        {"text": _p_value(row["worse_p_value"]), "value": plain(row["worse_p_value"])},
+        {"text": p_value(row["worse_p_value"]), "value": plain(row["worse_p_value"])},
         cell(row["validation_mean"], "{:.2f}"),
         cell(row["stored_values"], "{:,.0f}"),
         cell(row["requested_values"], "{:,.0f}"),
@@ -280,10 +280,6 @@ def _left_out(runs: pd.DataFrame) -> str:
         for status, count in counts.items()
         if count
     )
-
-
-def _p_value(value: Any) -> str:
-    return "" if pd.isna(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _millions(value: Any) -> str:

@@ -57,7 +57,7 @@ class Tally:
 def tallies(runs: pd.DataFrame, folders: Mapping[str, Path], problems: list[str]) -> dict[str, Tally]:
     """The tally of each finished run that kept predictions, by its id; `problems` gets a line for each that can't be
     read. Every file is read once."""
-    finished = runs.loc[runs["status"] == FINISHED, [*("setting", "seed", "method_text", "id", "role", "method")]]
+    finished = runs.loc[runs["status"] == FINISHED, ["setting", "seed", "method_text", "id", "role", "method"]]
     scores = dict(zip(runs["id"], runs["test_top1"], strict=True))
     # Where other runs of a store have predictions, one without them may have lost them.
     stores = {folder.parent for folder in folders.values() if (folder / PREDICTIONS).exists()}
@@ -112,7 +112,7 @@ def _read(folder: Path, top1: float, problems: list[str]) -> Predictions | None:
     """Those that agree with the record, whose top-1 is the share that is right."""
     try:
         own = read(folder)
-        if own is not None and 100 * int(own.right.sum()) / len(own.right) != top1:
+        if own is not None and own.top1 != top1:
             raise Damaged(f"{folder.name}: {PREDICTIONS} says other than its record")
     except Damaged as error:
         problems.append(f"{error}; its predictions are left out, and its scores are not")

@@ -10,6 +10,7 @@ from bench.errors import DiskError, InputError
 from bench.store import owner, published
 from bench.store.published import PUBLISHED
 from bench.store.seal import Broken
+from bench.store.store import sync
 
 _WAY_OUT = "give another --out, or move it away"
 
@@ -53,7 +54,7 @@ def whole(out: Path) -> Iterator[Path]:
         folder.mkdir(parents=True)
         yield folder
         for path in (*folder.rglob("*"), folder):
-            _sync(path)
+            sync(path)
         if out.exists():
             out.rename(before)
         folder.rename(out)
@@ -83,11 +84,3 @@ def _tidy(out: Path) -> None:
             left.rename(out)
         else:
             shutil.rmtree(left, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -133,6 +133,11 @@ def deviation(mean: float, std: float) -> str:
     return f"{mean:.2f}" if pd.isna(std) else f"{mean:.2f} ({std:.2f})"
 
 
+def p_value(value: float) -> str:
+    """With the digits that are looked at; empty where there is none."""
+    return "" if pd.isna(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def _spread(mean: float, interval: float, sign: str = "") -> str:
     shown = f"{mean:{sign}.2f}"
     return shown if pd.isna(interval) else f"{shown} ± {interval:.2f}"

@@ -185,5 +185,5 @@ def test_each_budget_has_a_row_on_top() -> None:
     gap, p_value = (pairs.loc[("2x", "b", "a"), name] for name in ("difference", "worse_p_value"))
     assert gap < 0
     assert found[0][1].startswith("a 8")
-    assert found[0][2:] == (f"{-gap:.2f} ahead of b (p = {p_value:.2f})", "b", "c")
+    assert found[0][2:] == (f"{-gap:.2f} ahead of b (p = {p_value:.3f})", "b", "c")
     assert p_value > 0.1

@@ -55,7 +55,7 @@ function drawAccuracy() {
     annotations: values.length ? [] : [{ text: "nothing to draw: switch a method on, or choose what was measured", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 }],
   });
   const whole = onLog && setting().points.some((point) => point.mean === 100);
-  byId("front-note").textContent = (whole ? "What is without an error has no place on a log axis. " : "") + (byId("front").checked
+  byId("front-note").textContent = (whole ? "A method without an error has no place on a log axis. " : "") + (byId("front").checked
     ? "The Pareto front is over all methods, also those switched off; its rings are the stronger, the more probable it is that a point is on it, and sizes within 1 % count as equal."
     : "");
 }
