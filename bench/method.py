@@ -7,13 +7,15 @@ to change. What a method may import is a test, tests/project/test_layout.py: the
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
 
-from bench import masks
+from bench import count, masks
 from bench.code_space import CodeSpace
+from bench.errors import BudgetError
 from bench.generated import GeneratedNetwork
 
 
@@ -25,6 +27,15 @@ class Resizable:
     widths: tuple[int, ...]
     build: Callable[[Sequence[int]], nn.Module]
 
+    def empty(self, widths: Sequence[int]) -> nn.Module:
+        """The network at these widths without storage (torch's meta device)."""
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            return self.build(widths)
+
+    def stored_values(self, widths: Sequence[int]) -> int:
+        """What it stores at these widths."""
+        return count.stored_values(self.empty(widths))
+
 
 @dataclass(frozen=True)
 class Context:
@@ -33,14 +44,21 @@ class Context:
     `generator` is on the CPU and seeded for this run alone: draw every random number from it. `trained` says whether
     the network has been trained up to here (`compress_at` above 0, or a start from finished weights) or holds its
     initial weights. `family` is the network's registered kind (`bench.model.Model.family`), "" where it has none.
-    `resizable` makes the network at other widths, for methods that can't reach a budget otherwise (`bench.width`); None
-    where the network's plugin doesn't say how.
     """
 
     generator: torch.Generator
     trained: bool
     family: str = ""
-    resizable: Resizable | None = None
+    # Looks for the widths, which takes seconds.
+    find_resizable: Callable[[], Resizable] | None = None
+
+    @cached_property
+    def resizable(self) -> Resizable:
+        """The network at other widths, for methods that can't reach a budget otherwise (`bench.width`). Raises
+        BudgetError where none of its channels can have another number, with the reason."""
+        if self.find_resizable is None:
+            raise BudgetError("it takes the network at another width, and nobody says here how to make that")
+        return self.find_resizable()
 
 
 class Compressed:

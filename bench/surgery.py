@@ -3,6 +3,7 @@
 Networks may share: a module stands in two places, or two modules hold one parameter. Nothing here unties them.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -62,12 +63,25 @@ _SETTINGS = (
 )
 
 
+def without_memory(network: nn.Module) -> nn.Module:
+    """A copy on torch's meta device; the network's own memory is not copied on the way."""
+    tensors: dict[int, Any] = {}
+    for module in network.modules():
+        for tensor in [*module._parameters.values(), *module._buffers.values(), *vars(module).values()]:
+            if isinstance(tensor, Tensor) and id(tensor) not in tensors:
+                bare = torch.empty_like(tensor, device="meta", requires_grad=False)
+                is_parameter = isinstance(tensor, nn.Parameter)
+                tensors[id(tensor)] = nn.Parameter(bare, tensor.requires_grad) if is_parameter else bare
+    return copy.deepcopy(network, tensors)
+
+
 Channels = dict[str, list[int]]
 
 
 def channels_of(network: nn.Module) -> Channels:
     """The channels of each layer by its name: `[out, in, groups]` of a convolution, `[out, in]` of a linear layer,
-    `[n]` of a batch norm, `[n, groups]` of a group norm. Of other modules, the shape of each tensor of their own."""
+    `[n]` of a batch norm, `[n, groups]` of a group norm, the shape that a layer norm normalises. Of other modules, the
+    shape of each tensor of their own."""
     found: Channels = {}
     for name, module in network.named_modules():
         match module:
@@ -79,10 +93,12 @@ def channels_of(network: nn.Module) -> Channels:
                 found[name] = [module.num_features]
             case nn.GroupNorm():
                 found[name] = [module.num_channels, module.num_groups]
+            case _ if normalised_shape(module):
+                found[name] = list(normalised_shape(module))
             case _:
                 found |= {
                     f"{name}.{own}" if name else own: list(tensor.shape)
-                    for own, tensor in _tensors(module).items()
+                    for own, tensor in tensors_of(module).items()
                     if tensor.dim()
                 }
     return found
@@ -104,9 +120,9 @@ def give_channels(network: nn.Module, channels: Mapping[str, Sequence[int]]) -> 
                 raise ValueError("a number of channels is whole, and at least 1")
             path, _, own = name.rpartition(".")
             if name in modules:
-                _resize(modules[name], list(sizes), given)
-            elif own in _tensors(modules.get(path, nn.Module())):
-                _give(modules[path], given, **{own: tuple(sizes)})
+                resize(modules[name], sizes, given=given)
+            elif own in tensors_of(modules.get(path, nn.Module())):
+                resize(modules[path], sizes, own, given)
             else:
                 raise ValueError("the network has no such layer")
         except (TypeError, ValueError) as error:
@@ -118,8 +134,12 @@ def give_channels(network: nn.Module, channels: Mapping[str, Sequence[int]]) -> 
 Given = dict[int, tuple[nn.Parameter, nn.Parameter]]
 
 
-def _resize(module: nn.Module, sizes: list[int], given: Given) -> None:
-    """Give a layer these channels. Raises ValueError."""
+def resize(module: nn.Module, sizes: Sequence[int], own: str = "", given: Given | None = None) -> None:
+    """Have a layer these channels, or its tensor `own` this shape, in place, all zeros. Raises ValueError."""
+    given = {} if given is None else given
+    if own and not normalised_shape(module):
+        _give(module, given, **{own: tuple(sizes)})
+        return
     match module:
         case _ConvNd():
             module.out_channels, module.in_channels, module.groups = sizes
@@ -138,7 +158,12 @@ def _resize(module: nn.Module, sizes: list[int], given: Given) -> None:
             _give(module, given, **dict.fromkeys(("weight", "bias", "running_mean", "running_var"), tuple(sizes)))
         case nn.GroupNorm():
             module.num_channels, module.num_groups = sizes
+            if module.num_channels % module.num_groups:
+                raise ValueError("the groups don't divide them")
             _give(module, given, weight=tuple(sizes[:1]), bias=tuple(sizes[:1]))
+        case _ if len(normalised_shape(module)) == len(sizes):
+            module.normalized_shape = tuple(sizes)
+            _give(module, given, **dict.fromkeys(tensors_of(module), tuple(sizes)))
         case _:
             raise ValueError(f"a {type(module).__name__} has none to give")
 
@@ -147,7 +172,13 @@ def _resize(module: nn.Module, sizes: list[int], given: Given) -> None:
 _MOST = 2**20
 
 
-def _tensors(module: nn.Module) -> dict[str, Tensor]:
+def normalised_shape(module: nn.Module) -> tuple[int, ...]:
+    """What a layer norm, or a norm like it, takes its mean over; empty for other modules."""
+    shape = getattr(module, "normalized_shape", ())
+    return shape if isinstance(shape, tuple) else ()
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     """Its own parameters and persistent buffers."""
     kept = {name: buffer for name, buffer in module._buffers.items() if name not in module._non_persistent_buffers_set}
     return {name: tensor for name, tensor in {**module._parameters, **kept}.items() if tensor is not None}

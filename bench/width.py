@@ -5,31 +5,26 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from bench import count
 from bench.allocation import Numbers, allocate, refine
 from bench.budget import ENOUGH, met
 from bench.errors import BudgetError
 from bench.method import Resizable
 
 
-def at_budget(
-    resizable: Resizable | None, values: int | None, stored: Callable[[nn.Module], int] = count.stored_values
-) -> nn.Module:
+def at_budget(resizable: Resizable, values: int | None, stored: Callable[[nn.Module], int] | None = None) -> nn.Module:
     """A fresh network that stores `values`: its groups of channels are in proportion to the network's own, wider than
     these where it takes that, but for single channels that bring it nearer to the budget. (None: at its own widths.)
 
-    `stored` says what a network would store once the method has changed it. It gets networks without storage (torch's
-    meta device), may change them, and must not look at values. Raises BudgetError.
+    `stored` says what a network would store once the method has changed it (None: it changes nothing). It gets networks
+    without storage (torch's meta device), may change them, and must not look at values. Raises BudgetError.
     """
-    if resizable is None:
-        raise BudgetError(
-            "it takes the network at another width, and of this one only its own is known (its plugin "
-            "says nothing of widths)"
-        )
 
     def cost(widths: Numbers) -> int:
+        if stored is None:
+            return resizable.stored_values(widths)
+        network = resizable.empty(widths)
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            return stored(resizable.build(widths))
+            return stored(network)
 
     widths = resizable.widths
     if values is not None:

@@ -14,7 +14,7 @@ from bench import budget as budgets
 from bench import count
 from bench.errors import BudgetError
 from bench.measure import channel_groups
-from bench.measure.channel_groups import ChannelGroup, Graph
+from bench.measure.channel_groups import ChannelGroup, Graph, in_words
 from bench.method import Compressed, Context, Method
 from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, RANDOM_PRUNING
 from bench.surgery import Channels, changed_channels, channels_of, give_channels
@@ -256,24 +256,6 @@ def check_budget(network: nn.Module, state: "State", cut: Sequence[Sequence[int]
             f"{asked}"
         )
     raise BudgetError(f"with whole channels the nearest is {stored:,} values; {asked}")
-
-
-def in_words(left_alone: Mapping[str, str]) -> str:
-    """How many groups of channels are left alone for each reason, the commonest first, and the first layer of each."""
-    layers: dict[str, list[str]] = {}
-    for name, reason in left_alone.items():
-        layers.setdefault(reason, []).append(name)
-    ordered = sorted(layers.items(), key=lambda pair: -len(pair[1]))
-    said = []
-    for reason, names in ordered[:_REASONS]:
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        said.append(f"the channels of {names[0]}{more}: {reason}")
-    left = sum(len(names) for _, names in ordered[_REASONS:])
-    return "; ".join([*said, *([f"{left} others"] if left else [])])
-
-
-# So many reasons are told.
-_REASONS = 3
 
 
 SCORES: dict[str, Callable[..., Tensor | None]] = {

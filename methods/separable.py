@@ -31,6 +31,8 @@ class Separable(Method):
     separable already (MobileNetV2, ShuffleNetV2), or in groups (ResNeXt, RegNet), is refused.
     """
 
+    revision = 2  # since the widths of any network are traced, and no longer written by hand
+
     citation = """@article{howard2017mobilenets,
       author = {Howard, Andrew G. and Zhu, Menglong and Chen, Bo and Kalenichenko, Dmitry and Wang, Weijun and
         Weyand, Tobias and Andreetto, Marco and Adam, Hartwig},

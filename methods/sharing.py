@@ -47,6 +47,8 @@ class Sharing(Method):
     are shared too, before the network gets narrower.
     """
 
+    revision = 2  # since the widths of any network are traced, and no longer written by hand
+
     citation = """@inproceedings{savarese2019learning,
       author = {Savarese, Pedro and Maire, Michael},
       title = {Learning Implicitly Recurrent {CNN}s Through Parameter Sharing},
@@ -59,10 +61,12 @@ class Sharing(Method):
         plain = channels_of(network)
         try:
             banks = first_that_fits(CHOICES[:2], lambda rule: Banks.meeting(values, network, rule))
-        except BudgetError:
-            if context.resizable is None:
-                raise
-            network = narrower(network, context.resizable, values)
+        except BudgetError as too_large:
+            try:
+                others = context.resizable
+            except BudgetError:
+                raise too_large from None
+            network = narrower(network, others, values)
             banks = Banks.meeting(values, network, CHOICES[1])
         groups = {
             shape: SliceGroup(TiledKernels.of(layers, whole(layers)), length)

@@ -24,6 +24,8 @@ class Width(Method):
         s^2 dense    values: s^2 of the kernels between two groups, s of the first layer, the last, and batch norm.
     """
 
+    revision = 2  # since the widths of any network are traced, and no longer written by hand
+
     role = NARROWER
     citation = """@inproceedings{liu2019rethinking,
       author = {Liu, Zhuang and Sun, Mingjie and Zhou, Tinghui and Huang, Gao and Darrell, Trevor},

@@ -13,10 +13,11 @@ import torch
 from torch import nn
 
 from bench.files.description import Description, ModelDescription, Step
+from bench.files.format_0_widths import resizable
 from bench.measure.account import compress
 from bench.method import Method
 from bench.model import Inputs, Model
-from bench.models._build import build_network, resizable
+from bench.models._build import build_network
 from bench.selection import EVERY_LAYER, Rule, select
 from bench.surgery import changed_channels, channels_of
 
@@ -59,8 +60,15 @@ def with_structure(step: Step, old: Old, has: ModelDescription, model: Model, me
         return replace(step, structure=_UPGRADES[step.method](network, old.structure, step.options))
     if old.structure is not None:
         return replace(step, structure=old.structure)
-    others = resizable(model, has.channels, has.classes, old.seed)
-    made = compress(method, network, old.budget_values, old.seed, old.trained, model.family, others)
+    made = compress(
+        method,
+        network,
+        old.budget_values,
+        old.seed,
+        old.trained,
+        model.family,
+        lambda: resizable(model, has.channels, has.classes, old.seed),
+    )
     return replace(step, structure=made.structure())
 
 

@@ -3,7 +3,7 @@
 compress -> to_size -> stored -> (training) -> deploy
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,7 @@ def compress(
     seed: int,
     trained: bool,
     family: str = "",
-    resizable: Resizable | None = None,
+    find_resizable: Callable[[], Resizable] | None = None,
 ) -> Compressed:
     """Have the method compress `network`, with the random numbers of this seed. Raises BudgetError, also for a budget
     of more than the network stores, and for options that make it larger.
@@ -64,8 +64,8 @@ def compress(
         budget.require_no_more(values, dense_values)
     with seeded(seed):
         if values is None:
-            method.check_size(network, Context(torch.Generator().manual_seed(seed), trained, family, resizable))
-        context = Context(torch.Generator().manual_seed(seed), trained, family, resizable)
+            method.check_size(network, Context(torch.Generator().manual_seed(seed), trained, family, find_resizable))
+        context = Context(torch.Generator().manual_seed(seed), trained, family, find_resizable)
         made = method.compress(network, values, context)
     compressed = require(made, "compress()")
     if values is None and method.at_size == "at once":

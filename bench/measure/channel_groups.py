@@ -24,13 +24,15 @@ from torch_pruning.ops import OPTYPE
 
 from bench import count
 from bench.errors import MALFORMED, BudgetError, typed_line
-from bench.surgery import channels_last, sharing_modules
+from bench.surgery import channels_last, sharing_modules, without_memory
 
 # Differences relative to the largest output: what the order of sums may cause, and what shows that channels matter.
 _ROUNDING = {torch.float32: 1e-5, torch.float64: 1e-9}
 _EFFECT = 1e-4
 # Sides of the images that are tried in turn, in pixels: small ones are quick, but not every network takes them.
 _SIDES = (8, 32, 64, 128, 224)
+# Up to here, then, each.
+_LARGEST_SIDE = 320
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Graph(torch_pruning.DependencyGraph):
         super().__init__()
         self._follows_reshapes = True
         was_training = network.training
-        self.image = _example(network.eval())
+        self.image = example(network.eval())
         with torch.enable_grad():
             try:
                 self.build_dependency(network, self.image, verbose=False)
@@ -190,6 +192,24 @@ def prune(model: nn.Module, channels: Mapping[str, Sequence[int]]) -> None:
         raise RuntimeError("cutting channels changed what the others compute")
 
 
+def in_words(left_alone: Mapping[str, str]) -> str:
+    """How many groups of channels are left alone for each reason, the commonest first, and the first layer of each."""
+    layers: dict[str, list[str]] = {}
+    for name, reason in left_alone.items():
+        layers.setdefault(reason, []).append(name)
+    ordered = sorted(layers.items(), key=lambda pair: -len(pair[1]))
+    said = []
+    for reason, names in ordered[:_REASONS]:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        said.append(f"the channels of {names[0]}{more}: {reason}")
+    left = sum(len(names) for _, names in ordered[_REASONS:])
+    return "; ".join([*said, *([f"{left} others"] if left else [])])
+
+
+# So many reasons are told.
+_REASONS = 3
+
+
 def width(module: nn.Module) -> int:
     """The output channels of a convolution or linear layer."""
     assert isinstance(module, nn.Conv2d | nn.Linear)
@@ -250,7 +270,7 @@ def _make_zeros(graph: Graph, group: Group) -> None:
 def _put_back(graph: Graph) -> Iterator[None]:
     """Afterwards the network is what it was, whatever happened: neither the library nor `_make_zeros` writes into a
     tensor, they replace it, in layers and, where a parameter stands by itself, in any module and in the graph."""
-    network = [(vars(module), _copied(vars(module))) for module in graph.model.modules()]
+    network = [(vars(module), copied(vars(module))) for module in graph.model.modules()]
     known = [(names, dict(names)) for names in (graph._param_to_name, graph.module2node)]
     nodes = [(node, node.module) for node in graph.module2node.values()]
     try:
@@ -263,7 +283,7 @@ def _put_back(graph: Graph) -> Iterator[None]:
             node.module = module
 
 
-def _copied(state: Mapping[str, Any]) -> dict[str, Any]:
+def copied(state: Mapping[str, Any]) -> dict[str, Any]:
     """With dicts of its own, which hold the parameters."""
     return {name: copy.copy(it) if isinstance(it, dict) else it for name, it in state.items()}
 
@@ -282,7 +302,7 @@ def _with_random_weights(model: nn.Module) -> nn.Module:
     return network
 
 
-def _example(network: nn.Module) -> Tensor:
+def example(network: nn.Module) -> Tensor:
     """An image of noise of a size that the network takes, on its device. Raises BudgetError where there is no
     convolution to tell its channels by, and what the network says where it takes none."""
     parameter = next(network.parameters())
@@ -293,17 +313,33 @@ def _example(network: nn.Module) -> Tensor:
     # The first one registered need not be the first one used.
     for channels in dict.fromkeys([*(module.in_channels for module in convolutions), 3, 1]):
         for side in _SIDES:
-            image = torch.randn(1, channels, side, side, generator=torch.Generator().manual_seed(0))
-            image = image.to(parameter.device, parameter.dtype)
-            try:
-                with torch.no_grad():
-                    network(image)
-            except RuntimeError as error:  # torch's answer to images that are too small
-                refused = error if channels == convolutions[0].in_channels else refused
-            else:
+            image = _noise(channels, side).to(parameter.device, parameter.dtype)
+            error = _refusal(network, image)
+            if error is None:
                 return image
+            refused = error if channels == convolutions[0].in_channels else refused
+    # What flattens an image takes one size alone; which, is found without computing.
+    bare = without_memory(network)
+    for side in range(1, _LARGEST_SIDE):
+        image = _noise(convolutions[0].in_channels, side).to(parameter.dtype)
+        if _refusal(bare, image.to("meta")) is None and _refusal(network, image.to(parameter.device)) is None:
+            return image.to(parameter.device)
     assert refused is not None
     raise refused
+
+
+def _noise(channels: int, side: int) -> Tensor:
+    return torch.randn(1, channels, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def _refusal(network: nn.Module, image: Tensor) -> RuntimeError | None:
+    """torch's error for an image of a size that the network can't take."""
+    try:
+        with torch.no_grad():
+            network(image)
+    except RuntimeError as error:
+        return error
+    return None
 
 
 def _makes_channels(module: nn.Module) -> bool:

@@ -1,12 +1,10 @@
-"""Networks with the initial weights of a seed, at their own widths and at others."""
+"""Networks with the initial weights of a seed."""
 
 import inspect
-from collections.abc import Sequence
 
 from torch import nn
 
 from bench.errors import InputError, contained, place, typed_line
-from bench.method import Resizable
 from bench.model import Model
 from bench.models._usable import require_usable
 from bench.seeding import seeded
@@ -30,16 +28,3 @@ def build_network(model: Model, channels: int, num_classes: int, seed: int) -> n
         raise InputError(f"the network's function gave a {type(network).__name__}; it must return a torch.nn.Module")
     require_usable(network)
     return channels_last(network)
-
-
-def resizable(model: Model, channels: int, num_classes: int, seed: int) -> Resizable | None:
-    """The same network at other widths; None where its plugin doesn't say how to make them."""
-    if model.resize is None:
-        return None
-    resize = model.resize
-
-    def build(widths: Sequence[int]) -> nn.Module:
-        with seeded(seed):
-            return channels_last(resize(channels, num_classes, widths))
-
-    return Resizable(model.widths, build)

@@ -101,4 +101,4 @@ def widths_of(depth: int) -> tuple[int, ...]:
 
 def model(name: str) -> Model:
     widths = widths_of(int(name.removeprefix("resnet")))
-    return Model(partial(CifarResNet, widths=widths), NAMES[name], widths=widths, resize=CifarResNet)
+    return Model(partial(CifarResNet, widths=widths), NAMES[name])

@@ -107,4 +107,4 @@ def widths_of(depth: int, growth: int) -> tuple[int, ...]:
 def model(name: str) -> Model:
     depth, growth = map(int, name.split("-")[2:])
     widths = widths_of(depth, growth)
-    return Model(partial(DenseNetBC, widths=widths), NAMES[name], widths=widths, resize=DenseNetBC)
+    return Model(partial(DenseNetBC, widths=widths), NAMES[name])

@@ -101,6 +101,4 @@ def model(name: str) -> Model:
         partial(MobileNetV2Cifar, widths=_widths()),
         NAMES[name],
         family="mobilenetv2",
-        widths=_widths(),
-        resize=MobileNetV2Cifar,
     )

@@ -121,6 +121,4 @@ def model(name: str) -> Model:
         partial(ShuffleNetV2Cifar, widths=widths),
         NAMES[name],
         family="shufflenetv2",
-        widths=widths,
-        resize=ShuffleNetV2Cifar,
     )

@@ -4,8 +4,7 @@ A network with fresh weights and its pretrained version have the same layers, so
 the other stores.
 """
 
-from collections.abc import Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +13,6 @@ from torch import nn
 
 from bench.errors import InputError
 from bench.model import Model
-from bench.models import _torchvision_resnet
 
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
@@ -53,13 +51,6 @@ def pretrained(name: str, channels: int, num_classes: int) -> nn.Module:
     return network
 
 
-def resized(name: str, channels: int, num_classes: int, widths: Sequence[int]) -> nn.Module:
-    """A ResNet of torchvision's with other numbers of channels and fresh weights."""
-    network = build(name, channels, num_classes)
-    _torchvision_resnet.resize(network, widths)
-    return network
-
-
 def _take_channels(network: nn.Module, channels: int) -> None:
     """Fresh weights for the first convolution, in place: all its other settings stay as they are."""
     first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
@@ -93,28 +84,14 @@ def _drop_auxiliary_heads(network: nn.Module) -> None:
             setattr(network, name, None)
 
 
-@cache
-def _widths_of(name: str) -> tuple[int, ...]:
-    with torch.device("meta"):
-        return _torchvision_resnet.widths_of(torchvision.models.get_model(name, weights=None))
-
-
 def model(name: str) -> Model:
     fresh, finished = partial(build, name), partial(pretrained, name)
     family = next((family for mark, family in _FAMILIES.items() if name.startswith(mark)), "")
-    if name in _RESIZABLE:
-        widths, resize = _widths_of(name), partial(resized, name)
-        return Model(fresh, NAMES[name], finished, family=family, widths=widths, resize=resize)
     return Model(fresh, NAMES[name], finished, family=family)
 
 
 # Those for which the CSG authors chose layers, or whose kin they did.
 _FAMILIES = {"mobilenet_v2": "mobilenetv2", "shufflenet_v2": "shufflenetv2", "resnet18": "resnet18"}
-# Without the ResNeXts, whose groups would have to be resized too.
-_RESIZABLE = (
-    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
-    *("wide_resnet50_2", "wide_resnet101_2"),
-)
 
 # Why others of torchvision's networks are none of ours, and what their names begin with.
 LEFT_OUT = {

@@ -4,6 +4,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from torch import nn
 
@@ -14,7 +15,8 @@ from bench.files import artifact
 from bench.files.description import Description
 from bench.measure.account import compress, deploy, stored, to_size
 from bench.measure.layers import Row
-from bench.models._build import build_network, resizable
+from bench.measure.resizable import Resizing
+from bench.models._build import build_network
 from bench.models._usable import require_logits, require_reloadable
 from bench.plan.plan import REFERENCE, MethodChoice
 from bench.plugins.networks import ModelChoice
@@ -45,6 +47,11 @@ class Question:
     def network(self) -> nn.Module:
         """Fresh."""
         return build_network(self.model.model, self.image_shape[0], self.num_classes, self.seed)
+
+    @cached_property
+    def resizing(self) -> Resizing:
+        """Its widths, looked for once."""
+        return Resizing(self.model.model, self.image_shape[0], self.num_classes)
 
 
 def footprint(
@@ -90,9 +97,10 @@ def _account(choice: MethodChoice, requested: int | None, dense_values: int, que
     asked = requested if method.sized_by_budget else None
     trained = method.compress_at > 0 or method.needs_trained
     network = question.network()
-    others = resizable(model, channels, question.num_classes, question.seed)
     started = time.perf_counter()
-    compressed = compress(method, network, asked, question.seed, trained, model.family, others)
+    compressed = compress(
+        method, network, asked, question.seed, trained, model.family, lambda: question.resizing.of(question.seed)
+    )
     to_size(method, compressed)
     seconds = time.perf_counter() - started
     has = stored(compressed)

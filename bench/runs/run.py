@@ -23,10 +23,11 @@ from bench.files.fresh_process import FreshProcess
 from bench.measure import account, memory
 from bench.measure.code_space import encode as encode_pictures
 from bench.measure.latency import latency_ms
+from bench.measure.resizable import Resizing
 from bench.measure.same_outputs import LARGEST_DIFFERENCE, relative_difference
 from bench.method import Compressed
 from bench.metric import TOP1
-from bench.models._build import build_network, resizable
+from bench.models._build import build_network
 from bench.plan import spec
 from bench.plan.plan import Run, prefix_id
 from bench.plan.spec import Spec
@@ -74,6 +75,7 @@ class Bench:
     fresh: FreshProcess
     spec: Spec
     start: start_weights.Start | None
+    resizing: Resizing
     say: Callable[[str], None]
     on_step: Callable[[int, float, float], None]
     on_epoch: Callable[[Epoch], None]
@@ -270,10 +272,16 @@ class Compression:
 def compress(bench: Bench, run: Run, network: nn.Module, requested: int | None, brought_to_size: bool) -> Compression:
     """Have the method compress the network. Raises BudgetError."""
     setting, method = run.setting, run.choice.method
-    model = setting.model.model
-    others = resizable(model, bench.data.image_shape[0], bench.classes, run.seed)
     started = time.perf_counter()
-    compressed = account.compress(method, network, requested, run.seed, run.compresses_trained, model.family, others)
+    compressed = account.compress(
+        method,
+        network,
+        requested,
+        run.seed,
+        run.compresses_trained,
+        setting.model.model.family,
+        lambda: bench.resizing.of(run.seed),
+    )
     seconds = time.perf_counter() - started
     compressed.network.to(bench.device)
     if any(factor != 1 for factor in compressed.decay.values()) and not method.exceptions():

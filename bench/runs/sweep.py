@@ -13,6 +13,7 @@ from bench.errors import InputError, unknown
 from bench.files.artifact import Given
 from bench.files.fresh_process import FreshProcess
 from bench.files.start_weights import Start
+from bench.measure.resizable import Resizing
 from bench.models._build import build_network
 from bench.models._usable import require_logits, require_reloadable
 from bench.plan.plan import Plan, Run
@@ -232,6 +233,7 @@ def _bench(
         fresh=fresh,
         spec=plan.spec,
         start=start,
+        resizing=Resizing(plan.setting.model.model, data.image_shape[0], len(data.classes)),
         say=progress.say,
         on_step=progress.step,
         on_epoch=progress.epoch,

@@ -11,8 +11,9 @@ from torch import nn
 
 from bench.errors import InputError, contained, typed_line, unknown
 from bench.measure import account
+from bench.measure.resizable import Resizing
 from bench.method import Compressed, Method
-from bench.models._build import build_network, resizable
+from bench.models._build import build_network
 from bench.plan import plan
 from bench.plugins import networks
 from bench.testing.checks import CHECKS, CheckFailed
@@ -42,8 +43,10 @@ def compress(method: Method, model: str, values: int | None, seed: int = 0, trai
     """A network by its name, compressed as in a run, for images of 3 channels and 10 classes: for tests of a plugin.
     `trained` is what the method is told. Raises BudgetError and InputError."""
     found = networks.find(model).model
-    others = resizable(found, channels=3, num_classes=10, seed=seed)
-    return account.compress(method, network(model, seed=seed), values, seed, trained, found.family, others)
+    resizing = Resizing(found, channels=3, num_classes=10)
+    return account.compress(
+        method, network(model, seed=seed), values, seed, trained, found.family, lambda: resizing.of(seed)
+    )
 
 
 def run(check: str, method: str, model: str = FAMILIES[0], plugins: Sequence[str] = ()) -> None:

@@ -13,8 +13,9 @@ from bench.files import artifact
 from bench.files.artifact import Given
 from bench.files.description import Description
 from bench.measure import account
+from bench.measure.resizable import Resizing
 from bench.method import Compressed, Method
-from bench.models._build import build_network, resizable
+from bench.models._build import build_network
 from bench.plan.plan import MethodChoice
 from bench.plugins.networks import ModelChoice
 from bench.testing import tiny_problem as tiny
@@ -55,9 +56,10 @@ class Subject:
 
     def compress(self, requested: int | None, seed: int = 0, device: str = "cpu") -> Compressed:
         """The network compressed, as it is when training begins. Raises BudgetError."""
-        others = resizable(self.model.model, tiny.CHANNELS, tiny.CLASSES, seed)
         network, family = self.network(seed + _OTHER_WEIGHTS).to(device), self.model.model.family
-        compressed = account.compress(self.method, network, requested, seed, self.is_trained, family, others)
+        compressed = account.compress(
+            self.method, network, requested, seed, self.is_trained, family, lambda: self._resizing.of(seed)
+        )
         compressed.network.to(device)
         return compressed
 
@@ -75,6 +77,10 @@ class Subject:
     def settled(self, requested: int | None) -> Compressed:
         """At the size that it has in the end."""
         return account.to_size(self.method, self.compress(requested))
+
+    @cached_property
+    def _resizing(self) -> Resizing:
+        return Resizing(self.model.model, tiny.CHANNELS, tiny.CLASSES)
 
     @property
     def possible(self) -> int | None:

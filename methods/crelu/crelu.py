@@ -32,6 +32,8 @@ class CReLU(Method):
     network's own. The structure is fixed, so that a budget is met by the network's width; trained from scratch.
     """
 
+    revision = 2  # since the widths of any network are traced, and no longer written by hand
+
     citation = """@inproceedings{shang2016understanding,
       author = {Shang, Wenling and Sohn, Kihyuk and Almeida, Diogo and Lee, Honglak},
       title = {Understanding and Improving Convolutional Neural Networks via Concatenated Rectified Linear Units},

@@ -51,6 +51,8 @@ class GCNN(Method):
     before training, on an image in all its versions; a network whose outputs differ is refused.
     """
 
+    revision = 2  # since the widths of any network are traced, and no longer written by hand
+
     citation = """@inproceedings{cohen2016group,
       author = {Cohen, Taco and Welling, Max},
       title = {Group Equivariant Convolutional Networks},

@@ -6,18 +6,15 @@ from torch import nn
 
 from bench import budget, count, testing, width
 from bench.errors import BudgetError
+from bench.measure.resizable import Resizing
 from bench.method import Resizable
-from bench.models import _build
-from bench.models.cifar_resnet import sorted_widths
 from bench.plugins import networks
 
 FAMILIES = ("resnet8", "densenet-bc-40-12", "mobilenetv2-cifar", "shufflenetv2-x0.5-cifar", "resnet18", "resnet50")
 
 
 def resizable(model: str) -> Resizable:
-    made = _build.resizable(networks.find(model).model, 3, 10, seed=0)
-    assert made is not None
-    return made
+    return Resizing(networks.find(model).model, 3, 10).of(seed=0)
 
 
 def build(model: str, factor: float) -> nn.Module:
@@ -61,12 +58,10 @@ def test_every_width_of_every_group_counts() -> None:
     by_hand = (
         9 * (3 * a + a * x + x * a + a * y + y * b + b * z + z * c) + 2 * (a + x + a + y + b + z + c) + 10 * c + 10
     )
-    assert count.stored_values(resizable("resnet8").build([a, b, c, x, y, z])) == by_hand
-
-
-def test_a_stage_is_never_narrower_than_the_one_before() -> None:
-    assert sorted_widths([5, 3, 4, 1, 1, 1]) == ([5, 5, 5], [1, 1, 1])
-    assert resizable("resnet8").build([5, 3, 4, 1, 1, 1])(torch.randn(1, 3, 8, 8)).shape == (1, 10)
+    family = resizable("resnet8")
+    # The shortcut adds channels of zeros: a stage has those of the one before it, and its own behind them.
+    widths = [a, x, y, b - a, z, c - b]
+    assert count.stored_values(family.build(widths)) == family.stored_values(widths) == by_hand
 
 
 @pytest.mark.parametrize("model", ["resnet8", "resnet20", "densenet-bc-40-12", "shufflenetv2-x0.5-cifar"])
@@ -95,6 +90,3 @@ def test_what_a_method_changes_is_in_the_budget() -> None:
 def test_refusals_have_the_numbers_and_the_reason() -> None:
     with pytest.raises(BudgetError, match=r"with one channel everywhere it stores \d+ values; 50 were asked for"):
         width.at_budget(resizable("resnet8"), 50)
-    assert _build.resizable(networks.find("squeezenet1_0").model, 3, 10, 0) is None
-    with pytest.raises(BudgetError, match="of this one only its own is known"):
-        width.at_budget(None, 50_000)

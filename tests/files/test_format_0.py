@@ -85,19 +85,25 @@ def own_plan(name: str) -> tuple[plan.Plan, plan.Run]:
     return made, made.runs[-1]
 
 
+# Their results are others today, so that their runs have other ids.
+RAISED = {"width", "separable", "crelu", "gcnn", "sharing"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_has_the_id_and_the_name_that_it_has_today(name: str) -> None:
     found = Store(OLD).read(OLD / "runs" / name)
     _, run = own_plan(name)
-    assert (run.id, run.name, run.choice.label) == (found["id"], name, found["method"])
+    assert run.choice.label == found["method"]
+    assert ((run.id, run.name) == (found["id"], name)) == (run.choice.name not in RAISED)
 
 
-def test_the_sweep_of_then_has_nothing_left_to_do() -> None:
+def test_the_sweep_of_then_makes_those_alone_that_are_others_today() -> None:
     made = plan.make(spec.check(spec.read(OLD / SPEC)))
     state = look(made, Store(OLD))
-    assert (state.missing, state.damaged) == ([], [])
-    assert state.records.keys() == {run.id for run in made.runs}
+    assert state.damaged == []
+    assert {run.choice.name for run in state.missing} == RAISED
+    assert state.records.keys() == {run.id for run in made.runs if run.choice.name not in RAISED}
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from bench import budget, count, testing
 from bench.errors import BudgetError
 from bench.generated import GeneratedNetwork
 from bench.measure import account
+from bench.measure.resizable import Resizing
 from bench.method import Compressed, Resizable
 from bench.methods.gcnn.gcnn import GCNN, equivariant
 from bench.methods.gcnn.group_convolution import (
@@ -25,7 +26,6 @@ from bench.methods.gcnn.group_convolution import (
     places,
     product,
 )
-from bench.models._build import resizable
 from bench.plugins import networks
 
 GROUPS = list(ORDERS)
@@ -159,8 +159,7 @@ def off(network: nn.Module, elements: Sequence[int], size: int) -> float:
 @pytest.mark.parametrize(("model", "group"), [*((model, "p4m") for model in testing.FAMILIES), ("resnet8", "p4")])
 @pytest.mark.slow
 def test_logits_stay_when_the_image_is_turned(model: str, group: str) -> None:
-    others = resizable(networks.find(model).model, 3, 10, 0)
-    assert others is not None
+    others = Resizing(networks.find(model).model, 3, 10).of(0)
     narrow = others.build([max(2, width // 8) for width in others.widths])
     network = drawn(narrow, group)
     after_some_training(network)
@@ -197,7 +196,7 @@ def test_even_the_smallest_network_meets_every_budget(group: str, ratio: int) ->
 def compress(layers: nn.Module) -> Compressed:
     """A network of a single width, at that width."""
     others = Resizable((1,), lambda widths: copy.deepcopy(layers))
-    return account.compress(GCNN(), layers, None, seed=0, trained=False, resizable=others)
+    return account.compress(GCNN(), layers, None, seed=0, trained=False, find_resizable=lambda: others)
 
 
 def test_a_layer_that_has_directions_is_refused() -> None:

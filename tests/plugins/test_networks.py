@@ -19,7 +19,7 @@ from bench.files import artifact
 from bench.files.artifact import Given
 from bench.files.description import Description, Step
 from bench.method import Compressed
-from bench.models._build import build_network, resizable
+from bench.models._build import build_network
 from bench.plan import plan
 from bench.plugins import networks
 from bench.runs.verify import Verifier
@@ -113,7 +113,6 @@ def test_initial_weights_follow_the_seed(file: Path) -> None:
     one, same, other = (next(build_network(model, 3, 10, seed).parameters()) for seed in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
-    assert resizable(model, 3, 10, 0) is None
 
 
 # ------------------------------------------------------------------------ what it is

@@ -1,10 +1,39 @@
-"""torchvision's ResNets at other widths."""
+"""The widths of networks as version 0.1 had them, written by hand: files of its methods hold no structure, and its
+solver found theirs among these."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+
+from bench.method import Resizable
+from bench.model import Model
+from bench.models._build import build_network
+from bench.seeding import seeded
+from bench.surgery import channels_last
+
+
+def resizable(model: Model, channels: int, num_classes: int, seed: int) -> Resizable:
+    """A network of ours or a ResNet of torchvision's at other widths. Raises ValueError for another."""
+    network = build_network(model, channels, num_classes, seed)
+    made = model.build
+    ours = made.keywords.get("widths") if isinstance(made, partial) else None
+    if ours is None and not isinstance(network, ResNet):
+        raise ValueError("version 0.1 knew this network at its own width alone")
+
+    def build(widths: Sequence[int]) -> nn.Module:
+        with seeded(seed):
+            if ours is not None:
+                assert isinstance(made, partial)
+                return channels_last(made.func(channels, num_classes, widths))
+            other = made(channels=channels, num_classes=num_classes)
+            assert isinstance(other, ResNet)
+            resize(other, widths)
+            return channels_last(other)
+
+    return Resizable(ours or widths_of(network), build)
 
 
 def widths_of(network: ResNet) -> tuple[int, ...]:

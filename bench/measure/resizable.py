@@ -1,0 +1,78 @@
+"""A network at other widths, as methods get it: by the groups that are found in it, or as its plugin makes it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from bench.errors import BudgetError
+from bench.measure import fresh_weights
+from bench.method import Resizable
+from bench.model import Model
+from bench.models._build import build_network
+from bench.seeding import seeded
+from bench.surgery import channels_last
+
+if TYPE_CHECKING:
+    from bench.measure.widths import Widths  # torch-pruning takes more than a second to import
+
+
+@dataclass(frozen=True)
+class Resizing:
+    """A network's widths, looked for once for all seeds and budgets."""
+
+    model: Model
+    channels: int
+    num_classes: int
+
+    def of(self, seed: int) -> Resizable:
+        """With the initial weights of this seed. Raises BudgetError."""
+        if self.model.resize is None:
+            return traced_resizable(
+                lambda: build_network(self.model, self.channels, self.num_classes, seed), seed, self._widths
+            )
+        resize = self.model.resize
+
+        def build(widths: Sequence[int]) -> nn.Module:
+            with seeded(seed):
+                return channels_last(resize(self.channels, self.num_classes, widths))
+
+        return Resizable(self.model.widths, build)
+
+    @cached_property
+    def _widths(self) -> "Widths":
+        from bench.measure import widths
+
+        return widths.find(build_network(self.model, self.channels, self.num_classes, seed=0))
+
+
+@dataclass(frozen=True)
+class Traced(Resizable):
+    """By the groups of channels that were found in a network."""
+
+    found: "Widths"
+
+    def empty(self, widths: Sequence[int]) -> nn.Module:
+        return self.found.empty(widths)
+
+    def stored_values(self, widths: Sequence[int]) -> int:
+        return self.found.stored_values(widths)
+
+
+def traced_resizable(fresh: Callable[[], nn.Module], seed: int, found: "Widths") -> Traced:
+    """Of a network that `fresh` makes with its initial weights; others are drawn from the seed. Raises BudgetError
+    where no group was found."""
+    if not found.groups:
+        from bench.measure.channel_groups import in_words
+
+        left = f": {in_words(found.left_alone)}" if found.left_alone else ""
+        raise BudgetError(f"it takes the network at another width, and no channels can have another number{left}")
+
+    def build(widths: Sequence[int]) -> nn.Module:
+        generator = torch.Generator().manual_seed(seed)
+        return fresh_weights.at_channels(fresh(), found.channels(widths), generator)
+
+    return Traced(found.own, build, found)
