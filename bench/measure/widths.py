@@ -4,7 +4,7 @@ Which layers must have the same number of channels says torch-pruning's graph (`
 on trust, and where it is lost the layers are tried by themselves and together. What the numbers of all other layers are
 then is seen, not computed: the network runs with some channels more in one group, and each layer takes what arrives.
 Then it must run with each group changed alone, and with all changed together, to several widths, narrower and wider. A
-group that fails stays as it is, and why is said. Networks run without memory (torch's meta device) where they can.
+group that fails stays as it is, and why is said. Large networks are run without memory (torch's meta device).
 """
 
 import copy
@@ -388,17 +388,24 @@ class _OutputsChange(Exception):
 def _runnable(network: nn.Module) -> tuple[nn.Module, list[Tensor]]:
     """A copy that can be run, without memory where it runs so, in eval mode, and images of two sizes that it takes (one
     where it takes no other)."""
-    made = without_memory(network).eval()
+    is_large = sum(parameter.numel() for parameter in network.parameters()) > _LARGE
+    made = (without_memory(network) if is_large else copy.deepcopy(network).cpu()).eval()
     try:
         images = channel_groups.example(made)
-    except MALFORMED:  # it looks at values, say
-        made = copy.deepcopy(network).cpu().eval()
+    except MALFORMED:
+        if not is_large:
+            raise
+        made = copy.deepcopy(network).cpu().eval()  # it looks at values, say
         images = channel_groups.example(made)
     larger = images.new_zeros(*images.shape[:2], *(side + side // 2 for side in images.shape[2:]))
     with suppress(*MALFORMED), torch.no_grad():
         made(larger)
         return made, [images, larger]
     return made, [images]
+
+
+# A network of so many values is run without memory: the time that torch needs for that is then no longer the larger.
+_LARGE = 30_000_000
 
 
 def _axes(network: nn.Module, images: Sequence[Tensor]) -> dict[nn.Module, dict[str, list[int | None]]]:
