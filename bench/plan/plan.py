@@ -101,6 +101,7 @@ class Setting:
             ],
             "schedule": options.changed(self.schedule),
             **({} if self.weights is None else {"weights": self.weights.identity}),
+            **({"fresh_head": True} if self.weights is not None and self.weights.fresh_head else {}),
             **({} if loop.REVISION == 1 else {"training": loop.REVISION}),
         }
 
@@ -161,11 +162,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a sweep in the order in which they are made, and the spec that they come from, resolved."""
+    """The runs of a sweep in the order in which they are made, and the spec that they come from, resolved; `notes` are
+    lines for the person, on what was found or decided."""
 
     runs: tuple[Run, ...]
     spec: Spec
     setting: Setting
+    notes: tuple[str, ...] = ()
 
     def kept_epochs(self, seed: int) -> set[int]:
         """After which epochs the dense run of a seed keeps its state, for the runs that start there."""
@@ -188,7 +191,9 @@ def make(spec: Spec) -> Plan:
     model = networks.find(spec.model)
     chosen = find_dataset(spec.dataset, files)
     schedule_name, schedule = _schedule(spec.schedule)
-    weights = None if spec.weights is None else find_weights(spec.weights, model, files)
+    weights = None if spec.weights is None else find_weights(spec.weights, model, files, spec.fresh_head)
+    if weights is None and spec.fresh_head:
+        raise InputError("--fresh-head is about the classifier of finished weights: give --weights, or leave it out")
     setting = Setting(model, weights, chosen, schedule_name, schedule)
 
     resolved = spec.model_copy(
@@ -216,7 +221,7 @@ def make(spec: Spec) -> Plan:
                 f"{run.choice.label} compresses a trained network, and here it would get initial weights: give "
                 "compress_at above 0 (of whole epochs), or --weights"
             )
-    return Plan(runs, resolved, setting)
+    return Plan(runs, resolved, setting, () if weights is None else weights.notes)
 
 
 def find_methods(texts: Sequence[str], files: Sequence[str] = ()) -> list[MethodChoice]:

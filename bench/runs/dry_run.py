@@ -22,6 +22,8 @@ _TIMED_STEPS = 8
 
 def describe(plan: Plan, store: Store, console: Console, redo: Sequence[str] = ()) -> None:
     """Print the plan. Raises InputError where the data can't be read."""
+    for note in plan.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
     state = look(plan, store)
     again = to_redo(plan, state, redo)
     todo = [run for run in plan.runs if run in state.missing or run in again]
@@ -78,6 +80,8 @@ def _measure(plan: Plan, console: Console) -> tuple[float, int]:
     trainer = Trainer(few, few.take(torch.arange(batch)), Normalise.of(few), schedule, seed=0, precision=precision)
     network = build_network(plan.setting.model.model, data.image_shape[0], len(data.classes), seed=0).to(device)
     check_network(plan, data)
+    if plan.setting.weights is not None:
+        plan.setting.weights.open(data.image_shape[0], len(data.classes))
     trainer.run(Compressed(network), 0, 1)  # warms up
     (timed,) = trainer.run(Compressed(network), 0, 1)
     seconds = timed.seconds / trainer.steps_per_epoch * (len(data.train) // batch)

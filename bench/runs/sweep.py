@@ -85,6 +85,8 @@ def sweep(plan: Plan, store: Store, progress: Progress, executor: Executor, redo
     `redo` names methods whose runs are made again (or `failed`, or `missed`). Raises InputError.
     """
     device = environment.find_device(plan.spec.device)
+    for note in plan.notes:
+        progress.say(note)
     state = look(plan, store)
     again = to_redo(plan, state, redo)
     todo = [run for run in plan.runs if run in state.missing or run in again]

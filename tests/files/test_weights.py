@@ -1,5 +1,6 @@
 """Starting from finished weights: dense and methods alike, marked in records, part of ids."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from bench import testing
 from bench.errors import InputError
 from bench.files import network_file
 from bench.files.start_weights import PRETRAINED, find
-from bench.model import Model
+from bench.files.state_dict import content_hash
 from bench.plan import plan
 from bench.plugins import networks
 from bench.plugins.networks import ModelChoice
@@ -77,14 +78,18 @@ def test_weights_that_do_not_fit_are_refused(swept: tuple[Path, list[Record]], t
         plan.make(tiny_spec(["csg"], weights=changed))  # so before anything is read or written
 
 
-def test_torchvisions_weights_are_asked_of_the_registry() -> None:
+def test_pretrained_weights_are_the_networks_own(tmp_path: Path) -> None:
     """Nothing is fetched here: what stands in for torchvision's network is a resnet8."""
     stand_in = testing.network("resnet8", seed=4)
-    model = Model(lambda: stand_in, pretrained=lambda channels, classes: stand_in)
+    model = replace(RESNET8.model, pretrained=lambda channels, classes: stand_in, pretrained_for=(3, 10))
     weights = find(PRETRAINED, ModelChoice("built-in", "resnet18", "resnet18", model, "code"))
     assert weights.columns() == {
         "weights": "pretrained",
-        "weights_code": "torchvision resnet18",
+        "weights_code": content_hash(stand_in.state_dict()),
         "weights_epochs": None,
     }
-    assert weights.open(3, 10)(testing.network("resnet8"), 0) is stand_in
+    started = weights.open(3, 10)(testing.network("resnet8"), 0)
+    assert all(torch.equal(started.state_dict()[name], tensor) for name, tensor in stand_in.state_dict().items())
+    # The same in a file have the same identity.
+    torch.save({"model": stand_in.state_dict()}, tmp_path / "fetched.pth")
+    assert find(str(tmp_path / "fetched.pth"), RESNET8).identity == weights.identity
