@@ -42,6 +42,10 @@ def run(
     fresh_head: Annotated[
         bool | None, typer.Option("--fresh-head", help="With --weights for other classes: a fresh classifier.")
     ] = None,
+    normalise: Annotated[
+        str | None,
+        typer.Option(help="How images are standardised: imagenet, dataset, or MEAN/DEVIATION of 0 to 1, as 0.5/0.5."),
+    ] = None,
     device: Annotated[str | None, typer.Option(help=f"auto, cpu or cuda. Default {defaults.DEVICE}.")] = None,
     data_dir: Annotated[
         str | None, typer.Option(help=f"Where datasets that are fetched lie. Default {defaults.DATA_DIR}.")
@@ -83,6 +87,7 @@ def run(
         "schedule": schedule,
         "weights": weights,
         "fresh_head": fresh_head,
+        "normalise": normalise,
         "device": device,
         "data_dir": data_dir,
         "download": download,

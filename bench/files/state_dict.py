@@ -106,7 +106,7 @@ def content_hash(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         made.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        made.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+        made.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return made.hexdigest()[:16]
 
 

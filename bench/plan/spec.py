@@ -33,6 +33,8 @@ class Spec(BaseModel):
     weights: str | None = None
     # Whether their classifier, being for other classes, is drawn anew from the seed.
     fresh_head: bool = False
+    # How images are standardised: imagenet, dataset, or MEAN/DEVIATION. By default as the weights or the network say.
+    normalise: str | None = None
     dataset: str = defaults.DATASET
     # A name, a path of a TOML file, or the schedule itself as a table with its name.
     schedule: str | dict[str, Any] = defaults.SCHEDULE

@@ -71,7 +71,7 @@ def test_there_is_a_file_of_every_method_and_of_every_way_to_train() -> None:
     from bench.plugins import discovery
 
     methods = {artifact.read(OLD / "runs" / name / WEIGHTS).description.methods for name in FILES}
-    assert methods == discovery.available(discovery.METHODS).keys()
+    assert methods == discovery.available(discovery.METHODS).keys() - {"given"}  # which came later
     assert load_file(OLD / "expected.safetensors").keys() >= set(FILES)
     assert len(FILES) == 30
 

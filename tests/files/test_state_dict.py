@@ -322,7 +322,9 @@ def test_names_in_a_file_can_not_reach_the_terminal(state: dict[str, Tensor], tm
 def test_a_sweep_starts_from_a_state_dict(tmp_path: Path) -> None:
     state = testing.network("resnet8", 1, 3, seed=4).state_dict()
     torch.save(state, tmp_path / "w.pth")
-    asked = tiny_spec(["csg:init=svd:compress_at=0"], budgets=["2x"], weights=str(tmp_path / "w.pth"))
+    asked = tiny_spec(
+        ["csg:init=svd:compress_at=0"], budgets=["2x"], weights=str(tmp_path / "w.pth"), normalise="dataset"
+    )
     records, _ = run_sweep(asked, tmp_path / "out")
     assert {record["status"] for record in records} == {FINISHED}
     assert {record["weights"] for record in records} == {"w.pth"}

@@ -34,14 +34,16 @@ def test_every_run_starts_there_and_says_so(swept: tuple[Path, list[Record]], tm
     file = weights_of(swept[0], dense)
     asked = tiny_spec(["csg:init=svd:compress_at=0"], budgets=["2x"], weights=str(file))
     records, _ = run_sweep(asked, tmp_path)
-    assert [record["status"] for record in records] == [FINISHED, FINISHED]
+    assert [record["method"] for record in records] == ["given", "dense", "csg:init=svd:compress_at=0.0"]
+    assert {record["status"] for record in records} == {FINISHED}
+    given, trained, *_ = records
     for record in records:
         assert (record["weights"], record["weights_epochs"]) == (file.parent.name, 4)
         assert record["weights_code"]
         assert record["compress_epoch"] == 0
-        assert network_file.read(weights_of(tmp_path, record)).description.epochs == 8
+        assert network_file.read(weights_of(tmp_path, record)).description.epochs == (4 if record is given else 8)
     # Trained on, the dense network is better than one that was begun anew with the same epochs.
-    assert records[0]["train_loss"] < dense["train_loss"]
+    assert trained["train_loss"] < dense["train_loss"]
     ids = {run.id for run in plan.make(asked).runs}
     assert ids.isdisjoint(run.id for run in plan.make(tiny_spec(["csg", "csg:init=svd"])).runs)
 

@@ -27,7 +27,8 @@ def old(text: str) -> dict[str, Any]:
     return {**known, "method_name": choice.name, "method_text": text, "method_code": "a", "dataset_code": "b", **flat}
 
 
-PLAIN = [*discovery.available(discovery.METHODS), "csg:generator=binary", "pruning:until=0.75"]
+# What was given came later.
+PLAIN = [*discovery.available(discovery.METHODS).keys() - {"given"}, "csg:generator=binary", "pruning:until=0.75"]
 SPARSE = [
     f"sparse:criterion={criterion}:training={training}"
     for criterion, training in product(("global", "layerwise", "random"), ("one-shot", "gradual", "rigl"))
