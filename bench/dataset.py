@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -85,8 +84,14 @@ class Dataset:
     description.
     """
 
-    # Raise it when the same options give other images. It is in ids when above 1, so that old results stay apart.
-    revision: ClassVar[int] = 1
+    # A field `size` that is None by default is taken for the pixels a side that images are brought to: finished
+    # networks have theirs put in where none was given.
+
+    @property
+    def revision(self) -> int:
+        """Raise it when the same options give other images: `revision = 2`, or by what options say. It is in ids when
+        above 1, so that old results stay apart."""
+        return 1
 
     def load(self, data_dir: Path, download: bool) -> Data:
         """Decode everything. `data_dir` and `download` are for datasets that are fetched. Raises InputError."""

@@ -151,6 +151,12 @@ class Method:
         return 0.0
 
     @property
+    def trains(self) -> bool:
+        """Whether it is trained from `compress_at` to the end of the schedule, as all methods are that are compared.
+        One that is not is measured as it was compressed."""
+        return True
+
+    @property
     def at_size(self) -> Literal["at once", "at the end"]:
         """Whether the network has its final size when compressed, or larger at first and brought there by `after_step`.
 

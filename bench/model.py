@@ -32,6 +32,7 @@ class Model:
 
     `pretrained(channels, num_classes)`, where there is one, makes the same layers with weights that others trained, for
     images as `inputs` says. It may fetch them, and raises InputError where they don't fit or can't be had.
+    `pretrained_for` are the channels and classes that these weights are for.
 
     `family` names the kind of network, for methods whose authors chose layers by it ("" for none).
 
@@ -47,6 +48,7 @@ class Model:
     family: str = ""
     widths: tuple[int, ...] = ()
     resize: Callable[[int, int, Sequence[int]], nn.Module] | None = None
+    pretrained_for: tuple[int, int] = (3, 1000)
 
     @property
     def first_line(self) -> str:

@@ -28,9 +28,9 @@ def decode(
 
     One channel where all are grey, three where one is in colour. With `train` given, the training images, a colour
     image is an error where these are grey. Transparent pixels are put on white; images are turned as their EXIF says.
-    All must have one size, that of `train`, or are brought to `size` x `size` pixels. `name(i)` says which image an
-    error speaks of. `remarks` counts the images to which something was done that a person should know. Raises
-    InputError.
+    All must have one size, that of `train`, or are brought to `size` x `size` pixels, the middle of longer ones.
+    `name(i)` says which image an error speaks of. `remarks` counts the images to which something was done that a person
+    should know. Raises InputError.
     """
     counts: Counter[str] = Counter()
     channels = 1 if train is None else train.shape[1]
@@ -60,6 +60,11 @@ def check_size(size: int | None) -> None:
     """Raise ValueError for a size that no image can be brought to."""
     if size is not None and not 1 <= size <= 4096:
         raise ValueError(f"size can't be {size}; it lies between 1 and 4096 pixels")
+
+
+def revision_of(size: int | None) -> int:
+    """`Dataset.revision` for this option: the middle of images that are no squares was the whole, squeezed, before."""
+    return 1 if size is None else 2
 
 
 def notes_on(remarks: Counter[str], split: str, count: int) -> list[str]:

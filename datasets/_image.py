@@ -77,8 +77,18 @@ def pixels(
         if (colours == colours[..., :1]).all():
             image = Image.fromarray(colours[..., 0])
     if size is not None and image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
+        image = _brought_to(image, size)
     return np.asarray(image), grey, remarks
+
+
+def _brought_to(image: Image.Image, size: int) -> Image.Image:
+    """The short side brought to `size`, and of the long one the middle: shapes keep their proportions. In one step, so
+    that nothing is made larger than it has to be."""
+    width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    box = left, top, left + side, top + side
+    return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
 
 
 def _turns(image: Image.Image) -> bool:

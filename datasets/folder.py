@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.dataset import Data, Dataset, Split
 from bench.datasets import _splits
-from bench.datasets._decode import check_size, decode, notes_on
+from bench.datasets._decode import check_size, decode, notes_on, revision_of
 from bench.datasets._files import check_directory, endings, ends_of_files, few, hiding, read, shown, stamp_of, walk
 from bench.datasets._image import ENDINGS
 from bench.errors import InputError
@@ -26,12 +26,18 @@ class Folder(Dataset):
     """
 
     directory: Annotated[Path, "folder with train/ and test/ or val/"]
-    size: Annotated[int | None, "pixels a side that images are brought to; none: as they are"] = None
+    size: Annotated[
+        int | None, "pixels a side that images are brought to, the middle of longer ones; none: as they are"
+    ] = None
     test: Annotated[_splits.TestSplit | None, "split to test on, test or validation; none: test if it is there"] = None
 
     def __post_init__(self) -> None:
         check_size(self.size)
         check_directory(self.directory)
+
+    @property
+    def revision(self) -> int:
+        return revision_of(self.size)
 
     def load(self, data_dir: Path, download: bool) -> Data:
         folders = self._folders()

@@ -13,7 +13,7 @@ from torch import Tensor
 from bench.dataset import Data, Dataset, Split
 from bench.datasets import _columns, _labels, _shards, _splits
 from bench.datasets._columns import Features
-from bench.datasets._decode import check_size, decode, notes_on
+from bench.datasets._decode import check_size, decode, notes_on, revision_of
 from bench.datasets._files import check_directory, endings, ends_of_files, few, hiding, shown, stamp_of, walk
 from bench.datasets._labels import Labels
 from bench.errors import InputError
@@ -32,13 +32,19 @@ class Parquet(Dataset):
 
     directory: Annotated[Path, "folder with the files"]
     label: Annotated[str | None, "name of the label column; none: found"] = None
-    size: Annotated[int | None, "pixels a side that images are brought to; none: as they are"] = None
+    size: Annotated[
+        int | None, "pixels a side that images are brought to, the middle of longer ones; none: as they are"
+    ] = None
     image: Annotated[str | None, "name of the image column; none: found"] = None
     test: Annotated[_splits.TestSplit | None, "split to test on, test or validation; none: test if it is there"] = None
 
     def __post_init__(self) -> None:
         check_size(self.size)
         check_directory(self.directory)
+
+    @property
+    def revision(self) -> int:
+        return revision_of(self.size)
 
     def load(self, data_dir: Path, download: bool) -> Data:
         files, notes = self._files()

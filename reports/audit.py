@@ -8,12 +8,22 @@ from typing import Any
 import pandas as pd
 
 from bench.reports.frame import texts
-from bench.roles import REFERENCE
+from bench.roles import GIVEN, REFERENCE
 from bench.store.record import FAILED, FINISHED, MISSED
 
 _COLUMNS = (
     *("setting", "status", "reason", "method", "method_name", "method_text", "role", "variants", "budget", "seed"),
-    *("model", "dataset", "requested_values", "schedule", "weights", "weights_code", "weights_epochs", "dense_values"),
+    *(
+        "model",
+        "dataset",
+        "requested_values",
+        "schedule",
+        "weights",
+        "weights_code",
+        "weights_epochs",
+        "normalise",
+        "dense_values",
+    ),
     *("exceptions", "compress_epoch", "compress_seconds", "train_seconds", "started", "data", "train_images"),
     *(
         "validation_images",
@@ -68,8 +78,8 @@ def _audit(runs: pd.DataFrame) -> SettingAudit:
     finished = runs[runs["status"] == FINISHED]
     dense = finished[finished["role"] == REFERENCE]
     methods = [_method(rows, dense) for _, rows in runs.groupby("method", sort=True)]
-    references = {str(name) for name in runs.loc[runs["role"] == REFERENCE, "method"]}
-    methods.sort(key=lambda row: row.method not in references)
+    first = [str(name) for role in (GIVEN, REFERENCE) for name in runs.loc[runs["role"] == role, "method"].unique()]
+    methods.sort(key=lambda row: first.index(row.method) if row.method in first else len(first))
     return SettingAudit(_facts(runs), _warnings(runs, finished), methods)
 
 
@@ -95,6 +105,7 @@ def _facts(runs: pd.DataFrame) -> list[tuple[str, str]]:
         ("schedule", f"{first['schedule']}: {written}"),
         ("hash of the schedule", schedule_hash(runs)),
         ("starts from", _weights(first)),
+        ("images are standardised by", _standard(first)),
         ("seeds", every(runs["seed"])),
         ("hardware", f"{every(runs['device_name'])} ({every(runs['device'])}), threads {every(runs['threads'])}"),
         ("precision of training", every(runs["precision"])),
@@ -139,7 +150,8 @@ def _warnings(runs: pd.DataFrame, finished: pd.DataFrame) -> list[str]:
         lines.append(
             f"Methods whose own code changed between their runs, with the number of versions: {', '.join(mixed)}."
         )
-    seeds = finished.groupby(["method", "budget"], dropna=False)["seed"].nunique()
+    trained = finished[finished["role"] != GIVEN]
+    seeds = trained.groupby(["method", "budget"], dropna=False)["seed"].nunique()
     if seeds.nunique() > 1:
         lines.append(
             f"Methods and budgets have between {seeds.min()} and {seeds.max()} seeds; comparisons are over those that "
@@ -156,14 +168,17 @@ def _method(rows: pd.DataFrame, dense: pd.DataFrame) -> MethodAudit:
     start = "from scratch"
     if not pd.isna(before) and before > 0:
         start = f"compressed after {_whole(before)} of {_whole(epochs)} dense epochs, which count"
-    if not pd.isna(first["weights"]):
+    is_given = first["role"] == GIVEN
+    if is_given:
+        start = f"{first['weights']} as it came, not trained here"
+    elif not pd.isna(first["weights"]):
         start += f", from {first['weights']}"
     budgets = list(dict.fromkeys(texts(rows["budget"], "its own size")))
     met = list(dict.fromkeys(texts(finished["budget"], "its own size")))
     return MethodAudit(
         method=str(first["method"]),
         start=start,
-        epochs=_whole(epochs) + _epochs_before(first),
+        epochs=_whole(0 if is_given else epochs) + _epochs_before(first),
         variants=int(first["variants"]),
         seeds=every(finished["seed"]) or "none",
         training=_relative(finished, dense),
@@ -185,7 +200,7 @@ def _epochs_before(first: "pd.Series[Any]") -> str:
 
 def _relative(finished: pd.DataFrame, dense: pd.DataFrame) -> str:
     """Training time, and what that is beside the dense runs: of the means of each budget the least and the most."""
-    seconds = finished.groupby("budget", dropna=False)["train_seconds"].mean().astype(float)
+    seconds = finished.groupby("budget", dropna=False)["train_seconds"].mean().astype(float).dropna()
     if not len(seconds):
         return ""
     text = _range(seconds.min(), seconds.max(), "{:.3g}") + " s"
@@ -224,6 +239,11 @@ def _weights(first: "pd.Series[Any]") -> str:
         f"finished weights {first['weights']} ({first['weights_code']}), trained before for "
         f"{'nobody knows how many' if pd.isna(epochs) else _whole(epochs)} epochs, the dense run too"
     )
+
+
+def _standard(first: "pd.Series[Any]") -> str:
+    own = "the mean and deviation of the training images"
+    return "" if pd.isna(first["normalise"]) else own if first["normalise"] == "dataset" else str(first["normalise"])
 
 
 def _span(started: "pd.Series[Any]") -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.reports.audit import every
 from bench.reports.frame import texts
-from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, NARROWER, RANDOM_PRUNING, REFERENCE
+from bench.roles import GIVEN, GLOBAL_PRUNING, LAYERWISE_PRUNING, NARROWER, RANDOM_PRUNING, REFERENCE
 from bench.store.record import FINISHED
 
 Answer = Literal["yes", "partly", "no"]
@@ -53,7 +53,7 @@ def checklist(runs: pd.DataFrame, summary: pd.DataFrame) -> list[Line]:
             "yes",
             "a run's seed makes its network's weights, whatever the method, and the order of its batches",
         ),
-        _spread(summary),
+        _spread(summary[summary["role"] != GIVEN]),
         _baselines(finished),
         Line(
             "Augmentation, optimiser and schedule are the same for all",

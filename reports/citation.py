@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 
-from bench.roles import REFERENCE
+from bench.roles import GIVEN, REFERENCE
 
 
 def bibliography(results: pd.DataFrame) -> tuple[str, list[str]]:
@@ -18,7 +18,7 @@ def bibliography(results: pd.DataFrame) -> tuple[str, list[str]]:
         if not found:
             problems.append(f"the citation of {name} is no BibTeX entry, and left out")
         entries |= {key: entry for key, entry in found.items() if key not in entries}
-    reference = set(results.loc[results["role"] == REFERENCE, "method_name"])
+    reference = set(results.loc[results["role"].isin([REFERENCE, GIVEN]), "method_name"])
     without = sorted(set(results["method_name"]) - set(cited["method_name"]) - reference)
     lines = ["% The methods compared, as their plugins cite them."]
     if without:

@@ -12,6 +12,7 @@ from bench.reports import frame
 from bench.reports.load import because
 from bench.reports.statistics.noise import LEVEL, smallest_variance, spread
 from bench.reports.statistics.pairs import holm
+from bench.roles import GIVEN
 from bench.store.record import FINISHED
 from bench.store.store import Store
 
@@ -67,7 +68,7 @@ def compare(old: str | Path, new: str | Path) -> tuple[pd.DataFrame, list[str]]:
             f"{because(notes)}"
         )
     _test(rows)
-    rows.sort(key=lambda row: (row["setting"], row["method"], -row["asked"]))
+    rows.sort(key=lambda row: (row["setting"], not row["is_given"], row["method"], -row["asked"]))
     return pd.DataFrame(rows, columns=list(COLUMNS)), notes
 
 
@@ -99,6 +100,7 @@ def _row(key: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
         "differences": np.array([]),
         "other_changes": "",
         "seeds": 0,
+        "is_given": last["role"] == GIVEN,
     }
     row["asked"] = 0 if pd.isna(asked) else int(asked)
     old, new = (_by_seed(group[group["side"] == side]) for side in ("old", "new"))

@@ -1,5 +1,6 @@
 """Records as a table: a row for each run, and which of them can be compared."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,7 +14,18 @@ SETTING = ["model", "dataset", "schedule"]
 
 # What is text where it is there at all; pandas takes a column of nothing for numbers.
 _TEXTS = (
-    *("reason", "role", "budget", "model_code", "model_package", "weights", "weights_code", "exceptions", "citation"),
+    *(
+        "reason",
+        "role",
+        "budget",
+        "model_code",
+        "model_package",
+        "weights",
+        "weights_code",
+        "normalise",
+        "exceptions",
+        "citation",
+    ),
     *("metric_unit", "metric_counts"),
     *("git_commit", "method_code", "dataset_code", "bench_code"),
 )
@@ -70,12 +82,13 @@ def _is_whole(values: list[Any]) -> bool:
 
 
 def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
-    """`resnet8, glyphs, quick` (and `, from FILE` after a start from finished weights), the same for the same network,
-    weights, images, schedule and metric whatever they are called; with a number behind it where one name stands for
-    different ones."""
+    """`resnet8, glyphs, quick` (and `, from FILE` after a start from finished weights, and how images were standardised
+    where not by their own mean and deviation), the same for the same network, weights, images, schedule and metric
+    whatever they are called; with a number behind it where one name stands for different ones."""
     details = [
         "model",
         "weights_code",
+        "normalise",
         "data",
         "metric",
         *sorted(name for name in frame.columns if name.startswith("schedule.")),
@@ -83,9 +96,12 @@ def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
     # A network of a file is what its code is, as in ids.
     of_file = frame["model_code"].where(texts(frame["model"]).str.contains(".py:", regex=False))
     keys = frame[details].assign(code=of_file).groupby([*details, "code"], dropna=False, sort=False).ngroup()
-    parts = zip(*(frame[name] for name in SETTING), texts(frame["weights"]), strict=True)
+    parts = zip(*(frame[name] for name in SETTING), texts(frame["weights"]), texts(frame["normalise"]), strict=True)
     # Joined here: versions of pandas differ in what they add to an empty column of text.
-    named = [", ".join(map(str, part)) + (f", from {weights}" if weights else "") for *part, weights in parts]
+    named = [
+        ", ".join([*map(str, part), *([f"from {weights}"] if weights else []), *_standardised(normalise)])
+        for *part, weights, normalise in parts
+    ]
     names = pd.Series(named, index=frame.index, dtype=object).groupby(keys).transform("first")
     numbers: dict[str, dict[int, int]] = {}
     for name, key in zip(names, keys, strict=True):
@@ -95,6 +111,14 @@ def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
         for name, key in zip(names, keys, strict=True)
     ]
     return pd.Series(unique, index=frame.index, dtype=object)
+
+
+def _standardised(text: str) -> list[str]:
+    """With so many digits that a name can be read."""
+    if text in ("", "dataset"):
+        return []
+    shorter = re.sub(r"[\d.e-]+", lambda number: f"{float(number[0]):.3g}", text) if "/" in text else text
+    return [f"standardised by {shorter}"]
 
 
 def _distinct_methods(frame: pd.DataFrame) -> "pd.Series[str]":

@@ -18,7 +18,7 @@ from bench.reports.statistics.over_settings import OverSettings, over_settings
 from bench.reports.statistics.overall import Overall
 from bench.reports.statistics.overall import overall as over_budgets
 from bench.reports.statistics.pairs import Standing
-from bench.roles import REFERENCE
+from bench.roles import GIVEN, REFERENCE
 from bench.store.record import FINISHED
 
 # What a point can be drawn over, with its title; smaller is better in each.
@@ -127,6 +127,9 @@ SETTING_COLUMNS = {
 # Columns of runs (`bench.reports.predictions.tally.RUN_COLUMNS`): how many images one of the two alone gets right.
 _ALONE = ("dense_right_alone", "right_alone")
 
+# By role, which rows stand above the others.
+PLACES = {GIVEN: 0, REFERENCE: 1}
+
 # One result: the same run under two ids (the same images under another name, say) is one measurement.
 SAME = ["setting", "method_text", "budget", "seed"]
 
@@ -220,10 +223,10 @@ class _Setting:
     def _changes(self) -> Spread:
         """Of each row against the dense run of its seed."""
         reference = np.flatnonzero(self.rows["role"] == REFERENCE)
+        alone = np.flatnonzero(self.rows["role"].isin([REFERENCE, GIVEN]))
         dense = self.gains[:, reference[0]] if len(reference) else np.full(len(self.gains), np.nan)
         differences = self.gains - dense[:, None]
-        if len(reference):
-            differences[:, reference] = np.nan  # it has none from itself
+        differences[:, alone] = np.nan  # dense has none from itself, and what was given is paired with nothing
         asked = self.rows["requested_values"].astype(float).fillna(self.rows["stored_values"]).to_numpy(dtype=float)
         self.differences = differences
         return change.changes([column[~np.isnan(column)] for column in differences.T], asked.tolist(), self.floor)
@@ -290,8 +293,9 @@ class _Setting:
                 rows.iloc[own, place["least_difference_5_seeds"]] = later
         best = rows["standing"].eq(Standing.BEST).astype("boolean")
         rows["is_best"] = best.mask(rows["standing"].eq(Standing.UNKNOWN))
+        trained = np.where(rows["role"] == GIVEN, np.nan, self.gains)
         for axis in AXES:
-            rows[f"front_{axis}"] = front.probabilities(self.by_seed[axis], self.gains, self.floor)
+            rows[f"front_{axis}"] = front.probabilities(self.by_seed[axis], trained, self.floor)
         return rows[list(SUMMARY_COLUMNS)]
 
     def pair_rows(self) -> Iterator[dict[str, Any]]:
@@ -361,7 +365,8 @@ class _Setting:
 
 
 def _means(runs: pd.DataFrame, metric: Metric) -> pd.DataFrame:
-    """A row for each method and budget of a setting: dense first, then methods by name and size."""
+    """A row for each method and budget of a setting: what was given first, then dense, then methods by name and
+    size."""
     validation = f"validation_{metric.name.removeprefix('test_')}"
     # Otherwise a column that holds nothing, of objects, has no mean.
     numbers = [*AXES, "compression", "generation_macs", "compress_seconds", "test_top5", "test_loss", metric.name]
@@ -392,10 +397,8 @@ def _means(runs: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     table = table.astype({"budget": object, "role": object})
     asked = table["requested_values"].astype(float)
     table["requested_compression"] = table["requested_compression"].astype(float) / asked
-    table["is_reference"] = table["role"] == REFERENCE
-    return table.sort_values(
-        ["is_reference", "method", "stored_values"], ascending=[False, True, False], ignore_index=True
-    )
+    table["place"] = table["role"].map(PLACES).fillna(len(PLACES))
+    return table.sort_values(["place", "method", "stored_values"], ascending=[True, True, False], ignore_index=True)
 
 
 def _by_seed(rows: pd.DataFrame, runs: pd.DataFrame, column: str) -> Array:

@@ -12,7 +12,7 @@ from bench.data.normalise import Normalise
 from bench.errors import InputError
 from bench.files import artifact, network_file
 from bench.files.artifact import Given
-from bench.plan.plan import find_dataset
+from bench.plan.plan import find_dataset, with_size
 from bench.training.evaluate import evaluate
 
 
@@ -23,17 +23,17 @@ def evaluate_saved(
     `other_code` where code that the file is held to is another.
 
     Images are standardised as the file says that those it was trained on were; where it doesn't say, by the mean and
-    deviation of the dataset's training images. Raises InputError.
+    deviation of the dataset's training images. So is their size, where the dataset was given none. Raises InputError.
     """
     path = network_file.locate(path)
     saved = network_file.read(path)
     network = artifact.build(saved, path, given).network
     other = artifact.other_code(saved.description, path, given)
     have = saved.description.model
-    chosen = find_dataset(dataset, given.plugins)
+    chosen, sized = with_size(find_dataset(dataset, given.plugins), have.inputs)
     data = chosen.decode(data_dir, download)
-    for note in data.notes:
-        make_error_console().print(f"{chosen.label}: {note}", markup=False, highlight=False, soft_wrap=True)
+    for note in (*sized, *(f"{chosen.label}: {note}" for note in data.notes)):
+        make_error_console().print(note, markup=False, highlight=False, soft_wrap=True)
     channels, classes = data.image_shape[0], len(data.classes)
     if (channels, classes) != (have.channels, have.classes):
         raise InputError(

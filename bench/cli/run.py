@@ -36,7 +36,15 @@ def run(
         str | None, typer.Option(help=f"Training recipe: a name or a TOML file. Default {defaults.SCHEDULE}.")
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="Start from finished weights: pretrained, or the file of a run or checkpoint.")
+        str | None,
+        typer.Option(help="Start from finished weights: pretrained, a state_dict (.pth, .safetensors...), or a run."),
+    ] = None,
+    fresh_head: Annotated[
+        bool | None, typer.Option("--fresh-head", help="With --weights for other classes: a fresh classifier.")
+    ] = None,
+    normalise: Annotated[
+        str | None,
+        typer.Option(help="How images are standardised: imagenet, dataset, or MEAN/DEVIATION of 0 to 1, as 0.5/0.5."),
     ] = None,
     device: Annotated[str | None, typer.Option(help=f"auto, cpu or cuda. Default {defaults.DEVICE}.")] = None,
     data_dir: Annotated[
@@ -78,6 +86,8 @@ def run(
         "dataset": dataset,
         "schedule": schedule,
         "weights": weights,
+        "fresh_head": fresh_head,
+        "normalise": normalise,
         "device": device,
         "data_dir": data_dir,
         "download": download,

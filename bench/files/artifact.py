@@ -27,7 +27,8 @@ from bench.models._build import build_network
 from bench.plugins import discovery, networks
 from bench.plugins.networks import ModelChoice
 
-_KEY = "bench"
+# In the header of a file, what the description stands under.
+KEY = "bench"
 
 # No run has it, so that a value which is neither stored nor made by forward() is never right by chance.
 _NO_RUNS_SEED = 2**32
@@ -64,14 +65,14 @@ def pack(compressed: Compressed, description: Description) -> bytes:
     plain = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
     packed, layout = packing.pack(plain, masks.of(network))
     text = json.dumps({**description.plain(), **({"layout": layout} if layout else {})}, separators=(",", ":"))
-    return save(packed, metadata={_KEY: text})
+    return save(packed, metadata={KEY: text})
 
 
 def read(path: Path) -> Saved:
     """The content of an artifact file. Raises InputError."""
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_KEY)
+            text = (file.metadata() or {}).get(KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} can't be read as an artifact: {first_line(error)}") from error

@@ -9,7 +9,7 @@ import io
 import math
 import pickle
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,12 @@ def read(path: Path) -> Saved:
         raise InputError(
             f"{path} lacks something that checkpoints of the CSG authors have ({typed_line(error)})"
         ) from error
+
+
+def is_one(names: Collection[str]) -> bool:
+    """Whether a state dict with these names may be one of theirs."""
+    own = {name.removeprefix("module.") for name in names}
+    return any(mark in own for mark in _FAMILIES)
 
 
 def _saved(path: Path, values: Mapping[str, Tensor], epoch: int | None) -> Saved:

@@ -1,96 +1,211 @@
 """Finished weights that a sweep starts from, in the place of initial ones: the dense run and every method alike."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from bench.errors import InputError
-from bench.files import artifact, network_file
-from bench.files.artifact import Given
-from bench.model import Model
+from bench.errors import InputError, asking
+from bench.files import artifact, csg_checkpoint, network_file, state_dict
+from bench.files.artifact import Given, Saved
+from bench.model import Inputs
 from bench.models._build import build_network
 from bench.plugins.networks import ModelChoice
 from bench.seeding import seeded
-from bench.surgery import channels_last
+from bench.store.store import SEAL, WEIGHTS
 
 PRETRAINED = "pretrained"
 
 
 @dataclass(frozen=True)
 class Weights:
-    """`text` is `pretrained` (what the plugin of the network `model` has) or a file's absolute path.
+    """`text` is `pretrained` (what the plugin of the network `model` has) or a file's absolute path. `identity` is a
+    hash of their content.
 
-    `epochs` is how long they were trained, None where nobody knows.
+    `epochs` is how long they were trained, and `inputs` what images they were trained on, None where nobody knows.
+    `made_for` are the channels and classes of a network that says so. With `fresh_head` the classifier is none of
+    theirs. `notes` are lines for the person.
     """
 
     text: str
     model: ModelChoice
     identity: str
-    epochs: int | None
-    plugins: tuple[str, ...] = ()
+    epochs: int | None = None
+    inputs: Inputs | None = None
+    made_for: tuple[int, int] | None = None
+    fresh_head: bool = False
+    notes: tuple[str, ...] = ()
+    tensors: Mapping[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """What people know them by."""
+        return self.text if self.text == PRETRAINED else network_file.name(Path(self.text))
+
+    @property
+    def place(self) -> str:
+        """The same, to begin a line on what is wrong with them."""
+        return f"the pretrained {self.model.text}" if self.text == PRETRAINED else self.text
 
     def columns(self) -> dict[str, Any]:
         """What a record says of them."""
-        name = self.text if self.text == PRETRAINED else network_file.name(Path(self.text))
-        return {"weights": name, "weights_code": self.identity, "weights_epochs": self.epochs}
+        return {"weights": self.name, "weights_code": self.identity, "weights_epochs": self.epochs}
 
     def open(self, channels: int, num_classes: int) -> "Start":
-        """The weights, read once for all runs of a sweep. Raises InputError where they don't fit images of so many
-        channels and so many classes."""
-        if self.text == PRETRAINED:
-            return partial(_pretrained, self.model.model, channels, num_classes)
-        path = Path(self.text)
-        saved = network_file.read(path)
-        have = saved.description.model
-        if (have.channels, have.classes) != (channels, num_classes):
+        """The weights, for all runs of a sweep. Raises InputError where they don't fit images of so many channels and
+        so many classes, or where `fresh_head` was asked for and is not needed."""
+        tensors = self._for(channels, num_classes)
+        network = build_network(self.model.model, channels, num_classes, seed=0)
+        other = build_network(self.model.model, channels, num_classes + 1, seed=0)
+        state, head = network.state_dict(), _differ(network, other)
+        found = state_dict.renamed(tensors, state)
+        wrong = [name for name in head if name in found and found[name].shape != state[name].shape]
+        if wrong and not self.fresh_head:
+            shapes = ", ".join(f"{name} is {state_dict.shape(found[name])}" for name in wrong[:2])
             raise InputError(
-                f"{path} takes {have.channels} channels and tells {have.classes} classes apart; the dataset has "
-                f"{channels} and {num_classes}"
+                f"{self.place} has a classifier for other classes than the {num_classes} of the dataset ({shapes}); "
+                "--fresh-head starts with a fresh one, from the seed"
             )
-        model = self.model.asked if self.model.kind == "file" else None
-        state = artifact.build(saved, path, Given(self.plugins, model)).finish().state_dict()
-        plain = build_network(self.model.model, channels, num_classes, seed=0).state_dict()
-        if {name: value.shape for name, value in state.items()} != {name: value.shape for name, value in plain.items()}:
-            methods = saved.description.methods
-            raise InputError(f"{path} holds a network of changed layers, made by {methods}; give a dense one")
-        return partial(_filled, state)
+        if self.fresh_head and not wrong:
+            why = "fits the classes of the dataset" if head else "is not one that is made for a number of classes"
+            raise InputError(f"--fresh-head is not needed: the classifier of {self.place} {why}; leave it out")
+        fit, _ = state_dict.fitted(tensors, network, wrong, _misfit(self.place, self.model))
+        return partial(_filled, {name: tensor for name, tensor in fit.items() if name not in wrong})
+
+    def _for(self, channels: int, num_classes: int) -> Mapping[str, Tensor]:
+        if self.made_for is None or channels == self.made_for[0]:
+            return self.tensors
+        if self.text == PRETRAINED:  # some know what to make of other channels
+            return _pretrained(self.model, channels)
+        raise InputError(
+            f"{self.text} takes {self.made_for[0]} channels and tells {self.made_for[1]} classes apart; the dataset "
+            f"has {channels} and {num_classes}"
+        )
 
 
-# Gives the network of a seed its weights: what these lack is drawn anew from the seed.
+# Gives the network of a seed its weights: what these lack stays as it was drawn from the seed.
 Start = Callable[[nn.Module, int], nn.Module]
 
 
 def _filled(state: Mapping[str, Tensor], network: nn.Module, seed: int) -> nn.Module:
-    network.load_state_dict(state)
+    network.load_state_dict({**network.state_dict(), **state})
     return network
 
 
-def _pretrained(model: Model, channels: int, num_classes: int, network: nn.Module, seed: int) -> nn.Module:
-    """Others' weights; for other classes than theirs the classifier is fresh."""
-    assert model.pretrained is not None
-    with seeded(seed):
-        return channels_last(model.pretrained(channels, num_classes))
-
-
-def find(text: str, model: ModelChoice, plugins: Sequence[str] = ()) -> Weights:
-    """Look at what was asked for, and that a file fits the network. Raises InputError."""
+def find(text: str, model: ModelChoice, plugins: Sequence[str] = (), fresh_head: bool = False) -> Weights:
+    """Look at what was asked for, and that it fits the network, as far as that needs no data. Raises InputError."""
     if text == PRETRAINED:
         if model.model.pretrained is None:
             raise InputError(
                 f"there are no pretrained weights for {model.text}; give --weights a file, or a network of torchvision"
             )
-        source = f"timm {model.text.partition(':')[2]}" if model.kind == "timm" else f"torchvision {model.text}"
-        return Weights(PRETRAINED, model, source, None)
+        tensors = _pretrained(model, model.model.pretrained_for[0])
+        found = Weights(PRETRAINED, model, "", inputs=model.model.inputs, made_for=model.model.pretrained_for)
+        return _checked(found, tensors, fresh_head)
     path = network_file.locate(text).resolve()
-    have = network_file.read(path).description
-    if have.model.text != model.text:
+    if _is_artifact(path):
+        return _of_ours(network_file.read(path), path, model, plugins, fresh_head)
+    content = state_dict.read(path)
+    # Of a person's own network a checkpoint of the CSG authors' form is a state_dict like others.
+    if model.kind == "built-in" and content.under == "net" and csg_checkpoint.is_one(content.tensors):
+        return _of_ours(network_file.read(path), path, model, plugins, fresh_head)
+    found = Weights(str(path), model, "", notes=tuple(f"{path.name}: {note}" for note in content.notes))
+    return _checked(found, content.tensors, fresh_head)
+
+
+def _is_artifact(path: Path) -> bool:
+    """Whether a file is, or was, an artifact of a run: of one that is damaged the run's seal tells."""
+    if path.name == WEIGHTS and (path.parent / SEAL).exists():
+        return True
+    with path.open("rb") as file:
+        if file.read(9)[8:] != b"{":
+            return False
+    try:
+        with safe_open(path, framework="pt") as opened:
+            return artifact.KEY in (opened.metadata() or {})
+    except (SafetensorError, OSError):  # which is said where it is read
+        return False
+
+
+def _of_ours(saved: Saved, path: Path, model: ModelChoice, plugins: Sequence[str], fresh_head: bool) -> Weights:
+    """An artifact, or a checkpoint of the CSG authors: these say what network they are of."""
+    have = saved.description.model
+    if have.text != model.text:
+        raise InputError(f"{path} holds weights of {have.text}, not of {model.text}; give --model {have.text}")
+    given = Given(plugins, model.asked if model.kind == "file" else None)
+    state = artifact.build(saved, path, given).finish().state_dict()
+    plain = build_network(model.model, have.channels, have.classes, seed=0).state_dict()
+    if {name: value.shape for name, value in state.items()} != {name: value.shape for name, value in plain.items()}:
         raise InputError(
-            f"{path} holds weights of {have.model.text}, not of {model.text}; give --model {have.model.text}"
+            f"{path} holds a network of changed layers, made by {saved.description.methods}; give a dense one"
         )
-    weights = Weights(str(path), model, network_file.fingerprint(path), have.epochs, tuple(plugins))
-    weights.open(have.model.channels, have.model.classes)  # whether they fit the network at all needs no data
-    return weights
+    return Weights(
+        str(path),
+        model,
+        network_file.fingerprint(path),
+        saved.description.epochs,
+        have.inputs,
+        (have.channels, have.classes),
+        fresh_head,
+        tensors=state,
+    )
+
+
+def _checked(weights: Weights, tensors: Mapping[str, Tensor], fresh_head: bool) -> Weights:
+    """The weights with these tensors and the hash of them, once it is known that they fit the network, but for what
+    depends on the data. Raises InputError."""
+    network, depends = _probed(weights.model)
+    fit, notes = state_dict.fitted(tensors, network, depends, _misfit(weights.place, weights.model))
+    own = state_dict.renamed(tensors, fit)
+    return Weights(
+        weights.text,
+        weights.model,
+        state_dict.content_hash(own),
+        weights.epochs,
+        weights.inputs,
+        weights.made_for,
+        fresh_head,
+        (*weights.notes, *(f"{weights.name}: {note}" for note in notes)),
+        own,
+    )
+
+
+# Channels and classes by which it is found out what of a network depends on them.
+_PROBE, _OTHERS = (3, 10), ((3, 11), (4, 10), (1, 10))
+
+
+def _probed(model: ModelChoice) -> tuple[nn.Module, Collection[str]]:
+    """A fresh network, and the names of what has another shape for other channels or classes."""
+    network = build_network(model.model, *_PROBE, seed=0)
+    depends: set[str] = set()
+    for channels, classes in _OTHERS:
+        try:
+            other = build_network(model.model, channels, classes, seed=0)
+        except InputError:  # a network that can't have these; what it can have is seen with the data
+            continue
+        depends |= _differ(network, other)
+    return network, depends
+
+
+def _differ(network: nn.Module, other: nn.Module) -> set[str]:
+    """The names of what has another shape in the other one."""
+    state = other.state_dict()
+    return {
+        name for name, tensor in network.state_dict().items() if name in state and tensor.shape != state[name].shape
+    }
+
+
+def _pretrained(model: ModelChoice, channels: int) -> Mapping[str, Tensor]:
+    """What the plugin has, for the classes that it was made for. Raises InputError."""
+    make = model.model.pretrained
+    assert make is not None
+    with seeded(0), asking(f"the pretrained weights of {model.text}"):
+        return make(channels, model.model.pretrained_for[1]).state_dict()
+
+
+def _misfit(place: str, model: ModelChoice) -> str:
+    return f"{place} does not fit {model.text}"

@@ -14,11 +14,13 @@ def model(name: str) -> Model:
     timm = _timm()
     if not timm.is_model(name):
         raise unknown("model of timm", name, timm.list_models(), "timm.list_models()")
+    config = timm.get_pretrained_cfg(name)
     return Model(
         partial(_build, name),
         f"timm's {name}",
         pretrained=partial(_pretrained, name),
-        inputs=_inputs(timm.get_pretrained_cfg(name)),
+        pretrained_for=(3, 1000) if config is None else (config.input_size[0], config.num_classes),
+        inputs=_inputs(config),
     )
 
 

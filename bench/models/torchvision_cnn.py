@@ -12,7 +12,7 @@ import torchvision.models
 from torch import nn
 
 from bench.errors import InputError
-from bench.model import Model
+from bench.model import Inputs, Model
 
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
@@ -87,7 +87,15 @@ def _drop_auxiliary_heads(network: nn.Module) -> None:
 def model(name: str) -> Model:
     fresh, finished = partial(build, name), partial(pretrained, name)
     family = next((family for mark, family in _FAMILIES.items() if name.startswith(mark)), "")
-    return Model(fresh, NAMES[name], finished, family=family)
+    return Model(fresh, NAMES[name], finished, _inputs(name), family=family)
+
+
+def _inputs(name: str) -> Inputs:
+    """As its pretrained weights want them."""
+    wanted = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+    (size,) = wanted.crop_size
+    mean, deviation = ([255 * value for value in values] for values in (wanted.mean, wanted.std))
+    return Inputs(size, size, mean, deviation)
 
 
 # Those for which the CSG authors chose layers, or whose kin they did.

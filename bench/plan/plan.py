@@ -4,18 +4,21 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bench.budget import Budget, parse
+from bench.data import standard as standards
+from bench.data.standard import Standard
 from bench.dataset import Data, Dataset
 from bench.errors import InputError, asking
 from bench.files.description import Step
 from bench.files.start_weights import Weights
 from bench.files.start_weights import find as find_weights
 from bench.method import Compressed, Method
+from bench.model import Inputs
 from bench.plan.spec import Spec
 from bench.plugins import discovery, networks, options
 from bench.plugins.networks import ModelChoice
@@ -23,7 +26,7 @@ from bench.training import loop
 from bench.training import schedule as schedules
 from bench.training.schedule import Schedule
 
-REFERENCE = "dense"
+REFERENCE, GIVEN = "dense", "given"
 ALL = "all"
 
 
@@ -88,6 +91,10 @@ class Setting:
     dataset: DatasetChoice
     schedule_name: str
     schedule: Schedule
+    # How images are standardised, None: by the dataset's own mean and deviation; and whether that is what is done
+    # where nobody asks for anything.
+    standard: Standard | None = None
+    is_usual: bool = True
 
     def identity(self) -> dict[str, Any]:
         """What goes into ids: everything that changes results, nothing that stands at its default."""
@@ -101,6 +108,8 @@ class Setting:
             ],
             "schedule": options.changed(self.schedule),
             **({} if self.weights is None else {"weights": self.weights.identity}),
+            **({} if self.is_usual else {"normalise": standards.text_of(self.standard)}),
+            **({"fresh_head": True} if self.weights is not None and self.weights.fresh_head else {}),
             **({} if loop.REVISION == 1 else {"training": loop.REVISION}),
         }
 
@@ -145,6 +154,11 @@ class Run:
         return self.setting.schedule.compress_epoch(self.choice.method.compress_at)
 
     @property
+    def end_epoch(self) -> int:
+        """The number of epochs after which its training ends."""
+        return self.setting.schedule.epochs if self.choice.method.trains else self.compress_epoch
+
+    @property
     def compresses_trained(self) -> bool:
         """Whether what is compressed holds more than initial weights."""
         return self.compress_epoch > 0 or self.setting.weights is not None
@@ -161,11 +175,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a sweep in the order in which they are made, and the spec that they come from, resolved."""
+    """The runs of a sweep in the order in which they are made, and the spec that they come from, resolved; `notes` are
+    lines for the person, on what was found or decided."""
 
     runs: tuple[Run, ...]
     spec: Spec
     setting: Setting
+    notes: tuple[str, ...] = ()
 
     def kept_epochs(self, seed: int) -> set[int]:
         """After which epochs the dense run of a seed keeps its state, for the runs that start there."""
@@ -175,10 +191,7 @@ class Plan:
 def make(spec: Spec) -> Plan:
     """The plan of a spec. Finds every name and checks every option; decodes no data. Raises InputError."""
     files = [str(Path(file).expanduser().resolve()) for file in spec.plugins]
-    choices = find_methods(spec.methods, files)
-    if not any(choice.text == REFERENCE for choice in choices):
-        choices.insert(0, _method(REFERENCE, files))
-    choices.sort(key=lambda choice: choice.text != REFERENCE)  # first: it keeps the states that others start from
+    choices = _with_references(spec, files)
     require_unique([choice.text for choice in choices], "methods")
     require_unique([choice.label for choice in choices], "method names")
     budgets = [parse(text) for text in spec.budgets]
@@ -188,8 +201,17 @@ def make(spec: Spec) -> Plan:
     model = networks.find(spec.model)
     chosen = find_dataset(spec.dataset, files)
     schedule_name, schedule = _schedule(spec.schedule)
-    weights = None if spec.weights is None else find_weights(spec.weights, model, files)
-    setting = Setting(model, weights, chosen, schedule_name, schedule)
+    weights = None if spec.weights is None else find_weights(spec.weights, model, files, spec.fresh_head)
+    if weights is None and spec.fresh_head:
+        raise InputError("--fresh-head is about the classifier of finished weights: give --weights, or leave it out")
+    notes = [] if weights is None else [*weights.notes]
+    if weights is not None:
+        chosen, sized = with_size(chosen, weights.inputs or model.model.inputs)
+        notes += sized
+        if weights.fresh_head:
+            notes.append(f"{weights.name} as it came is not measured, since its classifier is fresh")
+    standard, is_usual = _standard(spec.normalise, weights, model, notes)
+    setting = Setting(model, weights, chosen, schedule_name, schedule, standard, is_usual)
 
     resolved = spec.model_copy(
         update={
@@ -201,6 +223,7 @@ def make(spec: Spec) -> Plan:
             "data_dir": str(Path(spec.data_dir).expanduser().resolve()),
             "plugins": files,
             "weights": None if weights is None else weights.text,
+            "normalise": None if spec.normalise is None else standards.text_of(standard),
         }
     )
     runs = tuple(_runs(choices, budgets, setting, spec.seed_list))
@@ -216,7 +239,55 @@ def make(spec: Spec) -> Plan:
                 f"{run.choice.label} compresses a trained network, and here it would get initial weights: give "
                 "compress_at above 0 (of whole epochs), or --weights"
             )
-    return Plan(runs, resolved, setting)
+    return Plan(runs, resolved, setting, tuple(notes))
+
+
+def _standard(
+    asked: str | None, weights: Weights | None, model: ModelChoice, notes: list[str]
+) -> tuple[Standard | None, bool]:
+    """How images are standardised, and whether that is what is done where nothing is asked for: as the weights say or
+    the network; fresh ones take the dataset's own mean and deviation. Raises InputError where finished weights would
+    get these though nobody said so."""
+    inputs = None if weights is None else weights.inputs or model.model.inputs
+    is_known = weights is None or inputs is not None
+    usual = None if inputs is None else Standard.of(inputs)
+    if asked is not None:
+        chosen = standards.parse(asked)
+        return chosen, is_known and standards.text_of(chosen) == standards.text_of(usual)
+    if weights is not None and usual is None:
+        raise InputError(
+            f"how were the images standardised that {weights.name} was trained on? Neither it nor {model.text} says "
+            f"it: give --normalise, which is {standards.CHOICES}"
+        )
+    if weights is not None and usual is not None:
+        source = model.text if weights.inputs is None else weights.name
+        notes.append(f"images are standardised by {usual.text}, as {source} says (--normalise takes another)")
+    return usual, True
+
+
+def with_size(chosen: DatasetChoice, inputs: Inputs | None) -> tuple[DatasetChoice, list[str]]:
+    """The dataset with its images brought to the size that a finished network takes, where it has an option for that
+    which was not given; and a line that says so."""
+    given = {field.name: getattr(chosen.dataset, field.name) for field in fields(chosen.dataset)}
+    if inputs is None or inputs.height != inputs.width or given.get("size", 0) is not None:
+        return chosen, []
+    size = inputs.height
+    line = f"{chosen.label}: images are brought to {size}x{size}, as the network takes them (:size= takes another)"
+    return replace(chosen, dataset=replace(chosen.dataset, **{"size": size})), [line]
+
+
+def _with_references(spec: Spec, files: Sequence[str]) -> list[MethodChoice]:
+    """The methods asked for, behind the network as finished weights give it, and dense. Raises InputError."""
+    choices = find_methods(spec.methods, files)
+    asked = [choice.text for choice in choices]
+    is_there = spec.weights is not None and not spec.fresh_head
+    if GIVEN in asked and not is_there:
+        why = "its classifier is fresh: leave out --fresh-head" if spec.fresh_head else "there is none: give --weights"
+        raise InputError(f"{GIVEN} measures the network as finished weights give it, and {why}, or leave out {GIVEN}")
+    first = [*([GIVEN] if is_there else []), REFERENCE]
+    choices += [_method(name, files) for name in first if name not in asked]
+    # Dense before others: it keeps the states that these start from.
+    return sorted(choices, key=lambda choice: first.index(choice.text) if choice.text in first else len(first))
 
 
 def find_methods(texts: Sequence[str], files: Sequence[str] = ()) -> list[MethodChoice]:
@@ -228,7 +299,8 @@ def find_methods(texts: Sequence[str], files: Sequence[str] = ()) -> list[Method
     require_unique([choice.text for choice in chosen], "methods")
     if ALL in texts:
         written = {choice.text for choice in chosen}
-        names = [name for name in discovery.available(discovery.METHODS, files) if name not in written]
+        # What was given is no method of compressing, and not there without finished weights.
+        names = [name for name in discovery.available(discovery.METHODS, files) if name not in {*written, GIVEN}]
         chosen += [_method(name, files) for name in names]
     return chosen
 
@@ -258,7 +330,8 @@ def prefix_id(setting: Setting, seed: int, epochs: int, made_with: Mapping[str, 
 
 def _runs(choices: list[MethodChoice], budgets: list[Budget], setting: Setting, seeds: list[int]) -> Iterator[Run]:
     for seed in seeds:
-        for choice in choices:
+        # What was given is the same for every seed.
+        for choice in choices if seed == seeds[0] else [choice for choice in choices if choice.text != GIVEN]:
             for budget in budgets if choice.method.sized_by_budget else [None]:
                 yield Run(choice, budget, setting, seed)
 

@@ -29,8 +29,12 @@ class Spec(BaseModel):
     # How many, counted from 0; or which.
     seeds: int | list[int] = defaults.SEEDS
     model: str = defaults.MODEL
-    # Finished weights to start from: `pretrained`, or the path of a run's artifact or a checkpoint.
+    # Finished weights to start from: `pretrained`, or the path of a run's artifact, a checkpoint or a state_dict.
     weights: str | None = None
+    # Whether their classifier, being for other classes, is drawn anew from the seed.
+    fresh_head: bool = False
+    # How images are standardised: imagenet, dataset, or MEAN/DEVIATION. By default as the weights or the network say.
+    normalise: str | None = None
     dataset: str = defaults.DATASET
     # A name, a path of a TOML file, or the schedule itself as a table with its name.
     schedule: str | dict[str, Any] = defaults.SCHEDULE

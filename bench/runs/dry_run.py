@@ -6,7 +6,7 @@ import torch
 from rich.console import Console
 
 from bench import count
-from bench.data.normalise import Normalise
+from bench.data.standard import normalisation
 from bench.method import Compressed
 from bench.models._build import build_network
 from bench.plan.plan import Plan, Run
@@ -22,6 +22,8 @@ _TIMED_STEPS = 8
 
 def describe(plan: Plan, store: Store, console: Console, redo: Sequence[str] = ()) -> None:
     """Print the plan. Raises InputError where the data can't be read."""
+    for note in plan.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
     state = look(plan, store)
     again = to_redo(plan, state, redo)
     todo = [run for run in plan.runs if run in state.missing or run in again]
@@ -50,6 +52,8 @@ def describe(plan: Plan, store: Store, console: Console, redo: Sequence[str] = (
 
 def _start(run: Run) -> str:
     epochs = run.setting.schedule.epochs
+    if not run.choice.method.trains:
+        return "as it is, not trained"
     if run.compress_epoch == 0:
         return f"{epochs} epochs"
     return f"{epochs - run.compress_epoch} epochs, from the dense run's epoch {run.compress_epoch}"
@@ -75,9 +79,18 @@ def _measure(plan: Plan, console: Console) -> tuple[float, int]:
     batch = min(schedule.batch_size, len(data.train))
     few = data.train.take(torch.arange(min(_TIMED_STEPS * batch, len(data.train)))).to(device)
     precision = environment.find_precision(schedule.precision, device)
-    trainer = Trainer(few, few.take(torch.arange(batch)), Normalise.of(few), schedule, seed=0, precision=precision)
+    trainer = Trainer(
+        few,
+        few.take(torch.arange(batch)),
+        normalisation(plan.setting.standard, few),
+        schedule,
+        seed=0,
+        precision=precision,
+    )
     network = build_network(plan.setting.model.model, data.image_shape[0], len(data.classes), seed=0).to(device)
     check_network(plan, data)
+    if plan.setting.weights is not None:
+        plan.setting.weights.open(data.image_shape[0], len(data.classes))
     trainer.run(Compressed(network), 0, 1)  # warms up
     (timed,) = trainer.run(Compressed(network), 0, 1)
     seconds = timed.seconds / trainer.steps_per_epoch * (len(data.train) // batch)

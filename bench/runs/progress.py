@@ -55,7 +55,8 @@ class Progress:
     def _time_left(self) -> str:
         """From the epochs' worth of work done so far."""
         elapsed = time.monotonic() - self._started
-        return duration(elapsed / self._worked * max(self._work - self._worked, 0)) if self._worked else "?"
+        # Until an epoch was trained, what all took says nothing of how long epochs take.
+        return duration(elapsed / self._worked * max(self._work - self._worked, 0)) if self._worked >= 1 else "?"
 
 
 class BarProgress(Progress):
@@ -133,7 +134,7 @@ def scores(record: Record) -> str:
 
 def epochs_of(run: Run) -> float:
     """The run's share of the work: the epochs that it trains itself, and a little for all the rest."""
-    return run.setting.schedule.epochs - _joined(run) + 0.2
+    return run.end_epoch - _joined(run) + 0.2
 
 
 def duration(seconds: float) -> str:

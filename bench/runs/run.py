@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from bench import count
 from bench.data.normalise import Normalise
 from bench.data.splits import names_hash
+from bench.data.standard import text_of
 from bench.dataset import Data
 from bench.errors import BudgetError, DiskError, contained, typed_line
 from bench.files import artifact, start_weights
@@ -191,6 +192,7 @@ def identify(bench: Bench, run: Run) -> Columns:
         "model_code": setting.model.code,
         "model_package": setting.model.package or None,
         **({} if setting.weights is None else setting.weights.columns()),
+        "normalise": text_of(setting.standard),
         "dataset": setting.dataset.label,
         "dataset_code": setting.dataset.code,
         "schedule": setting.schedule_name,
@@ -321,7 +323,7 @@ class Trained:
         # Where no epoch follows compression, the last one is the dense network's.
         last = self.history[-1] if self.own_epochs else None
         return {
-            "train_seconds": sum(epoch.seconds for epoch in self.history),
+            "train_seconds": sum(epoch.seconds for epoch in self.history) if self.history else None,
             "train_top1": last and last.train_top1,
             "train_loss": last and last.train_loss,
             "validation_top1": self.validation.top1,
@@ -345,7 +347,7 @@ def train(
             dense_prefix.keep(bench.store, bench.prefix_id(run, len(epochs)), compressed.network, epochs)
 
     bench.store.write(folder / HISTORY, encode_rows(epoch.row() for epoch in history))
-    trainer.run(compressed, run.compress_epoch, run.setting.schedule.epochs, after_epoch)
+    trainer.run(compressed, run.compress_epoch, run.end_epoch, after_epoch)
     compressed.settle()
     validation = evaluate(compressed.network, trainer.validation, bench.normalise)
     check_finite(validation.loss, "the validation loss is {} once it is trained and settled")
@@ -441,7 +443,7 @@ def _describe(bench: Bench, run: Run, compressed: Compressed) -> Description:
             run.setting.model, channels, bench.classes, inputs=bench.normalise.inputs(height, width)
         ),
         steps=(run.choice.step(compressed),),
-        epochs=None if before is None else before + run.setting.schedule.epochs,
+        epochs=None if before is None else before + run.end_epoch,
     )
 
 

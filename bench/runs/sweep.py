@@ -8,6 +8,7 @@ import torch
 
 from bench.data.normalise import Normalise
 from bench.data.splits import count_leaked, fingerprint, hold_out, names_hash
+from bench.data.standard import normalisation
 from bench.dataset import Data
 from bench.errors import InputError, unknown
 from bench.files.artifact import Given
@@ -85,6 +86,8 @@ def sweep(plan: Plan, store: Store, progress: Progress, executor: Executor, redo
     `redo` names methods whose runs are made again (or `failed`, or `missed`). Raises InputError.
     """
     device = environment.find_device(plan.spec.device)
+    for note in plan.notes:
+        progress.say(note)
     state = look(plan, store)
     again = to_redo(plan, state, redo)
     todo = [run for run in plan.runs if run in state.missing or run in again]
@@ -96,6 +99,7 @@ def sweep(plan: Plan, store: Store, progress: Progress, executor: Executor, redo
     data_hash = fingerprint(data) if data is not None else None
     weights = plan.setting.weights
     start = None if weights is None or data is None else weights.open(data.image_shape[0], len(data.classes))
+    normalise = None if data is None else normalisation(plan.setting.standard, data.train)
     _warn_of_changes(plan, [run for run in plan.runs if run not in todo], state, data, data_hash, progress)
     store.open()
     store.clean()
@@ -104,9 +108,9 @@ def sweep(plan: Plan, store: Store, progress: Progress, executor: Executor, redo
         images_seen.remember(store, data_hash, stamp or "")
     for _, folder, reason in state.damaged:
         progress.say(f"{reason}; set aside as {store.set_aside(folder)}, and made again")
-    if todo and data is not None and data_hash is not None:
+    if todo and data is not None and data_hash is not None and normalise is not None:
         with FreshProcess(_given(plan)) as fresh, progress.runs(todo):
-            bench = _bench(plan, store, progress, device, data, data_hash, fresh, start)
+            bench = _bench(plan, store, progress, device, data, data_hash, normalise, fresh, start)
             state.records |= executor.make(bench, plan, todo, again, progress)
     _relabel(plan, store, progress.say)
     for folder in list(superfluous_weights(store, state.records.values(), plan.spec.keep_weights)):
@@ -218,6 +222,7 @@ def _bench(
     device: torch.device,
     data: Data,
     data_hash: str,
+    normalise: Normalise,
     fresh: FreshProcess,
     start: Start | None,
 ) -> Bench:
@@ -227,7 +232,7 @@ def _bench(
     return Bench(
         data=moved,
         data_hash=data_hash,
-        normalise=Normalise.of(moved.train),
+        normalise=normalise.to(device),
         device=device,
         store=store,
         fresh=fresh,

@@ -11,6 +11,7 @@ import torch
 from bench import count
 from bench.data.normalise import Normalise
 from bench.data.splits import fingerprint, hold_out
+from bench.data.standard import DATASET
 from bench.dataset import Data
 from bench.errors import InputError, TooNew, first_line, typed_line
 from bench.files import artifact, network_file
@@ -225,12 +226,15 @@ class Verifier:
         """A line for each figure that the saved network gives now and the record has otherwise, and one where it says
         other things of the images than were kept. Raises InputError."""
         path, given = folder / WEIGHTS, self._given_for(record)
-        data, data_hash, normalise = self._images(folder, record)
+        data, data_hash, own = self._images(folder, record)
         if data_hash != record["data"]:
             raise InputError(f"the images of {record['dataset']} are others than it was tested on")
         saved = network_file.read(path)
         compressed = artifact.build(saved, path, given)
         yield from self._asked(folder, record)
+        inputs = saved.description.model.inputs
+        # Numbers from elsewhere are in the artifact to the last bit.
+        normalise = own if record["normalise"] == DATASET or inputs is None else Normalise.from_inputs(inputs)
         dense = build_network(
             artifact.find_model(saved.description.model, path, given).model,
             saved.description.model.channels,
@@ -304,7 +308,7 @@ class Verifier:
                 yield f"{name} is {record[name]!r}, and {value!r} in {SPEC}"
 
     def _images(self, folder: Path, record: Record) -> tuple[Data, str, Normalise]:
-        """The run's data with its validation split, their hash, and how they are standardised."""
+        """The run's data with its validation split, their hash, and their own mean and deviation."""
         spec = specs.check({**specs.read(folder / SPEC), "plugins": []}, str(folder / SPEC))
         data_dir = self.data_dir or Path(spec.data_dir)
         key = spec.dataset, str(data_dir), float(record["schedule.validation"])

@@ -9,7 +9,7 @@ from bench.store.record import FINISHED, Record
 from bench.store.store import STATES, WEIGHTS, Store
 
 # Runs that differ in their seed alone.
-_GROUP = ("model", "weights_code", "dataset", "data", "schedule", "method_text", "budget")
+_GROUP = ("model", "weights_code", "normalise", "dataset", "data", "schedule", "method_text", "budget")
 
 
 @dataclass(frozen=True)

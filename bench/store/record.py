@@ -15,7 +15,7 @@ FINISHED, FAILED, MISSED = "finished", "failed", "missed"
 
 # The number of the form in which records are written. Adding a column raises it, and `bench.store.upgrade` brings older
 # records to it; newer ones are refused.
-FORMAT = 3
+FORMAT = 4
 
 # From this number on, a run has a seal.
 FIRST_SEALED = 2
@@ -38,8 +38,10 @@ COLUMNS = {
     "model_code": "hash of the code of the network's plugin",
     "model_package": "installed package that the network is from, with its version; empty: none",
     "weights": "finished weights that every run started from, the dense one too: pretrained, or a file; empty: none",
-    "weights_code": "hash of these weights' file, or their name",
+    "weights_code": "hash of their content: of the file of a run or checkpoint, of the tensors of another",
     "weights_epochs": "epochs these were trained for, on top of the schedule's; empty where nobody knows",
+    "normalise": "how images were standardised: dataset (by the mean and deviation of its training images), imagenet, "
+    "or MEAN/DEVIATION in units of 0 to 1",
     "dataset": "dataset with its options",
     "schedule": "schedule",
     "metric": "the column by which methods are compared",

@@ -38,6 +38,11 @@ def _from_2(record: Record) -> Record:
     return {**record, **TOP1.columns()}
 
 
+def _from_3(record: Record) -> Record:
+    """Images were always standardised by the dataset's own mean and deviation."""
+    return {**record, "normalise": "dataset"}
+
+
 def _role(record: Record) -> str | None:
     """What the methods of then had as their part, by name and options."""
     match record.get("method_name"):
@@ -57,4 +62,4 @@ def _role(record: Record) -> str | None:
 
 
 # From each number to the next.
-_STEPS: tuple[Callable[[Record], Record], ...] = (_from_0, _from_1, _from_2)
+_STEPS: tuple[Callable[[Record], Record], ...] = (_from_0, _from_1, _from_2, _from_3)

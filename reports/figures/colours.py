@@ -32,6 +32,8 @@ class Look:
 
 
 REFERENCE_LOOK = Look("#333333", "#E0E0E0", "*", "star", ":", "dot")
+# What was given, before any training.
+GIVEN_LOOK = Look("#7A7A7A", "#A8A8A8", "p", "pentagon", ":", "dot")
 
 
 def looks(methods: Iterable[str]) -> dict[str, Look]:

@@ -24,13 +24,13 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.errors import InputError, first_line, unknown
 from bench.metric import Metric
-from bench.reports.figures.colours import REFERENCE_LOOK, Look, looks
+from bench.reports.figures.colours import GIVEN_LOOK, REFERENCE_LOOK, Look, looks
 from bench.reports.frame import metric_of, texts
 from bench.reports.names import short_names
 from bench.reports.statistics.change import MARGIN
 from bench.reports.statistics.front import is_on_front
 from bench.reports.summary import AXES, summary
-from bench.roles import REFERENCE
+from bench.roles import GIVEN, REFERENCE
 from bench.store.record import FINISHED
 
 # The figures by name: what each is drawn over, and which panels a setting has.
@@ -104,7 +104,7 @@ def accuracy_vs(
     settings = list(dict.fromkeys(results["setting"]))[:_SETTINGS]
     with styled(style_file):
         notes = [_notes(results[results["setting"] == setting]) for setting in settings]
-        styles = looks(table.loc[table["role"] != REFERENCE, "method"])
+        styles = _styles(table)
         lines = sum(map(len, notes)) + -(-(len(styles) + 2) // _COLUMNS) + 1
         heights = [_HEIGHTS[panel] for _ in settings for panel in panels]
         figure = Figure(figsize=(_WIDTH, sum(heights) + _LINE * lines), layout="constrained")
@@ -133,7 +133,7 @@ def grid(
     table = summary(results) if table is None else table
     settings = list(dict.fromkeys(results["setting"]))[:_CELLS]
     with styled(style_file):
-        styles = looks(table.loc[table["role"] != REFERENCE, "method"])
+        styles = _styles(table)
         across = min(len(settings), _CELLS_A_ROW)
         down = -(-len(settings) // across)
         lines = -(-(len(styles) + 2) // (2 * across)) + 1
@@ -151,13 +151,19 @@ def grid(
     return figure
 
 
+def _styles(table: pd.DataFrame) -> dict[str, Look]:
+    """How each method looks, but for dense."""
+    given = dict.fromkeys(table.loc[table["role"] == GIVEN, "method"], GIVEN_LOOK)
+    return {**looks(table.loc[~table["role"].isin([REFERENCE, GIVEN]), "method"]), **given}
+
+
 def only(results: pd.DataFrame, methods: Sequence[str] | None) -> pd.DataFrame:
     """The runs of these methods, by their name, plugin or options, and of the dense reference. Raises InputError."""
     if methods is None:
         return results
     if not methods:
         raise InputError("which methods? for example csg,lowrank")
-    kept = results["role"] == REFERENCE
+    kept = results["role"].isin([REFERENCE, GIVEN])
     for name in methods:
         # As in `bench run`: csg is the one without options, if there is one; else all of the plugin.
         own = (results["method"] == name) | (results["method_text"] == name)
@@ -356,7 +362,8 @@ class _Drawing:
 
     def _front(self, panel: Axes) -> None:
         sign = 1 if self.metric.higher else -1
-        sizes, scores = (self.rows[name].to_numpy(dtype=float) for name in (self.over, "score_mean"))
+        rows = self.rows[self.rows["role"] != GIVEN]
+        sizes, scores = (rows[name].to_numpy(dtype=float) for name in (self.over, "score_mean"))
         on = np.flatnonzero(is_on_front(sizes, sign * scores))
         on = on[np.argsort(sizes[on])]
         if len(on) > 1:

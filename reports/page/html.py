@@ -34,7 +34,7 @@ from bench.reports.verdict import (
     verdict,
     verdict_table,
 )
-from bench.roles import REFERENCE
+from bench.roles import GIVEN, REFERENCE
 from bench.store.record import FAILED, MISSED
 from bench.version import __version__
 
@@ -197,11 +197,13 @@ def _policy(*scripts: str) -> str:
 
 
 def _lead(runs: pd.DataFrame, summary: pd.DataFrame) -> str:
-    methods = runs.loc[runs["role"] != REFERENCE, "method"].nunique()
+    methods = runs.loc[~runs["role"].isin([REFERENCE, GIVEN]), "method"].nunique()
     dense = " and the dense reference" if (runs["role"] == REFERENCE).any() else ", and no dense reference"
-    parts = [f"{_number(len(runs), 'run')}: {_number(methods, 'method')}{dense}"]
-    if len(summary):
-        least, most = int(summary["n"].min()), int(summary["n"].max())
+    given = ", and the network as it was given" if (runs["role"] == GIVEN).any() else ""
+    parts = [f"{_number(len(runs), 'run')}: {_number(methods, 'method')}{dense}{given}"]
+    trained = summary[summary["role"] != GIVEN]
+    if len(trained):
+        least, most = int(trained["n"].min()), int(trained["n"].max())
         parts.append(_number(most, "seed") if least == most else f"{least} to {most} seeds")
     else:
         parts.append("none of them finished")

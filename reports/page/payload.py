@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.reports.figures.colours import REFERENCE_LOOK, looks
+from bench.reports.figures.colours import GIVEN_LOOK, REFERENCE_LOOK, looks
 from bench.reports.frame import METRIC, metric_of, texts
 from bench.reports.load import Loaded
 from bench.reports.names import short_names
@@ -16,7 +16,7 @@ from bench.reports.page import code_spaces, curves, published, spending
 from bench.reports.predictions.payload import predictions_payload
 from bench.reports.statistics.front import is_on_front
 from bench.reports.summary import AXES
-from bench.roles import REFERENCE
+from bench.roles import GIVEN, REFERENCE
 from bench.store.record import FINISHED
 from bench.store.store import CODES
 
@@ -46,7 +46,7 @@ def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list
     if len(history) and history["epoch"].max() > epochs:
         notes.append(f"Training curves show {epochs} of their epochs, evenly spaced; history.csv of a run has all.")
     banded = curves.bands(history)
-    methods = runs.loc[runs["role"] != REFERENCE, "method"]
+    methods = runs.loc[~runs["role"].isin([REFERENCE, GIVEN]), "method"]
     where, folders = _folders(loaded.folders)
     predicted, left_out = predictions_payload(loaded)
     notes += left_out
@@ -58,7 +58,11 @@ def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list
         "publishedOn": published.IMAGES,
         "looks": {
             **{name: asdict(look) for name, look in looks(methods).items()},
-            **{str(name): asdict(REFERENCE_LOOK) for name in runs.loc[runs["role"] == REFERENCE, "method"].unique()},
+            **{
+                str(name): asdict(own)
+                for role, own in ((REFERENCE, REFERENCE_LOOK), (GIVEN, GIVEN_LOOK))
+                for name in runs.loc[runs["role"] == role, "method"].unique()
+            },
         },
         "settings": [
             {
@@ -112,6 +116,7 @@ def _points(
         row = [*(plain(cell) for cell in cells), folders.get(run_id, run_id)]
         groups.setdefault((text, "" if pd.isna(budget) else budget), []).append(row)
     scores = (1 if metric.higher else -1) * summary["score_mean"].to_numpy(dtype=float)
+    scores = np.where(summary["role"] == GIVEN, np.nan, scores)  # the front is of what was trained
     on_front = {axis: is_on_front(summary[axis].to_numpy(dtype=float), scores) for axis in AXES}
     return [
         {

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bench.reports.load import read_rows
-from bench.roles import REFERENCE
+from bench.roles import GIVEN, REFERENCE
 from bench.store.record import FINISHED
 from bench.store.store import LAYERS
 
@@ -44,6 +44,8 @@ def spending(runs: pd.DataFrame, folders: Mapping[str, Path], problems: list[str
     }
     references = [str(text) for text in first.loc[first["role"] == REFERENCE, "method_text"]]
     layers_of = stored.pop((references[0], ""), {}) if references else {}
+    for text in first.loc[first["role"] == GIVEN, "method_text"]:  # the same layers once more
+        stored.pop((str(text), ""), None)
     dense = {layer: values for layer, values in layers_of.items() if values}
     if not dense:
         return Spending({}, {})

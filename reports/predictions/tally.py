@@ -12,7 +12,7 @@ from bench.reports.predictions.churn import Change, change
 from bench.reports.predictions.confusion import Counts, confusion
 from bench.reports.predictions.reading import read
 from bench.reports.statistics.noise import Array
-from bench.roles import REFERENCE
+from bench.roles import GIVEN, REFERENCE
 from bench.store.predictions import Predictions
 from bench.store.record import FINISHED
 from bench.store.store import PREDICTIONS, Damaged
@@ -57,6 +57,8 @@ class Tally:
 def tallies(runs: pd.DataFrame, folders: Mapping[str, Path], problems: list[str]) -> dict[str, Tally]:
     """The tally of each finished run that kept predictions, by its id; `problems` gets a line for each that can't be
     read. Every file is read once."""
+    # What was given is paired with nothing.
+    alone = set(runs.loc[runs["role"] == GIVEN, "id"])
     finished = runs.loc[runs["status"] == FINISHED, ["setting", "seed", "method_text", "id", "role", "method"]]
     scores = dict(zip(runs["id"], runs["test_top1"], strict=True))
     # Where other runs of a store have predictions, one without them may have lost them.
@@ -73,7 +75,8 @@ def tallies(runs: pd.DataFrame, folders: Mapping[str, Path], problems: list[str]
         reference = dense_ids.get((setting, seed))
         if run_id == reference:
             dense, dense_of = own, run_id
-        against = dense if dense is not None and dense_of == reference and run_id != reference else None
+        is_paired = dense is not None and dense_of == reference and run_id != reference and run_id not in alone
+        against = dense if is_paired else None
         found[run_id] = _tally(own, against, names.setdefault(own.classes, own.classes))
     return found
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from bench.metric import Metric
 from bench.reports.names import short_names
 from bench.reports.statistics.pairs import Standing
+from bench.reports.summary import PLACES
 from bench.roles import REFERENCE
 
 # Letters of a name in Markdown.
@@ -51,16 +52,17 @@ def cells(summary: pd.DataFrame, longest: int | None = None) -> list[tuple[str, 
 
 
 def by_budget(summary: pd.DataFrame, higher: bool = True) -> pd.DataFrame:
-    """The summary of one setting with methods of fixed size first, then budget by budget from large to small, and in
-    each from the best to the worst (`higher`: more is better): the question is what to take at a size."""
+    """The summary of one setting with methods of fixed size first (above them what was given, then dense), then budget
+    by budget from large to small, and in each from the best to the worst (`higher`: more is better): the question is
+    what to take at a size."""
     ordered = summary.assign(
-        is_reference=summary["role"] == REFERENCE, is_sized=summary["requested_values"].notna()
+        place=summary["role"].map(PLACES).fillna(len(PLACES)), is_sized=summary["requested_values"].notna()
     ).sort_values(
-        ["is_sized", "is_reference", "requested_values", "score_adjusted"],
-        ascending=[True, False, False, not higher],
+        ["is_sized", "place", "requested_values", "score_adjusted"],
+        ascending=[True, True, False, not higher],
         kind="stable",
     )
-    return ordered.drop(columns=["is_reference", "is_sized"])
+    return ordered.drop(columns=["place", "is_sized"])
 
 
 def multiply_accumulates(number: float) -> str:

@@ -1,5 +1,6 @@
 """Starting from finished weights: dense and methods alike, marked in records, part of ids."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from bench import testing
 from bench.errors import InputError
 from bench.files import network_file
 from bench.files.start_weights import PRETRAINED, find
-from bench.model import Model
+from bench.files.state_dict import content_hash
 from bench.plan import plan
 from bench.plugins import networks
 from bench.plugins.networks import ModelChoice
@@ -33,14 +34,16 @@ def test_every_run_starts_there_and_says_so(swept: tuple[Path, list[Record]], tm
     file = weights_of(swept[0], dense)
     asked = tiny_spec(["csg:init=svd:compress_at=0"], budgets=["2x"], weights=str(file))
     records, _ = run_sweep(asked, tmp_path)
-    assert [record["status"] for record in records] == [FINISHED, FINISHED]
+    assert [record["method"] for record in records] == ["given", "dense", "csg:init=svd:compress_at=0.0"]
+    assert {record["status"] for record in records} == {FINISHED}
+    given, trained, *_ = records
     for record in records:
         assert (record["weights"], record["weights_epochs"]) == (file.parent.name, 4)
         assert record["weights_code"]
         assert record["compress_epoch"] == 0
-        assert network_file.read(weights_of(tmp_path, record)).description.epochs == 8
+        assert network_file.read(weights_of(tmp_path, record)).description.epochs == (4 if record is given else 8)
     # Trained on, the dense network is better than one that was begun anew with the same epochs.
-    assert records[0]["train_loss"] < dense["train_loss"]
+    assert trained["train_loss"] < dense["train_loss"]
     ids = {run.id for run in plan.make(asked).runs}
     assert ids.isdisjoint(run.id for run in plan.make(tiny_spec(["csg", "csg:init=svd"])).runs)
 
@@ -77,14 +80,18 @@ def test_weights_that_do_not_fit_are_refused(swept: tuple[Path, list[Record]], t
         plan.make(tiny_spec(["csg"], weights=changed))  # so before anything is read or written
 
 
-def test_torchvisions_weights_are_asked_of_the_registry() -> None:
+def test_pretrained_weights_are_the_networks_own(tmp_path: Path) -> None:
     """Nothing is fetched here: what stands in for torchvision's network is a resnet8."""
     stand_in = testing.network("resnet8", seed=4)
-    model = Model(lambda: stand_in, pretrained=lambda channels, classes: stand_in)
+    model = replace(RESNET8.model, pretrained=lambda channels, classes: stand_in, pretrained_for=(3, 10))
     weights = find(PRETRAINED, ModelChoice("built-in", "resnet18", "resnet18", model, "code"))
     assert weights.columns() == {
         "weights": "pretrained",
-        "weights_code": "torchvision resnet18",
+        "weights_code": content_hash(stand_in.state_dict()),
         "weights_epochs": None,
     }
-    assert weights.open(3, 10)(testing.network("resnet8"), 0) is stand_in
+    started = weights.open(3, 10)(testing.network("resnet8"), 0)
+    assert all(torch.equal(started.state_dict()[name], tensor) for name, tensor in stand_in.state_dict().items())
+    # The same in a file have the same identity.
+    torch.save({"model": stand_in.state_dict()}, tmp_path / "fetched.pth")
+    assert find(str(tmp_path / "fetched.pth"), RESNET8).identity == weights.identity

@@ -37,7 +37,7 @@ CASES = [
     *(pytest.param(text, "densenet-bc-40-12", marks=pytest.mark.whole) for text in METHODS),
 ]
 # These leave all layers as they are.
-PLAIN = ("dense", "sparse")
+PLAIN = ("dense", "given", "sparse")
 
 
 def tensors_of(made: Compressed) -> dict[str, Tensor]:

@@ -1,0 +1,351 @@
+"""Weights from any ordinary file, as `{name: tensor}`: what torch.save or safetensors wrote of a state_dict.
+
+Files are told by their content. Which dict in them is meant, and which part of the names is a wrapper's, is found out
+here; what doesn't fit the network is said in one line. Nothing in a file is ever run.
+"""
+
+import hashlib
+import pickle
+import pickletools
+import re
+import warnings
+import zipfile
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from bench.errors import MALFORMED, InputError, first_line
+from bench.store.printable import one_line
+
+# What training scripts keep a state_dict under, beside the epoch and the optimiser's state. Averages over the training
+# (EMA) go before: they are what is evaluated and deployed.
+_AVERAGED = ("state_dict_ema", "model_ema", "model_ema_state_dict", "ema_state_dict", "ema_model", "params_ema", "ema")
+_PLAIN = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "params", "weights", "module")
+# Wrappers stand in wrappers: {"ema": {"module": {...}}}.
+_DEEPEST = 3
+# What torchvision's networks have besides in training, and files of them hold.
+_TRAINING_ALONE = ("aux1.", "aux2.", "AuxLogits.")
+# Of batch norm: how many batches it saw, which matters to no one with a momentum. Older files lack it.
+_COUNTER = "num_batches_tracked"
+# So many names are given as examples, each with so many letters.
+_NAMED, _LETTERS = 3, 60
+SAVE = "torch.save(network.state_dict(), FILE)"
+
+
+@dataclass(frozen=True)
+class StateDict:
+    """The tensors of a file as it holds them, on the CPU; `under` is the name of the wrapper that they were found in,
+    "" where there was none; `notes` what a person should know of how they were found."""
+
+    tensors: Mapping[str, Tensor]
+    under: str
+    notes: tuple[str, ...] = ()
+
+
+def read(path: Path) -> StateDict:
+    """The weights in a file. Raises InputError, for whatever else it is."""
+    found = _found(_content(path), path)
+    for name, tensor in found.tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
+            kind = "quantised" if tensor.is_quantized else str(tensor.dtype if tensor.is_complex() else tensor.layout)
+            raise InputError(f"{path} can't be used: {_short(name)} is {kind}; save it as an ordinary tensor")
+        values = tensor.float() if tensor.is_floating_point() else tensor
+        if wrong := int((~torch.isfinite(values)).sum()):
+            raise InputError(
+                f"{path} can't be used: {wrong:,} of {tensor.numel():,} values of {_short(name)} are NaN or infinite"
+            )
+    return found
+
+
+def renamed(tensors: Mapping[str, Tensor], wanted: Collection[str]) -> dict[str, Tensor]:
+    """The tensors by the names that the network has: without what wrappers put before all names (`module.`,
+    `_orig_mod.`, `model.`, `backbone.`), where more names are the network's without it."""
+    found = [{name: tensor for name, tensor in tensors.items() if name != "n_averaged" or name in wanted}]
+    compiled = {re.sub(r"(?:(?<=^)|(?<=\.))_orig_mod\.", "", name): tensor for name, tensor in found[0].items()}
+    found.append(compiled)
+    while len({name.partition(".")[0] for name in found[-1]}) == 1 and all("." in name for name in found[-1]):
+        found.append({name.partition(".")[2]: tensor for name, tensor in found[-1].items()})
+    return max(found, key=lambda names: len(names.keys() & set(wanted)))  # the first of those that are equally good
+
+
+def fitted(
+    tensors: Mapping[str, Tensor], network: nn.Module, any_shape: Collection[str], what: str
+) -> tuple[dict[str, Tensor], list[str]]:
+    """All tensors of a state_dict of `network`, by its names and of its types, and notes on what was done to them.
+    Those of `any_shape` may have another shape. Raises InputError, which begins with `what`, where it lacks some, has
+    others, or has them of other shapes."""
+    state = network.state_dict()
+    found = renamed(tensors, state.keys())
+    notes = []
+    if dropped := [name for name in found.keys() - state.keys() if name.startswith(_TRAINING_ALONE)]:
+        notes.append(f"{_counted(len(dropped), 'tensor')} of auxiliary classifiers left out: training alone has them")
+    found = {name: tensor for name, tensor in found.items() if name not in dropped}
+    for name in state.keys() - found.keys():
+        if name.endswith(_COUNTER):
+            found[name] = state[name]
+    # Of parameters that stand under two names, some writers keep one.
+    for names in _shared(network):
+        if known := [name for name in names if name in found]:
+            found |= {name: found[known[0]] for name in names if name not in found}
+    _require_fit(found, state, any_shape, what)
+    kinds = sorted({str(found[name].dtype) for name in state if found[name].dtype != state[name].dtype})
+    if kinds:
+        floats = ", ".join(kind.removeprefix("torch.") for kind in kinds)
+        notes.append(f"values of {floats} were converted to those of the network, float32 as a rule")
+    return {name: found[name].to(state[name].dtype) for name in state}, notes
+
+
+def content_hash(tensors: Mapping[str, Tensor]) -> str:
+    """Of names, types, shapes and bytes: the same for the same tensors, whatever file they are in."""
+    made = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        made.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        made.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return made.hexdigest()[:16]
+
+
+def _require_fit(
+    found: Mapping[str, Tensor], state: Mapping[str, Tensor], any_shape: Collection[str], what: str
+) -> None:
+    missing = [name for name in state if name not in found]
+    more = [name for name in found if name not in state]
+    shapes = [
+        f"{_short(name)} {shape(found[name])}, not {shape(state[name])}"
+        for name in state
+        if name in found and found[name].shape != state[name].shape and name not in any_shape
+    ]
+    whole = [
+        name for name in state if name in found and state[name].is_floating_point() > found[name].is_floating_point()
+    ]
+    wrong = []
+    if missing:
+        wrong.append(f"{len(missing)} of {len(state)} tensors are missing ({few(missing)})")
+    if more:
+        wrong.append(f"{len(more)} are left over ({few(more)})")
+    if shapes:
+        wrong.append(f"{len(shapes)} have another shape ({'; '.join(shapes[:_NAMED])}{_more(shapes)})")
+    if whole:
+        wrong.append(f"{len(whole)} hold whole numbers ({few(whole)})")
+    if wrong:
+        raise InputError(f"{what}: {'; '.join(wrong)}")
+
+
+def shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "one number"
+
+
+def few(names: Sequence[str]) -> str:
+    """Some of them as examples."""
+    return ", ".join(map(_short, names[:_NAMED])) + _more(names)
+
+
+def _more(names: Sequence[str]) -> str:
+    return f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+
+
+def _short(name: object) -> str:
+    return one_line(str(name)[:_LETTERS] + ("..." if len(str(name)) > _LETTERS else ""))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _shared(network: nn.Module) -> Iterable[list[str]]:
+    """The names of each tensor that has several."""
+    names: dict[int, list[str]] = {}
+    tensors = [*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)]
+    for name, tensor in tensors:
+        names.setdefault(id(tensor), []).append(name)
+    return (own for own in names.values() if len(own) > 1)
+
+
+def _found(content: Any, path: Path) -> StateDict:
+    """The state_dict in what a file holds. Raises InputError."""
+    if not isinstance(content, Mapping):
+        raise InputError(f"{path} holds a {type(content).__name__}, and no state_dict; save one by {SAVE}")
+    averaged, plain = ([name for name in names if _within(content.get(name))] for names in (_AVERAGED, _PLAIN))
+    if not averaged and len(plain) > 1:
+        raise InputError(f"{path} holds several networks ({', '.join(plain)}); save the one that is meant by {SAVE}")
+    if averaged or plain:
+        (name, *_) = [*averaged, *plain]
+        notes = []
+        if averaged and plain:
+            notes.append(
+                f"it holds averaged weights (EMA, under {name}) and plain ones (under {', '.join(plain)}); the "
+                "averaged ones are taken, being those that are evaluated and deployed"
+            )
+        return StateDict(_tensors(_within(content[name])), name, tuple(notes))
+    tensors = _tensors(content)
+    if not tensors:
+        raise InputError(f"{path} holds no weights of a network{_instead(content)}; save them by {SAVE}")
+    others = [str(name) for name in content if name not in tensors]
+    return StateDict(tensors, "", (f"left out, being no tensors: {few(others)}",) if others else ())
+
+
+def _within(value: Any, depth: int = 1) -> Mapping[str, Any] | None:
+    """The dict of tensors that this is, or holds under one of the wrappers' names."""
+    if not isinstance(value, Mapping):
+        return None
+    if depth < _DEEPEST:
+        for name in (*_AVERAGED, *_PLAIN):
+            if found := _within(value.get(name), depth + 1):
+                return found
+    return value if _tensors(value) else None
+
+
+def _tensors(content: Mapping[Any, Any] | None) -> dict[str, Tensor]:
+    return {
+        name: value.detach()
+        for name, value in (content or {}).items()
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }
+
+
+def _instead(content: Mapping[Any, Any]) -> str:
+    """What there is, in a few words."""
+    names = [str(name) for name in content]
+    if any("optim" in name.lower() for name in names) or {"state", "param_groups"} <= set(names):
+        return f", but an optimiser's state ({few(names)})"
+    return f" ({few(names)})" if names else ": it is an empty dict"
+
+
+def _content(path: Path) -> Any:
+    """What the file holds: of tensors, numbers and text. Raises InputError."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror or type(error).__name__}") from error
+    # The header of a safetensors file is JSON, behind its length in eight bytes; a zip file and a pickle begin so.
+    if start[8:9] == b"{":
+        return _safetensors(path)
+    if start[:2] == b"PK":
+        _require_saved_by_torch(path)
+        return _pickled(path)
+    if start[:1] == b"\x80":
+        return _pickled(path)
+    raise InputError(f"{path} {_kind(start)}; give what torch.save or safetensors wrote of a state_dict")
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} can't be read as safetensors: {first_line(error)}") from error
+
+
+def _pickled(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            # Of pickles that torch did not write: what they hold decides, and that is said below.
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # Not in torch's words: these advise to run what is in the file.
+        raise InputError(f"{path} {_of_code(path)}") from error
+    except (*MALFORMED, EOFError, OSError) as error:
+        raise InputError(f"{path} can't be read as what torch.save writes: it is cut short or damaged") from error
+
+
+def _require_saved_by_torch(path: Path) -> None:
+    """Raise InputError for a zip file that something else wrote."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InputError(f"{path} can't be read as what torch.save writes: it is cut short or damaged") from error
+    ends = {name.rpartition("/")[2] for name in names}
+    if "constants.pkl" in ends:
+        raise InputError(
+            f"{path} is a TorchScript archive, whose network is code; load it by torch.jit.load and save its weights "
+            f"alone: {SAVE}"
+        )
+    if "data.pkl" in ends:
+        return
+    if any(name.endswith(".npy") for name in ends):
+        kind = "holds arrays of NumPy (npz)"
+    elif any(name.endswith(".h5") for name in ends):
+        kind = "holds a network of Keras"
+    elif any("exported_program" in name or name.startswith("archive/") for name in names) or "archive_format" in ends:
+        kind = "is an exported program (pt2)"
+    else:
+        kind = "is a zip file that torch.save did not write"
+    raise InputError(f"{path} {kind}; give what torch.save or safetensors wrote of a state_dict")
+
+
+def _kind(start: bytes) -> str:
+    """What a file is that begins so, in a few words."""
+    if not start:
+        return "is empty"
+    if start.startswith(b"\x89HDF"):
+        return "is an HDF5 file, as Keras writes its networks"
+    if start.startswith(b"\x93NUMPY"):
+        return "is an array of NumPy"
+    if start.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS, and the file itself was not fetched"
+    if b'"weight_map"' in start or (start[:1] == b"{" and b"metadata" in start):
+        return "is the index of weights in several files, and holds none itself: join those that it names"
+    try:
+        start.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(start) - 4:  # the last letter may be cut
+            return "is neither a file of torch.save nor of safetensors"
+    return "is a text file" if b"\0" not in start else "is neither a file of torch.save nor of safetensors"
+
+
+def _of_code(path: Path) -> str:
+    """Why a pickle was refused: what it would have called, by its instructions, none of which is carried out."""
+    called = list(dict.fromkeys(name for name in _called(path) if not name.startswith(_HARMLESS)))
+    if not called:
+        return "is damaged, or holds more than tensors and numbers; bench runs nothing of a file"
+    own = [name for name in called if not name.startswith("torch.nn.")] or called
+    if own != called or called[0].startswith("torch.nn."):
+        return (
+            f"holds a whole network, as torch.save(network) writes it, and loading that runs code ({few(own)}); load "
+            f"it where it was made, and save its weights alone: {SAVE}"
+        )
+    return (
+        f"would run code if it were loaded ({few(own)}), and bench runs nothing of a file; where you trust it, load it "
+        f"elsewhere and save the weights alone: {SAVE}"
+    )
+
+
+# What a state_dict is made of.
+_HARMLESS = ("torch._utils.", "torch._tensor.", "torch.storage.", "torch.nn.parameter.", "collections.OrderedDict")
+
+
+def _called(path: Path) -> Iterator[str]:
+    """The names of what a pickle imports."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+            content = archive.read(name)
+    else:
+        content = path.read_bytes()
+    # The old format is several pickles, one behind the other, and then the bytes of the tensors.
+    while content[:1] == b"\x80":
+        texts: list[str] = []
+        end = None
+        try:
+            for instruction, argument, place in pickletools.genops(content):
+                if instruction.name == "GLOBAL":
+                    name = str(argument).replace(" ", ".")
+                    if not re.fullmatch(r"torch\.\w+", name):  # types and storages
+                        yield name
+                elif instruction.name == "STACK_GLOBAL" and len(texts) > 1:
+                    yield ".".join(texts[-2:])
+                elif isinstance(argument, str):
+                    texts.append(argument)
+                if instruction.name == "STOP":
+                    end = (place or 0) + 1
+        except ValueError:  # damaged from here on
+            return
+        content = content[end:] if end else b""
