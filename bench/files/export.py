@@ -76,7 +76,7 @@ class Written:
         """For people, in words: what they might take the file for, and it is not. `stored_bytes` are the artifact's."""
         notes = []
         form = FORMATS[self.format]
-        if not form.compact and form.reduce is None and (larger := self.about.not_smaller(stored_bytes)):
+        if not form.compact and form.reduce is None and (larger := self.about.not_smaller(stored_bytes, self.bytes)):
             notes.append(larger)
         if self.about.precision != "float32":
             notes.append(

@@ -89,10 +89,10 @@ class About:
         """As JSON."""
         return json.dumps({"format": FORMAT, **asdict(self)}, allow_nan=False)
 
-    def not_smaller(self, stored_bytes: int | None) -> str | None:
-        """In words, where the exported file is as large as that of the network that was not compressed would be: what
-        is stored in little is computed for good before it runs. None where it is smaller, or nothing was compressed.
-        `stored_bytes` are those of the artifact, None where there is none."""
+    def not_smaller(self, stored_bytes: int | None, exported_bytes: int) -> str | None:
+        """In words, where the network is as large once exported as the one that was not compressed: what is stored in
+        little is computed for good before it runs. None where it is smaller, or nothing was compressed. `stored_bytes`
+        are those of the artifact, None where there is none."""
         if self.dense_values is None or self.deployed_values < _AS_MANY * self.dense_values:
             return None
         if self.stored_values < _AS_MANY * self.deployed_values:
@@ -101,7 +101,11 @@ class About:
             stored = f"{stored_bytes:,} stored bytes become {_BYTES * self.deployed_values:,}"
         else:
             return None
-        return f"{stored} where it runs: the file is as large as the dense network's"
+        # A pt2 file is compressed as zip files are, which shrinks weights that repeat.
+        is_large = exported_bytes >= _AS_MANY * _BYTES * self.deployed_values
+        return (
+            f"{stored} where it runs: {'the file' if is_large else 'in memory it'} is as large as the dense network's"
+        )
 
 
 def from_text(text: str) -> About:
