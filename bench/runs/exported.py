@@ -91,6 +91,8 @@ def score(path: Path, opened: Opened, data: Data, label: str, normalise: Normali
         raise InputError(f"{path} tells {classes} classes apart; {label} has {len(data.classes)}")
     try:
         return evaluate(opened.network, data.test, normalise)
+    except InputError:
+        raise
     except Exception as error:  # of whatever runs it
         raise InputError(f"{path} can't be run on the images of {label}: {first_line(error)}") from error
 

@@ -21,7 +21,7 @@ _AXES = ("batch", "channels", "height", "width")
 _EXPORTS_BY_DYNAMO = Version("2.9")
 # With more, sums are added up in another order; and the accuracy in a file is that of `bench evaluate` to the digit.
 _THREADS = 1
-_QUIET = 3  # errors alone
+_QUIET = 4  # what it says on standard error, its exceptions say too
 
 
 def write(network: nn.Module, images: Tensor, any_size: bool) -> bytes:
@@ -105,7 +105,11 @@ def open_file(path: Path) -> Opened:
     stored = path.stat().st_size + sum(file.stat().st_size for file in extra)
 
     def run(standardised: Tensor) -> Tensor:
-        outputs: list[Any] = session.run([logits.name], {images.name: standardised.contiguous().numpy()})
+        try:
+            outputs: list[Any] = session.run([logits.name], {images.name: standardised.contiguous().numpy()})
+        except Exception as error:  # onnxruntime's own have no base in common
+            shape = "x".join(map(str, standardised.shape))
+            raise InputError(f"{path} can't be run on images of {shape}: {first_line(error)}") from error
         return torch.from_numpy(outputs[0])
 
     return Opened("onnx", Runs(_in_batches_of(batch, run)), says, (shape[0], shape[1], shape[2]), classes, stored)

@@ -52,10 +52,10 @@ class _Compact(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         for number, (module, name, dtype) in enumerate(self._tables):
             steps: Tensor = getattr(self, f"steps_{number}")
-            setattr(module, name, steps.long().cumsum(0).to(dtype))
+            module._buffers[name] = steps.long().cumsum(0).to(dtype)
         outputs: Tensor = self.network(images)
         for module, name, _ in self._tables:
-            delattr(module, name)  # what is left would be one more output of the graph
+            del module._buffers[name]  # what is left would be one more output of the graph
         return outputs
 
     def _own_memory(self) -> None:
