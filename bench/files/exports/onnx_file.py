@@ -30,7 +30,7 @@ def write(network: nn.Module, images: Tensor, any_size: bool) -> bytes:
     names: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"]}
     if Version(torch.__version__) < _EXPORTS_BY_DYNAMO:
         free = {0: "batch", **({2: "height", 3: "width"} if any_size else {})}
-        content = io.BytesIO()
+        content: Any = io.BytesIO()
         axes = {"images": free, "logits": {0: "batch"}}
         torch.onnx.export(network, (images,), content, dynamo=False, dynamic_axes=axes, **names)
         return _plain(parsed(content.getvalue()))
@@ -76,11 +76,10 @@ def with_about(content: bytes, says: About) -> bytes:
 def open_file(path: Path) -> Opened:
     """The network in an ONNX file, by whomever it was written. Raises InputError."""
     need("onnx", "onnxruntime")
-    from google.protobuf.message import DecodeError
-
+    content = path.read_bytes()
     try:
-        model = parsed(path.read_bytes())
-    except DecodeError as error:
+        model = parsed(content)
+    except Exception as error:  # protobuf's
         raise InputError(f"{path} is no ONNX file, or is cut short: {first_line(error)}") from error
     extra = _external(model, path)
     text = next((prop.value for prop in model.metadata_props if prop.key == _KEY), None)

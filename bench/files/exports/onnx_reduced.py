@@ -49,7 +49,7 @@ def int8(content: bytes) -> bytes:
         scale = numpy.where(largest > 0, largest / _LARGEST, 1).astype(numpy.float32)
         whole = numpy.rint(weight / scale).astype(numpy.int8)
         model.graph.initializer.remove(weights[name])
-        parts = {f"{name}.int8": whole, f"{name}.scale": scale.flatten()}
+        parts: dict[str, Any] = {f"{name}.int8": whole, f"{name}.scale": scale.flatten()}
         model.graph.initializer.extend(numpy_helper.from_array(own, part) for part, own in parts.items())
         restored[name] = helper.make_node("DequantizeLinear", list(parts), [name], axis=axis)
     layers = list(model.graph.node)
