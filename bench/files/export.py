@@ -32,6 +32,8 @@ _DEFAULT_SIZE = 32  # where an artifact doesn't say what images it was trained o
 # By how much images are larger, in height and width, that a file which takes any size is tried on.
 _LARGER = (32, 64)
 ARTIFACT = "dense"
+# How many times the artifact's bytes a compact file has before that is said: a hash is no pattern, csg's tiling is one.
+_NOT_COMPACT = 1.5
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,11 @@ class Written:
         form = FORMATS[self.format]
         if not form.compact and form.reduce is None and (larger := self.about.not_smaller(stored_bytes, self.bytes)):
             notes.append(larger)
+        if form.compact and stored_bytes is not None and self.bytes > _NOT_COMPACT * stored_bytes:
+            notes.append(
+                f"what says where each value of a kernel comes from is no pattern that can be compressed: the file has "
+                f"{self.bytes:,} bytes, the artifact {stored_bytes:,}"
+            )
         if self.about.precision != "float32":
             notes.append(
                 f"weights in {self.about.precision} are a further step beside {self.about.method}: outputs differ by "

@@ -167,7 +167,7 @@ with torch.inference_mode():
     assert torch.allclose(network(expected["images"]), expected["logits"], atol=1e-5)
     network(expected["images"][:1])
 print(sum(value.numel() for value in [*network.parameters(), *network.buffers()]))
-print({str(node.target).split(".")[1] for node in network.graph.nodes if node.op == "call_function"})
+print({node.target.__name__.split(".")[0] for node in network.graph.nodes if node.op == "call_function"})
 """
     arguments = [sys.executable, "-P", "-c", lines + check]
     ended = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=True)
