@@ -22,6 +22,11 @@ class Inputs:
         if len(self.mean) != len(self.deviation) or not all(isinstance(number, int | float) for number in numbers):
             raise ValueError(f"images of {self.height}x{self.width}, mean {self.mean}, deviation {self.deviation}")
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)"""
+        return self.height, self.width
+
 
 @dataclass(frozen=True)
 class Model:

@@ -1,5 +1,6 @@
-"""`bench evaluate`: a saved network on the test split of a dataset."""
+"""`bench evaluate`: a saved or exported network on the test split of a dataset."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ import torch
 from bench import count
 from bench.cli.app import make_error_console
 from bench.data.normalise import Normalise
+from bench.dataset import Data
 from bench.errors import InputError
 from bench.files import artifact, network_file
 from bench.files.artifact import Given
-from bench.plan.plan import find_dataset, with_size
+from bench.files.exported import open_exported
+from bench.plan.plan import DatasetChoice, find_dataset, with_size
+from bench.runs import exported
 from bench.training.evaluate import evaluate
 
 
@@ -30,10 +34,8 @@ def evaluate_saved(
     network = artifact.build(saved, path, given).network
     other = artifact.other_code(saved.description, path, given)
     have = saved.description.model
-    chosen, sized = with_size(find_dataset(dataset, given.plugins), have.inputs)
-    data = chosen.decode(data_dir, download)
-    for note in (*sized, *(f"{chosen.label}: {note}" for note in data.notes)):
-        make_error_console().print(note, markup=False, highlight=False, soft_wrap=True)
+    chosen, sized = with_size(find_dataset(dataset, given.plugins), have.inputs and have.inputs.size)
+    data = _decoded(chosen, data_dir, download, sized)
     channels, classes = data.image_shape[0], len(data.classes)
     if (channels, classes) != (have.channels, have.classes):
         raise InputError(
@@ -53,3 +55,49 @@ def evaluate_saved(
         "stored_values": count.stored_values(network),
         "stored_bytes": path.stat().st_size,
     }
+
+
+def evaluate_exported(
+    path: Path, dataset: str, data_dir: Path, download: bool, normalise: str | None, plugins: Sequence[str]
+) -> dict[str, Any]:
+    """The same of an exported file, run as it is: by onnxruntime or torch, on the CPU.
+
+    Images are brought to the size that the file takes where the dataset can, and standardised as it says; `normalise`
+    says how for a file that doesn't. Raises InputError.
+    """
+    opened = open_exported(path)
+    chosen, sized = exported.find_dataset_for(dataset, opened, plugins)
+    data = _decoded(chosen, data_dir, download, sized)
+    score = exported.score(
+        path, opened, data, chosen.label, exported.normalise_for(path, opened, normalise, data.train)
+    )
+    about = opened.about
+    known = {} if about is None else {"model": about.network, "method": about.method, "precision": about.precision}
+    return {
+        "path": str(path),
+        "format": opened.kind,
+        **known,
+        "dataset": chosen.label,
+        "images": len(data.test),
+        "image_size": "x".join(map(str, data.image_shape[1:])),
+        **asdict(score),
+        **({} if about is None else {"stored_values": about.stored_values}),
+        "bytes": opened.bytes,
+    }
+
+
+def measure_exported(
+    path: Path, dataset: str, data_dir: Path, download: bool, plugins: Sequence[str]
+) -> dict[str, Any]:
+    """The accuracy of a file that was just exported, which is written into it. Raises InputError."""
+    opened = open_exported(path)
+    chosen, sized = exported.find_dataset_for(dataset, opened, plugins)
+    data = _decoded(chosen, data_dir, download, sized)
+    return asdict(exported.measure(path, data, chosen.label))
+
+
+def _decoded(chosen: DatasetChoice, data_dir: Path, download: bool, sized: Sequence[str]) -> Data:
+    data = chosen.decode(data_dir, download)
+    for note in (*sized, *(f"{chosen.label}: {note}" for note in data.notes)):
+        make_error_console().print(note, markup=False, highlight=False, soft_wrap=True)
+    return data

@@ -1,42 +1,96 @@
-"""`bench export`: the network as it is deployed, with its kernels computed, in a format that others read."""
+"""`bench export`: the network as it is deployed, in a format that others read, checked before it gets its name."""
 
-import importlib
-import io
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from packaging.version import Version
 from torch import Tensor, nn
 
 from bench import count
 from bench.errors import MALFORMED, InputError, first_line
 from bench.files import artifact, network_file
-from bench.files.artifact import NOTHING, Given
-from bench.files.description import Description, Step
+from bench.files.artifact import NOTHING, Given, Saved
+from bench.files.description import Step
+from bench.files.exports import onnx_file, onnx_reduced, pt2_compact, pt2_file
+from bench.files.exports.about import About
+from bench.files.exports.opened import Opened
 from bench.measure.same_outputs import LARGEST_DIFFERENCE, relative_difference
 from bench.method import Compressed
 from bench.models._build import build_network
+from bench.plugins import options
 from bench.plugins.networks import ModelChoice
+from bench.store.predictions import decode_predictions
+from bench.store.store import PREDICTIONS, WEIGHTS, Damaged, Store
 
 # Two at least: torch.export takes a batch of one for a constant.
 _CHECKED_IMAGES = 8
-# Before, the exporter that traces through dynamo fails with onnxscript as it is now; since then, the other warns.
-_EXPORTS_BY_DYNAMO = Version("2.9")
 _DEFAULT_SIZE = 32  # where an artifact doesn't say what images it was trained on
+# By how much images are larger, in height and width, that a file which takes any size is tried on.
+_LARGER = (32, 64)
+ARTIFACT = "dense"
+# How many times the artifact's bytes a compact file has before that is said: a hash is no pattern, csg's tiling is one.
+_NOT_COMPACT = 1.5
 
 
 @dataclass(frozen=True)
 class Format:
-    """`write(network, example, path, description, chosen)` writes the file; `run(path, images, given)` gives its
-    outputs."""
+    """`write(network, images, any_size)` gives the content of the file, `says` the same with what it says of itself,
+    `open` reads it. `reduce`, where there is one, is a further step that changes outputs, and leaves weights in
+    `precision`. A `compact` file is of the network as it is stored; the others are of the network as deployed."""
 
     ending: str
-    write: Callable[[nn.Module, Tensor, Path, Description, ModelChoice], None]
-    run: Callable[[Path, Tensor, Given], Tensor]
+    write: Callable[[nn.Module, Tensor, bool], bytes]
+    says: Callable[[bytes, About], bytes]
+    open: Callable[[Path], Opened]
+    reduce: Callable[[bytes], bytes] | None = None
+    precision: Literal["float32", "float16", "int8"] = "float32"
+    compact: bool = False
+
+
+_ONNX = Format(".onnx", onnx_file.write, onnx_file.with_about, onnx_file.open_file)
+_PT2 = Format(".pt2", pt2_file.write, pt2_file.with_about, pt2_file.open_file)
+FORMATS = {
+    "onnx": _ONNX,
+    "onnx-half": replace(_ONNX, ending="-half.onnx", reduce=onnx_reduced.half, precision="float16"),
+    "onnx-int8": replace(_ONNX, ending="-int8.onnx", reduce=onnx_reduced.int8, precision="int8"),
+    "pt2": _PT2,
+    "pt2-compact": replace(_PT2, ending="-compact.pt2", write=pt2_compact.write, compact=True),
+}
+ENDINGS = {ARTIFACT: "-dense.safetensors", **{name: form.ending for name, form in FORMATS.items()}}
+
+
+@dataclass(frozen=True)
+class Written:
+    """An exported file: `difference` is the largest of a logit between it and the network, relative to the largest
+    logit, over several batches and, where it takes any, sizes of images."""
+
+    path: Path
+    format: str
+    bytes: int
+    difference: float
+    about: About
+
+    def notes(self, stored_bytes: int | None = None) -> list[str]:
+        """For people, in words: what they might take the file for, and it is not. `stored_bytes` are the artifact's."""
+        notes = []
+        form = FORMATS[self.format]
+        if not form.compact and form.reduce is None and (larger := self.about.not_smaller(stored_bytes, self.bytes)):
+            notes.append(larger)
+        if form.compact and stored_bytes is not None and self.bytes > _NOT_COMPACT * stored_bytes:
+            notes.append(
+                f"what says where each value of a kernel comes from is no pattern that can be compressed: the file has "
+                f"{self.bytes:,} bytes, the artifact {stored_bytes:,}"
+            )
+        if self.about.precision != "float32":
+            notes.append(
+                f"weights in {self.about.precision} are a further step beside {self.about.method}: outputs differ by "
+                f"up to {100 * self.difference:.2g} % of the largest; what that costs, bench evaluate says of this file"
+            )
+        return notes
 
 
 def export(
@@ -57,20 +111,83 @@ def export(
     saved = network_file.read(path)
     chosen = artifact.find_model(saved.description.model, path, given)
     compressed = artifact.build(saved, path, given)
-    images = _images(saved.description)
-    with torch.inference_mode():
-        expected = compressed.network(images)
     compact_values = count.stored_values(compressed.network)
-    deployed = compressed.finish().eval()
-    deployed = deployed.to(memory_format=torch.contiguous_format)  # what other programs expect
-    *before, last = saved.description.steps
-    description = replace(saved.description, steps=(*before, replace(last, structure=compressed.structure())))
+    out = out or Path(network_file.name(path).removesuffix(path.suffix) + ENDINGS[to])
+    check_target(out, to, force, path)
+    if to == ARTIFACT:
+        row = _export_artifact(saved, chosen, compressed, out, given)
+    else:
+        deployed = _deployed(artifact.build(saved, path, given))
+        about = _about(saved, chosen, path, given, compact_values, count.stored_values(deployed))
+        written = export_network(deployed, about, to, out, force, compressed.network)
+        notes = written.notes(path.stat().st_size)
+        row = {
+            "stored_values": compact_values if FORMATS[to].compact else about.deployed_values,
+            "bytes": written.bytes,
+            "free": ", ".join(written.about.free),
+            "difference": written.difference,
+            **({"note": "; ".join(notes)} if notes else {}),
+        }
+    compact_row = {"compact_values": compact_values, "compact_bytes": path.stat().st_size}
+    return {"path": str(out), "format": to, **row, **compact_row}
+
+
+def export_network(
+    deployed: nn.Module, about: About, to: str, out: Path, force: bool = False, stored: nn.Module | None = None
+) -> Written:
+    """Write a network, in eval mode on the CPU, to the file `out`, in one of FORMATS; `about` says what the file shall
+    say of it (what is free and in which precision, is found out here). `stored` is the network before it was finished:
+    what a compact file is of, and what the outputs of every file are held to. Nothing is left behind where they are
+    others. Raises InputError."""
     form = FORMATS[to]
-    target = (out or Path(network_file.name(path).removesuffix(path.suffix) + form.ending)).absolute()
+    check_target(out, to, force)
+    stored = deployed if stored is None else stored
+    network = stored if form.compact else deployed
+    images = _images(about.channels, about.height, about.width)
+    checked = list(_checked(stored, images))
+    for any_size in (True, False) if len(checked) > 2 else (False,):
+        free: tuple[Literal["batch", "height", "width"], ...] = ("batch", "height", "width") if any_size else ("batch",)
+        says = replace(about, free=free, precision=form.precision, accuracy=None)
+        cases = checked if any_size else checked[:2]
+        try:
+            with _written_beside(out) as unchecked:
+                content = form.write(network, images, any_size)
+                unchecked.write_bytes(form.says(content, says))
+                difference = _difference(form.open(unchecked), cases)
+                if not difference <= LARGEST_DIFFERENCE:
+                    raise InputError(f"{out} is not written: the {to} file's outputs are off by {difference:.2g}")
+                if form.reduce is not None:
+                    unchecked.write_bytes(form.says(form.reduce(content), says))
+                    difference = _difference(form.open(unchecked), cases)
+                    if not difference < torch.inf:
+                        raise InputError(f"{out} is not written: in {form.precision} its outputs are no numbers")
+            return Written(out, to, out.stat().st_size, difference, says)
+        except (*MALFORMED, InputError) as error:
+            if any_size:
+                continue  # with the size that it was trained on, then: some layers have no other
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{about.network} can't be exported to {to}: {first_line(error)}") from error
+    raise AssertionError("the last try returns or raises")
+
+
+def say(path: Path, about: About) -> None:
+    """Have an exported file say this of itself; its graph stays as it is. Raises InputError."""
+    form = _PT2 if path.read_bytes()[:2] == b"PK" else _ONNX
+    content = form.says(path.read_bytes(), about)
+    with _written_beside(path) as unchecked:
+        unchecked.write_bytes(content)
+
+
+def check_target(out: Path, to: str, force: bool, source: Path | None = None) -> None:
+    """Raises InputError where a file can't be written there, or would replace what it should not."""
+    target = out.absolute()
     if target.is_dir() or not target.parent.is_dir():
         raise InputError(f"--out can't be {out}; give a file in a folder that is there")
-    others = {other.ending: name for name, other in FORMATS.items() if name != to}
-    if target.suffix in others and target.suffix != form.ending:
+    others: dict[str, str] = {}
+    for name, ending in ENDINGS.items():
+        others.setdefault(Path(f"x{ending}").suffix, name)
+    if target.suffix in others and target.suffix != Path(f"x{ENDINGS[to]}").suffix:
         raise InputError(
             f"--out can't be {out}: that is the ending of --to {others[target.suffix]}, and {to} was asked for"
         )
@@ -78,111 +195,131 @@ def export(
         raise InputError(f"--out can't be {out}: it is a link, which would be replaced; give another --out, or --force")
     if target.exists() and not target.is_file():
         raise InputError(f"--out can't be {out}: it is there and is no file")
-    if target.exists() and (target.samefile(path) or not force):
+    if target.exists() and (not force or (source is not None and target.samefile(source))):
         raise InputError(f"{target} is there already; give another --out, or --force")
 
+
+@contextmanager
+def _written_beside(out: Path) -> Iterator[Path]:
+    """A path to write to, which becomes `out` at the end unless something was raised. Raises InputError where the disk
+    won't take it."""
+    target = out.absolute()
     try:
         with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
             unchecked = Path(folder) / target.name
-            form.write(deployed, images, unchecked, description, chosen)
-            difference = relative_difference(form.run(unchecked, images, given), expected)
-            if not difference <= LARGEST_DIFFERENCE:
-                raise InputError(f"{target} is not written: the {to} file's outputs are off by {difference:.2g}")
+            yield unchecked
             unchecked.replace(target)
+    except OSError as error:
+        raise InputError(f"can't write {target}: {error.strerror or error}; give another --out") from error
+
+
+def _checked(network: nn.Module, images: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images to try a file on, and the network's outputs: two batches, and one of another size where it takes such."""
+    with torch.inference_mode():
+        yield images, network(images)
+        yield images[:1], network(images[:1])
+        (height, width), (more_height, more_width) = images.shape[2:], _LARGER
+        larger = _images(images.shape[1], height + more_height, width + more_width)[:3]
+        try:
+            outputs = network(larger)
+        except MALFORMED:
+            return
+        if outputs.shape == (len(larger), network(images).shape[1]):
+            yield larger, outputs
+
+
+def _difference(opened: Opened, cases: list[tuple[Tensor, Tensor]]) -> float:
+    with torch.inference_mode():
+        found = [relative_difference(opened.network(images), expected) for images, expected in cases]
+    # Not max() alone: it may pass over what is no number.
+    return max(found) if all(number == number for number in found) else torch.nan
+
+
+def _images(channels: int, height: int, width: int) -> Tensor:
+    """Standardised images, or what looks like them."""
+    return torch.randn((_CHECKED_IMAGES, channels, height, width), generator=torch.Generator().manual_seed(0))
+
+
+def _deployed(compressed: Compressed) -> nn.Module:
+    return compressed.finish().eval().to(memory_format=torch.contiguous_format)  # what other programs expect
+
+
+def _about(
+    saved: Saved, chosen: ModelChoice, path: Path, given: Given, stored_values: int, deployed_values: int
+) -> About:
+    """What the file says of a network from an artifact."""
+    model = saved.description.model
+    inputs = model.inputs
+    height, width = _size(saved)
+    steps = (options.write(step.method, artifact.find_method(step, path, given)) for step in saved.description.steps)
+    return About(
+        network=model.text,
+        method="+".join(steps),
+        channels=model.channels,
+        height=height,
+        width=width,
+        classes=model.classes,
+        stored_values=stored_values,
+        deployed_values=deployed_values,
+        dense_values=count.stored_values(build_network(chosen.model, model.channels, model.classes, seed=0)),
+        mean=None if inputs is None else tuple(inputs.mean),
+        deviation=None if inputs is None else tuple(inputs.deviation),
+        class_names=_class_names(path, model.classes),
+    )
+
+
+def _size(saved: Saved) -> tuple[int, int]:
+    """Height and width of the images that a network was trained on."""
+    inputs = saved.description.model.inputs
+    return (_DEFAULT_SIZE, _DEFAULT_SIZE) if inputs is None else (inputs.height, inputs.width)
+
+
+def _class_names(path: Path, classes: int) -> tuple[str, ...]:
+    """Those that the run kept beside its network; none of a file that lies alone. (An artifact has no names: its bytes
+    are what methods are compared by.) Raises InputError."""
+    if path.name != WEIGHTS:
+        return ()
+    try:
+        content = Store.content(path.parent, PREDICTIONS)
+        names = () if content is None else decode_predictions(content).classes
+    except (Damaged, ValueError) as error:
+        raise InputError(f"the names of classes can't be read: {first_line(error)}; give the file alone") from error
+    return names if len(names) == classes else ()
+
+
+def _export_artifact(
+    saved: Saved, chosen: ModelChoice, compressed: Compressed, out: Path, given: Given
+) -> dict[str, Any]:
+    """As an artifact again: of the plain network where it is one, else of the method that changed its layers, with the
+    structure that these have once deployed."""
+    model = saved.description.model
+    images = _images(model.channels, *_size(saved))
+    with torch.inference_mode():
+        expected = compressed.network(images)
+    deployed = _deployed(compressed)
+    *before, last = saved.description.steps
+    description = replace(saved.description, steps=(*before, replace(last, structure=compressed.structure())))
+    plain = build_network(chosen.model, model.channels, model.classes, seed=0)
+    if _shapes(deployed) == _shapes(plain):
+        description = replace(description, steps=(Step("dense", {}, {}),))
+    try:
+        with _written_beside(out) as unchecked:
+            unchecked.write_bytes(artifact.pack(Compressed(deployed), description))
+            with torch.inference_mode():
+                difference = relative_difference(artifact.load(unchecked, given).network(images), expected)
+            if not difference <= LARGEST_DIFFERENCE:
+                raise InputError(f"{out} is not written: the dense file's outputs are off by {difference:.2g}")
     except InputError:
         raise
     except MALFORMED as error:
-        raise InputError(f"{path} can't be exported to {to}: {first_line(error)}") from error
-    except OSError as error:
-        raise InputError(f"can't write {target}: {error.strerror or error}; give another --out") from error
+        raise InputError(f"{model.text} can't be exported to dense: {first_line(error)}") from error
     return {
-        "path": str(out or target.name),
-        "format": to,
         "stored_values": count.stored_values(deployed),
-        "bytes": target.stat().st_size,
-        "compact_values": compact_values,
-        "compact_bytes": path.stat().st_size,
+        "bytes": out.stat().st_size,
         "difference": difference,
     }
-
-
-def _images(description: Description) -> Tensor:
-    """Standardised images, or what looks like them."""
-    inputs = description.model.inputs
-    height, width = (inputs.height, inputs.width) if inputs is not None else (_DEFAULT_SIZE, _DEFAULT_SIZE)
-    shape = (_CHECKED_IMAGES, description.model.channels, height, width)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
-
-
-def _write_dense(network: nn.Module, images: Tensor, path: Path, description: Description, chosen: ModelChoice) -> None:
-    """As an artifact again: of the plain network where it is one, else of the method that changed its layers, with the
-    structure that these have once deployed."""
-    plain = build_network(chosen.model, description.model.channels, description.model.classes, seed=0)
-    if _shapes(network) == _shapes(plain):
-        description = replace(description, steps=(Step("dense", {}, {}),))
-    path.write_bytes(artifact.pack(Compressed(network), description))
-
-
-def _run_dense(path: Path, images: Tensor, given: Given) -> Tensor:
-    with torch.inference_mode():
-        outputs: Tensor = artifact.load(path, given).network(images)
-    return outputs
-
-
-def _write_onnx(network: nn.Module, images: Tensor, path: Path, description: Description, chosen: ModelChoice) -> None:
-    _need("onnx", "onnxscript", "onnxruntime")
-    names: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"]}
-    if Version(torch.__version__) < _EXPORTS_BY_DYNAMO:
-        axes = {"images": {0: "batch"}, "logits": {0: "batch"}}
-        content: Any = io.BytesIO()
-        torch.onnx.export(network, (images,), content, dynamo=False, dynamic_axes=axes, **names)
-        path.write_bytes(content.getvalue())
-        return
-    shapes = ({0: torch.export.Dim("batch", min=1)},)
-    program = torch.onnx.export(network, (images,), dynamo=True, dynamic_shapes=shapes, verbose=False, **names)
-    assert program is not None
-    path.write_bytes(program.model_proto.SerializeToString())
-
-
-def _run_onnx(path: Path, images: Tensor, given: Given) -> Tensor:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (logits,) = session.run(["logits"], {"images": images.numpy()})
-    return torch.from_numpy(logits)
-
-
-def _write_pt2(network: nn.Module, images: Tensor, path: Path, description: Description, chosen: ModelChoice) -> None:
-    with torch.no_grad():
-        program = torch.export.export(network, (images,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
-    # By way of memory: torch's own writer ends the process where the disk is full.
-    content = io.BytesIO()
-    torch.export.save(program, content)
-    path.write_bytes(content.getvalue())
-
-
-def _run_pt2(path: Path, images: Tensor, given: Given) -> Tensor:
-    # From a stream: of a path torch wants a certain ending.
-    with torch.inference_mode(), path.open("rb") as file:
-        outputs: Tensor = torch.export.load(file).module()(images)
-    return outputs
-
-
-FORMATS = {
-    "dense": Format("-dense.safetensors", _write_dense, _run_dense),
-    "onnx": Format(".onnx", _write_onnx, _run_onnx),
-    "pt2": Format(".pt2", _write_pt2, _run_pt2),
-}
 
 
 def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
     # What is stored, so that layers that share a weight are not taken for plain ones.
     return {name: tuple(tensor.shape) for name, tensor in count.stored_tensors(network).items()}
-
-
-def _need(*packages: str) -> None:
-    for package in packages:
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise InputError(f"--to onnx needs the package {package}: pip install 'csg-bench[onnx]'") from error

@@ -18,7 +18,6 @@ from bench.files.description import Step
 from bench.files.start_weights import Weights
 from bench.files.start_weights import find as find_weights
 from bench.method import Compressed, Method
-from bench.model import Inputs
 from bench.plan.spec import Spec
 from bench.plugins import discovery, networks, options
 from bench.plugins.networks import ModelChoice
@@ -206,7 +205,8 @@ def make(spec: Spec) -> Plan:
         raise InputError("--fresh-head is about the classifier of finished weights: give --weights, or leave it out")
     notes = [] if weights is None else [*weights.notes]
     if weights is not None:
-        chosen, sized = with_size(chosen, weights.inputs or model.model.inputs)
+        inputs = weights.inputs or model.model.inputs
+        chosen, sized = with_size(chosen, inputs and inputs.size)
         notes += sized
         if weights.fresh_head:
             notes.append(f"{weights.name} as it came is not measured, since its classifier is fresh")
@@ -265,15 +265,18 @@ def _standard(
     return usual, True
 
 
-def with_size(chosen: DatasetChoice, inputs: Inputs | None) -> tuple[DatasetChoice, list[str]]:
+Size = tuple[int | None, int | None]  # height and width; None where any will do
+
+
+def with_size(chosen: DatasetChoice, size: Size | None) -> tuple[DatasetChoice, list[str]]:
     """The dataset with its images brought to the size that a finished network takes, where it has an option for that
     which was not given; and a line that says so."""
+    height, width = size or (None, None)
     given = {field.name: getattr(chosen.dataset, field.name) for field in fields(chosen.dataset)}
-    if inputs is None or inputs.height != inputs.width or given.get("size", 0) is not None:
+    if height is None or height != width or given.get("size", 0) is not None:
         return chosen, []
-    size = inputs.height
-    line = f"{chosen.label}: images are brought to {size}x{size}, as the network takes them (:size= takes another)"
-    return replace(chosen, dataset=replace(chosen.dataset, **{"size": size})), [line]
+    line = f"{chosen.label}: images are brought to {height}x{height}, as the network takes them (:size= takes another)"
+    return replace(chosen, dataset=replace(chosen.dataset, **{"size": height})), [line]
 
 
 def _with_references(spec: Spec, files: Sequence[str]) -> list[MethodChoice]:

@@ -85,7 +85,10 @@ def test_the_installed_command_answers() -> None:
             "evaluate {file} --dataset glyphs --device tpu",
             "unknown device 'tpu'; did you mean 'cpu'? have: auto, cpu, cuda",
         ),
-        ("export {file} --to tflite", "unknown format 'tflite'; have: dense, onnx, pt2"),
+        (
+            "export {file} --to tflite",
+            "unknown format 'tflite'; have: dense, onnx, onnx-half, onnx-int8, pt2, pt2-compact",
+        ),
         ("run --methods csg --weights none.t7", "no such file: none.t7"),
         (
             "run --methods csg:generator=binari",

@@ -142,14 +142,14 @@ def folder(path: Path) -> str:
 def test_images_are_brought_to_the_size_of_a_finished_network(tmp_path: Path) -> None:
     inputs = Inputs(12, 12, [0.0], [1.0])
     chosen = find_dataset(folder(tmp_path / "photos"))
-    made, lines = with_size(chosen, inputs)
+    made, lines = with_size(chosen, inputs.size)
     assert made.decode(tmp_path, download=False).image_shape == (3, 12, 12)
     assert lines == ["folder:photos: images are brought to 12x12, as the network takes them (:size= takes another)"]
     given = find_dataset(f"folder:{tmp_path / 'photos'}:size=9")
-    assert with_size(given, inputs) == (given, [])
+    assert with_size(given, inputs.size) == (given, [])
     assert with_size(chosen, None) == (chosen, [])
     glyphs = find_dataset("glyphs")
-    assert with_size(glyphs, inputs) == (glyphs, [])
+    assert with_size(glyphs, inputs.size) == (glyphs, [])
 
 
 def test_the_plan_and_its_ids_have_that_size(tmp_path: Path) -> None:

@@ -1,28 +1,36 @@
 """Exported networks: read back they give the same outputs, and they hold what is said."""
 
+import ast
 import errno
 import json
+import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import onnx
 import pytest
 import torch
 from conftest import HALVES, images, write_artifact
+from onnx import numpy_helper
+from safetensors.torch import save_file
 
 import bench
 from bench import count, testing
-from bench.errors import InputError
+from bench.errors import BudgetError, InputError
 from bench.files import artifact, network_file
 from bench.files.artifact import Given
 from bench.files.description import Description, Step
-from bench.files.export import export
+from bench.files.export import ENDINGS, export
+from bench.generated import GeneratedNetwork
 from bench.method import Compressed
 from bench.methods.csg.csg import SliceNetwork
 from bench.plan.plan import find_methods
 from bench.plugins import discovery, networks
 from bench.store.store import WEIGHTS
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "exported-files.md"
 
 
 @pytest.fixture
@@ -73,9 +81,13 @@ def test_onnx_gives_the_same_outputs_for_any_batch(run: Path, tmp_path: Path) ->
     assert {path.name for path in tmp_path.iterdir()} == {run.name, "dense.safetensors", "network.onnx"}
     onnx.checker.check_model(str(tmp_path / "network.onnx"))
     session = onnxruntime.InferenceSession(tmp_path / "network.onnx")
-    for batch in (1, 3):
-        (logits,) = session.run(None, {"images": images()[:batch].numpy()})
-        assert (torch.from_numpy(logits) - outputs(run)[:batch]).abs().max() < 1e-4
+    assert session.get_inputs()[0].shape == ["batch", 3, "height", "width"]
+    larger = torch.randn(2, 3, 40, 56)
+    with torch.inference_mode():
+        cases = [(images()[:1], outputs(run)[:1]), (images()[:3], outputs(run)[:3]), (larger, bench.load(run)(larger))]
+    for given, expected in cases:
+        (logits,) = session.run(None, {"images": given.numpy()})
+        assert (torch.from_numpy(logits) - expected).abs().max() < 1e-4
 
 
 @pytest.mark.slow
@@ -84,14 +96,125 @@ def test_pt2_gives_the_same_outputs_for_any_batch(run: Path, tmp_path: Path) -> 
     network = torch.export.load(tmp_path / "network.pt2").module()
     for batch in (1, 3):
         assert torch.allclose(network(images()[:batch]), outputs(run)[:batch], atol=1e-5)
+    larger = torch.randn(2, 3, 40, 56)
+    with torch.inference_mode():
+        assert torch.allclose(network(larger), bench.load(run)(larger), atol=1e-5)
 
 
 @pytest.mark.whole
-@pytest.mark.parametrize("model", ["densenet-bc-40-12", "mobilenetv2-cifar", "shufflenetv2-x0.5-cifar"])
-@pytest.mark.parametrize("to", ["onnx", "pt2"])
+@pytest.mark.parametrize("model", testing.FAMILIES)
+@pytest.mark.parametrize("to", ["onnx", "pt2", "pt2-compact"])
 def test_every_family_is_exported(model: str, to: str, tmp_path: Path) -> None:
     write_artifact(tmp_path / WEIGHTS, {"code": 4}, model)
-    assert export(tmp_path, to, tmp_path / "exported")["difference"] < 1e-4
+    written = export(tmp_path, to, tmp_path / "exported")
+    assert written["difference"] < 1e-4
+    assert written["free"] == "batch, height, width"
+
+
+# Those that leave layers as they are give the graph of the dense network; these two change it most.
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "to"), [("gcnn", "pt2-compact"), ("lowrank", "onnx-half"), ("separable", "pt2")])
+def test_a_method_s_network_is_exported(method: str, to: str, tmp_path: Path) -> None:
+    _exported(method, "resnet8", to, tmp_path)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("model", testing.FAMILIES)
+@pytest.mark.parametrize("method", discovery.available("methods"))
+@pytest.mark.parametrize("to", [name for name in ENDINGS if name != "dense"])
+def test_every_method_s_network_is_exported(method: str, model: str, to: str, tmp_path: Path) -> None:
+    _exported(method, model, to, tmp_path)
+
+
+def _exported(method: str, model: str, to: str, folder: Path) -> None:
+    """Compressed, written as an artifact, and exported, which checks its outputs."""
+    (choice,) = find_methods([method])
+    values = count.stored_values(testing.network(model)) // 4 if choice.method.sized_by_budget else None
+    try:
+        compressed = testing.compress(choice.method, model, values)
+    except BudgetError as error:
+        pytest.skip(str(error))
+    write(folder / WEIGHTS, compressed, model, method)
+    is_generated = isinstance(compressed.network, GeneratedNetwork)
+    if to == "pt2-compact" and not is_generated:
+        with pytest.raises(InputError, match="--to pt2-compact is for networks whose kernels are computed from"):
+            export(folder, to, folder / "exported")
+        return
+    written = export(folder, to, folder / "exported")
+    assert written["difference"] < (0.5 if to == "onnx-int8" else 0.01 if to == "onnx-half" else 1e-4)
+    assert written["bytes"] == (folder / "exported").stat().st_size
+
+
+@pytest.mark.slow
+def test_kernels_of_a_compact_file_are_computed_by_torch_alone(tmp_path: Path) -> None:
+    """By the lines in docs/exported-files.md, in a process that can't import bench: the same outputs as the artifact's,
+    nearly its size, and once loaded the dense network's values and no others."""
+    method = discovery.find(discovery.METHODS, "csg").make(None, {})
+    compressed = testing.compress(method, "resnet20", count.stored_values(testing.network("resnet20")) // 8)
+    compressed.network(images())  # statistics of batch norm
+    write(tmp_path / WEIGHTS, compressed, "resnet20", "csg")
+    written = export(tmp_path, "pt2-compact", tmp_path / "small.pt2")
+    assert written["bytes"] < 1.1 * (tmp_path / WEIGHTS).stat().st_size
+    assert written["bytes"] < 0.16 * 4 * count.stored_values(testing.network("resnet20"))
+    save_file({"images": images(), "logits": outputs(tmp_path)}, tmp_path / "expected.safetensors")
+    (lines,) = re.findall(r"```python\n(from operator .*?)```", DOCUMENT.read_text(), flags=re.DOTALL)
+    check = """
+import sys
+sys.modules["bench"] = None
+from safetensors.torch import load_file
+network, expected = load("small.pt2"), load_file("expected.safetensors")
+with torch.inference_mode():
+    assert torch.allclose(network(expected["images"]), expected["logits"], atol=1e-5)
+    network(expected["images"][:1])
+print(sum(value.numel() for value in [*network.parameters(), *network.buffers()]))
+print({node.target.__name__.split(".")[0] for node in network.graph.nodes if node.op == "call_function"})
+"""
+    arguments = [sys.executable, "-P", "-c", lines + check]
+    ended = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=True)
+    values, operators = ended.stdout.splitlines()
+    plain = bench.load(tmp_path).materialise()
+    assert isinstance(plain, torch.nn.Module)
+    stored = {**count.stored_tensors(plain), **count.statistics(plain)}
+    assert int(values) == sum(value.numel() for value in stored.values())
+    assert {"conv2d", "batch_norm", "linear"} <= ast.literal_eval(operators)
+    assert not {"matmul", "index_select", "cumsum", "permute", "split_with_sizes"} & ast.literal_eval(operators)
+
+
+@pytest.mark.slow
+def test_int8_weights_are_the_network_s_to_half_a_step(run: Path, tmp_path: Path) -> None:
+    """A step is a 127th of the largest weight of an output. What the file takes and gives stays float32."""
+    export(run, "onnx", tmp_path / "plain.onnx")
+    written = export(run, "onnx-int8", tmp_path / "int8.onnx")
+    plain, model = (onnx.load(tmp_path / name) for name in ("plain.onnx", "int8.onnx"))
+    weights, parts = (
+        {own.name: numpy_helper.to_array(own) for own in each.graph.initializer} for each in (plain, model)
+    )
+    layers = [node.input[1] for node in plain.graph.node if node.op_type in ("Conv", "Gemm")]
+    assert len(layers) == 8  # seven convolutions and the classifier
+    for name in layers:
+        weight, whole, scale = weights[name], parts[f"{name}.int8"], parts[f"{name}.scale"]
+        rows = weight.reshape(len(weight), -1)
+        assert whole.dtype == "int8"
+        assert scale == pytest.approx(abs(rows).max(1) / 127, rel=1e-6)
+        restored = whole.reshape(rows.shape) * scale[:, None]
+        assert (abs(restored - rows) <= 0.5001 * scale[:, None]).all()
+    assert "weights in int8 are a further step beside csg:" in written["note"]
+    assert 0 < written["difference"] < 0.2
+    assert written["bytes"] < (tmp_path / "plain.onnx").stat().st_size / 3
+
+
+@pytest.mark.slow
+def test_no_file_names_folders_of_this_machine(run: Path, tmp_path: Path) -> None:
+    names = [str(Path(package.__file__).parent).encode() for package in (bench, torch) if package.__file__]
+    for to in ("onnx", "pt2"):
+        export(run, to, tmp_path / to)
+        content = (tmp_path / to).read_bytes()
+        if to == "pt2":
+            with zipfile.ZipFile(tmp_path / to) as file:
+                content = b"".join(map(file.read, file.namelist()))
+        assert b"stage1" in content  # or nothing was looked at
+        assert not [name for name in names if name in content]
+        assert b".py" not in content
 
 
 def test_a_network_of_changed_layers_keeps_its_method(tmp_path: Path) -> None:

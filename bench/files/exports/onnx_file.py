@@ -1,0 +1,186 @@
+"""ONNX: written by torch, run by onnxruntime on the CPU."""
+
+import importlib
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from packaging.version import Version
+from torch import Tensor, nn
+
+from bench.errors import InputError, first_line
+from bench.files.exports import about, pt2_file
+from bench.files.exports.about import About
+from bench.files.exports.opened import Opened, Runs
+
+_KEY = "bench"
+_AXES = ("batch", "channels", "height", "width")
+# Before, the exporter that traces through dynamo fails with onnxscript as it is now; since then, the other warns.
+_EXPORTS_BY_DYNAMO = Version("2.9")
+# With more, sums are added up in another order; and the accuracy in a file is that of `bench evaluate` to the digit.
+_THREADS = 1
+_QUIET = 4  # what it says on standard error, its exceptions say too
+
+
+def write(network: nn.Module, images: Tensor, any_size: bool) -> bytes:
+    """The file, without what it says of itself. The batch is free, and the size of images where `any_size` says so."""
+    need("onnx", "onnxscript", "onnxruntime")
+    names: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"]}
+    if Version(torch.__version__) < _EXPORTS_BY_DYNAMO:
+        free = {0: "batch", **({2: "height", 3: "width"} if any_size else {})}
+        content: Any = io.BytesIO()
+        axes = {"images": free, "logits": {0: "batch"}}
+        torch.onnx.export(network, (images,), content, dynamo=False, dynamic_axes=axes, **names)
+        return _plain(parsed(content.getvalue()))
+    program = pt2_file.trace(network, images, any_size)
+    made = torch.onnx.export(program, (images,), dynamo=True, verbose=False, **names)
+    assert made is not None
+    return _plain(made.model_proto)
+
+
+def _plain(model: Any) -> bytes:
+    """Without what the exporter notes of each operation, which names files of this machine and takes a tenth of a small
+    network, and with names for the axes that are free."""
+    graph = model.graph
+    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer, *model.functions, graph, model):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    del graph.value_info[:]
+    (images,), (logits,) = graph.input, graph.output
+    names = {
+        dimension.dim_param: name
+        for dimension, name in zip(images.type.tensor_type.shape.dim, _AXES, strict=True)
+        if dimension.dim_param
+    }
+    for value in (images, logits):
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.dim_param:
+                dimension.dim_param = names.get(dimension.dim_param, dimension.dim_param)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def with_about(content: bytes, says: About) -> bytes:
+    """The same file, saying this of itself. The graph stays as it is."""
+    model = parsed(content)
+    kept = [(prop.key, prop.value) for prop in model.metadata_props if prop.key != _KEY]
+    del model.metadata_props[:]
+    for key, value in (*kept, (_KEY, says.text())):
+        model.metadata_props.add(key=key, value=value)
+    written: bytes = model.SerializeToString()
+    return written
+
+
+def open_file(path: Path) -> Opened:
+    """The network in an ONNX file, by whomever it was written. Raises InputError."""
+    need("onnx", "onnxruntime")
+    content = path.read_bytes()
+    try:
+        model = parsed(content)
+    except Exception as error:  # protobuf's
+        raise InputError(f"{path} is no ONNX file, or is cut short: {first_line(error)}") from error
+    extra = _external(model, path)
+    text = next((prop.value for prop in model.metadata_props if prop.key == _KEY), None)
+    try:
+        says = None if text is None else about.from_text(text)
+    except ValueError as error:
+        raise InputError(f"{path} can't be read: {first_line(error)}") from error
+    session = _session(path)
+    given, gives = session.get_inputs(), session.get_outputs()
+    if len(given) != 1 or len(gives) != 1:
+        raise InputError(
+            f"{path} takes {len(given)} inputs and gives {len(gives)} outputs; one that takes images and gives logits "
+            "can be evaluated"
+        )
+    (images,), (logits,) = given, gives
+    for what, value, axes in (("takes", images, 4), ("gives", logits, 2)):
+        if value.type != "tensor(float)" or len(value.shape) != axes:
+            wanted = "images (batch, channels, height, width)" if axes == 4 else "logits (batch, classes)"
+            raise InputError(f"{path} {what} {value.name}, {value.type} {value.shape}, and not {wanted} in float32")
+    batch, *shape = (size if isinstance(size, int) else None for size in images.shape)
+    classes = logits.shape[1] if isinstance(logits.shape[1], int) else None
+    stored = path.stat().st_size + sum(file.stat().st_size for file in extra)
+
+    def run(standardised: Tensor) -> Tensor:
+        try:
+            outputs: list[Any] = session.run([logits.name], {images.name: standardised.contiguous().numpy()})
+        except Exception as error:  # onnxruntime's own have no base in common
+            shape = "x".join(map(str, standardised.shape))
+            raise InputError(f"{path} can't be run on images of {shape}: {first_line(error)}") from error
+        return torch.from_numpy(outputs[0])
+
+    return Opened("onnx", Runs(_in_batches_of(batch, run)), says, (shape[0], shape[1], shape[2]), classes, stored)
+
+
+def _session(path: Path) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = _THREADS
+    options.log_severity_level = _QUIET
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own have no base in common
+        raise InputError(f"{path} can't be run by onnxruntime: {first_line(error)}") from error
+
+
+def _in_batches_of(batch: int | None, run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Where the file is for batches of one size: so many at a time, the last one filled up with its last image."""
+    if batch is None:
+        return run
+
+    def in_turn(images: Tensor) -> Tensor:
+        parts = []
+        for part in images.split(batch):
+            missing = batch - len(part)
+            filled = torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]) if missing else part
+            parts.append(run(filled)[: len(part)])
+        return torch.cat(parts)
+
+    return in_turn
+
+
+def _external(model: Any, path: Path) -> list[Path]:
+    """The files beside it that hold its weights. Raises InputError where it names files that are not in its folder."""
+    files = set()
+    folder = path.resolve().parent
+    for tensor in _tensors(model):
+        if tensor.data_location != tensor.EXTERNAL:
+            continue
+        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+        file = (folder / location).resolve()
+        if not location or not file.is_relative_to(folder):
+            raise InputError(f"{path} has weights in {location[:80]!r}, outside of its folder; it is not opened")
+        if not file.is_file():
+            raise InputError(f"{path} has weights in {location[:80]!r}, which is not there; it goes beside the file")
+        files.add(file)
+    return sorted(files)
+
+
+def _tensors(message: Any) -> Iterator[Any]:
+    """Every tensor in a file, those of attributes and inner graphs too."""
+    if message.DESCRIPTOR.name == "TensorProto":
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in value if field.is_repeated else [value]:
+                yield from _tensors(part)
+
+
+def parsed(content: bytes) -> Any:
+    """A file's content as onnx reads it, without what lies beside it."""
+    import onnx
+
+    return onnx.ModelProto.FromString(content)
+
+
+def need(*packages: str) -> None:
+    """Raises InputError where what ONNX takes is not installed."""
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise InputError(f"ONNX needs the package {package}: pip install 'csg-bench[onnx]'") from error

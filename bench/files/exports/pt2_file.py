@@ -1,0 +1,109 @@
+"""pt2: written by torch.export, opened only after it was taken apart (`pt2_vetted`)."""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from bench.errors import MALFORMED, InputError, first_line, typed_line
+from bench.files.exports import about, pt2_vetted
+from bench.files.exports.about import About
+from bench.files.exports.opened import Opened, Runs
+
+_ABOUT = "bench.json"
+# A date for all: the same network gives the same bytes.
+_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+def trace(network: nn.Module, images: Tensor, any_size: bool) -> ExportedProgram:
+    """The network as a graph. The batch is free, and the size of images where `any_size` says so and its layers allow
+    it. Notes of where in the code each step stands are left out: they name files of this machine."""
+    shapes: dict[int, Any] = {0: Dim("batch", min=1)}
+    if any_size:
+        shapes |= {2: Dim.AUTO, 3: Dim.AUTO}
+    with torch.no_grad():
+        program = torch.export.export(network, (images,), dynamic_shapes=(shapes,))
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            for node in module.graph.nodes:
+                node.meta.pop("stack_trace", None)
+    return program
+
+
+def write(network: nn.Module, images: Tensor, any_size: bool) -> bytes:
+    """The file, without what it says of itself."""
+    return save(trace(network, images, any_size))
+
+
+def save(program: ExportedProgram) -> bytes:
+    """The file of a program, without the images that it was traced with. Its entries are compressed, which torch reads
+    too: the text of a graph is larger than the weights of a small network."""
+    program.example_inputs = None
+    # By way of memory: torch's own writer ends the process where the disk is full.
+    content = io.BytesIO()
+    torch.export.save(program, content, extra_files={_ABOUT: "{}"})
+    return _written_again(content.getvalue(), {})
+
+
+def with_about(content: bytes, says: About) -> bytes:
+    """The same file, saying this of itself. All else in it stays as it is."""
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        names = [name for name in file.namelist() if _is_about(name)]
+        # Of others: below the folder that the rest is in.
+        names = names or [f"{file.namelist()[0].partition('/')[0]}/extra/{_ABOUT}"]
+    return _written_again(content, {names[0]: says.text().encode()})
+
+
+def _written_again(content: bytes, others: Mapping[str, bytes]) -> bytes:
+    """The same zip file, compressed, with `others` in place of its own entries of these names."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(made, "w") as new:
+        for name in dict.fromkeys([*old.namelist(), *others]):
+            own = others[name] if name in others else old.read(name)
+            new.writestr(zipfile.ZipInfo(name, _DATE), own, zipfile.ZIP_DEFLATED)
+    return made.getvalue()
+
+
+def _is_about(name: str) -> bool:
+    return name.rpartition("/")[2] == _ABOUT and "extra" in name
+
+
+def is_pt2(path: Path) -> bool:
+    """Whether a zip file is one of torch.export, and not another of torch's."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            names = {name.partition("/")[2] or name for name in file.namelist()}
+    except (zipfile.BadZipFile, OSError):
+        return False
+    return bool(names & {"archive_format", "serialized_exported_program.json"})
+
+
+def open_file(path: Path) -> Opened:
+    """The network in a pt2 file, by whomever it was written. Nothing in it is run but the operators of its graph.
+    Raises InputError."""
+    content = pt2_vetted.vetted(path)
+    extra: dict[str, Any] = {_ABOUT: ""}
+    try:
+        program = torch.export.load(io.BytesIO(content), extra_files=extra)
+        run = program.module()
+        (given,) = (node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs)
+        (gives,) = program.graph_signature.user_outputs
+        (logits,) = (node for node in program.graph.nodes if node.name == gives)
+        _, *shape = (size if isinstance(size, int) else None for size in given.meta["val"].shape)
+        if len(shape) != 3 or logits.meta["val"].dim() != 2:
+            raise ValueError("it doesn't take images (batch, channels, height, width) and give logits (batch, classes)")
+        classes = logits.meta["val"].shape[1]
+    except MALFORMED as error:
+        reason = first_line(error) if isinstance(error, ValueError) else typed_line(error)
+        raise InputError(f"{path} can't be opened by torch {torch.__version__}: {reason}") from error
+    try:
+        says = about.from_text(extra[_ABOUT]) if extra[_ABOUT] not in ("", "{}") else None
+    except ValueError as error:
+        raise InputError(f"{path} can't be read: {first_line(error)}") from error
+    classes = classes if isinstance(classes, int) else None
+    return Opened("pt2", Runs(run), says, (shape[0], shape[1], shape[2]), classes, path.stat().st_size)

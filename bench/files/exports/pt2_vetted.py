@@ -1,0 +1,230 @@
+"""A pt2 file, taken apart and put together again of what is plain, so that opening it runs no code.
+
+`torch.export.load` of a file from elsewhere would: it unpickles weights that are declared as pickles, custom objects
+and example inputs that `weights_only` refuses; it loads compiled libraries; symbolic sizes are evaluated as text by
+sympy, guards by Python; and an operator is any name that can be reached from `torch`, `torch.os.system` among them. So
+torch is given another file, made of numbers, a graph whose operators compute tensors, sizes without calls, and text.
+"""
+
+import io
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.errors import InputError, first_line, typed_line
+
+_LARGEST = 2**35  # bytes once unpacked: more than any network here, less than what a bomb unpacks to
+
+# What torch from 2.8 on writes, below one folder.
+_PLAIN = re.compile(
+    r"(archive_format|archive_version|version|byteorder|\.data/version|\.data/serialization_id|\.format_version"
+    r"|\.storage_alignment|data/(weights/weight|constants/tensor)_\d+|extra/[\w.\-]+)"
+)
+_CONFIG = re.compile(r"data/(weights/model_weights|constants/model_constants)_config\.json")
+_GRAPH = "models/model.json"
+_EXAMPLES = "data/sample_inputs/model.pt"
+# What torch before that wrote.
+_OLD_PLAIN = re.compile(r"version|extra_files/[\w.\-]+")
+_OLD_GRAPH = "serialized_exported_program.json"
+_OLD_TENSORS = ("serialized_state_dict.pt", "serialized_constants.pt")
+_OLD_EXAMPLES = "serialized_example_inputs.pt"
+
+# Sizes are text of sympy. What it calls a symbol is one word here; the others are arithmetic.
+_SIZE_SYMBOL = re.compile(r"Symbol\('\w+'(, \w+=(True|False))*\)|\b(s|u|zf|zuf)\d+\b")
+_SIZE_WORDS = frozenset(
+    (
+        "Add",
+        "Mul",
+        "Pow",
+        "Integer",
+        "Rational",
+        "Float",
+        "Max",
+        "Min",
+        "FloorDiv",
+        "CleanDiv",
+        "CeilDiv",
+        "IntTrueDiv",
+        "FloatTrueDiv",
+        "Mod",
+        "PythonMod",
+        "ModularIndexing",
+        "PowByNatural",
+        "TruncToInt",
+        "CeilToInt",
+        "FloorToInt",
+        "ToFloat",
+        "Identity",
+        "Eq",
+        "Ne",
+        "Le",
+        "Lt",
+        "Ge",
+        "Gt",
+        "And",
+        "Or",
+        "Not",
+        "StrictLessThan",
+        "LessThan",
+        "StrictGreaterThan",
+        "GreaterThan",
+        "Equality",
+        "Unequality",
+        "int_oo",
+        "oo",
+        "true",
+        "false",
+    )
+)
+_SIZE_TEXT = re.compile(r"[\w\s+\-*/%(),<>=&|~]*")
+_LONGEST_SIZE = 2000
+
+_ATEN = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)")
+_HIGHER = "torch.ops.higher_order.wrap_with_set_grad_enabled"
+_ON_SIZES = re.compile(
+    r"_operator\.(add|sub|mul|floordiv|truediv|mod|neg|pow|eq|ne|lt|le|gt|ge|and_|or_|not_|getitem)"
+    r"|torch\.sym_(max|min|int|float|not|ite|sum)|math\.(ceil|floor|trunc)"
+)
+# Arguments of operators that are text and choose among ways to compute.
+_CHOICES = frozenset(
+    (
+        "padding",
+        "padding_mode",
+        "mode",
+        "equation",
+        "approximate",
+        "rounding_mode",
+        "indexing",
+        "reduce",
+    )
+)
+# Operators that return nothing, and hold what was traced to what it is.
+_CHECKS = re.compile(r"_assert\w*|sym_constrain\w*")
+
+
+def vetted(path: Path) -> bytes:
+    """The file as it may be given to torch. Raises InputError where it holds anything else."""
+    try:
+        return _vetted(path)
+    except _Refused as refused:
+        raise InputError(f"{path} is not opened: {refused}") from refused
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError, RuntimeError) as error:
+        raise InputError(f"{path} is no pt2 file, or is cut short: {first_line(error)}") from error
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path} is no pt2 file of torch.export: {typed_line(error)}") from error
+
+
+class _Refused(Exception):
+    """What is in the file that could run code or can't be told."""
+
+
+def _vetted(path: Path) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(made, "w") as new:
+        entries = {entry.filename: entry for entry in old.infolist()}
+        if len(entries) != len(old.infolist()):
+            raise _Refused("two of its entries have one name")
+        if sum(entry.file_size for entry in entries.values()) > _LARGEST:
+            raise _Refused(f"unpacked it is larger than {_LARGEST:,} bytes")
+        is_old = _OLD_GRAPH in entries
+        for name, entry in entries.items():
+            own = old.read(entry)
+            inside = name if is_old else name.partition("/")[2]
+            new.writestr(name, _old_entry(inside, own) if is_old else _entry(inside, own))
+    return made.getvalue()
+
+
+def _entry(name: str, content: bytes) -> bytes:
+    if _PLAIN.fullmatch(name):
+        return content
+    if _CONFIG.fullmatch(name):
+        _check_payloads(json.loads(content))
+        return content
+    if name == _GRAPH:
+        return _graph(content)
+    if name == _EXAMPLES:
+        return b""  # nothing needs them, and they are a pickle
+    raise _Refused(f"it holds {name[:80]!r}, which torch would unpickle or run")
+
+
+def _old_entry(name: str, content: bytes) -> bytes:
+    if _OLD_PLAIN.fullmatch(name):
+        return content
+    if name == _OLD_GRAPH:
+        return _graph(content)
+    if name == _OLD_EXAMPLES:
+        return b""
+    if name in _OLD_TENSORS:
+        try:
+            if content:
+                torch.load(io.BytesIO(content), weights_only=True)
+        except Exception as error:  # it raises all sorts
+            raise _Refused(f"its {name} holds more than tensors: {first_line(error)}") from error
+        return content
+    raise _Refused(f"it holds {name[:80]!r}, which torch would unpickle or run")
+
+
+def _check_payloads(config: Any) -> None:
+    for name, payload in config["config"].items():
+        if payload.get("use_pickle") is not False or not re.fullmatch(r"(weight|tensor)_\d+", payload["path_name"]):
+            raise _Refused(f"its {name[:80]} is a pickle")
+
+
+def _graph(content: bytes) -> bytes:
+    """The graph without notes and guards (what sizes it takes stands in its inputs too)."""
+    given = json.loads(content)
+    if not isinstance(given, dict) or "graph_module" not in given:
+        raise _Refused("its graph is none")
+    if "guards_code" in given:
+        given["guards_code"] = []
+    for symbol in given.get("range_constraints", {}):
+        _check_size(symbol)
+    _check_part(given)
+    return json.dumps(given).encode()
+
+
+def _check_part(part: Any) -> None:
+    """Every node, size and operator in this part of a graph, whatever holds it. Notes of nodes are taken out."""
+    if isinstance(part, list):
+        for own in part:
+            _check_part(own)
+    if not isinstance(part, dict):
+        return
+    if "target" in part and ("metadata" in part or "inputs" in part):
+        part["metadata"] = {}
+        _check_operator(part["target"])
+    for key, value in part.items():
+        if key in ("expr_str", "as_expr") and isinstance(value, str):
+            _check_size(value)
+        elif key == "as_operator":
+            _check_operator(value)
+        elif key in ("as_custom_obj", "custom_obj_name", "as_custom_obj_name") and value is not None:
+            raise _Refused("it holds an object of a class of its own")
+        _check_part(value)
+
+
+def _check_size(text: str) -> None:
+    plain = _SIZE_SYMBOL.sub("0", text)
+    unknown = set(re.findall(r"[A-Za-z_]\w*", plain)) - _SIZE_WORDS
+    if unknown or not _SIZE_TEXT.fullmatch(plain) or len(text) > _LONGEST_SIZE:
+        raise _Refused(f"the size {text[:80]!r} in its graph is more than arithmetic")
+
+
+def _check_operator(target: Any) -> None:
+    """Operators of torch that give tensors or numbers, and take no text but a choice: so none that names a file."""
+    if not isinstance(target, str):
+        raise _Refused(f"an operator of its graph is {str(target)[:80]!r}")
+    if _ON_SIZES.fullmatch(target) or target == _HIGHER:
+        return
+    match = _ATEN.fullmatch(target)
+    operator = match and getattr(getattr(torch.ops.aten, match[1], None), match[2], None)
+    if not isinstance(operator, torch._ops.OpOverload):
+        raise _Refused(f"its graph has the operator {target[:80]!r}, which bench doesn't know")
+    schema = operator._schema
+    texts = {argument.name for argument in schema.arguments if "str" in str(argument.type)}
+    if not texts <= _CHOICES or not (schema.returns or _CHECKS.fullmatch(operator._opname)):
+        raise _Refused(f"its graph has the operator {target[:80]!r}, which does more than compute")

@@ -1,0 +1,90 @@
+"""The accuracy of an exported file: of that very file, by what runs it, and written into it."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bench.data import standard
+from bench.data.normalise import Normalise
+from bench.dataset import Data, Split
+from bench.errors import InputError, first_line
+from bench.files import export
+from bench.files.exported import open_exported
+from bench.files.exports.about import Accuracy
+from bench.files.exports.opened import Opened
+from bench.plan.plan import DatasetChoice, find_dataset, with_size
+from bench.training.evaluate import Score, evaluate
+
+
+def find_dataset_for(text: str, opened: Opened, plugins: Sequence[str] = ()) -> tuple[DatasetChoice, list[str]]:
+    """The dataset, its images brought to the size that the file takes, where the dataset can and nothing else was asked
+    for, and lines that say so. Raises InputError."""
+    return with_size(find_dataset(text, plugins), wanted_size(opened))
+
+
+def wanted_size(opened: Opened) -> tuple[int | None, int | None]:
+    """Height and width of the images that the network was made for; None where any will do and nothing is said."""
+    if opened.about is not None:
+        return opened.about.height, opened.about.width
+    return opened.shape[1:]
+
+
+def normalise_for(path: Path, opened: Opened, asked: str | None, train: Split) -> Normalise:
+    """How images are standardised: as the file says, or where it doesn't as was asked for. Raises InputError."""
+    inputs = None if opened.about is None else opened.about.inputs
+    if asked is not None:
+        if inputs is not None:
+            raise InputError(f"{path} says itself how images are standardised; leave --normalise out")
+        return standard.normalisation(standard.parse(asked), train)
+    if inputs is None:
+        raise InputError(
+            f"{path} doesn't say how images are standardised; give --normalise, which is {standard.CHOICES}"
+        )
+    return Normalise.from_inputs(inputs)
+
+
+def score(path: Path, opened: Opened, data: Data, label: str, normalise: Normalise) -> Score:
+    """Accuracy and loss on the test split. Raises InputError where the file is for other images or classes."""
+    channels, height, width = data.image_shape
+    takes, wanted = opened.shape, data.image_shape
+    if any(size not in (None, own) for size, own in zip(takes, wanted, strict=True)):
+        shown = "x".join("any" if size is None else str(size) for size in takes)
+        raise InputError(f"{path} takes images of {shown}; those of {label} are {channels}x{height}x{width}")
+    classes = opened.classes if opened.about is None else opened.about.classes
+    if classes not in (None, len(data.classes)):
+        raise InputError(f"{path} tells {classes} classes apart; {label} has {len(data.classes)}")
+    try:
+        return evaluate(opened.network, data.test, normalise)
+    except InputError:
+        raise
+    except Exception as error:  # of whatever runs it
+        raise InputError(f"{path} can't be run on the images of {label}: {first_line(error)}") from error
+
+
+def measure(path: Path, data: Data, label: str, normalise: Normalise | None = None) -> Accuracy:
+    """Evaluate one of our exported files on the test split, and write into it what was found; its graph stays as it is.
+    `normalise` is for a file that doesn't say how images are standardised. Raises InputError."""
+    opened = open_exported(path)
+    if opened.about is None:
+        raise InputError(f"{path} says nothing of itself, and has no place for its accuracy")
+    inputs = opened.about.inputs
+    if inputs is not None:
+        normalise = Normalise.from_inputs(inputs)
+    if normalise is None:
+        raise InputError(f"{path} doesn't say how images are standardised")
+    found = score(path, opened, data, label, normalise)
+    if not math.isfinite(found.loss):
+        raise InputError(f"the loss of {path} is {found.loss}: its outputs are no numbers")
+    accuracy = Accuracy(found.top1, found.top5, found.loss, len(data.test), label, images_hash(data.test))
+    export.say(path, replace(opened.about, accuracy=accuracy))
+    return accuracy
+
+
+def images_hash(split: Split) -> str:
+    """A hash of the images of a split and their labels."""
+    digest = hashlib.sha256(str(tuple(split.images.shape)).encode())
+    digest.update(split.images.contiguous().cpu().numpy().tobytes())
+    digest.update(split.labels.contiguous().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,413 @@
+"""Exported files opened again: ours, others', broken ones, and ones that would run code."""
+
+import io
+import json
+import pickle
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+from conftest import STRIPES, Command
+from onnx import helper, numpy_helper
+from torch import nn
+
+from bench.dataset import Data
+from bench.errors import InputError
+from bench.files.export import ENDINGS, export, export_network, say
+from bench.files.exported import is_exported, open_exported
+from bench.files.exports.about import About
+from bench.plan.plan import find_dataset
+from bench.runs import exported
+from bench.store.record import Record
+from bench.store.store import Store
+
+pytestmark = pytest.mark.slow
+FORMATS = [name for name in ENDINGS if name != "dense"]
+
+
+@pytest.fixture(scope="module")
+def files(swept: tuple[Path, list[Record]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A csg run in every format; do not write to them."""
+    record = next(record for record in swept[1] if record["method"] == "csg" and record["status"] == "finished")
+    folder = tmp_path_factory.mktemp("exported")
+    made = {to: folder / f"network{ENDINGS[to]}" for to in FORMATS}
+    for to, path in made.items():
+        export(Store(swept[0]).find(record["id"]), to, path)
+    return made
+
+
+@pytest.fixture(scope="module")
+def stripes() -> Data:
+    return find_dataset("stripes", [STRIPES]).decode(Path("data"), False)
+
+
+def copied(path: Path, folder: Path) -> Path:
+    made = folder / path.name
+    made.write_bytes(path.read_bytes())
+    return made
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_the_accuracy_in_a_file_is_that_of_evaluating_it_to_the_digit(
+    files: dict[str, Path], stripes: Data, tmp_path: Path, command: Command, to: str
+) -> None:
+    path = copied(files[to], tmp_path)
+    images = torch.randn(5, 1, 8, 8)
+    before = open_exported(path).network(images)
+    exported.measure(path, stripes, "stripes")
+    opened = open_exported(path)
+    assert torch.equal(opened.network(images), before)
+    assert opened.about is not None
+    said = opened.about.accuracy
+    assert said is not None
+    code, out, err = command("evaluate", str(path), "--dataset", "stripes", "--plugin", STRIPES, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert (found["top1"], found["top5"], found["loss"], found["images"]) == (said.top1, said.top5, said.loss, 70)
+    assert (found["bytes"], found["image_size"]) == (path.stat().st_size, "8x8")
+    # And it is what the logits say, standardised as the file says.
+    assert opened.about.inputs is not None
+    mean, deviation = (torch.tensor(own) for own in (opened.about.inputs.mean, opened.about.inputs.deviation))
+    logits = opened.network((stripes.test.images.float() - mean) / deviation)
+    assert 100 * (logits.argmax(1) == stripes.test.labels).double().mean().item() == pytest.approx(said.top1, abs=1e-9)
+    assert nn.functional.cross_entropy(logits, stripes.test.labels).item() == pytest.approx(said.loss, rel=1e-5)
+
+
+def test_files_say_how_to_use_them(files: dict[str, Path], swept: tuple[Path, list[Record]], stripes: Data) -> None:
+    about = open_exported(files["onnx"]).about
+    assert about is not None
+    record = next(record for record in swept[1] if record["method"] == "csg" and record["status"] == "finished")
+    assert about.class_names == ("rows", "columns", "diagonal")
+    assert (about.network, about.method) == (record["model"], "csg")
+    assert (about.channels, about.height, about.width, about.classes) == (1, 8, 8, 3)
+    assert (about.stored_values, about.dense_values) == (record["stored_values"], record["dense_values"])
+    assert about.deployed_values == record["materialised_values"]
+    assert about.mean == pytest.approx([stripes.train.images.float().mean().item()], rel=0.02)
+    assert about.accuracy is None
+    # As programs without bench read it.
+    (prop,) = onnx.load(files["onnx"]).metadata_props
+    extra = {"bench.json": ""}
+    torch.export.load(files["pt2"], extra_files=extra)
+    assert json.loads(prop.value) == {**json.loads(extra["bench.json"])}
+    assert {to: open_exported(path).about.precision for to, path in files.items()} == {  # type: ignore[union-attr]
+        "onnx": "float32",
+        "onnx-half": "float16",
+        "onnx-int8": "int8",
+        "pt2": "float32",
+        "pt2-compact": "float32",
+    }
+
+
+def test_writing_what_a_file_says_leaves_its_graph_as_it_is(files: dict[str, Path], tmp_path: Path) -> None:
+    for to in ("onnx", "pt2"):
+        path = copied(files[to], tmp_path)
+        about = open_exported(path).about
+        assert about is not None
+        say(path, replace(about, method="another"))
+        assert open_exported(path).about == replace(about, method="another")
+        if to == "onnx":
+            old, new = (onnx.load(own) for own in (files[to], path))
+            assert old.graph.SerializeToString() == new.graph.SerializeToString()
+        else:
+            with zipfile.ZipFile(files[to]) as one, zipfile.ZipFile(path) as two:
+                assert one.namelist() == two.namelist()
+                changed = [name for name in one.namelist() if one.read(name) != two.read(name)]
+            assert [name.rpartition("/")[2] for name in changed] == ["bench.json"]
+
+
+def test_the_command_writes_the_accuracy(swept: tuple[Path, list[Record]], tmp_path: Path, command: Command) -> None:
+    record = next(record for record in swept[1] if record["method"] == "csg" and record["status"] == "finished")
+    run, path = str(Store(swept[0]).find(record["id"])), tmp_path / "small.onnx"
+    arguments = ["export", run, "--to", "onnx", "--out", str(path), "--dataset", "stripes", "--plugin", STRIPES]
+    code, out, err = command(*arguments, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert (found["top1"], found["images"]) == (record["test_top1"], 70)
+    about = open_exported(path).about
+    assert about is not None
+    assert about.accuracy is not None
+    assert about.accuracy.loss == found["loss"] == pytest.approx(record["test_loss"], rel=1e-5)
+    code, _, err = command("export", run, "--to", "dense", "--out", str(tmp_path / "x"), "--dataset", "stripes")
+    assert (code, err[:50]) == (2, "bench: --dataset is for files that say their accur")
+
+
+def others(path: Path, batch: int | str = "n", channels: int = 1, classes: int = 3, **external: str) -> Path:
+    """An ONNX file as another program writes it: the mean of each image times 1, 2, 3... With `location`, its weights
+    are in another file."""
+    weights = numpy_helper.from_array(torch.arange(1.0, classes + 1).view(1, -1).numpy(), "weights")
+    if external:
+        weights.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in external.items():
+            weights.external_data.add(key=key, value=value)
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Unsqueeze", ["mean", "last"], ["column"]),
+        helper.make_node("MatMul", ["column", "weights"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "theirs",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [batch, channels, 8, 8])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [batch, classes])],
+        [weights, numpy_helper.from_array(torch.tensor([1]).numpy(), "last")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def evaluate(command: Command, path: Path, *more: str) -> tuple[int, str, str]:
+    return command("evaluate", str(path), "--dataset", "stripes", "--plugin", STRIPES, "--json", *more)
+
+
+def test_files_of_others_are_evaluated_as_the_person_says(tmp_path: Path, command: Command, stripes: Data) -> None:
+    path = others(tmp_path / "theirs.onnx", batch=32)  # 70 images are no multiple of it
+    assert evaluate(command, path)[:2] == (2, "")
+    assert (
+        "theirs.onnx doesn't say how images are standardised; give --normalise imagenet" in evaluate(command, path)[2]
+    )
+    code, out, err = evaluate(command, path, "--normalise", "100/50")
+    assert (code, err) == (0, "")
+    column = ((stripes.test.images.float() - 100) / 50).mean((1, 2, 3))
+    logits = column[:, None] * torch.arange(1.0, 4)
+    found = json.loads(out)
+    assert found["loss"] == pytest.approx(nn.functional.cross_entropy(logits, stripes.test.labels).item(), rel=1e-5)
+    assert found["top1"] == pytest.approx(100 * (logits.argmax(1) == stripes.test.labels).double().mean().item())
+    assert (found["bytes"], "method" in found) == (path.stat().st_size, False)
+    for text in ("imagenet", "1,2/3,4", "1/0", "1", "nan/1", "a/b"):
+        code, out, err = evaluate(command, path, "--normalise", text)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert f"--normalise {text} has not" in err or f"--normalise can't be {text!r}" in err
+
+
+def test_weights_beside_a_file_are_read_from_its_folder_alone(tmp_path: Path, command: Command) -> None:
+    values = torch.arange(1.0, 4).numpy().tobytes()
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "secret.bin").write_bytes(values)
+    (tmp_path / "inside" / "theirs.bin").write_bytes(values)
+    path = others(tmp_path / "inside" / "theirs.onnx", location="theirs.bin")
+    code, out, _ = evaluate(command, path, "--normalise", "dataset")
+    assert code == 0
+    assert json.loads(out)["bytes"] == path.stat().st_size + len(values)
+    (tmp_path / "inside" / "link.bin").symlink_to(tmp_path / "secret.bin")
+    for location in ("../secret.bin", str(tmp_path / "secret.bin"), "link.bin"):
+        others(path, location=location)
+        code, out, err = evaluate(command, path, "--normalise", "dataset")
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert "outside of its folder; it is not opened" in err
+    others(path, location="gone.bin")
+    assert "which is not there; it goes beside the file" in evaluate(command, path, "--normalise", "dataset")[2]
+
+
+def test_what_does_not_fit_is_one_line(files: dict[str, Path], tmp_path: Path, command: Command) -> None:
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(files["onnx"].read_bytes()[:-1000])
+    (tmp_path / "cut.pt2").write_bytes(files["pt2"].read_bytes()[:-1000])
+    (tmp_path / "text.onnx").write_text("hello")
+    (tmp_path / "text.pt2").write_text("hello")
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    newer = copied(files["onnx"], tmp_path)
+    model = onnx.load(newer)
+    model.metadata_props[0].value = '{"format": 99}'
+    newer.write_bytes(model.SerializeToString())
+    for path, message in [
+        (cut, "can't be|is no ONNX file"),
+        (tmp_path / "cut.pt2", "cut.pt2 is no pt2 file, or is cut short"),
+        (tmp_path / "text.onnx", "text.onnx is no ONNX file, or is cut short|can't be"),
+        (tmp_path / "text.pt2", "text.pt2 is no pt2 file, or is cut short"),
+        (tmp_path / "empty.onnx", "empty.onnx"),
+        (newer, "it has format 99, of a newer bench"),
+        (others(tmp_path / "classes.onnx", classes=5), "classes.onnx tells 5 classes apart; stripes has 3"),
+        (others(tmp_path / "colour.onnx", channels=3), "colour.onnx takes images of 3x8x8; those of stripes are 1x8x8"),
+    ]:
+        code, out, err = evaluate(
+            command, path, *(["--normalise", "1/1"] if path.stem in ("classes", "colour") else [])
+        )
+        assert (code, out, err.count("\n")) == (2, "", 1), path
+        assert any(part in err for part in message.split("|")), err
+    for arguments, message in [
+        (["--normalise", "1/1"], "says itself how images are standardised; leave --normalise out"),
+        (["--device", "cuda"], "an exported file is run on the CPU; leave it out"),
+        (["--model", "x.py:x"], "holds its network; leave --model and --other-code out"),
+    ]:
+        code, _, err = evaluate(command, files["onnx"], *arguments)
+        assert code == 2
+        assert message in err
+
+
+def test_they_are_known_by_their_content(files: dict[str, Path], tmp_path: Path, csg_artifact: Path) -> None:
+    for to in ("onnx", "pt2"):
+        (tmp_path / to).write_bytes(files[to].read_bytes())
+        assert open_exported(tmp_path / to).kind == to
+    torch.save({"a": torch.ones(1)}, tmp_path / "state.pth")
+    assert [is_exported(path) for path in (tmp_path / "state.pth", csg_artifact, tmp_path)] == [False] * 3
+
+
+class Runs:
+    """A pickle that leaves a mark where it is loaded."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.mark,)
+
+
+def changed(path: Path, out: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
+    """The same zip file, its entries changed; their names are those inside its folder."""
+    with zipfile.ZipFile(path) as file:
+        folder = file.namelist()[0].partition("/")[0]
+        entries = {name.partition("/")[2]: file.read(name) for name in file.namelist()}
+    change(entries)
+    with zipfile.ZipFile(out, "w") as file:
+        for name, content in entries.items():
+            file.writestr(f"{folder}/{name}", content)
+    return out
+
+
+GRAPH, WEIGHTS = "models/model.json", "data/weights/model_weights_config.json"
+
+
+def _a_pickled_weight(entries: dict[str, bytes], mark: Path) -> None:
+    config = json.loads(entries[WEIGHTS])
+    first = next(iter(config["config"].values()))
+    first["use_pickle"] = True
+    entries[WEIGHTS] = json.dumps(config).encode()
+    content = io.BytesIO()
+    torch.save(Runs(mark), content)
+    entries[f"data/weights/{first['path_name']}"] = content.getvalue()
+
+
+def _a_custom_object(entries: dict[str, bytes], mark: Path) -> None:
+    entries["data/constants/opaque_obj_0"] = pickle.dumps(Runs(mark))
+
+
+def _a_legacy_pickle(entries: dict[str, bytes], mark: Path) -> None:
+    content = io.BytesIO()
+    torch.save({"a": Runs(mark)}, content)
+    entries["data/weights/model.pt"] = content.getvalue()
+
+
+def _a_compiled_library(entries: dict[str, bytes], mark: Path) -> None:
+    entries["data/aotinductor/model/a.so"] = b"\x7fELF"
+
+
+def _a_system_call(entries: dict[str, bytes], mark: Path) -> None:
+    graph = json.loads(entries[GRAPH])
+    node = graph["graph_module"]["graph"]["nodes"][-1]
+    node["target"] = "torch.os.system"
+    node["inputs"] = [{"name": "command", "arg": {"as_string": f"touch {mark}"}, "kind": 1}]
+    entries[GRAPH] = json.dumps(graph).encode()
+
+
+def _an_operator_that_writes_files(entries: dict[str, bytes], mark: Path) -> None:
+    graph = json.loads(entries[GRAPH])
+    graph["graph_module"]["graph"]["nodes"][-1]["target"] = "torch.ops.aten.from_file.default"
+    entries[GRAPH] = json.dumps(graph).encode()
+
+
+def _a_size_that_calls(entries: dict[str, bytes], mark: Path) -> None:
+    text = entries[GRAPH].decode()
+    start = text.index('"expr_str":') + len('"expr_str":')
+    value, end = json.JSONDecoder().raw_decode(text[start:].lstrip())
+    old = json.dumps(value)
+    assert end
+    entries[GRAPH] = text.replace(old, json.dumps(f"__import__('pathlib').Path('{mark}').touch()")).encode()
+
+
+ATTACKS = [
+    (_a_pickled_weight, "is a pickle"),
+    (_a_custom_object, "it holds 'data/constants/opaque_obj_0', which torch would unpickle or run"),
+    (_a_legacy_pickle, "it holds 'data/weights/model.pt', which torch would unpickle or run"),
+    (_a_compiled_library, "it holds 'data/aotinductor/model/a.so'"),
+    (_a_system_call, "its graph has the operator 'torch.os.system'"),
+    (_an_operator_that_writes_files, "which does more than compute"),
+    (_a_size_that_calls, "is more than arithmetic"),
+]
+
+
+@pytest.mark.parametrize(("attack", "message"), ATTACKS)
+def test_nothing_in_a_pt2_file_is_run(
+    files: dict[str, Path], tmp_path: Path, attack: Callable[[dict[str, bytes], Path], None], message: str
+) -> None:
+    mark = tmp_path / "mark"
+    path = changed(files["pt2"], tmp_path / "bad.pt2", lambda entries: attack(entries, mark))
+    with pytest.raises(InputError, match=r"bad\.pt2 is not opened: ") as refused:
+        open_exported(path)
+    assert message in str(refused.value)
+    assert not mark.exists()
+
+
+def test_pickles_and_code_that_nothing_needs_are_left_out(files: dict[str, Path], tmp_path: Path) -> None:
+    """Example inputs and guards: torch would unpickle the one and run the other."""
+    mark = tmp_path / "mark"
+
+    def attack(entries: dict[str, bytes]) -> None:
+        content = io.BytesIO()
+        torch.save((Runs(mark),), content)
+        entries["data/sample_inputs/model.pt"] = content.getvalue()
+        graph = json.loads(entries[GRAPH])
+        graph["guards_code"] = [f"__import__('pathlib').Path('{mark}').touch() is None"]
+        entries[GRAPH] = json.dumps(graph).encode()
+
+    path = changed(files["pt2"], tmp_path / "odd.pt2", attack)
+    images = torch.randn(2, 1, 8, 8)
+    with torch.inference_mode():
+        assert torch.equal(open_exported(path).network(images), open_exported(files["pt2"]).network(images))
+    assert not mark.exists()
+    # It is no idle care: torch alone runs them.
+    with path.open("rb") as file, suppress(Exception):
+        torch.export.load(file)
+    assert mark.exists()
+
+
+class Fixed(nn.Module):
+    """A network of one size of images: its classifier has a weight for each place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, padding=1)
+        self.classifier = nn.Linear(4 * 64, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.classifier(self.conv(images).relu().flatten(1))
+        return logits
+
+
+class Pooled(nn.Module):
+    """A network that takes any size in torch; ONNX has no pooling to 3x3 for that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.pool = nn.Conv2d(1, 4, 3, padding=1), nn.AdaptiveAvgPool2d(4)
+        self.classifier = nn.Linear(4 * 16, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.classifier(self.pool(self.conv(images)).flatten(1))
+        return logits
+
+
+@pytest.mark.parametrize("to", ["onnx", "pt2"])
+@pytest.mark.parametrize("make", [Fixed, Pooled])
+def test_the_size_is_free_where_the_network_allows_it(make: type[nn.Module], to: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = make().eval()
+    about = About("mine", "dense", 1, 8, 8, 3, 10, 10)
+    written = export_network(network, about, to, tmp_path / f"x.{to}")
+    opened = open_exported(tmp_path / f"x.{to}")
+    assert opened.about == written.about
+    assert opened.about is not None
+    larger, images = torch.randn(2, 1, 24, 16), torch.randn(7, 1, 8, 8)
+    with torch.inference_mode():
+        assert torch.allclose(opened.network(images), network(images), atol=1e-5)
+        if opened.about.any_size:
+            assert torch.allclose(opened.network(larger), network(larger), atol=1e-5)
+    assert opened.shape == ((1, None, None) if opened.about.any_size else (1, 8, 8))
+    if make is Fixed:
+        assert opened.about.free == ("batch",)
