@@ -224,6 +224,9 @@ class Hypernetwork(Generator):
         weights: dict[str, Tensor] = self.kernels(slices.reshape(-1))
         return weights
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return self.kernels.kernels.parameter_shapes
+
 
 def solved_by(groups: Mapping[str, Hypernetwork]) -> dict[str, Any]:
     """What a record says of them."""
