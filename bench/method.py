@@ -34,13 +34,15 @@ class Context:
     the network has been trained up to here (`compress_at` above 0, or a start from finished weights) or holds its
     initial weights. `family` is the network's registered kind (`bench.model.Model.family`), "" where it has none.
     `resizable` makes the network at other widths, for methods that can't reach a budget otherwise (`bench.width`); None
-    where the network's plugin doesn't say how.
+    where the network's plugin doesn't say how. `account_only` says that the network is counted and thrown away, as by
+    `bench footprint`: a method may leave out costly work that changes weights and no shape.
     """
 
     generator: torch.Generator
     trained: bool
     family: str = ""
     resizable: Resizable | None = None
+    account_only: bool = False
 
 
 class Compressed:

@@ -268,12 +268,15 @@ class Compression:
 
 
 def compress(bench: Bench, run: Run, network: nn.Module, requested: int | None, brought_to_size: bool) -> Compression:
-    """Have the method compress the network. Raises BudgetError."""
+    """Have the method compress the network; one that is brought to its size is only asked what it stores, and thrown
+    away. Raises BudgetError."""
     setting, method = run.setting, run.choice.method
     model = setting.model.model
     others = resizable(model, bench.data.image_shape[0], bench.classes, run.seed)
     started = time.perf_counter()
-    compressed = account.compress(method, network, requested, run.seed, run.compresses_trained, model.family, others)
+    compressed = account.compress(
+        method, network, requested, run.seed, run.compresses_trained, model.family, others, account_only=brought_to_size
+    )
     seconds = time.perf_counter() - started
     compressed.network.to(bench.device)
     if any(factor != 1 for factor in compressed.decay.values()) and not method.exceptions():
