@@ -15,7 +15,7 @@ from bench.allocation import Numbers, allocate
 from bench.budget import met
 from bench.errors import BudgetError
 from bench.method import Compressed, Context, Method
-from bench.methods.lowrank.chain import Chain, factorise, shape_of
+from bench.methods.lowrank.chain import Chain, factorise, shape_of, with_fresh_weights
 from bench.methods.lowrank.decomposition import (
     Kind,
     Ranks,
@@ -103,7 +103,7 @@ class LowRank(Method):
         for name, (form, ranks) in self._choose(network, values).items():
             layer = layer_called(network, name)
             if context.account_only:  # the eigenvectors of VGG's linear layers alone take minutes
-                chain = Chain(layer, form.kind, ranks)
+                chain = with_fresh_weights(layer, form.kind, ranks)
             else:
                 chain = factorise(layer, form.kind, ranks, keep_norm=self.compress_at < 1)
             replace(network, name, chain)

@@ -198,7 +198,7 @@ def test_what_is_left_out_changes_nothing_that_is_counted() -> None:
     """lowrank doesn't decompose kernels here, and stores the same values in the same bytes where it does."""
     found = networks.find("resnet8")
     dense, method = 75_290, plan.find_methods(["lowrank"])[0]
-    for budget in ("2x", "8x"):
+    for budget in ("2x", "32x"):  # at 32x the linear layer too, whose bias may lie in fewer bytes than its weights
         (row,) = rows_of(["lowrank"], [budget])
         network = build_network(found.model, 3, 10, seed=0)
         made = account.compress(method.method, network, parse(budget).values(dense), 0, trained=True)
