@@ -36,7 +36,7 @@ def values_by_tensor(model: nn.Module) -> dict[str, int]:
     """How many values each stored tensor holds."""
     kept = masks.of(model)
     return {
-        name: int(kept[name].sum()) if name in kept else _values(tensor)
+        name: int(kept[name].count_nonzero()) if name in kept else _values(tensor)
         for name, tensor in stored_tensors(model).items()
     }
 
@@ -45,7 +45,7 @@ def trained_values(model: nn.Module) -> int:
     """Values that the optimiser changes."""
     kept = masks.of(model)
     return sum(
-        int(kept[name].sum()) if name in kept else _values(parameter)
+        int(kept[name].count_nonzero()) if name in kept else _values(parameter)
         for name, parameter in model.named_parameters()
         if parameter.requires_grad
     )

@@ -16,6 +16,11 @@ class Generator(nn.Module):
     def forward(self) -> dict[str, Tensor]:
         raise NotImplementedError
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of what `forward` returns. Computed for that, unless a subclass knows them."""
+        with torch.no_grad():
+            return {name: tuple(tensor.shape) for name, tensor in self().items()}
+
 
 class Generators(Generator):
     """Several as one, by name: one for each kernel size, say."""
@@ -26,6 +31,10 @@ class Generators(Generator):
 
     def forward(self) -> dict[str, Tensor]:
         return {name: weight for group in self.groups.values() for name, weight in group().items()}
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        groups = (group for group in self.groups.values() if isinstance(group, Generator))
+        return {name: shape for group in groups for name, shape in group.shapes().items()}
 
 
 class GeneratedNetwork(nn.Module):
@@ -52,12 +61,11 @@ class GeneratedNetwork(nn.Module):
         self._computed_from: tuple[Any, ...] | None = None
         self._sources: list[Tensor] = []
         places = owners(network)
-        with torch.no_grad():
-            for name, tensor in generator().items():
-                old = network.get_parameter(name)
-                if old.shape != tensor.shape:
-                    raise ValueError(f"{name} has shape {tuple(old.shape)}, but {tuple(tensor.shape)} is generated")
-                self._places[name] = places[id(old)]
+        for name, shape in generator.shapes().items():
+            old = network.get_parameter(name)
+            if tuple(old.shape) != shape:
+                raise ValueError(f"{name} has shape {tuple(old.shape)}, but {shape} is generated")
+            self._places[name] = places[id(old)]
         for held in self._places.values():
             for module, parameter in held:
                 del module._parameters[parameter]
@@ -81,14 +89,17 @@ class GeneratedNetwork(nn.Module):
 
     def materialise(self) -> nn.Module:
         """A copy as a plain network, with the generated parameters as its own."""
+        self._forget()  # what was computed before need not be in memory beside what is computed here
+        # The network alone: a generator's indices may be as large as all kernels together.
+        copies: dict[int, Any] = {}
+        network: nn.Module = copy.deepcopy(self.network, copies)
         generated = _compute(self.generator)
-        copied = copy.deepcopy(self)
-        for name, places in copied._places.items():
+        for name, places in self._places.items():
             # One parameter in all its places, as it was before.
             value = nn.Parameter(generated[name].clone())
             for module, parameter in places:
-                module.register_parameter(parameter, value)
-        return copied.network
+                copies[id(module)].register_parameter(parameter, value)
+        return network
 
     def _refresh(self) -> None:
         """Have the modules find tensors that are up to date."""

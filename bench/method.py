@@ -44,6 +44,8 @@ class Context:
     `generator` is on the CPU and seeded for this run alone: draw every random number from it. `trained` says whether
     the network has been trained up to here (`compress_at` above 0, or a start from finished weights) or holds its
     initial weights. `family` is the network's registered kind (`bench.model.Model.family`), "" where it has none.
+    `account_only` says that the network is counted and thrown away, as by `bench footprint`: a method may leave out
+    costly work that changes weights and no shape.
     """
 
     generator: torch.Generator
@@ -51,6 +53,7 @@ class Context:
     family: str = ""
     # Looks for the widths, which takes seconds.
     find_resizable: Callable[[], Resizable] | None = None
+    account_only: bool = False
 
     @cached_property
     def resizable(self) -> Resizable:

@@ -195,8 +195,18 @@ class LegoKernels(Generator):
             part.decide()
 
     def forward(self) -> dict[str, Tensor]:
-        weights: dict[str, Tensor] = self.kernels(torch.cat([part().flatten() for part in self.parts]))
+        if torch.is_grad_enabled():
+            values = torch.cat([part().flatten() for part in self.parts])
+        else:  # layer by layer into its place: all kernels are in memory once less
+            values = self.layers[0].filters.new_empty(self.kernels.size)
+            sizes = [number * part.filters.shape[1] for number, part in zip(self.fragments, self.layers, strict=True)]
+            for own, part in zip(values.split(sizes), self.layers, strict=True):
+                own.copy_(part().flatten())
+        weights: dict[str, Tensor] = self.kernels(values)
         return weights
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return self.kernels.kernels.parameter_shapes
 
 
 class Fragments(nn.Module):

@@ -134,11 +134,12 @@ class Banks:
         if not made.layers:
             raise BudgetError(f"no two layers have kernels of one shape to share; {budget:,} values were asked for")
         if not budgets.met(budget, made.stored):
-            limit = "least" if made.stored > budget else "most"
-            raise BudgetError(
-                f"with {'+'.join(str(length.whole) for length in made.lengths)} templates for {len(made.lengths)} "
-                f"shapes, which is the {limit}, it stores {made.stored:,} values; {budget:,} were asked for"
-            )
+            shapes = f"{len(made.lengths)} shapes that layers share"
+            if made.stored > budget:
+                templates = f"one template for each of the {shapes}, which is the least"
+            else:
+                templates = f"as many templates for the {shapes} as still make these smaller"
+            raise BudgetError(f"with {templates}, it stores {made.stored:,} values; {budget:,} were asked for")
         return made
 
 

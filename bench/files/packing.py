@@ -87,9 +87,17 @@ def _bits(whole: Tensor) -> int:
 def _pack_bits(whole: Tensor, bits: int) -> Tensor:
     """Numbers `(n,)` as bytes `(ceil(n bits / 8),)`, lowest bits first."""
     width = math.ceil(bits / 8)
-    octets = whole.long().numpy().astype("<i8").view(numpy.uint8).reshape(-1, 8)[:, :width]
-    columns = numpy.unpackbits(octets, axis=1, count=bits, bitorder="little")
-    return torch.from_numpy(numpy.packbits(columns, bitorder="little"))
+    packed = [numpy.empty(0, numpy.uint8)]
+    for part in whole.split(_PACKED_AT_ONCE):
+        octets = part.long().numpy().astype("<i8").view(numpy.uint8).reshape(-1, 8)[:, :width]
+        columns = numpy.unpackbits(octets, axis=1, count=bits, bitorder="little")
+        packed.append(numpy.packbits(columns, bitorder="little"))
+    return torch.from_numpy(numpy.concatenate(packed))
+
+
+# A number takes a byte a bit in between, so that all at once would take many times the memory of what is packed. A
+# multiple of 8, so that each part fills its bytes.
+_PACKED_AT_ONCE = 2**17
 
 
 def _unpack_bits(packed: Tensor, bits: int, count: int) -> Tensor:

@@ -77,6 +77,9 @@ class SliceGroup(Generator):
         weights: dict[str, Tensor] = self.kernels((codes @ slices).view(-1))
         return weights
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return self.kernels.kernels.parameter_shapes
+
     def combined(self) -> tuple[Tensor, Tensor]:
         """The coefficients `(N, k)` and the slices `(k, D)` whose product the kernels are: with the partial ones, and
         behind the hidden layer."""

@@ -32,6 +32,11 @@ class FlatKernels:
         """Values of each kernel."""
         return [math.prod(shape) for shape in self.shapes.values()]
 
+    @property
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """By parameter name."""
+        return {f"{name}.weight": shape for name, shape in self.shapes.items()}
+
     def join(self, weights: Mapping[str, Tensor]) -> Tensor:
         """One vector of kernels by layer name."""
         return torch.cat([self._rows(weights[name]) for name in self.shapes])

@@ -1,6 +1,7 @@
 """The kernels of several layers from the values of their slices, by one gather, and the slices from kernels."""
 
 from collections.abc import Mapping
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +23,13 @@ class TiledKernels(nn.Module):
         self.kernels = kernels
         sizes = [tiling.slices * tiling.slice_values for tiling in tilings.values()]
         self.size = sum(sizes)
-        starts = torch.tensor([0, *sizes]).cumsum(0)[:-1]
-        index = torch.cat([tiling.index() + start for tiling, start in zip(tilings.values(), starts, strict=True)])
-        # Half the memory traffic of int64, where it is enough.
-        self.register_buffer("index", index.to(torch.int32 if self.size < 2**31 else torch.int64), persistent=False)
+        # Half the memory traffic of int64, where it is enough. Filled in layer by layer: all of it in int64 would be
+        # twice the size of the network.
+        index = torch.empty(sum(kernels.sizes), dtype=torch.int32 if self.size < 2**31 else torch.int64)
+        starts = accumulate(sizes, initial=0)
+        for part, tiling, start in zip(index.split(kernels.sizes), tilings.values(), starts, strict=False):
+            part.copy_(tiling.index().add_(start))
+        self.register_buffer("index", index, persistent=False)
 
     @classmethod
     def of(cls, layers: Mapping[str, Layer], tilings: Mapping[str, Tiling]) -> "TiledKernels":

@@ -65,6 +65,8 @@ class Tiling:
 
     def dead(self) -> Tensor:
         """Which slices the crop leaves nothing of, bool `(slices,)`: their codes never get a gradient."""
+        if self.kind == "block":  # the grid ends with a slice that the kernel reaches into
+            return torch.zeros(self.slices, dtype=torch.bool)
         dead = torch.ones(self.slices, dtype=torch.bool)
         dead[self.index() // self.slice_values] = False
         return dead

@@ -53,9 +53,10 @@ def compress(
     trained: bool,
     family: str = "",
     find_resizable: Callable[[], Resizable] | None = None,
+    account_only: bool = False,
 ) -> Compressed:
     """Have the method compress `network`, with the random numbers of this seed. Raises BudgetError, also for a budget
-    of more than the network stores, and for options that make it larger.
+    of more than the network stores, and for options that make it larger. `account_only`: see Context.
 
     The global generators are seeded too: layers that a method makes draw their first weights from them.
     """
@@ -65,7 +66,8 @@ def compress(
     with seeded(seed):
         if values is None:
             method.check_size(network, Context(torch.Generator().manual_seed(seed), trained, family, find_resizable))
-        context = Context(torch.Generator().manual_seed(seed), trained, family, find_resizable)
+        random = torch.Generator().manual_seed(seed)
+        context = Context(random, trained, family, find_resizable, account_only)
         made = method.compress(network, values, context)
     compressed = require(made, "compress()")
     if values is None and method.at_size == "at once":
@@ -135,11 +137,12 @@ def deploy(compressed: Compressed, image_shape: Shape) -> Deployed:
     network = compressed.finish()
     _require_module(network, "finish() returned")
     network = network.eval()
-    macs = count.forward_macs(network, image_shape)
+    of_modules = count.macs_by_module(network, image_shape)
+    macs = of_modules.get("", 0)
     return Deployed(
         network=network,
         materialised_values=count.stored_values(network),
         macs=macs,
         generation_macs=in_training - macs,
-        layers=rows(of_layers, network, image_shape),
+        layers=rows(of_layers, network, of_modules),
     )

@@ -21,13 +21,14 @@ def values_by_module(network: nn.Module) -> dict[str, int]:
     return found
 
 
-def rows(stored: Mapping[str, int], deployed: nn.Module, image_shape: tuple[int, int, int]) -> list[Row]:
+def rows(stored: Mapping[str, int], deployed: nn.Module, macs_by_module: Mapping[str, int]) -> list[Row]:
     """A row for each module that stores, has as deployed, or computes anything, not counting those inside it.
 
-    `stored` is what `values_by_module` said of the network before it was finished.
+    `stored` is what `values_by_module` said of the network before it was finished, `macs_by_module` what
+    `bench.count` says of the deployed one.
     """
     materialised = values_by_module(deployed)
-    macs = count.macs_by_module(deployed, image_shape)
+    macs = dict(macs_by_module)
     for name, module in deployed.named_modules():
         # From the outside in: what happens inside the modules inside is still in theirs.
         inside = (f"{name}.{child}" if name else child for child, _ in module.named_children())

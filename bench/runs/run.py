@@ -272,7 +272,8 @@ class Compression:
 
 
 def compress(bench: Bench, run: Run, network: nn.Module, requested: int | None, brought_to_size: bool) -> Compression:
-    """Have the method compress the network. Raises BudgetError."""
+    """Have the method compress the network; one that is brought to its size is only asked what it stores, and thrown
+    away. Raises BudgetError."""
     setting, method = run.setting, run.choice.method
     started = time.perf_counter()
     compressed = account.compress(
@@ -283,6 +284,7 @@ def compress(bench: Bench, run: Run, network: nn.Module, requested: int | None, 
         run.compresses_trained,
         setting.model.model.family,
         lambda: bench.resizing.of(run.seed),
+        account_only=brought_to_size,
     )
     seconds = time.perf_counter() - started
     compressed.network.to(bench.device)

@@ -47,13 +47,20 @@ def factorise(layer: Layer, kind: Kind, ranks: Ranks, keep_norm: bool) -> Chain:
         left = compose(kernels).norm()
         if left > 0:
             kernels = [part * (kernel.norm() / left) ** (1 / len(kernels)) for part in kernels]
-    made = Chain(layer, kind, ranks).to(layer.weight.device, layer.weight.dtype)
+    made = with_fresh_weights(layer, kind, ranks)
     with torch.no_grad():
         for place, part in enumerate(kernels):
             weight = made.get_parameter(f"{place}.weight")
             weight.copy_(part.reshape(weight.shape))
-        if layer.bias is not None:
-            made.get_parameter(f"{len(kernels) - 1}.bias").copy_(layer.bias)
+    return made
+
+
+def with_fresh_weights(layer: Layer, kind: Kind, ranks: Ranks) -> Chain:
+    """A chain of these ranks with the layer's bias, and weights that have nothing to do with its kernel."""
+    made = Chain(layer, kind, ranks).to(layer.weight.device, layer.weight.dtype)
+    if layer.bias is not None:
+        with torch.no_grad():
+            made.get_parameter(f"{len(made) - 1}.bias").copy_(layer.bias)
     return made
 
 

@@ -15,7 +15,7 @@ from bench.allocation import Numbers, allocate
 from bench.budget import met
 from bench.errors import BudgetError
 from bench.method import Compressed, Context, Method
-from bench.methods.lowrank.chain import Chain, factorise, shape_of
+from bench.methods.lowrank.chain import Chain, factorise, shape_of, with_fresh_weights
 from bench.methods.lowrank.decomposition import (
     Kind,
     Ranks,
@@ -101,7 +101,11 @@ class LowRank(Method):
 
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
         for name, (form, ranks) in self._choose(network, values).items():
-            chain = factorise(layer_called(network, name), form.kind, ranks, keep_norm=self.compress_at < 1)
+            layer = layer_called(network, name)
+            if context.account_only:  # the eigenvectors of VGG's linear layers alone take minutes
+                chain = with_fresh_weights(layer, form.kind, ranks)
+            else:
+                chain = factorise(layer, form.kind, ranks, keep_norm=self.compress_at < 1)
             replace(network, name, chain)
         return self._compressed(network)
 

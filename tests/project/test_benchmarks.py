@@ -165,3 +165,13 @@ def test_a_report_on_many_runs_stays_small(tmp_path: Path) -> None:
     found = report_speed.measure(tmp_path)
     assert found["page_mb"] < 6
     assert found["peak_gb"] < 1
+
+
+def test_a_footprint_has_a_row_for_every_method_and_budget(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = "--networks resnet8,resnet20 --methods csg,sharing --budgets 4x,1000x --pixels 8 --classes 10"
+    load("footprint_speed").main(arguments.split())
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    cells = [("dense", ""), *((method, budget) for method in ("csg", "sharing") for budget in ("4x", "1000x"))]
+    wanted = [(network, *cell) for network in ("resnet8", "resnet20") for cell in cells]
+    assert [tuple(cell.strip() for cell in row[:3]) for row in rows] == wanted
+    assert all(float(row[3]) >= 0 for row in rows)

@@ -10,6 +10,10 @@ import pytest
 from conftest import HALVES, Command
 
 from bench.budget import parse
+from bench.files import artifact
+from bench.files.description import Description
+from bench.measure import account
+from bench.models._build import build_network
 from bench.plan import plan
 from bench.plugins import networks
 from bench.runs.footprint import FIGURES, Question, Row, footprint
@@ -188,3 +192,25 @@ def test_bad_input_is_one_line_and_exit_code_2(command: Command, arguments: str,
     assert (code, out) == (2, "")
     assert err.startswith(f"bench: {message}")
     assert err.count("\n") == 1
+
+
+def test_what_is_left_out_changes_nothing_that_is_counted() -> None:
+    """lowrank doesn't decompose kernels here, and stores the same values in the same bytes where it does."""
+    found = networks.find("resnet8")
+    dense, method = 75_290, plan.find_methods(["lowrank"])[0]
+    for budget in ("2x", "32x"):  # at 32x the linear layer too, whose bias may lie in fewer bytes than its weights
+        (row,) = rows_of(["lowrank"], [budget])
+        network = build_network(found.model, 3, 10, seed=0)
+        made = account.compress(method.method, network, parse(budget).values(dense), 0, trained=True)
+        assert row["stored_values"] == account.stored(made).stored_values
+        description = Description(artifact.describe_model(found, 3, 10), (method.step(made),))
+        assert row["stored_bytes"] == len(artifact.pack(made, description))
+        assert row["macs"] == account.deploy(made, (3, 8, 8)).macs
+
+
+def test_every_row_begins_with_the_same_network() -> None:
+    """Whatever a method before it did to its own."""
+    alone = [rows_of([name], ["4x"])[0] for name in ("kmeans", "sparse", "csg")]
+    together = rows_of(["kmeans", "sparse", "csg"], ["4x"])
+    for one, other in zip(alone, together, strict=True):
+        assert {**one, "compress_seconds": None} == {**other, "compress_seconds": None}
