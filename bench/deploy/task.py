@@ -86,6 +86,7 @@ def make(
             f"--methods at most, and not {len(chosen)}"
         )
     made = Task(chosen, to, max_drop, settings, export, deployed_file.format_of(export), out)
+    plans.require_unique(chosen, "methods")
     for text in chosen:
         _check_method(text, made.files)
     _check_targets(made, force)
