@@ -27,7 +27,7 @@ def compress_tables(task: Task, outcome: Outcome) -> Iterator[RenderableType]:
         yield _line(f"{_unmet(task)}; nothing is written")
         return
     yield _line(_why(task, outcome.chosen, outcome))
-    yield _before_and_after(outcome.given, outcome.chosen.record, outcome.written)
+    yield _before_and_after(outcome.before, outcome.chosen.record, outcome.written)
     yield from map(_line, _files(outcome.written))
 
 
@@ -39,13 +39,13 @@ def _candidates(task: Task, outcome: Outcome) -> Table:
     table.add_column("method", overflow="fold")
     for heading in ("asked", "stored", "ratio", "where it runs", "bytes stored", "validation", "lost"):
         table.add_column(heading, justify="right", no_wrap=True)
-    given = outcome.given
-    table.add_row("given", "", *_sizes(given), "", f"{given['validation_top1']:.2f} %", "")
+    before = outcome.before
+    table.add_row(before["method"], "", *_sizes(before), "", f"{before['validation_top1']:.2f} %", "")
     for one in sorted(outcome.tried, key=_size):
         if one.finished:
             record, mark = one.record, "[bold]" if one is outcome.chosen else ""
             cells = [one.method, one.budget, *_sizes(record), f"{record['stored_bytes']:,}"]
-            cells += [f"{record['validation_top1']:.2f} %", f"{drop(given, record):.2f}"]
+            cells += [f"{record['validation_top1']:.2f} %", f"{drop(before, record):.2f}"]
             table.add_row(*(mark + escape(cell) for cell in cells))
         else:
             table.add_row(escape(one.method), escape(one.budget), str(one.record["status"]), *[""] * 5)
@@ -81,7 +81,7 @@ def _why(task: Task, chosen: Tried, outcome: Outcome) -> str:
     if task.max_drop is None:
         said += "it validates best"
     else:
-        lost = drop(outcome.given, chosen.record)
+        lost = drop(outcome.before, chosen.record)
         said += f"the smallest that loses {task.max_drop:g} points of validation accuracy or less ({lost:.2f})"
     if choice.is_smaller_where_it_runs(chosen.record):
         return said
@@ -92,22 +92,22 @@ def _why(task: Task, chosen: Tried, outcome: Outcome) -> str:
     return f"{said}; of those that are smaller where they run, {best.method} at {best.budget} validates best"
 
 
-def _before_and_after(given: Record, record: Record, written: Written) -> Table:
+def _before_and_after(old: Record, new: Record, written: Written) -> Table:
     before, after = written.before, written.after
     table = Table(title=f"before and after, measured on {escape(written.export.name)}", title_justify="left")
     table.add_column("")
-    for heading in ("given", "compressed"):
+    for heading in (old["method"], "compressed"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for name, old, new in (
+    for name, was, is_now in (
         ("accuracy on test (top-1, %)", f"{before.score.top1:.6g}", f"{after.score.top1:.6g}"),
         ("loss on test", f"{before.score.loss:.6g}", f"{after.score.loss:.6g}"),
-        ("stored values", f"{given['stored_values']:,}", f"{record['stored_values']:,}"),
-        ("values where it runs", f"{given['materialised_values']:,}", f"{record['materialised_values']:,}"),
+        ("stored values", f"{old['stored_values']:,}", f"{new['stored_values']:,}"),
+        ("values where it runs", f"{old['materialised_values']:,}", f"{new['materialised_values']:,}"),
         ("bytes of the file", f"{before.bytes:,}", f"{after.bytes:,}"),
         (f"latency in {after.runner} (1 image, ms)", f"{before.latency_ms:.3g}", f"{after.latency_ms:.3g}"),
-        ("multiply-accumulates", f"{given['macs']:,}", f"{record['macs']:,}"),
+        ("multiply-accumulates", f"{old['macs']:,}", f"{new['macs']:,}"),
     ):
-        table.add_row(name, old, new)
+        table.add_row(name, was, is_now)
     return table
 
 

@@ -42,23 +42,14 @@ class Task:
         return list(self.settings.get("plugins", []))
 
     def plan(self, methods: Sequence[str], budget: str) -> Plan:
-        """These methods at a budget, each compressing the given weights before the first step, with one seed. The dense
-        network isn't trained any further: what everything is held against is the network as it was given. Raises
-        InputError."""
-        written = [at_start(text, self.files) for text in methods]
-        given = {
-            "schedule": defaults.FINE_TUNING,
-            **self.settings,
-            "methods": written,
-            "budgets": [budget],
-            "seeds": [0],
-        }
-        made = plans.make(spec.check(given))
+        """These methods at a budget, each compressing the given weights before the first step, with one seed; before
+        them what they are held against: the network as it was given. (With a fresh classifier that says nothing, and it
+        is the dense network, trained like the others.) Raises InputError."""
+        runs = {"methods": [at_start(text, self.files) for text in methods], "budgets": [budget], "seeds": [0]}
+        made = plans.make(spec.check({"schedule": defaults.FINE_TUNING, **self.settings, **runs}))
+        if made.runs[0].is_reference:
+            return made
         return replace(made, runs=tuple(run for run in made.runs if not run.is_reference))
-
-    def label(self, method_text: str) -> str:
-        """What the person called the method of a record."""
-        return next((text for text in self.methods if find_at_start(text, self.files).text == method_text), method_text)
 
 
 def make(
