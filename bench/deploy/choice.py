@@ -10,9 +10,13 @@ _AS_LARGE = 0.95
 
 
 def best(tried: Iterable[Tried]) -> Tried | None:
-    """The finished one with the best validation accuracy; of equal ones that with fewer values. None where none is."""
-    finished = [one for one in tried if one.finished]
-    return max(finished, key=lambda one: (_validation(one), -one.record["stored_values"]), default=None)
+    """The finished one with the best validation accuracy; of equal ones one that is smaller where it runs, and of these
+    that with the least loss. None where none is."""
+
+    def order(one: Tried) -> tuple[float, bool, float]:
+        return _validation(one), is_smaller_where_it_runs(one.record), -float(one.record["validation_loss"])
+
+    return max((one for one in tried if one.finished), key=order, default=None)
 
 
 def smallest(tried: Iterable[Tried], is_enough: Callable[[Record], bool]) -> Tried | None:

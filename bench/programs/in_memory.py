@@ -10,9 +10,11 @@ from bench import budget as budgets
 from bench import count
 from bench.errors import InputError, contained, typed_line
 from bench.measure import account
+from bench.measure.resizable import traced_resizable
 from bench.method import Compressed, Method, Resizable
 from bench.models._usable import require_usable
 from bench.plan.at_start import find_at_start
+from bench.seeding import seeded
 
 
 def compress(
@@ -33,10 +35,13 @@ def compress(
     if chosen.needs_trained and not trained:
         raise InputError("the method compresses a trained network; give trained=True with one that is trained")
 
+    def others() -> Resizable:
+        return _resizable(network, seed, trained)
+
     def compressed_copy() -> Compressed:
         with contained():
             copied = _copy(network)
-            made = account.compress(chosen, copied, requested, seed, trained, resizable=_resizable(network))
+            made = account.compress(chosen, copied, requested, seed, trained, find_resizable=others)
         made.network.to(device)
         return made
 
@@ -88,6 +93,20 @@ def _copy(network: nn.Module) -> nn.Module:
         raise InputError(f"the network can't be copied: {typed_line(error)}") from error
 
 
-def _resizable(network: nn.Module) -> Resizable | None:
-    """The network at other widths; of one in memory none are known."""
-    return None
+def _resizable(network: nn.Module, seed: int, trained: bool) -> Resizable:
+    """The network at other widths. Raises BudgetError where no channels can have another number."""
+    from bench.measure import widths  # torch-pruning takes more than a second to import
+
+    return traced_resizable(lambda: _fresh(network, seed, trained), seed, widths.find(_copy(network).cpu()))
+
+
+def _fresh(network: nn.Module, seed: int, trained: bool) -> nn.Module:
+    """A copy with initial weights: those of torch's layers are drawn anew, as the code that made a network in memory
+    isn't there to ask."""
+    made = _copy(network).cpu()
+    if trained:
+        with seeded(seed):
+            for module in made.modules():
+                if hasattr(module, "reset_parameters"):
+                    module.reset_parameters()
+    return made

@@ -31,11 +31,12 @@ class Pretended:
         return made(accuracy, round(DENSE / ratio))
 
 
-def made(accuracy: float, stored: int, where_it_runs: int | None = None) -> dict[str, Any]:
+def made(accuracy: float, stored: int, where_it_runs: int | None = None, loss: float = 1.0) -> dict[str, Any]:
     return {
         "status": "finished",
         "train_seconds": 1.0,
         "validation_top1": accuracy,
+        "validation_loss": loss,
         "stored_values": stored,
         "dense_values": DENSE,
         "materialised_values": stored if where_it_runs is None else where_it_runs,
@@ -106,10 +107,12 @@ def test_three_methods_and_the_search_are_six_trainings() -> None:
     assert {method for method, _ in attempt.asked[3:]} == {"b"}
 
 
-def test_the_best_is_that_which_validates_best_and_of_equals_the_smaller() -> None:
-    one, two = Tried("one", "4x", made(80.0, 20_000)), Tried("two", "4x", made(80.0, 19_000))
+def test_the_best_is_that_which_validates_best_and_of_equals_the_smaller_where_it_runs_and_then_by_loss() -> None:
+    one, two = Tried("one", "4x", made(80.0, 20_000, loss=0.9)), Tried("two", "4x", made(80.0, 19_000, loss=0.8))
+    computed = Tried("four", "4x", made(80.0, 19_000, where_it_runs=DENSE, loss=0.1))
     failed = Tried("three", "4x", {"status": "failed", "reason": "", "train_seconds": None})
-    assert choice.best([one, two, failed]) is two
+    assert choice.best([one, two, computed, failed]) is two
+    assert choice.best([one, computed]) is one
     assert choice.best([one, Tried("better", "4x", made(80.1, 30_000))]).method == "better"  # type: ignore[union-attr]
     assert choice.best([failed]) is None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import HALVES, PLUGINS, tiny_trainer
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 import bench
@@ -109,6 +109,24 @@ def test_the_same_call_makes_the_module_that_a_state_dict_goes_into() -> None:
     images = torch.randn(4, 1, 8, 8)
     with torch.inference_mode():
         assert torch.equal(made.network.eval()(images), other.network.eval()(images))
+
+
+def test_a_narrower_network_is_drawn_anew_by_the_seed_and_by_the_law_of_torchs_layers() -> None:
+    def narrow(given: nn.Module, seed: int) -> dict[str, Tensor]:
+        return bench.compress(given, "width", "2x", seed=seed).network.state_dict()
+
+    larger = network(1)
+    for parameter in larger.parameters():
+        parameter.data.mul_(7.0)
+    one, other, of_seed = narrow(network(), 3), narrow(larger, 3), narrow(network(), 4)
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    assert not torch.equal(one["conv1.weight"], of_seed["conv1.weight"])
+    kernel = one["stage3.0.conv2.weight"]
+    # Uniform up to 1 / sqrt(fan in): a variance of a third of that squared.
+    assert float(kernel.var() * 3 * kernel[0].numel()) == pytest.approx(1.0, abs=0.05)
+    assert sum(one[name].numel() for name in one if "running" not in name and "num_" not in name) == pytest.approx(
+        bench.count_values(network()) / 2, rel=0.01
+    )
 
 
 def test_what_a_mask_leaves_out_is_zero_after_each_step_and_replaced_parameters_are_told() -> None:
