@@ -107,6 +107,7 @@ def _fresh(network: nn.Module, seed: int, trained: bool) -> nn.Module:
     if trained:
         with seeded(seed):
             for module in made.modules():
-                if hasattr(module, "reset_parameters"):
-                    module.reset_parameters()
+                reset = getattr(module, "reset_parameters", None)
+                if callable(reset):
+                    reset()
     return made
