@@ -9,6 +9,8 @@ import onnxruntime
 import pytest
 import torch
 
+from bench.errors import BudgetError
+
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "your-own-loop.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
@@ -48,6 +50,8 @@ def test_its_code_does_what_it_says(
     for method in re.findall(r"`(\w+)`", re.findall(r"(.*) make the network at other widths", TEXT)[0]):
         made = names["bench"].compress(network, method, budget="2x")
         assert names["bench"].count_values(made.network) == pytest.approx(dense / 2, rel=0.01)
+    with pytest.raises(BudgetError, match="it must not matter how an image is turned"):
+        names["bench"].compress(network, "gcnn", budget="2x")
 
 
 def test_no_code_is_out_of_the_tests_sight() -> None:
