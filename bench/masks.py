@@ -1,8 +1,8 @@
 """Masks: which values of a parameter are kept. The rest are zeros, which the harness keeps at zero and doesn't count.
 
-A method attaches them in `compress` and may change them in place later, but not attach others. The harness zeroes what
-they leave out after every optimiser step (`bench.training.loop`), counts what they keep (`bench.count`), and stores
-them in as few bytes as it can (`bench.files.packing`).
+A method attaches them in `compress` and may change them in place later, but not attach others. What they leave out is
+zeroed after every optimiser step (`bench.method.Compressed.step_done`); the harness counts what they keep
+(`bench.count`), and stores them in as few bytes as it can (`bench.files.packing`).
 """
 
 from collections.abc import Iterable, Mapping

@@ -8,10 +8,10 @@ to change. What a method may import is a test, tests/project/test_layout.py: the
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench import count, masks
 from bench.code_space import CodeSpace
@@ -68,7 +68,13 @@ class Compressed:
     """A network as a method compressed it: what the harness trains from here on. One for each run, free to change.
 
     Most methods return a plain `Compressed(network, structure)`. A subclass overrides what its method needs.
+
+    Whoever trains it, the harness or a loop of a person's own (`bench.compress`), gives `parameter_groups` to the
+    optimiser and calls `step_done` after each of its steps, `settle` after the last one, and `finish`.
     """
+
+    # The masked parameters with their masks, found once for all steps.
+    _masked: list[tuple[nn.Parameter, Tensor]] | None = None
 
     def __init__(
         self,
@@ -98,8 +104,35 @@ class Compressed:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` gave, after `rebuild` and after the network's tensors were filled in."""
 
+    @final
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """For an optimiser of torch: every parameter that trains, all treated alike but for the factors on the weight
+        decay that `decay` gives. To be asked for again where the optimiser is made anew."""
+        self._masked = None
+        by_factor: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                by_factor.setdefault(self.decay.get(name, 1.0), []).append(parameter)
+        return [
+            {"params": parameters, "weight_decay": factor * weight_decay} for factor, parameters in by_factor.items()
+        ]
+
+    @final
+    def step_done(self, progress: float) -> bool:
+        """To be called after every step of the optimiser, before gradients are zeroed: what the method does in
+        training (`after_step`), and then what masks leave out is zeroed.
+
+        `progress` is the fraction of the training that is done: above 0 after the first step, 1 after the last. Returns
+        whether parameters were replaced: then the optimiser must be made anew, of `parameter_groups`.
+        """
+        replaced = self.after_step(progress)
+        if replaced or self._masked is None:
+            self._masked = masks.pairs(self.network)
+        masks.enforce(self._masked)
+        return replaced
+
     def after_step(self, progress: float) -> bool:
-        """Called after every optimiser step; `progress` is the fraction of the schedule done.
+        """For methods to override, and called by `step_done` alone; `progress` is the fraction of the schedule done.
 
         Gradients are there, but None where the harness only asks for the final size. Masks (`bench.masks`) may be
         changed in place; what they leave out is zeroed after the call. Returns whether parameters were replaced by

@@ -1,6 +1,5 @@
 """`bench run`."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +7,6 @@ import typer
 
 from bench.cli.app import FAILED_RUNS, INTERRUPTED, app, as_list, make_console
 from bench.cli.stores import write_report
-from bench.errors import InputError
 from bench.plan import defaults
 
 
@@ -98,13 +96,14 @@ def run(
     checked = specs.check(given, "" if spec is None else str(spec))
 
     from bench.plan import plan as plans
+    from bench.programs.sweeping import look_at
     from bench.runs import progress
     from bench.runs.environment import find_device
     from bench.store.record import FAILED
     from bench.store.store import REPORT, Store
 
     console = make_console()
-    _look_at(out)
+    look_at(out)
     find_device(checked.device)
     plan = plans.make(checked)
     if dry_run:
@@ -126,10 +125,3 @@ def run(
     if failed:
         console.print(f"{failed} of {len(records)} runs failed; --redo failed makes them again", markup=False)
         raise typer.Exit(FAILED_RUNS)
-
-
-def _look_at(out: Path) -> None:
-    """Raise InputError where a store can't be, before data are decoded."""
-    nearest = next((path for path in (out, *out.parents) if os.path.lexists(path)), out)
-    if os.path.lexists(nearest) and not nearest.is_dir():
-        raise InputError(f"can't write to {out}: {nearest} is no folder; give another --out")

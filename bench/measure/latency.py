@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -19,18 +20,27 @@ def latency_ms(network: nn.Module, image_shape: tuple[int, int, int]) -> float:
     like = next(network.parameters())
     random = torch.Generator(like.device).manual_seed(0)
     image = torch.randn(1, *image_shape, device=like.device, dtype=like.dtype, generator=random)
+
+    def run() -> None:
+        network(image)
+        if image.device.type == "cuda":
+            torch.cuda.synchronize(image.device)
+
     with torch.inference_mode():
-        for _ in range(_WARMUP):
-            _timed(network, image)
-        times: list[float] = []
-        while len(times) < _AT_LEAST or sum(times) < _SECONDS:
-            times.append(_timed(network, image))
+        return median_ms(run)
+
+
+def median_ms(run: Callable[[], object]) -> float:
+    """Milliseconds of a call: the median of calls one after the other."""
+    for _ in range(_WARMUP):
+        _timed(run)
+    times: list[float] = []
+    while len(times) < _AT_LEAST or sum(times) < _SECONDS:
+        times.append(_timed(run))
     return 1000 * statistics.median(times)
 
 
-def _timed(network: nn.Module, image: torch.Tensor) -> float:
+def _timed(run: Callable[[], object]) -> float:
     started = time.perf_counter()
-    network(image)
-    if image.device.type == "cuda":
-        torch.cuda.synchronize(image.device)
+    run()
     return time.perf_counter() - started

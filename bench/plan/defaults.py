@@ -8,3 +8,9 @@ MODEL, DATASET, SCHEDULE = "resnet8", "glyphs", "quick"
 DEVICE: Final = "auto"
 DATA_DIR = "data"
 KEEP_WEIGHTS: Final = "all"
+
+# Of `bench compress`: what is smaller where it runs, the plain narrower network among it, and csg. A search has time
+# for three, and in few epochs a network that is trained from scratch has no chance.
+FINE_TUNING = "finetune"
+TRIED_METHODS = ("lowrank", "pruning", "width", "csg:init=svd")
+SEARCHED_METHODS = ("lowrank", "pruning", "csg:init=svd")

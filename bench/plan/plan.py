@@ -339,13 +339,19 @@ def _runs(choices: list[MethodChoice], budgets: list[Budget], setting: Setting, 
                 yield Run(choice, budget, setting, seed)
 
 
-def _method(text: str, files: Sequence[str]) -> MethodChoice:
+def split_label(text: str) -> tuple[str, str]:
+    """The label of a method, "" where it has none, and what is behind it. Raises InputError."""
     label, equals, rest = text.partition("=")
     # In `csg:code=8` the first = belongs to an option; in `small=csg:code=8` it ends a label.
     if not equals or ":" in label:
-        label, rest = "", text
-    elif not re.fullmatch(r"[\w.+-]+", label):
+        return "", text
+    if not re.fullmatch(r"[\w.+-]+", label):
         raise InputError(f"can't call a method {label!r}; use letters, digits and . + - _")
+    return label, rest
+
+
+def _method(text: str, files: Sequence[str]) -> MethodChoice:
+    label, rest = split_label(text)
     written = options.split(rest.strip())
     if re.search(r"\+(?!\d)", rest):
         raise InputError(f"can't read {rest.strip()!r}: + is kept for a step that follows a method, and none can yet")

@@ -2,14 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from bench import masks
 from bench.data.augment import crop, flip
 from bench.data.normalise import Normalise
 from bench.dataset import Split
@@ -173,9 +172,8 @@ class Training:
         loss.backward()
         self.optimizer.step()
         self.step += 1
-        if self.compressed.after_step(self.step / trainer.total_steps):
+        if self.compressed.step_done(self.step / trainer.total_steps):
             self._renew_optimizer()
-        masks.enforce(self._masked)
         self.loss_sum += loss.detach()
         self.hits += (logits.detach().argmax(1) == labels).sum()
 
@@ -188,24 +186,12 @@ class Training:
         self.hits.zero_()
 
     def _renew_optimizer(self) -> None:
-        network = self.compressed.network
-        self.optimizer = make_optimizer(network, self.trainer.schedule, self.compressed.decay)
-        self._masked = masks.pairs(network)
+        self.optimizer = make_optimizer(self.compressed, self.trainer.schedule)
 
 
-def make_optimizer(
-    model: nn.Module, schedule: Schedule, decay: Mapping[str, float] | None = None
-) -> torch.optim.Optimizer:
-    """The schedule's optimiser over every parameter that trains, all treated alike but for the factors on the weight
-    decay that `decay` gives by parameter name."""
-    by_factor: dict[float, list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            by_factor.setdefault((decay or {}).get(name, 1.0), []).append(parameter)
-    groups = [
-        {"params": parameters, "weight_decay": factor * schedule.weight_decay}
-        for factor, parameters in by_factor.items()
-    ]
+def make_optimizer(compressed: Compressed, schedule: Schedule) -> torch.optim.Optimizer:
+    """The schedule's optimiser over every parameter that trains."""
+    groups = compressed.parameter_groups(schedule.weight_decay)
     if schedule.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=schedule.learning_rate)
     return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=schedule.momentum, nesterov=schedule.nesterov)

@@ -21,6 +21,7 @@ FLOORS = (
     {"methods", "plan"},
     {"runs", "testing"},
     {"executors"},
+    {"programs", "deploy"},
     {"cli"},
 )
 # Of these two less is allowed than their floor would give them.

@@ -138,7 +138,8 @@ def test_what_a_mask_leaves_out_stays_zero_through_momentum_and_decay() -> None:
 def test_a_factor_scales_the_weight_decay_of_its_parameter_alone() -> None:
     made = network()
     schedule = Schedule(epochs=1, weight_decay=0.5)
-    groups = make_optimizer(made, schedule, {"conv1.weight": 0.25, "bn1.bias": 0.0}).param_groups
+    decay = {"conv1.weight": 0.25, "bn1.bias": 0.0}
+    groups = make_optimizer(Compressed(made, decay=decay), schedule).param_groups
     decays = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
     named = dict(made.named_parameters())
     assert decays[id(named["conv1.weight"])] == 0.125

@@ -57,7 +57,7 @@ def test_names_with_changes_and_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("quik", "unknown schedule 'quik'; did you mean 'quick'? have: csg-cifar, quick; or give the path"),
+        ("quik", "unknown schedule 'quik'; did you mean 'quick'? have: csg-cifar, finetune, quick; or give the path"),
         ("none.toml", "no such schedule file: none.toml"),
         ("quick:epocs=3", "unknown option of schedule 'quick': 'epocs'; did you mean 'epochs'?"),
         ("quick:epochs=0", "schedule 'quick': epochs can't be 0; it is at least 1"),

@@ -1,0 +1,121 @@
+"""What `bench compress` prints once all is done."""
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from bench.deploy import choice
+from bench.deploy.deploy import Outcome, Written, drop
+from bench.deploy.search import Tried
+from bench.deploy.task import Task
+from bench.store.printable import one_line
+from bench.store.record import Record
+
+
+def compress_tables(task: Task, outcome: Outcome) -> Iterator[RenderableType]:
+    """What was tried, which of it is not smaller where it runs, and before and after; text is a line by itself."""
+    yield _candidates(task, outcome)
+    for one in outcome.tried:
+        if not one.finished:
+            yield _line(f"{one.method} at {one.budget}: {one.record['status']}: {one.record['reason']}")
+    for one in outcome.tried:
+        if one.finished and not choice.is_smaller_where_it_runs(one.record):
+            yield _line(_not_smaller(one))
+    if outcome.chosen is None or outcome.written is None:
+        yield _line(f"{_unmet(task)}; nothing is written")
+        return
+    yield _line(_why(task, outcome.chosen, outcome))
+    yield _before_and_after(outcome.before, outcome.chosen.record, outcome.written)
+    yield from map(_line, _files(outcome.written))
+
+
+def _candidates(task: Task, outcome: Outcome) -> Table:
+    """With a search, accuracy over size: the curve."""
+    epochs = outcome.tried[0].record["schedule.epochs"]
+    what = f"tried at {task.to}" if task.max_drop is None else f"tried to lose {task.max_drop:g} points or less"
+    table = Table(title=f"{what}, {epochs} epochs of fine-tuning each", title_justify="left")
+    table.add_column("method", overflow="fold")
+    for heading in ("asked", "stored", "ratio", "where it runs", "bytes stored", "validation", "lost"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    before = outcome.before
+    table.add_row(before["method"], "", *_sizes(before), "", f"{before['validation_top1']:.2f} %", "")
+    for one in sorted(outcome.tried, key=_size):
+        if one.finished:
+            record, mark = one.record, "[bold]" if one is outcome.chosen else ""
+            cells = [one.method, one.budget, *_sizes(record), f"{record['stored_bytes']:,}"]
+            cells += [f"{record['validation_top1']:.2f} %", f"{drop(before, record):.2f}"]
+            table.add_row(*(mark + escape(cell) for cell in cells))
+        else:
+            table.add_row(escape(one.method), escape(one.budget), str(one.record["status"]), *[""] * 5)
+    return table
+
+
+def _size(one: Tried) -> int:
+    """The largest first; what was not made comes last."""
+    return -int(one.record["stored_values"]) if one.finished else 0
+
+
+def _sizes(record: Record) -> list[str]:
+    stored, dense = record["stored_values"], record["dense_values"]
+    return [f"{stored:,}", f"{dense / stored:.2f}x", f"{record['materialised_values']:,}"]
+
+
+def _not_smaller(one: Tried) -> str:
+    record = one.record
+    return (
+        f"{one.method} at {one.budget} is not smaller where it runs: {record['stored_values']:,} stored values become "
+        f"{record['materialised_values']:,} there, and the file is as large as the given network's"
+    )
+
+
+def _unmet(task: Task) -> str:
+    if task.max_drop is None:
+        return f"no method met {task.to}"
+    return f"no network that was tried loses {task.max_drop:g} points of validation accuracy or less"
+
+
+def _why(task: Task, chosen: Tried, outcome: Outcome) -> str:
+    said = f"{chosen.method} at {chosen.budget} is chosen: "
+    if task.max_drop is None:
+        said += "it validates best"
+    else:
+        lost = drop(outcome.before, chosen.record)
+        said += f"the smallest that loses {task.max_drop:g} points of validation accuracy or less ({lost:.2f})"
+    if choice.is_smaller_where_it_runs(chosen.record):
+        return said
+    smaller = [one for one in outcome.tried if one.finished and choice.is_smaller_where_it_runs(one.record)]
+    best = choice.best(smaller)
+    if best is None:
+        return said
+    return f"{said}; of those that are smaller where they run, {best.method} at {best.budget} validates best"
+
+
+def _before_and_after(old: Record, new: Record, written: Written) -> Table:
+    before, after = written.before, written.after
+    table = Table(title=f"before and after, measured on {escape(written.export.name)}", title_justify="left")
+    table.add_column("")
+    for heading in (old["method"], "compressed"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, was, is_now in (
+        ("accuracy on test (top-1, %)", f"{before.score.top1:.6g}", f"{after.score.top1:.6g}"),
+        ("loss on test", f"{before.score.loss:.6g}", f"{after.score.loss:.6g}"),
+        ("stored values", f"{old['stored_values']:,}", f"{new['stored_values']:,}"),
+        ("values where it runs", f"{old['materialised_values']:,}", f"{new['materialised_values']:,}"),
+        ("bytes of the file", f"{before.bytes:,}", f"{after.bytes:,}"),
+        (f"latency in {after.runner} (1 image, ms)", f"{before.latency_ms:.3g}", f"{after.latency_ms:.3g}"),
+        ("multiply-accumulates", f"{old['macs']:,}", f"{new['macs']:,}"),
+    ):
+        table.add_row(name, was, is_now)
+    return table
+
+
+def _files(written: Written) -> Iterator[str]:
+    yield f"{written.export}: {written.after.bytes:,} bytes, to deploy"
+    if written.compact != written.export:
+        yield f"{written.compact}: {written.compact_bytes:,} bytes, what is stored, for bench.load and bench evaluate"
+
+
+def _line(text: str) -> str:
+    return escape(one_line(text))

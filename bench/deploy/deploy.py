@@ -1,0 +1,107 @@
+"""`bench compress` from start to end: measure the given network, try methods, choose, and write the file."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.data.normalise import Normalise
+from bench.dataset import Data
+from bench.deploy import choice, deployed_file, search
+from bench.deploy.deployed_file import Measured
+from bench.deploy.search import Tried
+from bench.deploy.task import MOST_TRAININGS, Task
+from bench.deploy.trials import Trials
+from bench.errors import InputError
+from bench.files import network_file
+from bench.files.artifact import Given
+from bench.plan.plan import Plan
+from bench.runs.progress import Progress
+from bench.runs.sweep import load
+from bench.store.record import Record
+
+
+@dataclass(frozen=True)
+class Written:
+    """The file that is deployed and the compact one beside it (the same, where that is what was asked for), and the
+    given network in a file of the same kind, each measured on the test split."""
+
+    export: Path
+    compact: Path
+    compact_bytes: int
+    before: Measured
+    after: Measured
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What all were held against, all that was tried, what was chosen of it, and what was written; None where nothing
+    met what was asked."""
+
+    before: Record
+    tried: Sequence[Tried]
+    chosen: Tried | None
+    written: Written | None
+
+
+def deploy(task: Task, progress: Progress) -> Outcome:
+    """Do all of it. Nothing is written beside the store unless a network meets what was asked. Raises InputError."""
+    trials = Trials(task, progress)
+    if task.max_drop is None:
+        assert task.to is not None
+        tried = trials(task.methods, task.to)
+        chosen = choice.best(tried)
+    else:
+
+        def is_enough(record: Record) -> bool:
+            return drop(trials.before, record) <= (task.max_drop or 0.0)
+
+        # One goes to the dense network, where that is what all are held against.
+        left = MOST_TRAININGS - task.plan(task.methods, "4x").runs[0].is_reference
+        tried = search.smallest(task.methods, trials, is_enough, left)
+        chosen = choice.smallest(tried, is_enough)
+    return Outcome(trials.before, tried, chosen, None if chosen is None else _write(task, trials, chosen, progress))
+
+
+def drop(before: Record, record: Record) -> float:
+    """How many points of validation accuracy are lost."""
+    return float(before["validation_top1"] - record["validation_top1"])
+
+
+def _write(task: Task, trials: Trials, chosen: Tried, progress: Progress) -> Written:
+    plan = task.plan([chosen.method], chosen.budget)
+    data = load(plan, progress.say)
+    source = trials.artifact(chosen.record)
+    given = _names(plan)
+    folder = task.export.absolute().parent
+    try:
+        # Filled in a folder beside it: a file that has its name is complete, and says what was measured of it.
+        with tempfile.TemporaryDirectory(prefix=".compress-", dir=folder) as inside:
+            of_given = Path(inside) / "given"
+            of_given.mkdir()
+            before = _measured(trials.artifact(trials.before), of_given / task.export.name, task, given, data)
+            unnamed = Path(inside) / task.export.name
+            after = _measured(source, unnamed, task, given, data)
+            compact = Path(inside) / task.compact.name
+            if compact != unnamed:
+                compact.write_bytes(source.read_bytes())
+            size = compact.stat().st_size
+            for path in {unnamed, compact}:
+                path.replace(folder / path.name)
+    except OSError as error:
+        raise InputError(f"can't write {task.export}: {error.strerror or error}; give another --export") from error
+    return Written(task.export, task.compact, size, before, after)
+
+
+def _measured(source: Path, target: Path, task: Task, given: Given, data: Data) -> Measured:
+    """The network of an artifact in a file of the kind that was asked for, and what this very file does."""
+    deployed_file.write(source, target, task.format, given)
+    inputs = network_file.read(source).description.model.inputs
+    assert inputs is not None  # runs say it
+    return deployed_file.measure(target, task.format, given, Normalise.from_inputs(inputs), data.test)
+
+
+def _names(plan: Plan) -> Given:
+    """What it takes to load the network: the person named it."""
+    model = plan.setting.model
+    return Given(plan.spec.plugins, model.asked if model.kind == "file" else None)

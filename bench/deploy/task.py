@@ -1,0 +1,109 @@
+"""What `bench compress` is asked, looked over before anything is read or trained."""
+
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench import budget as budgets
+from bench.deploy import deployed_file
+from bench.errors import InputError
+from bench.plan import defaults, spec
+from bench.plan import plan as plans
+from bench.plan.at_start import OPTION, at_start, find_at_start
+from bench.plan.plan import Plan
+
+# Trainings of a search, and so many methods that are tried first.
+MOST_TRAININGS, MOST_SEARCHED = 6, 3
+
+
+@dataclass(frozen=True)
+class Task:
+    """`methods` as they were written; exactly one of `to`, a budget, and `max_drop`, in points, is set. `settings` are
+    those of a spec but for methods, budgets and seeds. `export` is the file to write, in `format`."""
+
+    methods: tuple[str, ...]
+    to: str | None
+    max_drop: float | None
+    settings: Mapping[str, Any]
+    export: Path
+    format: str
+    out: Path
+
+    @property
+    def compact(self) -> Path:
+        """Where the artifact goes, in as few bytes as hold it."""
+        return self.export.with_suffix(deployed_file.COMPACT)
+
+    @property
+    def files(self) -> list[str]:
+        return list(self.settings.get("plugins", []))
+
+    def plan(self, methods: Sequence[str], budget: str) -> Plan:
+        """These methods at a budget, each compressing the given weights before the first step, with one seed; before
+        them what they are held against: the network as it was given. (With a fresh classifier that says nothing, and it
+        is the dense network, trained like the others.) Raises InputError."""
+        runs = {"methods": [at_start(text, self.files) for text in methods], "budgets": [budget], "seeds": [0]}
+        made = plans.make(spec.check({"schedule": defaults.FINE_TUNING, **self.settings, **runs}))
+        if made.runs[0].is_reference:
+            return made
+        return replace(made, runs=tuple(run for run in made.runs if not run.is_reference))
+
+
+def make(
+    methods: Sequence[str] | None,
+    to: str | None,
+    max_drop: float | None,
+    settings: Mapping[str, Any],
+    export: Path,
+    out: Path,
+    force: bool = False,
+) -> Task:
+    """The task, with everything found that can be wrong before data are read. Raises InputError."""
+    if (to is None) == (max_drop is None):
+        raise InputError("how small? give one of --to 4x (a budget) and --max-drop 1.0 (points of accuracy to lose)")
+    if max_drop is not None and not (math.isfinite(max_drop) and 0 <= max_drop < 100):
+        raise InputError(f"--max-drop can't be {max_drop:g}; it is in points of accuracy, from 0 to 100")
+    if to is not None:
+        to = str(budgets.parse(to))
+    if not settings.get("weights"):
+        raise InputError("which weights? give --weights FILE (to train a network from scratch is what bench run does)")
+    chosen = tuple(methods or (defaults.TRIED_METHODS if max_drop is None else defaults.SEARCHED_METHODS))
+    if max_drop is not None and len(chosen) > MOST_SEARCHED:
+        raise InputError(
+            f"--max-drop trains {MOST_TRAININGS} times in all, each method once at first; give {MOST_SEARCHED} "
+            f"--methods at most, and not {len(chosen)}"
+        )
+    made = Task(chosen, to, max_drop, settings, export, deployed_file.format_of(export), out)
+    plans.require_unique(chosen, "methods")
+    for text in chosen:
+        _check_method(text, made.files)
+    _check_targets(made, force)
+    made.plan(chosen, to or "4x")
+    return made
+
+
+def _check_method(text: str, files: Sequence[str]) -> None:
+    if f":{OPTION}=" in text:
+        raise InputError(f"--methods {text}: leave {OPTION} out; all compress the given weights before the first step")
+    if not find_at_start(text, files).method.sized_by_budget:
+        raise InputError(f"--methods {text}: no budget decides its size, so it can't be asked for one; leave it out")
+
+
+def _check_targets(task: Task, force: bool) -> None:
+    """Raise InputError where the files can't be written, by writing one beside them."""
+    folder = task.export.absolute().parent
+    if not folder.is_dir():
+        raise InputError(f"--export can't be {task.export}: there is no folder {folder}")
+    for path in dict.fromkeys((task.export, task.compact)):
+        if path.is_dir():
+            raise InputError(f"--export can't be {task.export}: {path} is a folder")
+        if (path.exists() or path.is_symlink()) and not force:
+            raise InputError(f"{path} is there already; give another --export, or --force")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"--export can't be {task.export}: {error.strerror or error}") from error

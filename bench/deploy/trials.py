@@ -1,0 +1,47 @@
+"""The runs behind `bench compress`: sweeps over one budget with one seed, in a store, so that finished ones stay."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.deploy.search import Tried
+from bench.deploy.task import Task
+from bench.errors import InputError
+from bench.executors.in_process import InProcess
+from bench.runs.progress import Progress
+from bench.runs.sweep import sweep
+from bench.store.record import FAILED, FINISHED, Record
+from bench.store.store import WEIGHTS, Store
+
+
+class Trials:
+    """Tries methods at budgets. `before` is the record of what all are held against."""
+
+    def __init__(self, task: Task, progress: Progress) -> None:
+        self.task = task
+        self.store = Store(task.out)
+        self.progress = progress
+        self._before: Record | None = None
+
+    def __call__(self, methods: Sequence[str], budget: str) -> list[Tried]:
+        """What came of each, in their order. Those that failed before are made again. Raises InputError, also where
+        what all are held against can't be measured."""
+        plan = self.task.plan(methods, budget)
+        # It comes first.
+        before, *records = sweep(plan, self.store, self.progress, InProcess(), [FAILED])
+        if before["status"] != FINISHED:
+            raise InputError(f"the network that was given can't be measured: {before['reason']}")
+        self._before = before
+        return [Tried(text, budget, record) for text, record in zip(methods, records, strict=True)]
+
+    @property
+    def before(self) -> Record:
+        """Known once anything was tried."""
+        assert self._before is not None
+        return self._before
+
+    def artifact(self, record: Record) -> Path:
+        """The saved network of a run. Raises InputError."""
+        folder = self.store.find(record["id"])
+        if folder is None or not (folder / WEIGHTS).is_file():
+            raise InputError(f"the network of run {record['id']} is no longer in {self.task.out}; give another --out")
+        return folder / WEIGHTS

@@ -1,0 +1,113 @@
+"""Compressing a network that a program has in memory, for a training loop of its own."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from bench import budget as budgets
+from bench import count
+from bench.errors import InputError, contained, typed_line
+from bench.measure import account
+from bench.measure.resizable import traced_resizable
+from bench.method import Compressed, Method, Resizable
+from bench.models._usable import require_usable
+from bench.plan.at_start import find_at_start
+from bench.seeding import seeded
+
+
+def compress(
+    network: nn.Module,
+    method: str | Method,
+    budget: str | int | float | None = None,
+    seed: int = 0,
+    trained: bool = True,
+    plugins: Sequence[str] = (),
+) -> Compressed:
+    """`bench.compress`, which says what it does."""
+    if not isinstance(network, nn.Module):
+        raise InputError(f"a network is a torch.nn.Module, and this is a {type(network).__name__}")
+    require_usable(network)
+    device = _device(network)
+    chosen = _find(method, plugins)
+    requested = _values(chosen, network, budget)
+    if chosen.needs_trained and not trained:
+        raise InputError("the method compresses a trained network; give trained=True with one that is trained")
+
+    def others() -> Resizable:
+        return _resizable(network, seed, trained)
+
+    def compressed_copy() -> Compressed:
+        with contained():
+            copied = _copy(network)
+            made = account.compress(chosen, copied, requested, seed, trained, find_resizable=others)
+        made.network.to(device)
+        return made
+
+    if chosen.at_size == "at the end":
+        # Will it get there? Asked of one that is thrown away before the other is made, so that there is only ever one.
+        with contained():
+            reached = account.stored(account.to_size(chosen, compressed_copy()))
+        reached.check(requested)
+        made = compressed_copy()
+    else:
+        made = compressed_copy()
+        account.stored(made).check(requested)
+    made.network.train()
+    return made
+
+
+def _find(method: str | Method, plugins: Sequence[str]) -> Method:
+    if isinstance(method, Method):
+        return method
+    if not isinstance(method, str):
+        raise InputError(f"a method is text, as 'csg:init=svd', or a Method, and not a {type(method).__name__}")
+    return find_at_start(method, plugins).method
+
+
+def _values(method: Method, network: nn.Module, budget: str | int | float | None) -> int | None:
+    """How many values the budget asks for. Raises InputError where one is missing, or is one too many."""
+    if method.sized_by_budget:
+        if budget is None:
+            raise InputError("how small? give a budget, as budget='4x'")
+        return budgets.parse(str(budget)).values(count.stored_values(network))
+    if budget is not None:
+        raise InputError(f"the method's options fix its size; leave budget={budget!r} out")
+    return None
+
+
+def _device(network: nn.Module) -> torch.device:
+    devices = {parameter.device for parameter in network.parameters()}
+    if len(devices) > 1:
+        raise InputError(
+            f"the network lies on several devices ({', '.join(sorted(map(str, devices)))}); bring it to one"
+        )
+    return devices.pop()
+
+
+def _copy(network: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(network)
+    except Exception as error:
+        raise InputError(f"the network can't be copied: {typed_line(error)}") from error
+
+
+def _resizable(network: nn.Module, seed: int, trained: bool) -> Resizable:
+    """The network at other widths. Raises BudgetError where no channels can have another number."""
+    from bench.measure import widths  # torch-pruning takes more than a second to import
+
+    return traced_resizable(lambda: _fresh(network, seed, trained), seed, widths.find(_copy(network).cpu()))
+
+
+def _fresh(network: nn.Module, seed: int, trained: bool) -> nn.Module:
+    """A copy with initial weights: those of torch's layers are drawn anew, as the code that made a network in memory
+    isn't there to ask."""
+    made = _copy(network).cpu()
+    if trained:
+        with seeded(seed):
+            for module in made.modules():
+                reset = getattr(module, "reset_parameters", None)
+                if callable(reset):
+                    reset()
+    return made

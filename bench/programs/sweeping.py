@@ -1,0 +1,51 @@
+"""A sweep from a program: `bench run` without its command line."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from bench.errors import InputError
+from bench.executors.in_process import InProcess
+from bench.plan import plan, spec
+from bench.reports.load import load
+from bench.runs import progress
+from bench.runs.environment import find_device
+from bench.runs.progress import Progress
+from bench.runs.sweep import sweep
+from bench.store.store import Store
+
+
+def run(
+    out: str | Path, spec_file: str | Path | None, redo: Sequence[str], show: bool, given: dict[str, Any]
+) -> pd.DataFrame:
+    """`bench.run`, which says what it does."""
+    table = {} if spec_file is None else spec.read(Path(spec_file))
+    table |= {name: _plain(value) for name, value in given.items() if value is not None}
+    checked = spec.check(table, "" if spec_file is None else str(spec_file))
+    folder = Path(out)
+    look_at(folder)
+    find_device(checked.device)
+    shown = progress.make(Console(emoji=False)) if show else Progress(Console(quiet=True))
+    records = sweep(plan.make(checked), Store(folder), shown, InProcess(), redo)
+    places = {record["id"]: place for place, record in enumerate(records)}
+    found = load([folder]).runs
+    ours = found[found["id"].isin(places.keys())]
+    return ours.sort_values("id", key=lambda ids: ids.map(places)).reset_index(drop=True)
+
+
+def look_at(out: Path) -> None:
+    """Raise InputError where a store can't be, before data are decoded."""
+    nearest = next((path for path in (out, *out.parents) if os.path.lexists(path)), out)
+    if os.path.lexists(nearest) and not nearest.is_dir():
+        raise InputError(f"can't write to {out}: {nearest} is no folder; give another --out")
+
+
+def _plain(value: Any) -> Any:
+    """As TOML holds it."""
+    if isinstance(value, Path):
+        return str(value)
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value

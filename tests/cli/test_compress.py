@@ -1,0 +1,209 @@
+"""`bench compress`: from finished weights to a file whose figures are its own."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from conftest import STRIPES, Command, run_sweep, tiny_spec
+
+import bench
+from bench.data.normalise import Normalise
+from bench.plugins.discovery import DATASETS, find
+from bench.store.record import Record
+
+RECIPE = "epochs = 1\nbatch_size = 32\nlearning_rate = 0.02\nvalidation = 0.2\n"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Record]:
+    """A dense network of stripes: the folder of its run, and its record."""
+    folder = tmp_path_factory.mktemp("trained")
+    schedule = {"name": "tiny", "epochs": 12, "batch_size": 32, "learning_rate": 0.1, "validation": 0.2}
+    records, _ = run_sweep(tiny_spec(["dense"], schedule=schedule), folder)
+    (run,) = (folder / "runs").iterdir()
+    return run, records[0]
+
+
+def asked(folder: Path, weights: Path, *more: str) -> list[str]:
+    (folder / "recipe.toml").write_text(RECIPE)
+    return [
+        *("compress", "--model", "resnet8", "--weights", str(weights), "--dataset", "stripes", "--plugin", STRIPES),
+        *("--schedule", str(folder / "recipe.toml"), "--device", "cpu", "--out", str(folder / "store"), *more),
+    ]
+
+
+def accuracy_of(file: Path) -> float:
+    """Of an ONNX file on the test split, by onnxruntime alone."""
+    data = find(DATASETS, "stripes", [STRIPES]).make(None, {}).load(None, False)
+    # Of the training images without those of validation, as the dense network was trained.
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    inputs = bench_inputs(file)
+    images = Normalise.from_inputs(inputs)(data.test.images).contiguous().numpy()
+    (logits,) = session.run(None, {session.get_inputs()[0].name: images})
+    return float(100 * np.mean(logits.argmax(1) == data.test.labels.numpy()))
+
+
+def bench_inputs(file: Path) -> Any:
+    from bench.files import network_file
+
+    return network_file.read(file.with_suffix(".safetensors")).description.model.inputs
+
+
+def rows(out: str) -> dict[str, list[str]]:
+    """The cells of each row of the tables that were printed, by the first one; headings apart."""
+    found = [[cell.strip() for cell in line.strip("│").split("│")] for line in out.splitlines() if line.startswith("│")]
+    return {cells[0]: cells[1:] for cells in found}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch's exporters
+def test_it_writes_the_best_and_what_it_prints_is_what_the_file_does(
+    command: Command, tmp_path: Path, trained: tuple[Path, Record]
+) -> None:
+    run, _ = trained
+    more = ["--methods", "lowrank,csg:init=svd,width", "--to", "4x", "--export", str(tmp_path / "small.onnx")]
+    code, out, err = command(*asked(tmp_path, run, *more))
+    assert (code, err) == (0, "")
+    records = {record["method_name"]: record for record in bench.results(tmp_path / "store").to_dict("records")}
+    candidates = [records[name] for name in ("lowrank", "csg", "width")]
+    (dense,) = (record for name, record in records.items() if name in ("given", "dense"))
+    for record in candidates:
+        assert (record["schedule.epochs"], record["compress_epoch"], record["seed"]) == (1, 0, 0)
+    best = max(candidates, key=lambda record: record["validation_top1"])
+
+    found = rows(out)
+    given, small = found["accuracy on test (top-1, %)"]
+    assert float(given) == pytest.approx(dense["test_top1"], abs=1.0)
+    assert float(small) == pytest.approx(accuracy_of(tmp_path / "small.onnx"), abs=1e-3)
+    assert float(small) == pytest.approx(best["test_top1"], abs=1.0)
+    values = f"{dense['stored_values']:,}"
+    assert found["stored values"] == [values, f"{best['stored_values']:,}"]
+    assert found["bytes of the file"][1] == f"{(tmp_path / 'small.onnx').stat().st_size:,}"
+    assert found["multiply-accumulates"] == [f"{dense['macs']:,.0f}", f"{best['macs']:,.0f}"]
+    assert found[dense["method"]][1:4] == [values, "1.00x", values]
+    assert found[dense["method"]][5] == f"{dense['validation_top1']:.2f} %"
+    assert re.search(rf"csg:init=svd at 4x is not smaller where it runs: .* become {values} there", out)
+    assert not re.search("(lowrank|width) at 4x is not smaller", out)
+
+    # The compact one is the same network, in the bytes that the record has.
+    compact = bench.load(tmp_path / "small.safetensors")
+    assert bench.count_values(compact) == best["stored_values"]
+    assert (tmp_path / "small.safetensors").stat().st_size == best["stored_bytes"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("recipe.toml", "small.onnx", "small.safetensors", "store"),
+    ]
+    images = torch.randn(3, 1, 8, 8)
+    session = onnxruntime.InferenceSession(tmp_path / "small.onnx", providers=["CPUExecutionProvider"])
+    with torch.inference_mode():
+        expected = compact(images).numpy()
+    np.testing.assert_allclose(session.run(None, {"images": images.numpy()})[0], expected, rtol=1e-3, atol=1e-3)
+
+    # Again: what is there isn't replaced unasked, and nothing is trained twice.
+    code, out, err = command(*asked(tmp_path, run, *more))
+    assert (code, out) == (2, "")
+    assert "small.onnx is there already; give another --export, or --force" in err
+    code, out, err = command(*asked(tmp_path, run, *more, "--force"))
+    assert code == 0
+    assert not re.search(r"epoch \d", out)
+    assert rows(out)["accuracy on test (top-1, %)"] == [given, small]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["pt2", "safetensors"])
+@pytest.mark.filterwarnings("ignore")
+def test_other_kinds_of_files(command: Command, tmp_path: Path, trained: tuple[Path, Record], ending: str) -> None:
+    file = tmp_path / f"small.{ending}"
+    code, out, _ = command(*asked(tmp_path, trained[0], "--methods", "lowrank", "--to", "2x", "--export", str(file)))
+    assert code == 0
+    (record,) = bench.results(tmp_path / "store").query("method_name == 'lowrank'").to_dict("records")
+    assert float(rows(out)["accuracy on test (top-1, %)"][1]) == pytest.approx(record["test_top1"], abs=1.0)
+    assert rows(out)["bytes of the file"][1] == f"{file.stat().st_size:,}"
+    assert bench.count_values(bench.load(tmp_path / "small.safetensors")) == record["stored_values"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_smallest_that_loses_little(command: Command, tmp_path: Path, trained: tuple[Path, Record]) -> None:
+    file = tmp_path / "small.onnx"
+    more = ["--methods", "lowrank", "--max-drop", "20", "--export", str(file)]
+    code, out, _ = command(*asked(tmp_path, trained[0], *more))
+    found = bench.results(tmp_path / "store")
+    assert 1 <= found["train_seconds"].notna().sum() <= 6
+    runs = found.query("method_name == 'lowrank'")
+    (before,) = found.query("method_name in ('given', 'dense')")["validation_top1"]
+    enough = runs[before - runs["validation_top1"] <= 20]
+    assert code == 0
+    chosen = enough.sort_values("stored_values").iloc[0]
+    assert rows(out)["stored values"][1] == f"{int(chosen['stored_values']):,}"
+    assert f"lowrank at {chosen['budget']} is chosen: the smallest that loses 20 points" in out
+    for budget in runs["budget"]:  # the curve
+        assert re.search(rf"│ lowrank +│ +{re.escape(budget)} │", out)
+
+
+@pytest.mark.slow
+def test_where_nothing_meets_it_nothing_is_written(
+    command: Command, tmp_path: Path, trained: tuple[Path, Record]
+) -> None:
+    file = tmp_path / "small.onnx"
+    more = ["--methods", "lowrank,pruning", "--to", "1000x", "--export", str(file)]
+    code, out, err = command(*asked(tmp_path, trained[0], *more))
+    assert (code, err) == (1, "")
+    assert "no method met 1000x; nothing is written" in out
+    assert re.search(r"lowrank at 1000x: missed: .*\d", out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["recipe.toml", "store"]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--to", "4x", "--export", "small.tflite"], "--export can't be small.tflite: give it the ending .onnx, .pt2"),
+        (["--to", "4x", "--export", "nowhere/small.onnx"], "--export can't be nowhere/small.onnx: there is no folder"),
+        (["--to", "4x", "--export", "folder.onnx"], "--export can't be folder.onnx: folder.onnx is a folder"),
+        (["--to", "4x", "--export", "there.pt2"], "there.safetensors is there already; give another --export, or"),
+        (["--export", "small.onnx"], "how small? give one of --to 4x (a budget) and --max-drop 1.0"),
+        (["--to", "4x", "--max-drop", "1", "--export", "small.onnx"], "how small? give one of --to 4x"),
+        (["--to", "4x,8x", "--export", "small.onnx"], "'4x,8x' is not a budget"),
+        (["--max-drop", "-1", "--export", "small.onnx"], "--max-drop can't be -1; it is in points"),
+        (["--max-drop", "nan", "--export", "small.onnx"], "--max-drop can't be nan; it is in points"),
+        (
+            ["--max-drop", "1", "--methods", "lowrank,pruning,sparse,basis", "--export", "small.onnx"],
+            "--max-drop trains 6 times in all, each method once at first; give 3 --methods at most, and not 4",
+        ),
+        (["--to", "4x", "--methods", "lowrnk", "--export", "small.onnx"], "unknown method 'lowrnk'; did you mean"),
+        (["--to", "4x", "--methods", "kmeans", "--export", "small.onnx"], "--methods kmeans: no budget decides its"),
+        (["--to", "4x", "--methods", "lowrank,lowrank", "--export", "small.onnx"], "methods: 'lowrank' is there twice"),
+        (
+            ["--to", "4x", "--methods", "pruning:compress_at=0.5", "--export", "small.onnx"],
+            "--methods pruning:compress_at=0.5: leave compress_at out; all compress the given weights before",
+        ),
+        (["--to", "4x", "--methods", "all", "--export", "small.onnx"], "which method? all stands for several"),
+        (["--to", "4x", "--out", "there.safetensors", "--export", "small.onnx"], "can't write to there.safetensors: "),
+    ],
+)
+def test_what_cant_be_is_said_before_anything_is_read_or_trained(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, csg_artifact: Path, more: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.safetensors").touch()
+    (tmp_path / "folder.onnx").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    options = ["--model", "resnet8", "--weights", str(csg_artifact), "--dataset", "glyphs"]
+    code, out, err = command("compress", *options, *more)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"bench: {message}")
+    assert err.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_missing_package_is_said_first(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, csg_artifact: Path
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
+    options = ["--model", "resnet8", "--weights", str(csg_artifact), "--dataset", "glyphs", "--to", "4x"]
+    code, out, err = command("compress", *options, "--export", str(tmp_path / "small.onnx"))
+    assert (code, out) == (2, "")
+    assert "needs the package onnxscript: pip install 'csg-bench[onnx]'" in err
