@@ -162,7 +162,7 @@ def resize(module: nn.Module, sizes: Sequence[int], own: str = "", given: Given 
                 raise ValueError("the groups don't divide them")
             _give(module, given, weight=tuple(sizes[:1]), bias=tuple(sizes[:1]))
         case _ if len(normalised_shape(module)) == len(sizes):
-            module.normalized_shape = tuple(sizes)
+            module.__dict__["normalized_shape"] = tuple(sizes)
             _give(module, given, **dict.fromkeys(tensors_of(module), tuple(sizes)))
         case _:
             raise ValueError(f"a {type(module).__name__} has none to give")

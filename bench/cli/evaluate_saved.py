@@ -34,7 +34,7 @@ def evaluate_saved(
     network = artifact.build(saved, path, given).network
     other = artifact.other_code(saved.description, path, given)
     have = saved.description.model
-    chosen, sized = with_size(find_dataset(dataset, given.plugins), have.inputs and have.inputs.size)
+    chosen, sized = with_size(find_dataset(dataset, given.plugins), None if have.inputs is None else have.inputs.size)
     data = _decoded(chosen, data_dir, download, sized)
     channels, classes = data.image_shape[0], len(data.classes)
     if (channels, classes) != (have.channels, have.classes):

@@ -206,7 +206,7 @@ def make(spec: Spec) -> Plan:
     notes = [] if weights is None else [*weights.notes]
     if weights is not None:
         inputs = weights.inputs or model.model.inputs
-        chosen, sized = with_size(chosen, inputs and inputs.size)
+        chosen, sized = with_size(chosen, None if inputs is None else inputs.size)
         notes += sized
         if weights.fresh_head:
             notes.append(f"{weights.name} as it came is not measured, since its classifier is fresh")
