@@ -5,15 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.data.normalise import Normalise
-from bench.dataset import Data
 from bench.deploy import choice, deployed_file, search
 from bench.deploy.deployed_file import Measured
 from bench.deploy.search import Tried
 from bench.deploy.task import MOST_TRAININGS, Task
 from bench.deploy.trials import Trials
 from bench.errors import InputError
-from bench.files import network_file
 from bench.files.artifact import Given
 from bench.plan.plan import Plan
 from bench.runs.progress import Progress
@@ -72,16 +69,18 @@ def _write(task: Task, trials: Trials, chosen: Tried, progress: Progress) -> Wri
     plan = task.plan([chosen.method], chosen.budget)
     data = load(plan, progress.say)
     source = trials.artifact(chosen.record)
-    given = _names(plan)
+    given, label = _names(plan), plan.setting.dataset.label
     folder = task.export.absolute().parent
     try:
         # Filled in a folder beside it: a file that has its name is complete, and says what was measured of it.
         with tempfile.TemporaryDirectory(prefix=".compress-", dir=folder) as inside:
             of_given = Path(inside) / "given"
             of_given.mkdir()
-            before = _measured(trials.artifact(trials.before), of_given / task.export.name, task, given, data)
+            before = deployed_file.write(
+                trials.artifact(trials.before), of_given / task.export.name, task.format, given, data, label
+            )
             unnamed = Path(inside) / task.export.name
-            after = _measured(source, unnamed, task, given, data)
+            after = deployed_file.write(source, unnamed, task.format, given, data, label)
             compact = Path(inside) / task.compact.name
             if compact != unnamed:
                 compact.write_bytes(source.read_bytes())
@@ -91,14 +90,6 @@ def _write(task: Task, trials: Trials, chosen: Tried, progress: Progress) -> Wri
     except OSError as error:
         raise InputError(f"can't write {task.export}: {error.strerror or error}; give another --export") from error
     return Written(task.export, task.compact, size, before, after)
-
-
-def _measured(source: Path, target: Path, task: Task, given: Given, data: Data) -> Measured:
-    """The network of an artifact in a file of the kind that was asked for, and what this very file does."""
-    deployed_file.write(source, target, task.format, given)
-    inputs = network_file.read(source).description.model.inputs
-    assert inputs is not None  # runs say it
-    return deployed_file.measure(target, task.format, given, Normalise.from_inputs(inputs), data.test)
 
 
 def _names(plan: Plan) -> Given:

@@ -1,31 +1,34 @@
 """The file that is deployed: written from a run's artifact, run as it will be, measured, and told what was measured."""
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bench.data.normalise import Normalise
-from bench.dataset import Split
+from bench.dataset import Data
 from bench.errors import InputError
-from bench.files import artifact
+from bench.files import artifact, network_file
 from bench.files.artifact import Given
 from bench.files.export import export
+from bench.files.exported import open_exported
+from bench.files.exports import onnx_file
 from bench.measure.latency import median_ms
+from bench.runs import exported
 from bench.training.evaluate import Score, evaluate
 
 COMPACT = ".safetensors"
-# The format of each ending. An artifact is small as it is, and runs with bench alone.
+# The format of each ending, and what runs it. An artifact is small as it is, and runs with bench alone.
 _ARTIFACT = "artifact"
 _FORMATS = {".onnx": "onnx", ".pt2": "pt2", COMPACT: _ARTIFACT}
+_RUNNERS = {"onnx": "onnxruntime", "pt2": "torch", _ARTIFACT: "torch"}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A file, run one image at a time and on the test split: by `runner`, in milliseconds for an image."""
+    """A file, run on the test split, and one image at a time: by `runner`, in milliseconds for an image."""
 
     bytes: int
     score: Score
@@ -39,49 +42,30 @@ def format_of(path: Path) -> str:
     if found is None:
         raise InputError(f"--export can't be {path}: give it the ending .onnx, .pt2 or {COMPACT}")
     if found == "onnx":
-        from bench.files.export import _need
-
-        _need("onnx", "onnxscript", "onnxruntime")
+        onnx_file.need("onnx", "onnxscript", "onnxruntime")
     return found
 
 
-def write(source: Path, target: Path, form: str, given: Given) -> None:
-    """Write the network of the artifact `source`, checked to give the same outputs. Raises InputError."""
+def write(source: Path, target: Path, form: str, given: Given, data: Data, label: str) -> Measured:
+    """Write the network of the artifact `source`, checked to give the same outputs, and run that very file on the test
+    split of `data`, which is called `label`; an exported file then says what came of it. Raises InputError."""
     if form == _ARTIFACT:
         shutil.copyfile(source, target)
+        network: nn.Module = artifact.load(target, given).finish()
+        score = evaluate(network, data.test, _normalise(target))
     else:
         export(source, form, target, given)
-
-
-def measure(path: Path, form: str, given: Given, normalise: Normalise, test: Split) -> Measured:
-    """Run that very file."""
-    run, runner = _opened(path, form, given)
-    image = normalise(test.images[:1])
+        accuracy = exported.measure(target, data, label)
+        score = Score(accuracy.top1, accuracy.top5, accuracy.loss)
+        network = open_exported(target).network
+    image = _normalise(source)(data.test.images[:1])
     with torch.inference_mode():
-        latency = median_ms(lambda: run(image))
-    return Measured(path.stat().st_size, evaluate(run, test, normalise), latency, runner)
+        latency = median_ms(lambda: network(image))
+    return Measured(target.stat().st_size, score, latency, _RUNNERS[form])
 
 
-class _Runs(nn.Module):
-    """Hands images to whatever runs a file."""
-
-    def __init__(self, run: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.run = run
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.run(images)
-
-
-def _opened(path: Path, form: str, given: Given) -> tuple[nn.Module, str]:
-    if form == _ARTIFACT:
-        return artifact.load(path, given).finish(), "torch"
-    if form == "pt2":
-        program = torch.export.load(path).module()
-        return _Runs(lambda images: program(images)), "torch"
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return _Runs(lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])), "onnxruntime"
+def _normalise(source: Path) -> Normalise:
+    """As the network was trained."""
+    inputs = network_file.read(source).description.model.inputs
+    assert inputs is not None  # runs say it
+    return Normalise.from_inputs(inputs)

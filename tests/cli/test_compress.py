@@ -1,5 +1,6 @@
 """`bench compress`: from finished weights to a file whose figures are its own."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import torch
 from conftest import STRIPES, Command, run_sweep, tiny_spec
 
 import bench
-from bench.data.normalise import Normalise
 from bench.plugins.discovery import DATASETS, find
 from bench.store.record import Record
 
@@ -39,18 +39,18 @@ def asked(folder: Path, weights: Path, *more: str) -> list[str]:
 def accuracy_of(file: Path) -> float:
     """Of an ONNX file on the test split, by onnxruntime alone."""
     data = find(DATASETS, "stripes", [STRIPES]).make(None, {}).load(None, False)
-    # Of the training images without those of validation, as the dense network was trained.
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    inputs = bench_inputs(file)
-    images = Normalise.from_inputs(inputs)(data.test.images).contiguous().numpy()
-    (logits,) = session.run(None, {session.get_inputs()[0].name: images})
+    about = about_of(file)
+    mean, deviation = (np.array(about[name], np.float32)[:, None, None] for name in ("mean", "deviation"))
+    (logits,) = session.run(None, {"images": (data.test.images.numpy().astype(np.float32) - mean) / deviation})
     return float(100 * np.mean(logits.argmax(1) == data.test.labels.numpy()))
 
 
-def bench_inputs(file: Path) -> Any:
-    from bench.files import network_file
-
-    return network_file.read(file.with_suffix(".safetensors")).description.model.inputs
+def about_of(file: Path) -> dict[str, Any]:
+    """What an ONNX file says of itself."""
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    found: dict[str, Any] = json.loads(session.get_modelmeta().custom_metadata_map["bench"])
+    return found
 
 
 def rows(out: str) -> dict[str, list[str]]:
@@ -64,13 +64,14 @@ def rows(out: str) -> dict[str, list[str]]:
 def test_it_writes_the_best_and_what_it_prints_is_what_the_file_does(
     command: Command, tmp_path: Path, trained: tuple[Path, Record]
 ) -> None:
-    run, _ = trained
+    run, dense = trained
     more = ["--methods", "lowrank,csg:init=svd,width", "--to", "4x", "--export", str(tmp_path / "small.onnx")]
     code, out, err = command(*asked(tmp_path, run, *more))
     assert (code, err) == (0, "")
     records = {record["method_name"]: record for record in bench.results(tmp_path / "store").to_dict("records")}
     candidates = [records[name] for name in ("lowrank", "csg", "width")]
-    (dense,) = (record for name, record in records.items() if name in ("given", "dense"))
+    assert sorted(records) == ["csg", "given", "lowrank", "width"]  # dense isn't trained any further
+    assert records["given"]["validation_top1"] == dense["validation_top1"]
     for record in candidates:
         assert (record["schedule.epochs"], record["compress_epoch"], record["seed"]) == (1, 0, 0)
     best = max(candidates, key=lambda record: record["validation_top1"])
@@ -84,10 +85,19 @@ def test_it_writes_the_best_and_what_it_prints_is_what_the_file_does(
     assert found["stored values"] == [values, f"{best['stored_values']:,}"]
     assert found["bytes of the file"][1] == f"{(tmp_path / 'small.onnx').stat().st_size:,}"
     assert found["multiply-accumulates"] == [f"{dense['macs']:,.0f}", f"{best['macs']:,.0f}"]
-    assert found[dense["method"]][1:4] == [values, "1.00x", values]
-    assert found[dense["method"]][5] == f"{dense['validation_top1']:.2f} %"
+    assert found["given"][1:4] == [values, "1.00x", values]
+    assert found["given"][5] == f"{dense['validation_top1']:.2f} %"
     assert re.search(rf"csg:init=svd at 4x is not smaller where it runs: .* become {values} there", out)
     assert not re.search("(lowrank|width) at 4x is not smaller", out)
+
+    # What the file says of itself is what `bench evaluate` prints of it, to the digit.
+    about = about_of(tmp_path / "small.onnx")
+    options = ["--dataset", "stripes", "--plugin", STRIPES, "--json"]
+    evaluated = json.loads(command("evaluate", str(tmp_path / "small.onnx"), *options)[1])
+    for name in ("top1", "top5", "loss"):
+        assert about["accuracy"][name] == evaluated[name]
+    assert (small, found["loss on test"][1]) == (f"{evaluated['top1']:.6g}", f"{evaluated['loss']:.6g}")
+    assert about["method"] == best["method_text"]
 
     # The compact one is the same network, in the bytes that the record has.
     compact = bench.load(tmp_path / "small.safetensors")
@@ -142,6 +152,27 @@ def test_the_smallest_that_loses_little(command: Command, tmp_path: Path, traine
     assert f"lowrank at {chosen['budget']} is chosen: the smallest that loses 20 points" in out
     for budget in runs["budget"]:  # the curve
         assert re.search(rf"│ lowrank +│ +{re.escape(budget)} │", out)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_with_a_fresh_classifier_all_are_held_against_dense(
+    command: Command, tmp_path: Path, trained: tuple[Path, Record]
+) -> None:
+    """What was given says nothing of these classes; so the dense network is trained like the others."""
+    state = bench.load(trained[0]).state_dict()
+    weights = {
+        name: torch.zeros(7, *value.shape[1:]) if "classifier" in name else value for name, value in state.items()
+    }
+    torch.save(weights, tmp_path / "seven.pth")
+    more = ["--fresh-head", "--normalise", "dataset", "--methods", "lowrank", "--to", "2x"]
+    file = tmp_path / "small.onnx"
+    code, out, err = command(*asked(tmp_path, tmp_path / "seven.pth", *more, "--export", str(file)))
+    assert (code, err) == (0, "")
+    records = bench.results(tmp_path / "store")
+    assert sorted(records["method_name"]) == ["dense", "lowrank"]
+    (validated,) = records.query("method_name == 'dense'")["validation_top1"]
+    assert rows(out)["dense"][5] == f"{validated:.2f} %"
 
 
 @pytest.mark.slow

@@ -153,11 +153,11 @@ def test_they_are_those_that_were_written_by_hand(model: str, ratio: float) -> N
     plugin = networks.find(model).model
     ours, theirs = Resizing(plugin, 3, 10).of(0), format_0_widths.resizable(plugin, 3, 10, 0)
     asked = round(count.stored_values(testing.network(model)) / ratio)
-    traced, by_hand = (dict(at_budget(one, asked).named_parameters()) for one in (ours, theirs))
+    traced, by_hand = (at_budget(one, asked).state_dict() for one in (ours, theirs))
     for name, parameter in traced.items():
         other = by_hand[name]
         assert all(abs(one - two) <= max(2, 0.05 * two) for one, two in zip(parameter.shape, other.shape, strict=True))
-        if parameter.dim() < 2:
+        if parameter.dim() < 2:  # zeros and ones, and the bias of the classifier
             continue
         # Where few values are drawn their deviation is off by chance, the half of which is that of the other.
         chance = 4 * (1 / (2 * parameter.numel()) + 1 / (2 * other.numel())) ** 0.5

@@ -84,7 +84,9 @@ def test_networks_get_narrower_where_one_template_a_bank_is_too_much(model: str,
         compressed(testing.network(model), asked)
     made = testing.compress(Sharing(), model, asked)
     assert budget.met(asked, count.stored_values(made.network))
-    assert all(group.length.whole == 1 for group in banks(made).values())
+    # What is left when no channel more fits buys templates of the smallest shape.
+    largest = max(banks(made).values(), key=lambda group: group.slices[0].numel())
+    assert largest.length.whole == 1
     assert made.solved["most_channels"] < 64
 
 
