@@ -41,9 +41,9 @@ class Model:
 
     `family` names the kind of network, for methods whose authors chose layers by it ("" for none).
 
-    `resize(channels, num_classes, widths)`, where there is one, makes the network fresh with other numbers of channels:
-    `widths` are those of every group of channels that can have a number of its own, and `build` is `resize` at the
-    `widths` that stand here.
+    `resize(channels, num_classes, widths)` makes the network fresh with other numbers of channels, for a network whose
+    channels can't be traced (`bench.measure.widths`), and is taken instead. `widths` are those of every group of
+    channels that can have a number of its own, and `build` is `resize` at the `widths` that stand here.
     """
 
     build: Callable[..., nn.Module]

@@ -10,6 +10,7 @@ group that fails stays as it is, and why is said. Large networks are run without
 import copy
 import inspect
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -57,8 +58,9 @@ class WidthGroup:
 
 @dataclass(frozen=True)
 class Widths:
-    """All groups of a network, with the numbers of its layers and the shapes of its stored tensors as they are. `empty`
-    is the network without memory."""
+    """All groups of a network, with the numbers of its layers and the shapes of its stored tensors as they are.
+    `template` is the network without memory; `left_alone` says why channels can't change, by the first layer that makes
+    them."""
 
     groups: tuple[WidthGroup, ...]
     layers: Mapping[str, Sequence[int]]
@@ -160,7 +162,7 @@ def _together(
     for parts in [*(own for own in alike if len(own) > 1), *pairs]:
         if all(part in rest for part in parts):
             with suppress(Misfit):
-                group = trial.group({name: number for makers, _ in parts for name, number in makers.items()})
+                group = trial.group(sum((Counter(makers) for makers, _ in parts), Counter()))
                 rest = [one for one in rest if one not in parts]
                 if group is not None:
                     yield group

@@ -1,11 +1,7 @@
-"""A small residual network on group norm, at any width."""
-
-from collections.abc import Sequence
+"""A small residual network on group norm."""
 
 from torch import Tensor, nn
 from torch.nn import functional
-
-from bench.model import Model
 
 
 class Block(nn.Module):
@@ -24,21 +20,7 @@ class Block(nn.Module):
         return functional.relu(self.norm2(self.conv2(y)) + self.skip(x))
 
 
-def resized(channels: int, num_classes: int, widths: Sequence[int]) -> nn.Module:
-    """With these numbers of channels: of the first convolution, and of each block."""
-    first, *rest = widths
-    blocks = [Block(before, after) for before, after in zip(widths, rest, strict=False)]
-    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], num_classes)]
-    return nn.Sequential(nn.Conv2d(channels, first, 3, 1, 1), *blocks, *head)
-
-
-WIDTHS = (16, 32, 64)
-
-
-def build(channels: int, num_classes: int) -> nn.Module:
+def groupnet(channels: int, num_classes: int) -> nn.Module:
     """GroupNet: two residual blocks on group norm."""
-    return resized(channels, num_classes, WIDTHS)
-
-
-# A plain function would do as a plugin; this says how to make it at other widths, too.
-groupnet = Model(build, widths=WIDTHS, resize=resized)
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, num_classes)]
+    return nn.Sequential(nn.Conv2d(channels, 16, 3, 1, 1), Block(16, 32), Block(32, 64), *head)
