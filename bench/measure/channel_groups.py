@@ -328,6 +328,12 @@ def example(network: nn.Module) -> Tensor:
     raise refused
 
 
+def takes(network: nn.Module, channels: int, side: int) -> bool:
+    """Whether the network runs on images of this size."""
+    parameter = next(network.parameters())
+    return _refusal(network, _noise(channels, side).to(parameter.device, parameter.dtype)) is None
+
+
 def _noise(channels: int, side: int) -> Tensor:
     return torch.randn(1, channels, side, side, generator=torch.Generator().manual_seed(0))
 

@@ -1,7 +1,7 @@
 """Group-equivariant convolutions: one filter serves in all its turned and mirrored versions."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -12,8 +12,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.utils import _pair
 
 from bench import count
-from bench.errors import BudgetError
+from bench.errors import BudgetError, typed_line
 from bench.generated import GeneratedNetwork
+from bench.measure import channel_groups
 from bench.measure.same_outputs import relative_difference
 from bench.method import Compressed, Context, Method
 from bench.methods.gcnn.group_convolution import ORDERS, FieldConv2d, FieldMean, FilterBanks, act
@@ -64,22 +65,25 @@ class GCNN(Method):
 
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
         order = ORDERS[self.group]
+        require_layers_without_directions(network)
+        example = channel_groups.example(network.eval())  # which raises BudgetError where there are no convolutions
+        head = first_of_the_head(network, example)
         sized = at_budget(
-            context.resizable, values, lambda other: count.stored_values(equivariant(other, FilterBanks, order))
+            context.resizable, values, lambda other: count.stored_values(equivariant(other, FilterBanks, order, [head]))
         )
-        structure = {"channels": changed_channels(sized, channels_of(network)), "group": self.group}
-        first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
-        if first is None:
-            raise BudgetError("it has 0 convolutions (Conv2d) to make equivariant")
-        image = torch.randn(first.in_channels, _PIXELS, _PIXELS, generator=context.generator)
-        made = equivariant(sized, FilterBanks.drawn, order)
+        structure = {"channels": changed_channels(sized, channels_of(network)), "group": self.group, "head": head}
+        pixels = _PIXELS if channel_groups.takes(network, example.shape[1], _PIXELS) else example.shape[-1]
+        image = torch.randn(example.shape[1], pixels, pixels, generator=context.generator)
+        made = equivariant(sized, FilterBanks.drawn, order, [head])
         require_invariance(made, torch.stack([act(element, image) for element in range(order)]))
         fields = [len(bank) for name, bank in made.generator.named_parameters() if name.startswith("banks.")]
         return Equivariant(made, structure, {"fields": "+".join(map(str, fields))})
 
     def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
         give_channels(network, structure["channels"])
-        made = equivariant(network, FilterBanks, ORDERS[structure["group"]])
+        # Until version 0.1 each linear layer was taken for the head, and there was one.
+        heads = [structure["head"]] if "head" in structure else linear_layers(network)
+        made = equivariant(network, FilterBanks, ORDERS[structure["group"]], heads)
         return Equivariant(made.materialise() if structure.get("computed") else made, structure)
 
 
@@ -92,32 +96,64 @@ class Equivariant(Compressed):
         return super().finish()
 
 
-# The side of the image that is shown in all its versions, and by how much rounding in double precision may change the
-# outputs.
+# The side of the image that is shown in all its versions, where the network takes it, and by how much rounding in
+# double precision may change the outputs.
 _PIXELS = 32
 _ROUNDING = 1e-8
 
 
 def equivariant(
-    network: nn.Module, banks: Callable[[dict[str, FieldConv2d]], FilterBanks], order: int
+    network: nn.Module, banks: Callable[[dict[str, FieldConv2d]], FilterBanks], order: int, heads: Sequence[str]
 ) -> GeneratedNetwork:
-    """The network with a field in the place of each channel, on the filters that `banks` makes. Raises BudgetError for
-    a layer that can't be made equivariant."""
-    require_own_weights(network)
+    """The network with a field in the place of each channel, on the filters that `banks` makes; the linear layers
+    `heads` see the mean over the maps, and others each map."""
     layers: dict[str, FieldConv2d] = {}
     for name, module in list(network.named_modules()):
         if isinstance(module, nn.Conv2d):
-            require_symmetry(name, module)
             layers[name] = FieldConv2d(module, order, maps=order if layers else 1)
             replace(network, name, layers[name])
         elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
-            require_symmetry(name, module)
             pool = functional.max_pool2d if isinstance(module, nn.MaxPool2d) else functional.avg_pool2d
             size, stride, padding = (_pair(of)[0] for of in (module.kernel_size, module.stride, module.padding))
             replace(network, name, SymmetricPool(pool, size, stride, padding))
-        elif isinstance(module, nn.Linear):
+        elif name in heads:
             replace(network, name, nn.Sequential(FieldMean(order), module))
     return GeneratedNetwork(network, banks(layers))
+
+
+def linear_layers(network: nn.Module) -> list[str]:
+    """Their names."""
+    return [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+
+
+def first_of_the_head(network: nn.Module, image: Tensor) -> str:
+    """The linear layer behind the convolutions that sees the network's last features, `(images, features)`, first.
+    Raises BudgetError where there is none."""
+    flat: list[str] = []
+    convolutions = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
+    hooks = [
+        network.get_submodule(name).register_forward_hook(
+            lambda module, inputs, outputs, name=name: flat.append(name) if inputs[0].dim() == 2 else flat.clear()
+        )
+        for name in linear_layers(network)
+    ]
+    # What lies before a convolution is none of the head: squeeze and excitation, say.
+    hooks += [network.get_submodule(name).register_forward_hook(lambda *_: flat.clear()) for name in convolutions]
+    with torch.no_grad():
+        network(image)
+    for hook in hooks:
+        hook.remove()
+    if not flat:
+        raise BudgetError("it has 0 linear layers behind its convolutions, where the maps of a field would become one")
+    return flat[0]
+
+
+def require_layers_without_directions(network: nn.Module) -> None:
+    """Raises BudgetError for layers that can't be made equivariant."""
+    require_own_weights(network)
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+            require_symmetry(name, module)
 
 
 def require_own_weights(network: nn.Module) -> None:
@@ -157,8 +193,11 @@ def require_invariance(network: nn.Module, images: Tensor) -> None:
     for module in copied.modules():
         if isinstance(module, _BatchNorm):
             module.train()  # fresh statistics could leave so little of a signal that nothing would be seen
-    with torch.no_grad():
-        outputs = copied(images.double())
+    try:
+        with torch.no_grad():
+            outputs = copied(images.double())
+    except (RuntimeError, ValueError) as error:
+        raise BudgetError(f"its code can't be run on fields of maps: {typed_line(error)}") from error
     difference = relative_difference(outputs, outputs[:1])
     if not difference <= _ROUNDING:
         raise BudgetError(

@@ -13,8 +13,8 @@ from bench.errors import BudgetError
 from bench.generated import GeneratedNetwork
 from bench.measure import account
 from bench.measure.resizable import Resizing
-from bench.method import Compressed, Resizable
-from bench.methods.gcnn.gcnn import GCNN, equivariant
+from bench.method import Compressed, Context, Resizable
+from bench.methods.gcnn.gcnn import GCNN, equivariant, linear_layers
 from bench.methods.gcnn.group_convolution import (
     ORDERS,
     FieldConv2d,
@@ -113,7 +113,7 @@ def tiny() -> nn.Sequential:
 
 @pytest.mark.parametrize(("group", "order"), [("p4", 4), ("p4m", 8)])
 def test_it_stores_what_the_formula_says(group: str, order: int) -> None:
-    network = equivariant(tiny(), FilterBanks, ORDERS[group])
+    network = equivariant(tiny(), FilterBanks, ORDERS[group], ["9"])
     lifting, depthwise, pointwise = 5 * 2 * 9, 5 * 1 * order * 9 + 5, 6 * 5 * order
     assert count.stored_values(network) == lifting + 2 * 5 + depthwise + pointwise + 2 * 6 + (6 * 4 + 4)
     assert sum(tensor.numel() for tensor in count.statistics(network).values()) == 2 * 5 + 2 * 6
@@ -121,7 +121,7 @@ def test_it_stores_what_the_formula_says(group: str, order: int) -> None:
 
 def drawn(network: nn.Module, group: str) -> GeneratedNetwork:
     """The equivariant network with initial filters."""
-    return equivariant(network, FilterBanks.drawn, ORDERS[group])
+    return equivariant(network, FilterBanks.drawn, ORDERS[group], linear_layers(network)[:1])
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -236,6 +236,38 @@ def test_deep_networks_are_invariant_too(model: str) -> None:
 def test_a_network_without_convolutions_is_refused_with_the_reason() -> None:
     with pytest.raises(BudgetError, match=r"it has 0 convolutions \(Conv2d\)"):
         compress(nn.Sequential(nn.Flatten(), nn.Linear(4, 5)))
+
+
+def test_of_a_head_of_several_layers_the_first_sees_the_mean() -> None:
+    class Excited(nn.Module):
+        """Squeeze and excitation by linear layers, which are none of the head."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.squeeze, self.b = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 4), nn.Conv2d(4, 6, 3, padding=1)
+            self.head = nn.Sequential(nn.Linear(6, 7), nn.ReLU(), nn.Linear(7, 5))
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.a(x)
+            x = self.b(x * self.squeeze(x.mean((2, 3))).sigmoid()[..., None, None])
+            out: Tensor = self.head(x.relu().mean((2, 3)))
+            return out
+
+    others = Resizable((1,), lambda widths: Excited())
+    context = Context(torch.Generator().manual_seed(0), trained=False, find_resizable=lambda: others)
+    made = GCNN().compress(Excited(), None, context)
+    assert made.structure()["head"] == "head.0"
+    assert off(made.network.eval(), range(1, 8), 16) < 1e-4
+    again = account.rebuild(GCNN(), Excited(), made.structure())
+    again.network.load_state_dict(made.network.state_dict())
+    images = torch.randn(2, 3, 16, 16)
+    with torch.inference_mode():
+        assert torch.equal(again.network.eval()(images), made.network(images))
+
+
+def test_a_network_that_ends_in_a_convolution_is_refused() -> None:
+    with pytest.raises(BudgetError, match="0 linear layers behind its convolutions"):
+        compress(nn.Sequential(nn.Conv2d(3, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
 
 
 def test_a_network_that_looks_at_directions_is_refused() -> None:

@@ -14,8 +14,7 @@ from bench.measure import account
 from bench.method import Compressed, Method
 from bench.methods.crelu.crelu import halve
 from bench.methods.csg.csg import CSG
-from bench.methods.gcnn.gcnn import equivariant
-from bench.methods.gcnn.group_convolution import FilterBanks
+from bench.methods.gcnn.gcnn import require_layers_without_directions
 from bench.methods.hashing.hashing import Hashing
 from bench.methods.kmeans import KMeans
 from bench.methods.lowrank.lowrank import LowRank
@@ -84,7 +83,7 @@ def test_pruning_says_what_it_leaves_alone() -> None:
 
 def test_gcnn_refuses_convolutions_that_share_a_weight() -> None:
     with pytest.raises(BudgetError, match="its layers one and two share a weight"):
-        equivariant(sharing.build(tie="weights"), FilterBanks, 4)
+        require_layers_without_directions(sharing.build(tie="weights"))
 
 
 def test_a_module_in_two_places_is_replaced_in_both() -> None:
