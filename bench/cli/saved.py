@@ -10,7 +10,7 @@ from bench.cli.app import FAILED_RUNS, app, print_error, print_row
 from bench.errors import InputError, unknown
 
 _MODEL = "path/to/mynet.py:mynet, where the network is one of a file."
-_NORMALISE = "Where an .onnx or .pt2 doesn't say: imagenet, dataset or MEAN/DEVIATION (of pixels, 0 to 255)."
+_NORMALISE = "Where an .onnx or .pt2 doesn't say: imagenet, dataset or MEAN/DEVIATION (of pixels, 0 to 1)."
 _TO = "dense (safetensors), onnx, onnx-half, onnx-int8, pt2 (torch.export), or pt2-compact (codes and generator)."
 _OTHER_CODE = "Take a network or method whose code is not what the file was made with."
 

@@ -172,18 +172,18 @@ def test_files_of_others_are_evaluated_as_the_person_says(tmp_path: Path, comman
     assert (
         "theirs.onnx doesn't say how images are standardised; give --normalise imagenet" in evaluate(command, path)[2]
     )
-    code, out, err = evaluate(command, path, "--normalise", "100/50")
+    code, out, err = evaluate(command, path, "--normalise", "0.4/0.2")
     assert (code, err) == (0, "")
-    column = ((stripes.test.images.float() - 100) / 50).mean((1, 2, 3))
+    column = ((stripes.test.images.float() - 102) / 51).mean((1, 2, 3))
     logits = column[:, None] * torch.arange(1.0, 4)
     found = json.loads(out)
     assert found["loss"] == pytest.approx(nn.functional.cross_entropy(logits, stripes.test.labels).item(), rel=1e-5)
     assert found["top1"] == pytest.approx(100 * (logits.argmax(1) == stripes.test.labels).double().mean().item())
     assert (found["bytes"], "method" in found) == (path.stat().st_size, False)
-    for text in ("imagenet", "1,2/3,4", "1/0", "1", "nan/1", "a/b"):
+    for text in ("imagenet", "0.1,0.2/0.3,0.4", "1/0", "1", "nan/1", "a/b", "100/50"):
         code, out, err = evaluate(command, path, "--normalise", text)
         assert (code, out, err.count("\n")) == (2, "", 1)
-        assert f"--normalise {text} has not" in err or f"--normalise can't be {text!r}" in err
+        assert f"can't be standardised by {text}" in err or f"--normalise can't be {text!r}" in err
 
 
 def test_weights_beside_a_file_are_read_from_its_folder_alone(tmp_path: Path, command: Command) -> None:
