@@ -26,6 +26,8 @@ class Resizable:
 
     widths: tuple[int, ...]
     build: Callable[[Sequence[int]], nn.Module]
+    # Which channels stay as they are, and why, in words; empty where all can change.
+    left_alone: str = ""
 
     def empty(self, widths: Sequence[int]) -> nn.Module:
         """The network at these widths without storage (torch's meta device)."""

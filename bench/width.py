@@ -31,7 +31,11 @@ def at_budget(resizable: Resizable, values: int | None, stored: Callable[[nn.Mod
         found = allocate(resizable.widths, cost, values, enough=ENOUGH)
         if found is None:
             least = cost((1,) * len(resizable.widths))
-            raise BudgetError(f"with one channel everywhere it stores {least:,} values; {values:,} were asked for")
+            everywhere = "in each group that can have another number" if resizable.left_alone else "everywhere"
+            left = f"; left alone are {resizable.left_alone}" if resizable.left_alone else ""
+            raise BudgetError(
+                f"with one channel {everywhere} it stores {least:,} values; {values:,} were asked for{left}"
+            )
         # In small networks one channel is more than the tolerance.
         widths = found if met(values, cost(found)) else refine(found, cost, values, ENOUGH)
     return resizable.build(widths)

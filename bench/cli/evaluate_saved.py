@@ -1,6 +1,6 @@
 """`bench evaluate`: a saved or exported network on the test split of a dataset."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from bench.errors import InputError
 from bench.files import artifact, network_file
 from bench.files.artifact import Given
 from bench.files.exported import open_exported
+from bench.files.exports.opened import Opened
 from bench.plan.plan import DatasetChoice, find_dataset, with_size
 from bench.runs import exported
 from bench.training.evaluate import evaluate
@@ -72,6 +73,8 @@ def evaluate_exported(
         path, opened, data, chosen.label, exported.normalise_for(path, opened, normalise, data.train)
     )
     about = opened.about
+    for note in _notes_on_classes(path, opened, data, chosen.label):
+        _say(note)
     known = {} if about is None else {"model": about.network, "method": about.method, "precision": about.precision}
     return {
         "path": str(path),
@@ -99,5 +102,20 @@ def measure_exported(
 def _decoded(chosen: DatasetChoice, data_dir: Path, download: bool, sized: Sequence[str]) -> Data:
     data = chosen.decode(data_dir, download)
     for note in (*sized, *(f"{chosen.label}: {note}" for note in data.notes)):
-        make_error_console().print(note, markup=False, highlight=False, soft_wrap=True)
+        _say(note)
     return data
+
+
+def _notes_on_classes(path: Path, opened: Opened, data: Data, label: str) -> Iterator[str]:
+    """Where the classes that a file tells apart have other names than the dataset's: accuracy goes by their numbers."""
+    names = () if opened.about is None else opened.about.class_names
+    odd = [number for number, name in enumerate(names) if name != data.classes[number]]
+    if odd:
+        yield (
+            f"{len(odd)} of {len(names)} classes have other names in {path} than in {label}: class {odd[0]} is "
+            f"{names[odd[0]]!r} there and {data.classes[odd[0]]!r} here; are they the same, in the same order?"
+        )
+
+
+def _say(note: str) -> None:
+    make_error_console().print(note, markup=False, highlight=False, soft_wrap=True)

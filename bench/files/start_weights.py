@@ -63,9 +63,12 @@ class Weights:
         other = build_network(self.model.model, channels, num_classes + 1, seed=0)
         state, head = network.state_dict(), _differ(network, other)
         found = state_dict.renamed(tensors, state)
-        wrong = [name for name in head if name in found and found[name].shape != state[name].shape]
+        wrong = [name for name in head if name not in found or found[name].shape != state[name].shape]
         if wrong and not self.fresh_head:
-            shapes = ", ".join(f"{name} is {state_dict.shape(found[name])}" for name in wrong[:2])
+            shapes = ", ".join(
+                f"{name} is {state_dict.shape(found[name])}" if name in found else f"{name} is missing"
+                for name in wrong[:2]
+            )
             raise InputError(
                 f"{self.place} has a classifier for other classes than the {num_classes} of the dataset ({shapes}); "
                 "--fresh-head starts with a fresh one, from the seed"
@@ -73,7 +76,7 @@ class Weights:
         if self.fresh_head and not wrong:
             why = "fits the classes of the dataset" if head else "is not one that is made for a number of classes"
             raise InputError(f"--fresh-head is not needed: the classifier of {self.place} {why}; leave it out")
-        fit, _ = state_dict.fitted(tensors, network, wrong, _misfit(self.place, self.model))
+        fit, _ = state_dict.fitted(tensors, network, wrong, _misfit(self.place, self.model), wrong)
         return partial(_filled, {name: tensor for name, tensor in fit.items() if name not in wrong})
 
     def _for(self, channels: int, num_classes: int) -> Mapping[str, Tensor]:
@@ -158,8 +161,9 @@ def _of_ours(saved: Saved, path: Path, model: ModelChoice, plugins: Sequence[str
 def _checked(weights: Weights, tensors: Mapping[str, Tensor], fresh_head: bool) -> Weights:
     """The weights with these tensors and the hash of them, once it is known that they fit the network, but for what
     depends on the data. Raises InputError."""
-    network, depends = _probed(weights.model)
-    fit, notes = state_dict.fitted(tensors, network, depends, _misfit(weights.place, weights.model))
+    network, depends, head = _probed(weights.model)
+    may_lack = head if fresh_head else ()
+    fit, notes = state_dict.fitted(tensors, network, depends, _misfit(weights.place, weights.model), may_lack)
     own = state_dict.renamed(tensors, fit)
     return Weights(
         weights.text,
@@ -178,17 +182,21 @@ def _checked(weights: Weights, tensors: Mapping[str, Tensor], fresh_head: bool) 
 _PROBE, _OTHERS = (3, 10), ((3, 11), (4, 10), (1, 10))
 
 
-def _probed(model: ModelChoice) -> tuple[nn.Module, Collection[str]]:
-    """A fresh network, and the names of what has another shape for other channels or classes."""
+def _probed(model: ModelChoice) -> tuple[nn.Module, Collection[str], Collection[str]]:
+    """A fresh network, the names of what has another shape for other channels or classes, and of what has for other
+    classes."""
     network = build_network(model.model, *_PROBE, seed=0)
     depends: set[str] = set()
+    head: set[str] = set()
     for channels, classes in _OTHERS:
         try:
             other = build_network(model.model, channels, classes, seed=0)
         except InputError:  # a network that can't have these; what it can have is seen with the data
             continue
         depends |= _differ(network, other)
-    return network, depends
+        if channels == _PROBE[0]:
+            head |= _differ(network, other)
+    return network, depends, head
 
 
 def _differ(network: nn.Module, other: nn.Module) -> set[str]:

@@ -74,11 +74,15 @@ def renamed(tensors: Mapping[str, Tensor], wanted: Collection[str]) -> dict[str,
 
 
 def fitted(
-    tensors: Mapping[str, Tensor], network: nn.Module, any_shape: Collection[str], what: str
+    tensors: Mapping[str, Tensor],
+    network: nn.Module,
+    any_shape: Collection[str],
+    what: str,
+    may_lack: Collection[str] = (),
 ) -> tuple[dict[str, Tensor], list[str]]:
     """All tensors of a state_dict of `network`, by its names and of its types, and notes on what was done to them.
-    Those of `any_shape` may have another shape. Raises InputError, which begins with `what`, where it lacks some, has
-    others, or has them of other shapes."""
+    Those of `any_shape` may have another shape; those that it `may_lack` are the network's own then. Raises InputError,
+    which begins with `what`, where it lacks some, has others, or has them of other shapes."""
     state = network.state_dict()
     found = renamed(tensors, state.keys())
     notes = []
@@ -86,7 +90,7 @@ def fitted(
         notes.append(f"{_counted(len(dropped), 'tensor')} of auxiliary classifiers left out: training alone has them")
     found = {name: tensor for name, tensor in found.items() if name not in dropped}
     for name in state.keys() - found.keys():
-        if name.endswith(_COUNTER):
+        if name.endswith(_COUNTER) or name in may_lack:
             found[name] = state[name]
     # Of parameters that stand under two names, some writers keep one.
     for names in _shared(network):
@@ -249,10 +253,30 @@ def _pickled(path: Path) -> Any:
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        if (protocol := _protocol(path)) > _READ:
+            raise InputError(
+                f"{path} was saved with pickle's protocol {protocol}, which torch can't read without running what is "
+                f"in it; load it where it was made, and save it without pickle_protocol: {SAVE}"
+            ) from error
         # Not in torch's words: these advise to run what is in the file.
         raise InputError(f"{path} {_of_code(path)}") from error
     except (*MALFORMED, EOFError, OSError) as error:
         raise InputError(f"{path} can't be read as what torch.save writes: it is cut short or damaged") from error
+
+
+# The newest protocol of pickle that torch reads without running anything.
+_READ = 3
+
+
+def _protocol(path: Path) -> int:
+    """Of a pickle, or of that in a zip file of torch's."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            start = archive.read(next(name for name in archive.namelist() if name.endswith("data.pkl")))[:2]
+    else:
+        with path.open("rb") as file:
+            start = file.read(2)
+    return start[1] if start[:1] == b"\x80" and len(start) > 1 else 0
 
 
 def _require_saved_by_torch(path: Path) -> None:

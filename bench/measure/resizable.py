@@ -1,7 +1,7 @@
 """A network at other widths, as methods get it: by the groups that are found in it, or as its plugin makes it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -53,7 +53,7 @@ class Resizing:
 class Traced(Resizable):
     """By the groups of channels that were found in a network."""
 
-    found: "Widths"
+    found: "Widths" = field(kw_only=True)
 
     def empty(self, widths: Sequence[int]) -> nn.Module:
         return self.found.empty(widths)
@@ -65,14 +65,15 @@ class Traced(Resizable):
 def traced_resizable(fresh: Callable[[], nn.Module], seed: int, found: "Widths") -> Traced:
     """Of a network that `fresh` makes with its initial weights; others are drawn from the seed. Raises BudgetError
     where no group was found."""
-    if not found.groups:
-        from bench.measure.channel_groups import in_words
+    from bench.measure.channel_groups import in_words
 
-        left = f": {in_words(found.left_alone)}" if found.left_alone else ""
+    left_alone = in_words(found.left_alone)
+    if not found.groups:
+        left = f": {left_alone}" if left_alone else ""
         raise BudgetError(f"it takes the network at another width, and no channels can have another number{left}")
 
     def build(widths: Sequence[int]) -> nn.Module:
         generator = torch.Generator().manual_seed(seed)
         return fresh_weights.at_channels(fresh(), found.channels(widths), generator)
 
-    return Traced(found.own, build, found)
+    return Traced(found.own, build, left_alone, found=found)

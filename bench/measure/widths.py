@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
 from bench import count
@@ -348,6 +349,9 @@ class _Trial:
         def touch(module: nn.Module) -> None:
             if module in self.shared:
                 raise Misfit(f"{self.shared[module]} shares a parameter with another layer")
+            # Its parts would have to change together, and some of torch's code ends the process where they don't.
+            if parametrize.is_parametrized(module) or isinstance(module, parametrize.ParametrizationList):
+                raise Misfit("a weight is computed by a parametrization (as torch's weight_norm)")
             if module not in before:
                 before[module] = channel_groups.copied(vars(module))
 

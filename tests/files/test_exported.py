@@ -170,7 +170,8 @@ def test_files_of_others_are_evaluated_as_the_person_says(tmp_path: Path, comman
     path = others(tmp_path / "theirs.onnx", batch=32)  # 70 images are no multiple of it
     assert evaluate(command, path)[:2] == (2, "")
     assert (
-        "theirs.onnx doesn't say how images are standardised; give --normalise imagenet" in evaluate(command, path)[2]
+        "theirs.onnx doesn't say how images are standardised; give --normalise, which is imagenet"
+        in evaluate(command, path)[2]
     )
     code, out, err = evaluate(command, path, "--normalise", "0.4/0.2")
     assert (code, err) == (0, "")

@@ -107,6 +107,12 @@ def test_other_precisions_become_float32_and_that_is_said(
     assert same(started(tmp_path / "w.pth"), expected)
 
 
+def test_what_torch_can_not_read_safely_is_not_said_to_run_code(state: dict[str, Tensor], tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "w.pth", pickle_protocol=4)
+    with pytest.raises(InputError, match=r"was saved with pickle's protocol 4, .* save it without pickle_protocol"):
+        find(str(tmp_path / "w.pth"), RESNET8)
+
+
 def test_averaged_weights_go_before_plain_ones(state: dict[str, Tensor], tmp_path: Path) -> None:
     plain = {name: tensor + 1 for name, tensor in state.items()}
     torch.save({"state_dict": plain, "state_dict_ema": state}, tmp_path / "w.pth")
@@ -165,6 +171,11 @@ def test_a_classifier_of_another_size_is_fresh_only_if_asked(state: dict[str, Te
     heads = {name for name in state if fresh[name].shape != state[name].shape}
     assert {name.rpartition(".")[2] for name in heads} == {"weight", "bias"}
     assert all(torch.equal(fresh[name], own[name] if name in heads else state[name]) for name in state)
+    backbone = {name: tensor for name, tensor in state.items() if not name.startswith("classifier")}
+    torch.save(backbone, tmp_path / "backbone.pth")
+    assert same(started(tmp_path / "backbone.pth", classes=7, fresh_head=True), fresh)
+    with pytest.raises(InputError, match=r"2 of \d+ tensors are missing \(classifier.weight, classifier.bias\)"):
+        started(tmp_path / "backbone.pth")
     with pytest.raises(InputError, match=r"--fresh-head is not needed: the classifier of .*w.pth fits the classes"):
         started(path, fresh_head=True)
     # Other channels are another network.

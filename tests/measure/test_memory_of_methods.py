@@ -23,7 +23,8 @@ MEASURE = """
 import sys, torch
 from bench import count
 from bench.measure import account, memory
-from bench.models._build import build_network, resizable
+from bench.measure.resizable import Resizing
+from bench.models._build import build_network
 from bench.plan.plan import find_methods
 from bench.plugins import networks
 
@@ -38,8 +39,8 @@ for of, classes in ((small, 10), (model, 1000)):  # the first time is for what i
     if not memory.forget_peak(device):
         sys.exit("the system does not let a process forget its peak")
     before = memory.peak_bytes(device)
-    others = resizable(of, 3, classes, 0)
-    made = account.compress(method, network, asked, 0, method.compress_at > 0, of.family, others)
+    resizing = Resizing(of, 3, classes)
+    made = account.compress(method, network, asked, 0, method.compress_at > 0, of.family, lambda: resizing.of(0))
     account.to_size(method, made)
 print(4 * dense, memory.peak_bytes(device) - before)
 """

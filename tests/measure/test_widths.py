@@ -178,3 +178,19 @@ def test_a_plugins_own_widths_are_taken() -> None:
     made = Resizing(model, 3, 10).of(0)
     assert made.widths == (8,)
     assert made.stored_values([5]) == 3 * 5 + 5 + 5 * 10 + 10
+
+
+@pytest.mark.parametrize("norm", ["weight_norm", "spectral_norm"])
+def test_what_a_parametrization_computes_stays_as_it_is(norm: str) -> None:
+    """torch's code for weight norm ends the process where its parts don't fit each other."""
+    own = getattr(nn.utils.parametrizations, norm)
+    network = nn.Sequential(
+        *(nn.Conv2d(3, 4, 1), own(nn.Conv2d(4, 6, 3)), nn.Conv2d(6, 5, 1), nn.Conv2d(5, 7, 1)),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(7, 10)),
+    )
+    found = widths.find(network)
+    assert [group.root for group in found.groups] == ["2", "3"]
+    assert {*found.left_alone.values()} == {"a weight is computed by a parametrization (as torch's weight_norm)"}
+    family = traced_resizable(lambda: network, 0, found)
+    with pytest.raises(BudgetError, match=r"with one channel in each group that can have .*; left alone are the chann"):
+        at_budget(family, 30)
