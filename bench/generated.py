@@ -16,7 +16,7 @@ class Generator(nn.Module):
     def forward(self) -> dict[str, Tensor]:
         raise NotImplementedError
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    def kernel_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of what `forward` returns. Computed for that, unless a subclass knows them."""
         with torch.no_grad():
             return {name: tuple(tensor.shape) for name, tensor in self().items()}
@@ -32,9 +32,9 @@ class Generators(Generator):
     def forward(self) -> dict[str, Tensor]:
         return {name: weight for group in self.groups.values() for name, weight in group().items()}
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    def kernel_shapes(self) -> dict[str, tuple[int, ...]]:
         groups = (group for group in self.groups.values() if isinstance(group, Generator))
-        return {name: shape for group in groups for name, shape in group.shapes().items()}
+        return {name: shape for group in groups for name, shape in group.kernel_shapes().items()}
 
 
 class GeneratedNetwork(nn.Module):
@@ -61,7 +61,7 @@ class GeneratedNetwork(nn.Module):
         self._computed_from: tuple[Any, ...] | None = None
         self._sources: list[Tensor] = []
         places = owners(network)
-        for name, shape in generator.shapes().items():
+        for name, shape in generator.kernel_shapes().items():
             old = network.get_parameter(name)
             if tuple(old.shape) != shape:
                 raise ValueError(f"{name} has shape {tuple(old.shape)}, but {shape} is generated")

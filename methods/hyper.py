@@ -225,7 +225,7 @@ class Hypernetwork(Generator):
         weights: dict[str, Tensor] = self.kernels(made)
         return weights
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    def kernel_shapes(self) -> dict[str, tuple[int, ...]]:
         return self.kernels.kernels.parameter_shapes
 
 

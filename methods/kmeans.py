@@ -113,7 +113,7 @@ class Centres(Generator):
         centres = scale_gradient(torch.cat(list(self.centres)), self.factors)
         return self.kernels.split(centres.index_select(0, self.first + self.assignment))
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    def kernel_shapes(self) -> dict[str, tuple[int, ...]]:
         return self.kernels.parameter_shapes
 
     def count_weights(self) -> None:

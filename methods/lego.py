@@ -205,7 +205,7 @@ class LegoKernels(Generator):
         weights: dict[str, Tensor] = self.kernels(values)
         return weights
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    def kernel_shapes(self) -> dict[str, tuple[int, ...]]:
         return self.kernels.kernels.parameter_shapes
 
 

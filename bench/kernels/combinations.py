@@ -77,7 +77,7 @@ class SliceGroup(Generator):
         weights: dict[str, Tensor] = self.kernels((codes @ slices).view(-1))
         return weights
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    def kernel_shapes(self) -> dict[str, tuple[int, ...]]:
         return self.kernels.kernels.parameter_shapes
 
     def combined(self) -> tuple[Tensor, Tensor]:

@@ -217,7 +217,7 @@ class HashedKernels(Generator):
         buckets = self.buckets if self.pace is None else scale_gradient(self.buckets, self.pace)
         return self.kernels.split(self.values_of(buckets))
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    def kernel_shapes(self) -> dict[str, tuple[int, ...]]:
         return self.kernels.parameter_shapes
 
     def values_of(self, buckets: Tensor) -> Tensor:
