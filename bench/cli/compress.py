@@ -12,7 +12,7 @@ from bench.plan import defaults
 @app.command()
 def compress(
     model: Annotated[str, typer.Option(help="Network: a name, timm:NAME or path/to/mynet.py:mynet.")],
-    weights: Annotated[str, typer.Option(help="Its finished weights, as in `bench run`.")],
+    weights: Annotated[str, typer.Option(help="Its finished weights: the file of a state_dict, or pretrained.")],
     dataset: Annotated[str, typer.Option(help="Dataset to fine-tune and test on, for example folder:photos.")],
     export: Annotated[Path, typer.Option(help="The file to write: .onnx, .pt2, or .safetensors for bench alone.")],
     to: Annotated[str | None, typer.Option(help="A budget: 4x, 0.25 or 160450 values.")] = None,
@@ -30,7 +30,9 @@ def compress(
     schedule: Annotated[
         str | None, typer.Option(help=f"Fine-tuning recipe: a name or a TOML file. Default {defaults.FINE_TUNING}.")
     ] = None,
-    normalise: Annotated[str | None, typer.Option(help="How images are standardised, as in `bench run`.")] = None,
+    normalise: Annotated[
+        str | None, typer.Option(help="How images were standardised: imagenet, dataset or MEAN/DEVIATION, as 0.5/0.5.")
+    ] = None,
     fresh_head: Annotated[
         bool | None, typer.Option("--fresh-head", help="With --weights for other classes: a fresh classifier.")
     ] = None,

@@ -89,7 +89,10 @@ def _why(task: Task, chosen: Tried, outcome: Outcome) -> str:
     best = choice.best(smaller)
     if best is None:
         return said
-    return f"{said}; of those that are smaller where they run, {best.method} at {best.budget} validates best"
+    return (
+        f"{said}; of those that are smaller where they run, {best.method} at {best.budget} validates best "
+        f"(--methods {best.method} --force writes that one)"
+    )
 
 
 def _before_and_after(old: Record, new: Record, written: Written) -> Table:

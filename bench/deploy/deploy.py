@@ -68,6 +68,7 @@ def drop(before: Record, record: Record) -> float:
 def _write(task: Task, trials: Trials, chosen: Tried, progress: Progress) -> Written:
     plan = task.plan([chosen.method], chosen.budget)
     data = load(plan, progress.say)
+    progress.say(f"writing {task.export.name}, and the given network as such a file, and measuring both")
     source = trials.artifact(chosen.record)
     given, label = _names(plan), plan.setting.dataset.label
     folder = task.export.absolute().parent
