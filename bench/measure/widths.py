@@ -411,7 +411,7 @@ def _runnable(network: nn.Module) -> tuple[nn.Module, list[Tensor]]:
 
 
 # A network of so many values is run without memory: the time that torch needs for that is then no longer the larger.
-_LARGE = 30_000_000
+_LARGE = 8_000_000
 
 
 def _axes(network: nn.Module, images: Sequence[Tensor]) -> dict[nn.Module, dict[str, list[int | None]]]:
