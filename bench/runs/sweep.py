@@ -8,7 +8,7 @@ import torch
 
 from bench.data.normalise import Normalise
 from bench.data.splits import count_leaked, fingerprint, hold_out, names_hash
-from bench.data.standard import normalisation
+from bench.data.standard import normalisation, text_of
 from bench.dataset import Data
 from bench.errors import InputError, unknown
 from bench.files.artifact import Given
@@ -191,6 +191,9 @@ def _warn_of_changes(
     for choice in dict.fromkeys(run.choice for run in kept):
         own = [run for run in kept if run.choice == choice]
         say(f"{choice.label} has", [run for run in own if others(run, "method_code", choice.code)])
+    # The content of a run's file decides ids, and until format 4 the dataset's own numbers were taken with it.
+    normalise = text_of(plan.setting.standard)
+    say("how images are standardised has", [run for run in kept if others(run, "normalise", normalise)])
     model, chosen = plan.setting.model, plan.setting.dataset
     say(f"the code of {model.text} has", [run for run in kept if others(run, "model_code", model.code)])
     old = [run for run in kept if state.records[run.id]["method_code"] is None]
