@@ -253,11 +253,6 @@ def _pickled(path: Path) -> Any:
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if (protocol := _protocol(path)) > _READ:
-            raise InputError(
-                f"{path} was saved with pickle's protocol {protocol}, which torch can't read without running what is "
-                f"in it; load it where it was made, and save it without pickle_protocol: {SAVE}"
-            ) from error
         # Not in torch's words: these advise to run what is in the file.
         raise InputError(f"{path} {_of_code(path)}") from error
     except (*MALFORMED, EOFError, OSError) as error:
@@ -328,6 +323,11 @@ def _kind(start: bytes) -> str:
 def _of_code(path: Path) -> str:
     """Why a pickle was refused: what it would have called, by its instructions, none of which is carried out."""
     called = list(dict.fromkeys(name for name in _called(path) if not name.startswith(_HARMLESS)))
+    if not called and (protocol := _protocol(path)) > _READ:
+        return (
+            f"was saved with pickle's protocol {protocol}, which torch can't read without running what is in it; load "
+            f"it where it was made, and save it without pickle_protocol: {SAVE}"
+        )
     if not called:
         return "is damaged, or holds more than tensors and numbers; bench runs nothing of a file"
     own = [name for name in called if not name.startswith("torch.nn.")] or called
@@ -357,17 +357,27 @@ def _called(path: Path) -> Iterator[str]:
     # The old format is several pickles, one behind the other, and then the bytes of the tensors.
     while content[:1] == b"\x80":
         texts: list[str] = []
+        memo: dict[int, str] = {}
+        memoised, is_text = 0, False
         end = None
         try:
             for instruction, argument, place in pickletools.genops(content):
+                name = ""
                 if instruction.name == "GLOBAL":
                     name = str(argument).replace(" ", ".")
-                    if not re.fullmatch(r"torch\.\w+", name):  # types and storages
-                        yield name
-                elif instruction.name == "STACK_GLOBAL" and len(texts) > 1:
-                    yield ".".join(texts[-2:])
-                elif isinstance(argument, str):
+                elif instruction.name == "STACK_GLOBAL":  # by the two texts before it, or what stands for them
+                    name = ".".join(texts[-2:])
+                elif instruction.name == "MEMOIZE":
+                    if is_text:
+                        memo[memoised] = texts[-1]
+                    memoised += 1
+                elif instruction.name in ("BINGET", "LONG_BINGET") and argument in memo:
+                    texts.append(memo[argument])
+                is_text = isinstance(argument, str) and instruction.name != "GLOBAL"
+                if is_text:
                     texts.append(argument)
+                if name and not re.fullmatch(r"torch\.\w+", name):  # types and storages are harmless
+                    yield name
                 if instruction.name == "STOP":
                     end = (place or 0) + 1
         except ValueError:  # damaged from here on
