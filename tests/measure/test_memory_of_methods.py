@@ -15,8 +15,8 @@ BOUND = 4
 # What a first call of torch's and numpy's functions takes for good, whatever the network, and a layer's temporaries.
 CONSTANT = 60_000_000
 
-# What takes longer than the other methods together.
-LONG = ("lowrank", "pruning")
+# These take longer than the other methods together, or find widths as `width` does.
+LONG = ("lowrank", "pruning", "crelu", "separable", "sharing")
 
 # A fresh process, for memory that was freed before would be taken again unseen.
 MEASURE = """
