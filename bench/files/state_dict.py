@@ -375,7 +375,7 @@ def _called(path: Path) -> Iterator[str]:
                     texts.append(memo[argument])
                 is_text = isinstance(argument, str) and instruction.name != "GLOBAL"
                 if is_text:
-                    texts.append(argument)
+                    texts.append(str(argument))
                 if name and not re.fullmatch(r"torch\.\w+", name):  # types and storages are harmless
                     yield name
                 if instruction.name == "STOP":
