@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -9,29 +10,28 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Split:
-    """Images `(n, channels, height, width)` uint8 and their labels `(n,)` int64."""
+    """Images `(n, channels, height, width)` uint8 and their targets, a row for each: of classification labels `(n,)`
+    int64. The dataset's task says what targets are."""
 
     images: Tensor
-    labels: Tensor
+    targets: Tensor
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
             raise ValueError(
                 f"images are (n, channels, height, width) uint8, not {tuple(self.images.shape)} {self.images.dtype}"
             )
-        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
-            raise ValueError(
-                f"labels are ({len(self.images)},) int64 here, not {tuple(self.labels.shape)} {self.labels.dtype}"
-            )
+        if self.targets.shape[:1] != self.images.shape[:1]:
+            raise ValueError(f"there are {len(self.images)} images, and targets of shape {tuple(self.targets.shape)}")
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.images)
 
     def take(self, index: Tensor) -> "Split":
-        return Split(self.images[index], self.labels[index])
+        return Split(self.images[index], self.targets[index])
 
     def to(self, device: torch.device) -> "Split":
-        return Split(self.images.to(device), self.labels.to(device))
+        return Split(self.images.to(device), self.targets.to(device))
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Data:
     leaked: int | None = None
 
     def check(self) -> None:
-        """Raise ValueError unless all splits have images, of one shape, with labels that the classes cover."""
+        """Raise ValueError unless all splits have images, of one shape. (What targets are is for the task to check.)"""
         if isinstance(self.classes, str) or not all(isinstance(name, str) for name in self.classes):
             raise ValueError(f"classes are a tuple of names, not {str(self.classes)[:40]!r}")
         for name, split in (("train", self.train), ("test", self.test), ("validation", self.validation)):
@@ -66,8 +66,11 @@ class Data:
                 raise ValueError(f"images of the {name} split are {shape}, those of train {wanted}")
             if 0 in split.images.shape:
                 raise ValueError(f"images of the {name} split are empty: {tuple(split.images.shape[1:])}")
-            if int(split.labels.min()) < 0 or int(split.labels.max()) >= len(self.classes):
-                raise ValueError(f"the {name} split has labels outside 0 to {len(self.classes) - 1}")
+
+    def splits(self) -> dict[str, Split]:
+        """Those that there are, by name."""
+        both = {"train": self.train, "test": self.test}
+        return both if self.validation is None else {**both, "validation": self.validation}
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -83,6 +86,9 @@ class Dataset:
     A plugin is one file with one subclass; the file's name is the dataset's name, the docstring's first line its
     description.
     """
+
+    # The plugin that says what networks learn from it (`bench.task`).
+    task: ClassVar[str] = "classification"
 
     # A field `size` that is None by default is taken for the pixels a side that images are brought to: finished
     # networks have theirs put in where none was given.

@@ -1,4 +1,4 @@
-"""The figure by which methods are compared: what it is called, and what a report must know of it."""
+"""A figure of merit of a task: what it is called, and what a report must know of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Metric:
-    """`name` is the record's column. `label` and `unit` are for people: top-1, %. `higher`: whether more is better.
-    `counts_images`: whether it is the share of a split's images, in percent, so that no two scores differ by less than
-    one image."""
+    """`name` is in the columns of records: test_NAME, validation_NAME. `label` and `unit` are for people: mean IoU, %.
+    `higher`: whether more is better. `counts_images`: whether it is the share of images that are right, in percent, so
+    that no two scores differ by less than one image, and what is kept of each image says it too."""
 
     name: str
     label: str
@@ -18,8 +18,17 @@ class Metric:
     counts_images: bool = False
 
     @property
+    def test(self) -> str:
+        """The record's column."""
+        return f"test_{self.name}"
+
+    @property
+    def validation(self) -> str:
+        return f"validation_{self.name}"
+
+    @property
     def title(self) -> str:
-        """For headings and axes: `top-1 %`, or `error` where there is no unit."""
+        """For headings and axes: `mean IoU %`, or `error` where there is no unit."""
         return f"{self.label} {self.unit}".strip()
 
     @property
@@ -28,27 +37,25 @@ class Metric:
         return "points" if self.unit == "%" else self.unit
 
     def columns(self) -> dict[str, Any]:
-        """What a record says of it."""
+        """What a record says of the one that methods are compared by."""
         return {
-            "metric": self.name,
-            "metric_label": self.label,
-            "metric_unit": self.unit,
-            "metric_better": HIGHER if self.higher else LOWER,
-            "metric_counts": IMAGES if self.counts_images else None,
+            "headline": self.name,
+            "headline_label": self.label,
+            "headline_unit": self.unit,
+            "headline_better": HIGHER if self.higher else LOWER,
+            "headline_counts": IMAGES if self.counts_images else None,
         }
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "Metric":
-        """That of a record."""
+        """That by which a record is compared."""
         return cls(
-            record["metric"],
-            record["metric_label"],
-            record["metric_unit"] or "",
-            record["metric_better"] == HIGHER,
-            record["metric_counts"] == IMAGES,
+            record["headline"],
+            record["headline_label"],
+            record["headline_unit"] or "",
+            record["headline_better"] == HIGHER,
+            record["headline_counts"] == IMAGES,
         )
 
 
 HIGHER, LOWER, IMAGES = "higher", "lower", "images"
-
-TOP1 = Metric("test_top1", "top-1", "%", higher=True, counts_images=True)

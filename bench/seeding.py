@@ -1,8 +1,9 @@
 """Every generator that code may draw from without being given one: torch's, Python's and NumPy's."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,3 +27,32 @@ def seeded(seed: int) -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
+
+
+def state(device: torch.device) -> dict[str, Any]:
+    """Where all three stand, and torch's on `device`: tensors, numbers and text, for `set_state`."""
+    version, words, gauss = random.getstate()
+    kind, key, *rest = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state(),
+        **({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}),
+        "python": [version, list(words), gauss],
+        "numpy": [str(kind), np.asarray(key).tolist(), *rest],
+    }
+
+
+def set_state(stood: Mapping[str, Any], device: torch.device) -> None:
+    """Put all three back to where they stood."""
+    torch.set_rng_state(stood["torch"])
+    if "cuda" in stood and device.type == "cuda":
+        torch.cuda.set_rng_state(stood["cuda"], device)
+    version, words, gauss = stood["python"]
+    random.setstate((version, tuple(words), gauss))
+    kind, key, *rest = stood["numpy"]
+    np.random.set_state((kind, np.array(key, dtype=np.uint32), *rest))
+
+
+def mixed(seed: int, position: int, purpose: int) -> int:
+    """One number for a seed, an epoch or step, and what numbers are drawn for."""
+    # torch's CPU generator keeps the low 32 bits of its seed; odd multipliers spread nearby seeds and positions out.
+    return (seed * 0x9E3779B1 + position * 0x85EBCA77 + purpose * 0xC2B2AE3D) % 2**32

@@ -46,7 +46,7 @@ def notes_on_classes(splits: Mapping[str, Split], classes: Collection[str]) -> l
     if alike := [name for name, count in Counter(classes).items() if count > 1]:
         notes.append(f"several classes are called alike: {few(alike)}")
     for name, split in splits.items():
-        counts = torch.bincount(split.labels, minlength=len(classes)).tolist()
+        counts = torch.bincount(split.targets, minlength=len(classes)).tolist()
         without = [own for own, count in zip(classes, counts, strict=True) if count == 0]
         if without:
             notes.append(f"{name} has no image of {len(without)} of {len(classes)} classes: {few(without)}")

@@ -129,17 +129,17 @@ def _row(key: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
     if len(lacking):
         changes.append(f"seed {', '.join(map(str, lacking))} only in OLD")
     metric = frame.metric_of(group)
-    differences = after[metric.name].to_numpy(dtype=float) - before[metric.name].to_numpy(dtype=float)
+    differences = after[metric.test].to_numpy(dtype=float) - before[metric.test].to_numpy(dtype=float)
     same = OTHERWISE if changes else SAME
     verdict = same if not differences.any() else ONE_SEED if len(differences) == 1 else ""
     return {
         **row,
         "verdict": verdict,
-        "metric": metric.name,
+        "metric": metric.test,
         "higher": metric.higher,
         "floor": smallest_variance(float(after["test_images"].min())) if metric.counts_images else 0.0,
-        "old_score": before[metric.name].astype(float).mean(),
-        "new_score": after[metric.name].astype(float).mean(),
+        "old_score": before[metric.test].astype(float).mean(),
+        "new_score": after[metric.test].astype(float).mean(),
         "change": differences.mean(),
         "differences": differences,
         "other_changes": "; ".join(changes),

@@ -26,7 +26,7 @@ _TEXTS = (
         "exceptions",
         "citation",
     ),
-    *("metric_unit", "metric_counts"),
+    *("headline_unit", "headline_counts", "task_code"),
     *("git_commit", "method_code", "dataset_code", "bench_code"),
 )
 
@@ -36,7 +36,9 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
     schedule, and `setting`: a name for each combination of network, data and schedule; and `variants`: how many
     different options of the method's plugin the setting has."""
     rows = list(records)
-    extra = sorted({key for row in rows for key in row} - COLUMNS.keys())
+    # Of runs that all failed nobody knows a score.
+    scores = {f"{split}_{row['headline']}" for row in rows for split in ("test", "validation")}
+    extra = sorted(({key for row in rows for key in row} | scores) - COLUMNS.keys())
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *extra])
     # Otherwise pandas makes floats of whole numbers as soon as one is missing.
     frame = frame.astype({column: "Int64" for column in frame if _is_whole([row.get(str(column)) for row in rows])})
@@ -54,7 +56,7 @@ def metric_of(runs: pd.DataFrame) -> Metric:
 
 
 # What a record says of its metric.
-METRIC = [f"metric{part}" for part in ("", "_label", "_unit", "_better", "_counts")]
+METRIC = [f"headline{part}" for part in ("", "_label", "_unit", "_better", "_counts")]
 
 
 def texts(column: "pd.Series[Any]", missing: str = "") -> "pd.Series[str]":
@@ -90,7 +92,7 @@ def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
         "weights_code",
         "normalise",
         "data",
-        "metric",
+        "headline",
         *sorted(name for name in frame.columns if name.startswith("schedule.")),
     ]
     # A network of a file is what its code is, as in ids.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.metric import TOP1, Metric
+from bench.metric import Metric
 from bench.reports.frame import metric_of, texts
 from bench.reports.predictions.mcnemar import p_value
 from bench.reports.statistics import change, front, noise, pairs
@@ -62,7 +62,7 @@ SUMMARY_COLUMNS = {
     "difference_interval": "half the width of the difference's 95 % interval, paired by seed, by moderated variances",
     "difference_p_value": "of the same: two-sided, for this difference alone",
     "mcnemar_p_value": "where a single seed has a dense run, and so no interval: McNemar's exact test, two-sided, of "
-    "whether the two networks are as often right; of top-1 alone",
+    "whether the two networks are as often right; of metrics that count images",
     "as_good_as_dense": "whether it surely (95 %) loses no more than half a point; empty: unknown",
     "compared_seeds": "most seeds that the method shares with another one of its budget; 0: it was not compared",
     "worse_p_value": "how sure it is that another method of the budget is better: the smallest one-sided p-value "
@@ -209,8 +209,8 @@ class _Setting:
         self.name, self.metric = name, metric
         self.sign = 1.0 if metric.higher else -1.0
         self.rows = _means(runs, metric)
-        self.by_seed = {column: _by_seed(self.rows, runs, column) for column in (metric.name, *AXES)}
-        self.gains = self.sign * self.by_seed[metric.name]
+        self.by_seed = {column: _by_seed(self.rows, runs, column) for column in (metric.test, *AXES)}
+        self.gains = self.sign * self.by_seed[metric.test]
         images = runs["test_images"].dropna()
         self.floor = noise.smallest_variance(float(images.min())) if metric.counts_images and len(images) else 0.0
         self.changes = self._changes()
@@ -234,7 +234,7 @@ class _Setting:
     def _mcnemar(self, runs: pd.DataFrame) -> list[float]:
         """The p-value of each row that has one seed in common with dense; nan for others, whose interval over seeds
         says what a method does, and not what two networks do."""
-        if not set(_ALONE) <= {*runs.columns} or not (self.metric.counts_images and self.metric.name == TOP1.name):
+        if not set(_ALONE) <= {*runs.columns} or not self.metric.counts_images:
             return [np.nan] * len(self.rows)
         dense, own = (_by_seed(self.rows, runs, column) for column in _ALONE)
         known = ~np.isnan(own) & ~np.isnan(self.differences)
@@ -264,7 +264,7 @@ class _Setting:
         """The setting's part of the summary."""
         rows = self.rows.copy()
         found = self.changes
-        rows["metric"] = self.metric.name
+        rows["metric"] = self.metric.test
         rows["difference"] = self.sign * found.means
         rows["difference_std"] = [_std(column) for column in self.differences.T]
         rows["difference_interval"] = found.half_widths()
@@ -306,7 +306,7 @@ class _Setting:
             for first, index in enumerate(own):
                 known = {
                     "setting": self.name,
-                    "metric": self.metric.name,
+                    "metric": self.metric.test,
                     "budget": self.rows["budget"].iloc[index],
                     "requested_values": self.rows["requested_values"].iloc[index],
                     "method": self.rows["method"].iloc[index],
@@ -344,7 +344,7 @@ class _Setting:
             good = own[own["as_good_as_dense"].fillna(False).astype(bool)].nsmallest(1, "stored_values")
             yield {
                 "setting": self.name,
-                "metric": self.metric.name,
+                "metric": self.metric.test,
                 "method": own["method"].iloc[0],
                 "method_text": text,
                 "role": own["role"].iloc[0],
@@ -367,10 +367,14 @@ class _Setting:
 def _means(runs: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     """A row for each method and budget of a setting: what was given first, then dense, then methods by name and
     size."""
-    validation = f"validation_{metric.name.removeprefix('test_')}"
     # Otherwise a column that holds nothing, of objects, has no mean.
-    numbers = [*AXES, "compression", "generation_macs", "compress_seconds", "test_top5", "test_loss", metric.name]
-    others = {"validation": validation, "churn": "churn", "calibration_error": "calibration_error"}
+    numbers = [*AXES, "compression", "generation_macs", "compress_seconds", "test_loss", metric.test]
+    others = {
+        "validation": metric.validation,
+        "test_top5": "test_top5",
+        "churn": "churn",
+        "calibration_error": "calibration_error",
+    }
     known = runs.assign(**{name: runs.get(column) for name, column in others.items()})
     known = known.astype(dict.fromkeys([*numbers, *others], float))
     groups = known.groupby(["setting", "method", "method_text", "budget"], dropna=False, sort=False)
@@ -384,9 +388,9 @@ def _means(runs: pd.DataFrame, metric: Metric) -> pd.DataFrame:
         compression=("compression", "mean"),
         generation_macs=("generation_macs", "mean"),
         compress_seconds=("compress_seconds", "mean"),
-        score_mean=(metric.name, "mean"),
-        score_std=(metric.name, "std"),
-        score_interval=(metric.name, noise.interval),
+        score_mean=(metric.test, "mean"),
+        score_std=(metric.test, "std"),
+        score_interval=(metric.test, noise.interval),
         validation_mean=("validation", "mean"),
         test_top5_mean=("test_top5", "mean"),
         test_loss_mean=("test_loss", "mean"),

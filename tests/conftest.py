@@ -74,13 +74,15 @@ def run_sweep(asked: spec.Spec, folder: Path, redo: tuple[str, ...] = ()) -> tup
     return sweep(plan.make(asked), Store(folder), Progress(console), InProcess(), redo), printed.getvalue()
 
 
-def tiny_trainer(seed: int = 0, **changes: object) -> Trainer:
+def tiny_trainer(seed: int = 0, device: str = "cpu", **changes: object) -> Trainer:
     """The loop on the tiny dataset."""
     schedule = Schedule(epochs=4, batch_size=32, learning_rate=0.05, crop_padding=1, flip=True, momentum=0.0)
     data = hold_out(find(DATASETS, "stripes", [STRIPES]).make(None, {}).load(None, False), 0.2)
     assert data.validation is not None
-    made = Trainer(data.train, data.validation, Normalise.of(data.train), schedule, seed, torch.float32)
-    return replace(made, schedule=replace(schedule, **changes))  # type: ignore[arg-type]
+    schedule = replace(schedule, **changes)  # type: ignore[arg-type]
+    normalise, task = Normalise.of(data.train).to(torch.device(device)), plan.find_task("classification").task
+    train, validation = data.train.to(torch.device(device)), data.validation.to(torch.device(device))
+    return Trainer.in_memory(train, validation, normalise, task, len(data.classes), schedule, seed)
 
 
 def write_artifact(path: Path, options: dict[str, Any], model: str = "resnet8") -> nn.Module:

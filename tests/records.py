@@ -10,13 +10,16 @@ import torch
 
 from bench.code_space import CodeSpace
 from bench.measure.code_space import encode as encode_codes
-from bench.metric import TOP1
+from bench.metric import Metric
 from bench.roles import NARROWER, REFERENCE
 from bench.store import seal
 from bench.store.latency import LATENCY
 from bench.store.record import FAILED, FINISHED, MISSED, Record, make
 from bench.store.rows import encode_rows
 from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SEAL, Store
+
+# As classification has it.
+TOP1 = Metric("top1", "top-1", "%", higher=True, counts_images=True)
 
 
 def record(method: str, seed: int, top1: float | None, budget: str | None = None, **values: Any) -> Record:
@@ -34,6 +37,7 @@ def record(method: str, seed: int, top1: float | None, budget: str | None = None
         "dataset": "data",
         "schedule": "quick",
         "data": "d",
+        "task": "classification",
         **TOP1.columns(),
         "schedule.epochs": 4,
         "requested_values": None if budget is None else stored,

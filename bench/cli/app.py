@@ -18,6 +18,8 @@ from bench.store.printable import one_line, printable
 
 # Exit codes besides 0.
 FAILED_RUNS, BAD_INPUT, INTERRUPTED = 1, 2, 130
+# Of `bench run` that was asked to end by SIGTERM, as schedulers of clusters do: the same command goes on.
+RESUMABLE = 75
 
 TRACEBACK = "--traceback"
 

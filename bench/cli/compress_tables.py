@@ -10,8 +10,10 @@ from bench.deploy import choice
 from bench.deploy.deploy import Outcome, Written, drop
 from bench.deploy.search import Tried
 from bench.deploy.task import Task
+from bench.metric import Metric
 from bench.store.printable import one_line
 from bench.store.record import Record
+from bench.task import LOSS
 
 
 def compress_tables(task: Task, outcome: Outcome) -> Iterator[RenderableType]:
@@ -39,17 +41,21 @@ def _candidates(task: Task, outcome: Outcome) -> Table:
     table.add_column("method", overflow="fold")
     for heading in ("asked", "stored", "ratio", "where it runs", "bytes stored", "validation", "lost"):
         table.add_column(heading, justify="right", no_wrap=True)
-    before = outcome.before
-    table.add_row(before["method"], "", *_sizes(before), "", f"{before['validation_top1']:.2f} %", "")
+    before, metric = outcome.before, Metric.of(outcome.before)
+    table.add_row(before["method"], "", *_sizes(before), "", _score(before, metric), "")
     for one in sorted(outcome.tried, key=_size):
         if one.finished:
             record, mark = one.record, "[bold]" if one is outcome.chosen else ""
             cells = [one.method, one.budget, *_sizes(record), f"{record['stored_bytes']:,}"]
-            cells += [f"{record['validation_top1']:.2f} %", f"{drop(before, record):.2f}"]
+            cells += [_score(record, metric), f"{drop(before, record):.2f}"]
             table.add_row(*(mark + escape(cell) for cell in cells))
         else:
             table.add_row(escape(one.method), escape(one.budget), str(one.record["status"]), *[""] * 5)
     return table
+
+
+def _score(record: Record, metric: Metric) -> str:
+    return f"{record[metric.validation]:.2f} {metric.unit}".strip()
 
 
 def _size(one: Tried) -> int:
@@ -96,14 +102,14 @@ def _why(task: Task, chosen: Tried, outcome: Outcome) -> str:
 
 
 def _before_and_after(old: Record, new: Record, written: Written) -> Table:
-    before, after = written.before, written.after
+    before, after, metric = written.before, written.after, Metric.of(old)
     table = Table(title=f"before and after, measured on {escape(written.export.name)}", title_justify="left")
     table.add_column("")
     for heading in (old["method"], "compressed"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, was, is_now in (
-        ("accuracy on test (top-1, %)", f"{before.score.top1:.6g}", f"{after.score.top1:.6g}"),
-        ("loss on test", f"{before.score.loss:.6g}", f"{after.score.loss:.6g}"),
+        (f"{metric.title} on test", f"{before.scores[metric.name]:.6g}", f"{after.scores[metric.name]:.6g}"),
+        ("loss on test", f"{before.scores[LOSS]:.6g}", f"{after.scores[LOSS]:.6g}"),
         ("stored values", f"{old['stored_values']:,}", f"{new['stored_values']:,}"),
         ("values where it runs", f"{old['materialised_values']:,}", f"{new['materialised_values']:,}"),
         ("bytes of the file", f"{before.bytes:,}", f"{after.bytes:,}"),

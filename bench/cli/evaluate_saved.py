@@ -9,6 +9,7 @@ import torch
 
 from bench import count
 from bench.cli.app import make_error_console
+from bench.data.batches import InOrder
 from bench.data.normalise import Normalise
 from bench.dataset import Data
 from bench.errors import InputError
@@ -24,7 +25,7 @@ from bench.training.evaluate import evaluate
 def evaluate_saved(
     path: Path, dataset: str, data_dir: Path, download: bool, device: torch.device, given: Given
 ) -> dict[str, Any]:
-    """Top-1 and top-5 in percent, loss in nats, stored values, and bytes of the file, with what they are of;
+    """The metrics of the dataset's task, stored values, and bytes of the file, with what they are of;
     `other_code` where code that the file is held to is another.
 
     Images are standardised as the file says that those it was trained on were; where it doesn't say, by the mean and
@@ -44,7 +45,8 @@ def evaluate_saved(
             f"{channels} and {classes}"
         )
     normalise = Normalise.of(data.train) if have.inputs is None else Normalise.from_inputs(have.inputs)
-    score = evaluate(network.to(device), data.test.to(device), normalise.to(device))
+    batches = InOrder(data.test.to(device), normalise.to(device))
+    scores = evaluate(network.to(device), batches, chosen.task.task, len(data.classes))
     return {
         "path": str(path),
         "model": have.text,
@@ -52,7 +54,7 @@ def evaluate_saved(
         **({"other_code": ", ".join(other)} if other else {}),
         "dataset": chosen.label,
         "images": len(data.test),
-        **asdict(score),
+        **scores,
         "stored_values": count.stored_values(network),
         "stored_bytes": path.stat().st_size,
     }
@@ -69,9 +71,7 @@ def evaluate_exported(
     opened = open_exported(path)
     chosen, sized = exported.find_dataset_for(dataset, opened, plugins)
     data = _decoded(chosen, data_dir, download, sized)
-    score = exported.score(
-        path, opened, data, chosen.label, exported.normalise_for(path, opened, normalise, data.train)
-    )
+    scores = exported.score(path, opened, data, chosen, exported.normalise_for(path, opened, normalise, data.train))
     about = opened.about
     for note in _notes_on_classes(path, opened, data, chosen.label):
         _say(note)
@@ -83,7 +83,7 @@ def evaluate_exported(
         "dataset": chosen.label,
         "images": len(data.test),
         "image_size": "x".join(map(str, data.image_shape[1:])),
-        **asdict(score),
+        **scores,
         **({} if about is None else {"stored_values": about.stored_values}),
         "bytes": opened.bytes,
     }
@@ -96,7 +96,8 @@ def measure_exported(
     opened = open_exported(path)
     chosen, sized = exported.find_dataset_for(dataset, opened, plugins)
     data = _decoded(chosen, data_dir, download, sized)
-    return asdict(exported.measure(path, data, chosen.label))
+    found = asdict(exported.measure(path, data, chosen))
+    return {**found.pop("scores"), **found}
 
 
 def _decoded(chosen: DatasetChoice, data_dir: Path, download: bool, sized: Sequence[str]) -> Data:

@@ -62,7 +62,7 @@ _HEADINGS = ("id", "method", "budget", "seed", "stored", "status")
 
 def _cells(record: Record) -> list[str]:
     cells = [record["id"], record["method"], record["budget"], record["seed"]]
-    cells += [_number(record["stored_values"]), _percent(record[record["metric"]]), _status(record)]
+    cells += [_number(record["stored_values"]), _percent(record.get(Metric.of(record).test)), _status(record)]
     return ["" if cell is None else one_line(str(cell)) for cell in cells]
 
 
@@ -105,7 +105,8 @@ def show_run(
     table = Table(show_header=False)
     here = _code_here(found[0], model, plugins)
     record = found[0]
-    first = (*_FIRST, record["metric"], f"validation_{record['metric'].removeprefix('test_')}")
+    metric = Metric.of(record)
+    first = (*_FIRST, metric.test, metric.validation)
     for name in (*(name for name in first if name in record), *(name for name in record if name not in first)):
         value = record[name]
         if value is not None:

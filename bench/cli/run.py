@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.app import FAILED_RUNS, INTERRUPTED, app, as_list, make_console
+from bench.cli.app import FAILED_RUNS, INTERRUPTED, RESUMABLE, app, as_list, make_console
 from bench.cli.stores import write_report
 from bench.plan import defaults
 
@@ -67,6 +67,9 @@ def run(
         str | None,
         typer.Option(help="Make the runs of these methods again, or those that failed (failed) or missed (missed)."),
     ] = None,
+    save_every: Annotated[
+        float, typer.Option(help="Seconds between states from which a run that was stopped goes on.", min=0)
+    ] = defaults.SAVE_EVERY,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done, and about how long it takes.")
     ] = False,
@@ -97,7 +100,7 @@ def run(
 
     from bench.plan import plan as plans
     from bench.programs.sweeping import look_at
-    from bench.runs import progress
+    from bench.runs import interrupt, progress
     from bench.runs.environment import find_device
     from bench.store.record import FAILED
     from bench.store.store import REPORT, Store
@@ -116,10 +119,10 @@ def run(
     from bench.runs.sweep import sweep
 
     try:
-        records = sweep(plan, Store(out), progress.make(console), InProcess(), as_list(redo or ""))
+        records = sweep(plan, Store(out), progress.make(console), InProcess(), as_list(redo or ""), save_every)
     except KeyboardInterrupt:
-        console.print("interrupted; finished runs are kept, and the same command goes on with what is missing")
-        raise typer.Exit(INTERRUPTED) from None
+        console.print("interrupted; finished runs are kept, and the same command goes on where this one stopped")
+        raise typer.Exit(RESUMABLE if interrupt.was_termination() else INTERRUPTED) from None
     write_report([out], out / REPORT, console, only=[record["id"] for record in records])
     failed = sum(record["status"] == FAILED for record in records)
     if failed:

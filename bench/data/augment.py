@@ -1,26 +1,55 @@
 """Random crop and flip of a whole batch at once, on the device that holds it."""
 
+from dataclasses import dataclass
+from typing import Self
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 
-def crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
-    """Pad each image with `padding` zeros on every side and cut a window of the old size out at a random place.
+@dataclass(frozen=True)
+class Drawn:
+    """What is drawn for each image: where its window lies, `rows` and `columns` `(images,)`, and whether it is
+    `mirrored` `(images,)`."""
 
-    images `(batch, channels, height, width)`, same shape out. `generator` is on the CPU, so that every device draws the
-    same numbers.
-    """
+    rows: Tensor
+    columns: Tensor
+    mirrored: Tensor
+
+    def to(self, device: torch.device) -> Self:
+        return type(self)(self.rows.to(device), self.columns.to(device), self.mirrored.to(device))
+
+    def __getitem__(self, place: slice) -> Self:
+        return type(self)(self.rows[place], self.columns[place], self.mirrored[place])
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Pads images with `padding` zeros on every side and cuts a window of the old size out at a random place; then
+    mirrors half of them, if they are to `flip`."""
+
+    padding: int = 0
+    flip: bool = False
+
+    def draw(self, images: int, generator: torch.Generator) -> Drawn:
+        """For so many images, on the CPU."""
+        offsets = torch.randint(0, 2 * self.padding + 1, (2, images), generator=generator)
+        return Drawn(offsets[0], offsets[1], torch.rand(images, generator=generator) < 0.5)
+
+    def __call__(self, images: Tensor, targets: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
+        """images `(batch, channels, height, width)`, same shape out; targets, a number for each image, stay."""
+        if self.padding:
+            images = _crop(images, self.padding, drawn.rows, drawn.columns)
+        if self.flip:
+            images = torch.where(drawn.mirrored[:, None, None, None], images.flip(3), images)
+        return images, targets
+
+
+def _crop(images: Tensor, padding: int, rows: Tensor, columns: Tensor) -> Tensor:
     batch, channels, height, width = images.shape
-    offsets = torch.randint(0, 2 * padding + 1, (2, batch, 1), generator=generator).to(images.device)
-    rows = offsets[0] + torch.arange(height, device=images.device)  # (batch, height)
-    columns = offsets[1] + torch.arange(width, device=images.device)  # (batch, width)
+    down = rows[:, None] + torch.arange(height, device=images.device)  # (batch, height)
+    right = columns[:, None] + torch.arange(width, device=images.device)  # (batch, width)
     padded = functional.pad(images, (padding,) * 4)
-    picked = padded.gather(2, rows[:, None, :, None].expand(batch, channels, height, padded.shape[3]))
-    return picked.gather(3, columns[:, None, None, :].expand(batch, channels, height, width))
-
-
-def flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror each image left to right with probability one half."""
-    mirrored = torch.rand(len(images), generator=generator).to(images.device) < 0.5
-    return torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    picked = padded.gather(2, down[:, None, :, None].expand(batch, channels, height, padded.shape[3]))
+    return picked.gather(3, right[:, None, None, :].expand(batch, channels, height, width))

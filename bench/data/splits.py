@@ -51,7 +51,7 @@ def fingerprint(data: Data) -> str:
         if split is not None:
             digest.update(str(tuple(split.images.shape)).encode())
             digest.update(split.images.contiguous().numpy().tobytes())
-            digest.update(split.labels.contiguous().numpy().tobytes())
+            digest.update(split.targets.contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

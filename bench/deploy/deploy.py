@@ -55,14 +55,14 @@ def deploy(task: Task, progress: Progress) -> Outcome:
 
         # One goes to the dense network, where that is what all are held against.
         left = MOST_TRAININGS - task.plan(task.methods, "4x").runs[0].is_reference
-        tried = search.smallest(task.methods, trials, is_enough, left)
+        tried = search.smallest(task.methods, trials, is_enough, choice.validation, left)
         chosen = choice.smallest(tried, is_enough)
     return Outcome(trials.before, tried, chosen, None if chosen is None else _write(task, trials, chosen, progress))
 
 
 def drop(before: Record, record: Record) -> float:
-    """How many points of validation accuracy are lost."""
-    return float(before["validation_top1"] - record["validation_top1"])
+    """How much is lost on the validation split, in the metric's unit: of accuracy, points."""
+    return choice.validation(before) - choice.validation(record)
 
 
 def _write(task: Task, trials: Trials, chosen: Tried, progress: Progress) -> Written:
@@ -70,7 +70,7 @@ def _write(task: Task, trials: Trials, chosen: Tried, progress: Progress) -> Wri
     data = load(plan, progress.say)
     progress.say(f"writing {task.export.name}, and the given network as such a file, and measuring both")
     source = trials.artifact(chosen.record)
-    given, label = _names(plan), plan.setting.dataset.label
+    given, dataset = _names(plan), plan.setting.dataset
     folder = task.export.absolute().parent
     try:
         # Filled in a folder beside it: a file that has its name is complete, and says what was measured of it.
@@ -78,10 +78,10 @@ def _write(task: Task, trials: Trials, chosen: Tried, progress: Progress) -> Wri
             of_given = Path(inside) / "given"
             of_given.mkdir()
             before = deployed_file.write(
-                trials.artifact(trials.before), of_given / task.export.name, task.format, given, data, label
+                trials.artifact(trials.before), of_given / task.export.name, task.format, given, data, dataset
             )
             unnamed = Path(inside) / task.export.name
-            after = deployed_file.write(source, unnamed, task.format, given, data, label)
+            after = deployed_file.write(source, unnamed, task.format, given, data, dataset)
             compact = Path(inside) / task.compact.name
             if compact != unnamed:
                 compact.write_bytes(source.read_bytes())

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from bench.data.batches import InOrder
 from bench.data.normalise import Normalise
 from bench.dataset import Data
 from bench.errors import InputError
@@ -16,8 +17,9 @@ from bench.files.export import export
 from bench.files.exported import open_exported
 from bench.files.exports import onnx_file
 from bench.measure.latency import median_ms
+from bench.plan.plan import DatasetChoice
 from bench.runs import exported
-from bench.training.evaluate import Score, evaluate
+from bench.training.evaluate import Scores, evaluate
 
 COMPACT = ".safetensors"
 # The format of each ending, and what runs it. An artifact is small as it is, and runs with bench alone.
@@ -31,7 +33,7 @@ class Measured:
     """A file, run on the test split, and one image at a time: by `runner`, in milliseconds for an image."""
 
     bytes: int
-    score: Score
+    scores: Scores
     latency_ms: float
     runner: str
 
@@ -46,22 +48,22 @@ def format_of(path: Path) -> str:
     return found
 
 
-def write(source: Path, target: Path, form: str, given: Given, data: Data, label: str) -> Measured:
+def write(source: Path, target: Path, form: str, given: Given, data: Data, chosen: DatasetChoice) -> Measured:
     """Write the network of the artifact `source`, checked to give the same outputs, and run that very file on the test
-    split of `data`, which is called `label`; an exported file then says what came of it. Raises InputError."""
+    split of `data`, that of the dataset `chosen`; an exported file then says what came of it. Raises InputError."""
     if form == _ARTIFACT:
         shutil.copyfile(source, target)
         network: nn.Module = artifact.load(target, given).finish()
-        score = evaluate(network, data.test, _normalise(target))
+        batches = InOrder(data.test, _normalise(target))
+        scores: Scores = evaluate(network, batches, chosen.task.task, len(data.classes))
     else:
         export(source, form, target, given)
-        accuracy = exported.measure(target, data, label)
-        score = Score(accuracy.top1, accuracy.top5, accuracy.loss)
+        scores = dict(exported.measure(target, data, chosen).scores)
         network = open_exported(target).network
     image = _normalise(source)(data.test.images[:1])
     with torch.inference_mode():
         latency = median_ms(lambda: network(image))
-    return Measured(target.stat().st_size, score, latency, _RUNNERS[form])
+    return Measured(target.stat().st_size, scores, latency, _RUNNERS[form])
 
 
 def _normalise(source: Path) -> Normalise:

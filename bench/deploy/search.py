@@ -40,9 +40,13 @@ Attempt = Callable[[Sequence[str], str], list[Tried]]
 
 
 def smallest(
-    methods: Sequence[str], attempt: Attempt, is_enough: Callable[[Record], bool], most_trainings: int
+    methods: Sequence[str],
+    attempt: Attempt,
+    is_enough: Callable[[Record], bool],
+    goodness: Callable[[Record], float],
+    most_trainings: int,
 ) -> list[Tried]:
-    """All that was tried, in turn, with `most_trainings` at most."""
+    """All that was tried, in turn, with `most_trainings` at most; what has most `goodness` is the best."""
     tried: list[Tried] = []
     for ratio in _FIRST:
         tried += attempt(methods, budget_of(ratio))
@@ -51,7 +55,7 @@ def smallest(
     finished = [one for one in tried if one.finished]
     if not finished:
         return tried
-    best = max(finished, key=lambda one: float(one.record["validation_top1"]))
+    best = max(finished, key=lambda one: goodness(one.record))
     low, high = (ratio, None) if is_enough(best.record) else (1.0, ratio)
     while trainings(tried) < most_trainings:
         ratio = rounded(low * _STEP if high is None else math.sqrt(low * high))

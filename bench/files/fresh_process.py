@@ -28,6 +28,8 @@ from bench.errors import InputError, contained, typed_line
 from bench.files import artifact
 from bench.files.artifact import NOTHING, Given
 from bench.measure.same_outputs import LARGEST_DIFFERENCE, relative_difference
+from bench.plugins import discovery
+from bench.task import Task
 
 # How long a helper may take to answer. It loads one network and runs it on a few images, which takes seconds; a machine
 # that is busy with other things needs minutes.
@@ -147,14 +149,16 @@ class FreshProcess(Helper):
         super().__exit__(kind, error, trace)
         self._exchange.cleanup()
 
-    def check(self, path: Path, inputs: Tensor, expected: Tensor) -> None:
-        """Raise NotReloadable unless the artifact at `path`, loaded over there, gives the `expected` outputs.
+    def check(self, path: Path, inputs: Tensor, expected: Tensor, task: str) -> None:
+        """Raise NotReloadable unless the artifact at `path`, loaded over there, gives the `expected` outputs (of them
+        that which the task of this name compares).
 
         On the CPU.
         """
         request, answer = (Path(self._exchange.name) / f"{name}.safetensors" for name in ("inputs", "outputs"))
         save_file({"inputs": inputs.contiguous()}, request)
-        asked = {"artifact": str(path), "inputs": str(request), "outputs": str(answer), **asdict(self.given)}
+        files = {"artifact": str(path), "inputs": str(request), "outputs": str(answer)}
+        asked = {**files, "task": task, **asdict(self.given)}
         self.ask(asked, "the saved network can't be loaded in a fresh process")
         difference = relative_difference(load_file(answer)["outputs"], expected)
         if not difference <= LARGEST_DIFFERENCE:
@@ -196,8 +200,9 @@ def load_and_run(request: dict[str, Any]) -> None:
     """Load an artifact, and write what it makes of the inputs."""
     given = Given(request["plugins"], request["model"], request["other_code"])
     network = artifact.load(Path(request["artifact"]), given).network
+    task: Task = discovery.find(discovery.TASKS, request["task"], given.plugins).load()()
     with torch.inference_mode():
-        outputs = network(load_file(request["inputs"])["inputs"])
+        outputs = task.output(network(load_file(request["inputs"])["inputs"]))
     save_file({"outputs": outputs.contiguous()}, request["outputs"])
 
 

@@ -14,7 +14,8 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.prune import BasePruningMethod
 
 from bench import count
-from bench.errors import InputError, contained, place, typed_line
+from bench.errors import InputError, contained, first_line, place, typed_line
+from bench.task import Task
 
 
 def require_usable(network: nn.Module) -> None:
@@ -63,10 +64,10 @@ def require_usable(network: nn.Module) -> None:
     _require_own_memory(network)
 
 
-def require_logits(network: nn.Module, image_shape: tuple[int, int, int], num_classes: int) -> None:
-    """Raises InputError unless the network takes images `(channels, height, width)` and gives a number for each class,
-    in training and in evaluation, there the same whenever it is asked. Its statistics may change: use it on what is
-    thrown away."""
+def require_outputs(network: nn.Module, image_shape: tuple[int, int, int], num_classes: int, task: Task) -> None:
+    """Raises InputError unless the network takes images `(channels, height, width)` and gives what the task wants, in
+    training and in evaluation, there the same whenever it is asked. Its statistics may change: use it on what is thrown
+    away."""
     device = next(network.parameters()).device
     images = torch.randn(2, *image_shape, generator=torch.Generator().manual_seed(0)).to(device)
     shown = "x".join(map(str, image_shape))
@@ -83,28 +84,23 @@ def require_logits(network: nn.Module, image_shape: tuple[int, int, int], num_cl
                     f"the network can't take images of {shown}: {typed_line(error)} ({place(error)}); where they "
                     "are too small for it, choose another network, or give folder and parquet a larger :size="
                 ) from error
-        if not isinstance(outputs, Tensor):
-            raise InputError(
-                f"the network gives a {type(outputs).__name__} {'in training' if mode else 'in eval mode'}; it must "
-                "give one tensor, (images, classes)"
-            )
-        if outputs.shape != (2, num_classes):
-            raise InputError(
-                f"the network gives outputs of shape {tuple(outputs.shape)} for 2 images, and {num_classes} classes "
-                f"want (2, {num_classes}); have its function take num_classes for its last layer"
-            )
+        try:
+            task.check(task.blank(2, image_shape), num_classes, outputs)
+        except ValueError as error:
+            where = "in training" if mode else "in eval mode"
+            raise InputError(f"{where} the network {first_line(error)}") from error
         if not torch.equal(given, images):
             raise InputError("the network changes the images that it is given; have its forward() work on a copy")
-        if mode and not outputs.requires_grad:
+        if mode and not task.output(outputs).requires_grad:
             raise InputError("no gradient reaches the network's parameters; leave no_grad() out of its forward()")
-        if not torch.allclose(outputs, again, rtol=0, atol=0, equal_nan=True):
+        if not torch.allclose(task.output(outputs), task.output(again), rtol=0, atol=0, equal_nan=True):
             raise InputError(
                 "the network gives other outputs when it is asked again in eval mode; draw random numbers, and count "
                 "calls, in training alone (self.training)"
             )
 
 
-def require_reloadable(network: nn.Module, other: nn.Module, image_shape: tuple[int, int, int]) -> None:
+def require_reloadable(network: nn.Module, other: nn.Module, image_shape: tuple[int, int, int], task: Task) -> None:
     """Raises InputError unless `other`, the same network with the weights of another seed, gives the same outputs once
     it has what `network` stores. Else something that it needs is neither counted nor saved."""
     with torch.no_grad():
@@ -114,7 +110,8 @@ def require_reloadable(network: nn.Module, other: nn.Module, image_shape: tuple[
         for name, place in places.items():
             place.copy_(have[name])
         images = torch.randn(2, *image_shape, generator=torch.Generator().manual_seed(0))
-        same = torch.allclose(network.eval()(images), other.eval()(images), rtol=1e-4, atol=1e-4, equal_nan=True)
+        one, two = (task.output(own.eval()(images)) for own in (network, other))
+        same = torch.allclose(one, two, rtol=1e-4, atol=1e-4, equal_nan=True)
     if not same:
         raise InputError(
             "the network gives other outputs when it is made again with the values that it stores: something that it "

@@ -8,6 +8,7 @@ MODEL, DATASET, SCHEDULE = "resnet8", "glyphs", "quick"
 DEVICE: Final = "auto"
 DATA_DIR = "data"
 KEEP_WEIGHTS: Final = "all"
+SAVE_EVERY = 60.0  # seconds
 
 # Of `bench compress`: what is smaller where it runs, the plain narrower network among it, and csg. A search has time
 # for three, and in few epochs a network that is trained from scratch has no chance.

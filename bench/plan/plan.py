@@ -21,6 +21,7 @@ from bench.method import Compressed, Method
 from bench.plan.spec import Spec
 from bench.plugins import discovery, networks, options
 from bench.plugins.networks import ModelChoice
+from bench.task import LOSS, Task
 from bench.training import loop
 from bench.training import schedule as schedules
 from bench.training.schedule import Schedule
@@ -52,6 +53,15 @@ class MethodChoice:
 
 
 @dataclass(frozen=True)
+class TaskChoice:
+    """What networks are to do with a dataset's images."""
+
+    name: str
+    task: Task
+    code: str
+
+
+@dataclass(frozen=True)
 class DatasetChoice:
     """A dataset with its options, found and looked at but not decoded."""
 
@@ -59,6 +69,7 @@ class DatasetChoice:
     dataset: Dataset
     identity: str
     code: str
+    task: TaskChoice
 
     @property
     def label(self) -> str:
@@ -70,6 +81,11 @@ class DatasetChoice:
             data = self.dataset.load(data_dir, download)
             _check_type(data, Data, "load")
             data.check()
+            for name, split in data.splits().items():
+                try:
+                    self.task.task.check(split.targets, len(data.classes))
+                except ValueError as error:
+                    raise ValueError(f"the {name} split {error}") from error
         return data
 
     def stamp(self, data_dir: Path) -> str | None:
@@ -316,7 +332,16 @@ def find_dataset(text: str, files: Sequence[str] = ()) -> DatasetChoice:
     with asking(f"dataset {options.write(written.name, dataset, short=True)}"):
         identity = dataset.identity()
         _check_type(identity, str, "identity")
-    return DatasetChoice(written.name, dataset, identity, plugin.code())
+    return DatasetChoice(written.name, dataset, identity, plugin.code(), find_task(dataset.task, files))
+
+
+def find_task(name: str, files: Sequence[str] = ()) -> TaskChoice:
+    """The task of this name. Raises InputError."""
+    plugin = discovery.find(discovery.TASKS, name, files)
+    task: Task = plugin.load()()
+    if not task.metrics or not any(metric.name == LOSS for metric in task.metrics):
+        raise InputError(f"task {name}: its metrics are a headline and others, of which one is called {LOSS!r}")
+    return TaskChoice(name, task, plugin.code())
 
 
 def _check_type(given: object, wanted: type, function: str) -> None:

@@ -1,4 +1,4 @@
-"""Finding methods and datasets by name: in their folder, among entry points of installed packages, by path.
+"""Finding methods, datasets and tasks by name: in their folder, among entry points of installed packages, by path.
 
 Networks are found the same way, by `bench.plugins.networks`.
 """
@@ -19,13 +19,14 @@ from bench.plugins.options import Option
 
 METHODS = "methods"
 DATASETS = "datasets"
-_SINGULAR = {METHODS: "method", DATASETS: "dataset"}
-_BASES = {METHODS: "Method", DATASETS: "Dataset"}
+TASKS = "tasks"
+_SINGULAR = {METHODS: "method", DATASETS: "dataset", TASKS: "task"}
+_BASES = {METHODS: "Method", DATASETS: "Dataset", TASKS: "Task"}
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A method or dataset that can be had by name. It is imported only when `load` is called.
+    """A method, dataset or task that can be had by name. It is imported only when `load` is called.
 
     `find_file` gives the file with its class, `attribute` is the class's name where an entry point says it. A plugin
     that `is_given` was named by a path: its code is no part of this package, nor of an installed one.
@@ -41,7 +42,7 @@ class Plugin:
     is_given: bool = False
 
     def load(self) -> type:
-        """The plugin's class: the one subclass of Method or Dataset that its file defines. Raises InputError."""
+        """The plugin's class: the one subclass of its kind's base that its file defines. Raises InputError."""
         try:
             with contained():
                 module = self.import_module()
@@ -120,8 +121,10 @@ def available(kind: str, files: Sequence[str] = ()) -> dict[str, Plugin]:
     for text in files:
         path = by_path.locate(text)
         given = by_path.import_path(path)
-        if not _classes(given, METHODS) + _classes(given, DATASETS):
-            raise InputError(f"plugin {text} defines neither a method nor a dataset: subclass Method or Dataset in it")
+        if not any(_classes(given, own) for own in _BASES):
+            raise InputError(
+                f"plugin {text} defines no method, dataset or task: subclass Method, Dataset or Task in it"
+            )
         if _classes(given, kind):
             importer = partial(by_path.import_path, path)
             _add(found, Plugin(kind, name_of(path.stem), text, importer, _is(path), is_given=True))
@@ -183,8 +186,9 @@ def _base(kind: str) -> type:
     # Imported here and not above: they import torch, and listing names must not.
     from bench.dataset import Dataset
     from bench.method import Method
+    from bench.task import Task
 
-    return {METHODS: Method, DATASETS: Dataset}[kind]
+    return {METHODS: Method, DATASETS: Dataset, TASKS: Task}[kind]
 
 
 def _classes(module: ModuleType, kind: str) -> list[type]:

@@ -43,4 +43,4 @@ def restore(path: Path, model: nn.Module) -> list[Epoch]:
         with torch.no_grad():
             for name, tensor in state.items():
                 tensor.copy_(file.get_tensor(name))
-    return [Epoch(**row) for row in header["history"]]
+    return [Epoch.of(row) for row in header["history"]]

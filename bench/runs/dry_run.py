@@ -79,10 +79,12 @@ def _measure(plan: Plan, console: Console) -> tuple[float, int]:
     batch = min(schedule.batch_size, len(data.train))
     few = data.train.take(torch.arange(min(_TIMED_STEPS * batch, len(data.train)))).to(device)
     precision = environment.find_precision(schedule.precision, device)
-    trainer = Trainer(
+    trainer = Trainer.in_memory(
         few,
         few.take(torch.arange(batch)),
         normalisation(plan.setting.standard, few),
+        plan.setting.dataset.task.task,
+        len(data.classes),
         schedule,
         seed=0,
         precision=precision,

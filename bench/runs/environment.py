@@ -36,7 +36,7 @@ def describe(device: torch.device) -> dict[str, Any]:
     """The columns of a record that say on what it was made."""
     return {
         "device": device.type,
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "device_name": processor(device),
         "threads": torch.get_num_threads(),
         "bench_version": __version__,
         "torch_version": torch.__version__,
@@ -46,9 +46,14 @@ def describe(device: torch.device) -> dict[str, Any]:
     }
 
 
+def processor(device: torch.device) -> str:
+    """The name of what computes."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+
+
 @cache
 def _processor() -> str:
-    """The processor's name; platform.processor() is empty on Linux."""
+    """The CPU's; platform.processor() is empty on Linux."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():

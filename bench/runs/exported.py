@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.data import standard
+from bench.data.batches import InOrder
 from bench.data.normalise import Normalise
 from bench.dataset import Data, Split
 from bench.errors import InputError, first_line
@@ -15,7 +16,8 @@ from bench.files.exported import open_exported
 from bench.files.exports.about import Accuracy
 from bench.files.exports.opened import Opened
 from bench.plan.plan import DatasetChoice, find_dataset, with_size
-from bench.training.evaluate import Score, evaluate
+from bench.task import LOSS
+from bench.training.evaluate import Scores, evaluate
 
 
 def find_dataset_for(text: str, opened: Opened, plugins: Sequence[str] = ()) -> tuple[DatasetChoice, list[str]]:
@@ -45,8 +47,9 @@ def normalise_for(path: Path, opened: Opened, asked: str | None, train: Split) -
     return Normalise.from_inputs(inputs)
 
 
-def score(path: Path, opened: Opened, data: Data, label: str, normalise: Normalise) -> Score:
-    """Accuracy and loss on the test split. Raises InputError where the file is for other images or classes."""
+def score(path: Path, opened: Opened, data: Data, chosen: DatasetChoice, normalise: Normalise) -> Scores:
+    """The metrics on the test split. Raises InputError where the file is for other images or classes."""
+    label = chosen.label
     channels, height, width = data.image_shape
     takes, wanted = opened.shape, data.image_shape
     if any(size not in (None, own) for size, own in zip(takes, wanted, strict=True)):
@@ -56,14 +59,14 @@ def score(path: Path, opened: Opened, data: Data, label: str, normalise: Normali
     if classes not in (None, len(data.classes)):
         raise InputError(f"{path} tells {classes} classes apart; {label} has {len(data.classes)}")
     try:
-        return evaluate(opened.network, data.test, normalise)
+        return evaluate(opened.network, InOrder(data.test, normalise), chosen.task.task, len(data.classes))
     except InputError:
         raise
     except Exception as error:  # of whatever runs it
         raise InputError(f"{path} can't be run on the images of {label}: {first_line(error)}") from error
 
 
-def measure(path: Path, data: Data, label: str, normalise: Normalise | None = None) -> Accuracy:
+def measure(path: Path, data: Data, chosen: DatasetChoice, normalise: Normalise | None = None) -> Accuracy:
     """Evaluate one of our exported files on the test split, and write into it what was found; its graph stays as it is.
     `normalise` is for a file that doesn't say how images are standardised. Raises InputError."""
     opened = open_exported(path)
@@ -74,17 +77,17 @@ def measure(path: Path, data: Data, label: str, normalise: Normalise | None = No
         normalise = Normalise.from_inputs(inputs)
     if normalise is None:
         raise InputError(f"{path} doesn't say how images are standardised")
-    found = score(path, opened, data, label, normalise)
-    if not math.isfinite(found.loss):
-        raise InputError(f"the loss of {path} is {found.loss}: its outputs are no numbers")
-    accuracy = Accuracy(found.top1, found.top5, found.loss, len(data.test), label, images_hash(data.test))
+    found = score(path, opened, data, chosen, normalise)
+    if not math.isfinite(found[LOSS]):
+        raise InputError(f"the loss of {path} is {found[LOSS]}: its outputs are no numbers")
+    accuracy = Accuracy(found, len(data.test), chosen.label, images_hash(data.test))
     export.say(path, replace(opened.about, accuracy=accuracy))
     return accuracy
 
 
 def images_hash(split: Split) -> str:
-    """A hash of the images of a split and their labels."""
+    """A hash of the images of a split and their targets."""
     digest = hashlib.sha256(str(tuple(split.images.shape)).encode())
     digest.update(split.images.contiguous().cpu().numpy().tobytes())
-    digest.update(split.labels.contiguous().cpu().numpy().tobytes())
+    digest.update(split.targets.contiguous().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -11,6 +11,7 @@ from torch import nn
 
 from bench import budget, count
 from bench.budget import Budget
+from bench.dataset import Dataset
 from bench.errors import BudgetError, contained, typed_line
 from bench.files import artifact
 from bench.files.description import Description
@@ -18,8 +19,8 @@ from bench.measure.account import compress, deploy, stored, to_size
 from bench.measure.layers import Row
 from bench.measure.resizable import Resizing
 from bench.models._build import build_network
-from bench.models._usable import require_logits, require_reloadable
-from bench.plan.plan import REFERENCE, MethodChoice
+from bench.models._usable import require_outputs, require_reloadable
+from bench.plan.plan import REFERENCE, MethodChoice, find_task
 from bench.plugins.networks import ModelChoice
 
 # What a row has besides its method and budget; None where the budget can't be met.
@@ -66,12 +67,12 @@ def footprint(
     trained networks: values don't depend on them, though bytes may, in kmeans for one. `compress_seconds` is without
     what methods leave out where only the account is wanted (`bench.method.Context`). Raises InputError.
     """
-    network = question.network()
+    network, task = question.network(), find_task(Dataset.task).task
     dense_values = count.stored_values(network)
     # Copied for every row: in a network of a hundred million values, drawing them takes twenty times as long.
     fresh = copy.deepcopy(network)
-    require_logits(network, question.image_shape, question.num_classes)
-    require_reloadable(network, replace(question, seed=question.seed + 1).network(), question.image_shape)
+    require_outputs(network, question.image_shape, question.num_classes, task)
+    require_reloadable(network, replace(question, seed=question.seed + 1).network(), question.image_shape, task)
     del network
     for choice in choices:
         for asked in [None] if choice.text == REFERENCE else budgets:

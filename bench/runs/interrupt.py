@@ -1,4 +1,5 @@
-"""An interrupt that is swallowed on its way up, as some imports of torch do, still ends a sweep."""
+"""Ctrl-C and SIGTERM: what is asked to end ends, also where code on the way up swallows it, as some imports of torch
+do; and training ends with a whole step."""
 
 import signal
 import threading
@@ -12,24 +13,61 @@ class _Note:
 
     def __init__(self) -> None:
         self.seen = threading.Event()
+        self.number = int(signal.SIGINT)
+        self.holds = 0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
+        is_first = not self.seen.is_set()
+        self.number = number
         self.seen.set()
-        raise KeyboardInterrupt
+        if not (self.holds and is_first):
+            raise KeyboardInterrupt
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# The one that is set, or that stands in for it in processes and threads that get no signals.
+_note = _Note()
 
 
 @contextmanager
 def noticed() -> Iterator[Callable[[], bool]]:
-    """Interrupts are raised as ever, and the function that this gives says whether there was one, also since an outer
-    `noticed` began. In other threads than the main one, which get none, it gives False."""
-    before = signal.getsignal(signal.SIGINT)
-    note = before if isinstance(before, _Note) else _Note()
-    if note is before or threading.current_thread() is not threading.main_thread():
-        yield note.seen.is_set
+    """Both signals are raised as KeyboardInterrupt, and the function that this gives says whether there was one, also
+    since an outer `noticed` began. In other threads than the main one nothing changes."""
+    global _note
+    outer = signal.getsignal(signal.SIGINT)
+    if isinstance(outer, _Note) or threading.current_thread() is not threading.main_thread():
+        yield _note.seen.is_set
         return
-    signal.signal(signal.SIGINT, note)
+    stands_in, _note = _note, _Note()
+    before = [signal.signal(number, _note) for number in _SIGNALS]
+    try:
+        yield _note.seen.is_set
+    finally:
+        _note = stands_in
+        for number, handler in zip(_SIGNALS, before, strict=True):
+            # None: a handler that was not set from Python.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+@contextmanager
+def held() -> Iterator[Callable[[], bool]]:
+    """The first signal is not raised here, but noted: the function that this gives says so, and whoever asks it ends
+    when that is possible. The second is raised at once. Raises KeyboardInterrupt at its end where nobody did."""
+    note = _note
+    note.holds += 1
     try:
         yield note.seen.is_set
     finally:
-        # None: a handler that was not set from Python.
-        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+        note.holds -= 1
+    if note.seen.is_set():
+        raise KeyboardInterrupt
+
+
+def ask() -> None:
+    """As if the first signal had come: for processes that get theirs otherwise."""
+    _note.seen.set()
+
+
+def was_termination() -> bool:
+    """Whether what ended this was SIGTERM."""
+    return _note.number == signal.SIGTERM

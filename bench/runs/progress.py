@@ -94,7 +94,7 @@ class BarProgress(Progress):
 
     def epoch(self, row: Epoch) -> None:
         assert self._run is not None
-        self._accuracy = f" validation {row.validation_top1:.1f} %"
+        self._accuracy = f" validation {_validation(row, self._run)}"
         self.bars.update(self._current, note=_epoch_text(row, self._run))
 
     def end(self, run: Run, record: Record) -> None:
@@ -127,9 +127,9 @@ def scores(record: Record) -> str:
     """The score on the test split, and beside it that to choose by."""
     metric = Metric.of(record)
     unit = f" {metric.unit}" if metric.unit else ""
-    validation = record.get(f"validation_{metric.name.removeprefix('test_')}")
+    validation = record.get(metric.validation)
     beside = "" if validation is None else f" (validation {validation:.2f}{unit})"
-    return f"{metric.label} {record[metric.name]:.2f}{unit}{beside}"
+    return f"{metric.label} {record[metric.test]:.2f}{unit}{beside}"
 
 
 def epochs_of(run: Run) -> float:
@@ -149,6 +149,11 @@ def _joined(run: Run) -> int:
 
 def _epoch_text(row: Epoch, run: Run) -> str:
     return (
-        f"epoch {row.epoch}/{run.setting.schedule.epochs} loss {row.train_loss:.3f} "
-        f"validation {row.validation_top1:.2f} % ({row.seconds:.1f} s)"
+        f"epoch {row.epoch}/{run.setting.schedule.epochs} loss {row['train_loss']:.3f} "
+        f"validation {_validation(row, run)} ({row.seconds:.1f} s)"
     )
+
+
+def _validation(row: Epoch, run: Run) -> str:
+    metric = run.setting.dataset.task.task.headline
+    return f"{row[metric.validation]:.2f} {metric.unit}".strip()

@@ -3,7 +3,7 @@
 import math
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import count
+from bench.data.batches import InOrder
 from bench.data.normalise import Normalise
 from bench.data.splits import names_hash
 from bench.data.standard import text_of
@@ -27,7 +28,6 @@ from bench.measure.latency import latency_ms
 from bench.measure.resizable import Resizing
 from bench.measure.same_outputs import LARGEST_DIFFERENCE, relative_difference
 from bench.method import Compressed
-from bench.metric import TOP1
 from bench.models._build import build_network
 from bench.plan import spec
 from bench.plan.plan import Run, prefix_id
@@ -35,15 +35,19 @@ from bench.plan.spec import Spec
 from bench.plugins import options
 from bench.plugins.code import harness_hash, rooms_hash
 from bench.runs import dense_prefix, environment, interrupt
+from bench.runs.progress import title
+from bench.runs.unfinished import Unfinished
 from bench.store import record
 from bench.store.latency import LATENCY, encode_latency
+from bench.store.predictions import encode_predictions
 from bench.store.record import FAILED, FINISHED, MISSED, Record
 from bench.store.rows import encode_rows
 from bench.store.seal import Broken
 from bench.store.store import CODES, HISTORY, LAYERS, PREDICTIONS, RECORD, SPEC, TRACEBACK, WEIGHTS, Store, encode
-from bench.training.evaluate import Score, evaluate
+from bench.task import LOSS
+from bench.training.evaluate import Scores, evaluate
 from bench.training.kept import Kept
-from bench.training.loop import Epoch, Trainer, check_finite
+from bench.training.loop import Epoch, Trainer, Training, check_finite
 
 # Training images on which the saved and the finished network must agree with the trained one.
 _CHECKED_IMAGES = 8
@@ -66,7 +70,8 @@ class NotTheSame(RuntimeError):
 @dataclass(frozen=True)
 class Bench:
     """What every run of a sweep is made with. `data` is on the device and has its validation split; `start` gives
-    networks the finished weights that the sweep starts from, if it does."""
+    networks the finished weights that the sweep starts from, if it does. Runs save their state every `save_every`
+    seconds."""
 
     data: Data
     data_hash: str
@@ -77,6 +82,7 @@ class Bench:
     spec: Spec
     start: start_weights.Start | None
     resizing: Resizing
+    save_every: float
     say: Callable[[str], None]
     on_step: Callable[[int, float, float], None]
     on_epoch: Callable[[Epoch], None]
@@ -85,33 +91,50 @@ class Bench:
     def classes(self) -> int:
         return len(self.data.classes)
 
-    def trainer(self, run: Run) -> Trainer:
+    def trainer(self, run: Run, unfinished: Unfinished) -> Trainer:
         assert self.data.validation is not None
         schedule = run.setting.schedule
-        return Trainer(
+        return Trainer.in_memory(
             train=self.data.train,
             validation=self.data.validation,
             normalise=self.normalise,
+            task=run.setting.dataset.task.task,
+            classes=self.classes,
             schedule=schedule,
             seed=run.seed,
             precision=environment.find_precision(schedule.precision, self.device),
             on_step=self.on_step,
             on_epoch=self.on_epoch,
+            after_step=unfinished.after_step,
         )
 
     def prefix_id(self, run: Run, epochs: int) -> str:
         """Names the dense network's state after some epochs of the run's seed."""
-        made_with = {
+        made_with = {**self._made_with(run), "device": self.device.type, **self._place()}
+        return prefix_id(run.setting, run.seed, epochs, made_with)
+
+    def unfinished(self, run: Run, name: str, title: str, is_asked: Callable[[], bool]) -> Unfinished:
+        """The state in training of the run, or of the dense one that it begins with."""
+        code = [run.choice.code, run.setting.model.code, rooms_hash("method", "generated")]
+        made_with = {**self._made_with(run), "code of the method or network": code}
+        place = {**self._place(), "processor": environment.processor(self.device)}
+        return Unfinished(self.store, name, title, made_with, place, self.save_every, is_asked, self.say)
+
+    def _made_with(self, run: Run) -> dict[str, Any]:
+        return {
             "data": self.data_hash,
             "classes": list(self.data.classes),
             "normalise": [self.normalise.mean.flatten().tolist(), self.normalise.deviation.flatten().tolist()],
-            "code": rooms_hash("training", "data", "masks", "seeding"),
-            "device": self.device.type,
+            "code": [
+                rooms_hash("training", "data", "masks", "seeding", "task", "tasks"),
+                run.setting.dataset.task.code,
+            ],
             "precision": str(environment.find_precision(run.setting.schedule.precision, self.device)),
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
         }
-        return prefix_id(run.setting, run.seed, epochs, made_with)
+
+    @staticmethod
+    def _place() -> dict[str, Any]:
+        return {"torch": torch.__version__, "threads": torch.get_num_threads()}
 
     def network(self, run: Run) -> nn.Module:
         """The dense network with the initial weights of the run's seed, on the device."""
@@ -170,6 +193,7 @@ def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
             bench.store.write(folder / LATENCY, encode_latency(run.id, made["latency_ms"]))
         bench.store.write(folder / RECORD, encode({**made, "latency_ms": None}))
         bench.store.write(folder / SPEC, spec.write(run.own_spec(bench.spec)).encode())
+    bench.store.forget(run.id)
     if bench.spec.keep_weights == "none" and made["status"] == FINISHED:
         bench.store.leave_out(bench.store.runs / run.name, WEIGHTS)
     return made
@@ -196,7 +220,9 @@ def identify(bench: Bench, run: Run) -> Columns:
         "dataset": setting.dataset.label,
         "dataset_code": setting.dataset.code,
         "schedule": setting.schedule_name,
-        **TOP1.columns(),
+        "task": setting.dataset.task.name,
+        "task_code": setting.dataset.task.code,
+        **setting.dataset.task.task.headline.columns(),
         "compress_at": method.compress_at,
         "compress_epoch": run.compress_epoch,
         "precision": str(precision).removeprefix("torch."),
@@ -227,36 +253,79 @@ def declare(run: Run) -> Columns:
 def _parts(bench: Bench, run: Run, kept_epochs: set[int], folder: Path) -> Iterator[Columns]:
     """The run, step by step; the columns of each as soon as they are known, so that a run that fails half-way shows how
     far it came."""
+    with interrupt.held() as is_asked:
+        unfinished = bench.unfinished(run, run.id, title(run), is_asked)
+        found = unfinished.find()
+        if found is None:
+            begun = yield from _begin(bench, run, unfinished, is_asked)
+        else:
+            begun = yield from _go_on(bench, run, unfinished, found)
+        trained = train(bench, run, begun, unfinished, kept_epochs, folder)
+    dense_values, requested = begun.columns["dense_values"], begun.columns["requested_values"]
+    yield trained.columns(dense_values)
+    trained.stored.check(requested)
+    before, after = begun.columns.get("stored_values"), trained.stored.stored_values
+    if run.choice.method.at_size == "at once" and after != before:
+        raise NotTheSame(f"the network stored {before:,} values when compressed, {after:,} when trained")
+
+    saved = save(bench, run, trained, folder)
+    yield saved.columns()
+    yield test(bench, run, saved, folder).columns()
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run whose network is compressed: what is known of it, its training, and the dense epochs before."""
+
+    columns: Columns
+    training: Training
+    prefix: Sequence[Epoch]
+
+
+def _begin(
+    bench: Bench, run: Run, unfinished: Unfinished, is_asked: Callable[[], bool]
+) -> Generator[Columns, None, Begun]:
+    """From the start to where the compressed network's training begins."""
     network = bench.network(run)
     dense_values = count.stored_values(network)
     requested = None if run.budget is None else run.budget.values(dense_values)
-    yield {"dense_values": dense_values, "requested_values": requested}
+    columns: Columns = {"dense_values": dense_values, "requested_values": requested}
+    yield columns
 
     at_end = run.choice.method.at_size == "at the end"
     if run.compress_epoch or at_end:
         # Can the budget be met? What a compressed network stores hardly depends on its weights, so ask one that is
         # thrown away before any epoch is spent.
         tried = compress(bench, run, bench.network(run), requested, brought_to_size=True)
-        yield tried.columns(dense_values)
+        columns |= tried.columns(dense_values)
+        yield columns
         tried.stored.check(requested)
-    prefix = reach_compression(bench, run, network) if run.compress_epoch else []
+    prefix = reach_compression(bench, run, network, is_asked) if run.compress_epoch else []
     if prefix:
-        yield {"prefix_seconds": sum(epoch.seconds for epoch in prefix)}
+        columns["prefix_seconds"] = sum(epoch.seconds for epoch in prefix)
     start = compress(bench, run, network, requested, brought_to_size=False)
     if not at_end:
-        yield start.columns(dense_values)
+        columns |= start.columns(dense_values)
+        yield columns
         start.stored.check(requested)
+    yield columns
+    training = Training(bench.trainer(run, unfinished), start.compressed, run.compress_epoch)
+    return Begun(columns, training, prefix)
 
-    trained = train(bench, run, start, prefix, kept_epochs, folder)
-    yield trained.columns(dense_values)
-    trained.stored.check(requested)
-    if not at_end and trained.stored.stored_values != start.stored.stored_values:
-        before, after = start.stored.stored_values, trained.stored.stored_values
-        raise NotTheSame(f"the network stored {before:,} values when compressed, {after:,} when trained")
 
-    saved = save(bench, run, trained, folder)
-    yield saved.columns()
-    yield test(bench, saved, folder).columns()
+def _go_on(bench: Bench, run: Run, unfinished: Unfinished, found: Mapping[str, Any]) -> Generator[Columns, None, Begun]:
+    """The same of a run that was stopped in its training."""
+    columns: Columns = found["columns"]
+    yield columns
+    method, family = run.choice.method, run.setting.model.model.family
+
+    def rebuild(structure: Mapping[str, Any]) -> Compressed:
+        compressed = account.rebuild(method, bench.network(run), structure, family)
+        compressed.network.to(bench.device)
+        return compressed
+
+    training = unfinished.read(bench.trainer(run, unfinished), rebuild)
+    return Begun(columns, training, [Epoch.of(row) for row in found["prefix"]])
 
 
 @dataclass(frozen=True)
@@ -295,7 +364,7 @@ def compress(bench: Bench, run: Run, network: nn.Module, requested: int | None, 
     return Compression(compressed, account.stored(compressed), seconds)
 
 
-def reach_compression(bench: Bench, run: Run, network: nn.Module) -> list[Epoch]:
+def reach_compression(bench: Bench, run: Run, network: nn.Module, is_asked: Callable[[], bool]) -> list[Epoch]:
     """Bring `network` to where the run compresses: from the kept state, or by training up to there and keeping it."""
     name = bench.prefix_id(run, run.compress_epoch)
     path = bench.store.prefix(name)
@@ -305,8 +374,15 @@ def reach_compression(bench: Bench, run: Run, network: nn.Module) -> list[Epoch]
                 return dense_prefix.restore(path, network)
             except Broken as error:
                 bench.say(f"{error}; set aside as {bench.store.set_aside(path)}, and trained again")
-        history = bench.trainer(run).run(Compressed(network), 0, run.compress_epoch)
+        unfinished = bench.unfinished(run, f"prefix-{name}", f"the dense training before {title(run)}", is_asked)
+        trainer = bench.trainer(run, unfinished)
+        if unfinished.find() is None:
+            training = Training(trainer, Compressed(network), 0)
+        else:
+            training = unfinished.read(trainer, lambda structure: Compressed(network))
+        history = trainer.go_on(training, run.compress_epoch)
         dense_prefix.keep(bench.store, name, network, history)
+        unfinished.forget()
         # Read back also where it was just written, so that both ways are one.
         return dense_prefix.restore(path, network)
 
@@ -319,41 +395,41 @@ class Trained:
     stored: account.Stored
     history: Sequence[Epoch]
     own_epochs: int
-    validation: Score
+    validation: Scores
 
     def columns(self, dense_values: int) -> Columns:
         # Where no epoch follows compression, the last one is the dense network's.
-        last = self.history[-1] if self.own_epochs else None
+        last = self.history[-1].figures if self.own_epochs else {}
         return {
             "train_seconds": sum(epoch.seconds for epoch in self.history) if self.history else None,
-            "train_top1": last and last.train_top1,
-            "train_loss": last and last.train_loss,
-            "validation_top1": self.validation.top1,
-            "validation_loss": self.validation.loss,
+            **{name: figure for name, figure in last.items() if name.startswith("train_")},
+            **{f"validation_{name}": score for name, score in self.validation.items()},
             **_stored_columns(self.stored, dense_values),
         }
 
 
-def train(
-    bench: Bench, run: Run, start: Compression, prefix: Sequence[Epoch], kept_epochs: set[int], folder: Path
-) -> Trained:
+def train(bench: Bench, run: Run, begun: Begun, unfinished: Unfinished, kept_epochs: set[int], folder: Path) -> Trained:
     """Train to the end of the schedule. The epochs so far are in the folder at any time; the dense run keeps its state
     after each of `kept_epochs`."""
-    trainer, compressed = bench.trainer(run), start.compressed
-    history = [*prefix]
+    training, prefix = begun.training, begun.prefix
+    trainer, compressed = training.trainer, training.compressed
+    unfinished.beside = {"columns": begun.columns, "prefix": [epoch.row() for epoch in prefix]}
+
+    def write(epochs: Sequence[Epoch]) -> None:
+        bench.store.write(folder / HISTORY, encode_rows(epoch.row() for epoch in (*prefix, *epochs)))
 
     def after_epoch(epochs: Sequence[Epoch]) -> None:
-        history[len(prefix) :] = epochs
-        bench.store.write(folder / HISTORY, encode_rows(epoch.row() for epoch in history))
+        write(epochs)
         if run.is_reference and len(epochs) in kept_epochs:
             dense_prefix.keep(bench.store, bench.prefix_id(run, len(epochs)), compressed.network, epochs)
 
-    bench.store.write(folder / HISTORY, encode_rows(epoch.row() for epoch in history))
-    trainer.run(compressed, run.compress_epoch, run.end_epoch, after_epoch)
+    write(training.history)
+    own = trainer.go_on(training, run.end_epoch, after_epoch)
+    unfinished.at_end(training)
     compressed.settle()
-    validation = evaluate(compressed.network, trainer.validation, bench.normalise)
-    check_finite(validation.loss, "the validation loss is {} once it is trained and settled")
-    return Trained(compressed, account.stored(compressed), history, len(history) - len(prefix), validation)
+    validation = evaluate(compressed.network, trainer.validation, trainer.task, trainer.classes)
+    check_finite(validation[LOSS], "the validation loss is {} once it is trained and settled")
+    return Trained(compressed, account.stored(compressed), [*prefix, *own], len(own), validation)
 
 
 @dataclass(frozen=True)
@@ -378,10 +454,10 @@ def save(bench: Bench, run: Run, trained: Trained, folder: Path) -> Saved:
     spread = torch.linspace(0, len(bench.data.train) - 1, _CHECKED_IMAGES).long().to(bench.device)
     images = bench.normalise(bench.data.train.images[spread]).cpu()
     with torch.inference_mode():
-        expected = network(images)
+        expected = run.setting.dataset.task.task.output(network(images))
     weights = folder / WEIGHTS
     bench.store.write(weights, artifact.pack(compressed, _describe(bench, run, compressed)))
-    bench.fresh.check(weights, images, expected)
+    bench.fresh.check(weights, images, expected, run.setting.dataset.task.name)
     if pictures := compressed.pictures():
         bench.store.write(folder / CODES, encode_pictures(pictures))
     return Saved(compressed, weights.stat().st_size, images, expected)
@@ -393,7 +469,7 @@ class Tested:
 
     deployed: account.Deployed
     latency_ms: float
-    score: Score
+    scores: Scores
     test_seconds: float
 
     def columns(self) -> Columns:
@@ -402,29 +478,28 @@ class Tested:
             "macs": self.deployed.macs,
             "generation_macs": self.deployed.generation_macs,
             "latency_ms": self.latency_ms,
-            "test_top1": self.score.top1,
-            "test_top5": self.score.top5,
-            "test_loss": self.score.loss,
+            **{f"test_{name}": score for name, score in self.scores.items()},
             "test_seconds": self.test_seconds,
         }
 
 
-def test(bench: Bench, saved: Saved, folder: Path) -> Tested:
+def test(bench: Bench, run: Run, saved: Saved, folder: Path) -> Tested:
     """Finish the network, measure it, and evaluate it once on the test split; what it says of each image is kept."""
-    deployed = account.deploy(saved.compressed, bench.data.image_shape)
+    deployed, task = account.deploy(saved.compressed, bench.data.image_shape), run.setting.dataset.task.task
     with torch.inference_mode():
-        difference = relative_difference(deployed.network(saved.images), saved.expected)
+        difference = relative_difference(task.output(deployed.network(saved.images)), saved.expected)
     if not difference <= LARGEST_DIFFERENCE:
         raise NotTheSame(f"finish() changed the network's outputs by {difference:.2g} of the largest logit")
     bench.store.write(folder / LAYERS, encode_rows(deployed.layers))
     network = deployed.network.to(bench.device)
     latency = latency_ms(network, bench.data.image_shape)
-    started, kept = time.perf_counter(), Kept()
-    score = evaluate(network, bench.data.test, bench.normalise, kept)
+    started, kept = time.perf_counter(), Kept(task)
+    scores = evaluate(network, InOrder(bench.data.test, bench.normalise), task, bench.classes, kept)
     seconds = time.perf_counter() - started
-    check_finite(score.loss, "the test loss is {}")
-    bench.store.write(folder / PREDICTIONS, kept.encode(bench.data.classes))
-    return Tested(deployed, latency, score, seconds)
+    check_finite(scores[LOSS], "the test loss is {}")
+    if arrays := kept.arrays():
+        bench.store.write(folder / PREDICTIONS, encode_predictions(arrays, bench.data.classes))
+    return Tested(deployed, latency, scores, seconds)
 
 
 def _stored_columns(stored: account.Stored, dense_values: int) -> Columns:

@@ -16,7 +16,8 @@ from bench.files.fresh_process import FreshProcess
 from bench.files.start_weights import Start
 from bench.measure.resizable import Resizing
 from bench.models._build import build_network
-from bench.models._usable import require_logits, require_reloadable
+from bench.models._usable import require_outputs, require_reloadable
+from bench.plan.defaults import SAVE_EVERY
 from bench.plan.plan import Plan, Run
 from bench.plan.spec import write as write_spec
 from bench.plugins.code import harness_hash
@@ -80,10 +81,18 @@ def _outdated(runs: Sequence[Run], records: Mapping[str, Record]) -> list[Run]:
     return [run for run in missed if not is_same(run)]
 
 
-def sweep(plan: Plan, store: Store, progress: Progress, executor: Executor, redo: Sequence[str] = ()) -> list[Record]:
+def sweep(
+    plan: Plan,
+    store: Store,
+    progress: Progress,
+    executor: Executor,
+    redo: Sequence[str] = (),
+    save_every: float = SAVE_EVERY,
+) -> list[Record]:
     """Make what is missing and return the records of all runs of the plan, in its order.
 
-    `redo` names methods whose runs are made again (or `failed`, or `missed`). Raises InputError.
+    `redo` names methods whose runs are made again (or `failed`, or `missed`). Runs save their state every `save_every`
+    seconds. Raises InputError.
     """
     device = environment.find_device(plan.spec.device)
     for note in plan.notes:
@@ -110,7 +119,7 @@ def sweep(plan: Plan, store: Store, progress: Progress, executor: Executor, redo
         progress.say(f"{reason}; set aside as {store.set_aside(folder)}, and made again")
     if todo and data is not None and data_hash is not None and normalise is not None:
         with FreshProcess(_given(plan)) as fresh, progress.runs(todo):
-            bench = _bench(plan, store, progress, device, data, data_hash, normalise, fresh, start)
+            bench = _bench(plan, store, progress, device, data, data_hash, normalise, fresh, start, save_every)
             state.records |= executor.make(bench, plan, todo, again, progress)
     _relabel(plan, store, progress.say)
     for folder in list(superfluous_weights(store, state.records.values(), plan.spec.keep_weights)):
@@ -164,12 +173,12 @@ def _look_again(plan: Plan, state: State, store: Store, stamp: str | None, say: 
 
 
 def check_network(plan: Plan, data: Data) -> None:
-    """Raise InputError unless the plan's network takes the images, gives a number for each class, and is what it
+    """Raise InputError unless the plan's network takes the images, gives what the task wants of it, and is what it
     stores."""
-    channels, model = data.image_shape[0], plan.setting.model.model
+    channels, model, task = data.image_shape[0], plan.setting.model.model, plan.setting.dataset.task.task
     network, other = (build_network(model, channels, len(data.classes), seed) for seed in (0, 1))
-    require_logits(network, data.image_shape, len(data.classes))
-    require_reloadable(network, other, data.image_shape)
+    require_outputs(network, data.image_shape, len(data.classes), task)
+    require_reloadable(network, other, data.image_shape, task)
 
 
 def _warn_of_changes(
@@ -228,6 +237,7 @@ def _bench(
     normalise: Normalise,
     fresh: FreshProcess,
     start: Start | None,
+    save_every: float,
 ) -> Bench:
     assert data.validation is not None
     on_device = {name: getattr(data, name).to(device) for name in ("train", "test", "validation")}
@@ -242,6 +252,7 @@ def _bench(
         spec=plan.spec,
         start=start,
         resizing=Resizing(plan.setting.model.model, data.image_shape[0], len(data.classes)),
+        save_every=save_every,
         say=progress.say,
         on_step=progress.step,
         on_epoch=progress.epoch,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from bench import count
+from bench.data.batches import InOrder
 from bench.data.normalise import Normalise
 from bench.data.splits import fingerprint, hold_out
 from bench.data.standard import DATASET
@@ -17,6 +18,7 @@ from bench.errors import InputError, TooNew, first_line, typed_line
 from bench.files import artifact, network_file
 from bench.files.artifact import Given
 from bench.measure import account
+from bench.metric import Metric
 from bench.models._build import build_network
 from bench.plan import plan
 from bench.plan import spec as specs
@@ -26,7 +28,7 @@ from bench.runs import environment
 from bench.runs.run import flat
 from bench.store import published, seal
 from bench.store.latency import LATENCY
-from bench.store.predictions import Predictions, decode_predictions
+from bench.store.predictions import Predictions, decode_predictions, encode_predictions
 from bench.store.published import PUBLISHED
 from bench.store.record import FINISHED, Record
 from bench.store.seal import Broken
@@ -43,6 +45,7 @@ from bench.store.store import (
     Store,
     seal_beside,
 )
+from bench.task import Task
 from bench.training.evaluate import evaluate
 from bench.training.kept import Kept
 
@@ -102,7 +105,7 @@ class Verifier:
     data_dir: Path | None = None  # where datasets that are fetched lie; default: where they lay
     seals_alone: bool = False
     say: Callable[[str], None] = lambda line: None
-    _data: dict[tuple[str, str, float], tuple[Data, str, Normalise]] = field(default_factory=dict)
+    _data: dict[tuple[str, str, float], tuple[Data, str, Normalise, Task]] = field(default_factory=dict)
 
     def verify(self) -> Verdict:
         """Raises InputError for a folder that is no store."""
@@ -202,9 +205,10 @@ class Verifier:
             verdict.damaged.append(folder)
             yield f"{PREDICTIONS} can't be read: {first_line(error)}"
             return
-        if kept is not None and record["test_top1"] not in (None, kept.top1):
+        metric = Metric.of(record)
+        if kept is not None and metric.counts_images and record[metric.test] != kept.accuracy:
             verdict.damaged.append(folder)
-            yield f"test_top1 is {kept.top1:,} by {PREDICTIONS}, and {record['test_top1']:,} in the record"
+            yield f"{metric.test} is {kept.accuracy:,} by {PREDICTIONS}, and {record[metric.test]:,} in the record"
             return
         if self.store.left_out(folder, WEIGHTS):
             return
@@ -226,7 +230,7 @@ class Verifier:
         """A line for each figure that the saved network gives now and the record has otherwise, and one where it says
         other things of the images than were kept. Raises InputError."""
         path, given = folder / WEIGHTS, self._given_for(record)
-        data, data_hash, own = self._images(folder, record)
+        data, data_hash, own, task = self._images(folder, record)
         if data_hash != record["data"]:
             raise InputError(f"the images of {record['dataset']} are others than it was tested on")
         saved = network_file.read(path)
@@ -267,14 +271,16 @@ class Verifier:
             same = all(
                 record[name] == own for name, own in environment.describe(device).items() if name in SAME_MACHINE
             )
-            now = Kept()
-            score = evaluate(deployed.network.to(device), data.test.to(device), normalise.to(device), now)
+            now = Kept(task)
+            batches = InOrder(data.test.to(device), normalise.to(device))
+            found = evaluate(deployed.network.to(device), batches, task, len(data.classes), now)
         finally:
             torch.set_num_threads(threads)
-        scores = {"test_top1": score.top1, "test_top5": score.top5, "test_loss": score.loss}
+        scores = {f"test_{name}": score for name, score in found.items()}
         yield from _differences(record, scores, sealed, exactly=same)
         if kept is not None:
-            yield from _other_predictions(kept, now.predictions(data.classes), exactly=same)
+            again = decode_predictions(encode_predictions(now.arrays(), data.classes))
+            yield from _other_predictions(kept, again, exactly=same)
 
     def _given_for(self, record: Record) -> Given:
         """What is given to load a run's network: one of a file where it is one, and others go by their names."""
@@ -307,15 +313,15 @@ class Verifier:
             if record.get(name, value) != value:
                 yield f"{name} is {record[name]!r}, and {value!r} in {SPEC}"
 
-    def _images(self, folder: Path, record: Record) -> tuple[Data, str, Normalise]:
-        """The run's data with its validation split, their hash, and their own mean and deviation."""
+    def _images(self, folder: Path, record: Record) -> tuple[Data, str, Normalise, Task]:
+        """The run's data with its validation split, their hash, their own mean and deviation, and their task."""
         spec = specs.check({**specs.read(folder / SPEC), "plugins": []}, str(folder / SPEC))
         data_dir = self.data_dir or Path(spec.data_dir)
         key = spec.dataset, str(data_dir), float(record["schedule.validation"])
         if key not in self._data:
             chosen = find_dataset(spec.dataset, self.given.plugins)
             data = hold_out(chosen.decode(data_dir, download=False), key[-1])
-            self._data[key] = data, fingerprint(data), Normalise.of(data.train)
+            self._data[key] = data, fingerprint(data), Normalise.of(data.train), chosen.task.task
         return self._data[key]
 
 
@@ -341,7 +347,7 @@ def _other_predictions(then: Predictions, now: Predictions, exactly: bool) -> It
 def _differences(record: Record, measured: dict[str, Any], sealed: bool, exactly: bool = True) -> Iterator[str]:
     """Records of an earlier bench, which have no seal, may lack columns."""
     for name, now in measured.items():
-        then = record[name]
+        then = record.get(name)
         if then == now or (then is None and not sealed):
             continue
         if then is None:

@@ -1,10 +1,12 @@
 """Removing files that a store can do without: dense states, runs set aside, saved networks beyond those to keep."""
 
+import math
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.metric import Metric
 from bench.store.record import FINISHED, Record
 from bench.store.store import STATES, WEIGHTS, Store
 
@@ -83,4 +85,6 @@ def with_weights(records: Iterable[Record], keep: str) -> set[str]:
 
 def _validation(record: Record) -> float:
     """Test images decide nothing, not even which network is kept."""
-    return record["validation_top1"] or 0.0
+    metric = Metric.of(record)
+    score = record.get(metric.validation)
+    return -math.inf if score is None else float(score) * (1 if metric.higher else -1)

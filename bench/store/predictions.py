@@ -6,7 +6,7 @@ is float16; each has as many values as the split has images, in the split's orde
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +40,8 @@ class Predictions:
         return found
 
     @property
-    def top1(self) -> float:
-        """In percent, as the run's record has it, to the last bit."""
+    def accuracy(self) -> float:
+        """In percent: the headline of the run's record, to the last bit."""
         return 100 * int(self.right.sum()) / len(self.label)
 
     def problem(self) -> str | None:
@@ -62,16 +62,11 @@ class Predictions:
         return None
 
 
-def encode_predictions(
-    label: NDArray[Any], predicted: NDArray[Any], confidence: NDArray[Any], classes: Sequence[str]
-) -> bytes:
-    """The bytes of the file."""
+def encode_predictions(arrays: Mapping[str, NDArray[Any]], classes: Sequence[str]) -> bytes:
+    """The bytes of the file, of what a task keeps (`Task.keep`): whole numbers that index classes in the smallest type
+    that holds them, floats as float16."""
     whole = np.min_scalar_type(len(classes) - 1)
-    tensors = {
-        "label": label.astype(whole),
-        "predicted": predicted.astype(whole),
-        "confidence": confidence.astype(np.float16),
-    }
+    tensors = {name: own.astype(np.float16 if own.dtype.kind == "f" else whole) for name, own in arrays.items()}
     # One key alone: the order of several is drawn by chance, and the same run would be other bytes.
     return bytes(save(tensors, metadata={_KEY: json.dumps({"format": FORMAT, "classes": list(classes)})}))
 

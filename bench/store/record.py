@@ -6,8 +6,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from bench.metric import TOP1
-
 Record = dict[str, Any]
 
 # What can become of a run. Missed: the method can't store what the budget asks for, so nothing was trained.
@@ -15,14 +13,15 @@ FINISHED, FAILED, MISSED = "finished", "failed", "missed"
 
 # The number of the form in which records are written. Adding a column raises it, and `bench.store.upgrade` brings older
 # records to it; newer ones are refused.
-FORMAT = 4
+FORMAT = 5
 
 # From this number on, a run has a seal.
 FIRST_SEALED = 2
 SINCE_SEALS = ("peak_memory_bytes", "class_names", "leaked_images")
 
-# Every column with its meaning and unit, in the order of results.csv. Besides these a record has, flat, `option.*` (the
-# method's options), `solved.*` (what it chose to meet the budget), and `schedule.*`.
+# Every column with its meaning and unit, in the order of results.csv. Besides these a record has
+# the metrics of its task and, flat, `option.*` (the method's options), `solved.*` (what it chose to meet the budget),
+# and `schedule.*`.
 COLUMNS = {
     "format": "number of the record's form",
     "id": "hash of what the run does",
@@ -44,11 +43,12 @@ COLUMNS = {
     "or MEAN/DEVIATION in units of 0 to 1",
     "dataset": "dataset with its options",
     "schedule": "schedule",
-    "metric": "the column by which methods are compared",
-    "metric_label": "its name for people",
-    "metric_unit": "its unit; empty: none",
-    "metric_better": "higher or lower",
-    "metric_counts": "images, where it is the share of them in percent; else empty",
+    "task": "what networks learn from the images",
+    "headline": "the metric NAME by which methods are compared: the columns test_NAME, validation_NAME",
+    "headline_label": "its name for people",
+    "headline_unit": "its unit; empty: none",
+    "headline_better": "higher or lower",
+    "headline_counts": "images, where it is the share of them in percent; else empty",
     "requested_values": "values that the budget asks for",
     "stored_values": "distinct values needed to rebuild the network at inference, batch-norm statistics apart",
     "dense_values": "stored values of the dense network",
@@ -60,13 +60,9 @@ COLUMNS = {
     "macs": "multiply-accumulates of one image's forward pass as deployed, counted at dispatch",
     "generation_macs": "multiply-accumulates that training adds to each forward pass to compute the kernels",
     "latency_ms": "milliseconds for one image as deployed, on the device: the median of repeated passes",
-    "test_top1": "percent, as deployed, once after the last epoch",
-    "test_top5": "percent, likewise",
-    "test_loss": "nats, likewise",
-    "validation_top1": "percent, after the last epoch",
-    "validation_loss": "nats, likewise",
-    "train_top1": "percent of the last epoch's augmented batches",
-    "train_loss": "nats, likewise",
+    "test_loss": "as deployed, once after the last epoch; so are the task's other metrics, test_NAME",
+    "validation_loss": "after the last epoch; likewise validation_NAME",
+    "train_loss": "of the last epoch's augmented batches; likewise train_NAME",
     "citation": "of the method's paper, as BibTeX; empty: none",
     "exceptions": "what the method had that the others had not; empty: nothing",
     "compress_at": "where on the schedule, 0 to 1, the method asked to compress",
@@ -86,6 +82,7 @@ COLUMNS = {
     "leaked_images": "test images that are training or validation images too, pixel for pixel",
     "method_code": "hash of the method's code and of the maths that it calls",
     "dataset_code": "hash of the dataset's code",
+    "task_code": "hash of the task's code",
     "bench_code": "hash of the harness's code",
     "precision": "of training",
     "device": "cpu or cuda",
@@ -110,8 +107,7 @@ _WHOLE = frozenset(
 )
 _NUMBERS = frozenset(
     {
-        *("compression", "latency_ms", "test_top1", "test_top5", "test_loss", "validation_top1", "validation_loss"),
-        *("train_top1", "train_loss", "compress_at"),
+        *("compression", "latency_ms", "test_loss", "validation_loss", "train_loss", "compress_at"),
         *(name for name in COLUMNS if name.endswith("_seconds")),
     }
 )
@@ -130,12 +126,12 @@ def problem(record: Record) -> str | None:
     if record["status"] not in (FINISHED, FAILED, MISSED):
         return f"status is {record['status']!r}, and not {FINISHED}, {FAILED} or {MISSED}"
     if record["status"] == FINISHED:
-        metric = record.get("metric") or TOP1.name
+        metric = f"test_{record.get('headline')}"
         lacking = [name for name in ("stored_values", metric) if record.get(name) is None]
         if lacking:
             return f"it is finished without {' and '.join(lacking)}"
         score = record[metric]
-        if not _is_number(score) or (record.get("metric_unit") == "%" and not 0 <= score <= 100):
+        if not _is_number(score) or (record.get("headline_unit") == "%" and not 0 <= score <= 100):
             return f"{metric} is {str(score)[:40]}, and not a {'percentage' if _is_number(score) else 'number'}"
     return None
 

@@ -13,6 +13,7 @@
         seal.json            hashes of all these (bench.store.seal)
         latency.json         measured apart from the run, so that it can be measured again; holds its own hash
     prefixes/ID.safetensors  states of the dense network that other runs start from, each with a seal
+    unfinished/ID.safetensors  states of runs in training, each with a seal (bench.runs.unfinished)
     images.json              sizes and times of the images' files, as last read (bench.runs.images_seen)
     aside/                   what was found damaged or was replaced
     report/                  see bench.reports
@@ -46,7 +47,7 @@ PREDICTIONS = "predictions.safetensors"
 SPEC, WEIGHTS, TRACEBACK = "spec.toml", "weights.safetensors", "traceback.txt"
 # All that a run may have under its seal.
 SEALED = (RECORD, HISTORY, LAYERS, CODES, PREDICTIONS, SPEC, WEIGHTS, TRACEBACK)
-SEAL, REPORT, STATES = "seal.json", "report", "prefixes"
+SEAL, REPORT, STATES, UNFINISHED = "seal.json", "report", "prefixes", "unfinished"
 # In the store: by the hash of data, the stamp (`Dataset.stamp`) that its files had when they were last read.
 IMAGES = "images.json"
 
@@ -292,6 +293,15 @@ class Store:
     def prefix(self, prefix_id: str) -> Path:
         """Where a dense state is or will be."""
         return self.folder / STATES / f"{prefix_id}.safetensors"
+
+    def unfinished(self, name: str) -> Path:
+        """Where the state of a run in training is or will be."""
+        return self.folder / UNFINISHED / f"{name}.safetensors"
+
+    def forget(self, name: str) -> None:
+        """Remove such a state, if there is one."""
+        for path in (self.unfinished(name), seal_beside(self.unfinished(name))):
+            path.unlink(missing_ok=True)
 
     @contextmanager
     def lock(self, name: str, wait: bool) -> Iterator[bool]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from bench.errors import require_format
-from bench.metric import TOP1
 from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, NARROWER, RANDOM_PRUNING, REFERENCE
 from bench.store.record import COLUMNS, FORMAT, Record
 
@@ -35,12 +34,21 @@ def _from_1(record: Record) -> Record:
 
 def _from_2(record: Record) -> Record:
     """Top-1 was the only metric."""
-    return {**record, **TOP1.columns()}
+    of_top1 = {"metric": "test_top1", "metric_label": "top-1", "metric_unit": "%", "metric_better": "higher"}
+    return {**record, **of_top1, "metric_counts": "images"}
 
 
 def _from_3(record: Record) -> Record:
     """Images were always standardised by the dataset's own mean and deviation."""
     return {**record, "normalise": "dataset"}
+
+
+def _from_4(record: Record) -> Record:
+    """Classification was the only task."""
+    others = {f"headline_{part}": record.get(f"metric_{part}") for part in ("label", "unit", "better", "counts")}
+    kept = {name: value for name, value in record.items() if not name.startswith("metric")}
+    headline = str(record.get("metric")).removeprefix("test_")
+    return {**kept, "task": "classification", "headline": headline, **others}
 
 
 def _role(record: Record) -> str | None:
@@ -62,4 +70,4 @@ def _role(record: Record) -> str | None:
 
 
 # From each number to the next.
-_STEPS: tuple[Callable[[Record], Record], ...] = (_from_0, _from_1, _from_2, _from_3)
+_STEPS: tuple[Callable[[Record], Record], ...] = (_from_0, _from_1, _from_2, _from_3, _from_4)

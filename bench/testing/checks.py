@@ -15,9 +15,9 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from bench import budget, count, masks
+from bench.dataset import Dataset
 from bench.errors import BudgetError
 from bench.files import artifact
 from bench.files.fresh_process import FreshProcess, Helper, NotReloadable
@@ -198,9 +198,9 @@ def goes_on_from_any_step(subject: Subject) -> None:
     """Stopped at any step and continued in a fresh process from its structure, tensors and state, training gives the
     same bits. The steps around each change of size are among those tried."""
     trainer = tiny.halves()
-    first = tiny.first_pass(subject.method, trainer.schedule.epochs) * trainer.steps_per_epoch
-    last = trainer.total_steps
-    training = Training(trainer, subject.compress(subject.possible), first)
+    epoch = tiny.first_pass(subject.method, trainer.schedule.epochs)
+    first, last = epoch * trainer.steps_per_epoch, trainer.total_steps
+    training = Training(trainer, subject.compress(subject.possible), epoch)
     sizes = {first: _size_of(training.compressed)}
     while training.step < last:
         training.take_step()
@@ -208,12 +208,12 @@ def goes_on_from_any_step(subject: Subject) -> None:
     stops = _stops(sizes, first, last)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         ended, expected, *starts = (Path(folder) / f"{name}.safetensors" for name in ("ended", "expected", *stops))
-        training = Training(trainer, subject.compress(subject.possible), first)
+        training = Training(trainer, subject.compress(subject.possible), epoch)
         while training.step < last:
             if training.step in stops:
-                checkpoint.write(training, starts[stops.index(training.step)])
+                starts[stops.index(training.step)].write_bytes(checkpoint.encode(training))
             training.take_step()
-        checkpoint.write(training, expected)
+        expected.write_bytes(checkpoint.encode(training))
         for step, start in zip(stops, starts, strict=True):
             try:
                 _fresh_training().go_on(subject, start, ended)
@@ -233,7 +233,7 @@ def reloads_in_a_fresh_process(subject: Subject) -> None:
         expected = network(images)
     with _file_of(subject) as path:
         try:
-            _fresh(subject).check(path, images, expected)
+            _fresh(subject).check(path, images, expected, Dataset.task)
         except NotReloadable as error:
             raise CheckFailed(str(error)) from error
 
@@ -310,7 +310,7 @@ def _check_gradients(subject: Subject, device: str) -> None:
         for module in compressed.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.bias is not None:
                 module.bias.add_(0.1 * torch.rand(module.bias.shape, generator=random).to(device))
-    images, labels = (tensor.to(device) for tensor in tiny.images(_LARGE))
+    images, targets = (tensor.to(device) for tensor in tiny.images(_LARGE))
     kept = masks.of(compressed)
     # A mask may leave a channel empty, too, and batch norm nothing to scale.
     spared = _of_norms(compressed) if kept else set()
@@ -328,7 +328,7 @@ def _check_gradients(subject: Subject, device: str) -> None:
     for training in (True, True, True, False):
         compressed.train(training)
         optimizer.zero_grad()
-        functional.cross_entropy(compressed(images), labels).backward()
+        tiny.TASK.loss(compressed(images), targets, tiny.schedule(1)).backward()
         for name, value in stored.items():
             if value.grad is not None:
                 reached[name] |= value.grad != 0

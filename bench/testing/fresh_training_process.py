@@ -19,7 +19,7 @@ def go_on(request: dict[str, Any]) -> None:
     training = checkpoint.read(Path(request["start"]), trainer, subject.rebuild)
     while training.step < trainer.total_steps:
         training.take_step()
-    checkpoint.write(training, Path(request["end"]))
+    Path(request["end"]).write_bytes(checkpoint.encode(training))
 
 
 if __name__ == "__main__":

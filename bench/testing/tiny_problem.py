@@ -1,4 +1,5 @@
-"""Eight images of noise, each of its own class: what the conformance kit (`bench.testing`) trains networks on."""
+"""A few images that are learned by heart: what the conformance kit (`bench.testing`) trains networks on. The task
+says which."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -8,13 +9,15 @@ import torch
 from torch import Tensor
 
 from bench.data.normalise import Normalise
-from bench.dataset import Split
+from bench.dataset import Dataset
 from bench.method import Compressed, Method
+from bench.plan.plan import find_task
 from bench.training.loop import Epoch, Trainer
 from bench.training.schedule import Schedule
 
-IMAGES, CHANNELS, CLASSES = 8, 3, 10
-_PIXELS = 16
+TASK = find_task(Dataset.task).task
+_SPLIT, CLASSES = TASK.tiny()
+IMAGES, CHANNELS, _PIXELS, _ = _SPLIT.images.shape
 # It counts as learned once the loss is this small, and there are so many passes for that: what has few values to learn
 # it with, as clustered weights have, takes that many.
 LEARNED, PASSES = 0.3, 240
@@ -23,31 +26,37 @@ _FEW_PASSES = 5
 
 
 def images(pixels: int = _PIXELS) -> tuple[Tensor, Tensor]:
-    """Standardised images of noise and their labels."""
+    """Standardised images of noise and the targets."""
     random = torch.Generator().manual_seed(3)
-    return torch.randn(IMAGES, CHANNELS, pixels, pixels, generator=random), torch.arange(IMAGES) % CLASSES
+    return torch.randn(IMAGES, CHANNELS, pixels, pixels, generator=random), _SPLIT.targets
 
 
 def trainer(passes: int, device: torch.device) -> Trainer:
     """The harness's own, for the tiny problem."""
-    random = torch.Generator().manual_seed(4)
-    pixels = torch.randint(256, (IMAGES, CHANNELS, _PIXELS, _PIXELS), generator=random, dtype=torch.uint8)
-    split = Split(pixels, torch.arange(IMAGES) % CLASSES).to(device)
-    schedule = Schedule(epochs=passes, batch_size=IMAGES, learning_rate=0.05, weight_decay=0.0, curve="constant")
-    return Trainer(split, split, Normalise.of(split), schedule, seed=0, precision=torch.float32)
+    return trainer_of(schedule(passes), device)
 
 
 def halves() -> Trainer:
     """The same on the CPU for a few passes, in batches of half the images and with weight decay: what can be forgotten
     when training is interrupted is all there."""
-    whole = trainer(_FEW_PASSES, torch.device("cpu"))
-    return replace(whole, schedule=replace(whole.schedule, batch_size=IMAGES // 2, weight_decay=0.01, curve="cosine"))
+    halved = replace(schedule(_FEW_PASSES), batch_size=IMAGES // 2, weight_decay=0.01, curve="cosine")
+    return trainer_of(halved, torch.device("cpu"))
+
+
+def schedule(passes: int) -> Schedule:
+    """That of so many passes, each a step."""
+    return Schedule(epochs=passes, batch_size=IMAGES, learning_rate=0.05, weight_decay=0.0, curve="constant")
+
+
+def trainer_of(schedule: Schedule, device: torch.device) -> Trainer:
+    """The harness's own for another schedule."""
+    split = _SPLIT.to(device)
+    return Trainer.in_memory(split, split, Normalise.of(split), TASK, CLASSES, schedule, seed=0)
 
 
 def first_pass(method: Method, passes: int) -> int:
     """Where on a schedule of so many passes the method compresses; half of it at least is left."""
-    schedule = trainer(passes, torch.device("cpu")).schedule
-    return min(schedule.compress_epoch(method.compress_at), passes // 2)
+    return min(schedule(passes).compress_epoch(method.compress_at), passes // 2)
 
 
 def go_through_schedule(method: Method, compressed: Compressed, passes: int) -> None:
@@ -60,7 +69,7 @@ def learn_by_heart(compressed: Compressed) -> float:
     losses: list[float] = []
 
     def after_epoch(epochs: Sequence[Epoch]) -> None:
-        losses.append(epochs[-1].train_loss)
+        losses.append(epochs[-1]["train_loss"])
         if losses[-1] <= LEARNED:
             raise _Learned
 

@@ -1,7 +1,8 @@
-"""A run in the middle of its training, in a file: all that it needs to go on to the same bits.
+"""A run in the middle of its training, as a file: all that it needs to go on to the same bits.
 
-One safetensors file: the network's tensors (masks among them), the optimiser's, those of the method's state; in the
-header, as JSON, the structure, the rest of the state, and where on the schedule it stands.
+One safetensors file: every parameter and buffer of the network (masks among them), the optimiser's tensors, those of
+the method's state and of the generators; in the header, as JSON, the structure, the rest of the state, the epochs so
+far, and where on the schedule it stands.
 """
 
 import json
@@ -11,22 +12,23 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors.torch import save
+from torch import Tensor, nn
 
-from bench import masks
-from bench.errors import first_line, require_format
+from bench import masks, seeding
+from bench.errors import MALFORMED, first_line, require_format
 from bench.method import Compressed
 from bench.plugins import options
-from bench.training.loop import Trainer, Training
+from bench.training.loop import Epoch, Trainer, Training
 
-FORMAT = 1
+FORMAT = 2
 _KEY = "bench"
 
 
-def write(training: Training, path: Path) -> None:
-    """Write all that `read` needs."""
-    network = training.compressed.network
+def encode(training: Training, beside: Mapping[str, Any] | None = None) -> bytes:
+    """All that `read` needs, and what is to lie `beside` it, as JSON."""
+    compressed = training.compressed
+    network = compressed.network
     tensors: dict[str, Tensor] = {}
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     lost = [parameter for parameter in training.optimizer.state if id(parameter) not in names]
@@ -37,43 +39,44 @@ def write(training: Training, path: Path) -> None:
         "seed": training.trainer.seed,
         "schedule": options.everything(training.trainer.schedule),
         "step": training.step,
-        "structure": training.compressed.structure(),
+        "structure": compressed.structure(),
+        "solved": {name: _plain(own) for name, own in compressed.solved.items()},
         "masks": sorted(masks.of(network)),
         "network": _split(network.state_dict(), tensors),
-        "state": _split(training.compressed.state(), tensors),
+        "regenerated": _split(_regenerated(network), tensors),
+        "state": _split(compressed.state(), tensors),
         "optimizer": _split({names[id(own)]: dict(state) for own, state in training.optimizer.state.items()}, tensors),
-        "epoch": _split({"loss_sum": training.loss_sum, "hits": training.hits, "random": _random(training)}, tensors),
+        "epoch": training.epoch,
+        "sums": _split({"loss_sum": training.loss_sum, "meter": training.meter.sums}, tensors),
+        "generators": _split(seeding.state(training.trainer.device), tensors),
+        "seconds": training.seconds,
+        "history": [epoch.row() for epoch in training.history],
+        "beside": dict(beside or {}),
     }
     # Each tensor by itself: two names may share one.
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    save_file(own, path, metadata={_KEY: json.dumps(header)})
+    return bytes(save(own, metadata={_KEY: json.dumps(header)}))
 
 
 def read(path: Path, trainer: Trainer, rebuild: Callable[[Mapping[str, Any]], Compressed]) -> Training:
-    """The training as it was. `rebuild` makes a compressed network of a structure, on the device. Raises ValueError for
-    what is no checkpoint of this form, or one of another network, seed or schedule."""
+    """The training as it was; the generators stand where they stood. `rebuild` makes a compressed network of a
+    structure, on the device. Raises ValueError for what is no checkpoint of this form, or one of another network, seed
+    or schedule."""
     header, tensors = _open(path)
-    try:
-        require_format(header.get("format"), FORMAT)
-    except ValueError as error:
-        raise ValueError(f"{path} can't be read: {error}") from error
-    if odd := sorted(header.keys() ^ _FIELDS):
-        raise ValueError(f"{path} is no checkpoint of format {FORMAT}: missing or unknown: {', '.join(odd)}")
     mine = {"seed": trainer.seed, "schedule": options.everything(trainer.schedule)}
     for name, value in mine.items():
         if header[name] != json.loads(json.dumps(value)):
             raise ValueError(f"{path} was trained with another {name}: {header[name]}")
     compressed = rebuild(header["structure"])
+    compressed.solved = header["solved"]
     network = compressed.network.train()
     masks.detach(network)
     for name in header["masks"]:
         masks.attach(network, {name: torch.ones(network.get_parameter(name).shape, dtype=torch.bool)})
-    try:
-        network.load_state_dict(_joined(header["network"], tensors))
-    except RuntimeError as error:
-        raise ValueError(f"{path} holds other tensors than the network: {first_line(error)}") from error
+    _fill(network, header, tensors, path)
     compressed.load_state(_joined(header["state"], tensors))
-    training = Training(trainer, compressed, header["step"])
+    training = Training(trainer, compressed, header["epoch"], [Epoch.of(row) for row in header["history"]])
+    training.step, training.seconds = header["step"], header["seconds"]
     parameters = dict(network.named_parameters())
     for name, state in _joined(header["optimizer"], tensors).items():
         like = parameters[name]
@@ -82,13 +85,39 @@ def read(path: Path, trainer: Trainer, rebuild: Callable[[Mapping[str, Any]], Co
             key: value.to(like.device) if isinstance(value, Tensor) and value.dim() else value
             for key, value in state.items()
         }
-    epoch = _joined(header["epoch"], tensors)
-    training.loss_sum.copy_(epoch["loss_sum"])
-    training.hits.copy_(epoch["hits"])
-    torch.set_rng_state(epoch["random"]["cpu"])
-    if "cuda" in epoch["random"] and training.loss_sum.device.type == "cuda":
-        torch.cuda.set_rng_state(epoch["random"]["cuda"], training.loss_sum.device)
+    sums = _joined(header["sums"], tensors)
+    training.loss_sum.copy_(sums["loss_sum"])
+    training.meter.sums = {name: value.to(trainer.device) for name, value in sums["meter"].items()}
+    seeding.set_state(_joined(header["generators"], tensors), trainer.device)
     return training
+
+
+def beside(path: Path) -> dict[str, Any]:
+    """What was to lie beside it. Raises ValueError for what is no checkpoint."""
+    found: dict[str, Any] = _open(path)[0]["beside"]
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it again; what it can't hold as the text that records have for it."""
+    return value if value is None or isinstance(value, str | int | float | list) else str(value)
+
+
+def _regenerated(network: nn.Module) -> dict[str, Tensor]:
+    """The buffers that files leave out, since a seed gives them again: a method may have changed them in training."""
+    stored = network.state_dict()
+    return {name: own for name, own in network.named_buffers(remove_duplicate=False) if name not in stored}
+
+
+def _fill(network: nn.Module, header: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        network.load_state_dict(_joined(header["network"], tensors))
+    except RuntimeError as error:
+        raise ValueError(f"{path} holds other tensors than the network: {first_line(error)}") from error
+    found = _joined(header["regenerated"], tensors)
+    for name, place in _regenerated(network).items():
+        if name in found and found[name].shape == place.shape:
+            place.copy_(found[name])
 
 
 def _open(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -96,19 +125,22 @@ def _open(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
-            return json.loads((file.metadata() or {})[_KEY]), tensors
-    except (SafetensorError, OSError, KeyError) as error:
+            header = json.loads((file.metadata() or {})[_KEY])
+    except (SafetensorError, OSError, *MALFORMED) as error:
         raise ValueError(f"{path} is no checkpoint: {first_line(error)}") from error
+    try:
+        require_format(header.get("format"), FORMAT)
+    except ValueError as error:
+        raise ValueError(f"{path} can't be read: {error}") from error
+    if odd := sorted(header.keys() ^ _FIELDS):
+        raise ValueError(f"{path} is no checkpoint of format {FORMAT}: missing or unknown: {', '.join(odd)}")
+    return header, tensors
 
 
-_FIELDS = {"format", "seed", "schedule", "step", "structure", "masks", "network", "state", "optimizer", "epoch"}
-
-
-def _random(training: Training) -> dict[str, Tensor]:
-    """Of torch's own generators, for layers that draw numbers."""
-    device = training.loss_sum.device
-    there = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
-    return {"cpu": torch.get_rng_state(), **there}
+_FIELDS = {
+    *("format", "seed", "schedule", "step", "structure", "solved", "masks", "network", "regenerated", "state"),
+    *("optimizer", "epoch", "sums", "generators", "seconds", "history", "beside"),
+}
 
 
 def _split(value: Any, tensors: dict[str, Tensor]) -> Any:
@@ -135,8 +167,8 @@ def _joined(split: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:
 def content(path: Path) -> dict[str, Any]:
     """All that a checkpoint holds, by name: tensors and the rest. Raises ValueError."""
     header, tensors = _open(path)
-    found: dict[str, Any] = {name: header[name] for name in ("step", "structure", "masks")}
-    for name in ("network", "state", "optimizer", "epoch"):
+    found: dict[str, Any] = {name: header[name] for name in ("step", "epoch", "structure", "masks")}
+    for name in ("network", "regenerated", "state", "optimizer", "sums", "generators"):
         found |= _flat(name, _joined(header[name], tensors))
     return found
 

@@ -1,50 +1,32 @@
-"""Accuracy and loss of a network on a split, exact to the last partial batch."""
+"""A network on a split: one pass, in which a task's meters see every image."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from bench.data.normalise import Normalise
-from bench.dataset import Split
+from bench.data.batches import Batch
+from bench.task import Task
 
-_BATCH = 500
+Scores = dict[str, float]
 
-
-@dataclass(frozen=True)
-class Score:
-    """Means over all images of a split: top-1 and top-5 in percent, cross-entropy in nats."""
-
-    top1: float
-    top5: float
-    loss: float
+# Called with each batch in its order: outputs (`Task.output`, float32) and targets.
+ByBatch = Callable[[Tensor, Tensor], None]
 
 
-# Called with each batch in its order: logits `(n, classes)`, the class that counts as predicted `(n,)`, labels `(n,)`.
-ByImage = Callable[[Tensor, Tensor, Tensor], None]
-
-
-def evaluate(model: nn.Module, split: Split, normalise: Normalise, by_image: ByImage | None = None) -> Score:
-    """Run `model` in eval mode, float32, over every image. Where there are fewer than 5 classes, top-5 is 100.
-    `by_image` sees in the same pass what the score is made of."""
+def evaluate(
+    model: nn.Module, batches: Iterable[Batch], task: Task, classes: int, by_batch: ByBatch | None = None
+) -> Scores:
+    """Run `model` in eval mode, float32, over every image. The task's metrics by name, means over all images.
+    `by_batch` sees in the same pass what the scores are made of."""
     was_training = model.training
     model.eval()
-    # Sums and one division at the end: averaging the batches' means would weigh the last, smaller batch too much.
-    top1 = top5 = 0
-    loss = 0.0
+    meter = task.meter(classes)
     with torch.inference_mode():
-        for start in range(0, len(split), _BATCH):
-            labels = split.labels[start : start + _BATCH]
-            logits = model(normalise(split.images[start : start + _BATCH])).float()
-            best = logits.topk(min(5, logits.shape[1]), dim=1).indices
-            hits = best == labels[:, None]
-            top1 += int(hits[:, 0].sum())
-            top5 += int(hits.sum())
-            loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
-            if by_image is not None:
-                by_image(logits, best[:, 0], labels)
+        for images, targets in batches:
+            outputs = task.output(model(images)).float()
+            meter.add(outputs, targets)
+            if by_batch is not None:
+                by_batch(outputs, targets)
     model.train(was_training)
-    count = len(split)
-    return Score(100 * top1 / count, 100 * top5 / count, loss / count)
+    return meter.scores()

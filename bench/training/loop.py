@@ -2,27 +2,33 @@
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from bench.data.augment import crop, flip
+from bench.data.augment import Augment
+from bench.data.batches import Batch, Batches, InMemory, InOrder
 from bench.data.normalise import Normalise
 from bench.dataset import Split
 from bench.method import Compressed
-from bench.seeding import seed_all
+from bench.seeding import mixed, seed_all
+from bench.task import LOSS, Task
 from bench.training.evaluate import evaluate
 from bench.training.schedule import Schedule
 
 # Raise it when the same schedule gives other results: what the loop, augmentation and initial weights change. It is in
 # ids when above 1, so that old results stay apart.
-REVISION = 1
+# 2: augmentation is drawn for an epoch at once.
+REVISION = 2
 
 # Steps between looks at the loss: each look waits for the device.
 _LOOK_EVERY = 20
+
+# What layers that draw numbers themselves, like dropout, are seeded for; batches use those before it.
+_LAYERS = 2
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -31,44 +37,68 @@ class NonFiniteLoss(ArithmeticError):
 
 @dataclass(frozen=True)
 class Epoch:
-    """One row of a run's history. Accuracies in percent, losses in nats; the training figures are those of the
-    augmented batches as they went by. `learning_rate` is that of the epoch's last step."""
+    """One row of a run's history: `train_loss`, scores of the augmented batches as they went by (`train_NAME`), scores
+    of the validation split (`validation_NAME`), and `learning_rate`, that of the epoch's last step."""
 
     epoch: int
-    train_loss: float
-    train_top1: float
-    validation_loss: float
-    validation_top1: float
-    learning_rate: float
     seconds: float
+    figures: Mapping[str, float]
 
-    def row(self) -> dict[str, float]:
-        return asdict(self)
+    def row(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, **self.figures, "seconds": self.seconds}
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Epoch":
+        """From its row again."""
+        figures = {name: value for name, value in row.items() if name not in ("epoch", "seconds")}
+        return cls(row["epoch"], row["seconds"], figures)
+
+    def __getitem__(self, name: str) -> float:
+        return self.figures[name]
 
 
 @dataclass(frozen=True)
 class Trainer:
-    """What stays the same for every run of a seed: data on the device, the schedule, the seed.
+    """What stays the same for every run of a seed: data on the device, the task, the schedule, the seed.
 
-    `on_step(epoch, fraction_of_schedule, loss)` and `on_epoch(row)` are for progress alone.
+    `on_step(epoch, fraction_of_schedule, loss)` and `on_epoch(row)` are for progress alone. `after_step` is called when
+    a step is done, and may keep the training's state, or end it.
     """
 
-    train: Split
-    validation: Split
-    normalise: Normalise
+    train: Batches
+    validation: Iterable[Batch]
+    task: Task
+    classes: int
     schedule: Schedule
     seed: int
     precision: torch.dtype
+    device: torch.device
     on_step: Callable[[int, float, float], None] = lambda epoch, progress, loss: None
     on_epoch: Callable[[Epoch], None] = lambda row: None
+    after_step: Callable[["Training"], None] = lambda training: None
 
-    @property
-    def batch_size(self) -> int:
-        return min(self.schedule.batch_size, len(self.train))
+    @classmethod
+    def in_memory(
+        cls,
+        train: Split,
+        validation: Split,
+        normalise: Normalise,
+        task: Task,
+        classes: int,
+        schedule: Schedule,
+        seed: int,
+        precision: torch.dtype = torch.float32,
+        **callbacks: Callable[..., None],
+    ) -> "Trainer":
+        """On splits that are on the device."""
+        augment = Augment(schedule.crop_padding, schedule.flip)
+        batches = InMemory(train, normalise, augment, seed, schedule.batch_size)
+        in_order, device = InOrder(validation, normalise), train.images.device
+        return cls(batches, in_order, task, classes, schedule, seed, precision, device, **callbacks)
 
     @property
     def steps_per_epoch(self) -> int:
-        return len(self.train) // self.batch_size
+        return self.train.steps_per_epoch
 
     @property
     def total_steps(self) -> int:
@@ -87,87 +117,81 @@ class Trainer:
         sees what it would have seen had it been there from the start. `after_epoch` gets the epochs of this call so
         far. Raises NonFiniteLoss.
         """
-        training = Training(self, compressed, first_epoch * self.steps_per_epoch)
-        history = []
-        for _ in range(first_epoch, end_epoch):
-            history.append(training.finish_epoch())
-            self.on_epoch(history[-1])
-            after_epoch(history)
-        return history
+        return self.go_on(Training(self, compressed, first_epoch), end_epoch, after_epoch)
 
-    def order(self, epoch: int) -> Tensor:
-        """Which images come when, int64 `(n,)` on the device of the images."""
-        drawn = torch.randperm(len(self.train), generator=_generator(self.seed, epoch))
-        return drawn.to(self.train.images.device)
-
-    def batch(self, index: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """The images of these numbers as the network sees them at this step, and their labels."""
-        images, labels = self.train.images[index], self.train.labels[index]
-        generator = _generator(self.seed, step, stream=1)
-        if self.schedule.crop_padding:
-            images = crop(images, self.schedule.crop_padding, generator)
-        if self.schedule.flip:
-            images = flip(images, generator)
-        return self.normalise(images), labels
+    def go_on(
+        self,
+        training: "Training",
+        end_epoch: int,
+        after_epoch: Callable[[list[Epoch]], None] = lambda history: None,
+    ) -> list[Epoch]:
+        """The same from where a training stands; the epochs that it has behind it come first."""
+        while training.epoch < end_epoch:
+            training.history.append(training.finish_epoch())
+            self.on_epoch(training.history[-1])
+            after_epoch(training.history)
+        return training.history
 
 
 class Training:
     """A network in training: what changes from step to step, and all that `bench.training.checkpoint` keeps.
 
     The optimiser starts afresh with it, and once more where `Compressed.after_step` returns True. What masks leave out
-    is zeroed after each step. `loss_sum` and `hits` are those of the epoch so far.
+    is zeroed after each step. `epoch`, from 0, is the one that it is in, or that comes next, and `step` how many steps
+    of the schedule are done. `loss_sum`, `meter` and `seconds` are of the epoch so far, `history` of those before it.
     """
 
-    def __init__(self, trainer: Trainer, compressed: Compressed, step: int) -> None:
+    def __init__(self, trainer: Trainer, compressed: Compressed, epoch: int, history: Sequence[Epoch] = ()) -> None:
         self.trainer = trainer
         self.compressed = compressed
-        self.step = step
-        device = trainer.train.images.device
-        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-        self.hits = torch.zeros((), dtype=torch.int64, device=device)
-        self._order = trainer.order(self.epoch)
+        self.epoch = epoch
+        self.step = epoch * trainer.steps_per_epoch
+        self.history = [*history]
+        self.seconds = 0.0
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=trainer.device)
+        self.meter = trainer.task.training_meter(trainer.classes)
+        self._batches: Iterator[Batch] | None = None
         self._renew_optimizer()
-
-    @property
-    def epoch(self) -> int:
-        """That of the next step, from 0."""
-        return self.step // self.trainer.steps_per_epoch
 
     def finish_epoch(self) -> Epoch:
         """Train to the end of the epoch, and evaluate on the validation images. Raises NonFiniteLoss."""
-        trainer, epoch, started = self.trainer, self.epoch, time.perf_counter()
-        while self.epoch == epoch:
+        trainer, started, before = self.trainer, time.perf_counter(), self.seconds
+        end, first = (self.epoch + 1) * trainer.steps_per_epoch, self.epoch * trainer.steps_per_epoch
+        while self.step < end:
             self.take_step()
-            done = self.step - epoch * trainer.steps_per_epoch
-            if (done - 1) % _LOOK_EVERY == 0 or self.epoch > epoch:
+            done = self.step - first
+            if (done - 1) % _LOOK_EVERY == 0 or self.step == end:
                 # A sum stays NaN or infinite once it is, so looking now and then misses nothing.
-                check_finite(float(self.loss_sum), f"the training loss became {{}} in epoch {epoch + 1}")
+                check_finite(float(self.loss_sum), f"the training loss became {{}} in epoch {self.epoch + 1}")
             if (done - 1) % _LOOK_EVERY == 0:
-                trainer.on_step(epoch, self.step / trainer.total_steps, float(self.loss_sum) / done)
-        score = evaluate(self.compressed.network, trainer.validation, trainer.normalise)
-        check_finite(score.loss, f"the validation loss became {{}} in epoch {epoch + 1}")
-        return Epoch(
-            epoch=epoch + 1,
-            train_loss=float(self.loss_sum) / trainer.steps_per_epoch,
-            train_top1=100 * int(self.hits) / (trainer.steps_per_epoch * trainer.batch_size),
-            validation_loss=score.loss,
-            validation_top1=score.top1,
-            learning_rate=trainer.schedule.learning_rate_at((self.step - 0.5) / trainer.total_steps),
-            seconds=time.perf_counter() - started,
-        )
+                trainer.on_step(self.epoch, self.step / trainer.total_steps, float(self.loss_sum) / done)
+            self.seconds = before + time.perf_counter() - started
+            trainer.after_step(self)
+        scores = evaluate(self.compressed.network, trainer.validation, trainer.task, trainer.classes)
+        check_finite(scores[LOSS], f"the validation loss became {{}} in epoch {self.epoch + 1}")
+        headline = trainer.task.headline.name
+        seen = {f"train_{name}": score for name, score in self.meter.scores().items()}
+        figures = {
+            "train_loss": float(self.loss_sum) / trainer.steps_per_epoch,
+            **seen,
+            "validation_loss": scores[LOSS],
+            f"validation_{headline}": scores[headline],
+            "learning_rate": trainer.schedule.learning_rate_at((self.step - 0.5) / trainer.total_steps),
+        }
+        done_epoch = Epoch(self.epoch + 1, before + time.perf_counter() - started, figures)
+        self.epoch += 1
+        self._begin_sums()
+        return done_epoch
 
     def take_step(self) -> None:
         """One step of the optimiser, and what the method does after it."""
         trainer, schedule = self.trainer, self.trainer.schedule
-        number = self.step % trainer.steps_per_epoch
-        if number == 0:
-            self._begin_epoch()
         for group in self.optimizer.param_groups:
             group["lr"] = schedule.learning_rate_at((self.step + 0.5) / trainer.total_steps)
-        images, labels = trainer.batch(self._order[number * trainer.batch_size :][: trainer.batch_size], self.step)
+        images, targets = next(self._coming())
         with torch.autocast(images.device.type, trainer.precision, enabled=trainer.precision != torch.float32):
-            logits = self.compressed.network(images)
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=schedule.label_smoothing)
+            outputs = self.compressed.network(images)
+        loss = self._loss(outputs, targets)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -175,15 +199,29 @@ class Training:
         if self.compressed.step_done(self.step / trainer.total_steps):
             self._renew_optimizer()
         self.loss_sum += loss.detach()
-        self.hits += (logits.detach().argmax(1) == labels).sum()
+        self.meter.add(trainer.task.output(outputs).detach(), targets)
 
-    def _begin_epoch(self) -> None:
-        self.compressed.network.train()
-        # For layers that draw numbers themselves, like dropout.
-        seed_all(_mix(self.trainer.seed, self.epoch, stream=2))
-        self._order = self.trainer.order(self.epoch)
+    def _loss(self, outputs: Any, targets: Tensor) -> Tensor:
+        """What is minimised: the task's, and here comes what others add to it."""
+        return self.trainer.task.loss(outputs, targets, self.trainer.schedule)
+
+    def _coming(self) -> Iterator[Batch]:
+        """The batches of the epoch from the step on that comes next; at an epoch's start, that begins."""
+        first = self.step - self.epoch * self.trainer.steps_per_epoch
+        if first == self.trainer.steps_per_epoch:  # of an epoch that is not evaluated
+            self.epoch, first = self.epoch + 1, 0
+            self._begin_sums()
+        if first == 0:
+            self.compressed.network.train()
+            seed_all(mixed(self.trainer.seed, self.epoch, _LAYERS))
+        if first == 0 or self._batches is None:
+            self._batches = self.trainer.train.batches(self.epoch, first)
+        return self._batches
+
+    def _begin_sums(self) -> None:
+        self.seconds = 0.0
         self.loss_sum.zero_()
-        self.hits.zero_()
+        self.meter = self.trainer.task.training_meter(self.trainer.classes)
 
     def _renew_optimizer(self) -> None:
         self.optimizer = make_optimizer(self.compressed, self.trainer.schedule)
@@ -195,17 +233,6 @@ def make_optimizer(compressed: Compressed, schedule: Schedule) -> torch.optim.Op
     if schedule.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=schedule.learning_rate)
     return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=schedule.momentum, nesterov=schedule.nesterov)
-
-
-def _generator(seed: int, position: int, stream: int = 0) -> torch.Generator:
-    """A generator for one epoch's order (stream 0) or one step's augmentation (stream 1)."""
-    return torch.Generator().manual_seed(_mix(seed, position, stream))
-
-
-def _mix(seed: int, position: int, stream: int) -> int:
-    """One number for a seed, an epoch or step, and a purpose."""
-    # torch's CPU generator keeps the low 32 bits of its seed; odd multipliers spread nearby seeds and positions out.
-    return (seed * 0x9E3779B1 + position * 0x85EBCA77 + stream * 0xC2B2AE3D) % 2**32
 
 
 def check_finite(loss: float, message: str) -> None:

@@ -282,7 +282,7 @@ class _Drawing:
         dense = self.rows[self.rows["role"] == REFERENCE]
         low, high = _limits(self.rows["score_mean"].to_numpy(dtype=float), self.metric)
         # Seeds too, as far as they don't squeeze the means.
-        seen = self.runs[self.metric.name].to_numpy(dtype=float)
+        seen = self.runs[self.metric.test].to_numpy(dtype=float)
         near = seen[(seen > low - (high - low) / 2) & (seen < high + (high - low) / 2)]
         room = (high - low) / 100
         low, high = min(low, near.min(initial=low) - room), max(high, near.max(initial=high) + room)
@@ -353,7 +353,7 @@ class _Drawing:
         x: list[float] = []
         y: list[float] = []
         for place, text, budget in zip(places, points["method_text"], texts(points["budget"]), strict=True):
-            scores = seeds[text, budget][self.metric.name].to_numpy(dtype=float)[::every]
+            scores = seeds[text, budget][self.metric.test].to_numpy(dtype=float)[::every]
             if len(scores) > 1:
                 x += [place] * len(scores)
                 y += (scores if whole is None else whole - scores).tolist()

@@ -29,10 +29,9 @@ def curves(
     can't be read."""
     keys: list[tuple[Any, ...]] = []
     found: list[np.ndarray[Any, Any]] = []
-    columns = ["setting", "method", "method_text", "budget", "seed", "id", "metric"]
+    columns = ["setting", "method", "method_text", "budget", "seed", "id", "headline"]
     finished = runs.loc[runs["status"] == FINISHED, columns].drop_duplicates(columns[:-2])
-    for *key, run_id, metric in finished.itertuples(index=False, name=None):
-        own = metric.removeprefix("test_")
+    for *key, run_id, own in finished.itertuples(index=False, name=None):
         names = (f"validation_{own}", f"train_{own}", "validation_loss", "train_loss")
         rows = read_rows(folders.get(run_id), HISTORY, problems)
         if at_most is not None and len(rows) > at_most:

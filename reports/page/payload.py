@@ -37,7 +37,7 @@ def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list
     """The data, and a line for each thing that was thinned."""
     runs = loaded.runs
     options = [name for name in runs if str(name).startswith(("option.", "solved."))]
-    runs = runs[[*_NEEDED, *METRIC, *runs["metric"].unique(), *options]]
+    runs = runs[[*_NEEDED, *METRIC, *(f"test_{name}" for name in runs["headline"].unique()), *options]]
     names = list(dict.fromkeys(runs["setting"]))
     notes: list[str] = []
     number = len(runs[["setting", "method_text", "budget"]].drop_duplicates())
@@ -111,7 +111,7 @@ def _points(
         finished = finished.iloc[shown]
     groups: dict[tuple[str, str], list[list[Any]]] = {}
     metric = metric_of(runs)
-    columns = ["method_text", "budget", "seed", metric.name, *AXES, "id"]
+    columns = ["method_text", "budget", "seed", metric.test, *AXES, "id"]
     for text, budget, *cells, run_id in finished[columns].itertuples(index=False, name=None):
         row = [*(plain(cell) for cell in cells), folders.get(run_id, run_id)]
         groups.setdefault((text, "" if pd.isna(budget) else budget), []).append(row)

@@ -60,7 +60,9 @@ def tallies(runs: pd.DataFrame, folders: Mapping[str, Path], problems: list[str]
     # What was given is paired with nothing.
     alone = set(runs.loc[runs["role"] == GIVEN, "id"])
     finished = runs.loc[runs["status"] == FINISHED, ["setting", "seed", "method_text", "id", "role", "method"]]
-    scores = dict(zip(runs["id"], runs["test_top1"], strict=True))
+    scores: dict[str, float] = {}
+    for name, group in runs.groupby("headline"):
+        scores |= dict(zip(group["id"], group[f"test_{name}"], strict=True))
     # Where other runs of a store have predictions, one without them may have lost them.
     stores = {folder.parent for folder in folders.values() if (folder / PREDICTIONS).exists()}
     dense_ids = _dense(finished)
@@ -111,11 +113,11 @@ def _dense_first(finished: pd.DataFrame, dense: set[str]) -> Iterator[tuple[str,
     return zip(ordered["setting"], ordered["seed"], ordered["id"], strict=True)
 
 
-def _read(folder: Path, top1: float, problems: list[str]) -> Predictions | None:
-    """Those that agree with the record, whose top-1 is the share that is right."""
+def _read(folder: Path, score: float, problems: list[str]) -> Predictions | None:
+    """Those that agree with the record, whose headline is the share that is right."""
     try:
         own = read(folder)
-        if own is not None and own.top1 != top1:
+        if own is not None and own.accuracy != score:
             raise Damaged(f"{folder.name}: {PREDICTIONS} says other than its record")
     except Damaged as error:
         problems.append(f"{error}; its predictions are left out, and its scores are not")

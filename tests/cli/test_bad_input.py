@@ -128,7 +128,7 @@ LOWRANK = "run --methods lowrank"
         (f"{LOWRANK} --schedule binary.toml", "schedule binary.toml is not TOML"),
         (f"{LOWRANK} --schedule folder.toml", "no such schedule file: folder.toml"),
         (f"{LOWRANK} --plugin binary", "no such plugin: "),
-        (f"{LOWRANK} --plugin nothing.py", "plugin {here}/nothing.py defines neither a method nor a dataset"),
+        (f"{LOWRANK} --plugin nothing.py", "plugin {here}/nothing.py defines no method, dataset or task"),
         (f"{LOWRANK} --out binary", "can't write to binary: binary is no folder; give another --out"),
         (f"{LOWRANK} --out binary/x", "can't write to binary/x: binary is no folder; give another --out"),
         (f"{LOWRANK} --out dangling", "can't write to dangling: dangling is no folder; give another --out"),

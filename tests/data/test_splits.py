@@ -4,11 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.data.augment import crop, flip
+from bench.data.augment import Augment
+from bench.data.batches import InOrder
 from bench.data.normalise import Normalise
 from bench.data.splits import count_leaked, fingerprint, hold_out
 from bench.dataset import Data, Split
 from bench.errors import InputError
+from bench.plan.plan import find_task
 from bench.training.evaluate import evaluate
 
 
@@ -38,7 +40,7 @@ def test_the_split_is_always_the_same_and_keeps_labels_with_images() -> None:
     assert fingerprint(once) == fingerprint(again)
     assert fingerprint(once) != fingerprint(hold_out(data, 0.26))
     assert once.validation is not None
-    assert torch.equal(once.validation.labels, once.validation.images[:, 0, 0, 0].long() % 3)
+    assert torch.equal(once.validation.targets, once.validation.images[:, 0, 0, 0].long() % 3)
 
 
 def test_a_dataset_with_its_own_validation_split_keeps_it() -> None:
@@ -58,7 +60,6 @@ def test_too_few_images_to_hold_out() -> None:
             Split(torch.zeros(2, 1, 3, 2, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)),
             r"\(1, 3, 2\), those of",
         ),
-        (Split(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.full((2,), 3)), "has labels outside 0 to 2"),
         (Split(torch.zeros(0, 1, 2, 2, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)), "has no images"),
     ],
 )
@@ -86,7 +87,8 @@ def test_normalised_images_have_mean_zero_and_deviation_one() -> None:
 
 def test_a_crop_is_a_window_of_the_padded_image(generator: torch.Generator) -> None:
     images = torch.randint(1, 256, (200, 2, 5, 4), dtype=torch.uint8, generator=generator)
-    cropped = crop(images, 2, generator)
+    augment = Augment(padding=2)
+    cropped, _ = augment(images, torch.zeros(200), augment.draw(200, generator))
     padded = nn.functional.pad(images, (2, 2, 2, 2))
     seen = set()
     for image, whole in zip(cropped, padded, strict=True):
@@ -102,7 +104,8 @@ def test_a_crop_is_a_window_of_the_padded_image(generator: torch.Generator) -> N
 
 def test_a_flip_mirrors_about_half(generator: torch.Generator) -> None:
     images = torch.randint(0, 256, (400, 1, 3, 4), dtype=torch.uint8, generator=generator)
-    flipped = flip(images, generator)
+    augment = Augment(flip=True)
+    flipped, _ = augment(images, torch.zeros(400), augment.draw(400, generator))
     mirrored = [torch.equal(after, before.flip(2)) for before, after in zip(images, flipped, strict=True)]
     kept = [torch.equal(after, before) for before, after in zip(images, flipped, strict=True)]
     assert all(one or other for one, other in zip(mirrored, kept, strict=True))
@@ -116,6 +119,11 @@ class Brightest(nn.Module):
         return images.flatten(1)
 
 
+def scores(split: Split, normalise: Normalise) -> dict[str, float]:
+    batches = InOrder(split, normalise)
+    return evaluate(Brightest(), batches, find_task("classification").task, split.images.shape[1])
+
+
 def test_accuracy_weighs_every_image_alike_to_the_last_partial_batch() -> None:
     # 1,003 images are two batches of 500 and one of 3. Only the last three are right.
     images = torch.zeros(1003, 6, 1, 1, dtype=torch.uint8)
@@ -123,24 +131,24 @@ def test_accuracy_weighs_every_image_alike_to_the_last_partial_batch() -> None:
     images[-3:, 2] = 20
     split = Split(images, torch.full((1003,), 2))
     identity = Normalise(torch.zeros(6, 1, 1), torch.ones(6, 1, 1))
-    score = evaluate(Brightest(), split, identity)
-    assert score.top1 == pytest.approx(100 * 3 / 1003)
+    score = scores(split, identity)
+    assert score["top1"] == pytest.approx(100 * 3 / 1003)
     wrong = torch.nn.functional.cross_entropy(torch.tensor([[10.0, 0, 0, 0, 0, 0]]), torch.tensor([2])).item()
     right = torch.nn.functional.cross_entropy(torch.tensor([[10.0, 0, 20, 0, 0, 0]]), torch.tensor([2])).item()
-    assert score.loss == pytest.approx((1000 * wrong + 3 * right) / 1003, rel=1e-5)
+    assert score["loss"] == pytest.approx((1000 * wrong + 3 * right) / 1003, rel=1e-5)
 
 
 def test_top5_is_among_the_five_best_and_full_where_classes_are_fewer() -> None:
     images = torch.tensor([60, 50, 40, 30, 20, 10], dtype=torch.uint8).view(1, 6, 1, 1).repeat(6, 1, 1, 1)
     identity = Normalise(torch.zeros(6, 1, 1), torch.ones(6, 1, 1))
-    assert evaluate(Brightest(), Split(images, torch.arange(6)), identity).top5 == pytest.approx(100 * 5 / 6)
+    assert scores(Split(images, torch.arange(6)), identity)["top5"] == pytest.approx(100 * 5 / 6)
     few = Normalise(torch.zeros(3, 1, 1), torch.ones(3, 1, 1))
-    assert evaluate(Brightest(), Split(images[:3, :3], torch.arange(3)), few).top5 == 100
+    assert scores(Split(images[:3, :3], torch.arange(3)), few)["top5"] == 100
 
 
 def test_test_images_among_the_others_are_counted_whatever_their_labels() -> None:
     train, test = numbered(10), numbered(8, start=6)  # 6 to 9 are in both
-    other = Split(test.images, (test.labels + 1) % 3)
+    other = Split(test.images, (test.targets + 1) % 3)
     assert count_leaked(Data(train, test, ("a", "b", "c"))) == 4
     assert count_leaked(Data(train, other, ("a", "b", "c"))) == 4
     assert count_leaked(hold_out(Data(train, test, ("a", "b", "c")), 0.5)) == 4

@@ -47,7 +47,7 @@ def test_metadata_that_names_no_classes_is_not_used_and_that_is_said(case: str, 
         write_rows(tmp_path / f"{split}.parquet", [0, 1, 0, 1], metadata)
     data = made("parquet", tmp_path).load(Path(), False)
     assert data.classes == ("0", "1")
-    assert data.train.labels.tolist() == [0, 1, 0, 1]
+    assert data.train.targets.tolist() == [0, 1, 0, 1]
     assert data.notes == (() if said is None else (f"the Hugging Face metadata of train.parquet, test.parquet {said}",))
 
 
@@ -73,7 +73,7 @@ def test_classes_of_one_name_are_read_and_said(tmp_path: Path) -> None:
         write_rows(tmp_path / f"{split}.parquet", [0, 1, 2], class_label("crane", "a", "crane"))
     data = made("parquet", tmp_path).load(Path(), False)
     assert data.classes == ("crane", "a", "crane")
-    assert data.train.labels.tolist() == [0, 1, 2]
+    assert data.train.targets.tolist() == [0, 1, 2]
     assert data.notes == ("several classes are called alike: crane",)
 
 

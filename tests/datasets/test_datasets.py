@@ -90,8 +90,8 @@ def test_every_dataset_gives_what_the_harness_needs(dataset: Dataset) -> None:
         assert len(split) > 0
         assert split.images.shape[1:] == data.image_shape
         assert split.images.is_contiguous()
-        assert int(split.labels.min()) >= 0
-        assert int(split.labels.max()) < len(data.classes)
+        assert int(split.targets.min()) >= 0
+        assert int(split.targets.max()) < len(data.classes)
     assert data.image_shape[0] in (1, 3)
     assert len(set(data.classes)) == len(data.classes)
     assert dataset.identity() == dataset.identity()
@@ -112,7 +112,7 @@ def test_glyphs_differ_by_seed_and_hold_every_letter_and_no_image_twice() -> Non
     one, other = (made("glyphs", train="1000", test="500", seed=seed).load(Path(), False) for seed in ("0", "1"))
     assert fingerprint(one) != fingerprint(other)
     assert one.image_shape == (3, 16, 16)
-    assert one.train.labels.bincount(minlength=26).min() > 15
+    assert one.train.targets.bincount(minlength=26).min() > 15
     both = torch.cat([one.train.images, one.test.images])
     assert len(both.flatten(1).unique(dim=0)) == 1500
 
@@ -138,7 +138,7 @@ def test_parquet_images_and_labels_stay_together(tmp_path: Path) -> None:
     data = make_parquet(tmp_path).load(Path(), False)
     assert data.classes == ("a", "b", "c")
     assert data.train.images[:, 0, 0, 0].tolist() == [10, 20, 30]
-    assert data.train.labels.tolist() == [1, 0, 2]
+    assert data.train.targets.tolist() == [1, 0, 2]
     assert data.test.images[:, 0, 0, 0].tolist() == [40, 50]
     assert data.image_shape == (3, 5, 6)
     assert data.validation is None
@@ -221,9 +221,9 @@ def test_folder_classes_and_sizes(tmp_path: Path) -> None:
     (tmp_path / "train" / "cat" / "notes.txt").write_text("no image")
     data = made("folder", tmp_path, size="8").load(Path(), False)
     assert data.classes == ("cat", "dog")
-    assert data.train.labels.tolist() == [0, 0, 1, 1]
+    assert data.train.targets.tolist() == [0, 0, 1, 1]
     assert data.image_shape == (3, 8, 8)
-    assert data.test.labels.tolist() == [1]
+    assert data.test.targets.tolist() == [1]
 
 
 def test_folder_val_is_validation_beside_test_and_test_without(tmp_path: Path) -> None:
@@ -335,6 +335,6 @@ def test_the_real_images(shared: Path) -> None:
     data = made("parquet", shared / "data" / "cifar10-jpeg").load(Path(), False)
     assert (len(data.train), len(data.test), data.image_shape) == (50_000, 10_000, (3, 32, 32))
     assert data.classes[0] == "airplane"
-    assert data.train.labels.bincount().tolist() == [5000] * 10
+    assert data.train.targets.bincount().tolist() == [5000] * 10
     mean = data.train.images.double().mean(dim=(0, 2, 3)) / 255
     assert torch.allclose(mean, torch.tensor([0.4914, 0.4822, 0.4465], dtype=torch.float64), atol=0.01)

@@ -282,4 +282,4 @@ def test_splits_of_other_sizes_name_an_image_and_the_way_out(name: str, tmp_path
         made(name, tmp_path).load(Path(), False)
     data = made(name, tmp_path, size="5").load(Path(), False)
     assert data.image_shape == (3, 5, 5)
-    assert torch.equal(data.test.labels, torch.tensor([0]))
+    assert torch.equal(data.test.targets, torch.tensor([0]))

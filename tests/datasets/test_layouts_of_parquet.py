@@ -184,8 +184,8 @@ def test_what_is_read_and_what_is_said(layout: str, tmp_path: Path) -> None:
     data = dataset.load(Path(), False)
     data.check()
     assert data.classes == classes
-    assert data.train.labels.tolist() == train
-    assert data.test.labels.tolist() == test
+    assert data.train.targets.tolist() == train
+    assert data.test.targets.tolist() == test
     assert list(data.notes) == notes
     assert all(text.isprintable() for text in (*data.notes, *data.classes))
     assert dataset.identity() == dataset.identity()
@@ -300,7 +300,7 @@ def test_hidden_test_labels_are_no_matter_where_validation_is_tested_on(tmp_path
     numbered(tmp_path, "validation")
     data = made("parquet", tmp_path, test="validation").load(Path(), False)
     assert data.validation is None
-    assert data.test.labels.tolist() == FOUR
+    assert data.test.targets.tolist() == FOUR
 
 
 def test_a_column_of_text_can_be_chosen(tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ def test_a_column_of_text_can_be_chosen(tmp_path: Path) -> None:
     tables(train=table(["x", "y"] * 2, "class", **columns), test=table(["y"], "class"))(tmp_path)
     data = made("parquet", tmp_path, label="class").load(Path(), False)
     assert data.classes == ("x", "y")
-    assert data.test.labels.tolist() == [1]
+    assert data.test.targets.tolist() == [1]
 
 
 def test_an_image_that_is_none_is_named(tmp_path: Path) -> None:

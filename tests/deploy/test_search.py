@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from records import TOP1
 
 from bench.deploy import choice
 from bench.deploy.search import Tried, smallest, trainings
+from bench.store.record import Record
 
 DENSE = 100_000
 Curve = Callable[[float], float | None]
@@ -31,11 +33,16 @@ class Pretended:
         return made(accuracy, round(DENSE / ratio))
 
 
+def at_least(accuracy: float) -> Callable[[Record], bool]:
+    return lambda record: bool(record["validation_top1"] >= accuracy)
+
+
 def made(accuracy: float, stored: int, where_it_runs: int | None = None, loss: float = 1.0) -> dict[str, Any]:
     return {
         "status": "finished",
         "train_seconds": 1.0,
         "validation_top1": accuracy,
+        **TOP1.columns(),
         "validation_loss": loss,
         "stored_values": stored,
         "dense_values": DENSE,
@@ -55,11 +62,13 @@ def test_it_comes_near_the_largest_ratio_that_is_good_enough(limit: float, losin
     good = falling(90.0, 1.0)
     attempt = Pretended(good=good, worse=lambda ratio: good(ratio) - 1 - losing)  # type: ignore[operator]
     allowed = 90.0 - math.log2(limit)
-    tried = smallest(["worse", "good"], attempt, lambda record: record["validation_top1"] >= allowed, 6)
+    tried = smallest(
+        ["worse", "good"], attempt, lambda record: record["validation_top1"] >= allowed, choice.validation, 6
+    )
     assert trainings(tried) <= 6
     assert attempt.asked[:2] == [("worse", "4x"), ("good", "4x")]
     assert {method for method, _ in attempt.asked[2:]} <= {"good"}
-    chosen = choice.smallest(tried, lambda record: record["validation_top1"] >= allowed)
+    chosen = choice.smallest(tried, at_least(allowed))
     if limit < 1.4:  # a smaller ratio than the four trainings after the first two get to may be all that is left
         assert chosen is None or float(chosen.budget.removesuffix("x")) <= limit
         return
@@ -102,7 +111,7 @@ def test_it_does_not_go_on_for_ever_where_all_is_good_enough() -> None:
 
 def test_three_methods_and_the_search_are_six_trainings() -> None:
     attempt = Pretended(a=falling(90, 1), b=falling(91, 1), c=falling(89, 1))
-    tried = smallest(["a", "b", "c"], attempt, lambda record: record["validation_top1"] >= 88, 6)
+    tried = smallest(["a", "b", "c"], attempt, at_least(88), choice.validation, 6)
     assert trainings(tried) == 6
     assert {method for method, _ in attempt.asked[3:]} == {"b"}
 

@@ -22,7 +22,7 @@ PLAIN = About(
     mean=(1 / 3, 2.0, 3.0),
     deviation=(0.1, 1.0, 1.0),
     class_names=("cat", 'naïve "dog"'),
-    accuracy=Accuracy(100 / 3, 100.0, 2 / 3, 70, "folder:photos", "0123"),
+    accuracy=Accuracy({"top1": 100 / 3, "top5": 100.0, "loss": 2 / 3}, 70, "folder:photos", "0123"),
 )
 
 

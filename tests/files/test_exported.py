@@ -69,14 +69,21 @@ def test_the_accuracy_in_a_file_is_that_of_evaluating_it_to_the_digit(
     code, out, err = command("evaluate", str(path), "--dataset", "stripes", "--plugin", STRIPES, "--json")
     assert (code, err) == (0, "")
     found = json.loads(out)
-    assert (found["top1"], found["top5"], found["loss"], found["images"]) == (said.top1, said.top5, said.loss, 70)
+    assert (found["top1"], found["top5"], found["loss"], found["images"]) == (
+        *(said.scores[name] for name in ("top1", "top5", "loss")),
+        70,
+    )
     assert (found["bytes"], found["image_size"]) == (path.stat().st_size, "8x8")
     # And it is what the logits say, standardised as the file says.
     assert opened.about.inputs is not None
     mean, deviation = (torch.tensor(own) for own in (opened.about.inputs.mean, opened.about.inputs.deviation))
     logits = opened.network((stripes.test.images.float() - mean) / deviation)
-    assert 100 * (logits.argmax(1) == stripes.test.labels).double().mean().item() == pytest.approx(said.top1, abs=1e-9)
-    assert nn.functional.cross_entropy(logits, stripes.test.labels).item() == pytest.approx(said.loss, rel=1e-5)
+    assert 100 * (logits.argmax(1) == stripes.test.targets).double().mean().item() == pytest.approx(
+        said.scores["top1"], abs=1e-9
+    )
+    assert nn.functional.cross_entropy(logits, stripes.test.targets).item() == pytest.approx(
+        said.scores["loss"], rel=1e-5
+    )
 
 
 def test_files_say_how_to_use_them(files: dict[str, Path], swept: tuple[Path, list[Record]], stripes: Data) -> None:
@@ -178,8 +185,8 @@ def test_files_of_others_are_evaluated_as_the_person_says(tmp_path: Path, comman
     column = ((stripes.test.images.float() - 102) / 51).mean((1, 2, 3))
     logits = column[:, None] * torch.arange(1.0, 4)
     found = json.loads(out)
-    assert found["loss"] == pytest.approx(nn.functional.cross_entropy(logits, stripes.test.labels).item(), rel=1e-5)
-    assert found["top1"] == pytest.approx(100 * (logits.argmax(1) == stripes.test.labels).double().mean().item())
+    assert found["loss"] == pytest.approx(nn.functional.cross_entropy(logits, stripes.test.targets).item(), rel=1e-5)
+    assert found["top1"] == pytest.approx(100 * (logits.argmax(1) == stripes.test.targets).double().mean().item())
     assert (found["bytes"], "method" in found) == (path.stat().st_size, False)
     for text in ("imagenet", "0.1,0.2/0.3,0.4", "1/0", "1", "nan/1", "a/b", "100/50"):
         code, out, err = evaluate(command, path, "--normalise", text)

@@ -112,7 +112,7 @@ def test_records_get_the_role_that_their_method_has_today(name: str) -> None:
     found = Store(OLD).read(OLD / "runs" / name)
     method: Method = own_plan(name)[1].choice.method
     assert found["role"] == (method.role or None)
-    assert (found["format"], found["metric"]) == (record.FORMAT, "test_top1")
+    assert (found["format"], found["headline"]) == (record.FORMAT, "top1")
     assert found["method_code"] is found["dataset_code"] is None
     assert found.keys() >= record.COLUMNS.keys()
 

@@ -19,8 +19,10 @@ from bench.errors import BudgetError, InputError
 from bench.measure import account
 from bench.model import Model
 from bench.models._build import build_network
-from bench.models._usable import require_logits, require_reloadable
-from bench.plan.plan import find_methods
+from bench.models._usable import require_outputs, require_reloadable
+from bench.plan.plan import find_methods, find_task
+
+TASK = find_task("classification").task
 
 
 def layers(*more: nn.Module) -> nn.Sequential:
@@ -177,7 +179,7 @@ def test_other_convolutions_are_left_alone_by_every_method() -> None:
 @pytest.mark.parametrize("parametrized", [parametrizations.weight_norm, parametrizations.spectral_norm])
 def test_parametrized_layers_are_fine(parametrized: Callable[[nn.Module], nn.Module]) -> None:
     network = build_network(Model(with_layer(parametrized)), 3, 10, 0)
-    require_logits(network, (3, 8, 8), 10)
+    require_outputs(network, (3, 8, 8), 10, TASK)
 
 
 class Auxiliary(nn.Module):
@@ -208,7 +210,7 @@ class Auxiliary(nn.Module):
 )
 def test_outputs_that_are_no_logits_are_refused_in_a_line(network: nn.Module, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        require_logits(network, (3, 8, 8), 3)
+        require_outputs(network, (3, 8, 8), 3, TASK)
     assert "\n" not in str(caught.value)
 
 
@@ -249,13 +251,13 @@ def only_in_training(network: Any, images: Tensor) -> Tensor:
 )
 def test_a_network_that_can_t_be_trained_or_asked_twice(call: Callable[[Any, Tensor], Tensor], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        require_logits(Forward(call), (3, 8, 8), 10)
+        require_outputs(Forward(call), (3, 8, 8), 10, TASK)
 
 
 def test_what_is_random_in_training_alone_is_fine_and_so_is_a_complex_parameter() -> None:
     network = Forward(only_in_training)
     network.phase = nn.Parameter(torch.ones(2, dtype=torch.complex64))
-    require_logits(build_network(Model(lambda: network), 3, 10, seed=0), (3, 8, 8), 10)
+    require_outputs(build_network(Model(lambda: network), 3, 10, seed=0), (3, 8, 8), 10, TASK)
 
 
 @pytest.mark.parametrize("draw", [torch.rand, lambda n: np.random.rand(n), lambda n: [random.random()]])
@@ -303,13 +305,13 @@ class Buffer(Hidden):
 @pytest.mark.parametrize("kind", [Hidden, Plain, Buffer])
 def test_a_network_that_is_more_than_what_it_stores_is_refused(kind: Callable[[], nn.Module]) -> None:
     one, other = (build_network(Model(kind), 3, 10, seed) for seed in (0, 1))
-    require_logits(one, (3, 8, 8), 10)
+    require_outputs(one, (3, 8, 8), 10, TASK)
     with pytest.raises(InputError, match=r"made again with the values that it stores: .*; use nn\.ModuleList"):
-        require_reloadable(one, other, (3, 8, 8))
+        require_reloadable(one, other, (3, 8, 8), TASK)
     shapes = (layers(), layers(nn.Conv2d(8, 8, 1)))
     with pytest.raises(InputError, match="has other layers with another seed"):
-        require_reloadable(*shapes, (3, 8, 8))
-    require_reloadable(*(build_network(Model(layers), 3, 10, seed) for seed in (0, 1)), (3, 8, 8))
+        require_reloadable(*shapes, (3, 8, 8), TASK)
+    require_reloadable(*(build_network(Model(layers), 3, 10, seed) for seed in (0, 1)), (3, 8, 8), TASK)
 
 
 SEVEN = '''

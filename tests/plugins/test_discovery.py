@@ -125,8 +125,8 @@ def test_two_plugins_of_one_name(tmp_path: Path) -> None:
         ("1 +", r"can't be imported: SyntaxError: .*"),
         ("x = 1\nraise RuntimeError('boom')", r"can't be imported: RuntimeError: boom \(bad\.py, line 2\)"),
         ("import sys\nsys.exit(3)", r"can't be imported: SystemExit: 3 \(bad\.py, line 2\)"),
-        ("x = 1", "defines neither a method nor a dataset: subclass Method or Dataset in it"),
-        ("from bench.methods.csg.csg import CSG", "defines neither a method nor a dataset"),
+        ("x = 1", "defines no method, dataset or task: subclass Method, Dataset or Task in it"),
+        ("from bench.methods.csg.csg import CSG", "defines no method, dataset or task"),
         (TAPE + "\nclass Second(Tape): pass", "must define one method class; it defines 2"),
     ],
 )

@@ -35,11 +35,9 @@ def train_like_a_person(compressed: Compressed, trainer: Trainer) -> None:
     optimizer, step = make_optimizer(), 0
     compressed.network.train()
     for epoch in range(schedule.epochs):
-        order = trainer.order(epoch)
-        for number in range(trainer.steps_per_epoch):
+        for images, labels in trainer.train.batches(epoch):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.learning_rate_at((step + 0.5) / trainer.total_steps)
-            images, labels = trainer.batch(order[number * trainer.batch_size :][: trainer.batch_size], step)
             loss = functional.cross_entropy(compressed.network(images), labels)
             optimizer.zero_grad()
             loss.backward()

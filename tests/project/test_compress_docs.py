@@ -87,7 +87,7 @@ def test_every_command_works_and_the_file_stands_alone(tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(tmp_path / "small.onnx", providers=["CPUExecutionProvider"])
     about = json.loads(session.get_modelmeta().custom_metadata_map["bench"])
     assert about["class_names"] == list(CLASSES)
-    assert f"{about['accuracy']['top1']:.6g}" == row[1]
+    assert f"{about['accuracy']['scores']['top1']:.6g}" == row[1]
     assert about["mean"] == pytest.approx([123.675, 116.28, 103.53])
     said = [line.split() for line in classified.splitlines()]
     assert len(said) == len(CLASSES)

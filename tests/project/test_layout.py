@@ -15,7 +15,7 @@ TOPS = ("methods", "datasets", "reports")  # installed inside bench
 # "bench" is the public face: what stands in bench/ itself.
 FLOORS = (
     {"bench"},
-    {"store", "data", "datasets", "models"},
+    {"store", "data", "datasets", "models", "tasks"},
     {"measure", "plugins", "kernels", "reports"},
     {"files", "training"},
     {"methods", "plan"},

@@ -19,12 +19,11 @@ import pytest
 from conftest import Command
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from records import RECORDS, record, write_store
+from records import RECORDS, TOP1, record, write_store
 from rich.console import Console
 
 import bench
 from bench.errors import InputError
-from bench.metric import TOP1
 from bench.reports import second_process
 from bench.reports.figures.figure import FIGURES, FORMATS, SCORE, accuracy_vs, grid, only
 from bench.reports.frame import left_out, metric_of, results

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import Command
-from records import record, write_store
+from records import TOP1, record, write_store
 
-from bench.metric import TOP1, Metric
+from bench.metric import Metric
 from bench.reports.frame import results
 from bench.reports.load import load
 from bench.reports.report import write
@@ -120,7 +120,7 @@ def test_pairs_are_in_a_file_both_ways_and_with_dense() -> None:
 
 # ---------------------------------------------------------------------- another metric
 
-ERROR = Metric("test_rmse", "RMSE", "mm", higher=False)
+ERROR = Metric("rmse", "RMSE", "mm", higher=False)
 
 
 def of_another_metric() -> list[Record]:

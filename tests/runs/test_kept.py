@@ -12,9 +12,11 @@ from conftest import HALVES, STRIPES, run_sweep, tiny_spec
 from records import seal_anew
 from torch import Tensor, nn
 
+from bench.data.batches import InOrder
 from bench.data.normalise import Normalise
 from bench.dataset import Split
 from bench.files.artifact import Given
+from bench.plan.plan import find_task
 from bench.plugins.discovery import DATASETS, find
 from bench.runs.verify import Verdict, Verifier
 from bench.store.clean import dispensable, remove
@@ -58,12 +60,13 @@ def test_what_is_kept_is_softmax_of_the_class_that_counted(generator: torch.Gene
     """Over several batches, ties among them."""
     images = torch.randint(0, 4, (1003, 4, 1, 1), generator=generator, dtype=torch.uint8)
     split = Split(images, torch.randint(0, 4, (1003,), generator=generator))
-    kept = Kept()
-    score = evaluate(Pixels(), split, Normalise(torch.zeros(4, 1, 1), torch.ones(4, 1, 1)), kept)
-    found = kept.predictions("abcd")
-    assert score == evaluate(Pixels(), split, Normalise(torch.zeros(4, 1, 1), torch.ones(4, 1, 1)))
-    assert found.top1 == score.top1
-    assert found.label.tolist() == split.labels.tolist()
+    task = find_task("classification").task
+    batches, kept = InOrder(split, Normalise(torch.zeros(4, 1, 1), torch.ones(4, 1, 1))), Kept(task)
+    scores = evaluate(Pixels(), batches, task, 4, kept)
+    found = decode_predictions(encode_predictions(kept.arrays(), "abcd"))
+    assert scores == evaluate(Pixels(), batches, task, 4)
+    assert found.accuracy == scores["top1"]
+    assert found.label.tolist() == split.targets.tolist()
     logits = images.flatten(1).double().numpy()
     best = logits.max(axis=1)
     assert (logits[np.arange(1003), found.predicted] == best).all()
@@ -79,7 +82,7 @@ def test_every_finished_run_keeps_what_its_score_was_made_of(swept: tuple[Path, 
         if record["status"] == FINISHED:
             found = read(folder)
             assert 100 * int((found.label == found.predicted).sum()) / len(found.label) == record["test_top1"]
-            assert found.label.tolist() == images.labels.tolist()
+            assert found.label.tolist() == images.targets.tolist()
             assert found.classes == ("rows", "columns", "diagonal")
             sealed = Store.seal_of(folder)
             assert sealed is not None
@@ -110,8 +113,10 @@ def test_cleaning_leaves_them(store: Store) -> None:
 
 def rewrite(folder: Path, change: Callable[[Predictions], Predictions]) -> None:
     found = change(read(folder))
-    kept = encode_predictions(found.label, found.predicted, found.confidence, found.classes)
-    (folder / PREDICTIONS).write_bytes(kept)
+    kept = encode_predictions(
+        {name: getattr(found, name) for name in ("label", "predicted", "confidence")}, found.classes
+    )
+    (folder / PREDICTIONS).write_bytes(encode_predictions(kept, found.classes))
     seal_anew(folder)
 
 

@@ -14,7 +14,8 @@ NAMES = ("a", "b", "c")
 
 def content(classes: int = 3, images: int = 5) -> bytes:
     label = np.arange(images) % classes
-    return encode_predictions(label, label[::-1], np.linspace(0, 1, images), [f"class {n}" for n in range(classes)])
+    kept = {"label": label, "predicted": label[::-1], "confidence": np.linspace(0, 1, images)}
+    return encode_predictions(kept, [f"class {n}" for n in range(classes)])
 
 
 @pytest.mark.parametrize(("classes", "kind"), [(2, "u1"), (256, "u1"), (257, "u2"), (65_536, "u2"), (65_537, "u4")])
@@ -38,7 +39,7 @@ def test_what_was_written_is_read_and_is_the_same_bytes_each_time() -> None:
     assert found.predicted.tolist() == [1, 0, 2, 1, 0]
     assert found.confidence.tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert found.classes == ("class 0", "class 1", "class 2")
-    assert found.top1 == 20
+    assert found.accuracy == 20
     assert len({content() for _ in range(20)}) == 1
 
 

@@ -15,7 +15,7 @@ from bench.store.record import COLUMNS, FORMAT, problem
 from bench.store.upgrade import upgraded
 
 # What the columns of today were not in version 0.1.
-SINCE = {"format", "role", "metric", "model_code", "model_package", "bench_code"}
+SINCE = {"format", "role", "task", "headline", "model_code", "model_package", "bench_code"}
 
 
 def old(text: str) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def test_an_old_record_is_one_of_today_and_stays_it() -> None:
     assert problem(made) is None
     assert made.keys() >= COLUMNS.keys()
     assert made["format"] == FORMAT
-    assert Metric.of(made) == Metric("test_top1", "top-1", "%", higher=True, counts_images=True)
+    assert Metric.of(made) == Metric("top1", "top-1", "%", higher=True, counts_images=True)
     # Hashes of then say nothing of today's, and neither do those that were not there.
     assert {made[name] for name in ("method_code", "dataset_code", "model_code", "bench_code")} == {None}
     assert upgraded(made) == made

@@ -13,7 +13,8 @@ from pydantic.dataclasses import dataclass
 from bench.errors import require_format
 from bench.model import Inputs
 
-FORMAT = 1
+# 2: accuracy has its scores by name.
+FORMAT = 2
 _FORBID = ConfigDict(extra="forbid")
 
 # How far the deployed network's values may lie below the dense one's for its file to count as no smaller.
@@ -23,12 +24,11 @@ _BYTES = 4  # of a value in float32
 
 @dataclass(frozen=True, config=_FORBID)
 class Accuracy:
-    """What `bench evaluate` gives for this very file: top-1 and top-5 in percent and cross-entropy in nats, means over
-    `images` images, the test split of `dataset`; `images_hash` is the hash of these images and their labels."""
+    """What `bench evaluate` gives for this very file: the task's metrics by name (`loss` among them),
+    means over `images` images, the test split of `dataset`; `images_hash` is the hash of these images and their
+    targets."""
 
-    top1: float
-    top5: float
-    loss: float
+    scores: dict[str, float]
     images: int
     dataset: str
     images_hash: str
@@ -108,12 +108,20 @@ class About:
         )
 
 
+# Where format 1 had scores, beside the rest.
+_SCORES_OF_1 = ("top1", "top5", "loss")
+
+
 def from_text(text: str) -> About:
     """From JSON. Raises TooNew, or another ValueError where it is not what it should be."""
     given: Any = json.loads(text)
     if not isinstance(given, dict):
         raise ValueError("what it says of itself is no JSON object")
-    require_format(given.pop("format", None), FORMAT)
+    number = given.pop("format", None)
+    require_format(number, FORMAT)
+    if number == 1 and isinstance(given.get("accuracy"), dict):
+        accuracy = given["accuracy"]
+        accuracy["scores"] = {name: accuracy.pop(name) for name in _SCORES_OF_1 if name in accuracy}
     try:
         return TypeAdapter(About).validate_json(json.dumps(given), strict=True)
     except ValidationError as error:

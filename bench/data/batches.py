@@ -1,0 +1,84 @@
+"""Batches of a split: what the loop trains on, and what is evaluated, whatever the images come from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from bench.data.augment import Augment
+from bench.data.normalise import Normalise
+from bench.dataset import Split
+from bench.seeding import mixed
+
+# Images `(batch, channels, height, width)` as the network sees them, and their targets, both on the device.
+Batch = tuple[Tensor, Tensor]
+
+
+class Batches(Protocol):
+    """The training images of one seed in batches. Which images come when, and how each is augmented, follows from the
+    seed and the step alone: a run that begins at a step sees what it would have seen had it been there from the start,
+    and every method sees the same."""
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def steps_per_epoch(self) -> int: ...
+
+    def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """Those of an epoch, from 0, in their order, from its step `first_step` on."""
+        ...
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Of a split that is on the device. The last, smaller batch of an epoch is left out."""
+
+    split: Split
+    normalise: Normalise
+    augment: Augment
+    seed: int
+    wanted_size: int
+
+    @property
+    def batch_size(self) -> int:
+        return min(self.wanted_size, len(self.split))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self.split) // self.batch_size
+
+    def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        images, device = len(self.split), self.split.images.device
+        # Drawn on the CPU, so that every device draws the same numbers, for all of an epoch at once.
+        order = torch.randperm(images, generator=_generator(self.seed, epoch, _ORDER)).to(device)
+        drawn = self.augment.draw(images, _generator(self.seed, epoch, _AUGMENT)).to(device)
+        for step in range(first_step, self.steps_per_epoch):
+            place = slice(step * self.batch_size, (step + 1) * self.batch_size)
+            taken = self.split.take(order[place])
+            augmented, targets = self.augment(taken.images, taken.targets, drawn[place])
+            yield self.normalise(augmented), targets
+
+
+@dataclass(frozen=True)
+class InOrder:
+    """All images of a split that is on the device, as they come, in batches of `size`; the last may be smaller."""
+
+    split: Split
+    normalise: Normalise
+    size: int = 500
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self.split), self.size):
+            place = slice(start, start + self.size)
+            yield self.normalise(self.split.images[place]), self.split.targets[place]
+
+
+# What numbers are drawn for.
+_ORDER, _AUGMENT = 0, 1
+
+
+def _generator(seed: int, epoch: int, purpose: int) -> torch.Generator:
+    return torch.Generator().manual_seed(mixed(seed, epoch, purpose))

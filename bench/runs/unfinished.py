@@ -1,0 +1,101 @@
+"""The states of runs in the middle of their training: kept now and then, so that a run that was stopped goes on."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.method import Compressed
+from bench.store import seal
+from bench.store.seal import Broken
+from bench.store.store import Store, seal_beside
+from bench.training import checkpoint
+from bench.training.loop import Trainer, Training
+
+# Of a run's time, saving takes no larger part.
+_MOST = 0.02
+
+
+@dataclass
+class Unfinished:
+    """One training's state in the store, under `name`.
+
+    `made_with` has what decides its results, besides what the name stands for: a state that was made with anything else
+    is of no use. On another `place` (processor, threads, version of torch) sums are rounded otherwise: training goes
+    on, and that is said. A state is saved `every` so many seconds at most; after a step where `is_asked` to stop, and
+    then KeyboardInterrupt is raised.
+    """
+
+    store: Store
+    name: str
+    title: str
+    made_with: Mapping[str, Any]
+    place: Mapping[str, Any]
+    every: float
+    is_asked: Callable[[], bool]
+    say: Callable[[str], None]
+
+    def __post_init__(self) -> None:
+        self._began = self._saved = time.monotonic()
+        self._took = self._last = 0.0
+        self.beside: dict[str, Any] = {}
+
+    @property
+    def path(self) -> Path:
+        return self.store.unfinished(self.name)
+
+    def find(self) -> dict[str, Any] | None:
+        """What lies beside the state that is there and can be gone on from; None where there is none."""
+        if not self.path.exists():
+            return None
+        try:
+            seal.read(seal_beside(self.path)).check(self.path.name, seal.read_file(self.path))
+            found = checkpoint.beside(self.path)
+            if other := _others(found["made_with"], self.made_with):
+                raise Broken(f"it was made with other {', '.join(other)}")
+        except (Broken, FileNotFoundError, ValueError) as error:
+            self.say(f"{self.title} begins again: its saved state can't be used ({error})")
+            self.forget()
+            return None
+        if other := _others(found["place"], self.place):
+            was, now = (", ".join(f"{name} {where[name]}" for name in other) for where in (found["place"], self.place))
+            self.say(f"{self.title} goes on elsewhere: {was} before, {now} now; its last bits may be others for it")
+        else:
+            self.say(f"{self.title} goes on where it was stopped")
+        return found
+
+    def read(self, trainer: Trainer, rebuild: Callable[[Mapping[str, Any]], Compressed]) -> Training:
+        """The training as it was saved."""
+        return checkpoint.read(self.path, trainer, rebuild)
+
+    def after_step(self, training: Training) -> None:
+        """Save where it is time to."""
+        if self.is_asked():
+            self._save(training)
+            raise KeyboardInterrupt
+        now = time.monotonic()
+        if now - self._saved >= self.every and self._took + self._last <= _MOST * (now - self._began):
+            self._save(training)
+
+    def at_end(self, training: Training) -> None:
+        """When the last step is done and nothing comes after it."""
+        if self.is_asked():
+            self._save(training)
+            raise KeyboardInterrupt
+
+    def forget(self) -> None:
+        """Once it is of no use any more."""
+        self.store.forget(self.name)
+
+    def _save(self, training: Training) -> None:
+        started = time.monotonic()
+        beside = {"made_with": self.made_with, "place": self.place, **self.beside}
+        self.store.write_sealed(self.path, checkpoint.encode(training, beside))
+        self._saved = time.monotonic()
+        self._last = self._saved - started
+        self._took += self._last
+
+
+def _others(then: Mapping[str, Any], now: Mapping[str, Any]) -> Sequence[str]:
+    return [name for name in now if then.get(name) != now[name]]

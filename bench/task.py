@@ -1,0 +1,108 @@
+"""What a network is to do, as a plugin: its loss, its metrics, what is kept of each image."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+from torch import Tensor
+
+from bench.dataset import Split
+from bench.metric import Metric
+
+# The metric that every task has, as a score of a split.
+LOSS = "loss"
+
+
+class LossOptions(Protocol):
+    """What of a schedule (`bench.training.schedule`) a loss may ask for."""
+
+    @property
+    def label_smoothing(self) -> float: ...
+
+
+class Meter:
+    """Adds up what a network says of a split, batch by batch, and gives its scores: means over all images, exact to the
+    last smaller batch.
+
+    `sums` are tensors on the device, whole numbers or float64: they can be added to those of another part of the split,
+    and kept when training stops. Nothing in `add` should wait for the device.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self.sums: dict[str, Tensor] = {}
+
+    @abstractmethod
+    def add(self, outputs: Tensor, targets: Tensor) -> None:
+        """A batch: float32 outputs (`Task.output`), and its targets."""
+
+    @abstractmethod
+    def scores(self) -> dict[str, float]:
+        """The metrics by name, of all that was added."""
+
+    def merge(self, other: "Meter") -> None:
+        """Add what another one of the same task has seen."""
+        for name, value in other.sums.items():
+            self._add(name, value)
+
+    def _add(self, name: str, value: Tensor) -> None:
+        self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+
+class Task:
+    """Base of every task plugin: one file in `bench/tasks/`, or of an installed package (group `bench.tasks`), with one
+    subclass; its file's name is the task's, the docstring's first line its description. Datasets name the task that
+    they are for (`Dataset.task`). A task holds no state."""
+
+    # Of which the first is the headline, which methods are compared by. One is LOSS.
+    metrics: ClassVar[tuple[Metric, ...]] = ()
+
+    def check(self, targets: Tensor, classes: int, outputs: Any = None) -> None:
+        """Raise ValueError unless these targets name classes 0 to `classes` - 1, and, where outputs of a network are
+        given, unless these are of the form that so many images and classes want. The message goes on after "the split"
+        or "the network"."""
+        raise NotImplementedError
+
+    def loss(self, outputs: Any, targets: Tensor, schedule: LossOptions) -> Tensor:
+        """Of what the network gave in training, a mean over the batch; auxiliary heads have their part in it."""
+        raise NotImplementedError
+
+    def output(self, outputs: Any) -> Tensor:
+        """The one tensor of what a network gave that is scored, and that a reloaded, finished or exported network must
+        give again."""
+        raise NotImplementedError
+
+    def meter(self, classes: int) -> Meter:
+        """A fresh one, for all metrics."""
+        raise NotImplementedError
+
+    def training_meter(self, classes: int) -> Meter:
+        """What is shown of batches as they go by in training: the headline of augmented images, say, or nothing."""
+        return NoMeter(classes)
+
+    def keep(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
+        """What a run keeps of each image of its test: tensors with a row for each image of the batch."""
+        return {}
+
+    def blank(self, images: int, image_shape: tuple[int, int, int]) -> Tensor:
+        """Targets of class 0 for so many images: for looking at the form of what a network gives."""
+        raise NotImplementedError
+
+    def tiny(self) -> tuple[Split, int]:
+        """A split of a few small images that any network learns by heart, and its number of classes: what the
+        conformance kit trains on."""
+        raise NotImplementedError
+
+    @property
+    def headline(self) -> Metric:
+        return self.metrics[0]
+
+
+class NoMeter(Meter):
+    """Sees nothing and says nothing."""
+
+    def add(self, outputs: Tensor, targets: Tensor) -> None:
+        pass
+
+    def scores(self) -> dict[str, float]:
+        return {}
