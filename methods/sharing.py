@@ -62,6 +62,8 @@ class Sharing(Method):
         try:
             banks = first_that_fits(CHOICES[:2], lambda rule: Banks.meeting(values, network, rule))
         except BudgetError as too_large:
+            if not Banks.of(network, CHOICES[1], values).layers:
+                raise  # what is narrower may have layers of one shape by chance, and hundreds of widths would be tried
             try:
                 others = context.resizable
             except BudgetError:

@@ -67,11 +67,13 @@ def tiny_spec(methods: list[str], **changes: Any) -> spec.Spec:
     return spec.check({**given, **changes})
 
 
-def run_sweep(asked: spec.Spec, folder: Path, redo: tuple[str, ...] = ()) -> tuple[list[Record], str]:
+def run_sweep(
+    asked: spec.Spec, folder: Path, redo: tuple[str, ...] = (), save_every: float = 60
+) -> tuple[list[Record], str]:
     """Its records, in the order of the plan, and what it printed."""
     printed = StringIO()
     console = Console(file=printed, width=200)
-    return sweep(plan.make(asked), Store(folder), Progress(console), InProcess(), redo), printed.getvalue()
+    return sweep(plan.make(asked), Store(folder), Progress(console), InProcess(), redo, save_every), printed.getvalue()
 
 
 def tiny_trainer(seed: int = 0, device: str = "cpu", **changes: object) -> Trainer:

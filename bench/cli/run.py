@@ -68,7 +68,10 @@ def run(
         typer.Option(help="Make the runs of these methods again, or those that failed (failed) or missed (missed)."),
     ] = None,
     save_every: Annotated[
-        float, typer.Option(help="Seconds between states from which a run that was stopped goes on.", min=0)
+        float,
+        typer.Option(
+            help="Seconds between states from which a run that was stopped goes on; 0: after every step.", min=0
+        ),
     ] = defaults.SAVE_EVERY,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done, and about how long it takes.")

@@ -23,8 +23,8 @@ class Unfinished:
 
     `made_with` has what decides its results, besides what the name stands for: a state that was made with anything else
     is of no use. On another `place` (processor, threads, version of torch) sums are rounded otherwise: training goes
-    on, and that is said. A state is saved `every` so many seconds at most; after a step where `is_asked` to stop, and
-    then KeyboardInterrupt is raised.
+    on, and that is said. A state is saved `every` so many seconds at most (0: after each step, whatever it takes),
+    and after a step where `is_asked` to stop: then KeyboardInterrupt is raised.
     """
 
     store: Store
@@ -75,7 +75,8 @@ class Unfinished:
             self._save(training)
             raise KeyboardInterrupt
         now = time.monotonic()
-        if now - self._saved >= self.every and self._took + self._last <= _MOST * (now - self._began):
+        is_cheap = self._took + self._last <= _MOST * (now - self._began)
+        if self.every == 0 or (now - self._saved >= self.every and is_cheap):
             self._save(training)
 
     def at_end(self, training: Training) -> None:
