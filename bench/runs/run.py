@@ -106,6 +106,7 @@ class Bench:
             on_step=self.on_step,
             on_epoch=self.on_epoch,
             after_step=unfinished.after_step,
+            say=self.say,
         )
 
     def prefix_id(self, run: Run, epochs: int) -> str:
@@ -396,6 +397,7 @@ class Trained:
     history: Sequence[Epoch]
     own_epochs: int
     validation: Scores
+    parts: int
 
     def columns(self, dense_values: int) -> Columns:
         # Where no epoch follows compression, the last one is the dense network's.
@@ -404,6 +406,7 @@ class Trained:
             "train_seconds": sum(epoch.seconds for epoch in self.history) if self.history else None,
             **{name: figure for name, figure in last.items() if name.startswith("train_")},
             **{f"validation_{name}": score for name, score in self.validation.items()},
+            "batch_parts": self.parts,
             **_stored_columns(self.stored, dense_values),
         }
 
@@ -429,7 +432,7 @@ def train(bench: Bench, run: Run, begun: Begun, unfinished: Unfinished, kept_epo
     compressed.settle()
     validation = evaluate(compressed.network, trainer.validation, trainer.task, trainer.classes)
     check_finite(validation[LOSS], "the validation loss is {} once it is trained and settled")
-    return Trained(compressed, account.stored(compressed), [*prefix, *own], len(own), validation)
+    return Trained(compressed, account.stored(compressed), [*prefix, *own], len(own), validation, training.parts)
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,8 @@ COLUMNS = {
     "task_code": "hash of the task's code",
     "bench_code": "hash of the harness's code",
     "precision": "of training",
+    "batch_parts": "into which batches were split to fit into memory; with 2 or more, batch norm saw so much fewer "
+    "images at once",
     "device": "cpu or cuda",
     "device_name": "processor",
     "threads": "of torch on the CPU",
@@ -101,7 +103,7 @@ _WHOLE = frozenset(
     {
         *("format", "seed", "weights_epochs", "requested_values", "stored_values", "dense_values", "stored_bytes"),
         *("statistics_values", "trained_values", "materialised_values", "macs", "generation_macs", "compress_epoch"),
-        *("peak_memory_bytes", "leaked_images"),
+        *("peak_memory_bytes", "leaked_images", "batch_parts"),
         *("train_images", "validation_images", "test_images", "threads", "schedule.epochs"),
     }
 )

@@ -47,6 +47,7 @@ def encode(training: Training, beside: Mapping[str, Any] | None = None) -> bytes
         "state": _split(compressed.state(), tensors),
         "optimizer": _split({names[id(own)]: dict(state) for own, state in training.optimizer.state.items()}, tensors),
         "epoch": training.epoch,
+        "parts": training.parts,
         "sums": _split({"loss_sum": training.loss_sum, "meter": training.meter.sums}, tensors),
         "generators": _split(seeding.state(training.trainer.device), tensors),
         "seconds": training.seconds,
@@ -76,7 +77,7 @@ def read(path: Path, trainer: Trainer, rebuild: Callable[[Mapping[str, Any]], Co
     _fill(network, header, tensors, path)
     compressed.load_state(_joined(header["state"], tensors))
     training = Training(trainer, compressed, header["epoch"], [Epoch.of(row) for row in header["history"]])
-    training.step, training.seconds = header["step"], header["seconds"]
+    training.step, training.parts, training.seconds = header["step"], header["parts"], header["seconds"]
     parameters = dict(network.named_parameters())
     for name, state in _joined(header["optimizer"], tensors).items():
         like = parameters[name]
@@ -139,7 +140,7 @@ def _open(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 _FIELDS = {
     *("format", "seed", "schedule", "step", "structure", "solved", "masks", "network", "regenerated", "state"),
-    *("optimizer", "epoch", "sums", "generators", "seconds", "history", "beside"),
+    *("optimizer", "epoch", "parts", "sums", "generators", "seconds", "history", "beside"),
 }
 
 

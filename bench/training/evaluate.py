@@ -24,9 +24,20 @@ def evaluate(
     meter = task.meter(classes)
     with torch.inference_mode():
         for images, targets in batches:
-            outputs = task.output(model(images)).float()
+            outputs = _outputs(model, images, task)
             meter.add(outputs, targets)
             if by_batch is not None:
                 by_batch(outputs, targets)
     model.train(was_training)
     return meter.scores()
+
+
+def _outputs(model: nn.Module, images: Tensor, task: Task) -> Tensor:
+    """Of a batch, by halves where it doesn't fit into memory: in eval mode no image sees another."""
+    try:
+        return task.output(model(images)).float()
+    except torch.OutOfMemoryError:
+        if len(images) == 1:
+            raise
+    torch.cuda.empty_cache()
+    return torch.cat([_outputs(model, half, task) for half in images.tensor_split(2)])

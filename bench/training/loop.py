@@ -76,6 +76,7 @@ class Trainer:
     on_step: Callable[[int, float, float], None] = lambda epoch, progress, loss: None
     on_epoch: Callable[[Epoch], None] = lambda row: None
     after_step: Callable[["Training"], None] = lambda training: None
+    say: Callable[[str], None] = lambda line: None
 
     @classmethod
     def in_memory(
@@ -138,7 +139,8 @@ class Training:
 
     The optimiser starts afresh with it, and once more where `Compressed.after_step` returns True. What masks leave out
     is zeroed after each step. `epoch`, from 0, is the one that it is in, or that comes next, and `step` how many steps
-    of the schedule are done. `loss_sum`, `meter` and `seconds` are of the epoch so far, `history` of those before it.
+    of the schedule are done. A batch is computed in `parts`, more than one where it doesn't fit into memory. `loss_sum`,
+    `meter` and `seconds` are of the epoch so far, `history` of those before it.
     """
 
     def __init__(self, trainer: Trainer, compressed: Compressed, epoch: int, history: Sequence[Epoch] = ()) -> None:
@@ -147,6 +149,7 @@ class Training:
         self.epoch = epoch
         self.step = epoch * trainer.steps_per_epoch
         self.history = [*history]
+        self.parts = 1
         self.seconds = 0.0
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=trainer.device)
         self.meter = trainer.task.training_meter(trainer.classes)
@@ -189,17 +192,41 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = schedule.learning_rate_at((self.step + 0.5) / trainer.total_steps)
         images, targets = next(self._coming())
-        with torch.autocast(images.device.type, trainer.precision, enabled=trainer.precision != torch.float32):
-            outputs = self.compressed.network(images)
-        loss = self._loss(outputs, targets)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        while True:
+            try:
+                losses, seen = self._gradients(images, targets)
+                break
+            except torch.OutOfMemoryError:
+                if self.parts >= len(images):
+                    raise
+            # (What batch norm saw of the step that failed stays in its running means.)
+            self.parts = min(2 * self.parts, len(images))
+            trainer.say(f"out of memory: batches are computed in {self.parts} parts from here on")
+            self.optimizer.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
         self.optimizer.step()
         self.step += 1
         if self.compressed.step_done(self.step / trainer.total_steps):
             self._renew_optimizer()
-        self.loss_sum += loss.detach()
-        self.meter.add(trainer.task.output(outputs).detach(), targets)
+        self.loss_sum += losses
+        for outputs, own in seen:
+            self.meter.add(outputs, own)
+
+    def _gradients(self, images: Tensor, targets: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Those of the whole batch, computed in so many parts as fit into memory; the loss, and of each part what the
+        network gave and its targets."""
+        trainer, losses, seen = self.trainer, [], []
+        self.optimizer.zero_grad(set_to_none=True)
+        for part, own in zip(images.tensor_split(self.parts), targets.tensor_split(self.parts), strict=True):
+            with torch.autocast(images.device.type, trainer.precision, enabled=trainer.precision != torch.float32):
+                outputs = self.compressed.network(part)
+            loss = self._loss(outputs, own)
+            if self.parts > 1:
+                loss = loss * (len(part) / len(images))
+            loss.backward()
+            losses.append(loss.detach())
+            seen.append((trainer.task.output(outputs).detach(), own))
+        return torch.stack(losses).sum() if self.parts > 1 else losses[0], seen
 
     def _loss(self, outputs: Any, targets: Tensor) -> Tensor:
         """What is minimised: the task's, and here comes what others add to it."""

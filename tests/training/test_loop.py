@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bench import masks, testing
 from bench.method import Compressed
-from bench.training.loop import Epoch, NonFiniteLoss, Trainer, make_optimizer
+from bench.training.loop import Epoch, NonFiniteLoss, Trainer, Training, make_optimizer
 from bench.training.schedule import Schedule
 
 
@@ -201,3 +201,37 @@ def test_a_gpu_sees_the_same_batches() -> None:
         train(tiny_trainer(device=device), network().to(device), 0, 1)[0]["train_loss"] for device in ("cpu", "cuda")
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+class Small(nn.Module):
+    """Has memory for so many images in training and in evaluation, and no layer in which one image sees another."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most, self.layers = most, nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+        with torch.no_grad():
+            for parameter in self.layers.parameters():
+                parameter.fill_(0.01)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if len(images) > self.most:
+            raise torch.OutOfMemoryError(f"{len(images)} images")
+        logits: Tensor = self.layers(images)
+        return logits
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_computed_in_parts() -> None:
+    """Of 32 images 10 fit: four parts, whose gradients add up to the batch's."""
+    said: list[str] = []
+    whole, parts = Small(1000), Small(10)
+    before = train(tiny_trainer(), whole, 0, 2)
+    training = Training(replace(tiny_trainer(), say=said.append), Compressed(parts), 0)
+    history = training.trainer.go_on(training, 2)
+    assert training.parts == 4
+    assert said == [f"out of memory: batches are computed in {n} parts from here on" for n in (2, 4)]
+    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+    for one, other in zip(before, history, strict=True):
+        assert one.figures == pytest.approx(other.figures, rel=1e-5)
+    with pytest.raises(torch.OutOfMemoryError):
+        train(tiny_trainer(), Small(0), 0, 1)
