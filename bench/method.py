@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from bench import count, masks
-from bench.code_space import CodeSpace
 from bench.errors import BudgetError
 from bench.generated import GeneratedNetwork
 
@@ -64,6 +63,15 @@ class Context:
         if self.find_resizable is None:
             raise BudgetError("it takes the network at another width, and nobody says here how to make that")
         return self.find_resizable()
+
+
+@dataclass(frozen=True)
+class CodeSpace:
+    """What generated kernels are made of, to look at. `pieces` `(K, height, width)` are combined into kernels, laid out
+    as pictures; `codes` are the coefficients of the combinations, `(n, K)` for each layer by name."""
+
+    pieces: Tensor
+    codes: Mapping[str, Tensor]
 
 
 class Compressed:

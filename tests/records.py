@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from bench.code_space import CodeSpace
 from bench.measure.code_space import encode as encode_codes
+from bench.method import CodeSpace
 from bench.metric import Metric
 from bench.roles import NARROWER, REFERENCE
 from bench.store import seal

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from bench.code_space import CodeSpace
+from bench.method import CodeSpace
 
 # How many pieces and codes are kept: what fits on a page.
 _PIECES, _CODES = 36, 2000

@@ -125,7 +125,8 @@ class Setting:
             **({} if self.weights is None else {"weights": self.weights.identity}),
             **({} if self.is_usual else {"normalise": standards.text_of(self.standard)}),
             **({"fresh_head": True} if self.weights is not None and self.weights.fresh_head else {}),
-            **({} if loop.REVISION == 1 else {"training": loop.REVISION}),
+            # What is drawn otherwise since is augmentation alone.
+            **({"training": loop.REVISION} if self.schedule.augments and loop.REVISION > 1 else {}),
         }
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 # Rooms of bench whose code a plugin's results depend on, if it imports it, and what of the public face does not count:
 # the contract and the words for what is wrong. Else every plugin would change with every change of the harness.
 _MATHS = ("kernels", "measure", "methods", "datasets", "models")
-_CONTRACT = ("code_space", "dataset", "errors", "method", "model", "roles", "version")
+_CONTRACT = ("dataset", "errors", "method", "model", "roles", "task", "version")
 _LENGTH = 16
 
 

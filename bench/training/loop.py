@@ -20,8 +20,8 @@ from bench.training.evaluate import evaluate
 from bench.training.schedule import Schedule
 
 # Raise it when the same schedule gives other results: what the loop, augmentation and initial weights change. It is in
-# ids when above 1, so that old results stay apart.
-# 2: augmentation is drawn for an epoch at once.
+# ids of what it is about (`bench.plan.plan`), so that old results stay apart.
+# 2: augmentation is drawn for an epoch at once. Without it results are as they were.
 REVISION = 2
 
 # Steps between looks at the loss: each look waits for the device.

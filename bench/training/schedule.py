@@ -60,6 +60,11 @@ class Schedule:
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0")
 
+    @property
+    def augments(self) -> bool:
+        """Whether images are changed at random."""
+        return self.crop_padding > 0 or self.flip
+
     def learning_rate_at(self, progress: float) -> float:
         """The learning rate at `progress`, from 0 to 1 over the schedule; a step's progress is that of its middle.
 

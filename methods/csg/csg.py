@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from bench import count
-from bench.code_space import CodeSpace
 from bench.errors import BudgetError, InputError
 from bench.files import network_file
 from bench.generated import Generators, on_generated
@@ -21,7 +20,7 @@ from bench.kernels.code_length import CodeLength, Cost, solve_code_lengths
 from bench.kernels.combinations import SliceGroup
 from bench.kernels.initial import decompose, draw, scale_to
 from bench.kernels.tiling import Kind, Tiling
-from bench.method import DECIDED_BY_OTHERS, Compressed, Context, Method
+from bench.method import DECIDED_BY_OTHERS, CodeSpace, Compressed, Context, Method
 from bench.methods.csg.generator import Structure, groups_of
 from bench.selection import CHOICES, Rule, first_that_fits, layers_called, select
 

@@ -62,9 +62,7 @@ def test_it_comes_near_the_largest_ratio_that_is_good_enough(limit: float, losin
     good = falling(90.0, 1.0)
     attempt = Pretended(good=good, worse=lambda ratio: good(ratio) - 1 - losing)  # type: ignore[operator]
     allowed = 90.0 - math.log2(limit)
-    tried = smallest(
-        ["worse", "good"], attempt, lambda record: record["validation_top1"] >= allowed, choice.validation, 6
-    )
+    tried = smallest(["worse", "good"], attempt, at_least(allowed), choice.validation, 6)
     assert trainings(tried) <= 6
     assert attempt.asked[:2] == [("worse", "4x"), ("good", "4x")]
     assert {method for method, _ in attempt.asked[2:]} <= {"good"}
@@ -80,7 +78,7 @@ def test_it_comes_near_the_largest_ratio_that_is_good_enough(limit: float, losin
 
 def test_missed_budgets_cost_no_training_and_bound_the_search() -> None:
     attempt = Pretended(one=lambda ratio: 90.0 if ratio <= 6 else None)
-    tried = smallest(["one"], attempt, lambda record: True, 6)
+    tried = smallest(["one"], attempt, lambda record: True, choice.validation, 6)
     chosen = choice.smallest(tried, lambda record: True)
     assert chosen is not None
     assert 6 / 1.15 < float(chosen.budget.removesuffix("x")) <= 6
@@ -90,22 +88,25 @@ def test_missed_budgets_cost_no_training_and_bound_the_search() -> None:
 
 def test_where_4x_is_out_of_reach_it_begins_with_less() -> None:
     attempt = Pretended(one=lambda ratio: 90.0 if ratio <= 2.5 else None, other=lambda ratio: None)
-    tried = smallest(["one", "other"], attempt, lambda record: True, 6)
+    tried = smallest(["one", "other"], attempt, lambda record: True, choice.validation, 6)
     assert attempt.asked[:4] == [("one", "4x"), ("other", "4x"), ("one", "2x"), ("other", "2x")]
     assert choice.smallest(tried, lambda record: True) is not None
 
 
 def test_it_ends_where_nothing_can_be_met_and_where_nothing_is_good_enough() -> None:
     nothing = Pretended(one=lambda ratio: None)
-    assert choice.smallest(smallest(["one"], nothing, lambda record: True, 6), lambda record: True) is None
+    assert (
+        choice.smallest(smallest(["one"], nothing, lambda record: True, choice.validation, 6), lambda record: True)
+        is None
+    )
     bad = Pretended(one=lambda ratio: 10.0)
-    tried = smallest(["one"], bad, lambda record: False, 6)
+    tried = smallest(["one"], bad, lambda record: False, choice.validation, 6)
     assert [one.budget for one in tried] == ["4x", "2x", "1.41x", "1.19x", "1.09x"]  # half-way to 1 on a log scale
     assert choice.smallest(tried, lambda record: False) is None
 
 
 def test_it_does_not_go_on_for_ever_where_all_is_good_enough() -> None:
-    tried = smallest(["one"], Pretended(one=lambda ratio: 90.0), lambda record: True, 100)
+    tried = smallest(["one"], Pretended(one=lambda ratio: 90.0), lambda record: True, choice.validation, 100)
     assert [one.budget for one in tried] == ["4x", "16x", "64x", "256x"]
 
 

@@ -8,11 +8,10 @@ import torch
 from safetensors.numpy import load
 from torch import nn
 
-from bench.code_space import CodeSpace
 from bench.generated import GeneratedNetwork
 from bench.kernels.combinations import SliceGroup
 from bench.measure.code_space import encode, principal_components
-from bench.method import Context
+from bench.method import CodeSpace, Context
 from bench.methods.csg.csg import CSG
 
 

@@ -202,7 +202,7 @@ class Auxiliary(nn.Module):
             r"outputs of shape \(2, 10\) for 2 images, and 3 classes want \(2, 3\); have its function take num_",
         ),
         (layers()[:3], r"outputs of shape \(2, 8, 8, 8\) for 2 images"),
-        (Auxiliary(), "the network gives a tuple in training; it must give one tensor"),
+        (Auxiliary(), r"in training the network gives outputs of shape \(2, 10\)"),
         (nn.Sequential(nn.Conv2d(1, 3, 3)), "the network can't take images of 3x8x8: RuntimeError: Given groups=1"),
         (nn.Sequential(nn.Conv2d(3, 3, 11)), "the network can't take images of 3x8x8: RuntimeError: Calculated padded"),
     ],

@@ -113,9 +113,7 @@ def test_cleaning_leaves_them(store: Store) -> None:
 
 def rewrite(folder: Path, change: Callable[[Predictions], Predictions]) -> None:
     found = change(read(folder))
-    kept = encode_predictions(
-        {name: getattr(found, name) for name in ("label", "predicted", "confidence")}, found.classes
-    )
+    kept = {name: getattr(found, name) for name in ("label", "predicted", "confidence")}
     (folder / PREDICTIONS).write_bytes(encode_predictions(kept, found.classes))
     seal_anew(folder)
 

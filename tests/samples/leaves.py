@@ -9,8 +9,7 @@ from typing import Annotated, Any
 
 from torch import nn
 
-from bench.code_space import CodeSpace
-from bench.method import Compressed, Context, Method
+from bench.method import CodeSpace, Compressed, Context, Method
 
 
 class Unheard(BaseException):

@@ -96,5 +96,5 @@ def test_a_record_of_today_is_left_as_it_is() -> None:
 
 
 def test_a_newer_record_is_refused_by_its_number() -> None:
-    with pytest.raises(TooNew, match="it has format 5, of a newer bench; this one reads up to 4"):
-        upgraded({**RECORDS[0], "format": 5})
+    with pytest.raises(TooNew, match=f"it has format {FORMAT + 1}, of a newer bench; this one reads up to {FORMAT}"):
+        upgraded({**RECORDS[0], "format": FORMAT + 1})
