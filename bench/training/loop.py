@@ -139,8 +139,8 @@ class Training:
 
     The optimiser starts afresh with it, and once more where `Compressed.after_step` returns True. What masks leave out
     is zeroed after each step. `epoch`, from 0, is the one that it is in, or that comes next, and `step` how many steps
-    of the schedule are done. A batch is computed in `parts`, more than one where it doesn't fit into memory. `loss_sum`,
-    `meter` and `seconds` are of the epoch so far, `history` of those before it.
+    of the schedule are done. A batch is computed in `parts`, more than one where it doesn't fit into memory.
+    `loss_sum`, `meter` and `seconds` are of the epoch so far, `history` of those before it.
     """
 
     def __init__(self, trainer: Trainer, compressed: Compressed, epoch: int, history: Sequence[Epoch] = ()) -> None:

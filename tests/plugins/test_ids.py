@@ -1,6 +1,7 @@
 """Ids and names of runs are those of version 0.1: what was made then is found, and not made again.
 
-But for methods whose revision rose since, schedules with augmentation, whose numbers are drawn otherwise, and for pretrained weights, which are known by their content.
+But for methods whose revision rose since, schedules with augmentation, whose numbers are drawn otherwise, and for
+pretrained weights, which are known by their content.
 """
 
 import json
