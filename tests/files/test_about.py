@@ -44,6 +44,16 @@ def test_it_comes_back_to_the_last_bit() -> None:
         ({"classes": 3}, "it has 2 names for 3 classes"),
         ({"height": "16"}, "height: input should be a valid integer"),
         ({"free": ["depth"]}, "input should be 'batch', 'height' or 'width'"),
+        ({"height": 0}, r"the height of images can't be 0; it is whole, from 1 to 8,192"),
+        ({"width": -3}, r"the width of images can't be -3"),
+        ({"height": 10**9}, r"the height of images can't be 1000000000"),
+        ({"deviation": [1.0, 0.0, 1.0]}, r"the deviation of pixel values can't be 0.0; it is above 0"),
+        ({"deviation": [1.0, float("nan"), 1.0]}, r"the deviation of pixel values can't be nan"),
+        ({"deviation": [1.0, 1.0, 1e-40]}, r"the deviation of pixel values can't be 1e-40"),
+        ({"deviation": [1.0, 1.0, -2.0]}, r"the deviation of pixel values can't be -2.0"),
+        ({"mean": [1.0, float("inf"), 1.0]}, r"the mean of pixel values can't be inf"),
+        ({"channels": 0, "mean": [], "deviation": []}, r"it has 0 channels"),
+        ({"mean": None, "deviation": None, "height": -1}, r"the height of images can't be -1"),
         ({"format": "1"}, "format is '1', and not a whole number"),
     ],
 )
@@ -61,6 +71,8 @@ def test_what_is_missing_is_named_and_a_newer_one_is_refused_by_its_number() -> 
         about.from_text(json.dumps({**json.loads(PLAIN.text()), "format": 2, "mood": "good"}))
     with pytest.raises(ValueError, match="no JSON object"):
         about.from_text("[]")
+    with pytest.raises(ValueError, match="nested too deeply"):
+        about.from_text(100_000 * "[")
 
 
 def test_files_that_are_no_smaller_are_told_in_words() -> None:
