@@ -466,3 +466,5 @@ def test_the_size_is_free_where_the_network_allows_it(make: type[nn.Module], to:
     assert opened.shape == ((1, None, None) if opened.about.any_size else (1, 8, 8))
     if make is Fixed:
         assert opened.about.free == ("batch",)
+    elif to == "pt2":
+        assert opened.about.free == ("batch", "height", "width")
