@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from bench.errors import TooNew
+from bench.files.export import Written
 from bench.files.exports import about
 from bench.files.exports.about import About, Accuracy
 
@@ -87,3 +89,11 @@ def test_files_that_are_no_smaller_are_told_in_words() -> None:
     assert clustered.not_smaller(None, 310_000) is None
     assert replace(PLAIN, deployed_values=19_129).not_smaller(82_000, 82_000) is None  # smaller where it runs too
     assert replace(PLAIN, dense_values=None).not_smaller(82_000, 310_000) is None
+
+
+def test_a_compact_file_that_is_larger_than_the_artifact_says_so() -> None:
+    """As that of `hashing`: a hash is no pattern that could be compressed."""
+    written = Written(Path("x.pt2"), "pt2-compact", 226_534, 0.0, PLAIN)
+    (note,) = written.notes(81_760)
+    assert note.endswith("the file has 226,534 bytes, the artifact 81,760")
+    assert replace(written, bytes=88_786).notes(82_096) == []
