@@ -113,8 +113,8 @@ def open_file(path: Path) -> Opened:
             raise ValueError("it doesn't take images (batch, channels, height, width) and give logits (batch, classes)")
         classes = logits.meta["val"].shape[1]
     except MALFORMED as error:
-        error = said.error or error
-        reason = first_line(error) if isinstance(error, ValueError) else typed_line(error)
+        first = said.error or error
+        reason = first_line(first) if isinstance(first, ValueError) else typed_line(first)
         raise InputError(f"{path} can't be opened by torch {torch.__version__}: {reason}") from error
     finally:
         log.removeFilter(said)
