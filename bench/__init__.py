@@ -59,9 +59,12 @@ def compress(
 
 def count_values(network: "nn.Module") -> int:
     """How many values a network stores, as budgets count them (`bench.count`): every parameter and persistent buffer
-    once, without batch norm's statistics; of what is masked, what is kept."""
+    once, without batch norm's statistics; of what is masked, what is kept. Raises `bench.errors.InputError` for what is
+    no module."""
     from bench.count import stored_values
+    from bench.programs.in_memory import require_module
 
+    require_module(network)
     return stored_values(network)
 
 

@@ -6,11 +6,16 @@ from dataclasses import dataclass
 
 from torch import nn
 
+# No network is for larger images, in pixels of height or width; a file that says so would take all memory.
+_LARGEST_SIDE = 8192
+# Of no pixel values, 0 to 255: what is divided by less no longer fits into what is computed, nor do larger numbers.
+LEAST_DEVIATION, _LARGEST = 1e-6, 1e6
+
 
 @dataclass(frozen=True)
 class Inputs:
     """What a network is trained on: the size of its images, and how pixel values 0 to 255 are standardised, a mean and
-    a deviation for each channel."""
+    a deviation for each channel. Raises ValueError for what no images have."""
 
     height: int
     width: int
@@ -21,6 +26,15 @@ class Inputs:
         numbers = (self.height, self.width, *self.mean, *self.deviation)
         if len(self.mean) != len(self.deviation) or not all(isinstance(number, int | float) for number in numbers):
             raise ValueError(f"images of {self.height}x{self.width}, mean {self.mean}, deviation {self.deviation}")
+        for name, side in (("height", self.height), ("width", self.width)):
+            if not 1 <= side <= _LARGEST_SIDE or side != int(side):
+                raise ValueError(f"the {name} of images can't be {side}; it is whole, from 1 to {_LARGEST_SIDE:,}")
+        for mean in self.mean:
+            if not abs(mean) <= _LARGEST:
+                raise ValueError(f"the mean of pixel values can't be {mean}")
+        for deviation in self.deviation:
+            if not LEAST_DEVIATION <= deviation <= _LARGEST:
+                raise ValueError(f"the deviation of pixel values can't be {deviation}; it is above 0")
 
     @property
     def size(self) -> tuple[int, int]:

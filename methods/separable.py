@@ -11,6 +11,7 @@ from torch import nn
 
 from bench import budget, count, width
 from bench.errors import BudgetError
+from bench.measure.read_by_code import but_for, left_alone, read_by_code
 from bench.method import Compressed, Context, Method
 from bench.selection import Rule, convolution_called, select
 from bench.surgery import changed_channels, channels_of, convolution_like, give_channels, replace
@@ -28,7 +29,8 @@ class Separable(Method):
 
     Replaced are the convolutions larger than 1x1 but the first; from scratch. The structure is fixed, so that a budget
     is met by the network's width, which is often more than the dense network's. A network whose convolutions are
-    separable already (MobileNetV2, ShuffleNetV2), or in groups (ResNeXt, RegNet), is refused.
+    separable already (MobileNetV2, ShuffleNetV2), or in groups (ResNeXt, RegNet), is refused. A layer whose weight the
+    network's own code reads stays as it is (`solved.left_alone`).
     """
 
     revision = 2  # since the widths of any network are traced, and no longer written by hand
@@ -46,20 +48,25 @@ class Separable(Method):
     between: Annotated[Literal["nothing", "norm-relu"], "what stands between the two convolutions"] = "nothing"
 
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
-        layers = list(select(network, Rule(), shared=False))
+        chosen = select(network, Rule(), shared=False)
+        read = read_by_code(network, chosen)
+        layers = [name for name in chosen if name not in read]
         if not layers:
             narrower = ""
             with suppress(BudgetError):
                 budget.check(values, count.stored_values(width.at_budget(context.resizable, values)))
                 narrower = "; width meets it"
-            raise BudgetError(f"{why_not(network)}; {values or 0:,} values were asked for{narrower}")
+            reason = f"0 of its convolutions can be replaced{but_for(read)}" if read else why_not(network)
+            raise BudgetError(f"{reason}; {values or 0:,} values were asked for{narrower}")
         normed = self.between == "norm-relu"
         sized = width.at_budget(
             context.resizable, values, lambda other: count.stored_values(separate(other, layers, normed))
         )
         channels = changed_channels(sized, channels_of(network))
         structure = {"channels": channels, "layers": layers, "between": self.between}
-        return Compressed(separate(sized, layers, normed), structure, {"separable_layers": len(layers)})
+        return Compressed(
+            separate(sized, layers, normed), structure, {"separable_layers": len(layers), **left_alone(read)}
+        )
 
     def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
         give_channels(network, structure["channels"])

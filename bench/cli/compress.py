@@ -22,8 +22,8 @@ def compress(
     methods: Annotated[
         str | None,
         typer.Option(
-            help=f"What to try. Default {','.join(defaults.TRIED_METHODS)}; with --max-drop"
-            f" {','.join(defaults.SEARCHED_METHODS)}."
+            help=f"What to try, with commas. Default {', '.join(defaults.TRIED_METHODS)}; with --max-drop"
+            f" {', '.join(defaults.SEARCHED_METHODS)}."
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of fine-tuning. Default: the schedule's.")] = None,
@@ -74,7 +74,9 @@ def compress(
     task = tasks.make(None if methods is None else as_list(methods), to, max_drop, settings, export, out, force)
     console = make_console()
     try:
-        outcome = deploy(task, progress.make(console))
+        shown = progress.make(console)
+        shown.reasons_follow = True
+        outcome = deploy(task, shown)
     except KeyboardInterrupt:
         console.print("interrupted; finished runs are kept, and the same command goes on with what is missing")
         raise typer.Exit(INTERRUPTED) from None

@@ -21,7 +21,7 @@ def compress_tables(task: Task, outcome: Outcome) -> Iterator[RenderableType]:
     yield _candidates(task, outcome)
     for one in outcome.tried:
         if not one.finished:
-            yield _line(f"{one.method} at {one.budget}: {one.record['status']}: {one.record['reason']}")
+            yield _line(f"{one.method} at {one.budget}: {one.record['status']}: {_reason(one.record, task)}")
     for one in outcome.tried:
         if one.finished and not choice.is_smaller_where_it_runs(one.record):
             yield _line(_not_smaller(one))
@@ -37,7 +37,7 @@ def _candidates(task: Task, outcome: Outcome) -> Table:
     """With a search, accuracy over size: the curve."""
     epochs = outcome.tried[0].record["schedule.epochs"]
     what = f"tried at {task.to}" if task.max_drop is None else f"tried to lose {task.max_drop:g} points or less"
-    table = Table(title=f"{what}, {epochs} epochs of fine-tuning each", title_justify="left")
+    table = Table(title=f"{what}, {epochs} epoch{'' if epochs == 1 else 's'} of fine-tuning each", title_justify="left")
     table.add_column("method", overflow="fold")
     for heading in ("asked", "stored", "ratio", "where it runs", "bytes stored", "validation", "lost"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -52,6 +52,20 @@ def _candidates(task: Task, outcome: Outcome) -> Table:
         else:
             table.add_row(escape(one.method), escape(one.budget), str(one.record["status"]), *[""] * 5)
     return table
+
+
+def _reason(record: Record, task: Task) -> str:
+    """Its first parts, with where the rest is to be read."""
+    said, *parts = str(record["reason"]).split("; ")
+    for part in parts:
+        if len(said) + len(part) > _LONG_REASON:
+            return f"{said}... (all of it: bench show {task.out} {record['id']})"
+        said += f"; {part}"
+    return said
+
+
+# Letters of a reason: two lines of a terminal.
+_LONG_REASON = 160
 
 
 def _score(record: Record, metric: Metric) -> str:
@@ -113,7 +127,7 @@ def _before_and_after(old: Record, new: Record, written: Written) -> Table:
         ("stored values", f"{old['stored_values']:,}", f"{new['stored_values']:,}"),
         ("values where it runs", f"{old['materialised_values']:,}", f"{new['materialised_values']:,}"),
         ("bytes of the file", f"{before.bytes:,}", f"{after.bytes:,}"),
-        (f"latency in {after.runner} (1 image, ms)", f"{before.latency_ms:.3g}", f"{after.latency_ms:.3g}"),
+        (f"ms for an image in {after.runner} (range)", written.latency_before.text, written.latency_after.text),
         ("multiply-accumulates", f"{old['macs']:,}", f"{new['macs']:,}"),
     ):
         table.add_row(name, was, is_now)

@@ -14,6 +14,7 @@ from bench.cli.app import LONG
 from bench.errors import InputError, unknown
 from bench.metric import Metric
 from bench.plugins import discovery, networks, options
+from bench.roles import GIVEN
 from bench.store.printable import one_line
 from bench.store.record import FINISHED, Record
 from bench.store.store import HISTORY, PREDICTIONS, Damaged, Store
@@ -191,8 +192,10 @@ def _options(listed: Iterable[options.Option]) -> Iterator[str]:
         yield escape(f"    {option.name}={option.default}") + f"  [dim]{escape(option.meaning)}[/dim]"
 
 
-def _order(record: Record) -> tuple[str, ...]:
-    return tuple(str(record[name]) for name in (*_SETTING, "seed", "method", "budget"))
+def _order(record: Record) -> tuple[object, ...]:
+    """As in reports' tables, what was given stands first, whatever its name and seed."""
+    setting = (str(record[name]) for name in _SETTING)
+    return *setting, record["role"] != GIVEN, *(str(record[name]) for name in ("seed", "method", "budget"))
 
 
 def _status(record: Record) -> str:

@@ -13,7 +13,7 @@ from bench.plan import defaults
 @app.command()
 def run(
     methods: Annotated[
-        str | None, typer.Option(help="For example csg,lowrank or csg:slice=12x12,small=csg:code=8.")
+        str | None, typer.Option(help="For example csg,lowrank or csg:slice=12x12, or small=csg:code=8.")
     ] = None,
     budgets: Annotated[
         str | None,

@@ -9,6 +9,7 @@ import typer
 from bench.cli.app import FAILED_RUNS, app, print_error, print_row
 from bench.errors import InputError, unknown
 
+_SAVED = "A run's folder, its weights.safetensors, what bench compress wrote (small.safetensors), or a .t7 of CSG."
 _MODEL = "path/to/mynet.py:mynet, where the network is one of a file."
 _NORMALISE = "Where an .onnx or .pt2 doesn't say: imagenet, dataset or MEAN/DEVIATION (of pixels, 0 to 1)."
 _TO = "dense (safetensors), onnx, onnx-half, onnx-int8, pt2 (torch.export), or pt2-compact (codes and generator)."
@@ -55,7 +56,7 @@ def evaluate(
 
 @app.command()
 def export(
-    path: Annotated[Path, typer.Argument(help="A run's folder, its weights.safetensors, or a .t7 of the CSG authors.")],
+    path: Annotated[Path, typer.Argument(help=_SAVED)],
     to: Annotated[str, typer.Option(help=_TO)],
     out: Annotated[
         Path | None, typer.Option(help="The file to write. Default: named after the run, in this folder.")

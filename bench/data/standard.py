@@ -8,7 +8,7 @@ import torch
 from bench.data.normalise import Normalise
 from bench.dataset import Split
 from bench.errors import InputError
-from bench.model import Inputs
+from bench.model import LEAST_DEVIATION, Inputs
 
 DATASET = "dataset"
 CHOICES = "imagenet, dataset (its own mean and deviation) or MEAN/DEVIATION in units of 0 to 1, as 0.5/0.5"
@@ -55,7 +55,9 @@ def parse(text: str) -> Standard | None:
             raise ValueError
     except ValueError:
         raise InputError(f"--normalise can't be {text[:80]!r}; it is {CHOICES}") from None
-    if not all(0 <= value <= 255 for value in found.mean) or not all(0 < value <= 255 for value in found.deviation):
+    if not all(0 <= value <= 255 for value in found.mean) or not all(
+        LEAST_DEVIATION <= value <= 255 for value in found.deviation
+    ):
         raise InputError(
             f"--normalise can't be {text[:80]!r}: means lie between 0 and 1 and deviations above 0, for pixels of 0 to "
             "1 (127.5 of 255 is 0.5)"

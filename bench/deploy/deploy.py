@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.deploy import choice, deployed_file, search
 from bench.deploy.deployed_file import Measured
+from bench.deploy.in_turn import Latency, measured_in_turn
 from bench.deploy.search import Tried
 from bench.deploy.task import MOST_TRAININGS, Task
 from bench.deploy.trials import Trials
@@ -14,20 +15,22 @@ from bench.errors import InputError
 from bench.files.artifact import Given
 from bench.plan.plan import Plan
 from bench.runs.progress import Progress
-from bench.runs.sweep import load
 from bench.store.record import Record
 
 
 @dataclass(frozen=True)
 class Written:
     """The file that is deployed and the compact one beside it (the same, where that is what was asked for), and the
-    given network in a file of the same kind, each measured on the test split."""
+    given network in a file of the same kind, each measured on the test split, and then both in turn for how long an
+    image takes."""
 
     export: Path
     compact: Path
     compact_bytes: int
     before: Measured
     after: Measured
+    latency_before: Latency
+    latency_after: Latency
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,9 @@ class Outcome:
 
 def deploy(task: Task, progress: Progress) -> Outcome:
     """Do all of it. Nothing is written beside the store unless a network meets what was asked. Raises InputError."""
-    trials = Trials(task, progress)
     if task.max_drop is None:
         assert task.to is not None
+        trials = Trials(task, progress)
         tried = trials(task.methods, task.to)
         chosen = choice.best(tried)
     else:
@@ -55,6 +58,7 @@ def deploy(task: Task, progress: Progress) -> Outcome:
 
         # One goes to the dense network, where that is what all are held against.
         left = MOST_TRAININGS - task.plan(task.methods, "4x").runs[0].is_reference
+        trials = Trials(task, progress, left)
         tried = search.smallest(task.methods, trials, is_enough, choice.validation, left)
         chosen = choice.smallest(tried, is_enough)
     return Outcome(trials.before, tried, chosen, None if chosen is None else _write(task, trials, chosen, progress))
@@ -67,7 +71,7 @@ def drop(before: Record, record: Record) -> float:
 
 def _write(task: Task, trials: Trials, chosen: Tried, progress: Progress) -> Written:
     plan = task.plan([chosen.method], chosen.budget)
-    data = load(plan, progress.say)
+    data = trials.data(plan, progress.say)
     progress.say(f"writing {task.export.name}, and the given network as such a file, and measuring both")
     source = trials.artifact(chosen.record)
     given, dataset = _names(plan), plan.setting.dataset
@@ -77,11 +81,11 @@ def _write(task: Task, trials: Trials, chosen: Tried, progress: Progress) -> Wri
         with tempfile.TemporaryDirectory(prefix=".compress-", dir=folder) as inside:
             of_given = Path(inside) / "given"
             of_given.mkdir()
-            before = deployed_file.write(
-                trials.artifact(trials.before), of_given / task.export.name, task.format, given, data, dataset
-            )
-            unnamed = Path(inside) / task.export.name
+            old, unnamed = of_given / task.export.name, Path(inside) / task.export.name
+            before = deployed_file.write(trials.artifact(trials.before), old, task.format, given, data, dataset)
             after = deployed_file.write(source, unnamed, task.format, given, data, dataset)
+            files, image = (old, unnamed), data.test.images[:1]
+            latencies = measured_in_turn([deployed_file.runs(path, task.format, given, image) for path in files])
             compact = Path(inside) / task.compact.name
             if compact != unnamed:
                 compact.write_bytes(source.read_bytes())
@@ -90,7 +94,7 @@ def _write(task: Task, trials: Trials, chosen: Tried, progress: Progress) -> Wri
                 path.replace(folder / path.name)
     except OSError as error:
         raise InputError(f"can't write {task.export}: {error.strerror or error}; give another --export") from error
-    return Written(task.export, task.compact, size, before, after)
+    return Written(task.export, task.compact, size, before, after, *latencies)
 
 
 def _names(plan: Plan) -> Given:

@@ -1,11 +1,12 @@
 """The file that is deployed: written from a run's artifact, run as it will be, measured, and told what was measured."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.data.batches import InOrder
 from bench.data.normalise import Normalise
@@ -16,7 +17,6 @@ from bench.files.artifact import Given
 from bench.files.export import export
 from bench.files.exported import open_exported
 from bench.files.exports import onnx_file
-from bench.measure.latency import median_ms
 from bench.plan.plan import DatasetChoice
 from bench.runs import exported
 from bench.training.evaluate import Scores, evaluate
@@ -30,11 +30,10 @@ _RUNNERS = {"onnx": "onnxruntime", "pt2": "torch", _ARTIFACT: "torch"}
 
 @dataclass(frozen=True)
 class Measured:
-    """A file, run on the test split, and one image at a time: by `runner`, in milliseconds for an image."""
+    """A file, run on the test split by `runner`."""
 
     bytes: int
     scores: Scores
-    latency_ms: float
     runner: str
 
 
@@ -59,11 +58,27 @@ def write(source: Path, target: Path, form: str, given: Given, data: Data, chose
     else:
         export(source, form, target, given)
         scores = dict(exported.measure(target, data, chosen).scores)
-        network = open_exported(target).network
-    image = _normalise(source)(data.test.images[:1])
-    with torch.inference_mode():
-        latency = median_ms(lambda: network(image))
-    return Measured(target.stat().st_size, scores, latency, _RUNNERS[form])
+    return Measured(target.stat().st_size, scores, _RUNNERS[form])
+
+
+def runs(path: Path, form: str, given: Given, images: Tensor) -> Callable[[], object]:
+    """Runs the file that was written on these images (uint8, as they are stored), as it will be run. Raises
+    InputError."""
+    if form == _ARTIFACT:
+        network: nn.Module = artifact.load(path, given).finish()
+        standardised = _normalise(path)(images)
+    else:
+        opened = open_exported(path)
+        assert opened.about is not None
+        assert opened.about.inputs is not None  # runs say it
+        network, standardised = opened.network, Normalise.from_inputs(opened.about.inputs)(images)
+
+    def run() -> Tensor:
+        with torch.inference_mode():
+            outputs: Tensor = network(standardised)
+        return outputs
+
+    return run
 
 
 def _normalise(source: Path) -> Normalise:

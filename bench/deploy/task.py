@@ -45,8 +45,13 @@ class Task:
         """These methods at a budget, each compressing the given weights before the first step, with one seed; before
         them what they are held against: the network as it was given. (With a fresh classifier that says nothing, and it
         is the dense network, trained like the others.) Raises InputError."""
-        runs = {"methods": [at_start(text, self.files) for text in methods], "budgets": [budget], "seeds": [0]}
-        made = plans.make(spec.check({"schedule": defaults.FINE_TUNING, **self.settings, **runs}))
+        asked = {"methods": [at_start(text, self.files) for text in methods], "budgets": [budget], "seeds": [0]}
+        made = plans.make(spec.check({"schedule": defaults.FINE_TUNING, **self.settings, **asked}))
+        # Whoever watches wrote no compress_at.
+        written = {find_at_start(text, self.files).text: text for text in methods}
+        choices = [replace(run.choice, shown=written.get(run.choice.text, "")) for run in made.runs]
+        runs = (replace(run, choice=choice) for run, choice in zip(made.runs, choices, strict=True))
+        made = replace(made, runs=tuple(runs))
         if made.runs[0].is_reference:
             return made
         return replace(made, runs=tuple(run for run in made.runs if not run.is_reference))

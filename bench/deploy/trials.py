@@ -1,14 +1,17 @@
 """The runs behind `bench compress`: sweeps over one budget with one seed, in a store, so that finished ones stay."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from bench.deploy.search import Tried
+from bench.dataset import Data
+from bench.deploy.search import Tried, trainings
 from bench.deploy.task import Task
 from bench.errors import InputError
 from bench.executors.in_process import InProcess
+from bench.plan.plan import Plan
 from bench.runs.progress import Progress
-from bench.runs.sweep import sweep
+from bench.runs.sweep import load, sweep
 from bench.store.record import FAILED, FINISHED, Record
 from bench.store.store import WEIGHTS, Store
 
@@ -16,8 +19,11 @@ from bench.store.store import WEIGHTS, Store
 class Trials:
     """Tries methods at budgets. `before` is the record of what all are held against."""
 
-    def __init__(self, task: Task, progress: Progress) -> None:
+    def __init__(self, task: Task, progress: Progress, most_trainings: int = 0) -> None:
         self.task = task
+        # Of a search; 0 for one sweep.
+        self._left = most_trainings
+        self._data: Data | None = None
         self.store = Store(task.out)
         self.progress = progress
         self._before: Record | None = None
@@ -26,12 +32,24 @@ class Trials:
         """What came of each, in their order. Those that failed before are made again. Raises InputError, also where
         what all are held against can't be measured."""
         plan = self.task.plan(methods, budget)
+        if self._before is not None:
+            plan = replace(plan, notes=())  # they were said
+        if self._left:
+            self.progress.expect(max(0, self._left - len(methods)))
         # It comes first.
-        before, *records = sweep(plan, self.store, self.progress, InProcess(), [FAILED])
+        before, *records = sweep(plan, self.store, self.progress, InProcess(), [FAILED], find_data=self.data)
         if before["status"] != FINISHED:
             raise InputError(f"the network that was given can't be measured: {before['reason']}")
         self._before = before
-        return [Tried(text, budget, record) for text, record in zip(methods, records, strict=True)]
+        tried = [Tried(text, budget, record) for text, record in zip(methods, records, strict=True)]
+        self._left = max(0, self._left - trainings(tried))
+        return tried
+
+    def data(self, plan: Plan, say: Callable[[str], None]) -> Data:
+        """Decoded once, for all trials and for the file: they differ in methods and budgets. Raises InputError."""
+        if self._data is None:
+            self._data = load(plan, say)
+        return self._data
 
     @property
     def before(self) -> Record:

@@ -9,6 +9,8 @@ import io
 import math
 import pickle
 import re
+import zipfile
+import zlib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import MALFORMED, InputError, typed_line
+from bench.files import state_dict
 from bench.files.artifact import Saved, describe_model
 from bench.files.description import Description, Step
+from bench.files.zip_entries import damaged_entry
 from bench.model import Inputs
 from bench.models._build import build_network
 from bench.plugins import networks
+from bench.store.printable import one_line
 
 # CIFAR-10 as they standardise it, in units of pixel values.
 _CIFAR10 = Inputs(
@@ -121,6 +126,8 @@ def _state(path: Path) -> tuple[dict[str, Tensor], int | None]:
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror or type(error).__name__}") from error
     try:
+        if damaged := damaged_entry(path):
+            raise InputError(f"{path} is damaged: {one_line(damaged)} in it is not what its checksum says")
         content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Not in torch's words: these advise to run what is in the file.
@@ -128,11 +135,14 @@ def _state(path: Path) -> tuple[dict[str, Tensor], int | None]:
             f"{path} is damaged, or holds more than tensors and numbers; bench reads these alone and runs nothing of a "
             "file"
         ) from error
-    except (*MALFORMED, EOFError, OSError) as error:
+    except InputError:
+        raise
+    except (*MALFORMED, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} can't be read as a checkpoint: it is cut short or damaged") from error
     net = content.get("net", content) if isinstance(content, dict) else None
     if not isinstance(net, dict) or not net or not all(isinstance(value, Tensor) for value in net.values()):
         raise InputError(f"{path} is not a checkpoint of the CSG authors: it holds no state dict under 'net'")
+    state_dict.require_values(net, path)
     epoch = content.get("epoch")
     return {str(name).removeprefix("module."): value for name, value in net.items()}, (
         epoch if isinstance(epoch, int) else None

@@ -27,6 +27,15 @@ class ModelDescription:
     classes: int
     inputs: Inputs | None = None
 
+    def __post_init__(self) -> None:
+        for name, number, most in (("channels", self.channels, _CHANNELS), ("classes", self.classes, _CLASSES)):
+            if not 1 <= number <= most:
+                raise ValueError(f"a network of {number} {name} can't be; it has from 1 to {most:,}")
+
+
+# More than any images have; a file that says so would take all memory.
+_CHANNELS, _CLASSES = 4096, 2**20
+
 
 @dataclass(frozen=True, config=_FORBID)
 class Step:
@@ -68,7 +77,7 @@ def from_plain(given: Mapping[str, Any]) -> Description:
         if first["type"] == "unexpected_keyword_argument":
             raise ValueError(f"it has the unknown field {first['loc'][-1]!r}") from error
         where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{where}: {first['msg'].lower()}") from error
+        raise ValueError(f"{where}: {first['msg'].lower().removeprefix('value error, ')}") from error
     if not made.steps:
         raise ValueError("it has no steps")
     return made

@@ -47,12 +47,18 @@ def pack(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> tuple[di
     return packed, layout
 
 
+# In one tensor: more than any network here has, and as many zeros as memory holds.
+_MOST = 2**30
+
+
 def unpack(packed: Mapping[str, Tensor], layout: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The tensors and the masks. Raises ValueError, TypeError or LookupError where the layout doesn't fit."""
     tensors = {name: tensor for name, tensor in packed.items() if not name.endswith(MASK)}
     masks: dict[str, Tensor] = {}
     for name, have in layout.items():
         shape, bits = torch.Size(have["shape"]), int(have["bits"])
+        if shape.numel() > _MOST:
+            raise ValueError(f"{name} would have {shape.numel():,} values, of which it holds {packed[name].numel():,}")
         if "dtype" in have:
             whole = _unpack_bits(packed[name], bits, shape.numel())
             tensors[name] = whole.to(getattr(torch, have["dtype"])).view(shape)

@@ -10,6 +10,8 @@ import pickletools
 import re
 import warnings
 import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from bench.errors import MALFORMED, InputError, first_line
+from bench.files.zip_entries import damaged_entry
 from bench.store.printable import one_line
 
 # What training scripts keep a state_dict under, beside the epoch and the optimiser's state. Averages over the training
@@ -50,6 +53,7 @@ class StateDict:
 def read(path: Path) -> StateDict:
     """The weights in a file. Raises InputError, for whatever else it is."""
     found = _found(_content(path), path)
+    require_values(found.tensors, path)
     for name, tensor in found.tensors.items():
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
             kind = "quantised" if tensor.is_quantized else str(tensor.dtype if tensor.is_complex() else tensor.layout)
@@ -62,15 +66,40 @@ def read(path: Path) -> StateDict:
     return found
 
 
+def require_values(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raises InputError where a tensor of a file is a shape without the values that it tells of."""
+    for name, tensor in tensors.items():
+        if tensor.device.type == "meta":
+            raise InputError(f"{path} can't be used: {_short(name)} is on torch's meta device, and has no values")
+        if tensor.layout != torch.strided:
+            continue
+        kept = tensor.untyped_storage().nbytes() // tensor.element_size()
+        if tensor.numel() > kept:  # as expand() makes it: a few bytes can tell of more values than there is memory
+            raise InputError(
+                f"{path} can't be used: {_short(name)} is {shape(tensor)}, and the file holds {kept:,} of these "
+                f"{tensor.numel():,} values (an expanded view); save its .contiguous()"
+            )
+
+
 def renamed(tensors: Mapping[str, Tensor], wanted: Collection[str]) -> dict[str, Tensor]:
     """The tensors by the names that the network has: without what wrappers put before all names (`module.`,
-    `_orig_mod.`, `model.`, `backbone.`), where more names are the network's without it."""
+    `_orig_mod.`, `model.`, `backbone.`), where more names are the network's without it. A few others may stand beside
+    those that the wrapper has named."""
     found = [{name: tensor for name, tensor in tensors.items() if name != "n_averaged" or name in wanted}]
     compiled = {re.sub(r"(?:(?<=^)|(?<=\.))_orig_mod\.", "", name): tensor for name, tensor in found[0].items()}
     found.append(compiled)
-    while len({name.partition(".")[0] for name in found[-1]}) == 1 and all("." in name for name in found[-1]):
-        found.append({name.partition(".")[2]: tensor for name, tensor in found[-1].items()})
+    while prefix := _prefix(found[-1]):
+        names = {name: name.removeprefix(prefix) for name in found[-1]}
+        # No tensor goes for another of its name.
+        found.append({name if new in names else new: found[-1][name] for name, new in names.items()})
     return max(found, key=lambda names: len(names.keys() & set(wanted)))  # the first of those that are equally good
+
+
+def _prefix(names: Collection[str]) -> str:
+    """What more than half of the names begin with, up to a dot; empty where there is none such."""
+    firsts = Counter(name.partition(".")[0] + "." for name in names if "." in name)
+    (first, times), *_ = firsts.most_common(1) or [("", 0)]
+    return first if 2 * times > len(names) else ""
 
 
 def fitted(
@@ -129,13 +158,14 @@ def _require_fit(
     ]
     wrong = []
     if missing:
-        wrong.append(f"{len(missing)} of {len(state)} tensors are missing ({few(missing)})")
+        wrong.append(f"{len(missing)} of {len(state)} tensors {_of(missing, 'is', 'are')} missing ({few(missing)})")
     if more:
-        wrong.append(f"{len(more)} are left over ({few(more)})")
+        wrong.append(f"{len(more)} {_of(more, 'is', 'are')} left over ({few(more)})")
     if shapes:
-        wrong.append(f"{len(shapes)} have another shape ({'; '.join(shapes[:_NAMED])}{_more(shapes)})")
+        examples = "; ".join(shapes[:_NAMED]) + _more(shapes)
+        wrong.append(f"{len(shapes)} {_of(shapes, 'has', 'have')} another shape ({examples})")
     if whole:
-        wrong.append(f"{len(whole)} hold whole numbers ({few(whole)})")
+        wrong.append(f"{len(whole)} {_of(whole, 'holds', 'hold')} whole numbers ({few(whole)})")
     if wrong:
         raise InputError(f"{what}: {'; '.join(wrong)}")
 
@@ -155,6 +185,10 @@ def _more(names: Sequence[str]) -> str:
 
 def _short(name: object) -> str:
     return one_line(str(name)[:_LETTERS] + ("..." if len(str(name)) > _LETTERS else ""))
+
+
+def _of(names: Sequence[str], verb: str, plural: str) -> str:
+    return verb if len(names) == 1 else plural
 
 
 def _counted(number: int, what: str) -> str:
@@ -279,7 +313,8 @@ def _require_saved_by_torch(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError) as error:
+        damaged = damaged_entry(path)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error, OSError) as error:
         raise InputError(f"{path} can't be read as what torch.save writes: it is cut short or damaged") from error
     ends = {name.rpartition("/")[2] for name in names}
     if "constants.pkl" in ends:
@@ -288,6 +323,10 @@ def _require_saved_by_torch(path: Path) -> None:
             f"alone: {SAVE}"
         )
     if "data.pkl" in ends:
+        if damaged is not None:
+            raise InputError(
+                f"{path} is damaged: {_short(damaged)} in it is not what its checksum says; fetch or copy it again"
+            )
         return
     if any(name.endswith(".npy") for name in ends):
         kind = "holds arrays of NumPy (npz)"

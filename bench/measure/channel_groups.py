@@ -23,16 +23,13 @@ from torch_pruning.dependency import Group
 from torch_pruning.ops import OPTYPE
 
 from bench import count
-from bench.errors import MALFORMED, BudgetError, typed_line
-from bench.surgery import channels_last, sharing_modules, without_memory
+from bench.errors import MALFORMED, typed_line
+from bench.measure.runnable import example
+from bench.surgery import channels_last, sharing_modules
 
 # Differences relative to the largest output: what the order of sums may cause, and what shows that channels matter.
 _ROUNDING = {torch.float32: 1e-5, torch.float64: 1e-9}
 _EFFECT = 1e-4
-# Sides of the images that are tried in turn, in pixels: small ones are quick, but not every network takes them.
-_SIDES = (8, 32, 64, 128, 224)
-# Up to here, then, each.
-_LARGEST_SIDE = 320
 
 
 @dataclass(frozen=True)
@@ -300,52 +297,6 @@ def _with_random_weights(model: nn.Module) -> nn.Module:
                 else:
                     tensor.uniform_(0.5, 1.5, generator=random)
     return network
-
-
-def example(network: nn.Module) -> Tensor:
-    """An image of noise of a size that the network takes, on its device. Raises BudgetError where there is no
-    convolution to tell its channels by, and what the network says where it takes none."""
-    parameter = next(network.parameters())
-    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
-    if not convolutions:
-        raise BudgetError("it has 0 convolutions (Conv2d) to cut channels out of")
-    refused: RuntimeError | None = None
-    # The first one registered need not be the first one used.
-    for channels in dict.fromkeys([*(module.in_channels for module in convolutions), 3, 1]):
-        for side in _SIDES:
-            image = _noise(channels, side).to(parameter.device, parameter.dtype)
-            error = _refusal(network, image)
-            if error is None:
-                return image
-            refused = error if channels == convolutions[0].in_channels else refused
-    # What flattens an image takes one size alone; which, is found without computing.
-    bare = without_memory(network)
-    for side in range(1, _LARGEST_SIDE):
-        image = _noise(convolutions[0].in_channels, side).to(parameter.dtype)
-        if _refusal(bare, image.to("meta")) is None and _refusal(network, image.to(parameter.device)) is None:
-            return image.to(parameter.device)
-    assert refused is not None
-    raise refused
-
-
-def takes(network: nn.Module, channels: int, side: int) -> bool:
-    """Whether the network runs on images of this size."""
-    parameter = next(network.parameters())
-    return _refusal(network, _noise(channels, side).to(parameter.device, parameter.dtype)) is None
-
-
-def _noise(channels: int, side: int) -> Tensor:
-    return torch.randn(1, channels, side, side, generator=torch.Generator().manual_seed(0))
-
-
-def _refusal(network: nn.Module, image: Tensor) -> RuntimeError | None:
-    """torch's error for an image of a size that the network can't take."""
-    try:
-        with torch.no_grad():
-            network(image)
-    except RuntimeError as error:
-        return error
-    return None
 
 
 def _makes_channels(module: nn.Module) -> bool:

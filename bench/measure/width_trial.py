@@ -3,11 +3,10 @@
 Large networks are run without memory (torch's meta device).
 """
 
-import copy
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from bench import count
 from bench.errors import MALFORMED, typed_line
 from bench.measure import channel_groups
+from bench.measure.runnable import runnable
 from bench.surgery import (
     channels_of,
     give_channels,
@@ -29,7 +29,6 @@ from bench.surgery import (
     resize,
     sharing_modules,
     tensors_of,
-    without_memory,
 )
 
 Shapes = dict[str, tuple[int, ...]]  # of tensors, by their names
@@ -71,7 +70,7 @@ class Trial:
     """Runs a network with other numbers of channels, and sees what the layers are then."""
 
     def __init__(self, network: nn.Module) -> None:
-        self.network, self.images = _runnable(network)
+        self.network, self.images = runnable(network)
         self.layers = channels_of(self.network)
         self.tensors = _shapes(self.network)
         self.modules = dict(self.network.named_modules())
@@ -239,29 +238,6 @@ _NORMS = {functional.batch_norm, functional.layer_norm, functional.group_norm}
 
 class _OutputsChange(Exception):
     """These channels are the network's outputs."""
-
-
-def _runnable(network: nn.Module) -> tuple[nn.Module, list[Tensor]]:
-    """A copy that can be run, without memory where it runs so, in eval mode, and images of two sizes that it takes (one
-    where it takes no other)."""
-    is_large = sum(parameter.numel() for parameter in network.parameters()) > _LARGE
-    made = (without_memory(network) if is_large else copy.deepcopy(network).cpu()).eval()
-    try:
-        images = channel_groups.example(made)
-    except MALFORMED:
-        if not is_large:
-            raise
-        made = copy.deepcopy(network).cpu().eval()  # it looks at values, say
-        images = channel_groups.example(made)
-    larger = images.new_zeros(*images.shape[:2], *(side + side // 2 for side in images.shape[2:]))
-    with suppress(*MALFORMED), torch.no_grad():
-        made(larger)
-        return made, [images, larger]
-    return made, [images]
-
-
-# A network of so many values is run without memory: the time that torch needs for that is then no longer the larger.
-_LARGE = 8_000_000
 
 
 def _axes(network: nn.Module, images: Sequence[Tensor]) -> dict[nn.Module, dict[str, list[int | None]]]:

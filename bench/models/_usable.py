@@ -20,6 +20,13 @@ from bench.task import Task
 
 def require_usable(network: nn.Module) -> None:
     """Raises InputError for a network whose values can't be counted, copied or trained one by one."""
+    scripted = [name for name, module in network.named_modules() if isinstance(module, torch.jit.ScriptModule)]
+    if scripted:
+        what = f"the network's {scripted[0]}" if scripted[0] else "the network"
+        raise InputError(
+            f"{what} is a TorchScript module, whose layers are code by now and can't be replaced; give the module that "
+            "it was made from"
+        )
     lazy = [name for name, parameter in network.named_parameters() if is_lazy(parameter)]
     if lazy:
         raise InputError(f"the network's {lazy[0]} has no shape yet; use layers that are not lazy, or run it once")

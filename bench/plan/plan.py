@@ -33,7 +33,7 @@ ALL = "all"
 @dataclass(frozen=True)
 class MethodChoice:
     """A method with its options. `label` is how reports call it: the name given with `label=`, or what was written. One
-    that `is_given` was named by a path."""
+    that `is_given` was named by a path. `shown` is what a person who watches knows it by, "" for the label."""
 
     label: str
     name: str
@@ -41,6 +41,7 @@ class MethodChoice:
     code: str
     identity: str
     is_given: bool = False
+    shown: str = ""
 
     @property
     def text(self) -> str:

@@ -14,6 +14,7 @@ from bench.plugins.toml import read_toml
 from bench.store.record import is_text
 
 FORMAT = 2
+LARGEST_SEED = 2**32 - 1  # NumPy takes no larger one
 
 
 class Spec(BaseModel):
@@ -60,9 +61,11 @@ class Spec(BaseModel):
     def _whole(cls, value: Any) -> Any:
         """Whole numbers in range: True is a whole number to Python."""
         seeds = value if isinstance(value, list) else [value]
-        low, high = (0, 2**32 - 1) if isinstance(value, list) else (1, 10_000)
+        low, high = (0, LARGEST_SEED) if isinstance(value, list) else (1, 10_000)
         if not seeds or not all(type(seed) is int and low <= seed <= high for seed in seeds):
-            raise ValueError("it is how many, 1 to 10000, or a list of which, like [0, 1], each from 0 to 4294967295")
+            raise ValueError(
+                f"it is how many, 1 to 10000, or a list of which, like [0, 1], each from 0 to {LARGEST_SEED}"
+            )
         return value
 
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from bench.measure.resizable import traced_resizable
 from bench.method import Compressed, Method, Resizable
 from bench.models._usable import require_usable
 from bench.plan.at_start import find_at_start
+from bench.plan.spec import LARGEST_SEED
 from bench.seeding import seeded
 
 
@@ -26,8 +28,10 @@ def compress(
     plugins: Sequence[str] = (),
 ) -> Compressed:
     """`bench.compress`, which says what it does."""
-    if not isinstance(network, nn.Module):
-        raise InputError(f"a network is a torch.nn.Module, and this is a {type(network).__name__}")
+    require_module(network)
+    seed = _seed(seed)
+    if isinstance(plugins, str):
+        raise InputError(f"plugins are a list of files; give plugins=[{plugins!r}]")
     require_usable(network)
     device = _device(network)
     chosen = _find(method, plugins)
@@ -58,6 +62,19 @@ def compress(
     return made
 
 
+def require_module(network: object) -> None:
+    """Raises InputError for what is no network."""
+    if not isinstance(network, nn.Module):
+        raise InputError(f"a network is a torch.nn.Module, and this is a {type(network).__name__}")
+
+
+def _seed(seed: object) -> int:
+    """Those that a sweep takes (and NumPy's numbers). Raises InputError."""
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= int(seed) <= LARGEST_SEED:
+        raise InputError(f"seed can't be {seed!r}; it is a whole number from 0 to {LARGEST_SEED}")
+    return int(seed)
+
+
 def _find(method: str | Method, plugins: Sequence[str]) -> Method:
     if isinstance(method, Method):
         return method
@@ -79,6 +96,11 @@ def _values(method: Method, network: nn.Module, budget: str | int | float | None
 
 def _device(network: nn.Module) -> torch.device:
     devices = {parameter.device for parameter in network.parameters()}
+    if any(tensor.device.type == "meta" for tensor in (*network.parameters(), *network.buffers())):
+        raise InputError(
+            "the network lies on torch's meta device, without values; give it memory and weights first (to_empty() and "
+            "load_state_dict())"
+        )
     if len(devices) > 1:
         raise InputError(
             f"the network lies on several devices ({', '.join(sorted(map(str, devices)))}); bring it to one"

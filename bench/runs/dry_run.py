@@ -55,7 +55,7 @@ def _start(run: Run) -> str:
     if not run.choice.method.trains:
         return "as it is, not trained"
     if run.compress_epoch == 0:
-        return f"{epochs} epochs"
+        return f"{epochs} epoch{'' if epochs == 1 else 's'}"
     return f"{epochs - run.compress_epoch} epochs, from the dense run's epoch {run.compress_epoch}"
 
 

@@ -19,6 +19,11 @@ from bench.training.loop import Epoch
 class Progress:
     """Plain lines: one for each epoch and each finished run. The base of the bars."""
 
+    # Whether what missed its budget or failed is said without the reason, since all reasons are told at the end.
+    reasons_follow = False
+    # Of a search: how many runs like those of the next sweep may follow it. None: the next sweep is all.
+    _more: int | None = None
+
     def __init__(self, console: Console) -> None:
         self.console = console
         self._total = self._done = 0
@@ -32,10 +37,17 @@ class Progress:
     @contextmanager
     def runs(self, missing: Sequence[Run]) -> Iterator[None]:
         """Around a sweep's work on the missing runs."""
-        self._total, self._done = len(missing), 0
-        self._work, self._worked = sum(map(epochs_of, missing)), 0.0
+        done, more = (0, 0) if self._more is None else (self._done, self._more)
+        self._total, self._done = done + len(missing) + more, done
+        self._work = sum(map(epochs_of, missing)) + more * max(map(epochs_of, missing), default=0.0)
+        self._worked = 0.0
         self._started = time.monotonic()
         yield
+
+    def expect(self, more: int) -> None:
+        """Of a search, whose sweeps come one after the other: how many runs like those of the next one may follow it.
+        Runs are counted over all of its sweeps then."""
+        self._more = more
 
     def begin(self, run: Run) -> None:
         self._run = run
@@ -50,7 +62,8 @@ class Progress:
     def end(self, run: Run, record: Record) -> None:
         self._done += 1
         self._worked += epochs_of(run)
-        self.say(f"[{self._done}/{self._total}] {outcome(run, record)}; {self._time_left()} left")
+        said = outcome(run, record, not self.reasons_follow)
+        self.say(f"[{self._done}/{self._total}] {said}; {'up to ' if self._more else ''}{self._time_left()} left")
 
     def _time_left(self) -> str:
         """From the epochs' worth of work done so far."""
@@ -65,7 +78,8 @@ class BarProgress(Progress):
     @contextmanager
     def runs(self, missing: Sequence[Run]) -> Iterator[None]:
         with super().runs(missing), self._bars() as self.bars:
-            self._sweep: TaskID = self.bars.add_task("all runs", total=self._work, note=f"0/{self._total} runs")
+            note = f"{self._done}/{self._total} runs"
+            self._sweep: TaskID = self.bars.add_task("all runs", total=self._work, note=note)
             self._current: TaskID = self.bars.add_task("", total=1.0, note="")
             yield
 
@@ -101,7 +115,7 @@ class BarProgress(Progress):
         self._done += 1
         self._worked += epochs_of(run)
         self.bars.update(self._sweep, completed=self._worked, note=f"{self._done}/{self._total} runs")
-        self.bars.console.print(escape(outcome(run, record)), highlight=False)
+        self.bars.console.print(escape(outcome(run, record, not self.reasons_follow)), highlight=False)
 
 
 def make(console: Console) -> Progress:
@@ -110,17 +124,18 @@ def make(console: Console) -> Progress:
 
 
 def title(run: Run) -> str:
-    return " ".join([run.choice.label, *([str(run.budget)] if run.budget else []), f"seed {run.seed}"])
+    name = run.choice.shown or run.choice.label
+    return " ".join([name, *([str(run.budget)] if run.budget else []), f"seed {run.seed}"])
 
 
-def outcome(run: Run, record: Record) -> str:
-    """One line on what became of a run."""
+def outcome(run: Run, record: Record, reason: bool = True) -> str:
+    """One line on what became of a run, with the `reason` where it didn't finish."""
     if record["status"] == FINISHED:
         return (
             f"{title(run)}: {scores(record)} with {record['stored_values']:,} values "
             f"in {duration(record['total_seconds'])}"
         )
-    return one_line(f"{title(run)}: {record['status']}: {record['reason']}")
+    return one_line(f"{title(run)}: {record['status']}" + (f": {record['reason']}" if reason else ""))
 
 
 def scores(record: Record) -> str:

@@ -88,11 +88,12 @@ def sweep(
     executor: Executor,
     redo: Sequence[str] = (),
     save_every: float = SAVE_EVERY,
+    find_data: Callable[[Plan, Callable[[str], None]], Data] | None = None,
 ) -> list[Record]:
     """Make what is missing and return the records of all runs of the plan, in its order.
 
     `redo` names methods whose runs are made again (or `failed`, or `missed`). Runs save their state every `save_every`
-    seconds. Raises InputError.
+    seconds. `find_data` is for who has the data of the plan already; by default it is `load`. Raises InputError.
     """
     device = environment.find_device(plan.spec.device)
     for note in plan.notes:
@@ -102,7 +103,8 @@ def sweep(
     todo = [run for run in plan.runs if run in state.missing or run in again]
     # Whatever can be wrong with the data is found before anything is written.
     stamp = plan.setting.dataset.stamp(Path(plan.spec.data_dir))
-    data = load(plan, progress.say) if todo or _look_again(plan, state, store, stamp, progress.say) else None
+    find_data = find_data or load
+    data = find_data(plan, progress.say) if todo or _look_again(plan, state, store, stamp, progress.say) else None
     if data is not None:
         check_network(plan, data)
     data_hash = fingerprint(data) if data is not None else None

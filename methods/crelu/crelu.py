@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 
 from bench import count, width
 from bench.errors import BudgetError, typed_line
+from bench.measure.read_by_code import but_for, left_alone, read_by_code
 from bench.method import Compressed, Context, Method
 from bench.methods.crelu.rectified import rectified_convolutions
 from bench.selection import Rule, convolution_called, select
@@ -47,13 +48,15 @@ class CReLU(Method):
         except (fx.proxy.TraceError, TypeError, ValueError, NotImplementedError) as error:
             raise BudgetError(f"0 of its rectifiers are found, for it can't be traced: {typed_line(error)}") from error
         rules = (Rule(), Rule(kernel="all"))
+        read = read_by_code(network, rectified)
+        rectified -= read.keys()
         choices = ([name for name in select(network, rule, shared=False) if name in rectified] for rule in rules)
         layers = next((names for names in choices if names), [])
         if not layers:
-            raise BudgetError("it has 0 convolutions, but for the first, that a rectifier follows")
+            raise BudgetError(f"it has 0 convolutions, but for the first, that a rectifier follows{but_for(read)}")
         sized = width.at_budget(context.resizable, values, lambda other: count.stored_values(halve(other, layers)))
         structure = {"channels": changed_channels(sized, channels_of(network)), "layers": layers}
-        return Compressed(halve(sized, layers), structure, {"crelu_layers": len(layers)})
+        return Compressed(halve(sized, layers), structure, {"crelu_layers": len(layers), **left_alone(read)})
 
     def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
         give_channels(network, structure["channels"])

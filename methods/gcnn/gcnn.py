@@ -14,7 +14,8 @@ from torch.nn.modules.utils import _pair
 from bench import count
 from bench.errors import BudgetError, typed_line
 from bench.generated import GeneratedNetwork
-from bench.measure import channel_groups
+from bench.measure.read_by_code import in_words, read_by_code
+from bench.measure.runnable import example, takes
 from bench.measure.same_outputs import relative_difference
 from bench.method import Compressed, Context, Method
 from bench.methods.gcnn.group_convolution import ORDERS, FieldConv2d, FieldMean, FilterBanks, act
@@ -66,14 +67,17 @@ class GCNN(Method):
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
         order = ORDERS[self.group]
         require_layers_without_directions(network)
-        example = channel_groups.example(network.eval())  # which raises BudgetError where there are no convolutions
-        head = first_of_the_head(network, example)
+        image = example(network.eval())  # which raises BudgetError where there are no convolutions
+        head = first_of_the_head(network, image)
+        layers = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
+        if read := read_by_code(network, [*layers, head]):
+            raise BudgetError(f"all its convolutions would be other layers, and so would {in_words(read)}")
         sized = at_budget(
             context.resizable, values, lambda other: count.stored_values(equivariant(other, FilterBanks, order, [head]))
         )
         structure = {"channels": changed_channels(sized, channels_of(network)), "group": self.group, "head": head}
-        pixels = _PIXELS if channel_groups.takes(network, example.shape[1], _PIXELS) else example.shape[-1]
-        image = torch.randn(example.shape[1], pixels, pixels, generator=context.generator)
+        pixels = _PIXELS if takes(network, image.shape[1], _PIXELS) else image.shape[-1]
+        image = torch.randn(image.shape[1], pixels, pixels, generator=context.generator)
         made = equivariant(sized, FilterBanks.drawn, order, [head])
         require_invariance(made, torch.stack([act(element, image) for element in range(order)]))
         fields = [len(bank) for name, bank in made.generator.named_parameters() if name.startswith("banks.")]

@@ -14,6 +14,7 @@ from bench import count
 from bench.allocation import Numbers, allocate
 from bench.budget import met
 from bench.errors import BudgetError
+from bench.measure.read_by_code import but_for, left_alone, read_by_code
 from bench.method import Compressed, Context, Method
 from bench.methods.lowrank.chain import Chain, factorise, shape_of, with_fresh_weights
 from bench.methods.lowrank.decomposition import (
@@ -55,7 +56,8 @@ class LowRank(Method):
     budget, and what is left is spent a rank at a time. A layer stays dense where that is not larger.
 
     Factorised are the convolutions larger than 1x1 but the first; where these are none, or the budget can't be met with
-    them, also those of 1x1, and last of all the linear layers and the first convolution.
+    them, also those of 1x1, and last of all the linear layers and the first convolution. A layer whose weight the
+    network's own code reads stays as it is (`solved.left_alone`).
 
     Each kernel is scaled back to the norm that it had, of which a truncation takes away much: before training it would
     start at the wrong scale, and after it, in front of batch norm, it would take larger steps than it did: on glyphs
@@ -100,21 +102,22 @@ class LowRank(Method):
         return "weight decay is scaled down where a layer stores less" if self.weight_decay == "scaled" else ""
 
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
-        for name, (form, ranks) in self._choose(network, values).items():
+        read = read_by_code(network, select(network, RULES[-1], shared=False))
+        for name, (form, ranks) in self._choose(network, values, read).items():
             layer = layer_called(network, name)
             if context.account_only:  # the eigenvectors of VGG's linear layers alone take minutes
                 chain = with_fresh_weights(layer, form.kind, ranks)
             else:
                 chain = factorise(layer, form.kind, ranks, keep_norm=self.compress_at < 1)
             replace(network, name, chain)
-        return self._compressed(network)
+        return self._compressed(network, left_alone(read))
 
     def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
         for name, form in structure.items():
             replace(network, name, Chain(layer_called(network, name), form["kind"], tuple(form["ranks"])))
         return self._compressed(network)
 
-    def _compressed(self, network: nn.Module) -> Compressed:
+    def _compressed(self, network: nn.Module, solved: Mapping[str, Any] | None = None) -> Compressed:
         """Of a network whose layers are factorised."""
         chains = {name: module for name, module in network.named_modules() if isinstance(module, Chain)}
         structure = {name: {"kind": chain.kind, "ranks": list(chain.ranks)} for name, chain in chains.items()}
@@ -123,14 +126,17 @@ class LowRank(Method):
         if self.weight_decay == "scaled":
             each = ((name, place, chain) for name, chain in chains.items() for place in range(len(chain)))
             decay = {f"{name}.{place}.weight": chain.share for name, place, chain in each}
-        return Compressed(network, structure, {"factorised_layers": len(chains), "ranks": ranks}, decay)
+        return Compressed(
+            network, structure, {"factorised_layers": len(chains), "ranks": ranks, **(solved or {})}, decay
+        )
 
-    def _choose(self, model: nn.Module, budget: int | None) -> dict[str, tuple["Form", Ranks]]:
-        """The layers to factorise, how and with which ranks: of the first choice of layers with which the budget is
-        met. Raises BudgetError."""
+    def _choose(self, model: nn.Module, budget: int | None, read: Mapping[str, str]) -> dict[str, tuple["Form", Ranks]]:
+        """The layers to factorise, how and with which ranks: of the first choice of layers, without those that are
+        `read` by the network's code, with which the budget is met. Raises BudgetError."""
         reason = "it has no convolution or linear layer to factorise"
         for rule in RULES:
-            layers = select(model, rule, shared=False)
+            chosen = select(model, rule, shared=False)
+            layers = {name: layer for name, layer in chosen.items() if name not in read}
             forms = {name: Form.of(layer, self.kind) for name, layer in layers.items()}
             if not forms:
                 continue
@@ -152,7 +158,7 @@ class LowRank(Method):
             if met(budget, used):
                 return _smaller(forms, solved)
             reason = f"the most that it stores within the budget is {used:,} values; {budget:,} were asked for"
-        raise BudgetError(reason)
+        raise BudgetError(f"{reason}{but_for(read)}")
 
     def _given(self, form: "Form") -> Ranks:
         assert not isinstance(self.ranks, str)

@@ -294,6 +294,25 @@ def test_whoever_reads_may_have_had_enough(tmp_path: Path, number: int) -> None:
         assert process.stderr.read() == b""
 
 
+def test_no_help_is_cut_off_at_80_columns() -> None:
+    code = (
+        "import contextlib, io, typer\n"
+        "from bench.cli import main\n"
+        "names = [name for name in typer.main.get_command(main.app).commands]\n"
+        "for name in names:\n"
+        "    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.suppress(SystemExit):\n"
+        "        main.app([name, '--help'])\n"
+        "    assert 'Usage' in said.getvalue(), name\n"
+        "    assert '\u2026' not in said.getvalue(), said.getvalue()\n"
+        "print(len(names))\n"
+    )
+    command = [sys.executable, "-P", "-c", code]
+    environment = {**os.environ, "COLUMNS": "80", "TERMINAL_WIDTH": "80"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout) > 10
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])
 def test_whoever_reads_the_help_may_have_had_enough(arguments: list[str]) -> None:
     command = [sys.executable, "-P", "-m", "bench.cli", *arguments]

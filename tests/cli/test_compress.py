@@ -83,6 +83,9 @@ def test_it_writes_the_best_and_what_it_prints_is_what_the_file_does(
     assert float(small) == pytest.approx(best["test_top1"], abs=1.0)
     values = f"{dense['stored_values']:,}"
     assert found["stored values"] == [values, f"{best['stored_values']:,}"]
+    for cell in found["ms for an image in onnxruntime (range)"]:
+        quartile, least, most = map(float, re.fullmatch(r"(\S+) \((\S+) to (\S+)\)", cell).groups())  # type: ignore[union-attr]
+        assert 0 < least <= quartile <= most
     assert found["bytes of the file"][1] == f"{(tmp_path / 'small.onnx').stat().st_size:,}"
     assert found["multiply-accumulates"] == [f"{dense['macs']:,.0f}", f"{best['macs']:,.0f}"]
     assert found["given"][1:4] == [values, "1.00x", values]
@@ -150,6 +153,14 @@ def test_the_smallest_that_loses_little(command: Command, tmp_path: Path, traine
     chosen = enough.sort_values("stored_values").iloc[0]
     assert rows(out)["stored values"][1] == f"{int(chosen['stored_values']):,}"
     assert f"lowrank at {chosen['budget']} is chosen: the smallest that loses 20 points" in out
+    assert out.count("loading stripes") == 1  # whatever was tried
+    assert "1 epoch of fine-tuning each" in out
+    assert "compress_at" not in out
+    assert out.count("images are standardised by") == 1
+    # Runs are counted over the whole search: what was given, and six trainings at most.
+    counted = re.findall(r"^\[(\d+)/(\d+)\] .*; (up to )?", out, re.MULTILINE)
+    assert [int(number) for number, _, _ in counted] == list(range(1, len(counted) + 1))
+    assert counted[0] == ("1", "7", "up to ")
     for budget in runs["budget"]:  # the curve
         assert re.search(rf"│ lowrank +│ +{re.escape(budget)} │", out)
 
@@ -184,7 +195,10 @@ def test_where_nothing_meets_it_nothing_is_written(
     code, out, err = command(*asked(tmp_path, trained[0], *more))
     assert (code, err) == (1, "")
     assert "no method met 1000x; nothing is written" in out
-    assert re.search(r"lowrank at 1000x: missed: .*\d", out)
+    for method in ("lowrank", "pruning"):  # why is said once, at the end
+        assert re.search(rf"^\[[23]/3\] {method} 1000x seed 0: missed; ", out, re.MULTILINE)
+        assert re.search(rf"^{method} at 1000x: missed: .*\d", out, re.MULTILINE)
+        assert len(re.findall(rf"{method}.* missed: ", out)) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["recipe.toml", "store"]
 
 

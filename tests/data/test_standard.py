@@ -62,6 +62,9 @@ def test_one_number_is_for_all_channels() -> None:
         ("0.5,0.5/0.1,0.1,0.1", "it is imagenet, dataset"),
         ("127.5/127.5", r"means lie between 0 and 1 .* \(127.5 of 255 is 0.5\)"),
         ("0.5/0", "deviations above 0"),
+        ("0.5/1e-400", "--normalise can't be '0.5/1e-400': .* deviations above 0"),
+        ("0.5/1e-40", "--normalise can't be '0.5/1e-40': .* deviations above 0"),
+        ("0.5/-0.5", "--normalise can't be '0.5/-0.5': .* deviations above 0"),
     ],
 )
 def test_what_can_not_be_read_is_one_line(text: str, message: str) -> None:

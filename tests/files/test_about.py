@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from bench.errors import TooNew
+from bench.files.export import Written
 from bench.files.exports import about
 from bench.files.exports.about import About, Accuracy
 
@@ -44,6 +46,16 @@ def test_it_comes_back_to_the_last_bit() -> None:
         ({"classes": 3}, "it has 2 names for 3 classes"),
         ({"height": "16"}, "height: input should be a valid integer"),
         ({"free": ["depth"]}, "input should be 'batch', 'height' or 'width'"),
+        ({"height": 0}, r"the height of images can't be 0; it is whole, from 1 to 8,192"),
+        ({"width": -3}, r"the width of images can't be -3"),
+        ({"height": 10**9}, r"the height of images can't be 1000000000"),
+        ({"deviation": [1.0, 0.0, 1.0]}, r"the deviation of pixel values can't be 0.0; it is above 0"),
+        ({"deviation": [1.0, float("nan"), 1.0]}, r"the deviation of pixel values can't be nan"),
+        ({"deviation": [1.0, 1.0, 1e-40]}, r"the deviation of pixel values can't be 1e-40"),
+        ({"deviation": [1.0, 1.0, -2.0]}, r"the deviation of pixel values can't be -2.0"),
+        ({"mean": [1.0, float("inf"), 1.0]}, r"the mean of pixel values can't be inf"),
+        ({"channels": 0, "mean": [], "deviation": []}, r"it has 0 channels"),
+        ({"mean": None, "deviation": None, "height": -1}, r"the height of images can't be -1"),
         ({"format": "1"}, "format is '1', and not a whole number"),
     ],
 )
@@ -61,6 +73,8 @@ def test_what_is_missing_is_named_and_a_newer_one_is_refused_by_its_number() -> 
         about.from_text(json.dumps({**json.loads(PLAIN.text()), "format": 2, "mood": "good"}))
     with pytest.raises(ValueError, match="no JSON object"):
         about.from_text("[]")
+    with pytest.raises(ValueError, match="nested too deeply"):
+        about.from_text(100_000 * "[")
 
 
 def test_files_that_are_no_smaller_are_told_in_words() -> None:
@@ -75,3 +89,11 @@ def test_files_that_are_no_smaller_are_told_in_words() -> None:
     assert clustered.not_smaller(None, 310_000) is None
     assert replace(PLAIN, deployed_values=19_129).not_smaller(82_000, 82_000) is None  # smaller where it runs too
     assert replace(PLAIN, dense_values=None).not_smaller(82_000, 310_000) is None
+
+
+def test_a_compact_file_that_is_larger_than_the_artifact_says_so() -> None:
+    """As that of `hashing`: a hash is no pattern that could be compressed."""
+    written = Written(Path("x.pt2"), "pt2-compact", 226_534, 0.0, PLAIN)
+    (note,) = written.notes(81_760)
+    assert note.endswith("the file has 226,534 bytes, the artifact 81,760")
+    assert replace(written, bytes=88_786).notes(82_096) == []

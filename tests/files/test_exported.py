@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import re
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -249,6 +250,52 @@ def test_what_does_not_fit_is_one_line(files: dict[str, Path], tmp_path: Path, c
         assert message in err
 
 
+@pytest.mark.parametrize("kept", [0, 4])
+def test_weights_that_were_cut_short_are_named(
+    files: dict[str, Path], tmp_path: Path, command: Command, kept: int
+) -> None:
+    def cut(entries: dict[str, bytes]) -> None:
+        entries["data/weights/weight_0"] = entries["data/weights/weight_0"][:kept]
+
+    path = changed(files["pt2"], tmp_path / "x.pt2", cut)
+    code, out, err = evaluate(command, path)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert re.search(
+        rf"x.pt2 is not opened: its \S+ is cut short: [\d,]+ bytes are declared, and it holds {kept}$", err
+    )
+
+
+def test_what_torch_logs_before_an_error_is_the_error(
+    files: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def odd(entries: dict[str, bytes]) -> None:
+        graph = json.loads(entries[GRAPH])
+        del graph["graph_module"]["signature"]
+        entries[GRAPH] = json.dumps(graph).encode()
+
+    with pytest.raises(InputError, match=r"x.pt2 can't be opened by torch \S+: (?!.*see the warnings)") as refused:
+        open_exported(changed(files["pt2"], tmp_path / "x.pt2", odd))
+    assert "warnings above" not in str(refused.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_that_is_nested_without_end_is_one_line(tmp_path: Path) -> None:
+    content = b""
+    for _ in range(2000):  # a graph in an attribute of a node in a graph
+        for field in (6, 5, 1):
+            content = bytes([8 * field + 2]) + _varint(len(content)) + content
+    path = tmp_path / "deep.onnx"
+    path.write_bytes(b"\x08\x08" + bytes([8 * 7 + 2]) + _varint(len(content)) + content)
+    with pytest.raises(InputError, match=r"deep.onnx is no ONNX file, or is cut short: [^\n]*$"):
+        open_exported(path)
+
+
+def _varint(number: int) -> bytes:
+    """As protobuf writes it: seven bits a byte, the lowest first."""
+    parts = [number >> shift & 127 for shift in range(0, max(1, number.bit_length()), 7)]
+    return bytes([*(part | 128 for part in parts[:-1]), parts[-1]])
+
+
 def test_they_are_known_by_their_content(files: dict[str, Path], tmp_path: Path, csg_artifact: Path) -> None:
     for to in ("onnx", "pt2"):
         (tmp_path / to).write_bytes(files[to].read_bytes())
@@ -419,3 +466,5 @@ def test_the_size_is_free_where_the_network_allows_it(make: type[nn.Module], to:
     assert opened.shape == ((1, None, None) if opened.about.any_size else (1, 8, 8))
     if make is Fixed:
         assert opened.about.free == ("batch",)
+    elif to == "pt2":
+        assert opened.about.free == ("batch", "height", "width")

@@ -290,6 +290,22 @@ def wrong(kind: str, path: Path) -> None:
             write_artifact(path, {"code": 2})
             odd = {"height": "a", "width": 2, "mean": "x", "deviation": None}
             _edit(path, lambda described: described["model"].update(inputs=odd))
+        case "no deviation" | "large images" | "negative images" | "no number":
+            write_artifact(path, {"code": 2})
+            odd = {"height": 8, "width": 8, "mean": [1.0], "deviation": [1.0]}
+            odd |= {"no deviation": {"deviation": [0.0]}, "large images": {"width": 10**9}}.get(kind, {})
+            odd |= {"negative images": {"height": -8}, "no number": {"mean": [math.nan]}}.get(kind, {})
+            _edit(path, lambda described: described["model"].update(inputs=odd))
+        case "many channels":
+            write_artifact(path, {"code": 2})
+            _edit(path, lambda described: described["model"].update(channels=10**9))
+        case "no classes":
+            write_artifact(path, {"code": 2})
+            _edit(path, lambda described: described["model"].update(classes=0))
+        case "nothing but zeros":
+            write_artifact(path, {"code": 2})
+            layout = {"network.conv1.weight": {"shape": [10**6, 10**6], "mask": "gaps", "bits": 1}}
+            _edit(path, lambda described: described.update(layout=layout))
         case "missing value":
             del net["module.bn_1.weight"]
             torch.save(content, path)
@@ -343,6 +359,13 @@ def _edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
         ("odd tiling", "can't be built again: tiling can't be 'spiral'; it is block or view"),
         ("odd slice", "can't be built again: slice can't be"),
         ("odd images", "has a description that can't be read"),
+        ("no deviation", r"model.inputs: .*the deviation of pixel values can't be 0.0; it is above 0"),
+        ("large images", r"model.inputs: .*the width of images can't be 1000000000"),
+        ("negative images", r"model.inputs: .*the height of images can't be -8"),
+        ("no number", r"model.inputs: .*the mean of pixel values can't be nan"),
+        ("many channels", r"model: .*a network of 1000000000 channels can't be; it has from 1 to 4,096"),
+        ("no classes", r"model: .*a network of 0 classes can't be"),
+        ("nothing but zeros", r"network.conv1.weight would have 1,000,000,000,000 values, of which it holds \d+"),
         ("other shape", r"codes has shape \(118, 8\), not \(116, 8\)"),
         ("missing value", "doesn't hold what csg stores; missing or left over: network.bn1.weight"),
         ("other safetensors", "is a safetensors file, but not an artifact of bench"),

@@ -180,7 +180,7 @@ def test_a_classifier_of_another_size_is_fresh_only_if_asked(state: dict[str, Te
         started(path, fresh_head=True)
     # Other channels are another network.
     with pytest.raises(
-        InputError, match=r"does not fit resnet8: 1 have another shape \(conv1.weight 16x3x3x3, not 16x1"
+        InputError, match=r"does not fit resnet8: 1 has another shape \(conv1.weight 16x3x3x3, not 16x1"
     ):
         started(path, channels=1)
 
@@ -253,6 +253,15 @@ def _whole_numbers(path: Path) -> None:
     torch.save({**state, "conv1.weight": state["conv1.weight"].to(torch.int8)}, path)
 
 
+def _flipped(path: Path) -> None:
+    """One byte of one tensor is another."""
+    weight = torch.full((16, 3, 3, 3), 1.234)
+    torch.save({**testing.network("resnet8").state_dict(), "conv1.weight": weight}, path)
+    content = path.read_bytes()
+    place = content.index(weight.numpy().tobytes())
+    path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+
+
 STATE = "torch.save\\(network.state_dict\\(\\), FILE\\)"
 REFUSED = {
     "another network": (_other_network, "does not fit resnet8: [0-9]+ of 44 tensors are missing .* are left over"),
@@ -290,17 +299,48 @@ REFUSED = {
     ),
     "nan": (_broken(float("nan")), r"1 of 432 values of conv1.weight are NaN or infinite"),
     "infinite": (_broken(float("inf")), r"1 of 432 values of conv1.weight are NaN or infinite"),
-    "whole numbers": (_whole_numbers, r"does not fit resnet8: 1 hold whole numbers \(conv1.weight\)"),
+    "whole numbers": (_whole_numbers, r"does not fit resnet8: 1 holds whole numbers \(conv1.weight\)"),
     "npz": (_npz, r"holds arrays of NumPy \(npz\)"),
     "keras": (_zipped("config.json", "model.weights.h5"), "holds a network of Keras"),
     "hdf5": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64)), "is an HDF5 file, as Keras writes"),
     "exported": (_zipped("net/archive_format", "net/models/model.json"), r"is an exported program \(pt2\)"),
     "zip": (_zipped("photo.png"), "is a zip file that torch.save did not write"),
+    "a byte": (_flipped, r"is damaged: w/data/\d+ in it is not what its checksum says; fetch or copy it again$"),
+    "meta": (
+        _saved({"w": torch.empty(2, device="meta")}),
+        "can't be used: w is on torch's meta device, and has no values",
+    ),
+    "expanded": (
+        _saved({"w": torch.zeros(1).expand(10**6, 10**6)}),
+        r"can't be used: w is 1000000x1000000, and the file holds 1 of these 1,000,000,000,000 values .* \.contiguous",
+    ),
     "cut": (_cut, "is cut short or damaged"),
     "half a header": (lambda path: path.write_bytes(bytes([200, *bytes(7)]) + b"{"), "can't be read as safetensors"),
     "folder": (lambda path: path.mkdir(), "no such file: .*/weights.safetensors"),
     "nowhere": (lambda path: None, "no such file"),
 }
+
+
+def test_a_name_without_the_wrapper_hides_no_wrapper(state: dict[str, Tensor], tmp_path: Path) -> None:
+    torch.save({**prefixed(state, "module."), "epoch_tensor": torch.zeros(1)}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"does not fit resnet8: 1 is left over \(epoch_tensor\)$"):
+        find(str(tmp_path / "w.pth"), RESNET8)
+    # And no tensor goes for another of its name.
+    torch.save({**prefixed(state, "module."), "conv1.weight": torch.zeros(1)}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"does not fit resnet8: 1 is left over \(module.conv1.weight\)$"):
+        find(str(tmp_path / "w.pth"), RESNET8)
+
+
+def test_a_file_without_checksums_is_read(state: dict[str, Tensor], tmp_path: Path) -> None:
+    writes = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(state, tmp_path / "w.pth")
+    finally:
+        torch.serialization.set_crc32_options(writes)
+    with zipfile.ZipFile(tmp_path / "w.pth") as archive:
+        assert archive.testzip() is not None
+    assert same(started(tmp_path / "w.pth"), state)
 
 
 @pytest.mark.parametrize("what", REFUSED)
@@ -325,7 +365,7 @@ def test_a_real_torchscript_archive_is_told(tmp_path: Path) -> None:
 
 def test_names_in_a_file_can_not_reach_the_terminal(state: dict[str, Tensor], tmp_path: Path) -> None:
     torch.save({**state, "\x1b[2J\u202eevil\n" + 200 * "x": torch.zeros(1)}, tmp_path / "w.pth")
-    with pytest.raises(InputError, match=r"1 are left over \(\\x1b\[2J\\u202eevil\\nx+\.\.\.\)$"):
+    with pytest.raises(InputError, match=r"1 is left over \(\\x1b\[2J\\u202eevil\\nx+\.\.\.\)$"):
         find(str(tmp_path / "w.pth"), RESNET8)
 
 

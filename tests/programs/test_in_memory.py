@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import HALVES, PLUGINS, tiny_trainer
@@ -162,6 +163,12 @@ def frozen() -> nn.Module:
     return made
 
 
+def scripted() -> nn.Module:
+    with warnings.catch_warnings(action="ignore"):  # that torch will do without it some day
+        made: nn.Module = torch.jit.script(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3)))
+    return made
+
+
 def hooked() -> nn.Module:
     with warnings.catch_warnings(action="ignore"):
         return nn.Sequential(nn.utils.weight_norm(nn.Conv2d(1, 2, 3)))
@@ -172,6 +179,14 @@ def hooked() -> nn.Module:
     [
         (frozen, r"conv1.weight is frozen"),
         (lambda: nn.Linear(4, 2).half(), r"weight is float16"),
+        (lambda: network().bfloat16(), r"conv1.weight is bfloat16, and bench trains in float32"),
+        (
+            lambda: network().to("meta"),
+            r"lies on torch's meta device, without values; give it",
+        ),
+        (scripted, r"the network is a TorchScript module, whose layers are code by now"),
+        (lambda: nn.Sequential(scripted()), r"the network's 0 is a TorchScript module"),
+        (lambda: network, r"a network is a torch.nn.Module, and this is a function"),
         (nn.ReLU, "no parameters"),
         (hooked, "computes its weight in a hook"),
         (lambda: nn.LazyLinear(3), "has no shape yet"),
@@ -195,6 +210,12 @@ def test_a_network_that_cant_be_used_is_refused_as_in_a_sweep(make: Callable[[],
         ("csg:code=8", {"budget": "4x"}, "leave budget='4x' out"),
         ("csg:init=svd", {"budget": "4x", "trained": False}, "compresses a trained network"),
         ("halves", {"budget": "4x", "plugins": ["nowhere.py"]}, "no such plugin: nowhere.py"),
+        ("halves", {"budget": "4x", "plugins": HALVES}, r"plugins are a list of files; give plugins=\['.*halves.py'\]"),
+        ("csg", {"budget": "4x", "seed": 1.5}, "seed can't be 1.5; it is a whole number from 0 to 4294967295"),
+        ("csg", {"budget": "4x", "seed": -1}, "seed can't be -1"),
+        ("csg", {"budget": "4x", "seed": True}, "seed can't be True"),
+        ("csg", {"budget": "4x", "seed": None}, "seed can't be None"),
+        ("csg", {"budget": "4x", "seed": 2**32}, "seed can't be 4294967296"),
     ],
 )
 def test_what_cant_be_asked_is_one_line(method: str, settings: dict[str, object], said: str) -> None:
@@ -210,6 +231,16 @@ def test_a_budget_that_cant_be_met_is_said_before_anything_is_trained(method: st
     assert "\n" not in str(caught.value)
     with pytest.raises(BudgetError, match="nothing is to be compressed"):
         bench.compress(network(), method, 10**7)
+
+
+def test_what_is_no_module_is_not_counted() -> None:
+    with pytest.raises(InputError, match=r"a network is a torch.nn.Module, and this is a OrderedDict"):
+        bench.count_values(network().state_dict())  # type: ignore[arg-type]
+
+
+def test_numpys_whole_numbers_are_seeds() -> None:
+    one, other = (bench.compress(network(), "csg", "4x", seed=seed).network.state_dict() for seed in (3, np.int64(3)))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 def test_a_plugin_that_would_end_the_process_does_not() -> None:

@@ -8,9 +8,11 @@ import pytest
 import torch
 from conftest import STRIPES, run_sweep, tiny_spec
 from records import RECORDS, record
+from rich.table import Table
 
 import bench
 from bench.cli.evaluate_saved import evaluate_saved
+from bench.cli.listing import show_all
 from bench.errors import InputError
 from bench.files.artifact import Given
 from bench.plan import plan
@@ -62,6 +64,12 @@ def test_it_is_measured_as_it_came(swept: tuple[Path, list[Record]], started: tu
     assert (folder / PREDICTIONS).is_file()
     images = torch.randn(2, 1, 8, 8)
     assert torch.equal(bench.load(folder)(images), bench.load(artifact(swept))(images))
+
+
+def test_it_is_listed_first(started: tuple[Path, list[Record]]) -> None:
+    (table,) = show_all(Store(started[0]))
+    assert isinstance(table, Table)
+    assert list(table.columns[1].cells) == ["given", "csg", "dense", "csg", "dense"]
 
 
 def test_an_artifact_brings_its_normalisation(swept: tuple[Path, list[Record]], tmp_path: Path) -> None:

@@ -70,6 +70,10 @@ class About:
                 raise ValueError(f"{name} has {len(numbers)} numbers for {self.channels} channels")
         if (self.mean is None) != (self.deviation is None):
             raise ValueError("it has one of mean and deviation")
+        Inputs(self.height, self.width, self.mean or (), self.deviation or ())  # which raises ValueError
+        for name, number in (("channels", self.channels), ("classes", self.classes)):
+            if number < 1:
+                raise ValueError(f"it has {number} {name}")
         if self.class_names and len(self.class_names) != self.classes:
             raise ValueError(f"it has {len(self.class_names)} names for {self.classes} classes")
 
@@ -114,7 +118,10 @@ _SCORES_OF_1 = ("top1", "top5", "loss")
 
 def from_text(text: str) -> About:
     """From JSON. Raises TooNew, or another ValueError where it is not what it should be."""
-    given: Any = json.loads(text)
+    try:
+        given: Any = json.loads(text)
+    except RecursionError as error:  # no ValueError
+        raise ValueError("what it says of itself is nested too deeply") from error
     if not isinstance(given, dict):
         raise ValueError("what it says of itself is no JSON object")
     number = given.pop("format", None)
@@ -128,5 +135,5 @@ def from_text(text: str) -> About:
         first = error.errors()[0]
         if first["type"] == "unexpected_keyword_argument":
             raise ValueError(f"it has the unknown field {first['loc'][-1]!r}") from error
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{where}: {first['msg'].lower()}" if where else first["msg"].lower()) from error
+        where, said = ".".join(map(str, first["loc"])), first["msg"].lower().removeprefix("value error, ")
+        raise ValueError(f"{where}: {said}" if where else said) from error

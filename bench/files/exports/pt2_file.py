@@ -1,6 +1,7 @@
 """pt2: written by torch.export, opened only after it was taken apart (`pt2_vetted`)."""
 
 import io
+import logging
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,11 +84,24 @@ def is_pt2(path: Path) -> bool:
     return bool(names & {"archive_format", "serialized_exported_program.json"})
 
 
+class _Said(logging.Filter):
+    """Keeps the error that torch logs, of many lines, before it raises one that says to look there; none is printed."""
+
+    error: BaseException | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        self.error = record.exc_info[1] if record.exc_info else self.error
+        return False
+
+
 def open_file(path: Path) -> Opened:
     """The network in a pt2 file, by whomever it was written. Nothing in it is run but the operators of its graph.
     Raises InputError."""
     content = pt2_vetted.vetted(path)
     extra: dict[str, Any] = {_ABOUT: ""}
+    said = _Said()
+    log = logging.getLogger("torch.export")
+    log.addFilter(said)
     try:
         program = torch.export.load(io.BytesIO(content), extra_files=extra)
         run = program.module()
@@ -99,8 +113,11 @@ def open_file(path: Path) -> Opened:
             raise ValueError("it doesn't take images (batch, channels, height, width) and give logits (batch, classes)")
         classes = logits.meta["val"].shape[1]
     except MALFORMED as error:
-        reason = first_line(error) if isinstance(error, ValueError) else typed_line(error)
+        first = said.error or error
+        reason = first_line(first) if isinstance(first, ValueError) else typed_line(first)
         raise InputError(f"{path} can't be opened by torch {torch.__version__}: {reason}") from error
+    finally:
+        log.removeFilter(said)
     try:
         says = about.from_text(extra[_ABOUT]) if extra[_ABOUT] not in ("", "{}") else None
     except ValueError as error:

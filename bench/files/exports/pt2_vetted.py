@@ -10,6 +10,7 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,18 +132,18 @@ def _vetted(path: Path) -> bytes:
         if sum(entry.file_size for entry in entries.values()) > _LARGEST:
             raise _Refused(f"unpacked it is larger than {_LARGEST:,} bytes")
         is_old = _OLD_GRAPH in entries
+        sizes = {name: entry.file_size for name, entry in entries.items()}
         for name, entry in entries.items():
             own = old.read(entry)
             inside = name if is_old else name.partition("/")[2]
+            if not is_old and _CONFIG.fullmatch(inside):
+                _check_tensors(json.loads(own), name, sizes)
             new.writestr(name, _old_entry(inside, own) if is_old else _entry(inside, own))
     return made.getvalue()
 
 
 def _entry(name: str, content: bytes) -> bytes:
-    if _PLAIN.fullmatch(name):
-        return content
-    if _CONFIG.fullmatch(name):
-        _check_payloads(json.loads(content))
+    if _PLAIN.fullmatch(name) or _CONFIG.fullmatch(name):
         return content
     if name == _GRAPH:
         return _graph(content)
@@ -168,10 +169,29 @@ def _old_entry(name: str, content: bytes) -> bytes:
     raise _Refused(f"it holds {name[:80]!r}, which torch would unpickle or run")
 
 
-def _check_payloads(config: Any) -> None:
+def _check_tensors(config: Any, path: str, sizes: Mapping[str, int]) -> None:
+    """What `path`, an entry of the file, says of tensors: none is a pickle, and the entry of each holds it. (Of
+    an empty one torch takes whatever lies in memory.)"""
     for name, payload in config["config"].items():
         if payload.get("use_pickle") is not False or not re.fullmatch(r"(weight|tensor)_\d+", payload["path_name"]):
             raise _Refused(f"its {name[:80]} is a pickle")
+        have = sizes.get(f"{path.rpartition('/')[0]}/{payload['path_name']}", 0)
+        wanted = _bytes(payload["tensor_meta"])
+        if wanted > have:
+            raise _Refused(f"its {name[:80]} is cut short: {wanted:,} bytes are declared, and it holds {have:,}")
+
+
+def _bytes(tensor: Any) -> int:
+    """Up to the last value of a tensor, in the memory that it lies in."""
+    sizes, strides = ([int(size["as_int"]) for size in tensor[of]] for of in ("sizes", "strides"))
+    if min(sizes, default=1) == 0:
+        return 0
+    last = sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
+    return (int(tensor["storage_offset"]["as_int"]) + last + 1) * _ITEM_BYTES[tensor["dtype"]]
+
+
+# By the number that a type of values has in the file.
+_ITEM_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 2, 7: 4, 8: 8, 9: 4, 10: 8, 11: 16, 12: 1, 13: 2, 28: 2, 34: 4, 35: 8}
 
 
 def _graph(content: bytes) -> bytes:
