@@ -70,4 +70,3 @@ def learn_by_heart(compressed: Compressed) -> float:
 
 def _device(compressed: Compressed) -> torch.device:
     return next(compressed.network.parameters()).device
-
