@@ -65,6 +65,7 @@ def test_a_network_of_a_file_and_one_with_a_name_in_one_store(tmp_path: Path) ->
     assert verdict == Verdict(4, 4, 4)
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_any_flipped_byte_is_found(few: Store) -> None:
     chance = random.Random(0)
     write(load([few.folder]), few.folder / REPORT)
@@ -117,6 +118,7 @@ def test_what_lies_in_anothers_place_is_found(store: Store) -> None:
     assert {*verify(store.folder, seals_alone=True).wrong} == {f"prefixes/{state.name}" for state in states[:2]}
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_what_is_gone_is_found(store: Store) -> None:
     write(load([store.folder]), store.folder / REPORT)
     for name in (
@@ -217,6 +219,7 @@ def test_a_run_that_is_there_twice_is_named_with_the_other(store: Store) -> None
     assert f"is there twice, as aaa-{folder.name} too" in found[1][0]
 
 
+@pytest.mark.usefixtures("few_figures")
 @pytest.mark.slow
 def test_a_report_that_was_cut_short_is_no_damage_and_an_edited_figure_stays_one(store: Store) -> None:
     folder = store.folder / REPORT
