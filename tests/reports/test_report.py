@@ -31,7 +31,7 @@ from bench.reports.frame import left_out, metric_of, results
 from bench.reports.load import Loaded, load
 from bench.reports.predictions.classes import CLASS_COLUMNS
 from bench.reports.predictions.tally import RUN_COLUMNS
-from bench.reports.report import write
+from bench.reports.report import write, write_figures
 from bench.reports.summary import SUMMARY_COLUMNS, summary
 from bench.reports.tables.table import HEADINGS, by_budget, cells, markdown, terminal
 from bench.reports.verdict import VERDICT_HEADINGS
@@ -328,7 +328,7 @@ def test_every_letter_is_one_that_the_font_has() -> None:
 
 @pytest.mark.slow
 def test_fonts_are_in_the_files(tmp_path: Path) -> None:
-    write(Loaded(results(RECORDS)), tmp_path)
+    write_figures(results(RECORDS), tmp_path, ["accuracy_vs_parameters"])
     pdf = (tmp_path / "figures" / "accuracy_vs_parameters.pdf").read_bytes()
     assert b"/FontFile2" in pdf
     assert b"/Type3" not in pdf
