@@ -7,12 +7,16 @@ network makes them again, from a seed. Of a masked tensor only the values that i
 holds exactly these tensors (`bench.files.artifact`).
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.utils.flop_counter import FlopCounterMode
 
 from bench import masks
+
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
 
 
 def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -72,7 +76,9 @@ def macs_by_module(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[
     }
 
 
-def _count_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> FlopCounterMode:
+def _count_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> "FlopCounterMode":
+    from torch.utils.flop_counter import FlopCounterMode  # imports triton, which takes longer than all of bench
+
     parameter = next(model.parameters())
     image = torch.zeros(1, *image_shape, device=parameter.device, dtype=parameter.dtype)
     was_training = model.training

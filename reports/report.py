@@ -18,6 +18,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 
+import matplotlib
 import pandas as pd
 
 from bench.reports.audit import audits
@@ -147,9 +148,11 @@ def _draw(
             drawn = critical_difference(runs, style_file)
         else:
             drawn = figure.accuracy_vs(runs, over, style_file=style_file, table=table, panels=panels)
-        # Laid out once, and not for each format again, which would be half of the time.
+        # Laid out once, and not for each format again, which would be half of the time. Where there is an engine, be it
+        # one that does nothing, matplotlib draws twice to save once.
         drawn.draw_without_rendering()
-        drawn.set_layout_engine("none")
+        with matplotlib.rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+            drawn.set_layout_engine(None)
         for path in _paths(folder, name, formats):
             Store(folder).write(path, figure.encode(drawn, path.suffix[1:]))
 

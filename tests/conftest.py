@@ -26,6 +26,7 @@ from bench.files.description import Description, Step
 from bench.plan import plan, spec
 from bench.plugins import discovery, networks
 from bench.plugins.discovery import DATASETS, find
+from bench.reports.figures.figure import FIGURES, RANKS
 from bench.runs.progress import Progress
 from bench.runs.sweep import sweep
 from bench.store.record import Record
@@ -160,6 +161,19 @@ def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         return code, out, err
 
     return run
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without figures, which take longer than all the rest."""
+    monkeypatch.setattr("bench.reports.report._that_can_be_drawn", lambda runs, names: [])
+
+
+@pytest.fixture
+def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports with two of their figures, for tests that look at no others."""
+    for name in FIGURES.keys() - {"accuracy_vs_bytes", "accuracy_vs_macs", RANKS}:
+        monkeypatch.delitem(FIGURES, name)
 
 
 @pytest.fixture(scope="module")

@@ -140,6 +140,7 @@ def test_an_output_that_cannot_be_written(command: Command, tmp_path: Path) -> N
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.slow
 def test_a_sweep_from_the_command_line(command: Command, tmp_path: Path) -> None:
     """Options and spec file say the same; plain lines where there is no terminal; the exit code shows a failure."""
@@ -174,6 +175,7 @@ def test_a_sweep_from_the_command_line(command: Command, tmp_path: Path) -> None
     assert err.startswith("bench: none of 3 runs is called 'zzz'")
 
 
+@pytest.mark.usefixtures("few_figures")
 @pytest.mark.slow
 def test_a_report_elsewhere_from_records_alone(
     command: Command, swept: tuple[Path, list[Record]], tmp_path: Path

@@ -117,6 +117,7 @@ def test_records_get_the_role_that_their_method_has_today(name: str) -> None:
     assert found.keys() >= record.COLUMNS.keys()
 
 
+@pytest.mark.usefixtures("few_figures")
 @pytest.mark.slow
 def test_the_store_reports(command: Command, tmp_path: Path) -> None:
     frame = bench.results(OLD)

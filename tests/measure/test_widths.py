@@ -1,5 +1,7 @@
 """The groups of channels that a network has, seen by running it, and fresh weights at other numbers."""
 
+from functools import lru_cache
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from bench.errors import BudgetError
 from bench.files import format_0_widths
 from bench.measure import fresh_weights, widths
 from bench.measure.resizable import Resizing, traced_resizable
+from bench.method import Resizable
 from bench.model import Model
 from bench.plugins import networks
 from bench.surgery import channels_of
@@ -142,13 +145,22 @@ def test_where_nothing_can_change_the_reason_is_that_of_the_network() -> None:
         traced_resizable(Only, 0, widths.find(Only()))
 
 
-@pytest.mark.parametrize("model", BY_HAND)
+@lru_cache(maxsize=1)
+def resizables(model: str) -> tuple[Resizable, Resizable]:
+    """As they are traced, and as they were written by hand."""
+    plugin = networks.find(model).model
+    return Resizing(plugin, 3, 10).of(0), format_0_widths.resizable(plugin, 3, 10, 0)
+
+
+# Both ratios of a network go to one process, since to trace it takes longest.
 @pytest.mark.slow
 @pytest.mark.parametrize("ratio", [4, 0.5])
+@pytest.mark.parametrize(
+    "model", [pytest.param(name, marks=pytest.mark.xdist_group(f"widths of {name}")) for name in BY_HAND]
+)
 def test_they_are_those_that_were_written_by_hand(model: str, ratio: float) -> None:
     """Nearly the same layers, with weights of the deviation that the network's own code draws there, within 5 %."""
-    plugin = networks.find(model).model
-    ours, theirs = Resizing(plugin, 3, 10).of(0), format_0_widths.resizable(plugin, 3, 10, 0)
+    ours, theirs = resizables(model)
     asked = round(count.stored_values(testing.network(model)) / ratio)
     traced, by_hand = (at_budget(one, asked).state_dict() for one in (ours, theirs))
     for name, parameter in traced.items():

@@ -1,7 +1,6 @@
 """docs/compress-your-network.md, walked through from its files and commands alone."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import Command
 from PIL import Image
 from torch import nn
 from torch.nn import functional
@@ -55,27 +55,27 @@ def train(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_every_command_works_and_the_file_stands_alone(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore")  # of torch's exporters
+def test_every_command_works_and_the_file_stands_alone(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for name, content in FILES.items():
         (tmp_path / name).write_text(content)
     write_photos(tmp_path / "photos")
     train(tmp_path)
     printed = []
-    for command in COMMANDS:
-        program, *arguments = command.split()
+    for line in COMMANDS:
+        program, *arguments = line.split()
         found = [[str(path.relative_to(tmp_path)) for path in sorted(tmp_path.glob(given))] for given in arguments]
         files = [name for given, names in zip(arguments, found, strict=True) for name in names or [given]]
-        # The script of a person who has no bench: it fails where it is imported.
-        start = ["-m", "bench.cli"] if program == "bench" else ["-c", ALONE]
-        ended = subprocess.run(
-            [sys.executable, *start, *files],
-            cwd=tmp_path,
-            env={**os.environ, "COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-        )
-        assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
-        printed.append(ended.stdout)
+        if program == "bench":
+            code, out, err = command(*files)
+        else:  # the script of a person who has no bench: it fails where it is imported
+            ended = subprocess.run([sys.executable, "-c", ALONE, *files], capture_output=True, text=True)
+            code, out, err = ended.returncode, ended.stdout, ended.stderr
+        assert code == 0, f"{line}\n{out}{err}"
+        printed.append(out)
     compressed, evaluated, searched, classified = printed
     (row,) = re.findall(r"accuracy on test \(top-1, %\) +│ +(\S+) │ +(\S+)", compressed)
     assert float(row[0]) > 90

@@ -74,6 +74,7 @@ def store_of(settings: int, folder: Path) -> Path:
     return write_store(folder, [*dense, *(made for made in records if made["method"] != "dense")])
 
 
+@pytest.mark.usefixtures("few_figures")
 @pytest.mark.slow
 def test_a_report_over_settings(tmp_path: Path) -> None:
     write(load([store_of(6, tmp_path / "six")]), tmp_path / "report")
@@ -89,6 +90,7 @@ def test_a_report_over_settings(tmp_path: Path) -> None:
     assert (tmp_path / "report" / "figures" / "critical_difference.pdf").is_file()
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_few_settings_have_ranks_and_no_test(tmp_path: Path) -> None:
     loaded = load([store_of(2, tmp_path / "two")])
     write(loaded, tmp_path / "report")

@@ -308,6 +308,7 @@ def test_those_of_a_newer_bench_are_a_note(tmp_path: Path) -> None:
     assert "of run-csg2x0 can't be read (it has format 2, of a newer bench" in note
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_each_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Path] = []
     real = tally_module.read
@@ -317,6 +318,7 @@ def test_each_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(read) == len(set(read)) == 4
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_files_of_the_report_have_it(tmp_path: Path) -> None:
     odd = [(record("dense", 0, 80.0), DENSE[0])]
     store = store_of(tmp_path / "store", odd)

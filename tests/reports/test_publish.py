@@ -53,12 +53,6 @@ def published(store: Path) -> Publication:
     return publish([store], store.with_name("published"), Elsewhere(), "best")
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without figures, which take longer than all the rest."""
-    monkeypatch.setattr("bench.reports.report._that_can_be_drawn", lambda runs, names: [])
-
-
 def files_of(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 

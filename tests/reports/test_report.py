@@ -30,7 +30,7 @@ from bench.reports.frame import left_out, metric_of, results
 from bench.reports.load import Loaded, load
 from bench.reports.predictions.classes import CLASS_COLUMNS
 from bench.reports.predictions.tally import RUN_COLUMNS
-from bench.reports.report import write
+from bench.reports.report import write, write_figures
 from bench.reports.summary import SUMMARY_COLUMNS, summary
 from bench.reports.tables.table import HEADINGS, by_budget, cells, markdown, terminal
 from bench.reports.verdict import VERDICT_HEADINGS
@@ -113,6 +113,7 @@ def test_a_start_from_finished_weights_is_a_setting_of_its_own() -> None:
     assert summary(runs)["score_mean"].tolist() == [90.0, 95.0]
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.slow
 def test_what_came_before_and_what_methods_declare_is_said(tmp_path: Path) -> None:
     started = {"weights": "run", "weights_code": "abc", "weights_epochs": 40, "id": "a"}
@@ -137,6 +138,7 @@ def test_one_setting_under_two_names_is_one_and_one_measurement_counts_once() ->
     assert row(table, "csg", "2x")["difference"] == pytest.approx((-2 + 0 - 5) / 3)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.slow
 def test_a_mean_over_versions_of_a_method_is_said_to_be_one(tmp_path: Path) -> None:
     mixed = [record("csg", seed, 80.0, "2x", method_code=f"v{seed}") for seed in (0, 1)]
@@ -325,7 +327,7 @@ def test_every_letter_is_one_that_the_font_has() -> None:
 
 @pytest.mark.slow
 def test_fonts_are_in_the_files(tmp_path: Path) -> None:
-    write(Loaded(results(RECORDS)), tmp_path)
+    write_figures(results(RECORDS), tmp_path, ["accuracy_vs_parameters"])
     pdf = (tmp_path / "figures" / "accuracy_vs_parameters.pdf").read_bytes()
     assert b"/FontFile2" in pdf
     assert b"/Type3" not in pdf
@@ -374,6 +376,7 @@ def test_a_name_is_the_one_without_options_if_there_is_one() -> None:
         only(runs, [])
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.slow
 def test_a_report_of_some_methods_says_what_it_leaves_out(command: Command, tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", RECORDS)
@@ -464,6 +467,7 @@ def test_watching_writes_it_again_when_a_run_arrives(tmp_path: Path, started: bo
     assert "csg" in (store / "report" / "summary.csv").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_latex_has_methods_by_budgets_whole_captions_and_labels(tmp_path: Path) -> None:
     name = "a dataset with a name that no table has room for, in whole"
     scores = {"dense": (None, 90.0), "a": ("2x", 88.0), "b": ("2x", 80.0)}
@@ -485,6 +489,7 @@ def test_latex_has_methods_by_budgets_whole_captions_and_labels(tmp_path: Path) 
     assert r"b & 81.00 (1.00) & -- & 2.00 \\" in first
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_latex_prints_the_table_whatever_names_hold(tmp_path: Path) -> None:
     if shutil.which("pdflatex") is None:
         pytest.skip("needs pdflatex")

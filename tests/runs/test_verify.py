@@ -33,6 +33,17 @@ def store(swept: tuple[Path, list[Record]], tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
+@pytest.fixture
+def few(store: Store) -> Store:
+    """Of its runs the dense one, one of csg and a missed one: as much as there is to find, and soon looked through."""
+    kept = {("dense", None), ("csg", "2x"), ("csg", "100x")}
+    for record in store.records()[0]:
+        if record["seed"] != 0 or (record["method"], record["budget"]) not in kept:
+            shutil.rmtree(store.folders()[record["id"]])
+    assert len(store.records()[0]) == len(kept)
+    return store
+
+
 def test_a_store_is_as_recorded(swept: tuple[Path, list[Record]]) -> None:
     verdict = verify(swept[0])
     finished = sum(record["status"] == FINISHED for record in swept[1])
@@ -54,10 +65,11 @@ def test_a_network_of_a_file_and_one_with_a_name_in_one_store(tmp_path: Path) ->
     assert verdict == Verdict(4, 4, 4)
 
 
-def test_any_flipped_byte_is_found(store: Store) -> None:
+@pytest.mark.usefixtures("few_figures")
+def test_any_flipped_byte_is_found(few: Store) -> None:
     chance = random.Random(0)
-    write(load([store.folder]), store.folder / REPORT)
-    files = [path for path in sorted(store.folder.rglob("*")) if path.is_file()]
+    write(load([few.folder]), few.folder / REPORT)
+    files = [path for path in sorted(few.folder.rglob("*")) if path.is_file()]
     assert {path.name for path in files} >= {
         RECORD,
         SEAL,
@@ -77,10 +89,10 @@ def test_any_flipped_byte_is_found(store: Store) -> None:
             flipped = bytearray(content)
             flipped[position] ^= 1 << chance.randrange(8)
             path.write_bytes(flipped)
-            (where,) = verify(store.folder, seals_alone=True).wrong
-            assert where.partition(".")[0] in str(path.relative_to(store.folder))
+            (where,) = verify(few.folder, seals_alone=True).wrong
+            assert where.partition(".")[0] in str(path.relative_to(few.folder))
         path.write_bytes(content)
-    assert not verify(store.folder, seals_alone=True).wrong
+    assert not verify(few.folder, seals_alone=True).wrong
 
 
 def exchange(one: Path, other: Path) -> None:
@@ -106,6 +118,7 @@ def test_what_lies_in_anothers_place_is_found(store: Store) -> None:
     assert {*verify(store.folder, seals_alone=True).wrong} == {f"prefixes/{state.name}" for state in states[:2]}
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_what_is_gone_is_found(store: Store) -> None:
     write(load([store.folder]), store.folder / REPORT)
     for name in (
@@ -147,13 +160,13 @@ def test_a_record_that_calls_itself_old_needs_a_seal_all_the_same(store: Store) 
         ("materialised_values", 1),
     ],
 )
-def test_a_record_that_was_changed_and_sealed_anew_is_found(store: Store, column: str, change: float) -> None:
+def test_a_record_that_was_changed_and_sealed_anew_is_found(few: Store, column: str, change: float) -> None:
     """On the same processor with the same threads to the last bit."""
-    record = next(record for record in store.records()[0] if record["method"] == "csg" and record["status"] == FINISHED)
-    folder = store.folders()[record["id"]]
+    record = next(record for record in few.records()[0] if record["method"] == "csg" and record["status"] == FINISHED)
+    folder = few.folders()[record["id"]]
     (folder / RECORD).write_bytes(encode({**record, column: record[column] + change}))
     seal_anew(folder)
-    (found,) = verify(store.folder).wrong.items()
+    (found,) = verify(few.folder).wrong.items()
     assert found[0] == f"runs/{folder.name}"
     assert found[1][0].startswith(f"{column} is ")
 
@@ -175,14 +188,14 @@ def test_a_record_that_was_changed_and_sealed_anew_is_found(store: Store, column
         ("test_images", 10_000),
     ],
 )
-def test_what_a_record_says_of_its_run_is_what_it_was_asked_for(store: Store, column: str, value: object) -> None:
+def test_what_a_record_says_of_its_run_is_what_it_was_asked_for(few: Store, column: str, value: object) -> None:
     """Though it was sealed anew."""
-    record = next(record for record in store.records()[0] if record["method"] == "csg" and record["status"] == FINISHED)
+    record = next(record for record in few.records()[0] if record["method"] == "csg" and record["status"] == FINISHED)
     assert record[column] != value
-    folder = store.folders()[record["id"]]
+    folder = few.folders()[record["id"]]
     (folder / RECORD).write_bytes(encode({**record, column: value}))
     seal_anew(folder)
-    verdict = verify(store.folder)
+    verdict = verify(few.folder)
     (found,) = verdict.wrong.items()
     assert found[0] == f"runs/{folder.name}"
     assert found[1][0].startswith(f"{column} is ")
@@ -206,6 +219,7 @@ def test_a_run_that_is_there_twice_is_named_with_the_other(store: Store) -> None
     assert f"is there twice, as aaa-{folder.name} too" in found[1][0]
 
 
+@pytest.mark.usefixtures("few_figures")
 @pytest.mark.slow
 def test_a_report_that_was_cut_short_is_no_damage_and_an_edited_figure_stays_one(store: Store) -> None:
     folder = store.folder / REPORT
@@ -244,14 +258,14 @@ def after(number: int, real: Callable[..., None]) -> Callable[..., None]:
 @pytest.mark.parametrize(("loss", "wrong"), [(1e-4, False), (1e-2, True)])
 @pytest.mark.parametrize("machine", [{"device_name": "another"}, {"device": "cuda", "device_name": "a GPU"}])
 def test_on_another_processor_scores_may_differ_a_little(
-    store: Store, machine: dict[str, str], loss: float, wrong: bool
+    few: Store, machine: dict[str, str], loss: float, wrong: bool
 ) -> None:
-    record = next(record for record in store.records()[0] if record["method"] == "csg" and record["status"] == FINISHED)
-    folder = store.folders()[record["id"]]
+    record = next(record for record in few.records()[0] if record["method"] == "csg" and record["status"] == FINISHED)
+    folder = few.folders()[record["id"]]
     changed = {**machine, "test_loss": record["test_loss"] * (1 + loss)}
     (folder / RECORD).write_bytes(encode({**record, **changed}))
     seal_anew(folder)
-    assert bool(verify(store.folder).wrong) is wrong
+    assert bool(verify(few.folder).wrong) is wrong
 
 
 def test_other_images_are_said(store: Store) -> None:
