@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from bench.files.description import Description, ModelDescription, Step
-from bench.files.format_0_widths import resizable
 from bench.measure.account import compress
 from bench.method import Method
 from bench.model import Inputs, Model
@@ -60,6 +59,8 @@ def with_structure(step: Step, old: Old, has: ModelDescription, model: Model, me
         return replace(step, structure=_UPGRADES[step.method](network, old.structure, step.options))
     if old.structure is not None:
         return replace(step, structure=old.structure)
+    from bench.files.format_0_widths import resizable  # torchvision, which takes half of the time to import bench
+
     made = compress(
         method,
         network,
