@@ -13,8 +13,8 @@ from bench.deploy.trials import Trials
 from bench.errors import InputError
 from bench.files.artifact import Given
 from bench.plan.plan import Plan
+from bench.runs.material import load
 from bench.runs.progress import Progress
-from bench.runs.sweep import load
 from bench.store.record import Record
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.deploy.search import Tried
 from bench.deploy.task import Task
 from bench.errors import InputError
-from bench.executors.in_process import InProcess
+from bench.executors.here import Here
 from bench.runs.progress import Progress
 from bench.runs.sweep import sweep
 from bench.store.record import FAILED, FINISHED, Record
@@ -27,7 +27,7 @@ class Trials:
         what all are held against can't be measured."""
         plan = self.task.plan(methods, budget)
         # It comes first.
-        before, *records = sweep(plan, self.store, self.progress, InProcess(), [FAILED])
+        before, *records = sweep(plan, self.store, self.progress, Here(), [FAILED])
         if before["status"] != FINISHED:
             raise InputError(f"the network that was given can't be measured: {before['reason']}")
         self._before = before

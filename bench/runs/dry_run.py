@@ -11,8 +11,9 @@ from bench.method import Compressed
 from bench.models._build import build_network
 from bench.plan.plan import Plan, Run
 from bench.runs import environment
+from bench.runs.material import load
 from bench.runs.progress import duration, epochs_of, title
-from bench.runs.sweep import check_network, load, look, to_redo
+from bench.runs.sweep import check_network, look, to_redo
 from bench.store.printable import one_line
 from bench.store.store import Store
 from bench.training.loop import Trainer
