@@ -26,6 +26,7 @@ from bench.files.description import Description, Step
 from bench.plan import plan, spec
 from bench.plugins import discovery, networks
 from bench.plugins.discovery import DATASETS, find
+from bench.runs.executor import Executor
 from bench.runs.progress import Progress
 from bench.runs.sweep import sweep
 from bench.store.record import Record
@@ -67,11 +68,14 @@ def tiny_spec(methods: list[str], **changes: Any) -> spec.Spec:
     return spec.check({**given, **changes})
 
 
-def run_sweep(asked: spec.Spec, folder: Path, redo: tuple[str, ...] = ()) -> tuple[list[Record], str]:
-    """Its records, in the order of the plan, and what it printed."""
+def run_sweep(
+    asked: spec.Spec, folder: Path, redo: tuple[str, ...] = (), executor: Executor | None = None
+) -> tuple[list[Record], str]:
+    """Its records, in the order of the plan, and what it printed. In this process, unless another executor is given."""
     printed = StringIO()
-    console = Console(file=printed, width=200)
-    return sweep(plan.make(asked), Store(folder), Progress(console), InProcess(), redo), printed.getvalue()
+    progress = Progress(Console(file=printed, width=200))
+    records = sweep(plan.make(asked), Store(folder), progress, executor or InProcess(), redo)
+    return records, printed.getvalue()
 
 
 def tiny_trainer(seed: int = 0, device: str = "cpu", **changes: object) -> Trainer:

@@ -1,6 +1,7 @@
 """The entry point: every command, and what becomes of errors."""
 
 import io
+import os
 import sys
 import traceback
 from typing import Annotated
@@ -20,12 +21,15 @@ from bench.cli.app import (
     wants_traceback,
 )
 from bench.errors import InputError
+from bench.files.pristine import PATIENCE
 from bench.version import __version__
 
 
 def main() -> None:
     """Run the command line. Whatever goes wrong is one line and exit code 2, with `--traceback` where it came from,
     too."""
+    for name, value in PATIENCE.items():  # before torch is imported, which reads it then
+        os.environ.setdefault(name, value)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter gets its number
             stream.reconfigure(errors="backslashreplace")

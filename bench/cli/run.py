@@ -121,7 +121,7 @@ def run(
     if dry_run:
         from bench.runs.dry_run import describe
 
-        describe(plan, Store(out), console, as_list(redo or ""))
+        describe(plan, Store(out), console, executor, as_list(redo or ""))
         return
 
     from bench.runs.sweep import sweep

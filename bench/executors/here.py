@@ -1,21 +1,20 @@
 """This machine: runs one after the other in this process, or side by side where there is work for more."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Self
 
 import torch
 
+from bench.dataset import Data
 from bench.errors import InputError
 from bench.executors.in_process import InProcess
 from bench.executors.processes import Processes
 from bench.plan import defaults
-from bench.runs.cores import cores
+from bench.plan.plan import Run
 from bench.runs.executor import Crew, Executor, Job
-from bench.runs.progress import Progress, epochs_of
-
-# To start workers takes some seconds, and on one core so does this work: in pixels that go through training, as many as
-# 20,000 images of 32x32 have.
-_SHORT = 20_000 * 32 * 32
+from bench.runs.progress import Progress
+from bench.runs.side_by_side import cores, is_short
 
 _MOST_JOBS = 1024
 
@@ -39,28 +38,25 @@ class Here:
             raise InputError(f"jobs can't be {text[:40]!r}; give how many runs to make at once, or auto")
         return cls(int(text))
 
+    def places(self, todo: Sequence[Run], data: Data, device: torch.device) -> int:
+        return min(self.jobs or _fitting(todo, data, device), len(todo))
+
     def open(self, job: Job, progress: Progress) -> AbstractContextManager[Crew]:
-        number = min(self.jobs or fitting(job), len(job.todo))
+        number = self.places(job.todo, job.bench.data, job.bench.device)
         executor: Executor = InProcess() if number <= 1 else Processes(number, _devices(job.bench.device))
         return executor.open(job, progress)
 
 
-def fitting(job: Job) -> int:
+def _fitting(todo: Sequence[Run], data: Data, device: torch.device) -> int:
     """One worker a core, fewer where each has several threads; on GPUs one for each 8 GiB that are free, at most four a
-    GPU. No more than there are runs, and one where all is over in seconds."""
-    if is_short(job):
+    GPU. One where all is over in seconds."""
+    if is_short(todo, data):
         return 1
     number = max(1, cores() // torch.get_num_threads())
-    if job.bench.device.type == "cuda":
-        free = [torch.cuda.mem_get_info(name)[0] for name in _devices(job.bench.device)]
+    if device.type == "cuda":
+        free = [torch.cuda.mem_get_info(name)[0] for name in _devices(device)]
         number = min(number, sum(max(1, min(_MOST_ON_GPU, own // _GPU_BYTES)) for own in free))
-    return min(number, len(job.todo))
-
-
-def is_short(job: Job) -> bool:
-    """Whether workers would not have begun before it is done."""
-    _, height, width = job.bench.data.image_shape
-    return sum(map(epochs_of, job.todo)) * len(job.bench.data.train) * height * width < _SHORT
+    return number
 
 
 def _devices(device: torch.device) -> list[str]:

@@ -1,8 +1,11 @@
 """Runs one after the other, in this process."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import torch
+
+from bench.dataset import Data
 from bench.plan.plan import Run
 from bench.runs.executor import Job, Outcome, make
 from bench.runs.material import on_device
@@ -11,6 +14,9 @@ from bench.runs.progress import Progress
 
 class InProcess:
     """The plainest executor (`bench.runs.executor`)."""
+
+    def places(self, todo: Sequence[Run], data: Data, device: torch.device) -> int:
+        return 1
 
     @contextmanager
     def open(self, job: Job, progress: Progress) -> Iterator["_Alone"]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from bench.dataset import Data
 from bench.errors import DiskError, InputError
 from bench.executors import _worker
 from bench.executors._worker import BEGIN, ENDED, EPOCH, INTERRUPTED, NO_DISK, REFUSED, SAY, STEP, Asked
@@ -32,6 +33,9 @@ class Processes:
 
     def __init__(self, number: int, devices: Sequence[str]) -> None:
         self.number, self.devices = number, devices
+
+    def places(self, todo: Sequence[Run], data: Data, device: torch.device) -> int:
+        return min(self.number, len(todo))
 
     @contextmanager
     def open(self, job: Job, progress: Progress) -> Iterator["_Crew"]:

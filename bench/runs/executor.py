@@ -5,11 +5,14 @@ makes those that it is given, as many at once as it has places, and tells what b
 `bench/executors/`.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import torch
+
+from bench.dataset import Data
 from bench.plan.plan import Plan, Run
 from bench.runs.progress import Progress
 from bench.runs.run import Bench, execute
@@ -74,6 +77,10 @@ class Crew(Protocol):
 
 class Executor(Protocol):
     """One way of making runs: one after the other in this process, say."""
+
+    def places(self, todo: Sequence[Run], data: Data, device: torch.device) -> int:
+        """How many of these runs it would make at once."""
+        ...
 
     def open(self, job: Job, progress: Progress) -> AbstractContextManager[Crew]:
         """A crew for the job. Leaving it cancels what is still being made: each run ends as an interrupt ends it, and

@@ -9,6 +9,7 @@ from bench.data.splits import names_hash
 from bench.data.standard import text_of
 from bench.dataset import Data
 from bench.errors import InputError, unknown
+from bench.files import pristine
 from bench.models._build import build_network
 from bench.models._usable import require_outputs, require_reloadable
 from bench.plan.defaults import SAVE_EVERY
@@ -21,6 +22,7 @@ from bench.runs.lost import record_lost
 from bench.runs.material import bench_of, load, prepare
 from bench.runs.order import LOOK_SECONDS, Order
 from bench.runs.progress import Progress, title
+from bench.runs.side_by_side import idle
 from bench.store.clean import superfluous_weights
 from bench.store.record import FAILED, MISSED, Record
 from bench.store.store import SPEC, WEIGHTS, Damaged, Newer, Store
@@ -103,6 +105,8 @@ def _sweep(
     state = look(plan, store)
     again = to_redo(plan, state, redo)
     todo = [run for run in plan.runs if run in state.missing or run in again]
+    if todo:
+        pristine.prepare()  # which imports while the data is read
     # Whatever can be wrong with the data is found before anything is written.
     stamp = plan.setting.dataset.stamp(Path(plan.spec.data_dir))
     data = load(plan, progress.say) if todo or _look_again(plan, state, store, stamp, progress.say) else None
@@ -120,6 +124,8 @@ def _sweep(
         progress.say(f"{reason}; set aside as {store.set_aside(folder)}, and made again")
     if todo and made is not None:
         bench = bench_of(plan, store, made, device, save_every)
+        if device.type == "cpu" and (line := idle(todo, made.data, plan.spec.threads)):
+            progress.say(line)
         with progress.runs(todo):
             state.records |= make_all(Job(bench, plan, tuple(todo), {run.id for run in again}), executor, progress)
     _relabel(plan, store, progress.say)
@@ -231,6 +237,14 @@ def _warn_of_changes(
     # The content of a run's file decides ids, and until format 4 the dataset's own numbers were taken with it.
     normalise = text_of(plan.setting.standard)
     say("how images are standardised has", [run for run in kept if others(run, "normalise", normalise)])
+    threads = plan.spec.threads
+    otherwise = [run for run in kept if state.records[run.id]["threads"] not in (None, threads)]
+    if otherwise and len(kept) < len(plan.runs):
+        then = ",".join(sorted({str(state.records[run.id]["threads"]) for run in otherwise}))
+        progress.say(
+            f"{len(otherwise)} of the finished runs were made with {then} threads, and this sweep uses {threads}: "
+            f"results differ in their last bits, and no dense states are shared; --threads {then} goes on as before"
+        )
     model, chosen = plan.setting.model, plan.setting.dataset
     say(f"the code of {model.text} has", [run for run in kept if others(run, "model_code", model.code)])
     old = [run for run in kept if state.records[run.id]["method_code"] is None]
