@@ -51,6 +51,10 @@ def run(
     threads: Annotated[
         int | None, typer.Option(help=f"Of torch, for each run; bits depend on it. Default {defaults.THREADS}.")
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="2/8: the second of eight parts, for job arrays; bench merge puts them together."),
+    ] = None,
     data_dir: Annotated[
         str | None, typer.Option(help=f"Where datasets that are fetched lie. Default {defaults.DATA_DIR}.")
     ] = None,
@@ -107,6 +111,7 @@ def run(
 
     from bench.executors.here import Here
     from bench.plan import plan as plans
+    from bench.plan import shard as shards
     from bench.programs.sweeping import look_at
     from bench.runs import interrupt, progress
     from bench.runs.environment import find_device
@@ -118,6 +123,12 @@ def run(
     look_at(out)
     find_device(checked.device)
     plan = plans.make(checked)
+    if shard is not None:
+        part = shards.parse(shard)
+        whole, plan = len(plan.runs), part.of(plan)
+        console.print(f"shard {part}: {len(plan.runs)} of {whole} runs", markup=False, highlight=False)
+        if not plan.runs:
+            return
     if dry_run:
         from bench.runs.dry_run import describe
 
