@@ -85,7 +85,7 @@ def _add(found: Found, folder: Path, record: Record, other_code: bool) -> None:
 
 
 def _differ(found: Found, column: str, of: Sequence[str], what: str) -> Iterator[str]:
-    """A line for each thing that runs have several values of `column` for. Old records lack it, and differ from none."""
+    """A line for each thing that runs have several values of `column` for. Records that lack it differ from none."""
     first: dict[tuple[object, ...], tuple[Path, Record]] = {}
     said = set()
     for folder, record in found.runs.values():
