@@ -13,6 +13,7 @@ from bench.deploy.trials import Trials
 from bench.errors import InputError
 from bench.files.artifact import Given
 from bench.plan.plan import Plan
+from bench.runs.executor import Executor
 from bench.runs.material import load
 from bench.runs.progress import Progress
 from bench.store.record import Record
@@ -41,9 +42,9 @@ class Outcome:
     written: Written | None
 
 
-def deploy(task: Task, progress: Progress) -> Outcome:
+def deploy(task: Task, progress: Progress, executor: Executor) -> Outcome:
     """Do all of it. Nothing is written beside the store unless a network meets what was asked. Raises InputError."""
-    trials = Trials(task, progress)
+    trials = Trials(task, progress, executor)
     if task.max_drop is None:
         assert task.to is not None
         tried = trials(task.methods, task.to)

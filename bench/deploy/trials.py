@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.deploy.search import Tried
 from bench.deploy.task import Task
 from bench.errors import InputError
-from bench.executors.here import Here
+from bench.runs.executor import Executor
 from bench.runs.progress import Progress
 from bench.runs.sweep import sweep
 from bench.store.record import FAILED, FINISHED, Record
@@ -16,10 +16,10 @@ from bench.store.store import WEIGHTS, Store
 class Trials:
     """Tries methods at budgets. `before` is the record of what all are held against."""
 
-    def __init__(self, task: Task, progress: Progress) -> None:
+    def __init__(self, task: Task, progress: Progress, executor: Executor) -> None:
         self.task = task
         self.store = Store(task.out)
-        self.progress = progress
+        self.progress, self.executor = progress, executor
         self._before: Record | None = None
 
     def __call__(self, methods: Sequence[str], budget: str) -> list[Tried]:
@@ -27,7 +27,7 @@ class Trials:
         what all are held against can't be measured."""
         plan = self.task.plan(methods, budget)
         # It comes first.
-        before, *records = sweep(plan, self.store, self.progress, Here(), [FAILED])
+        before, *records = sweep(plan, self.store, self.progress, self.executor, [FAILED])
         if before["status"] != FINISHED:
             raise InputError(f"the network that was given can't be measured: {before['reason']}")
         self._before = before

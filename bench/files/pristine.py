@@ -23,7 +23,7 @@ _FORKS = sys.platform == "linux"
 _CONTEXT = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
 
 # What takes long to import, by name: what they offer is nothing to this file. An optimiser's first step imports dynamo.
-_IMPORTED = ["torch", "torch._dynamo", "bench.runs.sweep"]
+_IMPORTED = ["torch", "torch._dynamo", "bench.executors._worker"]
 
 # Threads of OpenMP wait for one another without a pause, by default. Beside a busy neighbour two that do train a fifth
 # of the images that two patient ones do, and take four times the time of a core for each.

@@ -36,10 +36,10 @@ def idle(runs: Sequence[Run], data: Data, threads: int) -> str | None:
 def cores() -> int:
     """Those that it is bound to, or fewer where its container is given less time than they have."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(bound, int(_limit(Path("/proc/self/cgroup"), _CGROUPS))))
+    return max(1, min(bound, int(limit(Path("/proc/self/cgroup"), _CGROUPS))))
 
 
-def _limit(own: Path, root: Path) -> float:
+def limit(own: Path, root: Path) -> float:
     """The cores' worth of time that control groups (version 2) leave, at least 1; infinite where none is set."""
     try:
         line = next(line for line in own.read_text().splitlines() if line.startswith("0::"))
