@@ -109,6 +109,8 @@ class _Crew:
 
     def end(self) -> None:
         """Have every worker stop as an interrupt stops a run, and wait for that."""
+        if any(worker.run is not None for worker in self.workers):
+            self.progress.say("each run ends its step and keeps its state; interrupt again to end at once")
         for worker in self.workers:
             worker.tell(_worker.STOP)
         try:

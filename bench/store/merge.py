@@ -24,6 +24,7 @@ _CODE = {
     "method_code": ("method_text",),
     "model_code": ("model",),
     "dataset_code": ("dataset",),
+    "task_code": ("task",),
     "bench_code": (),
 }
 # Which images they were: also which of them are held out.

@@ -28,7 +28,7 @@ SHORT = {"name": "short", "epochs": 2, "batch_size": 32, "learning_rate": 0.05, 
 
 
 def short(methods: list[str], **changes: Any) -> spec.Spec:
-    return tiny_spec(methods, schedule=SHORT, plugins=[STRIPES, DYING], **changes)
+    return tiny_spec(methods, **{"schedule": SHORT, "plugins": [STRIPES, DYING], **changes})
 
 
 def until(there: Callable[[], bool]) -> None:
@@ -93,18 +93,34 @@ def test_the_second_death_is_the_record_and_the_others_go_on(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_an_interrupt_ends_the_workers_and_leaves_nothing(tmp_path: Path) -> None:
+def test_an_interrupt_ends_each_run_after_a_step_with_its_state(tmp_path: Path) -> None:
+    asked, store = short(["csg"], schedule={**SHORT, "epochs": 100_000}), Store(tmp_path)
+
+    def interrupt() -> None:
+        until(lambda: sum(len(path.read_text().splitlines()) > 1 for path in store.runs.glob(".*/history.csv")) == 2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(asked, tmp_path, executor=Processes(2, ["cpu"]))
+    assert all(store.unfinished(run.id).is_file() for run in plan.make(asked).runs)
+    assert not list(store.runs.iterdir())
+
+
+@pytest.mark.slow
+def test_a_second_interrupt_ends_the_workers_at_once(tmp_path: Path) -> None:
     asked = short([f"dying:log={tmp_path}/log:seconds=600"])
 
     def interrupt() -> None:
         until(lambda: bool(pids(tmp_path / "log")))
-        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
 
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         run_sweep(asked, tmp_path / "store", executor=Processes(2, ["cpu"]))
     assert not any(map(is_running, pids(tmp_path / "log")))
-    assert not list((tmp_path / "store" / "runs").glob(".*"))
 
 
 @pytest.mark.slow
