@@ -20,7 +20,8 @@ from typing import Any
 import bench
 
 _FORKS = sys.platform == "linux"
-_CONTEXT = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
+# Of unlike classes, that offer the same.
+_CONTEXT: Any = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
 
 # What takes long to import, by name: what they offer is nothing to this file. An optimiser's first step imports dynamo.
 _IMPORTED = ["torch", "torch._dynamo", "bench.executors._worker"]
@@ -45,15 +46,21 @@ def start(target: Callable[..., None], *arguments: Any, daemon: bool = False) ->
     On Linux interrupts are blocked there, and an interrupt at the terminal doesn't reach it.
     """
     prepare()
-    process = _CONTEXT.Process(target=target, args=arguments, daemon=daemon)
+    process: BaseProcess = _CONTEXT.Process(target=_enter, args=(Path.cwd(), target, *arguments), daemon=daemon)
     with _environment(), _no_program():
         process.start()
-    return process  # type: ignore[no-any-return]
+    return process
+
+
+def _enter(folder: Path, target: Callable[..., None], *arguments: Any) -> None:
+    os.chdir(folder)  # where this program is now, and not where it began
+    target(*arguments)
 
 
 def pipe() -> tuple[Connection, Connection]:
     """Two ends, each to send and receive plain data; one is for the new process, and to be closed here then."""
-    return _CONTEXT.Pipe()  # type: ignore[return-value]
+    ours, theirs = _CONTEXT.Pipe()
+    return ours, theirs
 
 
 @contextmanager
