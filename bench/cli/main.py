@@ -21,15 +21,14 @@ from bench.cli.app import (
     wants_traceback,
 )
 from bench.errors import InputError
-from bench.files.pristine import PATIENCE
+from bench.files.patience import be_patient
 from bench.version import __version__
 
 
 def main() -> None:
     """Run the command line. Whatever goes wrong is one line and exit code 2, with `--traceback` where it came from,
     too."""
-    for name, value in PATIENCE.items():  # before torch is imported, which reads it then
-        os.environ.setdefault(name, value)
+    be_patient(os.environ)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter gets its number
             stream.reconfigure(errors="backslashreplace")

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import bench
+from bench.files.patience import be_patient
 
 _FORKS = sys.platform == "linux"
 # Of unlike classes, that offer the same.
@@ -25,10 +26,6 @@ _CONTEXT: Any = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
 
 # What takes long to import, by name: what they offer is nothing to this file. An optimiser's first step imports dynamo.
 _IMPORTED = ["torch", "torch._dynamo", "bench.executors._worker"]
-
-# Threads of OpenMP wait for one another without a pause, by default. Beside a busy neighbour two that do train a fifth
-# of the images that two patient ones do, and take four times the time of a core for each.
-PATIENCE = {"OMP_WAIT_POLICY": "passive"}
 
 
 def prepare() -> None:
@@ -77,11 +74,11 @@ def _no_program() -> Iterator[None]:
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    """Where new processes find bench, whatever folder called bench the user stands in; and that threads are patient,
-    unless the person said something else. torch reads it once, when it is imported."""
+    """Where new processes find bench, whatever folder called bench the user stands in; and that threads are patient."""
     before = dict(os.environ)
     paths = [str(Path(bench.__file__).parent.parent), before.get("PYTHONPATH", "")]
-    os.environ.update({**PATIENCE, **before, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))})
+    os.environ.update({"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))})
+    be_patient(os.environ)
     try:
         yield
     finally:
