@@ -73,6 +73,7 @@ def run(
     *,
     spec: str | Path | None = None,
     redo: Sequence[str] = (),
+    jobs: str | int = "auto",
     show: bool = False,
     **settings: Any,
 ) -> "pd.DataFrame":
@@ -80,12 +81,12 @@ def run(
 
     `settings` are those of a spec file, as `methods=["csg", "lowrank"], budgets=["4x"], seeds=1`
     (`bench.plan.spec.Spec` has them all). They override what the file `spec` says. Finished runs in the store `out` are
-    kept, and only what is missing is trained; `redo` is that of the command. A run that failed is a row with its
-    reason. Prints nothing unless it shall `show` its progress. Raises `bench.errors.InputError`.
+    kept, and only what is missing is trained; `redo` and `jobs` are those of the command. A run that failed is a row
+    with its reason. Prints nothing unless it shall `show` its progress. Raises `bench.errors.InputError`.
     """
     from bench.programs.sweeping import run
 
-    return run(out, spec, redo, show, settings)
+    return run(out, spec, redo, jobs, show, settings)
 
 
 def results(*stores: str | Path) -> "pd.DataFrame":

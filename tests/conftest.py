@@ -27,6 +27,7 @@ from bench.plan import plan, spec
 from bench.plugins import discovery, networks
 from bench.plugins.discovery import DATASETS, find
 from bench.reports.figures.figure import FIGURES, RANKS
+from bench.runs.executor import Executor
 from bench.runs.progress import Progress
 from bench.runs.sweep import sweep
 from bench.store.record import Record
@@ -69,12 +70,17 @@ def tiny_spec(methods: list[str], **changes: Any) -> spec.Spec:
 
 
 def run_sweep(
-    asked: spec.Spec, folder: Path, redo: tuple[str, ...] = (), save_every: float = 60
+    asked: spec.Spec,
+    folder: Path,
+    redo: tuple[str, ...] = (),
+    executor: Executor | None = None,
+    save_every: float = 60,
 ) -> tuple[list[Record], str]:
-    """Its records, in the order of the plan, and what it printed."""
+    """Its records, in the order of the plan, and what it printed. In this process, unless another executor is given."""
     printed = StringIO()
-    console = Console(file=printed, width=200)
-    return sweep(plan.make(asked), Store(folder), Progress(console), InProcess(), redo, save_every), printed.getvalue()
+    progress = Progress(Console(file=printed, width=200))
+    records = sweep(plan.make(asked), Store(folder), progress, executor or InProcess(), redo, save_every=save_every)
+    return records, printed.getvalue()
 
 
 def tiny_trainer(seed: int = 0, device: str = "cpu", **changes: object) -> Trainer:

@@ -14,9 +14,12 @@ from bench.metric import Metric
 from bench.roles import NARROWER, REFERENCE
 from bench.store import seal
 from bench.store.latency import LATENCY
-from bench.store.record import FAILED, FINISHED, MISSED, Record, make
+from bench.store.record import COLUMNS, FAILED, FINISHED, MISSED, Record, make
 from bench.store.rows import encode_rows
-from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SEAL, Store
+from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SEAL, WEIGHTS, Store
+
+# What differs between two runs that did the same.
+TIMES = {name for name in COLUMNS if name.endswith("_seconds")} | {"started", "latency_ms", "peak_memory_bytes"}
 
 # As classification has it.
 TOP1 = Metric("top1", "top-1", "%", higher=True, counts_images=True)
@@ -122,3 +125,16 @@ def layers(made: Record) -> list[dict[str, Any]]:
     spent = {"conv1": 0.3, "conv2": 0.6} if made["method_name"] != "csg" else {"generator": 0.9}
     rows = {**spent, "classifier": 0.1}
     return [{"layer": name, "stored_values": round(share * stored)} for name, share in rows.items()]
+
+
+def results(folder: Path) -> dict[str, tuple[dict[str, Any], bytes, list[dict[str, str]]]]:
+    """Of every run: its record without times, its weights, its history without times."""
+    found = {}
+    store = Store(folder)
+    for record in store.records()[0]:
+        run = store.find(record["id"])
+        assert run is not None
+        weights = (run / WEIGHTS).read_bytes() if (run / WEIGHTS).is_file() else b""
+        rows = [{key: cell for key, cell in row.items() if key != "seconds"} for row in store.rows(run, HISTORY)]
+        found[record["id"]] = ({key: cell for key, cell in record.items() if key not in TIMES}, weights, rows)
+    return found

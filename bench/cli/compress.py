@@ -39,6 +39,12 @@ def compress(
     out: Annotated[Path, typer.Option(help="Where runs are kept, to go on from.")] = Path("results"),
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
     device: Annotated[str | None, typer.Option(help=f"auto, cpu or cuda. Default {defaults.DEVICE}.")] = None,
+    jobs: Annotated[
+        str, typer.Option(help="How many methods to try at once; auto: one a core, or as many as a GPU has room for.")
+    ] = defaults.JOBS,
+    threads: Annotated[
+        int | None, typer.Option(help=f"Of torch, for each; bits depend on it. Default {defaults.THREADS}.")
+    ] = None,
     data_dir: Annotated[
         str | None, typer.Option(help=f"Where datasets that are fetched lie. Default {defaults.DATA_DIR}.")
     ] = None,
@@ -51,6 +57,7 @@ def compress(
     from bench.cli.compress_tables import compress_tables
     from bench.deploy import task as tasks
     from bench.deploy.deploy import deploy
+    from bench.executors.here import Here
     from bench.programs.sweeping import look_at
     from bench.runs import progress
     from bench.runs.environment import find_device
@@ -64,11 +71,13 @@ def compress(
         "normalise": normalise,
         "fresh_head": fresh_head,
         "device": device,
+        "threads": threads,
         "data_dir": data_dir,
         "download": download,
         "plugins": plugin or None,
     }
     settings = {name: value for name, value in given.items() if value is not None}
+    executor = Here.of(jobs)
     look_at(out)
     find_device(device or defaults.DEVICE)
     task = tasks.make(None if methods is None else as_list(methods), to, max_drop, settings, export, out, force)
@@ -76,7 +85,7 @@ def compress(
     try:
         shown = progress.make(console)
         shown.reasons_follow = True
-        outcome = deploy(task, shown)
+        outcome = deploy(task, shown, executor)
     except KeyboardInterrupt:
         console.print("interrupted; finished runs are kept, and the same command goes on with what is missing")
         raise typer.Exit(INTERRUPTED) from None

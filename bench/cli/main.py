@@ -1,13 +1,14 @@
 """The entry point: every command, and what becomes of errors."""
 
 import io
+import os
 import sys
 import traceback
 from typing import Annotated
 
 import typer
 
-from bench.cli import compress, plugins, publish, run, saved, stores  # noqa: F401  # their commands register themselves
+from bench.cli import compress, merge, plugins, publish, run, saved, stores  # noqa: F401  # their commands register themselves
 from bench.cli.app import (
     BAD_INPUT,
     FAILED_RUNS,
@@ -20,12 +21,14 @@ from bench.cli.app import (
     wants_traceback,
 )
 from bench.errors import InputError
+from bench.files.patience import be_patient
 from bench.version import __version__
 
 
 def main() -> None:
     """Run the command line. Whatever goes wrong is one line and exit code 2, with `--traceback` where it came from,
     too."""
+    be_patient(os.environ)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter gets its number
             stream.reconfigure(errors="backslashreplace")

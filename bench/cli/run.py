@@ -45,6 +45,16 @@ def run(
         typer.Option(help="How images are standardised: imagenet, dataset, or MEAN/DEVIATION of 0 to 1, as 0.5/0.5."),
     ] = None,
     device: Annotated[str | None, typer.Option(help=f"auto, cpu or cuda. Default {defaults.DEVICE}.")] = None,
+    jobs: Annotated[
+        str, typer.Option(help="How many runs to make at once; auto: one a core, or as many as a GPU has room for.")
+    ] = defaults.JOBS,
+    threads: Annotated[
+        int | None, typer.Option(help=f"Of torch, for each run; bits depend on it. Default {defaults.THREADS}.")
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="2/8: the second of eight parts, for job arrays; bench merge puts them together."),
+    ] = None,
     data_dir: Annotated[
         str | None, typer.Option(help=f"Where datasets that are fetched lie. Default {defaults.DATA_DIR}.")
     ] = None,
@@ -93,6 +103,7 @@ def run(
         "fresh_head": fresh_head,
         "normalise": normalise,
         "device": device,
+        "threads": threads,
         "data_dir": data_dir,
         "download": download,
         "keep_weights": keep_weights,
@@ -101,7 +112,9 @@ def run(
     given |= {name: value for name, value in options.items() if value is not None}
     checked = specs.check(given, "" if spec is None else str(spec))
 
+    from bench.executors.here import Here
     from bench.plan import plan as plans
+    from bench.plan import shard as shards
     from bench.programs.sweeping import look_at
     from bench.runs import interrupt, progress
     from bench.runs.environment import find_device
@@ -109,20 +122,26 @@ def run(
     from bench.store.store import REPORT, Store
 
     console = make_console()
+    executor = Here.of(jobs)
     look_at(out)
     find_device(checked.device)
     plan = plans.make(checked)
+    if shard is not None:
+        part = shards.parse(shard)
+        whole, plan = len(plan.runs), part.of(plan)
+        console.print(f"shard {part}: {len(plan.runs)} of {whole} runs", markup=False, highlight=False)
+        if not plan.runs:
+            return
     if dry_run:
         from bench.runs.dry_run import describe
 
-        describe(plan, Store(out), console, as_list(redo or ""))
+        describe(plan, Store(out), console, executor, as_list(redo or ""))
         return
 
-    from bench.executors.in_process import InProcess
     from bench.runs.sweep import sweep
 
     try:
-        records = sweep(plan, Store(out), progress.make(console), InProcess(), as_list(redo or ""), save_every)
+        records = sweep(plan, Store(out), progress.make(console), executor, as_list(redo or ""), save_every)
     except KeyboardInterrupt:
         console.print("interrupted; finished runs are kept, and the same command goes on where this one stopped")
         raise typer.Exit(RESUMABLE if interrupt.was_termination() else INTERRUPTED) from None

@@ -14,6 +14,7 @@ from bench.deploy.trials import Trials
 from bench.errors import InputError
 from bench.files.artifact import Given
 from bench.plan.plan import Plan
+from bench.runs.executor import Executor
 from bench.runs.progress import Progress
 from bench.store.record import Record
 
@@ -44,11 +45,11 @@ class Outcome:
     written: Written | None
 
 
-def deploy(task: Task, progress: Progress) -> Outcome:
+def deploy(task: Task, progress: Progress, executor: Executor) -> Outcome:
     """Do all of it. Nothing is written beside the store unless a network meets what was asked. Raises InputError."""
     if task.max_drop is None:
         assert task.to is not None
-        trials = Trials(task, progress)
+        trials = Trials(task, progress, executor)
         tried = trials(task.methods, task.to)
         chosen = choice.best(tried)
     else:
@@ -58,7 +59,7 @@ def deploy(task: Task, progress: Progress) -> Outcome:
 
         # One goes to the dense network, where that is what all are held against.
         left = MOST_TRAININGS - task.plan(task.methods, "4x").runs[0].is_reference
-        trials = Trials(task, progress, left)
+        trials = Trials(task, progress, executor, left)
         tried = search.smallest(task.methods, trials, is_enough, choice.validation, left)
         chosen = choice.smallest(tried, is_enough)
     return Outcome(trials.before, tried, chosen, None if chosen is None else _write(task, trials, chosen, progress))

@@ -8,8 +8,8 @@ from bench.dataset import Data
 from bench.deploy.search import Tried, trainings
 from bench.deploy.task import Task
 from bench.errors import InputError
-from bench.executors.in_process import InProcess
 from bench.plan.plan import Plan
+from bench.runs.executor import Executor
 from bench.runs.progress import Progress
 from bench.runs.sweep import load, sweep
 from bench.store.record import FAILED, FINISHED, Record
@@ -19,13 +19,13 @@ from bench.store.store import WEIGHTS, Store
 class Trials:
     """Tries methods at budgets. `before` is the record of what all are held against."""
 
-    def __init__(self, task: Task, progress: Progress, most_trainings: int = 0) -> None:
+    def __init__(self, task: Task, progress: Progress, executor: Executor, most_trainings: int = 0) -> None:
         self.task = task
         # Of a search; 0 for one sweep.
         self._left = most_trainings
         self._data: Data | None = None
         self.store = Store(task.out)
-        self.progress = progress
+        self.progress, self.executor = progress, executor
         self._before: Record | None = None
 
     def __call__(self, methods: Sequence[str], budget: str) -> list[Tried]:
@@ -37,7 +37,7 @@ class Trials:
         if self._left:
             self.progress.expect(max(0, self._left - len(methods)))
         # It comes first.
-        before, *records = sweep(plan, self.store, self.progress, InProcess(), [FAILED], find_data=self.data)
+        before, *records = sweep(plan, self.store, self.progress, self.executor, [FAILED], find_data=self.data)
         if before["status"] != FINISHED:
             raise InputError(f"the network that was given can't be measured: {before['reason']}")
         self._before = before

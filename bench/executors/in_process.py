@@ -1,34 +1,42 @@
 """Runs one after the other, in this process."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from bench.plan.plan import Plan, Run
+import torch
+
+from bench.dataset import Data
+from bench.plan.plan import Run
+from bench.runs.executor import Job, Outcome, make
+from bench.runs.material import on_device
 from bench.runs.progress import Progress
-from bench.runs.run import Bench, execute
-from bench.store.record import Record
 
 
 class InProcess:
     """The plainest executor (`bench.runs.executor`)."""
 
-    def make(
-        self, bench: Bench, plan: Plan, todo: Sequence[Run], again: Sequence[Run], progress: Progress
-    ) -> dict[str, Record]:
-        records: dict[str, Record] = {}
-        waiting = list(todo)
-        for wait in (False, True):
-            if wait and waiting:
-                progress.say(f"waiting for {len(waiting)} runs that another process is making")
-            for run in list(waiting):
-                with bench.store.lock(run.id, wait=wait) as ours:
-                    if not ours:
-                        continue
-                    waiting.remove(run)
-                    folder = bench.store.find(run.id)  # another process may have made it in the meantime
-                    if folder is None or run in again:
-                        progress.begin(run)
-                        records[run.id] = execute(bench, run, plan.kept_epochs(run.seed))
-                    else:
-                        records[run.id] = bench.store.read(folder)
-                    progress.end(run, records[run.id])
-        return records
+    def places(self, todo: Sequence[Run], data: Data, device: torch.device) -> int:
+        return 1
+
+    @contextmanager
+    def open(self, job: Job, progress: Progress) -> Iterator["_Alone"]:
+        with job.bench.fresh:
+            yield _Alone(job, progress)
+
+
+class _Alone:
+    """This process. A run is made where its outcome is waited for."""
+
+    places = 1
+
+    def __init__(self, job: Job, progress: Progress) -> None:
+        self.job, self.progress = job, progress
+        self.bench = on_device(job.bench, job.bench.device)
+        self.submitted: list[Run] = []
+
+    def submit(self, run: Run) -> None:
+        self.submitted.append(run)
+
+    def wait(self, seconds: float) -> Outcome | None:
+        run = self.submitted.pop(0)
+        return Outcome(run, make(self.bench, self.job.plan, run, run.id in self.job.again, self.progress))

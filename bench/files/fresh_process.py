@@ -1,31 +1,29 @@
 """Proof that an artifact holds the whole network: a process that has never seen it loads the file and runs it.
 
-One helper process serves a whole sweep, since starting Python with torch takes seconds. It is started early and imports
-while the first run trains. It reads one request a line on its standard input and answers a line on its output.
+One helper process serves all runs that a process makes. It begins with nothing but imports (`bench.files.pristine`).
 """
 
-import json
+import importlib
 import os
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-import bench
 from bench.errors import InputError, contained, typed_line
-from bench.files import artifact
+from bench.files import artifact, pristine
 from bench.files.artifact import NOTHING, Given
 from bench.measure.same_outputs import LARGEST_DIFFERENCE, relative_difference
 from bench.plugins import discovery
@@ -34,6 +32,8 @@ from bench.task import Task
 # How long a helper may take to answer. It loads one network and runs it on a few images, which takes seconds; a machine
 # that is busy with other things needs minutes.
 LONGEST_SECONDS = 900
+# How long one that has closed its pipe may take to end.
+_ENDING_SECONDS = 10
 
 
 class NotReloadable(RuntimeError):
@@ -41,12 +41,13 @@ class NotReloadable(RuntimeError):
 
 
 class Helper:
-    """A process that runs `module` (which calls `serve`) and answers requests; use it in a `with` statement."""
+    """A process that answers requests by the function `answer` of `module`; use it in a `with` statement. Requests and
+    answers are tables of plain values."""
 
     module: str
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
+        self._process: BaseProcess | None = None
         self._ended: int | None = None  # with which exit code the last one that died did
 
     def __enter__(self) -> Self:
@@ -58,76 +59,50 @@ class Helper:
     ) -> None:
         self._stop()
 
-    def ask(self, request: Mapping[str, Any], what: str) -> dict[str, Any]:
-        """The answer to a request. Raises NotReloadable, which begins with `what`, where it is an error; the helper's
-        traceback is a note on it."""
-        text = json.dumps(request) + "\n"
+    def ask(self, request: Mapping[str, Any], what: str) -> None:
+        """Have it do what a request says. Raises NotReloadable, which begins with `what`, where that is an error; the
+        helper's traceback is a note on it."""
         # A helper may die of something else (the system kills where memory is short): that must not cost a run that is
         # trained. So it is asked once more, of a new one.
-        line = self._answer(text) or self._answer(text)
-        if not line:
+        reply = self._answer(request) or self._answer(request)
+        if not reply:
             raise NotReloadable(f"the process that loads the saved network ended with exit code {self._ended}, twice")
-        reply: dict[str, Any] = json.loads(line)
-        if reply.get("error"):
+        if reply["error"]:
             error = NotReloadable(f"{what}: {reply['error']}")
             error.add_note(f"In the fresh process:\n{reply['traceback']}")
             raise error
-        return reply
 
-    def _answer(self, text: str) -> str:
-        """The line that the helper answers; empty where it ended instead, and then there is a new one. Raises
-        NotReloadable where it takes too long."""
-        process = self._process
-        assert process is not None
-        assert process.stdin is not None
-        assert process.stdout is not None
-        too_late = threading.Event()
-
-        def end() -> None:
-            too_late.set()
-            process.kill()
-
-        timer = threading.Timer(LONGEST_SECONDS, end)
-        timer.start()
+    def _answer(self, request: Mapping[str, Any]) -> dict[str, str]:
+        """What the helper answers; empty where it ended instead, and then there is a new one. Raises NotReloadable
+        where it takes too long."""
         try:
-            process.stdin.write(text)
-            process.stdin.flush()
-            line = process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        finally:
-            timer.cancel()
-        if not line:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=10)  # it closes its output a moment before it has ended
-            self._stop()
-            self._ended = process.returncode
-            self._start()
-        if too_late.is_set():
-            raise NotReloadable(f"the process that loads the saved network was ended after {LONGEST_SECONDS:,} s")
-        return line
+            self._pipe.send(dict(request))
+            if self._pipe.poll(LONGEST_SECONDS):
+                return dict(self._pipe.recv())
+        except (EOFError, OSError):
+            self._restart(_ENDING_SECONDS)  # it closes its end a moment before it has ended
+            return {}
+        self._restart(0)
+        raise NotReloadable(f"the process that loads the saved network was ended after {LONGEST_SECONDS:,} s")
+
+    def _restart(self, patience: float) -> None:
+        assert self._process is not None
+        self._process.join(patience)
+        self._stop()
+        self._ended = self._process.exitcode
+        self._start()
 
     def _start(self) -> None:
-        paths = [str(Path(bench.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-        self._process = subprocess.Popen(
-            # -P: a folder called bench where the user happens to stand is not this package.
-            [sys.executable, "-P", "-m", self.module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-            start_new_session=True,  # an interrupt at the terminal is ours to answer; the end of its input ends it
-        )
+        self._pipe, theirs = pristine.pipe()
+        self._process = pristine.start(serve, theirs, self.module, daemon=True)
+        theirs.close()
 
     def _stop(self) -> None:
         """End it at once, whatever it is doing: it holds nothing that must be put away."""
         assert self._process is not None
         self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            with suppress(BrokenPipeError):  # it has ended already
-                pipe.close()
-        self._process.wait()
+        self._pipe.close()
+        self._process.join()
 
 
 class FreshProcess(Helper):
@@ -168,35 +143,29 @@ class FreshProcess(Helper):
             )
 
 
-def serve(requests: IO[str], replies: IO[str], answer: Callable[[dict[str, Any]], None]) -> None:
+def serve(pipe: Connection, module: str) -> None:
     """Answer requests until their end. An error is an answer, with its traceback."""
-    for line in requests:
-        reply = {}
-        try:
-            with contained():
-                answer(json.loads(line))
-        except Exception as error:
-            said = str(error) if isinstance(error, InputError) else typed_line(error)
-            reply = {"error": said, "traceback": traceback.format_exc()}
-        replies.write(json.dumps(reply) + "\n")
-        replies.flush()
-
-
-def serve_this_process(answer: Callable[[dict[str, Any]], None]) -> None:
-    """Answer what comes by standard input."""
     # An interrupt is the asking process's to answer, which then ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Whatever a plugin prints, by Python or not, must not get between the answers.
-    with os.fdopen(os.dup(1), "w") as answers:
-        os.dup2(2, 1)
-        sys.stdout = sys.stderr
-        try:
-            serve(sys.stdin, answers, answer)
-        except BrokenPipeError:  # nobody waits for the answer any more
-            os._exit(0)
+    # What a plugin prints here, by Python or not, is no result of the command.
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    # It runs one network on a few images, beside processes that have the cores.
+    torch.set_num_threads(1)
+    answer = importlib.import_module(module).answer
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # nobody asks or waits any more
+        while True:
+            request, reply = pipe.recv(), {"error": "", "traceback": ""}
+            try:
+                with contained():
+                    answer(request)
+            except Exception as error:
+                said = str(error) if isinstance(error, InputError) else typed_line(error)
+                reply = {"error": said or type(error).__name__, "traceback": traceback.format_exc()}
+            pipe.send(reply)
 
 
-def load_and_run(request: dict[str, Any]) -> None:
+def answer(request: dict[str, Any]) -> None:
     """Load an artifact, and write what it makes of the inputs."""
     given = Given(request["plugins"], request["model"], request["other_code"])
     network = artifact.load(Path(request["artifact"]), given).network
@@ -204,7 +173,3 @@ def load_and_run(request: dict[str, Any]) -> None:
     with torch.inference_mode():
         outputs = task.output(network(load_file(request["inputs"])["inputs"]))
     save_file({"outputs": outputs.contiguous()}, request["outputs"])
-
-
-if __name__ == "__main__":
-    serve_this_process(load_and_run)

@@ -7,6 +7,10 @@ SEEDS = 3
 MODEL, DATASET, SCHEDULE = "resnet8", "glyphs", "quick"
 DEVICE: Final = "auto"
 DATA_DIR = "data"
+# How many runs are made at once. It decides no result, so it is no part of a spec.
+JOBS = "auto"
+# Of torch, in each process that makes runs: bits depend on it.
+THREADS = 1
 KEEP_WEIGHTS: Final = "all"
 SAVE_EVERY = 60.0  # seconds
 

@@ -13,7 +13,7 @@ from bench.plugins.networks import is_file
 from bench.plugins.toml import read_toml
 from bench.store.record import is_text
 
-FORMAT = 2
+FORMAT = 3
 LARGEST_SEED = 2**32 - 1  # NumPy takes no larger one
 
 
@@ -40,6 +40,8 @@ class Spec(BaseModel):
     # A name, a path of a TOML file, or the schedule itself as a table with its name.
     schedule: str | dict[str, Any] = defaults.SCHEDULE
     device: Literal["auto", "cpu", "cuda"] = defaults.DEVICE
+    # Of torch, for each run. Results differ in their last bits with it; they never do with how many runs go on at once.
+    threads: int = Field(default=defaults.THREADS, ge=1, le=1024)
     data_dir: str = defaults.DATA_DIR
     download: bool = False
     # Of which runs the saved network stays: all, none, or of each method and budget the seed that validates best.

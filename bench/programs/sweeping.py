@@ -9,7 +9,7 @@ import pandas as pd
 from rich.console import Console
 
 from bench.errors import InputError
-from bench.executors.in_process import InProcess
+from bench.executors.here import Here
 from bench.plan import plan, spec
 from bench.reports.load import load
 from bench.runs import progress
@@ -20,17 +20,22 @@ from bench.store.store import Store
 
 
 def run(
-    out: str | Path, spec_file: str | Path | None, redo: Sequence[str], show: bool, given: dict[str, Any]
+    out: str | Path,
+    spec_file: str | Path | None,
+    redo: Sequence[str],
+    jobs: str | int,
+    show: bool,
+    given: dict[str, Any],
 ) -> pd.DataFrame:
     """`bench.run`, which says what it does."""
     table = {} if spec_file is None else spec.read(Path(spec_file))
     table |= {name: _plain(value) for name, value in given.items() if value is not None}
     checked = spec.check(table, "" if spec_file is None else str(spec_file))
-    folder = Path(out)
+    folder, executor = Path(out), Here.of(jobs)
     look_at(folder)
     find_device(checked.device)
     shown = progress.make(Console(emoji=False)) if show else Progress(Console(quiet=True))
-    records = sweep(plan.make(checked), Store(folder), shown, InProcess(), redo)
+    records = sweep(plan.make(checked), Store(folder), shown, executor, redo)
     places = {record["id"]: place for place, record in enumerate(records)}
     found = load([folder]).runs
     ours = found[found["id"].isin(places.keys())]

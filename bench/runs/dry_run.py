@@ -7,12 +7,16 @@ from rich.console import Console
 
 from bench import count
 from bench.data.standard import normalisation
+from bench.dataset import Data
 from bench.method import Compressed
 from bench.models._build import build_network
 from bench.plan.plan import Plan, Run
 from bench.runs import environment
+from bench.runs.executor import Executor
+from bench.runs.material import load
 from bench.runs.progress import duration, epochs_of, title
-from bench.runs.sweep import check_network, load, look, to_redo
+from bench.runs.side_by_side import idle
+from bench.runs.sweep import check_network, look, to_redo
 from bench.store.printable import one_line
 from bench.store.store import Store
 from bench.training.loop import Trainer
@@ -20,16 +24,22 @@ from bench.training.loop import Trainer
 _TIMED_STEPS = 8
 
 
-def describe(plan: Plan, store: Store, console: Console, redo: Sequence[str] = ()) -> None:
+def describe(plan: Plan, store: Store, console: Console, executor: Executor, redo: Sequence[str] = ()) -> None:
     """Print the plan. Raises InputError where the data can't be read."""
+    with environment.threads(plan.spec.threads):
+        _describe(plan, store, console, executor, redo)
+
+
+def _describe(plan: Plan, store: Store, console: Console, executor: Executor, redo: Sequence[str]) -> None:
     for note in plan.notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+        _print(console, note)
     state = look(plan, store)
     again = to_redo(plan, state, redo)
     todo = [run for run in plan.runs if run in state.missing or run in again]
     ids = {run.id for run in todo}
     # Before the plan is printed: what is wrong with the data is one line, and nothing else.
-    epoch_seconds, dense_values = _measure(plan, console) if todo else (0.0, 0)
+    data = load(plan, lambda line: _print(console, line)) if todo else None
+    epoch_seconds, dense_values = (0.0, 0) if data is None else _measure(plan, data)
     for run in plan.runs:
         status = "to do" if run.id in ids else state.records[run.id]["status"]
         console.print(
@@ -40,11 +50,18 @@ def describe(plan: Plan, store: Store, console: Console, redo: Sequence[str] = (
             f"damaged: {one_line(reason)}; it would be set aside and made again", markup=False, soft_wrap=True
         )
     line = f"{len(todo)} of {len(plan.runs)} runs to do"
-    if todo:
-        seconds = epoch_seconds * sum(map(epochs_of, todo))
+    if data is not None:
+        device = environment.find_device(plan.spec.device)
+        places = executor.places(todo, data, device)
+        # The last one may begin when the others are done.
+        work = [epochs_of(run) for run in todo]
+        seconds = epoch_seconds * max(sum(work) / places, *work)
         line += f", about {duration(seconds)} going by dense training steps here; methods may be slower"
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
-    if todo:
+        line += f"; {places} at once" if places > 1 else ""
+    _print(console, line)
+    if data is not None:
+        if device.type == "cpu" and (hint := idle(todo, data, plan.spec.threads)):
+            _print(console, hint)
         networks, states = _bytes(plan, todo, dense_values)
         line = f"saved networks take about {networks / 1e6:,.1f} MB, states of the dense network {states / 1e6:,.1f} MB"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -70,12 +87,15 @@ def _bytes(plan: Plan, todo: Sequence[Run], dense_values: int) -> tuple[float, f
     return _VALUE_BYTES * sum(asked) * share, _VALUE_BYTES * dense_values * states
 
 
-def _measure(plan: Plan, console: Console) -> tuple[float, int]:
+def _print(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _measure(plan: Plan, data: Data) -> tuple[float, int]:
     """Time of one epoch of the dense network, from a few steps on real images, and its stored values. Raises
     InputError where the network can't take them."""
     device = environment.find_device(plan.spec.device)
     schedule = plan.setting.schedule
-    data = load(plan, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
     batch = min(schedule.batch_size, len(data.train))
     few = data.train.take(torch.arange(min(_TIMED_STEPS * batch, len(data.train)))).to(device)
     precision = environment.find_precision(schedule.precision, device)

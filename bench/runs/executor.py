@@ -1,27 +1,107 @@
-"""What carries out the runs of a sweep: the contract of `bench.executors`."""
+"""What carries out the runs of a sweep: the contract of `bench.executors`.
 
-from collections.abc import Sequence
+The sweep (`bench.runs.sweep`) says which runs are to be made, in which order, and what waits for what. An executor
+makes those that it is given, as many at once as it has places, and tells what became of them. Adding one is a file in
+`bench/executors/`.
+"""
+
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+import torch
+
+from bench.dataset import Data
 from bench.plan.plan import Plan, Run
 from bench.runs.progress import Progress
-from bench.runs.run import Bench
+from bench.runs.run import Bench, execute
 from bench.store.record import Record
+from bench.training.loop import Epoch
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done: the runs `todo` of a plan, of which those `again` replace finished ones.
+
+    `bench` is what they are made with in this process: its data is in main memory, and its fresh process not yet
+    started. A process elsewhere makes its own of `plan.spec` and the store's folder.
+    """
+
+    bench: Bench
+    plan: Plan
+    todo: tuple[Run, ...]
+    again: Collection[str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run that was submitted: its record; or None where another process is making it now; or how the
+    process that made it `died`."""
+
+    run: Run
+    record: Record | None = None
+    died: str = ""
+
+
+class Watcher(Protocol):
+    """Who is told how a run goes on: `bench.runs.progress`, or what passes it on."""
+
+    def say(self, line: str) -> None: ...
+
+    def begin(self, run: Run) -> None: ...
+
+    def step(self, run: Run, epoch: int, progress: float, loss: float) -> None: ...
+
+    def epoch(self, run: Run, row: Epoch) -> None: ...
+
+
+class Crew(Protocol):
+    """An executor at work on a job.
+
+    `places` is how many runs it makes at once. A run is submitted where a place is free; its outcome comes once, by
+    `wait`. What it shows of itself until then goes to the progress that the crew was opened with.
+    """
+
+    places: int
+
+    def submit(self, run: Run) -> None:
+        """Have the run made, under its lock and unless it is in the store by then (`make`). Returns at once."""
+        ...
+
+    def wait(self, seconds: float) -> Outcome | None:
+        """The next outcome; None where there is none after so long. Raises InputError where no run can go on, and
+        KeyboardInterrupt where a run was interrupted."""
+        ...
 
 
 class Executor(Protocol):
     """One way of making runs: one after the other in this process, say."""
 
-    def make(
-        self, bench: Bench, plan: Plan, todo: Sequence[Run], again: Sequence[Run], progress: Progress
-    ) -> dict[str, Record]:
-        """Have every run of `todo` in the store that no other process is making; then wait for those that one is. Their
-        records by id.
-
-        A run is made under its lock (`Store.lock(run.id)`), and not if it is in the store by then. Runs of a plan come
-        in an order in which the dense run of a seed, which keeps what others start from, is before these.
-
-        A run that is made `again` replaces the old one when it is complete, and not before. Tells `progress` when a run
-        begins and ends.
-        """
+    def places(self, todo: Sequence[Run], data: Data, device: torch.device) -> int:
+        """How many of these runs it would make at once."""
         ...
+
+    def open(self, job: Job, progress: Progress) -> AbstractContextManager[Crew]:
+        """A crew for the job. Leaving it cancels what is still being made: each run ends as an interrupt ends it, and
+        nothing is left running. A second interrupt while that lasts ends all at once."""
+        ...
+
+
+def make(bench: Bench, plan: Plan, run: Run, again: bool, progress: Watcher) -> Record | None:
+    """Make a run that another process is not making, in this one, and tell `progress`; None where one is. What is in
+    the store by now is read, unless it is to be made `again`."""
+    with bench.store.lock(run.id, wait=False) as ours:
+        if not ours:
+            return None
+        folder = bench.store.find(run.id)
+        if folder is not None and not again:
+            return bench.store.read(folder)
+        progress.begin(run)
+        watched = replace(
+            bench,
+            say=progress.say,
+            on_step=lambda epoch, done, loss: progress.step(run, epoch, done, loss),
+            on_epoch=lambda row: progress.epoch(run, row),
+        )
+        return execute(watched, run, plan.kept_epochs(run.seed))

@@ -17,7 +17,7 @@ from bench.training.loop import Epoch
 
 
 class Progress:
-    """Plain lines: one for each epoch and each finished run. The base of the bars."""
+    """Plain lines: one for each epoch and each finished run. The base of the bars. Several runs may be under way."""
 
     # Whether what missed its budget or failed is said without the reason, since all reasons are told at the end.
     reasons_follow = False
@@ -29,7 +29,8 @@ class Progress:
         self._total = self._done = 0
         self._work = self._worked = 0.0
         self._started = time.monotonic()
-        self._run: Run | None = None
+        # By the ids of runs that are under way: how much of their work is done, in epochs.
+        self._part: dict[str, float] = {}
 
     def say(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -41,7 +42,7 @@ class Progress:
         self._total, self._done = done + len(missing) + more, done
         self._work = sum(map(epochs_of, missing)) + more * max(map(epochs_of, missing), default=0.0)
         self._worked = 0.0
-        self._started = time.monotonic()
+        self._started, self._part = time.monotonic(), {}
         yield
 
     def expect(self, more: int) -> None:
@@ -50,37 +51,52 @@ class Progress:
         self._more = more
 
     def begin(self, run: Run) -> None:
-        self._run = run
+        self._part[run.id] = 0.0
 
-    def step(self, epoch: int, progress: float, loss: float) -> None:
+    def step(self, run: Run, epoch: int, progress: float, loss: float) -> None:
         """Some way into an epoch: the fraction of the schedule that is done, and the epoch's mean loss so far."""
+        self._part[run.id] = max(progress * run.setting.schedule.epochs - _joined(run), 0.0)
 
-    def epoch(self, row: Epoch) -> None:
-        assert self._run is not None
-        self.say(f"  {title(self._run)}: {_epoch_text(row, self._run)}")
+    def epoch(self, run: Run, row: Epoch) -> None:
+        self._part[run.id] = max(row.epoch - _joined(run), 0.0)
+        self.say(f"  {title(run)}: {_epoch_text(row, run)}")
 
     def end(self, run: Run, record: Record) -> None:
-        self._done += 1
-        self._worked += epochs_of(run)
+        self._count(run)
         said = outcome(run, record, not self.reasons_follow)
         self.say(f"[{self._done}/{self._total}] {said}; {'up to ' if self._more else ''}{self._time_left()} left")
 
+    def lose(self, run: Run) -> None:
+        """It will be begun again."""
+        self._part.pop(run.id, None)
+
+    def _count(self, run: Run) -> None:
+        self._part.pop(run.id, None)
+        self._done += 1
+        self._worked += epochs_of(run)
+
+    @property
+    def _all_worked(self) -> float:
+        """Epochs of work, of the runs under way too."""
+        return self._worked + sum(self._part.values())
+
     def _time_left(self) -> str:
-        """From the epochs' worth of work done so far."""
-        elapsed = time.monotonic() - self._started
+        """From the speed of all so far."""
+        elapsed, worked = time.monotonic() - self._started, self._all_worked
         # Until an epoch was trained, what all took says nothing of how long epochs take.
-        return duration(elapsed / self._worked * max(self._work - self._worked, 0)) if self._worked >= 1 else "?"
+        return duration(elapsed / worked * max(self._work - worked, 0)) if worked >= 1 else "?"
 
 
 class BarProgress(Progress):
-    """Two bars: the whole sweep, and the current run with loss, accuracy and time left."""
+    """A bar for the whole sweep, and one for each run under way with loss, accuracy and time left."""
 
     @contextmanager
     def runs(self, missing: Sequence[Run]) -> Iterator[None]:
         with super().runs(missing), self._bars() as self.bars:
             note = f"{self._done}/{self._total} runs"
             self._sweep: TaskID = self.bars.add_task("all runs", total=self._work, note=note)
-            self._current: TaskID = self.bars.add_task("", total=1.0, note="")
+            self._bar: dict[str, TaskID] = {}
+            self._accuracy: dict[str, str] = {}
             yield
 
     def _bars(self) -> Bars:
@@ -96,26 +112,32 @@ class BarProgress(Progress):
 
     def begin(self, run: Run) -> None:
         super().begin(run)
-        self._accuracy = ""
-        self.bars.reset(self._current, total=1.0, description=title(run), note="")
+        self._bar[run.id] = self.bars.add_task(title(run), total=1.0, note="")
 
-    def step(self, epoch: int, progress: float, loss: float) -> None:
-        assert self._run is not None
-        schedule = self._run.setting.schedule
-        note = f"epoch {epoch + 1}/{schedule.epochs} loss {loss:.3f}{self._accuracy}"
-        self.bars.update(self._current, completed=progress, note=note)
-        self.bars.update(self._sweep, completed=self._worked + max(progress * schedule.epochs - _joined(self._run), 0))
+    def step(self, run: Run, epoch: int, progress: float, loss: float) -> None:
+        super().step(run, epoch, progress, loss)
+        note = f"epoch {epoch + 1}/{run.setting.schedule.epochs} loss {loss:.3f}{self._accuracy.get(run.id, '')}"
+        self.bars.update(self._bar[run.id], completed=progress, note=note)
+        self.bars.update(self._sweep, completed=self._all_worked)
 
-    def epoch(self, row: Epoch) -> None:
-        assert self._run is not None
-        self._accuracy = f" validation {_validation(row, self._run)}"
-        self.bars.update(self._current, note=_epoch_text(row, self._run))
+    def epoch(self, run: Run, row: Epoch) -> None:
+        self._accuracy[run.id] = f" validation {_validation(row, run)}"
+        self.bars.update(self._bar[run.id], note=_epoch_text(row, run))
 
     def end(self, run: Run, record: Record) -> None:
-        self._done += 1
-        self._worked += epochs_of(run)
+        self._count(run)
+        self._remove(run)
         self.bars.update(self._sweep, completed=self._worked, note=f"{self._done}/{self._total} runs")
         self.bars.console.print(escape(outcome(run, record, not self.reasons_follow)), highlight=False)
+
+    def lose(self, run: Run) -> None:
+        super().lose(run)
+        self._remove(run)
+
+    def _remove(self, run: Run) -> None:
+        """Its bar; a run that another process made has none."""
+        if run.id in self._bar:
+            self.bars.remove_task(self._bar.pop(run.id))
 
 
 def make(console: Console) -> Progress:

@@ -1,20 +1,15 @@
 """All runs of a plan: what is finished stays, what is missing is made, one failing run stops no other."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
-from bench.data.normalise import Normalise
-from bench.data.splits import count_leaked, fingerprint, hold_out, names_hash
-from bench.data.standard import normalisation, text_of
+from bench.data.splits import names_hash
+from bench.data.standard import text_of
 from bench.dataset import Data
 from bench.errors import InputError, unknown
-from bench.files.artifact import Given
-from bench.files.fresh_process import FreshProcess
-from bench.files.start_weights import Start
-from bench.measure.resizable import Resizing
+from bench.files import pristine
 from bench.models._build import build_network
 from bench.models._usable import require_outputs, require_reloadable
 from bench.plan.defaults import SAVE_EVERY
@@ -22,12 +17,18 @@ from bench.plan.plan import Plan, Run
 from bench.plan.spec import write as write_spec
 from bench.plugins.code import harness_hash
 from bench.runs import environment, images_seen
-from bench.runs.executor import Executor
-from bench.runs.progress import Progress
-from bench.runs.run import Bench
+from bench.runs.executor import Executor, Job
+from bench.runs.lost import record_lost
+from bench.runs.material import bench_of, load, prepare
+from bench.runs.order import LOOK_SECONDS, Order
+from bench.runs.progress import Progress, title
+from bench.runs.side_by_side import idle
 from bench.store.clean import superfluous_weights
 from bench.store.record import FAILED, MISSED, Record
 from bench.store.store import SPEC, WEIGHTS, Damaged, Newer, Store
+
+# Gives the data of a plan, and says what there is to say.
+FindData = Callable[[Plan, Callable[[str], None]], Data]
 
 # `--redo` takes these besides names of methods.
 REDO = {FAILED, MISSED}
@@ -88,29 +89,41 @@ def sweep(
     executor: Executor,
     redo: Sequence[str] = (),
     save_every: float = SAVE_EVERY,
-    find_data: Callable[[Plan, Callable[[str], None]], Data] | None = None,
+    find_data: FindData | None = None,
 ) -> list[Record]:
     """Make what is missing and return the records of all runs of the plan, in its order.
 
     `redo` names methods whose runs are made again (or `failed`, or `missed`). Runs save their state every `save_every`
     seconds. `find_data` is for who has the data of the plan already; by default it is `load`. Raises InputError.
     """
+    with environment.threads(plan.spec.threads):
+        return _sweep(plan, store, progress, executor, redo, save_every, find_data or load)
+
+
+def _sweep(
+    plan: Plan,
+    store: Store,
+    progress: Progress,
+    executor: Executor,
+    redo: Sequence[str],
+    save_every: float,
+    find_data: FindData,
+) -> list[Record]:
     device = environment.find_device(plan.spec.device)
     for note in plan.notes:
         progress.say(note)
     state = look(plan, store)
     again = to_redo(plan, state, redo)
     todo = [run for run in plan.runs if run in state.missing or run in again]
+    if todo:
+        pristine.prepare()  # which imports while the data is read
     # Whatever can be wrong with the data is found before anything is written.
     stamp = plan.setting.dataset.stamp(Path(plan.spec.data_dir))
-    find_data = find_data or load
     data = find_data(plan, progress.say) if todo or _look_again(plan, state, store, stamp, progress.say) else None
     if data is not None:
         check_network(plan, data)
-    data_hash = fingerprint(data) if data is not None else None
-    weights = plan.setting.weights
-    start = None if weights is None or data is None else weights.open(data.image_shape[0], len(data.classes))
-    normalise = None if data is None else normalisation(plan.setting.standard, data.train)
+    made = None if data is None else prepare(plan, data)
+    data_hash = None if made is None else made.data_hash
     _warn_of_changes(plan, [run for run in plan.runs if run not in todo], state, data, data_hash, progress)
     store.open()
     store.clean()
@@ -119,14 +132,56 @@ def sweep(
         images_seen.remember(store, data_hash, stamp or "")
     for _, folder, reason in state.damaged:
         progress.say(f"{reason}; set aside as {store.set_aside(folder)}, and made again")
-    if todo and data is not None and data_hash is not None and normalise is not None:
-        with FreshProcess(_given(plan)) as fresh, progress.runs(todo):
-            bench = _bench(plan, store, progress, device, data, data_hash, normalise, fresh, start, save_every)
-            state.records |= executor.make(bench, plan, todo, again, progress)
+    if todo and made is not None:
+        bench = bench_of(plan, store, made, device, save_every)
+        if device.type == "cpu" and (line := idle(todo, made.data, plan.spec.threads)):
+            progress.say(line)
+        with progress.runs(todo):
+            state.records |= make_all(Job(bench, plan, tuple(todo), {run.id for run in again}), executor, progress)
     _relabel(plan, store, progress.say)
     for folder in list(superfluous_weights(store, state.records.values(), plan.spec.keep_weights)):
         store.leave_out(folder, WEIGHTS)
     return [{**state.records[run.id], "method": run.choice.label} for run in plan.runs]
+
+
+def make_all(job: Job, executor: Executor, progress: Progress) -> dict[str, Record]:
+    """Have the runs of a job made, each when it need not wait for another; their records by id. One whose process dies
+    is made again once, by another process. Raises InputError."""
+    bench, records, died = job.bench, dict[str, Record](), set[str]()
+    order, has_said = Order(job.plan, bench, job.todo), False
+
+    def ended(run: Run, record: Record) -> None:
+        order.ended(run)
+        records[run.id] = record
+        progress.end(run, record)
+
+    with executor.open(job, progress) as crew:
+        while order.waiting or order.running:
+            while len(order.running) < crew.places and (run := order.take()):
+                crew.submit(run)
+            if not order.running:
+                if not has_said:
+                    progress.say(f"waiting for {len(order.waiting)} runs that another process is making")
+                    has_said = True
+                time.sleep(LOOK_SECONDS)
+                continue
+            outcome = crew.wait(LOOK_SECONDS)
+            if outcome is None:
+                continue
+            run = outcome.run
+            if outcome.record is not None:
+                ended(run, outcome.record)
+            elif not outcome.died:  # another process is making it
+                order.put_back(run, LOOK_SECONDS)
+            elif run.id in died:
+                ended(run, record_lost(bench, run, f"{outcome.died}, twice"))
+            else:
+                died.add(run.id)
+                progress.lose(run)
+                progress.say(f"{title(run)}: {outcome.died}; it is made again")
+                bench.store.clean()
+                order.put_back(run, 0)
+    return records
 
 
 def to_redo(plan: Plan, state: State, redo: Sequence[str]) -> list[Run]:
@@ -145,19 +200,6 @@ def to_redo(plan: Plan, state: State, redo: Sequence[str]) -> list[Run]:
             or state.records[run.id]["status"] in REDO & set(redo)
         )
     ]
-
-
-def load(plan: Plan, say: Callable[[str], None]) -> Data:
-    """The plan's data, decoded and looked over, with its validation split; what is odd about it is said. Raises
-    InputError."""
-    chosen = plan.setting.dataset
-    say(f"loading {chosen.label}")
-    data = hold_out(chosen.decode(Path(plan.spec.data_dir), plan.spec.download), plan.setting.schedule.validation)
-    data = replace(data, leaked=count_leaked(data))
-    leaked = f"{data.leaked} of {len(data.test)} test images are training or validation images too, pixel for pixel"
-    for note in (*data.notes, *([leaked] if data.leaked else [])):
-        say(f"{chosen.label}: {note}")
-    return data
 
 
 def _look_again(plan: Plan, state: State, store: Store, stamp: str | None, say: Callable[[str], None]) -> bool:
@@ -205,6 +247,14 @@ def _warn_of_changes(
     # The content of a run's file decides ids, and until format 4 the dataset's own numbers were taken with it.
     normalise = text_of(plan.setting.standard)
     say("how images are standardised has", [run for run in kept if others(run, "normalise", normalise)])
+    threads = plan.spec.threads
+    otherwise = [run for run in kept if state.records[run.id]["threads"] not in (None, threads)]
+    if otherwise and len(kept) < len(plan.runs):
+        then = ",".join(sorted({str(state.records[run.id]["threads"]) for run in otherwise}))
+        progress.say(
+            f"{len(otherwise)} of the finished runs were made with {then} threads, and this sweep uses {threads}: "
+            f"results differ in their last bits, and no dense states are shared; --threads {then} goes on as before"
+        )
     model, chosen = plan.setting.model, plan.setting.dataset
     say(f"the code of {model.text} has", [run for run in kept if others(run, "model_code", model.code)])
     old = [run for run in kept if state.records[run.id]["method_code"] is None]
@@ -221,44 +271,6 @@ def _warn_of_changes(
             [run for run in kept if others(run, "class_names", names)],
         )
     say(f"the code of {chosen.label} has", [] if images or data_hash is not None else code)
-
-
-def _given(plan: Plan) -> Given:
-    """What the fresh process needs besides a file: the person named it."""
-    model = plan.setting.model
-    return Given(plan.spec.plugins, model.asked if model.kind == "file" else None)
-
-
-def _bench(
-    plan: Plan,
-    store: Store,
-    progress: Progress,
-    device: torch.device,
-    data: Data,
-    data_hash: str,
-    normalise: Normalise,
-    fresh: FreshProcess,
-    start: Start | None,
-    save_every: float,
-) -> Bench:
-    assert data.validation is not None
-    on_device = {name: getattr(data, name).to(device) for name in ("train", "test", "validation")}
-    moved = replace(data, **on_device)
-    return Bench(
-        data=moved,
-        data_hash=data_hash,
-        normalise=normalise.to(device),
-        device=device,
-        store=store,
-        fresh=fresh,
-        spec=plan.spec,
-        start=start,
-        resizing=Resizing(plan.setting.model.model, data.image_shape[0], len(data.classes)),
-        save_every=save_every,
-        say=progress.say,
-        on_step=progress.step,
-        on_epoch=progress.epoch,
-    )
 
 
 def _relabel(plan: Plan, store: Store, say: Callable[[str], None]) -> None:

@@ -5,13 +5,12 @@ from typing import Any
 
 import torch
 
-from bench.files.fresh_process import serve_this_process
 from bench.testing import kit
 from bench.testing import tiny_problem as tiny
 from bench.training import checkpoint
 
 
-def go_on(request: dict[str, Any]) -> None:
+def answer(request: dict[str, Any]) -> None:
     """Answer such a request."""
     torch.set_num_threads(request["threads"])
     subject = kit.subject_of(request["method"], request["model"], tuple(request["plugins"]))
@@ -20,7 +19,3 @@ def go_on(request: dict[str, Any]) -> None:
     while training.step < trainer.total_steps:
         training.take_step()
     Path(request["end"]).write_bytes(checkpoint.encode(training))
-
-
-if __name__ == "__main__":
-    serve_this_process(go_on)

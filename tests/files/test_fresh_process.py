@@ -1,26 +1,29 @@
 """The helper process: killed, too slow, or ended by the code that it runs."""
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+import torch
+from conftest import STRIPES
 
 from bench.files import fresh_process
 from bench.files.fresh_process import Helper, NotReloadable
+from bench.plugins.by_path import import_path
 
-# Answers as fresh_process does, without torch: a file "dies" holds how often it still dies.
+# A file "dies" holds how often it still dies.
 SOURCE = """
-import json, os, sys, time
-for line in sys.stdin:
-    request = json.loads(line)
-    left = int(open(request["dies"]).read())
+import os, sys, time
+def answer(request):
+    with open(request["dies"]) as file:
+        left = int(file.read())
     if left:
-        open(request["dies"], "w").write(str(left - 1))
+        with open(request["dies"], "w") as file:
+            file.write(str(left - 1))
         os._exit(9)
     time.sleep(request["seconds"])
-    print(json.dumps({"done": request["seconds"]}), flush=True)
+    if request.get("leaves"):
+        os.write(1, b"noise"); print("noise"); sys.exit(3)
 """
 
 
@@ -33,14 +36,14 @@ class Stand(Helper):
 @pytest.fixture
 def dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / f"{Stand.module}.py").write_text(SOURCE)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
     return tmp_path / "dies"
 
 
 def test_a_helper_that_is_killed_once_is_asked_again(dies: Path) -> None:
     dies.write_text("1")
     with Stand() as helper:
-        assert helper.ask({"dies": str(dies), "seconds": 0}, "it can't") == {"done": 0}
+        helper.ask({"dies": str(dies), "seconds": 0}, "it can't")
     assert dies.read_text() == "0"
 
 
@@ -49,7 +52,7 @@ def test_one_that_dies_each_time_is_the_reason_and_the_next_is_served(dies: Path
     with Stand() as helper:
         with pytest.raises(NotReloadable, match="ended with exit code 9, twice"):
             helper.ask({"dies": str(dies), "seconds": 0}, "it can't")
-        assert helper.ask({"dies": str(dies), "seconds": 0}, "it can't") == {"done": 0}
+        helper.ask({"dies": str(dies), "seconds": 0}, "it can't")
 
 
 @pytest.mark.slow
@@ -60,7 +63,7 @@ def test_one_that_takes_too_long_is_ended(dies: Path, monkeypatch: pytest.Monkey
         with pytest.raises(NotReloadable, match="was ended after 1 s"):
             helper.ask({"dies": str(dies), "seconds": 600}, "it can't")
         monkeypatch.setattr(fresh_process, "LONGEST_SECONDS", 60)
-        assert helper.ask({"dies": str(dies), "seconds": 0}, "it can't") == {"done": 0}
+        helper.ask({"dies": str(dies), "seconds": 0}, "it can't")
 
 
 def test_leaving_ends_a_helper_that_is_at_work(dies: Path) -> None:
@@ -68,23 +71,38 @@ def test_leaving_ends_a_helper_that_is_at_work(dies: Path) -> None:
     dies.write_text("0")
     started = time.monotonic()
     with Stand() as helper:
-        assert helper._process is not None
-        assert helper._process.stdin is not None
-        helper._process.stdin.write(f'{{"dies": "{dies}", "seconds": 600}}\n')
-        helper._process.stdin.flush()
-    assert helper._process.returncode == -9
+        helper._pipe.send({"dies": str(dies), "seconds": 600})
+        process = helper._process
+    assert process is not None
+    assert process.exitcode == -9
     assert time.monotonic() - started < 60
 
 
-@pytest.mark.slow
-def test_what_ends_a_process_is_an_answer_and_what_is_printed_is_none() -> None:
-    code = (
-        "import os, sys; from bench.files.fresh_process import serve_this_process\n"
-        "def answer(request):\n"
-        "    os.write(1, b'noise'); print('noise'); sys.exit(3)\n"
-        "serve_this_process(answer)"
-    )
-    ended = subprocess.run([sys.executable, "-c", code], input="{}\n{}\n", capture_output=True, text=True, check=True)
-    lines = ended.stdout.splitlines()
-    assert len(lines) == 2
-    assert all('"error": "SystemExit: 3"' in line for line in lines)
+def test_what_ends_a_process_is_an_answer_and_what_is_printed_is_none(
+    dies: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    dies.write_text("0")
+    with Stand() as helper:
+        for _ in range(2):
+            with pytest.raises(NotReloadable, match="it can't: SystemExit: 3"):
+                helper.ask({"dies": str(dies), "seconds": 0, "leaves": True}, "it can't")
+    assert capfd.readouterr().out == ""
+
+
+def test_a_helper_begins_without_any_network_plugin_or_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though this process has them, and whatever it did before."""
+    network = torch.nn.Linear(2, 2)
+    import_path(Path(STRIPES))
+    source = """
+import gc, sys, torch
+def answer(request):
+    seen = [str(type(thing)) for thing in gc.get_objects() if issubclass(type(thing), (torch.nn.Module, torch.Tensor))]
+    seen += [name for name in sys.modules if name.startswith("bench_plugin_") or name in ("pytest", "conftest")]
+    seen += [name for name in sys.modules if name.startswith(("bench.methods.", "bench.datasets."))]
+    raise ValueError(f"seen: {seen}")
+"""
+    (tmp_path / f"{Stand.module}.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with Stand() as helper, pytest.raises(NotReloadable, match=r"seen: \[\]"):
+        helper.ask({}, "it")
+    del network

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import HALVES, PLUGINS, STRIPES, run_sweep, tiny_spec
-from records import seal_anew
+from records import results, seal_anew
 
 import bench
 from bench import budget
@@ -25,25 +25,9 @@ from bench.runs.verify import Verifier
 from bench.store.record import COLUMNS, FAILED, FINISHED, MISSED, Record
 from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SEAL, SPEC, WEIGHTS, Store, seal_beside
 
-# What differs between two runs that did the same.
-TIMES = {name for name in COLUMNS if name.endswith("_seconds")} | {"started", "latency_ms", "peak_memory_bytes"}
-
 
 def finished(swept: tuple[Path, list[Record]]) -> list[Record]:
     return [record for record in swept[1] if record["status"] == FINISHED]
-
-
-def results(folder: Path) -> dict[str, tuple[dict[str, Any], bytes, list[dict[str, str]]]]:
-    """Of every run: its record without times, its weights, its history without times."""
-    found = {}
-    store = Store(folder)
-    for record in store.records()[0]:
-        run = store.find(record["id"])
-        assert run is not None
-        weights = (run / WEIGHTS).read_bytes() if (run / WEIGHTS).is_file() else b""
-        rows = [{key: cell for key, cell in row.items() if key != "seconds"} for row in store.rows(run, HISTORY)]
-        found[record["id"]] = ({key: cell for key, cell in record.items() if key not in TIMES}, weights, rows)
-    return found
 
 
 def test_every_run_of_the_plan_has_a_record(swept: tuple[Path, list[Record]]) -> None:
@@ -381,7 +365,7 @@ def test_without_an_epoch_after_compression_nothing_of_the_dense_network_is_repo
 def test_one_dead_helper_costs_one_run(tmp_path: Path) -> None:
     plugin = tmp_path / "killer.py"
     source = (PLUGINS / "halves.py").read_text()
-    dies = "import sys\n        if 'bench.files.fresh_process' in sys.orig_argv: import os; os._exit(7)\n"
+    dies = "import multiprocessing, os\n        if multiprocessing.parent_process(): os._exit(7)\n"
     plugin.write_text(source.replace("        for name, partner in", f"        {dies}        for name, partner in"))
     asked = tiny_spec(["killer", "csg"], plugins=[str(plugin), *tiny_spec(["csg"]).plugins])
     records, _ = run_sweep(asked, tmp_path / "store")

@@ -1,0 +1,127 @@
+"""What a process of `bench.executors.processes` does: it makes run after run, until nobody asks for another."""
+
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import torch
+
+from bench.errors import DiskError, InputError
+from bench.plan import plan as plans
+from bench.plan import spec as specs
+from bench.plan.plan import Run
+from bench.runs import material
+from bench.runs.executor import make
+from bench.store.store import Store
+from bench.training.loop import Epoch
+
+# What it is told, besides a run's id and whether it is made again.
+STOP = "stop"
+# What it tells; all but the last four are for progress.
+SAY, BEGIN, STEP, EPOCH = "say", "begin", "step", "epoch"
+ENDED, REFUSED, NO_DISK, INTERRUPTED = "ended", "refused", "no disk", "interrupted"
+
+# So often a person wants to see how far a run is.
+_STEP_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the runs of a sweep are made of, as plain data."""
+
+    spec: dict[str, Any]
+    store: str
+    device: str
+    data_hash: str
+    threads: int
+    save_every: float
+
+
+def work(pipe: Connection, asked: Asked) -> None:
+    """Make the runs that come by the pipe. Whatever ends the whole sweep is told, and ends this process."""
+    inbox: SimpleQueue[tuple[str, bool]] = SimpleQueue()
+    _leave_the_terminal()
+    threading.Thread(target=_listen, args=(pipe, inbox), daemon=True).start()
+    with suppress(BrokenPipeError):  # nobody listens any more; what is finished is in the store
+        try:
+            _work(pipe, asked, inbox)
+        except DiskError as error:
+            pipe.send((NO_DISK, str(error)))
+        except InputError as error:
+            pipe.send((REFUSED, str(error)))
+        except KeyboardInterrupt:
+            pipe.send((INTERRUPTED,))
+
+
+def _work(pipe: Connection, asked: Asked, inbox: "SimpleQueue[tuple[str, bool]]") -> None:
+    torch.set_num_threads(asked.threads)
+    torch.set_num_interop_threads(1)
+    plan = plans.make(specs.check(asked.spec))
+    # What is odd about the data was said where the sweep began.
+    made = material.prepare(plan, material.load(plan, lambda line: None))
+    if made.data_hash != asked.data_hash:
+        raise InputError(f"the images of {plan.setting.dataset.label} changed while the sweep began; start it again")
+    device = torch.device(asked.device)
+    bench = material.on_device(
+        material.bench_of(plan, Store(Path(asked.store)), made, device, asked.save_every), device
+    )
+    runs = {run.id: run for run in plan.runs}
+    progress = _Relay(pipe)
+    with bench.fresh:
+        while True:
+            run_id, again = inbox.get()
+            pipe.send((ENDED, make(bench, plan, runs[run_id], again, progress)))
+
+
+def _leave_the_terminal() -> None:
+    """Interrupts and the end of the job are for the sweep, which tells its workers; a session of one's own gets none
+    from the terminal."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # one that came while this process began
+    if hasattr(os, "setsid"):
+        os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _listen(pipe: Connection, inbox: "SimpleQueue[tuple[str, bool]]") -> None:
+    """Take what the sweep says, also while a run is being made. The end of the pipe is the sweep's, however it came."""
+    try:
+        while True:
+            message = pipe.recv()
+            if message == (STOP,):
+                os.kill(os.getpid(), signal.SIGINT)  # heard by whoever hears interrupts here (`bench.runs.interrupt`)
+            else:
+                inbox.put(message)
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+class _Relay:
+    """Progress that is shown elsewhere. Of steps some are told."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self.pipe = pipe
+        self._told = 0.0
+
+    def say(self, line: str) -> None:
+        self.pipe.send((SAY, line))
+
+    def begin(self, run: Run) -> None:
+        self.pipe.send((BEGIN,))
+
+    def step(self, run: Run, epoch: int, progress: float, loss: float) -> None:
+        now = time.monotonic()
+        if now - self._told >= _STEP_SECONDS:
+            self._told = now
+            self.pipe.send((STEP, epoch, progress, loss))
+
+    def epoch(self, run: Run, row: Epoch) -> None:
+        self.pipe.send((EPOCH, row.row()))

@@ -1,0 +1,66 @@
+"""This machine: runs one after the other in this process, or side by side where there is work for more."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Self
+
+import torch
+
+from bench.dataset import Data
+from bench.errors import InputError
+from bench.executors.in_process import InProcess
+from bench.executors.processes import Processes
+from bench.plan import defaults
+from bench.plan.plan import Run
+from bench.runs.executor import Crew, Executor, Job
+from bench.runs.progress import Progress
+from bench.runs.side_by_side import cores, is_short
+
+_MOST_JOBS = 1024
+
+# On a GPU, what a worker is given room for, and how many are more than a GPU can feed.
+_GPU_BYTES, _MOST_ON_GPU = 8 * 2**30, 4
+
+
+class Here:
+    """`jobs` runs at once; None: as many as this machine is made for."""
+
+    def __init__(self, jobs: int | None = None) -> None:
+        self.jobs = jobs
+
+    @classmethod
+    def of(cls, jobs: str | int) -> Self:
+        """As a person writes it: a number, or auto. Raises InputError."""
+        if jobs == defaults.JOBS:
+            return cls(None)
+        text = str(jobs)
+        if not text.isdecimal() or not 1 <= int(text) <= _MOST_JOBS:
+            raise InputError(f"jobs can't be {text[:40]!r}; give how many runs to make at once, or auto")
+        return cls(int(text))
+
+    def places(self, todo: Sequence[Run], data: Data, device: torch.device) -> int:
+        return min(self.jobs or _fitting(todo, data, device), len(todo))
+
+    def open(self, job: Job, progress: Progress) -> AbstractContextManager[Crew]:
+        number = self.places(job.todo, job.bench.data, job.bench.device)
+        executor: Executor = InProcess() if number <= 1 else Processes(number, _devices(job.bench.device))
+        return executor.open(job, progress)
+
+
+def _fitting(todo: Sequence[Run], data: Data, device: torch.device) -> int:
+    """One worker a core, fewer where each has several threads; on GPUs one for each 8 GiB that are free, at most four a
+    GPU. One where all is over in seconds."""
+    if is_short(todo, data):
+        return 1
+    number = max(1, cores() // torch.get_num_threads())
+    if device.type == "cuda":
+        free = [torch.cuda.mem_get_info(name)[0] for name in _devices(device)]
+        number = min(number, sum(max(1, min(_MOST_ON_GPU, own // _GPU_BYTES)) for own in free))
+    return number
+
+
+def _devices(device: torch.device) -> list[str]:
+    """All of that kind."""
+    if device.type != "cuda":
+        return [str(device)]
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]

@@ -1,0 +1,78 @@
+"""What all runs of a sweep are made with: its images, decoded and looked over, and all that follows from them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from bench.data.normalise import Normalise
+from bench.data.splits import count_leaked, fingerprint, hold_out
+from bench.data.standard import normalisation
+from bench.dataset import Data
+from bench.files.artifact import Given
+from bench.files.fresh_process import FreshProcess
+from bench.files.start_weights import Start
+from bench.measure.resizable import Resizing
+from bench.plan.plan import Plan
+from bench.runs.run import Bench
+from bench.store.store import Store
+
+
+@dataclass(frozen=True)
+class Material:
+    """The images in main memory, their hash, how they are standardised, and the finished weights to start from."""
+
+    data: Data
+    data_hash: str
+    normalise: Normalise
+    start: Start | None
+
+
+def load(plan: Plan, say: Callable[[str], None]) -> Data:
+    """The plan's data, decoded and looked over, with its validation split; what is odd about it is said. Raises
+    InputError."""
+    chosen = plan.setting.dataset
+    say(f"loading {chosen.label}")
+    data = hold_out(chosen.decode(Path(plan.spec.data_dir), plan.spec.download), plan.setting.schedule.validation)
+    data = replace(data, leaked=count_leaked(data))
+    leaked = f"{data.leaked} of {len(data.test)} test images are training or validation images too, pixel for pixel"
+    for note in (*data.notes, *([leaked] if data.leaked else [])):
+        say(f"{chosen.label}: {note}")
+    return data
+
+
+def prepare(plan: Plan, data: Data) -> Material:
+    """What follows from the data. Raises InputError."""
+    weights = plan.setting.weights
+    start = None if weights is None else weights.open(data.image_shape[0], len(data.classes))
+    return Material(data, fingerprint(data), normalisation(plan.setting.standard, data.train), start)
+
+
+def bench_of(plan: Plan, store: Store, material: Material, device: torch.device, save_every: float) -> Bench:
+    """What runs are made with on `device`; its data is still where it is, and its fresh process not started."""
+    data, model = material.data, plan.setting.model
+    assert data.validation is not None
+    # What the fresh process needs besides a file: the person named it.
+    given = Given(plan.spec.plugins, model.asked if model.kind == "file" else None)
+    return Bench(
+        data=data,
+        data_hash=material.data_hash,
+        normalise=material.normalise,
+        device=device,
+        store=store,
+        fresh=FreshProcess(given),
+        spec=plan.spec,
+        start=material.start,
+        save_every=save_every,
+        resizing=Resizing(model.model, data.image_shape[0], len(data.classes)),
+        say=lambda line: None,
+        on_step=lambda epoch, done, loss: None,
+        on_epoch=lambda row: None,
+    )
+
+
+def on_device(bench: Bench, device: torch.device) -> Bench:
+    """The same with its data there."""
+    moved = {name: getattr(bench.data, name).to(device) for name in ("train", "test", "validation")}
+    return replace(bench, data=replace(bench.data, **moved), normalise=bench.normalise.to(device), device=device)

@@ -1,0 +1,72 @@
+"""Which run is made next, and which waits for what another leaves in the store."""
+
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from bench.plan.plan import Plan, Run
+from bench.runs.progress import epochs_of
+from bench.runs.run import Bench
+
+# How soon to look again at a run that another process is making.
+LOOK_SECONDS = 0.5
+
+
+class Order:
+    """The runs that are to be made. First the network as it was given, then what others wait for, then the longest.
+
+    A run waits as long as something that it needs is not there and a run that leaves it is to come or being made. If
+    none is, it makes it itself, and others that need it wait for that. What is needed is a path in the store: today
+    the state of the dense network that a run starts from.
+    """
+
+    def __init__(self, plan: Plan, bench: Bench, todo: Sequence[Run]) -> None:
+        self.plan, self.bench = plan, bench
+        self.running: list[Run] = []
+        self._state = cache(self._find_state)
+        needed = set().union(*map(self._needs, todo))
+        self.waiting = sorted(
+            todo, key=lambda run: (run.choice.method.trains, not self._leaves(run) & needed, -epochs_of(run))
+        )
+        self._not_before: dict[str, float] = {}
+
+    def take(self) -> Run | None:
+        """The next run that needs not wait; it is running from now on."""
+        now = time.monotonic()
+        for run in self.waiting:
+            if self._not_before.get(run.id, now) <= now and self._is_ready(run):
+                self.waiting.remove(run)
+                self.running.append(run)
+                return run
+        return None
+
+    def ended(self, run: Run) -> None:
+        self.running.remove(run)
+
+    def put_back(self, run: Run, seconds: float) -> None:
+        """It was not made: it is to be looked at again, after a while."""
+        self.running.remove(run)
+        self.waiting.append(run)
+        self._not_before[run.id] = time.monotonic() + seconds
+
+    def _is_ready(self, run: Run) -> bool:
+        lacking = {path for path in self._needs(run) if not path.exists()}
+        if not lacking:
+            return True
+        to_come = [self._leaves(other) for other in self.waiting]
+        to_come += [self._leaves(other) | self._needs(other) for other in self.running]
+        return lacking.isdisjoint(set().union(*to_come))
+
+    def _needs(self, run: Run) -> set[Path]:
+        """What it starts from, and makes itself where it is not there."""
+        return {self._state(run, run.compress_epoch)} if run.compress_epoch else set()
+
+    def _leaves(self, run: Run) -> set[Path]:
+        """What it makes for others beside its own results."""
+        if not run.is_reference:
+            return set()
+        return {self._state(run, epochs) for epochs in self.plan.kept_epochs(run.seed)}
+
+    def _find_state(self, run: Run, epochs: int) -> Path:
+        return self.bench.store.prefix(self.bench.prefix_id(run, epochs))

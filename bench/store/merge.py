@@ -1,0 +1,155 @@
+"""One store of several, for shards of a sweep that were made apart."""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.errors import InputError
+from bench.store import owner
+from bench.store.latency import LATENCY
+from bench.store.record import FINISHED, Record
+from bench.store.seal import Broken
+from bench.store.store import SEAL, SEALED, SPEC, Damaged, Store, seal_beside, sync
+
+# What may differ between two makings of the same run: when and where it was made, how long it took, how it is called.
+_MAKING = {
+    *("format", "method", "started", "latency_ms", "peak_memory_bytes", "device", "device_name", "threads"),
+    *("bench_version", "torch_version", "python_version", "platform", "git_commit", "model_package", "weights"),
+}
+# Hashes of code, each with what it is the code of.
+_CODE = {
+    "method_code": ("method_text",),
+    "model_code": ("model",),
+    "dataset_code": ("dataset",),
+    "task_code": ("task",),
+    "bench_code": (),
+}
+# Which images they were: also which of them are held out.
+_IMAGES = {"data": ("dataset", "schedule.validation"), "class_names": ("dataset",)}
+
+
+@dataclass
+class Found:
+    """The runs to copy by id, each with its folder; a line for each that is damaged, for each that
+    finished elsewhere alone, and for what can't stand in one store."""
+
+    runs: dict[str, tuple[Path, Record]] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
+    finished_elsewhere: list[str] = field(default_factory=list)
+    contradictions: list[str] = field(default_factory=list)
+
+
+def look(stores: Sequence[Path], other_code: bool) -> Found:
+    """Read and check all of it. Writes nothing. Raises InputError for a folder that is no store."""
+    found = Found()
+    for path in stores:
+        runs, damaged = Store(path).read_all()
+        found.damaged += [f"{path}: {line}" for line in damaged]
+        for folder, record in runs.items():
+            try:
+                if (sealed := Store.seal_of(folder)) is not None:
+                    sealed.check_all(folder)
+            except (Damaged, Broken) as error:
+                found.damaged.append(f"{path}: {str(error).removeprefix(f'{folder.name}: ')} ({folder.name})")
+                continue
+            _add(found, folder, record, other_code)
+    for columns, what in ((_IMAGES, "images"), *(() if other_code else ((_CODE, "code"),))):
+        for column, of in columns.items():
+            found.contradictions += _differ(found, column, of, what)
+    return found
+
+
+def _add(found: Found, folder: Path, record: Record, other_code: bool) -> None:
+    """Take the run, unless it is there; one that finished in place of one that didn't."""
+    if record["id"] not in found.runs:
+        found.runs[record["id"]] = folder, record
+        return
+    first, other = found.runs[record["id"]]
+    if (record["status"] == FINISHED) != (other["status"] == FINISHED):
+        better, worse = (folder, first) if record["status"] == FINISHED else (first, folder)
+        found.runs[record["id"]] = better, record if better == folder else other
+        found.finished_elsewhere.append(f"{worse}: it is finished in {better}")
+        return
+    if record["status"] != FINISHED:
+        return
+    ignored = _MAKING | (_CODE.keys() if other_code else set())
+    columns = [
+        name
+        for name in sorted(record.keys() | other.keys())
+        if name not in ignored and not name.endswith("_seconds") and record.get(name) != other.get(name)
+    ]
+    if columns:
+        found.contradictions.append(f"{first} and {folder} are the same run, and differ in {', '.join(columns)}")
+
+
+def _differ(found: Found, column: str, of: Sequence[str], what: str) -> Iterator[str]:
+    """A line for each thing that runs have several values of `column` for. Records that lack it differ from none."""
+    first: dict[tuple[object, ...], tuple[Path, Record]] = {}
+    said = set()
+    for folder, record in found.runs.values():
+        if record[column] is None:
+            continue
+        key = tuple(record.get(name) for name in of)
+        one, then = first.setdefault(key, (folder, record))
+        if then[column] != record[column] and (key, record[column]) not in said:
+            said.add((key, record[column]))
+            name = " ".join(str(record[name]) for name in of[:1]) or "bench"
+            yield f"{one} and {folder} were made with other {what} of {name}"
+
+
+def merge(stores: Sequence[Path], out: Path, other_code: bool = False) -> Found:
+    """Copy the runs of several stores into a new one, by hard links where the disk has them. Dense states and reports
+    stay behind. Raises InputError, and has written nothing, where runs contradict one another: the same run with other
+    results, or runs of other images, or of other code unless `other_code` allows it."""
+    if os.path.lexists(out):
+        raise InputError(f"{out} is there already; give --out a new folder")
+    found = look(stores, other_code)
+    if found.contradictions:
+        shown, more = found.contradictions[:_SHOWN], len(found.contradictions) - _SHOWN
+        raise InputError(
+            f"nothing was merged: {'; '.join(shown)}{f'; and {more} more' if more > 0 else ''}"
+            f"{'' if other_code else ' (--other-code takes runs of other code)'}"
+        )
+    if not found.runs:
+        raise InputError(f"nothing was merged: no run in {', '.join(map(str, stores))} can be used")
+    filled = Store(out.parent / f".{out.name}.{owner.mark()}")
+    try:
+        filled.open()
+        with filled.writing():
+            for folder, _ in found.runs.values():
+                _copy(folder, filled.runs / folder.name, (*SEALED, SEAL, LATENCY))
+            if spec := _common_spec(stores):
+                _copy(spec.parent, filled.folder, (spec.name, seal_beside(spec).name))
+            filled.folder.rename(out)
+            sync(out.absolute().parent)
+    finally:
+        shutil.rmtree(filled.folder, ignore_errors=True)
+    return found
+
+
+_SHOWN = 5
+
+
+def _common_spec(stores: Sequence[Path]) -> Path | None:
+    """The spec that all have; None where they have not the same."""
+    contents = set()
+    for store in stores:
+        with suppress(OSError):
+            contents.add((store / SPEC).read_bytes())
+    return stores[0] / SPEC if len(contents) == 1 and (stores[0] / SPEC).is_file() else None
+
+
+def _copy(source: Path, target: Path, names: Sequence[str]) -> None:
+    """These files, as far as they are there. A store replaces files and never changes one, so that links are copies."""
+    target.mkdir(exist_ok=True)
+    for name in names:
+        if (source / name).is_file():
+            try:
+                (target / name).hardlink_to(source / name)
+            except OSError:  # another disk, or one without links
+                shutil.copy2(source / name, target / name)
+                sync(target / name)
+    sync(target)
