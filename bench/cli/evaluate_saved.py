@@ -19,6 +19,7 @@ from bench.files.exported import open_exported
 from bench.files.exports.opened import Opened
 from bench.plan.plan import DatasetChoice, find_dataset, with_size
 from bench.runs import exported
+from bench.runs.images import load
 from bench.training.evaluate import evaluate
 
 
@@ -101,7 +102,7 @@ def measure_exported(
 
 
 def _decoded(chosen: DatasetChoice, data_dir: Path, download: bool, sized: Sequence[str]) -> Data:
-    data = chosen.decode(data_dir, download)
+    data = load(chosen, data_dir, download, None, _say)
     for note in (*sized, *(f"{chosen.label}: {note}" for note in data.notes)):
         _say(note)
     return data

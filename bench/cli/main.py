@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli import compress, plugins, publish, run, saved, stores  # noqa: F401  # their commands register themselves
+from bench.cli import cache, compress, plugins, publish, run, saved, stores  # noqa: F401  # their commands register themselves
 from bench.cli.app import (
     BAD_INPUT,
     FAILED_RUNS,

@@ -9,6 +9,8 @@ DEVICE: Final = "auto"
 DATA_DIR = "data"
 KEEP_WEIGHTS: Final = "all"
 SAVE_EVERY = 60.0  # seconds
+# Of decoded images that are kept; and no more than half of what they could have.
+CACHE_GB = 20.0
 
 # Of `bench compress`: what is smaller where it runs, the plain narrower network among it, and csg. A search has time
 # for three, and in few epochs a network that is trained from scratch has no chance.

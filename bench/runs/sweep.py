@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from bench.data.normalise import Normalise
-from bench.data.splits import count_leaked, fingerprint, hold_out, names_hash
+from bench.data.splits import fingerprint, names_hash
 from bench.data.standard import normalisation, text_of
 from bench.dataset import Data
 from bench.errors import InputError, unknown
@@ -21,7 +21,7 @@ from bench.plan.defaults import SAVE_EVERY
 from bench.plan.plan import Plan, Run
 from bench.plan.spec import write as write_spec
 from bench.plugins.code import harness_hash
-from bench.runs import environment, images_seen
+from bench.runs import environment, images, images_seen
 from bench.runs.executor import Executor
 from bench.runs.progress import Progress
 from bench.runs.run import Bench
@@ -150,8 +150,8 @@ def load(plan: Plan, say: Callable[[str], None]) -> Data:
     InputError."""
     chosen = plan.setting.dataset
     say(f"loading {chosen.label}")
-    data = hold_out(chosen.decode(Path(plan.spec.data_dir), plan.spec.download), plan.setting.schedule.validation)
-    data = replace(data, leaked=count_leaked(data))
+    validation = plan.setting.schedule.validation
+    data = images.load(chosen, Path(plan.spec.data_dir), plan.spec.download, validation, say)
     leaked = f"{data.leaked} of {len(data.test)} test images are training or validation images too, pixel for pixel"
     for note in (*data.notes, *([leaked] if data.leaked else [])):
         say(f"{chosen.label}: {note}")

@@ -16,7 +16,7 @@ TOPS = ("methods", "datasets", "reports")  # installed inside bench
 FLOORS = (
     {"bench"},
     {"store", "data", "datasets", "models", "tasks"},
-    {"measure", "plugins", "kernels", "reports"},
+    {"measure", "plugins", "kernels", "reports", "cache"},
     {"files", "training"},
     {"methods", "plan"},
     {"runs", "testing"},
