@@ -25,7 +25,7 @@ def cache(
     BENCH_CACHE names another folder for them, and BENCH_CACHE_GB how much they may take (0: none are kept).
     """
     from bench.cache import entry
-    from bench.runs.images import find_cache
+    from bench.cache.images import find_cache
     from bench.store.seal import Broken
 
     console, found = make_console(), find_cache()

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from bench import count
+from bench.cache.images import load
 from bench.cli.app import make_error_console
 from bench.data.batches import InOrder
 from bench.data.normalise import Normalise
@@ -19,7 +20,6 @@ from bench.files.exported import open_exported
 from bench.files.exports.opened import Opened
 from bench.plan.plan import DatasetChoice, find_dataset, with_size
 from bench.runs import exported
-from bench.runs.images import load
 from bench.training.evaluate import evaluate
 
 

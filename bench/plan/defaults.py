@@ -9,6 +9,8 @@ DEVICE: Final = "auto"
 DATA_DIR = "data"
 KEEP_WEIGHTS: Final = "all"
 SAVE_EVERY = 60.0  # seconds
+# At the end of a sweep, for the latency of its networks; what is left then is measured by the next.
+LATENCY_SECONDS = 600.0
 # Of decoded images that are kept; and no more than half of what they could have.
 CACHE_GB = 20.0
 

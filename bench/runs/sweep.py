@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from bench.cache import images
 from bench.data.normalise import Normalise
 from bench.data.splits import fingerprint, names_hash
 from bench.data.standard import normalisation, text_of
@@ -14,14 +15,16 @@ from bench.errors import InputError, unknown
 from bench.files.artifact import Given
 from bench.files.fresh_process import FreshProcess
 from bench.files.start_weights import Start
+from bench.latency import of_runs
 from bench.measure.resizable import Resizing
 from bench.models._build import build_network
 from bench.models._usable import require_outputs, require_reloadable
+from bench.plan import defaults
 from bench.plan.defaults import SAVE_EVERY
 from bench.plan.plan import Plan, Run
 from bench.plan.spec import write as write_spec
 from bench.plugins.code import harness_hash
-from bench.runs import environment, images, images_seen
+from bench.runs import environment, images_seen
 from bench.runs.executor import Executor
 from bench.runs.progress import Progress
 from bench.runs.run import Bench
@@ -122,6 +125,11 @@ def sweep(
             bench = _bench(plan, store, progress, device, data, data_hash, normalise, fresh, start, save_every)
             state.records |= executor.make(bench, plan, todo, again, progress)
     _relabel(plan, store, progress.say)
+    records = [state.records[run.id] for run in plan.runs]
+    for run_id, columns in of_runs.measure(
+        store, records, _given(plan), device, defaults.LATENCY_SECONDS, progress.say
+    ).items():
+        state.records[run_id] |= columns
     for folder in list(superfluous_weights(store, state.records.values(), plan.spec.keep_weights)):
         store.leave_out(folder, WEIGHTS)
     return [{**state.records[run.id], "method": run.choice.label} for run in plan.runs]

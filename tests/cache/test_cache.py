@@ -16,14 +16,13 @@ import torch
 from conftest import Command
 from PIL import Image
 
-from bench.cache import entry
+from bench.cache import entry, images
 from bench.cache.cache import Cache
+from bench.cache.images import find_cache, load
 from bench.data.splits import count_leaked, fingerprint, hold_out
 from bench.dataset import Data, Decoding, Split
 from bench.errors import InputError
 from bench.plan.plan import DatasetChoice, find_dataset
-from bench.runs import images
-from bench.runs.images import find_cache, load
 from bench.store.seal import Broken
 
 Load = Callable[..., tuple[Data, list[str]]]

@@ -16,9 +16,10 @@ TOPS = ("methods", "datasets", "reports")  # installed inside bench
 FLOORS = (
     {"bench"},
     {"store", "data", "datasets", "models", "tasks"},
-    {"measure", "plugins", "kernels", "reports", "cache"},
+    {"measure", "plugins", "kernels", "reports"},
     {"files", "training"},
     {"methods", "plan"},
+    {"cache", "latency"},
     {"runs", "testing"},
     {"executors"},
     {"programs", "deploy"},

@@ -26,7 +26,8 @@ from bench.store.record import COLUMNS, FAILED, FINISHED, MISSED, Record
 from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SEAL, SPEC, WEIGHTS, Store, seal_beside
 
 # What differs between two runs that did the same.
-TIMES = {name for name in COLUMNS if name.endswith("_seconds")} | {"started", "latency_ms", "peak_memory_bytes"}
+TIMES = {name for name in COLUMNS if name.endswith("_seconds") or name.startswith("latency_")}
+TIMES |= {"started", "peak_memory_bytes"}
 
 
 def finished(swept: tuple[Path, list[Record]]) -> list[Record]:

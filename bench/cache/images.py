@@ -20,7 +20,6 @@ from bench.errors import InputError
 from bench.plan import defaults
 from bench.plan.plan import DatasetChoice
 from bench.plugins import options
-from bench.runs.progress import duration
 from bench.training.schedule import Schedule
 
 # The folder of decoded images, and how many GB they may have; 0: none are kept.
@@ -116,5 +115,5 @@ class _Tell:
         now = time.monotonic()
         if now >= self._next and done < count:
             self._next = now + _BETWEEN
-            left = duration((now - self._began) / done * (count - done))
-            self._say(f"{self._label}: decoded {done:,} of {count:,} images; {left} left")
+            left = (now - self._began) / done * (count - done)
+            self._say(f"{self._label}: decoded {done:,} of {count:,} images; {left:,.0f} s left")
