@@ -1,9 +1,12 @@
 """What a dataset plugin is, and the images it gives: decoded once, in memory, as uint8."""
 
-from dataclasses import dataclass
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,7 +43,8 @@ class Data:
 
     `validation` is None until it is held out of train, unless the dataset has its own. `notes` are lines for the person
     who runs a sweep: what was left out, changed or guessed in reading the data. `leaked` is how many test images are
-    among the training or validation images too; None until that is counted.
+    among the training or validation images too, and `fingerprint` a hash of every image and label of every split; None
+    until that is counted or computed.
     """
 
     train: Split
@@ -49,6 +53,7 @@ class Data:
     validation: Split | None = None
     notes: tuple[str, ...] = ()
     leaked: int | None = None
+    fingerprint: str | None = None
 
     def check(self) -> None:
         """Raise ValueError unless all splits have images, of one shape. (What targets are is for the task to check.)"""
@@ -79,6 +84,27 @@ class Data:
         return channels, height, width
 
 
+def in_memory(shape: tuple[int, ...]) -> Tensor:
+    """Room for images `(n, channels, height, width)`. Raises MemoryError."""
+    return torch.from_numpy(np.empty(shape, dtype=np.uint8))
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How a dataset of many files decodes them: by so many threads at once, into the tensor that `room` gives for
+    images `(n, channels, height, width)`: in memory, or mapped to a file. `done` hears now and then how many images of
+    how many are decoded. What comes out is the same whatever stands here."""
+
+    room: Callable[[tuple[int, ...]], Tensor] = in_memory
+    threads: int = field(default_factory=cores)
+    done: Callable[[int, int], None] = lambda done, count: None
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Base of every dataset plugin: a frozen dataclass whose fields are its options.
@@ -102,6 +128,11 @@ class Dataset:
     def load(self, data_dir: Path, download: bool) -> Data:
         """Decode everything. `data_dir` and `download` are for datasets that are fetched. Raises InputError."""
         raise NotImplementedError
+
+    def decode(self, data_dir: Path, download: bool, decoding: Decoding) -> Data:
+        """The same, as `decoding` says. For datasets of many files or of more images than memory holds twice; those
+        of others are copied to where they are kept. Raises InputError."""
+        return self.load(data_dir, download)
 
     def identity(self) -> str:
         """What tells this data from other data under the same name, cheap to compute; part of every run's id.

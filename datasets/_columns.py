@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ Features = dict[str, dict[str, Any]]
 
 _LABEL_NAMES = ("label", "labels")
 _IMAGE_NAMES = ("image", "images")
+# Rows that are read at a time.
+_BATCH = 256
 
 
 # What is wrong with the Hugging Face metadata, and the names of the files where it is.
@@ -107,17 +110,25 @@ def image_column(path: Path, features: Features, given: str | None) -> str:
     return found
 
 
-def images(path: Path, column: str) -> list[bytes]:
-    """The contents of the image files. Raises InputError."""
-    found: list[bytes | None] = []
-    for chunk in _read(path, column).chunks:
-        if types.is_struct(chunk.type):
-            chunk = pyarrow.compute.struct_field(chunk, "bytes")
-        found += chunk.to_pylist()
-    contents = [content for content in found if content is not None]
-    if len(contents) < len(found):
-        raise InputError(f"{shown(path)}: row {found.index(None)} of {column!r} holds no image bytes")
-    return contents
+@dataclass(frozen=True)
+class Images:
+    """The contents of the image files in these columns of Parquet files, a few of which are read at a time. Raises
+    InputError."""
+
+    columns: Mapping[Path, str]
+
+    def __len__(self) -> int:
+        return sum(_rows(path) for path in self.columns)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for path, column in self.columns.items():
+            row = 0
+            for batch in _batches(path, column):
+                for content in pyarrow.compute.struct_field(batch, "bytes") if types.is_struct(batch.type) else batch:
+                    if not content.is_valid:
+                        raise InputError(f"{shown(path)}: row {row} of {column!r} holds no image bytes")
+                    yield content.as_py()
+                    row += 1
 
 
 def labels(path: Path, column: str) -> list[int | str | None]:
@@ -170,6 +181,22 @@ def _schema(path: Path) -> Any:
     if twice:
         raise InputError(f"{shown(path)} has several columns called {few(twice)}; rename or drop all but one")
     return schema
+
+
+def _rows(path: Path) -> int:
+    try:
+        return int(pyarrow.parquet.read_metadata(path).num_rows)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise _unreadable(path, error) from error
+
+
+def _batches(path: Path, column: str) -> Iterator[Any]:
+    """The column, so many rows at a time. Raises InputError."""
+    try:
+        for batch in pyarrow.parquet.ParquetFile(path).iter_batches(_BATCH, columns=[column]):
+            yield batch.column(column)
+    except (OSError, pyarrow.ArrowException, UnicodeDecodeError, MemoryError) as error:
+        raise _unreadable(path, error) from error
 
 
 def _read(path: Path, column: str) -> Any:

@@ -2,12 +2,12 @@
 
 import io
 import re
-import warnings
 from functools import cache
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from bench.datasets._warned import Warned
 from bench.errors import InputError
 
 # The formats that images of datasets come in, by Pillow's names. Others that it opens start programs (EPS starts
@@ -29,7 +29,7 @@ WARNED = "read with a warning: "
 
 
 def pixels(
-    content: bytes, name: str, size: int | None, channels: int, equal_is_grey: bool
+    content: bytes, name: str, size: int | None, channels: int, equal_is_grey: bool, warned: Warned
 ) -> tuple[np.ndarray, bool, list[str]]:
     """Pixels (height, width, 3), or (height, width) of a grey image where `channels` is 1; whether the file is of a
     grey mode; and remarks. Raises InputError.
@@ -39,8 +39,7 @@ def pixels(
     """
     remarks = []
     try:
-        with warnings.catch_warnings(record=True) as warned, Image.open(io.BytesIO(content), "r", _formats()) as opened:
-            warnings.simplefilter("always")
+        with warned.here() as messages, Image.open(io.BytesIO(content), "r", _formats()) as opened:
             if getattr(opened, "n_frames", 1) > 1:
                 remarks.append(_FIRST)
             if _has_deep_colours(opened, content):
@@ -71,7 +70,7 @@ def pixels(
     except Exception as error:  # Pillow raises many kinds for broken files, of which SyntaxError is one
         line = " ".join(str(error).split())
         raise InputError(f"{name} can't be decoded as an image: {type(error).__name__}: {line}") from error
-    remarks += sorted({f"{WARNED}{' '.join(str(one.message).split())}" for one in warned})
+    remarks += sorted({f"{WARNED}{' '.join(message.split())}" for message in messages})
     if channels == 1 and equal_is_grey and image.mode == "RGB":
         colours = np.asarray(image)
         if (colours == colours[..., :1]).all():

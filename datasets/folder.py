@@ -9,10 +9,10 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from bench.dataset import Data, Dataset, Split
+from bench.dataset import Data, Dataset, Decoding, Split
 from bench.datasets import _splits
 from bench.datasets._decode import check_size, decode, notes_on, revision_of
-from bench.datasets._files import check_directory, endings, ends_of_files, few, hiding, read, shown, stamp_of, walk
+from bench.datasets._files import check_directory, endings, ends_of_files, few, hiding, shown, stamp_of, walk
 from bench.datasets._image import ENDINGS
 from bench.errors import InputError
 
@@ -40,6 +40,9 @@ class Folder(Dataset):
         return revision_of(self.size)
 
     def load(self, data_dir: Path, download: bool) -> Data:
+        return self.decode(data_dir, download, Decoding())
+
+    def decode(self, data_dir: Path, download: bool, decoding: Decoding) -> Data:
         folders = self._folders()
         tested, validated, notes = _splits.roles(folders, self.test, shown(self.directory))
         used = [name for name in ("train", tested, validated) if name is not None]
@@ -50,7 +53,7 @@ class Folder(Dataset):
         splits: dict[str, Split] = {}
         train = None
         for name in used:
-            splits[name] = self._read(folders, name, classes, train, notes)
+            splits[name] = self._read(folders, name, classes, train, notes, decoding)
             train = splits["train"].images
         names = tuple(map(shown, classes))
         notes += _splits.notes_on_classes(splits, names)
@@ -113,7 +116,13 @@ class Folder(Dataset):
         return names
 
     def _read(
-        self, folders: dict[str, Path], name: str, classes: Sequence[str], train: Tensor | None, notes: list[str]
+        self,
+        folders: dict[str, Path],
+        name: str,
+        classes: Sequence[str],
+        train: Tensor | None,
+        notes: list[str],
+        decoding: Decoding,
     ) -> Split:
         folder, way_out = folders[name], _splits.way_out(name, folders)
         files = _files(folder)
@@ -140,8 +149,7 @@ class Folder(Dataset):
         number = {own: index for index, own in enumerate(classes)}
         labels = torch.tensor([number[_class(path, folder)] for path in paths], dtype=torch.int64)
         remarks: Counter[str] = Counter()
-        contents = [read(path) for path in paths]
-        images = decode(contents, lambda index: shown(paths[index]), self.size, train, remarks)
+        images = decode(paths, lambda index: shown(paths[index]), self.size, train, remarks, decoding)
         notes += notes_on(remarks, name, len(paths))
         return Split(images, labels)
 

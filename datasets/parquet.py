@@ -10,7 +10,7 @@ from typing import Annotated
 
 from torch import Tensor
 
-from bench.dataset import Data, Dataset, Split
+from bench.dataset import Data, Dataset, Decoding, Split
 from bench.datasets import _columns, _labels, _shards, _splits
 from bench.datasets._columns import Features
 from bench.datasets._decode import check_size, decode, notes_on, revision_of
@@ -47,6 +47,9 @@ class Parquet(Dataset):
         return revision_of(self.size)
 
     def load(self, data_dir: Path, download: bool) -> Data:
+        return self.decode(data_dir, download, Decoding())
+
+    def decode(self, data_dir: Path, download: bool, decoding: Decoding) -> Data:
         files, notes = self._files()
         tested, validated, chosen = _splits.roles(files, self.test, shown(self.directory))
         notes += chosen
@@ -65,7 +68,7 @@ class Parquet(Dataset):
         train = None
         for name in used:
             numbers = _labels.numbers(labels[name], classes, name, _splits.way_out(name, files))
-            splits[name] = Split(self._images(name, files[name], features, train, notes), numbers)
+            splits[name] = Split(self._images(name, files[name], features, train, notes, decoding), numbers)
             train = splits["train"].images
         notes += _splits.notes_on_classes(splits, classes.names)
         validation = None if validated is None else splits[validated]
@@ -133,15 +136,15 @@ class Parquet(Dataset):
         features: Mapping[Path, Features],
         train: Tensor | None,
         notes: list[str],
+        decoding: Decoding,
     ) -> Tensor:
-        contents: list[bytes] = []
-        for path in paths:
-            contents += _columns.images(path, _columns.image_column(path, features[path], self.image))
-        if not contents:
+        columns = {path: _columns.image_column(path, features[path], self.image) for path in paths}
+        contents = _columns.Images(columns)
+        if not len(contents):
             raise InputError(f"{shown(self.directory)}: the {name} split has no rows")
         where = f"{shown(self.directory.name)}'s {name}"
         remarks: Counter[str] = Counter()
-        images = decode(contents, lambda index: f"image {index} of {where}", self.size, train, remarks)
+        images = decode(contents, lambda index: f"image {index} of {where}", self.size, train, remarks, decoding)
         notes += notes_on(remarks, name, len(contents))
         return images
 

@@ -120,6 +120,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Decoded images of tests are not kept among the person's; in the environment, for processes that tests start."""
+    os.environ["BENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def csg_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of a csg network for 3 channels and 10 classes. Do not write to it."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from bench import count
+from bench.cache.images import load
 from bench.cli.app import make_error_console
 from bench.data.batches import InOrder
 from bench.data.normalise import Normalise
@@ -101,7 +102,7 @@ def measure_exported(
 
 
 def _decoded(chosen: DatasetChoice, data_dir: Path, download: bool, sized: Sequence[str]) -> Data:
-    data = chosen.decode(data_dir, download)
+    data = load(chosen, data_dir, download, None, _say)
     for note in (*sized, *(f"{chosen.label}: {note}" for note in data.notes)):
         _say(note)
     return data

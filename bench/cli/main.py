@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from bench.cli import compress, merge, plugins, publish, run, saved, stores  # noqa: F401  # their commands register themselves
+from bench.cli import (  # noqa: F401  # their commands register themselves
+    cache,
+    compress,
+    merge,
+    plugins,
+    publish,
+    run,
+    saved,
+    stores,
+)
 from bench.cli.app import (
     BAD_INPUT,
     FAILED_RUNS,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from bench.dataset import Data, Split
 from bench.errors import InputError
@@ -21,16 +22,17 @@ def hold_out(data: Data, fraction: float) -> Data:
     """
     if data.validation is not None:
         return data
-    count = len(data.train)
+    held, stay = held_out(len(data.train), fraction)
+    return replace(data, train=data.train.take(stay), validation=data.train.take(held), fingerprint=None)
+
+
+def held_out(count: int, fraction: float) -> tuple[Tensor, Tensor]:
+    """The numbers of the images that are held out, and of those that stay, each in order. Raises InputError."""
     held = round(count * fraction)
     if not 0 < held < count:
         raise InputError(f"can't hold {fraction:g} of {count} training images out for validation")
     order = torch.randperm(count, generator=torch.Generator().manual_seed(_SPLIT_SEED))
-    return replace(
-        data,
-        train=data.train.take(order[held:].sort().values),
-        validation=data.train.take(order[:held].sort().values),
-    )
+    return order[:held].sort().values, order[held:].sort().values
 
 
 def count_leaked(data: Data) -> int:
@@ -46,12 +48,15 @@ def _digests(split: Split) -> Iterator[bytes]:
 
 def fingerprint(data: Data) -> str:
     """A hash of every image and label of every split, so that a record says on what it was trained and tested."""
+    if data.fingerprint is not None:
+        return data.fingerprint
     digest = hashlib.sha256()
     for split in (data.train, data.validation, data.test):
         if split is not None:
             digest.update(str(tuple(split.images.shape)).encode())
-            digest.update(split.images.contiguous().numpy().tobytes())
-            digest.update(split.targets.contiguous().numpy().tobytes())
+            # The arrays themselves, not their bytes: these would be a copy.
+            digest.update(split.images.contiguous().numpy().data.cast("B"))
+            digest.update(split.targets.contiguous().numpy().data.cast("B"))
     return digest.hexdigest()[:16]
 
 

@@ -13,6 +13,10 @@ JOBS = "auto"
 THREADS = 1
 KEEP_WEIGHTS: Final = "all"
 SAVE_EVERY = 60.0  # seconds
+# At the end of a sweep, for the latency of its networks; what is left then is measured by the next.
+LATENCY_SECONDS = 600.0
+# Of decoded images that are kept; and no more than half of what they could have.
+CACHE_GB = 20.0
 
 # Of `bench compress`: what is smaller where it runs, the plain narrower network among it, and csg. A search has time
 # for three, and in few epochs a network that is trained from scratch has no chance.

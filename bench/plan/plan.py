@@ -12,7 +12,7 @@ from typing import Any
 from bench.budget import Budget, parse
 from bench.data import standard as standards
 from bench.data.standard import Standard
-from bench.dataset import Data, Dataset
+from bench.dataset import Data, Dataset, Decoding
 from bench.errors import InputError, asking
 from bench.files.description import Step
 from bench.files.start_weights import Weights
@@ -76,10 +76,10 @@ class DatasetChoice:
     def label(self) -> str:
         return options.write(self.name, self.dataset, short=True)
 
-    def decode(self, data_dir: Path, download: bool) -> Data:
+    def decode(self, data_dir: Path, download: bool, decoding: Decoding | None = None) -> Data:
         """The images, looked over. Raises InputError."""
         with asking(f"dataset {self.label}"):
-            data = self.dataset.load(data_dir, download)
+            data = self.dataset.decode(data_dir, download, decoding or Decoding())
             _check_type(data, Data, "load")
             data.check()
             for name, split in data.splits().items():

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
+from bench.cache import images
 from bench.data.normalise import Normalise
-from bench.data.splits import count_leaked, fingerprint, hold_out
+from bench.data.splits import fingerprint
 from bench.data.standard import normalisation
 from bench.dataset import Data
 from bench.files.artifact import Given
@@ -34,8 +35,8 @@ def load(plan: Plan, say: Callable[[str], None]) -> Data:
     InputError."""
     chosen = plan.setting.dataset
     say(f"loading {chosen.label}")
-    data = hold_out(chosen.decode(Path(plan.spec.data_dir), plan.spec.download), plan.setting.schedule.validation)
-    data = replace(data, leaked=count_leaked(data))
+    validation = plan.setting.schedule.validation
+    data = images.load(chosen, Path(plan.spec.data_dir), plan.spec.download, validation, say)
     leaked = f"{data.leaked} of {len(data.test)} test images are training or validation images too, pixel for pixel"
     for note in (*data.notes, *([leaked] if data.leaked else [])):
         say(f"{chosen.label}: {note}")
@@ -49,19 +50,23 @@ def prepare(plan: Plan, data: Data) -> Material:
     return Material(data, fingerprint(data), normalisation(plan.setting.standard, data.train), start)
 
 
+def given_of(plan: Plan) -> Given:
+    """What loading a network takes besides its file: the person named it."""
+    model = plan.setting.model
+    return Given(plan.spec.plugins, model.asked if model.kind == "file" else None)
+
+
 def bench_of(plan: Plan, store: Store, material: Material, device: torch.device, save_every: float) -> Bench:
     """What runs are made with on `device`; its data is still where it is, and its fresh process not started."""
     data, model = material.data, plan.setting.model
     assert data.validation is not None
-    # What the fresh process needs besides a file: the person named it.
-    given = Given(plan.spec.plugins, model.asked if model.kind == "file" else None)
     return Bench(
         data=data,
         data_hash=material.data_hash,
         normalise=material.normalise,
         device=device,
         store=store,
-        fresh=FreshProcess(given),
+        fresh=FreshProcess(given_of(plan)),
         spec=plan.spec,
         start=material.start,
         save_every=save_every,

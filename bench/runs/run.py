@@ -24,7 +24,6 @@ from bench.files.description import Description
 from bench.files.fresh_process import FreshProcess
 from bench.measure import account, memory
 from bench.measure.code_space import encode as encode_pictures
-from bench.measure.latency import latency_ms
 from bench.measure.resizable import Resizing
 from bench.measure.same_outputs import LARGEST_DIFFERENCE, relative_difference
 from bench.method import Compressed
@@ -38,7 +37,6 @@ from bench.runs import dense_prefix, environment, interrupt
 from bench.runs.progress import title
 from bench.runs.unfinished import Unfinished
 from bench.store import record
-from bench.store.latency import LATENCY, encode_latency
 from bench.store.predictions import encode_predictions
 from bench.store.record import FAILED, FINISHED, MISSED, Record
 from bench.store.rows import encode_rows
@@ -189,14 +187,9 @@ def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
             "peak_memory_bytes": memory.peak_bytes(bench.device) if measures_memory else None,
         }
         made = record.make({**columns, **outcome, **measured})
-        # By itself, so that it can be measured again, when the machine has nothing else to do, under the run's seal.
-        if made["latency_ms"] is not None:
-            bench.store.write(folder / LATENCY, encode_latency(run.id, made["latency_ms"]))
-        bench.store.write(folder / RECORD, encode({**made, "latency_ms": None}))
+        bench.store.write(folder / RECORD, encode(made))
         bench.store.write(folder / SPEC, spec.write(run.own_spec(bench.spec)).encode())
     bench.store.forget(run.id)
-    if bench.spec.keep_weights == "none" and made["status"] == FINISHED:
-        bench.store.leave_out(bench.store.runs / run.name, WEIGHTS)
     return made
 
 
@@ -471,7 +464,6 @@ class Tested:
     """The network as deployed, and its one look at the test split."""
 
     deployed: account.Deployed
-    latency_ms: float
     scores: Scores
     test_seconds: float
 
@@ -480,7 +472,6 @@ class Tested:
             "materialised_values": self.deployed.materialised_values,
             "macs": self.deployed.macs,
             "generation_macs": self.deployed.generation_macs,
-            "latency_ms": self.latency_ms,
             **{f"test_{name}": score for name, score in self.scores.items()},
             "test_seconds": self.test_seconds,
         }
@@ -495,14 +486,13 @@ def test(bench: Bench, run: Run, saved: Saved, folder: Path) -> Tested:
         raise NotTheSame(f"finish() changed the network's outputs by {difference:.2g} of the largest logit")
     bench.store.write(folder / LAYERS, encode_rows(deployed.layers))
     network = deployed.network.to(bench.device)
-    latency = latency_ms(network, bench.data.image_shape)
     started, kept = time.perf_counter(), Kept(task)
     scores = evaluate(network, InOrder(bench.data.test, bench.normalise), task, bench.classes, kept)
     seconds = time.perf_counter() - started
     check_finite(scores[LOSS], "the test loss is {}")
     if arrays := kept.arrays():
         bench.store.write(folder / PREDICTIONS, encode_predictions(arrays, bench.data.classes))
-    return Tested(deployed, latency, scores, seconds)
+    return Tested(deployed, scores, seconds)
 
 
 def _stored_columns(stored: account.Stored, dense_values: int) -> Columns:

@@ -10,8 +10,10 @@ from bench.data.standard import text_of
 from bench.dataset import Data
 from bench.errors import InputError, unknown
 from bench.files import pristine
+from bench.latency import of_runs
 from bench.models._build import build_network
 from bench.models._usable import require_outputs, require_reloadable
+from bench.plan import defaults
 from bench.plan.defaults import SAVE_EVERY
 from bench.plan.plan import Plan, Run
 from bench.plan.spec import write as write_spec
@@ -19,7 +21,7 @@ from bench.plugins.code import harness_hash
 from bench.runs import environment, images_seen
 from bench.runs.executor import Executor, Job
 from bench.runs.lost import record_lost
-from bench.runs.material import bench_of, load, prepare
+from bench.runs.material import bench_of, given_of, load, prepare
 from bench.runs.order import LOOK_SECONDS, Order
 from bench.runs.progress import Progress, title
 from bench.runs.side_by_side import idle
@@ -139,6 +141,11 @@ def _sweep(
         with progress.runs(todo):
             state.records |= make_all(Job(bench, plan, tuple(todo), {run.id for run in again}), executor, progress)
     _relabel(plan, store, progress.say)
+    records = [state.records[run.id] for run in plan.runs]
+    for run_id, columns in of_runs.measure(
+        store, records, given_of(plan), device, defaults.LATENCY_SECONDS, progress.say
+    ).items():
+        state.records[run_id] |= columns
     for folder in list(superfluous_weights(store, state.records.values(), plan.spec.keep_weights)):
         store.leave_out(folder, WEIGHTS)
     return [{**state.records[run.id], "method": run.choice.label} for run in plan.runs]

@@ -27,7 +27,6 @@ from bench.plugins import networks, options
 from bench.runs import environment
 from bench.runs.run import flat
 from bench.store import published, seal
-from bench.store.latency import LATENCY
 from bench.store.predictions import Predictions, decode_predictions, encode_predictions
 from bench.store.published import PUBLISHED
 from bench.store.record import FINISHED, Record
@@ -191,9 +190,6 @@ class Verifier:
             verdict.unsealed.append(folder.name)
         else:
             verdict.sealed += 1
-            if record["status"] == FINISHED and record["latency_ms"] is None:
-                verdict.damaged.append(folder)
-                yield f"{LATENCY} is missing"
         if self.seals_alone or record["status"] != FINISHED:
             return
         try:

@@ -59,7 +59,12 @@ COLUMNS = {
     "materialised_values": "stored values of the network as deployed, its kernels computed",
     "macs": "multiply-accumulates of one image's forward pass as deployed, counted at dispatch",
     "generation_macs": "multiply-accumulates that training adds to each forward pass to compute the kernels",
-    "latency_ms": "milliseconds for one image as deployed, on the device: the median of repeated passes",
+    "latency_ms": "milliseconds for one image as deployed, on the device, once all runs of a sweep were made: the "
+    "lower quartile of rounds in which all networks take turns",
+    "latency_128_ms": "the same for a batch of 128 images; empty: it would take more than two seconds",
+    "latency_spread": "the upper quartile of the rounds of one image over the lower: far above 1 where the machine did "
+    "other things",
+    "latency_threads": "of torch on the CPU while latency was measured",
     "test_loss": "as deployed, once after the last epoch; so are the task's other metrics, test_NAME",
     "validation_loss": "after the last epoch; likewise validation_NAME",
     "train_loss": "of the last epoch's augmented batches; likewise train_NAME",
@@ -104,12 +109,21 @@ _WHOLE = frozenset(
         *("format", "seed", "weights_epochs", "requested_values", "stored_values", "dense_values", "stored_bytes"),
         *("statistics_values", "trained_values", "materialised_values", "macs", "generation_macs", "compress_epoch"),
         *("peak_memory_bytes", "leaked_images", "batch_parts"),
-        *("train_images", "validation_images", "test_images", "threads", "schedule.epochs"),
+        *("train_images", "validation_images", "test_images", "threads", "latency_threads", "schedule.epochs"),
     }
 )
 _NUMBERS = frozenset(
     {
-        *("compression", "latency_ms", "test_loss", "validation_loss", "train_loss", "compress_at"),
+        *(
+            "compression",
+            "latency_ms",
+            "latency_128_ms",
+            "latency_spread",
+            "test_loss",
+            "validation_loss",
+            "train_loss",
+            "compress_at",
+        ),
         *(name for name in COLUMNS if name.endswith("_seconds")),
     }
 )

@@ -163,8 +163,6 @@ class Store:
         try:
             if sealed is not None:
                 sealed.check_changed(folder)
-                if record["status"] == FINISHED and record["latency_ms"] is None:
-                    raise Broken(f"{LATENCY} is missing")
             elif record["status"] == FINISHED:
                 weights = folder / WEIGHTS
                 size = weights.stat().st_size if weights.is_file() else 0

@@ -13,6 +13,7 @@ from bench import testing
 from bench.data.normalise import Normalise
 from bench.data.standard import Standard, normalisation, parse, text_of
 from bench.datasets._image import pixels
+from bench.datasets._warned import Warned
 from bench.errors import InputError
 from bench.model import Inputs
 from bench.plan import plan
@@ -176,7 +177,7 @@ def test_the_aspect_ratio_is_kept(tmp_path: Path) -> None:
         colours[:, 20 * third : 20 * (third + 1), third] = 255
     for image, name in ((colours, "wide"), (colours.transpose(1, 0, 2), "high")):
         Image.fromarray(image).save(tmp_path / f"{name}.png")
-        found, _, _ = pixels((tmp_path / f"{name}.png").read_bytes(), name, 10, 3, False)
+        found, _, _ = pixels((tmp_path / f"{name}.png").read_bytes(), name, 10, 3, False, Warned())
         assert found.shape == (10, 10, 3)
         assert (found[1:-1, 1:-1] == [0, 255, 0]).all()  # those at the edge see a little of their neighbours
 
@@ -185,7 +186,7 @@ def test_square_images_are_as_before() -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8))
     content = io.BytesIO()
     image.save(content, "png")
-    found, _, _ = pixels(content.getvalue(), "image", 10, 3, False)
+    found, _, _ = pixels(content.getvalue(), "image", 10, 3, False, Warned())
     assert (found == np.asarray(image.resize((10, 10), Image.Resampling.BILINEAR))).all()
 
 

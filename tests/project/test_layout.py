@@ -19,6 +19,7 @@ FLOORS = (
     {"measure", "plugins", "kernels", "reports"},
     {"files", "training"},
     {"methods", "plan"},
+    {"cache", "latency"},
     {"runs", "testing"},
     {"executors"},
     {"programs", "deploy"},

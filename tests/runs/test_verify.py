@@ -18,7 +18,7 @@ from bench.reports.report import write, write_figures
 from bench.runs.verify import Verdict, Verifier
 from bench.store.latency import LATENCY
 from bench.store.record import FINISHED, Record
-from bench.store.store import PREDICTIONS, RECORD, REPORT, SEAL, SPEC, WEIGHTS, Damaged, Store, encode, seal_beside
+from bench.store.store import PREDICTIONS, RECORD, REPORT, SEAL, SPEC, WEIGHTS, Store, encode, seal_beside
 
 GIVEN = Given((STRIPES, HALVES))
 
@@ -123,7 +123,7 @@ def test_what_is_gone_is_found(store: Store) -> None:
     write(load([store.folder]), store.folder / REPORT)
     for name in (
         *("spec.toml", "spec.seal.json", "prefixes/*.safetensors", "prefixes/*.seal.json"),
-        *("runs/csg-2x*/latency.json", "runs/csg-2x*/seal.json", "runs/csg-2x*/layers.csv"),
+        *("runs/csg-2x*/seal.json", "runs/csg-2x*/layers.csv"),
         *("report/seal.json", "report/figures/seal.json"),
     ):
         path = sorted(store.folder.glob(name))[0]
@@ -202,13 +202,12 @@ def test_what_a_record_says_of_its_run_is_what_it_was_asked_for(few: Store, colu
     assert verdict.damaged == [folder]
 
 
-def test_latency_that_is_gone_is_measured_with_its_run_again(store: Store) -> None:
+def test_latency_that_is_gone_is_no_damage(store: Store) -> None:
     record = next(record for record in store.records()[0] if record["method"] == "csg" and record["status"] == FINISHED)
     folder = store.folders()[record["id"]]
     (folder / LATENCY).unlink()
-    with pytest.raises(Damaged, match=r"latency\.json is missing"):
-        store.check_changed(folder, store.read(folder))
-    assert verify(store.folder, seals_alone=True).damaged == [folder]
+    store.check_changed(folder, store.read(folder))
+    assert verify(store.folder, seals_alone=True).wrong == {}
 
 
 def test_a_run_that_is_there_twice_is_named_with_the_other(store: Store) -> None:

@@ -1,0 +1,248 @@
+"""The decoded images of one dataset as files that are mapped into memory, so that all processes share them.
+
+    train.npy, test.npy      images (n, channels, height, width), and their targets in train-targets.npy and so on;
+                             validation.npy where the dataset has such a split
+    data.json                the rest of it, sizes and times of the files, and its own hash
+
+Where validation is held out of train, train.npy begins with the images that are: both are then read as they lie.
+"""
+
+import errno
+import math
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.data.splits import count_leaked, fingerprint, held_out
+from bench.dataset import Data, Split, in_memory
+from bench.errors import InputError, first_line, require_format
+from bench.store import seal
+from bench.store.seal import Broken
+from bench.store.store import sync
+
+HEADER = "data.json"
+# Of the files. It is in the names of folders, so that each bench finds its own.
+FORMAT = 1
+_SPLITS = ("train", "validation", "test")
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What stands beside the images. `dataset` is for people. `held` is how many images at the start of train are held
+    out, being the share `validation` of it; 0 where train is as the dataset gives it. `files` has sizes and times."""
+
+    dataset: str
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+    leaked: int
+    fingerprint: str
+    held: int
+    validation: float
+    files: dict[str, tuple[int, int]]
+
+    @property
+    def arranged(self) -> float | None:
+        """The share that is held out in data as they lie here."""
+        return self.validation if self.held else None
+
+    @property
+    def bytes(self) -> int:
+        return sum(size for size, _ in self.files.values())
+
+
+class Rooms:
+    """Gives room for images in files of a folder, `most_bytes` in all; `make_room` is told before how many bytes that
+    will be. Beyond that, or where the disk refuses, room is in memory, and `refused` says why."""
+
+    def __init__(self, folder: Path, most_bytes: int, make_room: Callable[[int], None]) -> None:
+        self.refused = ""
+        self._folder, self._most, self._make_room = folder, most_bytes, make_room
+        self._given: dict[Path, np.memmap] = {}
+
+    def __call__(self, shape: Shape) -> Tensor:
+        size = math.prod(shape) + sum(array.nbytes for array in self._given.values())
+        if not self.refused and size > self._most:
+            self.refused = f"they take {size / 1e9:,.1f} GB or more, and there is room for {self._most / 1e9:,.1f} GB"
+        if not self.refused:
+            path = self._folder / f"{len(self._given)}.part"
+            try:
+                self._make_room(size)
+                self._given[path] = _create(path, shape)
+            except OSError as error:
+                self.refused = error.strerror or str(error)
+            else:
+                return torch.from_numpy(self._given[path])
+        return in_memory(shape)
+
+    def path_of(self, images: Tensor) -> Path | None:
+        """The file that these images fill, on the disk; None where they are none that room was given for."""
+        for path, array in self._given.items():
+            if array.shape == images.shape and array.ctypes.data == images.data_ptr() and images.is_contiguous():
+                array.flush()
+                return path
+        return None
+
+
+def write(folder: Path, dataset: str, data: Data, rooms: Rooms, validation: float) -> bool:
+    """Put data that was decoded into `rooms` of this folder into its files; False where there is no room for all of it.
+    Raises OSError."""
+    held, order = _arranged(data, validation)
+    for name in _SPLITS:
+        split: Split | None = getattr(data, name)
+        if split is None:
+            continue
+        images = split.images
+        if rooms.path_of(images) is None:
+            images = rooms(tuple(images.shape))
+            if rooms.refused:
+                return False
+            images.copy_(split.images)
+        path = rooms.path_of(images)
+        assert path is not None
+        if name == "train" and order is not None:
+            arranged = _create(folder / "train.npy", tuple(images.shape))
+            torch.index_select(images, 0, order, out=torch.from_numpy(arranged))
+            arranged.flush()
+            path.unlink()
+        else:
+            path.rename(folder / f"{name}.npy")
+        targets = split.targets if name != "train" or order is None else split.targets[order]
+        np.save(folder / f"{name}-targets.npy", targets.numpy(), allow_pickle=False)
+    for left in folder.glob("*.part"):  # images that turned out to be in colour were begun in grey
+        left.unlink()
+    files = {}
+    for path in sorted(folder.iterdir()):
+        sync(path)
+        files[path.name] = (path.stat().st_size, path.stat().st_mtime_ns)
+    header = Header(dataset, data.classes, data.notes, 0, "", held, validation, files)
+    kept = _open(folder, header, header.arranged)
+    header = replace(header, leaked=count_leaked(kept), fingerprint=fingerprint(kept))
+    (folder / HEADER).write_bytes(seal.encode({"format": FORMAT, **asdict(header)}))
+    sync(folder / HEADER)
+    sync(folder)
+    return True
+
+
+def read_header(folder: Path) -> Header:
+    """Raises Broken where anything of it is not as it was written, by sizes and times, and FileNotFoundError where
+    there is nothing."""
+    content = seal.read_file(folder / HEADER)
+    if content is None:
+        raise FileNotFoundError(folder / HEADER)
+    body = seal.decode(HEADER, content)
+    try:
+        require_format(body.pop("format"), FORMAT)
+        header = Header(**{name: _frozen(value) for name, value in body.items()})
+        for name, (size, modified) in header.files.items():
+            found = (folder / name).stat()
+            if (found.st_size, found.st_mtime_ns) != (size, modified):
+                raise Broken(f"{name} is not as it was written")
+    except FileNotFoundError as error:
+        raise Broken(f"{Path(error.filename).name} is missing") from None
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise Broken(str(error) if isinstance(error, Broken) else f"{HEADER}: {first_line(error)}") from error
+    return header
+
+
+def read(folder: Path, validation: float | None) -> Data:
+    """The data with the share `validation` of train held out, or None: as the dataset gives it. Raises Broken and
+    FileNotFoundError as `read_header` does, and InputError where nothing can be held out."""
+    header = read_header(folder)
+    try:
+        return _open(folder, header, validation)
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        raise Broken(f"{folder.name} can't be read: {first_line(error)}") from error
+
+
+def check(folder: Path) -> None:
+    """Go through every pixel. Raises Broken where one is not as it was written, and FileNotFoundError."""
+    header = read_header(folder)
+    data = read(folder, header.arranged)
+    if fingerprint(replace(data, fingerprint=None)) != header.fingerprint:
+        raise Broken("its pixels or targets are not as they were written")
+
+
+def _open(folder: Path, header: Header, validation: float | None) -> Data:
+    train, test = (_split(folder, name) for name in ("train", "test"))
+    own = _split(folder, "validation") if "validation.npy" in header.files else None
+    found = Data(train, test, header.classes, own, header.notes, header.leaked, header.fingerprint or None)
+    found.check()
+    if own is not None or (validation is None and not header.held):
+        return found
+    if validation is not None and validation == header.arranged:
+        parts = (slice(header.held), slice(header.held, None))
+        held, stay = (Split(train.images[part], train.targets[part]) for part in parts)
+        return replace(found, train=stay, validation=held)
+    # Where in the file each image lies, in the dataset's own order.
+    place = torch.arange(len(train))
+    if header.held:
+        place = torch.cat(held_out(len(train), header.validation)).argsort()
+    found = replace(found, fingerprint=None)
+    if validation is None:
+        return replace(found, train=train.take(place))
+    held_places, stay_places = (place[numbers] for numbers in held_out(len(train), validation))
+    return replace(found, train=train.take(stay_places), validation=train.take(held_places))
+
+
+def _arranged(data: Data, validation: float) -> tuple[int, Tensor | None]:
+    """How many images are held out, and the order that puts these first; 0 and None where train stays as it is."""
+    if data.validation is not None:
+        return 0, None
+    try:
+        held, stay = held_out(len(data.train), validation)
+    except InputError:  # too few; who needs some held out is told so
+        return 0, None
+    return len(held), torch.cat((held, stay))
+
+
+def _split(folder: Path, name: str) -> Split:
+    return Split(_mapped(folder / f"{name}.npy"), _mapped(folder / f"{name}-targets.npy"))
+
+
+def _mapped(path: Path) -> Tensor:
+    """The array in a file, whose pages processes share until they write to it, which changes their copy alone."""
+    try:
+        return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
+    except OSError as error:
+        # Linux keeps back memory for all that might be written. So of more than there is, what is read alone.
+        if error.errno != errno.ENOMEM:
+            raise
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it can't be written to
+            return torch.from_numpy(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def _create(path: Path, shape: Shape) -> np.memmap:
+    """An array in a file of its own, whose bytes the disk holds ready: one that is full while a map is written to ends
+    the process. Raises OSError."""
+    try:
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        size = path.stat().st_size
+        with path.open("r+b") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            elif shutil.disk_usage(path).free < size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    return array
+
+
+def _frozen(value: Any) -> Any:
+    """Lists as tuples."""
+    if isinstance(value, dict):
+        return {name: _frozen(own) for name, own in value.items()}
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,119 @@
+"""The images of a dataset for whoever trains or tests on them: from the cache, or decoded."""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import platformdirs
+from torch import Tensor
+
+from bench.cache.cache import KEY_LENGTH, Cache, Wanted, uncached
+from bench.cache.entry import FORMAT, Shape
+from bench.dataset import Data, Decoding
+from bench.errors import InputError
+from bench.plan import defaults
+from bench.plan.plan import DatasetChoice
+from bench.plugins import options
+from bench.training.schedule import Schedule
+
+# The folder of decoded images, and how many GB they may have; 0: none are kept.
+FOLDER, LIMIT = "BENCH_CACHE", "BENCH_CACHE_GB"
+# Other versions of these may give other pixels.
+_DECODERS = ("pillow", "torchvision", "numpy", "pyarrow")
+# Seconds of decoding before a word is said, and between words.
+_PATIENCE, _BETWEEN = 2.0, 10.0
+
+
+def load(
+    chosen: DatasetChoice, data_dir: Path, download: bool, validation: float | None, say: Callable[[str], None]
+) -> Data:
+    """The data with the share `validation` of train held out, and the leaked images counted; None: as the dataset gives
+    them. Images that are decoded from files are kept for the next time. Raises InputError."""
+    tell = _Tell(chosen.label, say)
+
+    def decode(room: Callable[[Shape], Tensor]) -> Data:
+        return chosen.decode(data_dir, download, Decoding(room, done=tell))
+
+    stamp = chosen.stamp(data_dir)
+    if not stamp:  # made by code, or yet to be fetched
+        return uncached(decode, validation)
+    wanted = Wanted(
+        key=_key(chosen, data_dir, stamp),
+        dataset=options.write(chosen.name, chosen.dataset),
+        validation=validation,
+        usual=Schedule.validation if validation is None else validation,
+        decode=decode,
+        unchanged=lambda: chosen.stamp(data_dir) == stamp,
+    )
+    return find_cache().data(wanted, say)
+
+
+def find_cache() -> Cache:
+    """The cache of this machine, or that which the environment names. Raises InputError."""
+    named = os.environ.get(FOLDER)
+    folder = platformdirs.user_cache_path("csg-bench", appauthor=False) if not named else Path(named).expanduser()
+    asked = os.environ.get(LIMIT)
+    if not asked:
+        return Cache(folder, int(min(defaults.CACHE_GB * 1e9, _share(folder))))
+    try:
+        gigabytes = float(asked)
+        if not (math.isfinite(gigabytes) and gigabytes >= 0):
+            raise ValueError
+    except ValueError:
+        raise InputError(f"{LIMIT} can't be {asked[:40]!r}; it is how many GB of images are kept, 0: none") from None
+    return Cache(folder, int(gigabytes * 1e9))
+
+
+def _share(folder: Path) -> float:
+    """Half of what the cache has and the disk has left, in bytes."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
+    return (shutil.disk_usage(there).free + sum(one.bytes for one in Cache(folder, 0).kept())) / 2
+
+
+def _key(chosen: DatasetChoice, data_dir: Path, stamp: str) -> str:
+    """A hash of all that decides the data: the same dataset of the same files, read by the same code."""
+    decides = {
+        "format": FORMAT,
+        "dataset": [chosen.name, options.everything(chosen.dataset), chosen.dataset.revision],
+        "identity": chosen.identity,
+        "code": [chosen.code, chosen.task.code],  # the task looked the targets over
+        "files": [str(data_dir.expanduser().resolve()), stamp],
+        "decoders": {name: _version(name) for name in _DECODERS},
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:KEY_LENGTH]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+class _Tell:
+    """Says how far decoding is, where it takes long."""
+
+    def __init__(self, label: str, say: Callable[[str], None]) -> None:
+        self._label, self._say = label, say
+        self._done = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._began = time.monotonic()
+        self._next = self._began + _PATIENCE
+
+    def __call__(self, done: int, count: int) -> None:
+        if done < self._done:  # another split
+            self._begin()
+        self._done = done
+        now = time.monotonic()
+        if now >= self._next and done < count:
+            self._next = now + _BETWEEN
+            left = (now - self._began) / done * (count - done)
+            self._say(f"{self._label}: decoded {done:,} of {count:,} images; {left:,.0f} s left")

@@ -1,0 +1,60 @@
+"""`bench cache`."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from bench.cli.app import FAILED_RUNS, app, make_console
+from bench.errors import InputError
+from bench.store.printable import one_line
+
+
+@app.command()
+def cache(
+    dataset: Annotated[
+        str | None, typer.Argument(metavar="[DATASET]", help="As it is listed, or the beginning of that. Default: all.")
+    ] = None,
+    empty: Annotated[bool, typer.Option("--empty", help="Remove them; they are decoded again when needed.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Go through all pixels, and remove what is not as it was written.")
+    ] = False,
+) -> None:
+    """List the decoded images that are kept for the next sweep, check or remove them.
+
+    BENCH_CACHE names another folder for them, and BENCH_CACHE_GB how much they may take (0: none are kept).
+    """
+    from bench.cache import entry
+    from bench.cache.images import find_cache
+    from bench.store.seal import Broken
+
+    console, found = make_console(), find_cache()
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    kept = [one for one in found.kept() if (one.header.dataset if one.header else "").startswith(dataset or "")]
+    if dataset is not None and not kept:
+        raise InputError(f"no decoded images of {dataset!r} in {found.folder}; `bench cache` lists what there is")
+    damaged = False
+    for one in kept:
+        name = "damaged" if one.header is None else one_line(one.header.dataset)
+        day = time.strftime("%Y-%m-%d", time.localtime(one.used))
+        say(f"{name:60} {one.bytes / 1e6:10,.1f} MB  used {day}")
+        if check and not empty:
+            try:
+                entry.check(one.folder)
+            except FileNotFoundError:  # another process removed it
+                pass
+            except Broken as error:
+                damaged = True
+                found.remove(one.folder)
+                say(f"  {error}; removed")
+        if empty:
+            found.remove(one.folder)
+    if empty:
+        found.clean()
+    rest = ", removed" if empty else f"; up to {found.limit / 1e9:,.1f} GB are kept"
+    say(f"{sum(one.bytes for one in kept) / 1e6:,.1f} MB in {found.folder}{rest}")
+    if damaged:
+        raise typer.Exit(FAILED_RUNS)

@@ -1,0 +1,1 @@
+"""How long the networks of a sweep take, measured when nothing else of it runs."""
