@@ -27,11 +27,49 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def find_precision(name: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
-    """What to compute the forward and backward pass in. The weights stay float32."""
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def find_precision(name: Precision, device: torch.device) -> torch.dtype:
+    """What to compute the forward and backward pass in. The weights stay float32. `auto` is bfloat16 only where the
+    device has it: elsewhere torch emulates it, which is slower than float32."""
     if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+        return torch.bfloat16 if has_bfloat16(device) else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether it multiplies in bfloat16 by itself."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(_BFLOAT16 & _cpu_flags())
+
+
+# By their names in torch and in /proc/cpuinfo, of x86 and of ARM.
+_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
+# CPU time of a step in bfloat16 by that in float32 where the processor (AVX2) has none: ResNet-20, torch 2.14.
+_EMULATED = 5
+
+
+def slow_precision(name: Precision, device: torch.device) -> str | None:
+    """A line where what was asked for is slower than float32; None where it isn't."""
+    if name != "bfloat16" or has_bfloat16(device):
+        return None
+    return (
+        f"{processor(device)} has no bfloat16, so torch emulates it: {_EMULATED} times the time of float32, measured on "
+        "a processor with AVX2; leave precision=bfloat16 out"
+    )
+
+
+@cache
+def _cpu_flags() -> frozenset[str]:
+    if hasattr(torch.cpu, "get_capabilities"):  # of torch since 2.10
+        return frozenset(name for name, there in torch.cpu.get_capabilities().items() if there is True)
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.is_file():
+        return frozenset()
+    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    return frozenset(flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split())
 
 
 @contextmanager

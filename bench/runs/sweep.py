@@ -112,7 +112,8 @@ def _sweep(
     find_data: FindData,
 ) -> list[Record]:
     device = environment.find_device(plan.spec.device)
-    for note in plan.notes:
+    slow = environment.slow_precision(plan.setting.schedule.precision, device)
+    for note in (*plan.notes, *([slow] if slow else [])):
         progress.say(note)
     state = look(plan, store)
     again = to_redo(plan, state, redo)

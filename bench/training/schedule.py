@@ -34,7 +34,7 @@ class Schedule:
     crop_padding: Annotated[int, "pixels of zero padding before the random crop; 0: no crop"] = 0
     flip: Annotated[bool, "mirror half of the images"] = False
     precision: Annotated[
-        Literal["auto", "float32", "bfloat16"], "of training; auto: bfloat16 on a GPU that has it, else float32"
+        Literal["auto", "float32", "bfloat16"], "of training; auto: bfloat16 on a device that has it, else float32"
     ] = "auto"
     validation: Annotated[float, "the fraction of the training images held out"] = 0.1
 

@@ -1,0 +1,39 @@
+"""On what runs are made: bfloat16 where the device has it, and a word where it doesn't."""
+
+import pytest
+import torch
+
+from bench.runs import environment
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("flags", [{"avx512_bf16"}, {"amx_bf16", "avx2"}, {"bf16"}])
+def test_a_processor_with_bfloat16_uses_it(flags: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "_cpu_flags", lambda: frozenset(flags))
+    assert environment.find_precision("auto", CPU) == torch.bfloat16
+    assert environment.find_precision("float32", CPU) == torch.float32
+    assert environment.slow_precision("bfloat16", CPU) is None
+
+
+def test_one_without_it_does_not_and_who_asks_for_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "_cpu_flags", lambda: frozenset({"avx2", "avx512f"}))
+    assert environment.find_precision("auto", CPU) == torch.float32
+    assert environment.find_precision("bfloat16", CPU) == torch.bfloat16
+    assert environment.slow_precision("auto", CPU) is None
+    said = environment.slow_precision("bfloat16", CPU)
+    assert said is not None
+    assert "has no bfloat16, so torch emulates it: 5 times the time of float32" in said
+
+
+def test_flags_are_those_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However they are read: by torch, or by an older one's way."""
+    environment._cpu_flags.cache_clear()
+    if not hasattr(torch.cpu, "get_capabilities"):
+        pytest.skip("this torch has one way")
+    now = environment._cpu_flags()
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    environment._cpu_flags.cache_clear()
+    then = environment._cpu_flags()
+    environment._cpu_flags.cache_clear()
+    assert now & {"avx2", "avx512_bf16", "amx_bf16"} == then & {"avx2", "avx512_bf16", "amx_bf16"}
