@@ -55,7 +55,7 @@ def compress(
 ) -> None:
     """Make a finished network smaller: try methods, fine-tune each alike, and write the best as a file to deploy."""
     from bench.cli.compress_tables import compress_tables
-    from bench.deploy import task as tasks
+    from bench.deploy import request as requests
     from bench.deploy.deploy import deploy
     from bench.executors.here import Here
     from bench.programs.sweeping import look_at
@@ -80,17 +80,17 @@ def compress(
     executor = Here.of(jobs)
     look_at(out)
     find_device(device or defaults.DEVICE)
-    task = tasks.make(None if methods is None else as_list(methods), to, max_drop, settings, export, out, force)
+    request = requests.make(None if methods is None else as_list(methods), to, max_drop, settings, export, out, force)
     console = make_console()
     try:
         shown = progress.make(console)
         shown.reasons_follow = True
-        outcome = deploy(task, shown, executor)
+        outcome = deploy(request, shown, executor)
     except KeyboardInterrupt:
         console.print("interrupted; finished runs are kept, and the same command goes on with what is missing")
         raise typer.Exit(INTERRUPTED) from None
     tables = console_for_tables()
-    for part in compress_tables(task, outcome):
+    for part in compress_tables(request, outcome):
         tables.print(part, highlight=False, soft_wrap=isinstance(part, str))
     if outcome.written is None:
         raise typer.Exit(FAILED_RUNS)

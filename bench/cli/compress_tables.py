@@ -8,35 +8,37 @@ from rich.table import Table
 
 from bench.deploy import choice
 from bench.deploy.deploy import Outcome, Written, drop
+from bench.deploy.request import Request
 from bench.deploy.search import Tried
-from bench.deploy.task import Task
 from bench.metric import Metric
 from bench.store.printable import one_line
 from bench.store.record import Record
 from bench.task import LOSS
 
 
-def compress_tables(task: Task, outcome: Outcome) -> Iterator[RenderableType]:
+def compress_tables(request: Request, outcome: Outcome) -> Iterator[RenderableType]:
     """What was tried, which of it is not smaller where it runs, and before and after; text is a line by itself."""
-    yield _candidates(task, outcome)
+    yield _candidates(request, outcome)
     for one in outcome.tried:
         if not one.finished:
-            yield _line(f"{one.method} at {one.budget}: {one.record['status']}: {_reason(one.record, task)}")
+            yield _line(f"{one.method} at {one.budget}: {one.record['status']}: {_reason(one.record, request)}")
     for one in outcome.tried:
         if one.finished and not choice.is_smaller_where_it_runs(one.record):
             yield _line(_not_smaller(one))
     if outcome.chosen is None or outcome.written is None:
-        yield _line(f"{_unmet(task)}; nothing is written")
+        yield _line(f"{_unmet(request)}; nothing is written")
         return
-    yield _line(_why(task, outcome.chosen, outcome))
+    yield _line(_why(request, outcome.chosen, outcome))
     yield _before_and_after(outcome.before, outcome.chosen.record, outcome.written)
     yield from map(_line, _files(outcome.written))
 
 
-def _candidates(task: Task, outcome: Outcome) -> Table:
+def _candidates(request: Request, outcome: Outcome) -> Table:
     """With a search, accuracy over size: the curve."""
     epochs = outcome.tried[0].record["schedule.epochs"]
-    what = f"tried at {task.to}" if task.max_drop is None else f"tried to lose {task.max_drop:g} points or less"
+    what = (
+        f"tried at {request.to}" if request.max_drop is None else f"tried to lose {request.max_drop:g} points or less"
+    )
     table = Table(title=f"{what}, {epochs} epoch{'' if epochs == 1 else 's'} of fine-tuning each", title_justify="left")
     table.add_column("method", overflow="fold")
     for heading in ("asked", "stored", "ratio", "where it runs", "bytes stored", "validation", "lost"):
@@ -54,12 +56,12 @@ def _candidates(task: Task, outcome: Outcome) -> Table:
     return table
 
 
-def _reason(record: Record, task: Task) -> str:
+def _reason(record: Record, request: Request) -> str:
     """Its first parts, with where the rest is to be read."""
     said, *parts = str(record["reason"]).split("; ")
     for part in parts:
         if len(said) + len(part) > _LONG_REASON:
-            return f"{said}... (all of it: bench show {task.out} {record['id']})"
+            return f"{said}... (all of it: bench show {request.out} {record['id']})"
         said += f"; {part}"
     return said
 
@@ -90,19 +92,19 @@ def _not_smaller(one: Tried) -> str:
     )
 
 
-def _unmet(task: Task) -> str:
-    if task.max_drop is None:
-        return f"no method met {task.to}"
-    return f"no network that was tried loses {task.max_drop:g} points of validation accuracy or less"
+def _unmet(request: Request) -> str:
+    if request.max_drop is None:
+        return f"no method met {request.to}"
+    return f"no network that was tried loses {request.max_drop:g} points of validation accuracy or less"
 
 
-def _why(task: Task, chosen: Tried, outcome: Outcome) -> str:
+def _why(request: Request, chosen: Tried, outcome: Outcome) -> str:
     said = f"{chosen.method} at {chosen.budget} is chosen: "
-    if task.max_drop is None:
+    if request.max_drop is None:
         said += "it validates best"
     else:
         lost = drop(outcome.before, chosen.record)
-        said += f"the smallest that loses {task.max_drop:g} points of validation accuracy or less ({lost:.2f})"
+        said += f"the smallest that loses {request.max_drop:g} points of validation accuracy or less ({lost:.2f})"
     if choice.is_smaller_where_it_runs(chosen.record):
         return said
     smaller = [one for one in outcome.tried if one.finished and choice.is_smaller_where_it_runs(one.record)]

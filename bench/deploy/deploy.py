@@ -8,8 +8,8 @@ from pathlib import Path
 from bench.deploy import choice, deployed_file, search
 from bench.deploy.deployed_file import Measured
 from bench.deploy.in_turn import Latency, measured_in_turn
+from bench.deploy.request import MOST_TRAININGS, Request
 from bench.deploy.search import Tried
-from bench.deploy.task import MOST_TRAININGS, Task
 from bench.deploy.trials import Trials
 from bench.errors import InputError
 from bench.files.artifact import Given
@@ -45,24 +45,24 @@ class Outcome:
     written: Written | None
 
 
-def deploy(task: Task, progress: Progress, executor: Executor) -> Outcome:
+def deploy(request: Request, progress: Progress, executor: Executor) -> Outcome:
     """Do all of it. Nothing is written beside the store unless a network meets what was asked. Raises InputError."""
-    if task.max_drop is None:
-        assert task.to is not None
-        trials = Trials(task, progress, executor)
-        tried = trials(task.methods, task.to)
+    if request.max_drop is None:
+        assert request.to is not None
+        trials = Trials(request, progress, executor)
+        tried = trials(request.methods, request.to)
         chosen = choice.best(tried)
     else:
 
         def is_enough(record: Record) -> bool:
-            return drop(trials.before, record) <= (task.max_drop or 0.0)
+            return drop(trials.before, record) <= (request.max_drop or 0.0)
 
         # One goes to the dense network, where that is what all are held against.
-        left = MOST_TRAININGS - task.plan(task.methods, "4x").runs[0].is_reference
-        trials = Trials(task, progress, executor, left)
-        tried = search.smallest(task.methods, trials, is_enough, choice.validation, left)
+        left = MOST_TRAININGS - request.plan(request.methods, "4x").runs[0].is_reference
+        trials = Trials(request, progress, executor, left)
+        tried = search.smallest(request.methods, trials, is_enough, choice.validation, left)
         chosen = choice.smallest(tried, is_enough)
-    return Outcome(trials.before, tried, chosen, None if chosen is None else _write(task, trials, chosen, progress))
+    return Outcome(trials.before, tried, chosen, None if chosen is None else _write(request, trials, chosen, progress))
 
 
 def drop(before: Record, record: Record) -> float:
@@ -70,32 +70,32 @@ def drop(before: Record, record: Record) -> float:
     return choice.validation(before) - choice.validation(record)
 
 
-def _write(task: Task, trials: Trials, chosen: Tried, progress: Progress) -> Written:
-    plan = task.plan([chosen.method], chosen.budget)
+def _write(request: Request, trials: Trials, chosen: Tried, progress: Progress) -> Written:
+    plan = request.plan([chosen.method], chosen.budget)
     data = trials.data(plan, progress.say)
-    progress.say(f"writing {task.export.name}, and the given network as such a file, and measuring both")
+    progress.say(f"writing {request.export.name}, and the given network as such a file, and measuring both")
     source = trials.artifact(chosen.record)
     given, dataset = _names(plan), plan.setting.dataset
-    folder = task.export.absolute().parent
+    folder = request.export.absolute().parent
     try:
         # Filled in a folder beside it: a file that has its name is complete, and says what was measured of it.
         with tempfile.TemporaryDirectory(prefix=".compress-", dir=folder) as inside:
             of_given = Path(inside) / "given"
             of_given.mkdir()
-            old, unnamed = of_given / task.export.name, Path(inside) / task.export.name
-            before = deployed_file.write(trials.artifact(trials.before), old, task.format, given, data, dataset)
-            after = deployed_file.write(source, unnamed, task.format, given, data, dataset)
+            old, unnamed = of_given / request.export.name, Path(inside) / request.export.name
+            before = deployed_file.write(trials.artifact(trials.before), old, request.format, given, data, dataset)
+            after = deployed_file.write(source, unnamed, request.format, given, data, dataset)
             files, image = (old, unnamed), data.test.images[:1]
-            latencies = measured_in_turn([deployed_file.runs(path, task.format, given, image) for path in files])
-            compact = Path(inside) / task.compact.name
+            latencies = measured_in_turn([deployed_file.runs(path, request.format, given, image) for path in files])
+            compact = Path(inside) / request.compact.name
             if compact != unnamed:
                 compact.write_bytes(source.read_bytes())
             size = compact.stat().st_size
             for path in {unnamed, compact}:
                 path.replace(folder / path.name)
     except OSError as error:
-        raise InputError(f"can't write {task.export}: {error.strerror or error}; give another --export") from error
-    return Written(task.export, task.compact, size, before, after, *latencies)
+        raise InputError(f"can't write {request.export}: {error.strerror or error}; give another --export") from error
+    return Written(request.export, request.compact, size, before, after, *latencies)
 
 
 def _names(plan: Plan) -> Given:

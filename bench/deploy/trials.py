@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.dataset import Data
+from bench.deploy.request import Request
 from bench.deploy.search import Tried, trainings
-from bench.deploy.task import Task
 from bench.errors import InputError
 from bench.plan.plan import Plan
 from bench.runs.executor import Executor
@@ -20,19 +20,19 @@ from bench.store.store import WEIGHTS, Store
 class Trials:
     """Tries methods at budgets. `before` is the record of what all are held against."""
 
-    def __init__(self, task: Task, progress: Progress, executor: Executor, most_trainings: int = 0) -> None:
-        self.task = task
+    def __init__(self, request: Request, progress: Progress, executor: Executor, most_trainings: int = 0) -> None:
+        self.request = request
         # Of a search; 0 for one sweep.
         self._left = most_trainings
         self._data: Data | None = None
-        self.store = Store(task.out)
+        self.store = Store(request.out)
         self.progress, self.executor = progress, executor
         self._before: Record | None = None
 
     def __call__(self, methods: Sequence[str], budget: str) -> list[Tried]:
         """What came of each, in their order. Those that failed before are made again. Raises InputError, also where
         what all are held against can't be measured."""
-        plan = self.task.plan(methods, budget)
+        plan = self.request.plan(methods, budget)
         if self._before is not None:
             plan = replace(plan, notes=())  # they were said
         if self._left:
@@ -62,5 +62,7 @@ class Trials:
         """The saved network of a run. Raises InputError."""
         folder = self.store.find(record["id"])
         if folder is None or not (folder / WEIGHTS).is_file():
-            raise InputError(f"the network of run {record['id']} is no longer in {self.task.out}; give another --out")
+            raise InputError(
+                f"the network of run {record['id']} is no longer in {self.request.out}; give another --out"
+            )
         return folder / WEIGHTS

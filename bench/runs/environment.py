@@ -41,7 +41,7 @@ def find_precision(name: Precision, device: torch.device) -> torch.dtype:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether it multiplies in bfloat16 by itself."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(_BFLOAT16 & _cpu_flags())
 
 
@@ -56,8 +56,8 @@ def slow_precision(name: Precision, device: torch.device) -> str | None:
     if name != "bfloat16" or has_bfloat16(device):
         return None
     return (
-        f"{processor(device)} has no bfloat16, so torch emulates it: {_EMULATED} times the time of float32, measured on "
-        "a processor with AVX2; leave precision=bfloat16 out"
+        f"{processor(device)} has no bfloat16, so torch emulates it: {_EMULATED} times the time of float32, measured "
+        "on a processor with AVX2; leave precision=bfloat16 out"
     )
 
 

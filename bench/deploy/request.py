@@ -20,7 +20,7 @@ MOST_TRAININGS, MOST_SEARCHED = 6, 3
 
 
 @dataclass(frozen=True)
-class Task:
+class Request:
     """`methods` as they were written; exactly one of `to`, a budget, and `max_drop`, in points, is set. `settings` are
     those of a spec but for methods, budgets and seeds. `export` is the file to write, in `format`."""
 
@@ -65,8 +65,8 @@ def make(
     export: Path,
     out: Path,
     force: bool = False,
-) -> Task:
-    """The task, with everything found that can be wrong before data are read. Raises InputError."""
+) -> Request:
+    """The request, with everything found that can be wrong before data are read. Raises InputError."""
     if (to is None) == (max_drop is None):
         raise InputError("how small? give one of --to 4x (a budget) and --max-drop 1.0 (points of accuracy to lose)")
     if max_drop is not None and not (math.isfinite(max_drop) and 0 <= max_drop < 100):
@@ -81,7 +81,7 @@ def make(
             f"--max-drop trains {MOST_TRAININGS} times in all, each method once at first; give {MOST_SEARCHED} "
             f"--methods at most, and not {len(chosen)}"
         )
-    made = Task(chosen, to, max_drop, settings, export, deployed_file.format_of(export), out)
+    made = Request(chosen, to, max_drop, settings, export, deployed_file.format_of(export), out)
     plans.require_unique(chosen, "methods")
     for text in chosen:
         _check_method(text, made.files)
@@ -97,18 +97,18 @@ def _check_method(text: str, files: Sequence[str]) -> None:
         raise InputError(f"--methods {text}: no budget decides its size, so it can't be asked for one; leave it out")
 
 
-def _check_targets(task: Task, force: bool) -> None:
+def _check_targets(request: Request, force: bool) -> None:
     """Raise InputError where the files can't be written, by writing one beside them."""
-    folder = task.export.absolute().parent
+    folder = request.export.absolute().parent
     if not folder.is_dir():
-        raise InputError(f"--export can't be {task.export}: there is no folder {folder}")
-    for path in dict.fromkeys((task.export, task.compact)):
+        raise InputError(f"--export can't be {request.export}: there is no folder {folder}")
+    for path in dict.fromkeys((request.export, request.compact)):
         if path.is_dir():
-            raise InputError(f"--export can't be {task.export}: {path} is a folder")
+            raise InputError(f"--export can't be {request.export}: {path} is a folder")
         if (path.exists() or path.is_symlink()) and not force:
             raise InputError(f"{path} is there already; give another --export, or --force")
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise InputError(f"--export can't be {task.export}: {error.strerror or error}") from error
+        raise InputError(f"--export can't be {request.export}: {error.strerror or error}") from error
