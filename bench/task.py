@@ -97,6 +97,11 @@ class Task:
     def headline(self) -> Metric:
         return self.metrics[0]
 
+    def score_columns(self) -> list[str]:
+        """Of a record: those that every run has, be they empty."""
+        of_splits = [name for metric in self.metrics for name in (metric.test, metric.validation)]
+        return [*of_splits, f"train_{self.headline.name}"]
+
 
 class NoMeter(Meter):
     """Sees nothing and says nothing."""

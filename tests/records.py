@@ -19,7 +19,8 @@ from bench.store.rows import encode_rows
 from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SEAL, WEIGHTS, Store
 
 # What differs between two runs that did the same.
-TIMES = {name for name in COLUMNS if name.endswith("_seconds")} | {"started", "latency_ms", "peak_memory_bytes"}
+TIMES = {name for name in COLUMNS if name.endswith("_seconds") or name.startswith("latency_")}
+TIMES |= {"started", "peak_memory_bytes"}
 
 # As classification has it.
 TOP1 = Metric("top1", "top-1", "%", higher=True, counts_images=True)

@@ -217,6 +217,7 @@ def identify(bench: Bench, run: Run) -> Columns:
         "task": setting.dataset.task.name,
         "task_code": setting.dataset.task.code,
         **setting.dataset.task.task.headline.columns(),
+        **dict.fromkeys(setting.dataset.task.task.score_columns()),
         "compress_at": method.compress_at,
         "compress_epoch": run.compress_epoch,
         "precision": str(precision).removeprefix("torch."),
