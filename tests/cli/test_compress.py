@@ -15,6 +15,9 @@ import bench
 from bench.plugins.discovery import DATASETS, find
 from bench.store.record import Record
 
+# Trained once, where pytest has several processes.
+pytestmark = pytest.mark.xdist_group("compress")
+
 RECIPE = "epochs = 1\nbatch_size = 32\nlearning_rate = 0.02\nvalidation = 0.2\n"
 
 

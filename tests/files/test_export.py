@@ -30,6 +30,7 @@ from bench.plan.plan import find_methods
 from bench.plugins import discovery, networks
 from bench.store.store import WEIGHTS
 
+CSG = {"tiling": "view", "slice": (12, 12), "code": 5}
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "exported-files.md"
 
 
@@ -38,7 +39,17 @@ def run(tmp_path: Path) -> Path:
     """The folder of a csg run."""
     folder = tmp_path / "csg-2x-seed0-abc"
     folder.mkdir()
-    write_artifact(folder / WEIGHTS, {"tiling": "view", "slice": (12, 12), "code": 5})
+    write_artifact(folder / WEIGHTS, CSG)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the same network as artifact, onnx and pt2, each called `network`. Do not write to it."""
+    folder = tmp_path_factory.mktemp("exported")
+    write_artifact(folder / WEIGHTS, CSG)
+    for to in ("onnx", "pt2"):
+        export(folder / WEIGHTS, to, folder / f"network.{to}")
     return folder
 
 
@@ -91,14 +102,14 @@ def test_onnx_gives_the_same_outputs_for_any_batch(run: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_pt2_gives_the_same_outputs_for_any_batch(run: Path, tmp_path: Path) -> None:
-    export(run, "pt2", tmp_path / "network.pt2")
-    network = torch.export.load(tmp_path / "network.pt2").module()
+@pytest.mark.xdist_group("exports of a run")
+def test_pt2_gives_the_same_outputs_for_any_batch(exported: Path) -> None:
+    network = torch.export.load(exported / "network.pt2").module()
     for batch in (1, 3):
-        assert torch.allclose(network(images()[:batch]), outputs(run)[:batch], atol=1e-5)
+        assert torch.allclose(network(images()[:batch]), outputs(exported)[:batch], atol=1e-5)
     larger = torch.randn(2, 3, 40, 56)
     with torch.inference_mode():
-        assert torch.allclose(network(larger), bench.load(run)(larger), atol=1e-5)
+        assert torch.allclose(network(larger), bench.load(exported)(larger), atol=1e-5)
 
 
 @pytest.mark.whole
@@ -181,11 +192,11 @@ print({node.target.__name__.split(".")[0] for node in network.graph.nodes if nod
 
 
 @pytest.mark.slow
-def test_int8_weights_are_the_network_s_to_half_a_step(run: Path, tmp_path: Path) -> None:
+@pytest.mark.xdist_group("exports of a run")
+def test_int8_weights_are_the_network_s_to_half_a_step(exported: Path, tmp_path: Path) -> None:
     """A step is a 127th of the largest weight of an output. What the file takes and gives stays float32."""
-    export(run, "onnx", tmp_path / "plain.onnx")
-    written = export(run, "onnx-int8", tmp_path / "int8.onnx")
-    plain, model = (onnx.load(tmp_path / name) for name in ("plain.onnx", "int8.onnx"))
+    written = export(exported, "onnx-int8", tmp_path / "int8.onnx")
+    plain, model = (onnx.load(path) for path in (exported / "network.onnx", tmp_path / "int8.onnx"))
     weights, parts = (
         {own.name: numpy_helper.to_array(own) for own in each.graph.initializer} for each in (plain, model)
     )
@@ -200,17 +211,18 @@ def test_int8_weights_are_the_network_s_to_half_a_step(run: Path, tmp_path: Path
         assert (abs(restored - rows) <= 0.5001 * scale[:, None]).all()
     assert "weights in int8 are a further step beside csg:" in written["note"]
     assert 0 < written["difference"] < 0.2
-    assert written["bytes"] < (tmp_path / "plain.onnx").stat().st_size / 3
+    assert written["bytes"] < (exported / "network.onnx").stat().st_size / 3
 
 
 @pytest.mark.slow
-def test_no_file_names_folders_of_this_machine(run: Path, tmp_path: Path) -> None:
+@pytest.mark.xdist_group("exports of a run")
+def test_no_file_names_folders_of_this_machine(exported: Path) -> None:
     names = [str(Path(package.__file__).parent).encode() for package in (bench, torch) if package.__file__]
     for to in ("onnx", "pt2"):
-        export(run, to, tmp_path / to)
-        content = (tmp_path / to).read_bytes()
+        path = exported / f"network.{to}"
+        content = path.read_bytes()
         if to == "pt2":
-            with zipfile.ZipFile(tmp_path / to) as file:
+            with zipfile.ZipFile(path) as file:
                 content = b"".join(map(file.read, file.namelist()))
         assert b"stage1" in content  # or nothing was looked at
         assert not [name for name in names if name in content]

@@ -28,7 +28,8 @@ from bench.runs import exported
 from bench.store.record import Record
 from bench.store.store import Store
 
-pytestmark = pytest.mark.slow
+# Written once, where pytest has several processes.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("exported files")]
 FORMATS = [name for name in ENDINGS if name != "dense"]
 
 

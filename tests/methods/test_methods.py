@@ -37,7 +37,9 @@ def case(method: str, model: str, *marks: pytest.MarkDecorator) -> Any:
 
 
 def marks(method: str, model: str) -> list[pytest.MarkDecorator]:
-    if model in LARGE or (model not in NETWORKS and method not in EVERYWHERE):
+    # What is given is the network itself, as dense is.
+    tried = NETWORKS[:1] if method == "given" else testing.FAMILIES if method in EVERYWHERE else NETWORKS
+    if model in LARGE or model not in tried:
         return [pytest.mark.whole]
     return [pytest.mark.slow]
 

@@ -33,6 +33,9 @@ from bench.store.published import PUBLISHED
 from bench.store.record import FAILED, FINISHED, Record
 from bench.store.store import RECORD, SEAL, SEALED, SPEC, TRACEBACK, WEIGHTS, Store
 
+# Trained and published once, where pytest has several processes.
+pytestmark = pytest.mark.xdist_group("publish")
+
 BROKEN = str(PLUGINS / "broken.py")
 HOSTILE = 'a "b"\n---\n# c: <script>alert(1)</script> [x](javascript:y) ``` \\ \x1b\u202e\u0085 \U0001f600'
 

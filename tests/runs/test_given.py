@@ -29,6 +29,9 @@ from bench.runs.dry_run import _start
 from bench.store.record import FINISHED, Record
 from bench.store.store import HISTORY, PREDICTIONS, WEIGHTS, Store
 
+# Trained once, where pytest has several processes.
+pytestmark = pytest.mark.xdist_group("given")
+
 # All seeds of it are the same network.
 OWN = record("given", 0, 99.0, role=GIVEN, train_seconds=None)
 
