@@ -337,7 +337,7 @@ def test_changed_names_of_classes_are_said(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_redo_replaces_a_run_when_the_new_one_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench.executors import in_process as module
+    from bench.runs import executor as module
 
     asked = tiny_spec(["halves"])
     records, _ = run_sweep(asked, tmp_path)
