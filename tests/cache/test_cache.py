@@ -101,7 +101,11 @@ def fetched(tmp_path: Path, **counts: int) -> DatasetChoice:
     return find_dataset("fashion-mnist")
 
 
-@pytest.mark.parametrize("make", [folder, rows_of, fetched])
+def drawn(tmp_path: Path, **counts: int) -> DatasetChoice:
+    return find_dataset("glyphs:train=60:test=30")
+
+
+@pytest.mark.parametrize("make", [folder, rows_of, fetched, drawn])
 @pytest.mark.parametrize("first", [0.25, None])
 def test_what_is_kept_is_what_the_dataset_gives_to_the_byte(
     make: Callable[..., DatasetChoice], first: float | None, tmp_path: Path
