@@ -115,6 +115,9 @@ class Dataset:
 
     # The plugin that says what networks learn from it (`bench.task`).
     task: ClassVar[str] = "classification"
+    # Whether images that are made by code alone, and not read from files, are kept for the next time (`bench.cache`):
+    # if making them takes longer than a second, and they are the same for the same options, code and packages.
+    made_once: ClassVar[bool] = False
 
     # A field `size` that is None by default is taken for the pixels a side that images are brought to: finished
     # networks have theirs put in where none was given.
@@ -144,7 +147,7 @@ class Dataset:
     def stamp(self, data_dir: Path) -> str | None:
         """A hash of names, sizes and times of the files that the data is read from; empty where they are not there.
 
-        While it is the same, so are the images: they are not read again to see whether they changed. None: images are
-        made by code, whose own hash tells.
+        While it is the same, so are the images: they are not read again to see whether they changed, and come decoded
+        from `bench.cache`. None: images are made by code, whose own hash tells.
         """
         return None

@@ -27,6 +27,8 @@ class Glyphs(Dataset):
     that no difference in rounding between processors reaches the 8 bits of a pixel.
     """
 
+    made_once = True
+
     train: Annotated[int, "training images, the held-out ones among them"] = 6000
     test: Annotated[int, "test images"] = 4000
     seed: Annotated[int, "of the images; not of the runs"] = 0

@@ -49,6 +49,7 @@ SUMMARY_COLUMNS = {
     "macs": "multiply-accumulates of one image's forward pass as deployed, mean",
     "generation_macs": "multiply-accumulates that training adds to each forward pass to compute the kernels, mean",
     "latency_ms": "milliseconds for one image as deployed, mean",
+    "latency_128_ms": "milliseconds for 128 images at once, mean",
     "score_mean": "mean",
     "score_std": "standard deviation over seeds (n - 1)",
     "score_interval": "half the width of the mean's 95 % interval by itself (Student's t)",
@@ -368,7 +369,7 @@ def _means(runs: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     """A row for each method and budget of a setting: what was given first, then dense, then methods by name and
     size."""
     # Otherwise a column that holds nothing, of objects, has no mean.
-    numbers = [*AXES, "compression", "generation_macs", "compress_seconds", "test_loss", metric.test]
+    numbers = [*AXES, "latency_128_ms", "compression", "generation_macs", "compress_seconds", "test_loss", metric.test]
     others = {
         "validation": metric.validation,
         "test_top5": "test_top5",
@@ -384,7 +385,7 @@ def _means(runs: pd.DataFrame, metric: Metric) -> pd.DataFrame:
         n=("seed", "nunique"),
         requested_values=("requested_values", "first"),
         requested_compression=("dense_values", "first"),
-        **{axis: (axis, "mean") for axis in AXES},
+        **{axis: (axis, "mean") for axis in (*AXES, "latency_128_ms")},
         compression=("compression", "mean"),
         generation_macs=("generation_macs", "mean"),
         compress_seconds=("compress_seconds", "mean"),

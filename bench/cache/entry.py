@@ -72,7 +72,7 @@ class Rooms:
     def __call__(self, shape: Shape) -> Tensor:
         size = math.prod(shape) + sum(array.nbytes for array in self._given.values())
         if not self.refused and size > self._most:
-            self.refused = f"they take {size / 1e9:,.1f} GB or more, and there is room for {self._most / 1e9:,.1f} GB"
+            self.refused = f"they take {shown(size)} or more, and there is room for {shown(self._most)}"
         if not self.refused:
             path = self._folder / f"{len(self._given)}.part"
             try:
@@ -91,6 +91,11 @@ class Rooms:
                 array.flush()
                 return path
         return None
+
+
+def shown(size: int) -> str:
+    """So many bytes, for people."""
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.3g} MB"
 
 
 def write(folder: Path, dataset: str, data: Data, rooms: Rooms, validation: float) -> bool:

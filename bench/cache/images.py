@@ -24,8 +24,8 @@ from bench.training.schedule import Schedule
 
 # The folder of decoded images, and how many GB they may have; 0: none are kept.
 FOLDER, LIMIT = "BENCH_CACHE", "BENCH_CACHE_GB"
-# Other versions of these may give other pixels.
-_DECODERS = ("pillow", "torchvision", "numpy", "pyarrow")
+# Other versions of these may give other pixels; the last ones draw `glyphs`.
+_DECODERS = ("pillow", "torchvision", "numpy", "pyarrow", "torch", "matplotlib", "fonttools")
 # Seconds of decoding before a word is said, and between words.
 _PATIENCE, _BETWEEN = 2.0, 10.0
 
@@ -34,14 +34,15 @@ def load(
     chosen: DatasetChoice, data_dir: Path, download: bool, validation: float | None, say: Callable[[str], None]
 ) -> Data:
     """The data with the share `validation` of train held out, and the leaked images counted; None: as the dataset gives
-    them. Images that are decoded from files are kept for the next time. Raises InputError."""
+    them. Images that are decoded from files, or take long to make, are kept for the next
+    time. Raises InputError."""
     tell = _Tell(chosen.label, say)
 
     def decode(room: Callable[[Shape], Tensor]) -> Data:
         return chosen.decode(data_dir, download, Decoding(room, done=tell))
 
     stamp = chosen.stamp(data_dir)
-    if not stamp:  # made by code, or yet to be fetched
+    if not stamp and not (stamp is None and chosen.dataset.made_once):  # yet to be fetched, or quick to make
         return uncached(decode, validation)
     wanted = Wanted(
         key=_key(chosen, data_dir, stamp),
@@ -76,14 +77,14 @@ def _share(folder: Path) -> float:
     return (shutil.disk_usage(there).free + sum(one.bytes for one in Cache(folder, 0).kept())) / 2
 
 
-def _key(chosen: DatasetChoice, data_dir: Path, stamp: str) -> str:
+def _key(chosen: DatasetChoice, data_dir: Path, stamp: str | None) -> str:
     """A hash of all that decides the data: the same dataset of the same files, read by the same code."""
     decides = {
         "format": FORMAT,
         "dataset": [chosen.name, options.everything(chosen.dataset), chosen.dataset.revision],
         "identity": chosen.identity,
         "code": [chosen.code, chosen.task.code],  # the task looked the targets over
-        "files": [str(data_dir.expanduser().resolve()), stamp],
+        "files": None if stamp is None else [str(data_dir.expanduser().resolve()), stamp],
         "decoders": {name: _version(name) for name in _DECODERS},
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:KEY_LENGTH]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from bench.deploy import choice, deployed_file, search
 from bench.deploy.deployed_file import Measured
-from bench.deploy.in_turn import Latency, measured_in_turn
 from bench.deploy.request import MOST_TRAININGS, Request
 from bench.deploy.search import Tried
 from bench.deploy.trials import Trials
 from bench.errors import InputError
 from bench.files.artifact import Given
+from bench.latency.in_turn import Latency, measured_in_turn
 from bench.plan.plan import Plan
 from bench.runs.executor import Executor
 from bench.runs.progress import Progress

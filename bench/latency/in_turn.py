@@ -7,17 +7,23 @@ from dataclasses import dataclass
 
 # Enough for a quarter of the rounds to be undisturbed on a machine that does other things too.
 _ROUNDS = 15
-# Of a round, for each call, and before the first one: it is repeated until so many seconds have passed.
+# In each round, and once before, each call is repeated until so many seconds have passed.
 _SECONDS = 0.01
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds of a call: the quartiles of rounds, of each of which the median counts. Other work makes rounds
-    longer and none shorter, so the lower quartile is the call's own time, and the upper one tells of other work."""
+    """Milliseconds of a call: the lower quartile of rounds, of each of which the median counts, the upper quartile, and
+    the range. Other work makes rounds longer and none shorter, so the upper quartile tells of that."""
 
     ms: float
     upper_ms: float
+    least_ms: float
+    most_ms: float
+
+    @property
+    def text(self) -> str:
+        return f"{self.ms:.3g} ({self.least_ms:.3g} to {self.most_ms:.3g})"
 
 
 def measured_in_turn(calls: Sequence[Callable[[], object]]) -> list[Latency]:
@@ -28,7 +34,7 @@ def measured_in_turn(calls: Sequence[Callable[[], object]]) -> list[Latency]:
     found = []
     for own in zip(*rounds, strict=True):
         lower, _, upper = statistics.quantiles(own, n=4)
-        found.append(Latency(1000 * lower, 1000 * upper))
+        found.append(Latency(*(1000 * seconds for seconds in (lower, upper, min(own), max(own)))))
     return found
 
 

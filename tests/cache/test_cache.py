@@ -101,7 +101,11 @@ def fetched(tmp_path: Path, **counts: int) -> DatasetChoice:
     return find_dataset("fashion-mnist")
 
 
-@pytest.mark.parametrize("make", [folder, rows_of, fetched])
+def drawn(tmp_path: Path, **counts: int) -> DatasetChoice:
+    return find_dataset("glyphs:train=60:test=30")
+
+
+@pytest.mark.parametrize("make", [folder, rows_of, fetched, drawn])
 @pytest.mark.parametrize("first", [0.25, None])
 def test_what_is_kept_is_what_the_dataset_gives_to_the_byte(
     make: Callable[..., DatasetChoice], first: float | None, tmp_path: Path
@@ -219,7 +223,9 @@ def test_no_room_and_no_disk_are_said_and_images_are_in_memory(
     found, said = loaded(chosen)
     assert_same(found, wanted)
     assert found.leaked == 0
-    assert said == [f"{start}they take 0.0 GB or more, and there is room for 0.0 GB; they are in memory for this once"]
+    assert said == [
+        f"{start}they take 0.00538 MB or more, and there is room for 0.004 MB; they are in memory for this once"
+    ]
 
     def full(*given: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -281,6 +287,22 @@ def test_what_cannot_be_decoded_leaves_nothing(tmp_path: Path, cache: Cache) -> 
     with pytest.raises(InputError, match=r"3\.png can't be decoded as an image"):
         loaded(chosen)
     assert [path.name for path in cache.folder.iterdir()] == ["locks"]
+
+
+def test_an_interrupt_leaves_nothing_and_the_next_time_goes_through(
+    tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = folder(tmp_path, train=40, test=4)
+
+    def interrupt(self: object, done: int, count: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(images._Tell, "__call__", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            loaded(chosen)
+    assert [path.name for path in cache.folder.iterdir()] == ["locks"]
+    assert_same(loaded(chosen)[0], hold_out(as_given(chosen), 0.25))
 
 
 def test_what_a_killed_process_left_goes(tmp_path: Path, cache: Cache) -> None:

@@ -11,7 +11,7 @@ from records import record
 
 from bench.files.artifact import NOTHING
 from bench.latency import in_turn, of_runs
-from bench.latency.in_turn import measured_in_turn
+from bench.latency.in_turn import Latency, measured_in_turn
 from bench.store import seal
 from bench.store.latency import LATENCY, encode_latency, read_latency
 from bench.store.record import FINISHED, Record
@@ -36,11 +36,16 @@ def test_calls_take_turns_and_the_lower_quartile_of_rounds_counts(monkeypatch: p
     one, other = measured_in_turn([call("one", 0.0025), call("other", 0.02)])
     assert (one.ms, other.ms) == (pytest.approx(2.5), pytest.approx(20))
     assert (one.upper_ms, other.upper_ms) == (pytest.approx(25), pytest.approx(200))
+    assert (one.least_ms, one.most_ms) == (pytest.approx(2.5), pytest.approx(25))
     assert turns == ["", *["one", "other"] * 16]  # each once before, and fifteen rounds
 
 
 def test_no_call_is_no_time() -> None:
     assert measured_in_turn([]) == []
+
+
+def test_it_is_written_with_its_range() -> None:
+    assert Latency(0.51234, 0.9, 0.5, 1.25).text == "0.512 (0.5 to 1.25)"
 
 
 def test_a_file_of_before_is_read_and_what_is_not_as_it_was_written_is_not(tmp_path: Path) -> None:
