@@ -62,7 +62,7 @@ def test_the_accuracy_in_a_file_is_that_of_evaluating_it_to_the_digit(
     path = copied(files[to], tmp_path)
     images = torch.randn(5, 1, 8, 8)
     before = open_exported(path).network(images)
-    exported.measure(path, stripes, "stripes")
+    exported.measure(path, stripes, find_dataset("stripes", [STRIPES]))
     opened = open_exported(path)
     assert torch.equal(opened.network(images), before)
     assert opened.about is not None
@@ -141,7 +141,7 @@ def test_the_command_writes_the_accuracy(swept: tuple[Path, list[Record]], tmp_p
     about = open_exported(path).about
     assert about is not None
     assert about.accuracy is not None
-    assert about.accuracy.loss == found["loss"] == pytest.approx(record["test_loss"], rel=1e-5)
+    assert about.accuracy.scores["loss"] == found["loss"] == pytest.approx(record["test_loss"], rel=1e-5)
     code, _, err = command("export", run, "--to", "dense", "--out", str(tmp_path / "x"), "--dataset", "stripes")
     assert (code, err[:50]) == (2, "bench: --dataset is for files that say their accur")
 
