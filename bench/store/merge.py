@@ -16,7 +16,7 @@ from bench.store.store import SEAL, SEALED, SPEC, Damaged, Store, seal_beside, s
 
 # What may differ between two makings of the same run: when and where it was made, how long it took, how it is called.
 _MAKING = {
-    *("format", "method", "started", "latency_ms", "peak_memory_bytes", "device", "device_name", "threads"),
+    *("format", "method", "started", "peak_memory_bytes", "device", "device_name", "threads"),
     *("bench_version", "torch_version", "python_version", "platform", "git_commit", "model_package", "weights"),
 }
 # Hashes of code, each with what it is the code of.
@@ -33,8 +33,8 @@ _IMAGES = {"data": ("dataset", "schedule.validation"), "class_names": ("dataset"
 
 @dataclass
 class Found:
-    """The runs to copy by id, each with its folder; a line for each that is damaged, for each that
-    finished elsewhere alone, and for what can't stand in one store."""
+    """The runs to copy by id, each with its folder; a line for each that is damaged, for each that finished elsewhere
+    alone, and for what can't stand in one store."""
 
     runs: dict[str, tuple[Path, Record]] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
@@ -79,7 +79,10 @@ def _add(found: Found, folder: Path, record: Record, other_code: bool) -> None:
     columns = [
         name
         for name in sorted(record.keys() | other.keys())
-        if name not in ignored and not name.endswith("_seconds") and record.get(name) != other.get(name)
+        if name not in ignored
+        and not name.endswith("_seconds")
+        and not name.startswith("latency_")
+        and record.get(name) != other.get(name)
     ]
     if columns:
         found.contradictions.append(f"{first} and {folder} are the same run, and differ in {', '.join(columns)}")

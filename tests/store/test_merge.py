@@ -62,7 +62,14 @@ def test_contradictions_are_named_and_nothing_is_written(tmp_path: Path, change:
 
 
 def test_what_only_says_when_and_where_is_no_contradiction(tmp_path: Path) -> None:
-    elsewhere = {**CSG, "started": "later", "train_seconds": 9.0, "device_name": "another", "method": "mine"}
+    elsewhere = {
+        **CSG,
+        "started": "later",
+        "train_seconds": 9.0,
+        "latency_128_ms": 7.0,
+        "device_name": "another",
+        "method": "mine",
+    }
     merge([write_store(tmp_path / "one", [CSG]), write_store(tmp_path / "two", [elsewhere])], tmp_path / "all")
     assert len(Store(tmp_path / "all").records()[0]) == 1
 
