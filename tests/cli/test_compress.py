@@ -101,7 +101,7 @@ def test_it_writes_the_best_and_what_it_prints_is_what_the_file_does(
     options = ["--dataset", "stripes", "--plugin", STRIPES, "--json"]
     evaluated = json.loads(command("evaluate", str(tmp_path / "small.onnx"), *options)[1])
     for name in ("top1", "top5", "loss"):
-        assert about["accuracy"][name] == evaluated[name]
+        assert about["accuracy"]["scores"][name] == evaluated[name]
     assert (small, found["loss on test"][1]) == (f"{evaluated['top1']:.6g}", f"{evaluated['loss']:.6g}")
     assert about["method"] == best["method_text"]
 
