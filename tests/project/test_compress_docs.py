@@ -77,7 +77,7 @@ def test_every_command_works_and_the_file_stands_alone(
         assert code == 0, f"{line}\n{out}{err}"
         printed.append(out)
     compressed, evaluated, searched, classified = printed
-    (row,) = re.findall(r"accuracy on test \(top-1, %\) +│ +(\S+) │ +(\S+)", compressed)
+    (row,) = re.findall(r"top-1 % on test +│ +(\S+) │ +(\S+)", compressed)
     assert float(row[0]) > 90
     assert re.search(rf"^top1 +{re.escape(row[1])}$", evaluated, flags=re.MULTILINE)
     assert "is chosen: the smallest that loses 20 points" in searched
