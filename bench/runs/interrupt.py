@@ -63,11 +63,6 @@ def held() -> Iterator[Callable[[], bool]]:
         raise KeyboardInterrupt
 
 
-def ask() -> None:
-    """As if the first signal had come: for processes that get theirs otherwise."""
-    _note.seen.set()
-
-
 def was_termination() -> bool:
     """Whether what ended this was SIGTERM."""
     return _note.number == signal.SIGTERM
