@@ -115,6 +115,13 @@ class FilterBanks(Generator):
             nn.init.normal_(bank, std=math.sqrt(2 / outputs))
         return made
 
+    def kernel_shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes = {}
+        for name, (_, order, maps) in self.layers.items():
+            fields_out, fields_in, _, size, _ = self.banks[_key(name)].shape
+            shapes[f"{name}.weight"] = (order * fields_out, maps * fields_in, size, size)
+        return shapes
+
     def forward(self) -> dict[str, Tensor]:
         kernels = {}
         for name, (groups, order, maps) in self.layers.items():
@@ -127,9 +134,10 @@ class FilterBanks(Generator):
 def kernel_of(bank: Tensor, index: Tensor, groups: int, order: int) -> Tensor:
     """The kernel `(groups order fields_out, maps fields_in, size, size)` of a filter bank; `index`: `places`, flat."""
     fields_out, fields_in, maps, size, _ = bank.shape
-    values = bank.flatten(2).index_select(2, index)
-    values = values.view(groups, fields_out // groups, fields_in, order, maps, size, size)
-    return values.permute(0, 3, 1, 4, 2, 5, 6).reshape(order * fields_out, maps * fields_in, size, size)
+    # Whole rows are gathered, `(place, fields out, fields in)`: single values would take several times as long.
+    rows = bank.flatten(2).permute(2, 0, 1).contiguous().index_select(0, index)
+    values = rows.view(order, maps, size, size, groups, fields_out // groups, fields_in)
+    return values.permute(4, 0, 5, 1, 6, 2, 3).reshape(order * fields_out, maps * fields_in, size, size)
 
 
 def _key(name: str) -> str:

@@ -30,10 +30,13 @@ def convolve(x: Tensor, kernel: Tensor, stride: int, padding: int, dilation: int
 
 def blurred(kernel: Tensor, rows: int, columns: int) -> Tensor:
     """The kernel that gives the mean of a convolution's outputs over `(rows + 1, columns + 1)` places in one step."""
-    if rows:
-        kernel = torch.stack([functional.pad(kernel, (0, 0, i, rows - i)) for i in range(rows + 1)]).mean(0)
-    if columns:
-        kernel = torch.stack([functional.pad(kernel, (i, columns - i)) for i in range(columns + 1)]).mean(0)
+    # Summed into one tensor: in a large network kernels are many times larger than what is stored.
+    for spare, before in ((rows, (0, 0)), (columns, ())):
+        if spare:
+            total = functional.pad(kernel, (*before, 0, spare))
+            for i in range(1, spare + 1):
+                total += functional.pad(kernel, (*before, i, spare - i))
+            kernel = total.div_(spare + 1)
     return kernel
 
 
