@@ -7,7 +7,6 @@ where the image does. There are as many windows as before, and where nothing is 
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 

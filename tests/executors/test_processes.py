@@ -20,6 +20,7 @@ from bench.errors import InputError
 from bench.executors.here import Here
 from bench.executors.processes import Processes
 from bench.plan import plan, spec
+from bench.runs.interrupt import noticed
 from bench.store.record import FAILED, FINISHED
 from bench.store.store import Store
 
@@ -101,7 +102,8 @@ def test_an_interrupt_ends_each_run_after_a_step_with_its_state(tmp_path: Path) 
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
+    # As the command line has it: where tests run in the background, interrupts are ignored.
+    with noticed(), pytest.raises(KeyboardInterrupt):
         run_sweep(asked, tmp_path, executor=Processes(2, ["cpu"]))
     assert all(store.unfinished(run.id).is_file() for run in plan.make(asked).runs)
     assert not list(store.runs.iterdir())
@@ -118,7 +120,7 @@ def test_a_second_interrupt_ends_the_workers_at_once(tmp_path: Path) -> None:
             time.sleep(1)
 
     threading.Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
+    with noticed(), pytest.raises(KeyboardInterrupt):
         run_sweep(asked, tmp_path / "store", executor=Processes(2, ["cpu"]))
     assert not any(map(is_running, pids(tmp_path / "log")))
 
