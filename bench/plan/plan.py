@@ -47,6 +47,12 @@ class MethodChoice:
     def text(self) -> str:
         return options.write(self.name, self.method)
 
+    @cached_property
+    def in_ids(self) -> list[Any]:
+        """What goes into ids of runs."""
+        identity = filter(None, [self.identity])
+        return [self.name, options.changed(self.method), *identity, *_above_one(self.method.revision)]
+
     def step(self, compressed: Compressed) -> Step:
         """What a file says of a network that it compressed."""
         code = self.code if self.is_given else ""
@@ -112,7 +118,8 @@ class Setting:
     standard: Standard | None = None
     is_usual: bool = True
 
-    def identity(self) -> dict[str, Any]:
+    @cached_property
+    def in_ids(self) -> dict[str, Any]:
         """What goes into ids: everything that changes results, nothing that stands at its default."""
         return {
             "model": self.model.identity(),
@@ -146,15 +153,10 @@ class Run:
         so are labels, the device and where things lie."""
         return _hash(
             {
-                "method": [
-                    self.choice.name,
-                    options.changed(self.choice.method),
-                    *filter(None, [self.choice.identity]),
-                    *_above_one(self.choice.method.revision),
-                ],
+                "method": self.choice.in_ids,
                 "budget": None if self.budget is None else str(self.budget),
                 "seed": self.seed,
-                **self.setting.identity(),
+                **self.setting.in_ids,
             }
         )
 
@@ -355,7 +357,7 @@ def prefix_id(setting: Setting, seed: int, epochs: int, made_with: Mapping[str, 
     """Names the state of the dense network after some epochs. `made_with` has what else decides it: the images, their
     normalisation, code, the device."""
     network = {"network": setting.model.code}
-    return _hash({"prefix": epochs, "seed": seed, **network, **made_with, **setting.identity()})
+    return _hash({"prefix": epochs, "seed": seed, **network, **made_with, **setting.in_ids})
 
 
 def _runs(choices: list[MethodChoice], budgets: list[Budget], setting: Setting, seeds: list[int]) -> Iterator[Run]:

@@ -55,9 +55,7 @@ def look(plan: Plan, store: Store) -> State:
         folder = folders.get(run.id)
         try:
             if folder is not None:
-                record = store.read(folder)
-                store.check_changed(folder, record)
-                state.records[run.id] = record
+                state.records[run.id] = store.read_unchanged(folder)
                 continue
         except Newer as error:
             raise InputError(f"{error}; give another --out, or a newer bench") from error
@@ -141,7 +139,7 @@ def _sweep(
             progress.say(line)
         with progress.runs(todo):
             state.records |= make_all(Job(bench, plan, tuple(todo), {run.id for run in again}), executor, progress)
-    _relabel(plan, store, progress.say)
+    _relabel(plan, store, state.records, progress.say)
     records = [state.records[run.id] for run in plan.runs]
     for run_id, columns in of_runs.measure(
         store, records, given_of(plan), device, defaults.LATENCY_SECONDS, progress.say
@@ -281,10 +279,15 @@ def _warn_of_changes(
     say(f"the code of {chosen.label} has", [] if images or data_hash is not None else code)
 
 
-def _relabel(plan: Plan, store: Store, say: Callable[[str], None]) -> None:
-    """Have every record in the store go by the name that its method has in this plan."""
+def _relabel(plan: Plan, store: Store, known: Mapping[str, Record], say: Callable[[str], None]) -> None:
+    """Have every record in the store go by the name that its method has in this plan. `known` are those that were read
+    already, by id."""
     labels = {run.choice.text: run.choice.label for run in plan.runs}
-    for folder, record in store.read_all()[0].items():
+    for run_id, folder in store.folders().items():
+        try:
+            record = known.get(run_id) or store.read(folder)
+        except Damaged:  # and of no plan
+            continue
         label = labels.get(record["method_text"])
         if label is not None and record["method"] != label:
             try:

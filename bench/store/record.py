@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 Record = dict[str, Any]
@@ -168,6 +168,7 @@ def _is_free(value: Any) -> bool:
     return isinstance(value, bool) or _is_number(value) or _is_text(value)
 
 
+@lru_cache(maxsize=2**16)  # of thousands of records most texts are the same
 def is_text(value: str) -> bool:
     """Half of a surrogate pair can't be written to any file, and a zero makes any file a binary one."""
     return not _NO_TEXT.search(value)

@@ -91,14 +91,37 @@ class Store:
 
     def folders(self) -> dict[str, Path]:
         """The folders of all finished runs by id."""
-        names = sorted(self.runs.glob("[!.]*-*")) if self.runs.is_dir() else []
-        return {folder.name.rpartition("-")[2]: folder for folder in reversed(names)}
+        if not self.runs.is_dir():
+            return {}
+        # Of two with one id the first counts. Names are sorted, and paths made of them later: that is quicker.
+        with os.scandir(self.runs) as entries:
+            names = sorted((one.name for one in entries if one.name[0] != "." and "-" in one.name), reverse=True)
+        return {name.rpartition("-")[2]: self.runs / name for name in names}
 
     def read(self, folder: Path) -> Record:
         """The record in a run's folder, in today's form, with None in columns that it lacks. Raises Damaged where it is
         not as it was sealed, or of a newer bench."""
-        name = f"the record of {folder.name}"
+        return self._read(folder, self.seal_of(folder))
+
+    def read_unchanged(self, folder: Path) -> Record:
+        """The same; raises Damaged also where another file was changed since it was sealed, by its size or time. Of
+        runs without a seal the size of the weights is looked at."""
         sealed = self.seal_of(folder)
+        record = self._read(folder, sealed)
+        try:
+            if sealed is not None:
+                sealed.check_changed(folder)
+            elif record["status"] == FINISHED:
+                weights = folder / WEIGHTS
+                size = weights.stat().st_size if weights.is_file() else 0
+                if size != record["stored_bytes"]:
+                    raise Broken(f"{WEIGHTS} has {size:,} bytes, not {record['stored_bytes']:,}")
+        except Broken as error:
+            raise Damaged(f"{folder.name}: {error}") from error
+        return record
+
+    def _read(self, folder: Path, sealed: Seal | None) -> Record:
+        name = f"the record of {folder.name}"
         content = _content(folder, RECORD, sealed)
         if content is None:
             raise Damaged(f"{name} is missing")
@@ -155,21 +178,6 @@ class Store:
         except Damaged:
             return False
         return sealed is not None and name in sealed.left_out
-
-    def check_changed(self, folder: Path, record: Record) -> None:
-        """Raise Damaged where a file was changed since it was sealed, by its size or time. Of runs without a seal the
-        size of the weights is looked at."""
-        sealed = self.seal_of(folder)
-        try:
-            if sealed is not None:
-                sealed.check_changed(folder)
-            elif record["status"] == FINISHED:
-                weights = folder / WEIGHTS
-                size = weights.stat().st_size if weights.is_file() else 0
-                if size != record["stored_bytes"]:
-                    raise Broken(f"{WEIGHTS} has {size:,} bytes, not {record['stored_bytes']:,}")
-        except Broken as error:
-            raise Damaged(f"{folder.name}: {error}") from error
 
     def read_all(self) -> tuple[dict[Path, Record], list[str]]:
         """Every record by its run's folder, in the order of names, and a line for each that is damaged. Raises
