@@ -187,8 +187,10 @@ def require_symmetry(name: str, layer: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) 
             known = not layer.ceil_mode
         case nn.AvgPool2d():
             known = not layer.ceil_mode and layer.count_include_pad and layer.divisor_override is None
-    if not alike or not known:
-        raise BudgetError(f"its layer {name} can't be made to treat turned images alike: {layer}")
+    if not alike:
+        raise BudgetError(f"its layer {name} doesn't do to rows what it does to columns: {layer}")
+    if not known:
+        raise BudgetError(f"how its layer {name} could treat turned images alike is not known here: {layer}")
 
 
 def require_invariance(network: nn.Module, images: Tensor) -> None:
