@@ -118,7 +118,7 @@ class FilterBanks(Generator):
         return made
 
     def kernel_shapes(self) -> dict[str, tuple[int, ...]]:
-        shapes = {}
+        shapes: dict[str, tuple[int, ...]] = {}
         for name, (_, order, maps) in self.layers.items():
             fields_out, fields_in, _, size, _ = self.banks[_key(name)].shape
             shapes[f"{name}.weight"] = (order * fields_out, maps * fields_in, size, size)
