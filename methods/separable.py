@@ -14,7 +14,7 @@ from bench.errors import BudgetError
 from bench.measure.read_by_code import but_for, left_alone, read_by_code
 from bench.method import Compressed, Context, Method
 from bench.selection import Rule, convolution_called, select
-from bench.surgery import changed_channels, channels_of, convolution_like, give_channels, replace
+from bench.surgery import changed_channels, channels_of, convolution_like, give_channels, replace_all
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,7 @@ def why_not(network: nn.Module) -> str:
 
 def separate(network: nn.Module, layers: Sequence[str], normed: bool) -> nn.Module:
     """The network with these convolutions replaced, in place."""
-    for name in layers:
-        replace(network, name, SeparableConv2d(convolution_called(network, name), normed))
+    replace_all(network, {name: SeparableConv2d(convolution_called(network, name), normed) for name in layers})
     return network
 
 

@@ -172,11 +172,15 @@ def prune(model: nn.Module, channels: Mapping[str, Sequence[int]]) -> None:
     """
     masked = copy.deepcopy(model).cpu().double().eval()
     graph = Graph(masked)
-    for root, places in channels.items():
-        _make_zeros(graph, graph.group(root, places))
     images = graph.image
     with torch.no_grad():
+        for root, places in channels.items():
+            # In place, for the graph holds on to what it was made of: new tensors would be one more double copy.
+            for module, own in graph.makers(graph.group(root, places)).items():
+                for parameter in module.parameters(recurse=False):
+                    parameter[own] = 0
         expected = masked(images)
+    del graph, masked
 
     graph = Graph(model)
     for root, places in channels.items():

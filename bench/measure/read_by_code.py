@@ -12,7 +12,7 @@ from torch import nn
 
 from bench.errors import MALFORMED
 from bench.measure.runnable import runnable
-from bench.surgery import replace
+from bench.surgery import replace_all
 
 
 def read_by_code(network: nn.Module, layers: Collection[str]) -> dict[str, str]:
@@ -25,8 +25,7 @@ def read_by_code(network: nn.Module, layers: Collection[str]) -> dict[str, str]:
         made, images = runnable(network)
     except MALFORMED:  # it doesn't run by itself: whoever runs it will say so
         return read
-    for name in layers:
-        replace(made, name, _Watched(made.get_submodule(name), name, read))
+    replace_all(made, {name: _Watched(made.get_submodule(name), name, read) for name in layers})
     # In training some code is other code, and a batch norm wants more than one value of a channel.
     more = torch.cat([images[0], images[0]])
     with torch.no_grad(), torch.random.fork_rng(devices=[]):

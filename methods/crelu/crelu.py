@@ -14,7 +14,7 @@ from bench.measure.read_by_code import but_for, left_alone, read_by_code
 from bench.method import Compressed, Context, Method
 from bench.methods.crelu.rectified import rectified_convolutions
 from bench.selection import Rule, convolution_called, select
-from bench.surgery import changed_channels, channels_of, convolution_like, give_channels, replace
+from bench.surgery import changed_channels, channels_of, convolution_like, give_channels, replace_all
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,7 @@ class CReLU(Method):
 
 def halve(network: nn.Module, layers: Sequence[str]) -> nn.Module:
     """The network with half of the filters of these convolutions, in place."""
-    for name in layers:
-        replace(network, name, CReLUConv2d(convolution_called(network, name)))
+    replace_all(network, {name: CReLUConv2d(convolution_called(network, name)) for name in layers})
     return network
 
 

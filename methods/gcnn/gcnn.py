@@ -18,9 +18,9 @@ from bench.measure.read_by_code import in_words, read_by_code
 from bench.measure.runnable import example, takes
 from bench.measure.same_outputs import relative_difference
 from bench.method import Compressed, Context, Method
-from bench.methods.gcnn.group_convolution import ORDERS, FieldConv2d, FieldMean, FilterBanks, act
+from bench.methods.gcnn.group_convolution import GENERATING, ORDERS, FieldConv2d, FieldMean, FilterBanks, act
 from bench.methods.gcnn.symmetric_stride import SymmetricPool
-from bench.surgery import changed_channels, channels_of, give_channels, owners, replace
+from bench.surgery import changed_channels, channels_of, give_channels, owners, replace_all
 from bench.width import at_budget
 
 
@@ -50,7 +50,7 @@ class GCNN(Method):
     windows at a stride of 2 lie elsewhere, unless they grow by the pixel that is left over (`symmetric_stride`).
     For a convolution this is the mean over 2x2 places, at 16/9 of its multiply-accumulates. (Pooling in a network's own
     code, as in DenseNet-BC, stays as it is: there it takes sizes that can be halved.) Whether all this holds is tried
-    before training, on an image in all its versions; a network whose outputs differ is refused.
+    before training, on an image, turned and mirrored; a network whose outputs differ is refused.
     """
 
     revision = 2  # since the widths of any network are traced, and no longer written by hand
@@ -79,7 +79,9 @@ class GCNN(Method):
         pixels = _PIXELS if takes(network, image.shape[1], _PIXELS) else image.shape[-1]
         image = torch.randn(image.shape[1], pixels, pixels, generator=context.generator)
         made = equivariant(sized, FilterBanks.drawn, order, [head])
-        require_invariance(made, torch.stack([act(element, image) for element in range(order)]))
+        require_invariance(
+            made, torch.stack([image, *(act(element, image) for element in GENERATING if element < order)])
+        )
         fields = [len(bank) for name, bank in made.generator.named_parameters() if name.startswith("banks.")]
         return Equivariant(made, structure, {"fields": "+".join(map(str, fields))})
 
@@ -100,7 +102,7 @@ class Equivariant(Compressed):
         return super().finish()
 
 
-# The side of the image that is shown in all its versions, where the network takes it, and by how much rounding in
+# The side of the image that is shown turned and mirrored, where the network takes it, and by how much rounding in
 # double precision may change the outputs.
 _PIXELS = 32
 _ROUNDING = 1e-8
@@ -112,16 +114,17 @@ def equivariant(
     """The network with a field in the place of each channel, on the filters that `banks` makes; the linear layers
     `heads` see the mean over the maps, and others each map."""
     layers: dict[str, FieldConv2d] = {}
-    for name, module in list(network.named_modules()):
+    others: dict[str, nn.Module] = {}
+    for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
-            layers[name] = FieldConv2d(module, order, maps=order if layers else 1)
-            replace(network, name, layers[name])
+            others[name] = layers[name] = FieldConv2d(module, order, maps=order if layers else 1)
         elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
             pool = functional.max_pool2d if isinstance(module, nn.MaxPool2d) else functional.avg_pool2d
             size, stride, padding = (_pair(of)[0] for of in (module.kernel_size, module.stride, module.padding))
-            replace(network, name, SymmetricPool(pool, size, stride, padding))
+            others[name] = SymmetricPool(pool, size, stride, padding)
         elif name in heads:
-            replace(network, name, nn.Sequential(FieldMean(order), module))
+            others[name] = nn.Sequential(FieldMean(order), module)
+    replace_all(network, others)
     return GeneratedNetwork(network, banks(layers))
 
 
@@ -184,12 +187,15 @@ def require_symmetry(name: str, layer: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) 
             known = not layer.ceil_mode
         case nn.AvgPool2d():
             known = not layer.ceil_mode and layer.count_include_pad and layer.divisor_override is None
-    if not alike or not known:
-        raise BudgetError(f"its layer {name} can't be made to treat turned images alike: {layer}")
+    if not alike:
+        raise BudgetError(f"its layer {name} doesn't do to rows what it does to columns: {layer}")
+    if not known:
+        raise BudgetError(f"how its layer {name} could treat turned images alike is not known here: {layer}")
 
 
 def require_invariance(network: nn.Module, images: Tensor) -> None:
-    """Raises BudgetError unless the network gives the same for all images. They are one in all its versions.
+    """Raises BudgetError unless the network gives the same for all images: one, turned, and mirrored. What stays under
+    these two stays under all that is made of them, so that not each of the eight has to be computed.
 
     In double precision, where what is exact shows: in single, rounding alone is 1e-4 of the logits of a ResNet-50.
     """

@@ -16,6 +16,8 @@ from bench.methods.gcnn.symmetric_stride import convolve
 
 # |G|. An element's number is 4 m + r: mirrored m times, then turned r times. So p4 is the first half of p4m.
 ORDERS = {"p4": 4, "p4m": 8}
+# Of these two, a turn and a mirroring, all others are made.
+GENERATING = (1, 4)
 
 
 def act(element: int, images: Tensor) -> Tensor:
@@ -116,7 +118,7 @@ class FilterBanks(Generator):
         return made
 
     def kernel_shapes(self) -> dict[str, tuple[int, ...]]:
-        shapes = {}
+        shapes: dict[str, tuple[int, ...]] = {}
         for name, (_, order, maps) in self.layers.items():
             fields_out, fields_in, _, size, _ = self.banks[_key(name)].shape
             shapes[f"{name}.weight"] = (order * fields_out, maps * fields_in, size, size)
