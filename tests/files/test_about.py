@@ -69,12 +69,18 @@ def test_what_is_missing_is_named_and_a_newer_one_is_refused_by_its_number() -> 
     del given["network"]
     with pytest.raises(ValueError, match=r"network: .*(missing|required)"):
         about.from_text(json.dumps(given))
-    with pytest.raises(TooNew, match="it has format 2, of a newer bench"):
-        about.from_text(json.dumps({**json.loads(PLAIN.text()), "format": 2, "mood": "good"}))
+    with pytest.raises(TooNew, match="it has format 3, of a newer bench"):
+        about.from_text(json.dumps({**json.loads(PLAIN.text()), "format": 3, "mood": "good"}))
     with pytest.raises(ValueError, match="no JSON object"):
         about.from_text("[]")
     with pytest.raises(ValueError, match="nested too deeply"):
         about.from_text(100_000 * "[")
+
+
+def test_of_format_1_scores_stood_beside_the_rest() -> None:
+    given = json.loads(PLAIN.text())
+    given["accuracy"] = {**given["accuracy"].pop("scores"), **given["accuracy"]}
+    assert about.from_text(json.dumps({**given, "format": 1})) == PLAIN
 
 
 def test_files_that_are_no_smaller_are_told_in_words() -> None:
