@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bench.metric import IMAGES
 from bench.reports.predictions.calibration import BINS, calibration_error, reliability
 from bench.reports.predictions.churn import Change, change
 from bench.reports.predictions.confusion import Counts, confusion
@@ -60,8 +61,9 @@ def tallies(runs: pd.DataFrame, folders: Mapping[str, Path], problems: list[str]
     # What was given is paired with nothing.
     alone = set(runs.loc[runs["role"] == GIVEN, "id"])
     finished = runs.loc[runs["status"] == FINISHED, ["setting", "seed", "method_text", "id", "role", "method"]]
+    # What is kept of images says the score again, where that is the share of them that are right.
     scores: dict[str, float] = {}
-    for name, group in runs.groupby("headline"):
+    for name, group in runs[runs["headline_counts"] == IMAGES].groupby("headline"):
         scores |= dict(zip(group["id"], group[f"test_{name}"], strict=True))
     # Where other runs of a store have predictions, one without them may have lost them.
     stores = {folder.parent for folder in folders.values() if (folder / PREDICTIONS).exists()}
@@ -71,7 +73,7 @@ def tallies(runs: pd.DataFrame, folders: Mapping[str, Path], problems: list[str]
     dense, dense_of = None, None
     for setting, seed, run_id in _dense_first(finished, set(dense_ids.values())):
         folder = folders.get(run_id)
-        own = None if folder is None or folder.parent not in stores else _read(folder, scores[run_id], problems)
+        own = None if folder is None or folder.parent not in stores else _read(folder, scores.get(run_id), problems)
         if own is None:
             continue
         reference = dense_ids.get((setting, seed))
@@ -113,11 +115,11 @@ def _dense_first(finished: pd.DataFrame, dense: set[str]) -> Iterator[tuple[str,
     return zip(ordered["setting"], ordered["seed"], ordered["id"], strict=True)
 
 
-def _read(folder: Path, score: float, problems: list[str]) -> Predictions | None:
-    """Those that agree with the record, whose headline is the share that is right."""
+def _read(folder: Path, score: float | None, problems: list[str]) -> Predictions | None:
+    """Those that agree with the record's score, if that can be told."""
     try:
         own = read(folder)
-        if own is not None and own.accuracy != score:
+        if own is not None and score not in (None, own.accuracy):
             raise Damaged(f"{folder.name}: {PREDICTIONS} says other than its record")
     except Damaged as error:
         problems.append(f"{error}; its predictions are left out, and its scores are not")
