@@ -21,13 +21,15 @@ def second_process(stores: Sequence[Path]) -> Iterator[Executor | None]:
     if sum(len(Store(store).folders()) for store in stores) < _MANY_RUNS:
         yield None
         return
+    others = {process.pid for process in active_children()}
     with ProcessPoolExecutor(1, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         try:
             pool.submit(_load)  # takes a second or two, in which the runs are read here
             yield pool
         except BaseException:
             for process in active_children():
-                process.terminate()
+                if process.pid not in others:
+                    process.terminate()
             raise
 
 

@@ -150,12 +150,12 @@ def forget_optimizer(header: dict[str, Any], tensors: dict[str, Tensor]) -> None
 
 
 def forget_random(header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    name = header["epoch"]["values"]["random"]["values"]["cpu"]["tensor"]
+    name = header["generators"]["values"]["torch"]["tensor"]
     tensors[name] = torch.Generator().manual_seed(1).get_state()
 
 
 def forget_sums(header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    tensors[header["epoch"]["values"]["loss_sum"]["tensor"]].zero_()
+    tensors[header["sums"]["values"]["loss_sum"]["tensor"]].zero_()
 
 
 def forget_state(*names: str) -> Change:
@@ -200,8 +200,8 @@ def test_what_is_forgotten_changes_the_bits(
 
 def test_a_file_of_a_newer_bench_or_of_another_network_is_refused(tmp_path: Path) -> None:
     files, _ = undisturbed(tmp_path, "dense")
-    newer = edit(files[3], lambda header, tensors: header.update(format=2))
-    with pytest.raises(ValueError, match="has format 2, of a newer bench; this one reads up to 1"):
+    newer = edit(files[3], lambda header, tensors: header.update(format=3))
+    with pytest.raises(ValueError, match="has format 3, of a newer bench; this one reads up to 2"):
         checkpoint.read(newer, trainer(), start("dense")[1])
     with pytest.raises(ValueError, match="holds other tensors than the network"):
         checkpoint.read(files[3], trainer(), start("dropout")[1])
