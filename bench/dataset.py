@@ -1,8 +1,7 @@
 """What a dataset plugin is, and the images it gives: decoded once, in memory, as uint8."""
 
-import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -89,11 +88,6 @@ def in_memory(shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(np.empty(shape, dtype=np.uint8))
 
 
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @dataclass(frozen=True)
 class Decoding:
     """How a dataset of many files decodes them: by so many threads at once, into the tensor that `room` gives for
@@ -101,7 +95,7 @@ class Decoding:
     how many are decoded. What comes out is the same whatever stands here."""
 
     room: Callable[[tuple[int, ...]], Tensor] = in_memory
-    threads: int = field(default_factory=cores)
+    threads: int = 1
     done: Callable[[int, int], None] = lambda done, count: None
 
 

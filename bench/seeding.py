@@ -52,6 +52,10 @@ def set_state(stood: Mapping[str, Any], device: torch.device) -> None:
     np.random.set_state((kind, np.array(key, dtype=np.uint32), *rest))
 
 
+# What numbers are drawn for, besides initial weights: three purposes that must not share a generator.
+ORDER, AUGMENT, LAYERS = 0, 1, 2
+
+
 def mixed(seed: int, position: int, purpose: int) -> int:
     """One number for a seed, an epoch or step, and what numbers are drawn for."""
     # torch's CPU generator keeps the low 32 bits of its seed; odd multipliers spread nearby seeds and positions out.

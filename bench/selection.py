@@ -87,7 +87,9 @@ def main_convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
 
 def layer_called(model: nn.Module, name: str) -> Layer:
     """The layer called so. Raises ValueError where the network has none."""
-    found = dict(model.named_modules()).get(name)
+    found = None
+    with suppress(AttributeError):  # to list all modules for each name would take a deep network seconds
+        found = model.get_submodule(name)
     if not isinstance(found, Layer):
         raise ValueError(f"the network has no convolution or linear layer {name}")
     return found

@@ -1,6 +1,6 @@
 """What a network is to do, as a plugin: its loss, its metrics, what is kept of each image."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
@@ -20,7 +20,7 @@ class LossOptions(Protocol):
     def label_smoothing(self) -> float: ...
 
 
-class Meter:
+class Meter(ABC):
     """Adds up what a network says of a split, batch by batch, and gives its scores: means over all images, exact to the
     last smaller batch.
 

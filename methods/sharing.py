@@ -63,7 +63,7 @@ class Sharing(Method):
             banks = first_that_fits(CHOICES[:2], lambda rule: Banks.meeting(values, network, rule))
         except BudgetError as too_large:
             if not Banks.of(network, CHOICES[1], values).layers:
-                raise  # what is narrower may have layers of one shape by chance, and hundreds of widths would be tried
+                raise  # a narrower one may have two by chance, and hundreds of widths would be tried
             try:
                 others = context.resizable
             except BudgetError:

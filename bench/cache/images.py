@@ -17,6 +17,7 @@ from bench.cache.cache import KEY_LENGTH, Cache, Wanted, uncached
 from bench.cache.entry import FORMAT, Shape
 from bench.dataset import Data, Decoding
 from bench.errors import InputError
+from bench.measure.cores import cores
 from bench.plan import defaults
 from bench.plan.plan import DatasetChoice
 from bench.plugins import options
@@ -39,7 +40,7 @@ def load(
     tell = _Tell(chosen.label, say)
 
     def decode(room: Callable[[Shape], Tensor]) -> Data:
-        return chosen.decode(data_dir, download, Decoding(room, done=tell))
+        return chosen.decode(data_dir, download, Decoding(room, cores(), tell))
 
     stamp = chosen.stamp(data_dir)
     if not stamp and not (stamp is None and chosen.dataset.made_once):  # yet to be fetched, or quick to make

@@ -10,7 +10,7 @@ from torch import Tensor
 from bench.data.augment import Augment
 from bench.data.normalise import Normalise
 from bench.dataset import Split
-from bench.seeding import mixed
+from bench.seeding import AUGMENT, ORDER, mixed
 
 # Images `(batch, channels, height, width)` as the network sees them, and their targets, both on the device.
 Batch = tuple[Tensor, Tensor]
@@ -53,8 +53,8 @@ class InMemory:
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         images, device = len(self.split), self.split.images.device
         # Drawn on the CPU, so that every device draws the same numbers, for all of an epoch at once.
-        order = torch.randperm(images, generator=_generator(self.seed, epoch, _ORDER)).to(device)
-        drawn = self.augment.draw(images, _generator(self.seed, epoch, _AUGMENT)).to(device)
+        order = torch.randperm(images, generator=_generator(self.seed, epoch, ORDER)).to(device)
+        drawn = self.augment.draw(images, _generator(self.seed, epoch, AUGMENT)).to(device)
         for step in range(first_step, self.steps_per_epoch):
             place = slice(step * self.batch_size, (step + 1) * self.batch_size)
             taken = self.split.take(order[place])
@@ -74,10 +74,6 @@ class InOrder:
         for start in range(0, len(self.split), self.size):
             place = slice(start, start + self.size)
             yield self.normalise(self.split.images[place]), self.split.targets[place]
-
-
-# What numbers are drawn for.
-_ORDER, _AUGMENT = 0, 1
 
 
 def _generator(seed: int, epoch: int, purpose: int) -> torch.Generator:

@@ -64,7 +64,7 @@ def _work(pipe: Connection, asked: Asked, inbox: "SimpleQueue[tuple[str, bool]]"
     torch.set_num_threads(asked.threads)
     torch.set_num_interop_threads(1)
     plan = plans.make(specs.check(asked.spec))
-    # What is odd about the data was said where the sweep began.
+    # The sweep said at its start whatever is odd about the data.
     made = material.prepare(plan, material.load(plan, lambda line: None))
     if made.data_hash != asked.data_hash:
         raise InputError(f"the images of {plan.setting.dataset.label} changed while the sweep began; start it again")

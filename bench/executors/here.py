@@ -10,15 +10,16 @@ from bench.dataset import Data
 from bench.errors import InputError
 from bench.executors.in_process import InProcess
 from bench.executors.processes import Processes
+from bench.measure.cores import cores
 from bench.plan import defaults
 from bench.plan.plan import Run
 from bench.runs.executor import Crew, Executor, Job
 from bench.runs.progress import Progress
-from bench.runs.side_by_side import cores, is_short
+from bench.runs.side_by_side import is_short
 
 _MOST_JOBS = 1024
 
-# On a GPU, what a worker is given room for, and how many are more than a GPU can feed.
+# The memory that a worker on a GPU is given, and the most workers that a GPU can feed.
 _GPU_BYTES, _MOST_ON_GPU = 8 * 2**30, 4
 
 

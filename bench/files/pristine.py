@@ -24,7 +24,7 @@ _FORKS = sys.platform == "linux"
 # Of unlike classes, that offer the same.
 _CONTEXT: Any = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
 
-# What takes long to import, by name: what they offer is nothing to this file. An optimiser's first step imports dynamo.
+# Slow imports, by name; this file uses none of them. An optimiser's first step imports dynamo.
 _IMPORTED = ["torch", "torch._dynamo", "bench.executors._worker"]
 
 

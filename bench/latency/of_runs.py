@@ -6,7 +6,6 @@ layers are the same have the same latency, so one of them stands for all.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from bench.errors import InputError, contained, first_line, typed_line
 from bench.files import artifact, network_file
 from bench.files.artifact import Given
 from bench.latency.in_turn import measured_in_turn
+from bench.measure.cores import threads
 from bench.store.latency import LATENCY, encode_latency, read_latency
 from bench.store.record import FINISHED, Record
 from bench.store.store import LAYERS, WEIGHTS, Store
@@ -53,7 +53,8 @@ def measure(
     lacking = [record for record in records if record["status"] == FINISHED and record["latency_ms"] is None]
     if not lacking:
         return {}
-    with store.lock("latency", wait=True), one_thread():
+    # More threads would wait for one another, and differ from machine to machine.
+    with store.lock("latency", wait=True), threads(1):
         groups = list(_groups(store, lacking))
         if groups:
             say(f"measuring the latency of {len(groups)} networks in turn, with one thread")
@@ -70,17 +71,6 @@ def measure(
                     store.write(folder / LATENCY, encode_latency(run_id, columns, measured))
                     found[run_id] = columns
     return found
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """With more, they would wait for one another, and differ from machine to machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _groups(store: Store, records: Sequence[Record]) -> Iterator[Group]:

@@ -6,7 +6,7 @@ Large networks are run without memory (torch's meta device).
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,7 @@ class Trial:
 
     def __init__(self, network: nn.Module) -> None:
         self.network, self.images = runnable(network)
+        self.is_bare = self.images[0].device.type == "meta"
         self.layers = channels_of(self.network)
         self.tensors = _shapes(self.network)
         self.modules = dict(self.network.named_modules())
@@ -160,10 +161,16 @@ class Trial:
             finally:
                 self._touch = None
             layers = _difference(self.layers, channels_of(self.network))
-            tensors = _difference(self.tensors, _shapes(self.network))
+            tensors = _difference(self.tensors, self._shapes_now())
         if outputs != self.outputs[:1]:
             raise _OutputsChange
         return layers, tensors
+
+    def _shapes_now(self) -> Shapes:
+        """Of the tensors that are counted, without looking for them again: of a deep network that takes longer than to
+        run it."""
+        places = ((name, *name.rpartition(".")[::2]) for name in self.tensors)
+        return {name: tuple(getattr(self.modules[path], own).shape) for name, path, own in places}
 
     def _fit(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Before the module runs: while a group is looked at, it takes what arrives."""
@@ -181,7 +188,7 @@ class Trial:
     def _run(self, given: Sequence[Tensor]) -> list[tuple[int, ...]]:
         """The shapes of the outputs for each of these. Raises Misfit."""
         try:
-            with torch.no_grad(), _NormsOfShapes():
+            with torch.no_grad(), _NormsOfShapes() if self.is_bare else nullcontext():
                 return [tuple(self.network(images).shape) for images in given]
         except Misfit:
             raise

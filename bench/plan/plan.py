@@ -17,6 +17,7 @@ from bench.errors import InputError, asking
 from bench.files.description import Step
 from bench.files.start_weights import Weights
 from bench.files.start_weights import find as find_weights
+from bench.measure.cores import cores
 from bench.method import Compressed, Method
 from bench.plan.spec import Spec
 from bench.plugins import discovery, networks, options
@@ -85,7 +86,7 @@ class DatasetChoice:
     def decode(self, data_dir: Path, download: bool, decoding: Decoding | None = None) -> Data:
         """The images, looked over. Raises InputError."""
         with asking(f"dataset {self.label}"):
-            data = self.dataset.decode(data_dir, download, decoding or Decoding())
+            data = self.dataset.decode(data_dir, download, decoding or Decoding(threads=cores()))
             _check_type(data, Data, "load")
             data.check()
             for name, split in data.splits().items():
@@ -133,7 +134,7 @@ class Setting:
             **({} if self.weights is None else {"weights": self.weights.identity}),
             **({} if self.is_usual else {"normalise": standards.text_of(self.standard)}),
             **({"fresh_head": True} if self.weights is not None and self.weights.fresh_head else {}),
-            # What is drawn otherwise since is augmentation alone.
+            # Augmentation alone is drawn in another way since.
             **({"training": loop.REVISION} if self.schedule.augments and loop.REVISION > 1 else {}),
         }
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from bench import count
 from bench.data.standard import normalisation
 from bench.dataset import Data
+from bench.measure.cores import threads as with_threads
 from bench.method import Compressed
 from bench.models._build import build_network
 from bench.plan.plan import Plan, Run
@@ -26,7 +27,7 @@ _TIMED_STEPS = 8
 
 def describe(plan: Plan, store: Store, console: Console, executor: Executor, redo: Sequence[str] = ()) -> None:
     """Print the plan. Raises InputError where the data can't be read."""
-    with environment.threads(plan.spec.threads):
+    with with_threads(plan.spec.threads):
         _describe(plan, store, console, executor, redo)
 
 

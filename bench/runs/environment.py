@@ -3,8 +3,6 @@
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -70,17 +68,6 @@ def _cpu_flags() -> frozenset[str]:
         return frozenset()
     lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     return frozenset(flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split())
-
-
-@contextmanager
-def threads(number: int) -> Iterator[None]:
-    """What torch does inside, it does with so many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def describe(device: torch.device) -> dict[str, Any]:

@@ -50,17 +50,22 @@ def noticed() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def held() -> Iterator[Callable[[], bool]]:
-    """The first signal is not raised here, but noted: the function that this gives says so, and whoever asks it ends
-    when that is possible. The second is raised at once. Raises KeyboardInterrupt at its end where nobody did."""
+def held() -> Iterator[None]:
+    """The first signal is not raised here, but noted: who asks `is_asked` ends when that is possible. The second is
+    raised at once. Raises KeyboardInterrupt at its end where nobody did."""
     note = _note
     note.holds += 1
     try:
-        yield note.seen.is_set
+        yield
     finally:
         note.holds -= 1
     if note.seen.is_set():
         raise KeyboardInterrupt
+
+
+def is_asked() -> bool:
+    """Whether there was one."""
+    return _note.seen.is_set()
 
 
 def was_termination() -> bool:

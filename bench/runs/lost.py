@@ -16,4 +16,5 @@ def record_lost(bench: Bench, run: Run, reason: str) -> Record:
         bench.store.write(folder / HISTORY, encode_rows([]))
         bench.store.write(folder / RECORD, encode(made))
         bench.store.write(folder / SPEC, spec.write(run.own_spec(bench.spec)).encode())
+    bench.store.forget(run.id)  # as of every run that is whole: its state may be what ended the process
     return made

@@ -112,12 +112,19 @@ class Bench:
         made_with = {**self._made_with(run), "device": self.device.type, **self._place()}
         return prefix_id(run.setting, run.seed, epochs, made_with)
 
-    def unfinished(self, run: Run, name: str, title: str, is_asked: Callable[[], bool]) -> Unfinished:
-        """The state in training of the run, or of the dense one that it begins with."""
-        code = [run.choice.code, run.setting.model.code, rooms_hash("method", "generated")]
+    def unfinished(self, run: Run) -> Unfinished:
+        """The run's state in training."""
+        return self._unfinished(run, run.id, title(run), [run.choice.code, rooms_hash("method", "generated")])
+
+    def unfinished_prefix(self, run: Run, name: str) -> Unfinished:
+        """That of the dense training which the run begins with, and others too, whatever their methods."""
+        return self._unfinished(run, f"prefix-{name}", f"the dense training before {title(run)}", [])
+
+    def _unfinished(self, run: Run, name: str, title: str, method_code: list[str]) -> Unfinished:
+        code = [*method_code, run.setting.model.code]
         made_with = {**self._made_with(run), "code of the method or network": code}
         place = {**self._place(), "processor": environment.processor(self.device)}
-        return Unfinished(self.store, name, title, made_with, place, self.save_every, is_asked, self.say)
+        return Unfinished(self.store, name, title, made_with, place, self.save_every, self.say)
 
     def _made_with(self, run: Run) -> dict[str, Any]:
         return {
@@ -248,14 +255,13 @@ def declare(run: Run) -> Columns:
 def _parts(bench: Bench, run: Run, kept_epochs: set[int], folder: Path) -> Iterator[Columns]:
     """The run, step by step; the columns of each as soon as they are known, so that a run that fails half-way shows how
     far it came."""
-    with interrupt.held() as is_asked:
-        unfinished = bench.unfinished(run, run.id, title(run), is_asked)
-        found = unfinished.find()
-        if found is None:
-            begun = yield from _begin(bench, run, unfinished, is_asked)
-        else:
-            begun = yield from _go_on(bench, run, unfinished, found)
-        trained = train(bench, run, begun, unfinished, kept_epochs, folder)
+    unfinished = bench.unfinished(run)
+    found = unfinished.find()
+    if found is None:
+        begun = yield from _begin(bench, run, unfinished)
+    else:
+        begun = yield from _go_on(bench, run, unfinished, found)
+    trained = train(bench, run, begun, unfinished, kept_epochs, folder)
     dense_values, requested = begun.columns["dense_values"], begun.columns["requested_values"]
     yield trained.columns(dense_values)
     trained.stored.check(requested)
@@ -277,9 +283,7 @@ class Begun:
     prefix: Sequence[Epoch]
 
 
-def _begin(
-    bench: Bench, run: Run, unfinished: Unfinished, is_asked: Callable[[], bool]
-) -> Generator[Columns, None, Begun]:
+def _begin(bench: Bench, run: Run, unfinished: Unfinished) -> Generator[Columns, None, Begun]:
     """From the start to where the compressed network's training begins."""
     network = bench.network(run)
     dense_values = count.stored_values(network)
@@ -295,7 +299,7 @@ def _begin(
         columns |= tried.columns(dense_values)
         yield columns
         tried.stored.check(requested)
-    prefix = reach_compression(bench, run, network, is_asked) if run.compress_epoch else []
+    prefix = reach_compression(bench, run, network) if run.compress_epoch else []
     if prefix:
         columns["prefix_seconds"] = sum(epoch.seconds for epoch in prefix)
     start = compress(bench, run, network, requested, brought_to_size=False)
@@ -359,7 +363,7 @@ def compress(bench: Bench, run: Run, network: nn.Module, requested: int | None, 
     return Compression(compressed, account.stored(compressed), seconds)
 
 
-def reach_compression(bench: Bench, run: Run, network: nn.Module, is_asked: Callable[[], bool]) -> list[Epoch]:
+def reach_compression(bench: Bench, run: Run, network: nn.Module) -> list[Epoch]:
     """Bring `network` to where the run compresses: from the kept state, or by training up to there and keeping it."""
     name = bench.prefix_id(run, run.compress_epoch)
     path = bench.store.prefix(name)
@@ -369,13 +373,15 @@ def reach_compression(bench: Bench, run: Run, network: nn.Module, is_asked: Call
                 return dense_prefix.restore(path, network)
             except Broken as error:
                 bench.say(f"{error}; set aside as {bench.store.set_aside(path)}, and trained again")
-        unfinished = bench.unfinished(run, f"prefix-{name}", f"the dense training before {title(run)}", is_asked)
+        unfinished = bench.unfinished_prefix(run, name)
         trainer = bench.trainer(run, unfinished)
         if unfinished.find() is None:
             training = Training(trainer, Compressed(network), 0)
         else:
             training = unfinished.read(trainer, lambda structure: Compressed(network))
-        history = trainer.go_on(training, run.compress_epoch)
+        with interrupt.held():
+            history = trainer.go_on(training, run.compress_epoch)
+            unfinished.leave_if_asked(training)
         dense_prefix.keep(bench.store, name, network, history)
         unfinished.forget()
         # Read back also where it was just written, so that both ways are one.
@@ -421,8 +427,9 @@ def train(bench: Bench, run: Run, begun: Begun, unfinished: Unfinished, kept_epo
             dense_prefix.keep(bench.store, bench.prefix_id(run, len(epochs)), compressed.network, epochs)
 
     write(training.history)
-    own = trainer.go_on(training, run.end_epoch, after_epoch)
-    unfinished.at_end(training)
+    with interrupt.held():
+        own = trainer.go_on(training, run.end_epoch, after_epoch)
+        unfinished.leave_if_asked(training)
     compressed.settle()
     validation = evaluate(compressed.network, trainer.validation, trainer.task, trainer.classes)
     check_finite(validation[LOSS], "the validation loss is {} once it is trained and settled")

@@ -11,6 +11,7 @@ from bench.dataset import Data
 from bench.errors import InputError, unknown
 from bench.files import pristine
 from bench.latency import of_runs
+from bench.measure.cores import threads as with_threads
 from bench.models._build import build_network
 from bench.models._usable import require_outputs, require_reloadable
 from bench.plan import defaults
@@ -96,7 +97,7 @@ def sweep(
     `redo` names methods whose runs are made again (or `failed`, or `missed`). Runs save their state every `save_every`
     seconds. `find_data` is for who has the data of the plan already; by default it is `load`. Raises InputError.
     """
-    with environment.threads(plan.spec.threads):
+    with with_threads(plan.spec.threads):
         return _sweep(plan, store, progress, executor, redo, save_every, find_data or load)
 
 

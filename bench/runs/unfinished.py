@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.method import Compressed
+from bench.runs import interrupt
 from bench.store import seal
 from bench.store.seal import Broken
 from bench.store.store import Store, seal_beside
@@ -24,7 +25,7 @@ class Unfinished:
     `made_with` has what decides its results, besides what the name stands for: a state that was made with anything else
     is of no use. On another `place` (processor, threads, version of torch) sums are rounded otherwise: training goes
     on, and that is said. A state is saved `every` so many seconds at most (0: after each step, whatever it takes),
-    and after a step where `is_asked` to stop: then KeyboardInterrupt is raised.
+    and after a step in which an interrupt came, which is then raised.
     """
 
     store: Store
@@ -33,7 +34,6 @@ class Unfinished:
     made_with: Mapping[str, Any]
     place: Mapping[str, Any]
     every: float
-    is_asked: Callable[[], bool]
     say: Callable[[str], None]
 
     def __post_init__(self) -> None:
@@ -46,7 +46,7 @@ class Unfinished:
         return self.store.unfinished(self.name)
 
     def find(self) -> dict[str, Any] | None:
-        """What lies beside the state that is there and can be gone on from; None where there is none."""
+        """The JSON beside a saved state that this training can go on from; None where there is no such state."""
         if not self.path.exists():
             return None
         try:
@@ -71,17 +71,15 @@ class Unfinished:
 
     def after_step(self, training: Training) -> None:
         """Save where it is time to."""
-        if self.is_asked():
-            self._save(training)
-            raise KeyboardInterrupt
+        self.leave_if_asked(training)
         now = time.monotonic()
         is_cheap = self._took + self._last <= _MOST * (now - self._began)
         if self.every == 0 or (now - self._saved >= self.every and is_cheap):
             self._save(training)
 
-    def at_end(self, training: Training) -> None:
-        """When the last step is done and nothing comes after it."""
-        if self.is_asked():
+    def leave_if_asked(self, training: Training) -> None:
+        """Raises KeyboardInterrupt, once it is saved, where there was one (`interrupt.held`)."""
+        if interrupt.is_asked():
             self._save(training)
             raise KeyboardInterrupt
 

@@ -18,6 +18,7 @@ from bench.errors import InputError, TooNew, first_line, typed_line
 from bench.files import artifact, network_file
 from bench.files.artifact import Given
 from bench.measure import account
+from bench.measure.cores import threads
 from bench.metric import Metric
 from bench.models._build import build_network
 from bench.plan import plan
@@ -261,17 +262,13 @@ class Verifier:
         )
         # Where it was made if that can be had here; else on what there is, within the tolerances.
         device = environment.find_device("auto" if record["device"] == "cuda" else "cpu")
-        threads = torch.get_num_threads()
-        torch.set_num_threads(record["threads"] or threads)
-        try:
+        with threads(record["threads"] or torch.get_num_threads()):
             same = all(
                 record[name] == own for name, own in environment.describe(device).items() if name in SAME_MACHINE
             )
             now = Kept(task)
             batches = InOrder(data.test.to(device), normalise.to(device))
             found = evaluate(deployed.network.to(device), batches, task, len(data.classes), now)
-        finally:
-            torch.set_num_threads(threads)
         scores = {f"test_{name}": score for name, score in found.items()}
         yield from _differences(record, scores, sealed, exactly=same)
         if kept is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.metric import Metric
 from bench.store.record import FINISHED, Record
-from bench.store.store import STATES, WEIGHTS, Store
+from bench.store.store import STATES, UNFINISHED, WEIGHTS, Store
 
 # Runs that differ in their seed alone.
 _GROUP = ("model", "weights_code", "normalise", "dataset", "data", "schedule", "method_text", "budget")
@@ -35,7 +35,21 @@ def dispensable(store: Store) -> list[Dispensable]:
     """Files that can go without losing a result. A sweep trains a dense state anew where it needs one."""
     states = sorted((store.folder / STATES).glob("*"))
     aside = sorted((store.folder / "aside").glob("*"))
-    return [Dispensable("states of the dense network", tuple(states)), Dispensable("set aside", tuple(aside))]
+    return [
+        Dispensable("states of the dense network", tuple(states)),
+        Dispensable("states of runs that are whole by now", tuple(_of_whole_runs(store))),
+        Dispensable("set aside", tuple(aside)),
+    ]
+
+
+def _of_whole_runs(store: Store) -> Iterator[Path]:
+    """Left by a kill just before they would have gone. (Of a run that is being made again it is the new one's, which
+    then begins anew.)"""
+    finished = store.folders()
+    for path in sorted((store.folder / UNFINISHED).glob("*")):
+        name = path.name.partition(".")[0]
+        if name in finished or (name.startswith("prefix-") and store.prefix(name.removeprefix("prefix-")).exists()):
+            yield path
 
 
 def remove(store: Store, kinds: Iterable[Dispensable]) -> None:

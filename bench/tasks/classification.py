@@ -116,5 +116,5 @@ def _best(logits: Tensor) -> Tensor:
 
 
 def _auxiliary(outputs: Any) -> Sequence[Tensor]:
-    """What heads gave that are there in training alone, behind the output."""
+    """The outputs of auxiliary heads: they follow the main output, in training alone."""
     return [head for head in outputs[1:] if head is not None] if isinstance(outputs, tuple) else []

@@ -95,12 +95,16 @@ def read(path: Path, trainer: Trainer, rebuild: Callable[[Mapping[str, Any]], Co
 
 def beside(path: Path) -> dict[str, Any]:
     """What was to lie beside it. Raises ValueError for what is no checkpoint."""
-    found: dict[str, Any] = _open(path)[0]["beside"]
+    try:
+        with safe_open(path, framework="pt") as file:
+            found: dict[str, Any] = _header(path, file.metadata())["beside"]
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is no checkpoint: {first_line(error)}") from error
     return found
 
 
 def _plain(value: Any) -> Any:
-    """As JSON gives it again; what it can't hold as the text that records have for it."""
+    """The value as JSON gives it back; where JSON can't hold it, its text, as records have it."""
     return value if value is None or isinstance(value, str | int | float | list) else str(value)
 
 
@@ -126,8 +130,15 @@ def _open(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
-            header = json.loads((file.metadata() or {})[_KEY])
-    except (SafetensorError, OSError, *MALFORMED) as error:
+            return _header(path, file.metadata()), tensors
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is no checkpoint: {first_line(error)}") from error
+
+
+def _header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+    try:
+        header: dict[str, Any] = json.loads((metadata or {})[_KEY])
+    except MALFORMED as error:
         raise ValueError(f"{path} is no checkpoint: {first_line(error)}") from error
     try:
         require_format(header.get("format"), FORMAT)
@@ -135,7 +146,7 @@ def _open(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError(f"{path} can't be read: {error}") from error
     if odd := sorted(header.keys() ^ _FIELDS):
         raise ValueError(f"{path} is no checkpoint of format {FORMAT}: missing or unknown: {', '.join(odd)}")
-    return header, tensors
+    return header
 
 
 _FIELDS = {

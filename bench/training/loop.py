@@ -14,7 +14,7 @@ from bench.data.batches import Batch, Batches, InMemory, InOrder
 from bench.data.normalise import Normalise
 from bench.dataset import Split
 from bench.method import Compressed
-from bench.seeding import mixed, seed_all
+from bench.seeding import LAYERS, mixed, seed_all
 from bench.task import LOSS, Task
 from bench.training.evaluate import evaluate
 from bench.training.schedule import Schedule
@@ -26,9 +26,6 @@ REVISION = 2
 
 # Steps between looks at the loss: each look waits for the device.
 _LOOK_EVERY = 20
-
-# What layers that draw numbers themselves, like dropout, are seeded for; batches use those before it.
-_LAYERS = 2
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -240,7 +237,8 @@ class Training:
             self._begin_sums()
         if first == 0:
             self.compressed.network.train()
-            seed_all(mixed(self.trainer.seed, self.epoch, _LAYERS))
+            # For layers that draw numbers themselves, like dropout.
+            seed_all(mixed(self.trainer.seed, self.epoch, LAYERS))
         if first == 0 or self._batches is None:
             self._batches = self.trainer.train.batches(self.epoch, first)
         return self._batches

@@ -194,5 +194,5 @@ def test_results_with_a_size_are_apart_from_old_ones(tmp_path: Path) -> None:
     written = folder(tmp_path / "photos")
     assert find_dataset(written).dataset.revision == 1
     assert find_dataset(f"{written}:size=10").dataset.revision == 2
-    entry = plan.make(tiny_spec(["csg"], dataset=f"{written}:size=10")).setting.identity()["dataset"]
+    entry = plan.make(tiny_spec(["csg"], dataset=f"{written}:size=10")).setting.in_ids["dataset"]
     assert entry[-1] == "revision 2"

@@ -175,3 +175,15 @@ def test_a_footprint_has_a_row_for_every_method_and_budget(capsys: pytest.Captur
     wanted = [(network, *cell) for network in ("resnet8", "resnet20") for cell in cells]
     assert [tuple(cell.strip() for cell in row[:3]) for row in rows] == wanted
     assert all(float(row[3]) >= 0 for row in rows)
+
+
+@pytest.mark.whole
+def test_a_sweep_and_a_plain_loop_take_turns(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = "--networks resnet8 --beside alone --images 300 --rounds 1"
+    load("measuring", "noise_images", "throughput").main(arguments.split())
+    (row,) = capsys.readouterr().out.splitlines()[2:]
+    network, beside, plain, sweep, ratio, _ = (cell.strip() for cell in row.strip("| ").split("|"))
+    assert (network, beside) == ("resnet8", "alone")
+    assert float(ratio.split()[0]) == pytest.approx(
+        float(sweep.replace(",", "")) / float(plain.replace(",", "")), abs=0.05
+    )

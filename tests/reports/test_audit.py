@@ -148,3 +148,9 @@ def test_a_failed_run_alone_is_audited_too() -> None:
     (dense,) = audits(results(failed))["net, data, quick"].methods
     assert (dense.met, dense.failed) == ("none of 1", ["its own size, seed 0: it broke"])
     assert answers(failed)["Top-1 and top-5 accuracy are both given"][0] == "no"
+
+
+def test_batches_in_parts_are_told() -> None:
+    runs = [record("dense", 0, 90.0, batch_parts=1), record("csg", 0, 80.0, "2x", batch_parts=4)]
+    (told,) = [line for audit in audits(results(runs)).values() for line in audit.warnings if "in parts" in line]
+    assert told.endswith("batch norm saw fewer images at once: csg.")

@@ -6,11 +6,12 @@ import pytest
 import torch
 from conftest import tiny_spec
 
+from bench.measure.cores import cores, limit
 from bench.plan import plan
 from bench.plan.plan import Plan, Run
 from bench.runs import material
 from bench.runs.order import Order
-from bench.runs.side_by_side import cores, idle, is_short, limit
+from bench.runs.side_by_side import idle, is_short
 from bench.store.store import Store
 
 

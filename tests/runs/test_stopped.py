@@ -161,3 +161,19 @@ def test_signals_end_the_command_with_a_code_that_says_how(tmp_path: Path) -> No
     assert "goes on where it was stopped" in said
     # What was being written when the process was killed is whole.
     seal.read(seal_beside(state)).check(state.name, state.read_bytes())
+
+
+def test_the_dense_state_of_one_method_is_gone_on_from_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the same for all that compress there; and the dense run, which would keep it, is there already."""
+    run_sweep(tiny_spec(["csg"]), tmp_path)
+    with monkeypatch.context() as patch:
+        stop_at(patch, iter([3, 1]))
+        with pytest.raises(KeyboardInterrupt):
+            run_sweep(tiny_spec(["lowrank"]), tmp_path, save_every=0)
+    assert [path.name[:7] for path in (tmp_path / UNFINISHED).glob("*.safetensors")] == ["prefix-"]
+    records, said = run_sweep(tiny_spec(["pruning"]), tmp_path)
+    assert "the dense training before pruning 4x seed 0 goes on where it was stopped" in said
+    assert [record["status"] for record in records] == [FINISHED, FINISHED]
+    assert not [*(tmp_path / UNFINISHED).iterdir()]

@@ -25,13 +25,19 @@ def test_states_and_what_was_set_aside_go_and_the_runs_stay(store: Store) -> Non
     assert states
     (store.folder / "aside" / "old.1").mkdir(parents=True)
     (store.folder / "aside" / "old.1" / WEIGHTS).write_bytes(bytes(1000))
+    of_whole, of_another = store.unfinished(next(iter(store.folders()))), store.unfinished("0123456789ab")
+    for path, size in ((of_whole, 10), (of_another, 20)):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes(size))
     found = {kind.kind: (len(kind.paths), kind.bytes) for kind in dispensable(store)}
     assert found == {
         "states of the dense network": (len(states), sum(path.stat().st_size for path in states)),
+        "states of runs that are whole by now": (1, 10),
         "set aside": (1, 1000),
     }
     remove(store, dispensable(store))
-    assert [(len(kind.paths), kind.bytes) for kind in dispensable(store)] == [(0, 0), (0, 0)]
+    assert [(len(kind.paths), kind.bytes) for kind in dispensable(store)] == [(0, 0)] * 3
+    assert of_another.is_file()  # its run is yet to go on
     assert store.records() == before
     asked = tiny_spec(["csg", "lowrank"], budgets=["2x", "4x", "100x"], seeds=2)
     assert "[1/" not in run_sweep(asked, store.folder)[1]

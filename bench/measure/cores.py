@@ -1,0 +1,45 @@
+"""The processor's cores: how many there are for this process, and how many threads torch uses."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_MANY = 1e6
+
+
+def cores() -> int:
+    """Those that this process is bound to, or fewer where its container is given less time than they have."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(bound, int(limit(Path("/proc/self/cgroup"), _CGROUPS))))
+
+
+def limit(own: Path, root: Path) -> float:
+    """The cores' worth of time that control groups (version 2) leave, at least 1; infinite where none is set."""
+    try:
+        line = next(line for line in own.read_text().splitlines() if line.startswith("0::"))
+    except (OSError, StopIteration):
+        return _MANY
+    folder = root / line.removeprefix("0::").strip("/")
+    limits = []
+    for group in (folder, *folder.parents):
+        try:
+            quota, period = (group / "cpu.max").read_text().split()
+            limits += [] if quota == "max" else [int(quota) / int(period)]
+        except (OSError, ValueError):  # the root has none
+            continue
+    return min(limits, default=_MANY)
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """What torch does inside, it does with so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
