@@ -110,12 +110,15 @@ def test_an_interrupt_ends_each_run_after_a_step_with_its_state(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_a_second_interrupt_ends_the_workers_at_once(tmp_path: Path) -> None:
-    asked = short([f"dying:log={tmp_path}/log:seconds=600"])
+@pytest.mark.parametrize(("waits", "interrupts"), [("seconds", 1), ("step_seconds", 2)])
+def test_where_no_step_ends_it_ends_all_the_same(tmp_path: Path, waits: str, interrupts: int) -> None:
+    """Before training at once, as there is nothing to save; in a step that takes for ever when asked again."""
+    asked = short([f"dying:log={tmp_path}/log:{waits}=600"])
 
     def interrupt() -> None:
         until(lambda: bool(pids(tmp_path / "log")))
-        for _ in range(2):
+        time.sleep(2)  # so that it is in its training
+        for _ in range(interrupts):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(1)
 
