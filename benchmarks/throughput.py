@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from bench import testing
+from bench.measure.cores import cores
 from bench.runs.environment import has_bfloat16
 from bench.store.rows import decode_rows
 from bench.store.store import HISTORY, Store
@@ -73,21 +74,29 @@ def measure(network: str, options: argparse.Namespace, number: int) -> dict[str,
     found = {}
     for variant in rotated(VARIANTS, number):
         if variant == "sweep":
-            found[variant] = sweep(network, options.images, options.jobs)
+            found[variant] = sweep(network, options.images, cores(), options.jobs)
         else:
             command = [sys.executable, str(_HERE), "--plain", network, "--images", str(options.images)]
             found[variant] = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found
 
 
-def sweep(network: str, images: int, jobs: str) -> float:
-    """Images a second of a sweep over as many seeds as there are cores: dense runs, one beside the other."""
-    seeds = torch.multiprocessing.cpu_count()
+def sweep(network: str, images: int, seeds: int, jobs: str, device: str = "cpu") -> float:
+    """Images a second of a sweep over so many seeds: dense runs, one beside the other."""
     schedule = f"csg-cifar:epochs={EPOCHS}:batch_size={BATCH}:validation=0.02"
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-P", "-m", "bench.cli", "run", "--methods", "dense", "--seeds", str(seeds)]
         command += ["--model", network, "--dataset", f"noise-images:train={images}", "--schedule", schedule]
-        command += ["--plugin", str(_HERE.with_name("noise_images.py")), "--out", folder, "--jobs", jobs]
+        command += [
+            "--plugin",
+            str(_HERE.with_name("noise_images.py")),
+            "--out",
+            folder,
+            "--jobs",
+            jobs,
+            "--device",
+            device,
+        ]
         subprocess.run(command, check=True, capture_output=True)
         store = Store(Path(folder))
         total = 0.0

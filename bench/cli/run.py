@@ -112,6 +112,11 @@ def run(
     given |= {name: value for name, value in options.items() if value is not None}
     checked = specs.check(given, "" if spec is None else str(spec))
 
+    from bench.files import pristine
+
+    if not dry_run:
+        pristine.prepare()  # it imports torch at the same time as this process
+
     from bench.executors.here import Here
     from bench.plan import plan as plans
     from bench.plan import shard as shards

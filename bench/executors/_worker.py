@@ -42,6 +42,7 @@ class Asked:
     data_hash: str
     threads: int
     save_every: float
+    code: str
 
 
 def work(pipe: Connection, asked: Asked) -> None:
@@ -70,7 +71,7 @@ def _work(pipe: Connection, asked: Asked, inbox: "SimpleQueue[tuple[str, bool]]"
         raise InputError(f"the images of {plan.setting.dataset.label} changed while the sweep began; start it again")
     device = torch.device(asked.device)
     bench = material.on_device(
-        material.bench_of(plan, Store(Path(asked.store)), made, device, asked.save_every), device
+        material.bench_of(plan, Store(Path(asked.store)), made, device, asked.save_every, asked.code), device
     )
     runs = {run.id: run for run in plan.runs}
     progress = _Relay(pipe)

@@ -58,6 +58,7 @@ class _Worker:
             data_hash=bench.data_hash,
             threads=torch.get_num_threads(),
             save_every=bench.save_every,
+            code=bench.code,
         )
         self.device = device
         self.run: Run | None = None

@@ -158,23 +158,32 @@ def _file(folder: Path, parts: list[str]) -> Path | None:
 
 def _text(node: object) -> str:
     """The syntax as text, in a form that does not depend on Python's version: fields by name, empty ones left out."""
-    match node:
-        case ast.Constant():
-            return f"{type(node.value).__name__}:{node.value!a}"  # what repr() prints as it is, depends on the version
-        case ast.JoinedStr():
-            return f"JoinedStr({_text(_merged(node.values))})"
-        case ast.AST():
-            fields = {name: getattr(node, name, None) for name in node._fields if name not in _UNIMPORTANT}
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                fields["body"] = _without_docstring(node.body)
-            kept = {name: value for name, value in fields.items() if value is not None and value != []}
-            return f"{type(node).__name__}({','.join(f'{name}={_text(kept[name])}' for name in sorted(kept))})"
-        case list():
-            return f"[{','.join(map(_text, node))}]"
+    if isinstance(node, ast.Constant):
+        return f"{type(node.value).__name__}:{node.value!a}"  # what repr() prints as it is, depends on the version
+    if isinstance(node, ast.JoinedStr):
+        return f"JoinedStr({_text(_merged(node.values))})"
+    if isinstance(node, ast.AST):
+        parts = []
+        for name in _fields(type(node)):
+            value = getattr(node, name, None)
+            if name == "body" and isinstance(node, _DOCUMENTED):
+                value = _without_docstring(node.body)
+            if value is not None and value != []:
+                parts.append(f"{name}={_text(value)}")
+        return f"{type(node).__name__}({','.join(parts)})"
+    if isinstance(node, list):
+        return f"[{','.join(map(_text, node))}]"
     return ascii(node)
 
 
+@cache
+def _fields(kind: type[ast.AST]) -> list[str]:
+    """Those that matter, by name."""
+    return sorted(name for name in kind._fields if name not in _UNIMPORTANT)
+
+
 _UNIMPORTANT = {"ctx", "kind", "type_comment", "type_ignores"}
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:

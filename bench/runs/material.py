@@ -56,8 +56,9 @@ def given_of(plan: Plan) -> Given:
     return Given(plan.spec.plugins, model.asked if model.kind == "file" else None)
 
 
-def bench_of(plan: Plan, store: Store, material: Material, device: torch.device, save_every: float) -> Bench:
-    """What runs are made with on `device`; its data is still where it is, and its fresh process not started."""
+def bench_of(plan: Plan, store: Store, material: Material, device: torch.device, save_every: float, code: str) -> Bench:
+    """What runs are made with on `device`; its data is still where it is, and its fresh process not started. `code` is
+    `harness_hash()`."""
     data, model = material.data, plan.setting.model
     assert data.validation is not None
     return Bench(
@@ -68,6 +69,7 @@ def bench_of(plan: Plan, store: Store, material: Material, device: torch.device,
         store=store,
         fresh=FreshProcess(given_of(plan)),
         spec=plan.spec,
+        code=code,
         start=material.start,
         save_every=save_every,
         resizing=Resizing(model.model, data.image_shape[0], len(data.classes)),

@@ -32,7 +32,7 @@ from bench.plan import spec
 from bench.plan.plan import Run, prefix_id
 from bench.plan.spec import Spec
 from bench.plugins import options
-from bench.plugins.code import harness_hash, rooms_hash
+from bench.plugins.code import rooms_hash
 from bench.runs import dense_prefix, environment, interrupt
 from bench.runs.progress import title
 from bench.runs.unfinished import Unfinished
@@ -69,7 +69,7 @@ class NotTheSame(RuntimeError):
 class Bench:
     """What every run of a sweep is made with. `data` is on the device and has its validation split; `start` gives
     networks the finished weights that the sweep starts from, if it does. Runs save their state every `save_every`
-    seconds."""
+    seconds. `code` is the hash of the harness."""
 
     data: Data
     data_hash: str
@@ -78,6 +78,7 @@ class Bench:
     store: Store
     fresh: FreshProcess
     spec: Spec
+    code: str
     start: start_weights.Start | None
     resizing: Resizing
     save_every: float
@@ -235,7 +236,7 @@ def identify(bench: Bench, run: Run) -> Columns:
         "test_images": len(bench.data.test),
         "leaked_images": bench.data.leaked,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "bench_code": harness_hash(),
+        "bench_code": bench.code,
         **environment.describe(bench.device),
         **flat("option", options.everything(method)),
         **flat("schedule", options.everything(setting.schedule)),

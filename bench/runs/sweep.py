@@ -135,7 +135,7 @@ def _sweep(
     for _, folder, reason in state.damaged:
         progress.say(f"{reason}; set aside as {store.set_aside(folder)}, and made again")
     if todo and made is not None:
-        bench = bench_of(plan, store, made, device, save_every)
+        bench = bench_of(plan, store, made, device, save_every, harness_hash())
         if device.type == "cpu" and (line := idle(todo, made.data, plan.spec.threads)):
             progress.say(line)
         with progress.runs(todo):

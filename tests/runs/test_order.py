@@ -23,7 +23,7 @@ def made() -> tuple[Plan, material.Material]:
 
 def order_of(made: tuple[Plan, material.Material], folder: Path, leave_out: tuple[str, ...] = ()) -> Order:
     planned, prepared = made
-    bench = material.bench_of(planned, Store(folder).open(), prepared, torch.device("cpu"), 60.0)
+    bench = material.bench_of(planned, Store(folder).open(), prepared, torch.device("cpu"), 60.0, "")
     return Order(planned, bench, [run for run in planned.runs if run.choice.name not in leave_out])
 
 
