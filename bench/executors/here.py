@@ -19,7 +19,7 @@ from bench.runs.side_by_side import is_short
 
 _MOST_JOBS = 1024
 
-# The memory that a worker on a GPU is given, and the most workers that a GPU can feed.
+# The memory that a worker on a GPU is given, and the most workers that a GPU can feed (`benchmarks/packing.py`).
 _GPU_BYTES, _MOST_ON_GPU = 8 * 2**30, 4
 
 

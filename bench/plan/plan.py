@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -417,8 +418,8 @@ def _schedule(given: str | dict[str, Any]) -> tuple[str, Schedule]:
 
 def require_unique(texts: Sequence[str], what: str) -> None:
     """Raise InputError for what is written twice."""
-    for text in texts:
-        if texts.count(text) > 1:
+    for text, times in Counter(texts).items():
+        if times > 1:
             hint = ", or give them names, as a=csg,b=csg:code=8" if what == "method names" else ""
             raise InputError(f"{what}: {text!r} is there twice; leave one out{hint}")
 

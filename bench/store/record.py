@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 Record = dict[str, Any]
@@ -133,8 +133,7 @@ LARGEST = 2**53
 
 def problem(record: Record) -> str | None:
     """Why a row is no record of this form, in a few words; None where it is one."""
-    for name, value in record.items():
-        check = _CHECKS.get(name) or _check_beside(name)
+    for (name, value), check in zip(record.items(), _checks(tuple(record)), strict=True):
         if check is None:
             return f"it has the unknown column {name[:40]!r}"
         if value is not None and not check(value):
@@ -189,7 +188,12 @@ _KINDS: dict[Callable[[Any], bool], str] = {
 }
 
 
-@cache
+@lru_cache(maxsize=256)  # thousands of records have a few sets of columns
+def _checks(names: tuple[str, ...]) -> list[Callable[[Any], bool] | None]:
+    """For each column its check; None where a record can't have it."""
+    return [_CHECKS.get(name) or _check_beside(name) for name in names]
+
+
 def _check_beside(name: str) -> Callable[[Any], bool] | None:
     """The check of a column that a record may have besides COLUMNS."""
     return _is_number if _SCORE.fullmatch(name) else _is_free if _is_known(name) else None

@@ -187,3 +187,21 @@ def test_a_sweep_and_a_plain_loop_take_turns(capsys: pytest.CaptureFixture[str])
     assert float(ratio.split()[0]) == pytest.approx(
         float(sweep.replace(",", "")) / float(plain.replace(",", "")), abs=0.05
     )
+
+
+@pytest.mark.whole
+def test_runs_at_once_are_held_against_one(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = "--network resnet8 --jobs 1,2 --images 300 --device cpu"
+    load("measuring", "noise_images", "throughput", "packing").main(arguments.split())
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["1", "2"]
+    one, two = (float(row[1].replace(",", "")) for row in rows)
+    assert float(rows[1][3]) == pytest.approx(two / one, abs=0.02)
+
+
+@pytest.mark.whole
+def test_copies_of_a_sweep_are_all_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load("resume_speed").main(["--runs", "20", "--keep", str(tmp_path / "store")])
+    found = json.loads(capsys.readouterr().out)
+    assert found["runs"] == 20
+    assert found["cpu_seconds"] > 0
