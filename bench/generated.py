@@ -87,6 +87,30 @@ class GeneratedNetwork(nn.Module):
         self._forget()
         return super().train(mode)
 
+    def placed(self) -> dict[str, Tensor]:
+        """What was generated for the last forward pass, by the parameters' names."""
+        return {name: getattr(*places[0]) for name, places in self._places.items()} if self._is_placed else {}
+
+    def works_for(self, parameter: str) -> list[str]:
+        """The layers that a parameter, by its name, serves: those whose kernels depend on it, or its own."""
+        room, _, own = parameter.partition(".")
+        if room != "generator":
+            return [own.rpartition(".")[0]]
+        source = self.generator.get_parameter(own)
+        needs, source.requires_grad = source.requires_grad, True
+        try:
+            with torch.enable_grad():
+                generated = self.generator()
+            found = []
+            for name, kernel in generated.items():
+                if kernel.requires_grad:
+                    (reached,) = torch.autograd.grad(kernel.sum(), source, retain_graph=True, allow_unused=True)
+                    if reached is not None:
+                        found.append(name.rpartition(".")[0])
+            return found
+        finally:
+            source.requires_grad = needs
+
     def materialise(self) -> nn.Module:
         """A copy as a plain network, with the generated parameters as its own."""
         self._forget()  # what was computed before need not be in memory beside what is computed here

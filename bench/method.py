@@ -46,7 +46,8 @@ class Context:
     the network has been trained up to here (`compress_at` above 0, or a start from finished weights) or holds its
     initial weights. `family` is the network's registered kind (`bench.model.Model.family`), "" where it has none.
     `account_only` says that the network is counted and thrown away, as by `bench footprint`: a method may leave out
-    costly work that changes weights and no shape.
+    costly work that changes weights and no shape. `training_images` is how many images it will be trained on, for
+    losses that weigh a prior against the data; 0 where nobody knows.
     """
 
     generator: torch.Generator
@@ -55,6 +56,7 @@ class Context:
     # Looks for the widths, which takes seconds.
     find_resizable: Callable[[], Resizable] | None = None
     account_only: bool = False
+    training_images: int = 0
 
     @cached_property
     def resizable(self) -> Resizable:
@@ -74,13 +76,21 @@ class CodeSpace:
     codes: Mapping[str, Tensor]
 
 
+# What a backward pass gives each parameter: the derivative of the loss, extra loss included; that times factors above
+# 0, its own for each value; or, where that derivative is zero or none, another that is passed on in its place.
+Gradients = Literal["exact", "scaled", "straight-through"]
+
+
 class Compressed:
     """A network as a method compressed it: what the harness trains from here on. One for each run, free to change.
 
     Most methods return a plain `Compressed(network, structure)`. A subclass overrides what its method needs.
 
     Whoever trains it, the harness or a loop of a person's own (`bench.compress`), gives `parameter_groups` to the
-    optimiser and calls `step_done` after each of its steps, `settle` after the last one, and `finish`.
+    optimiser, adds `extra_loss`, and calls `step_done` after each step, `settle` after the last one, and `finish`.
+
+    What it has that others have not (`decay`, `rates`, `extra_loss`) is in records and audits by itself, and so is what
+    it says of its gradients, which the kit holds it to.
     """
 
     # The masked parameters with their masks, found once for all steps.
@@ -92,14 +102,18 @@ class Compressed:
         structure: Mapping[str, Any] | None = None,
         solved: Mapping[str, Any] | None = None,
         decay: Mapping[str, float] | None = None,
+        rates: Mapping[str, float] | None = None,
+        gradients: Gradients = "exact",
     ) -> None:
         self.network = network
         self._structure = structure or {}
         # What was chosen to meet the budget (a code length, ranks), for the record; numbers or short text.
         self.solved = solved or {}
-        # Factors on the schedule's weight decay, by parameter name; those that are not named have 1. A method that
-        # gives any must say so in `exceptions`.
+        # Factors on the schedule's weight decay, and on its learning rate, by parameter name; those that are not named
+        # have 1.
         self.decay = decay or {}
+        self.rates = rates or {}
+        self.gradients = gradients
 
     def structure(self) -> Mapping[str, Any]:
         """The network's shape as it is now, as JSON, from which `Method.rebuild` makes a network of this shape. It
@@ -115,17 +129,57 @@ class Compressed:
         """Take back what `state` gave, after `rebuild` and after the network's tensors were filled in."""
 
     @final
-    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
-        """For an optimiser of torch: every parameter that trains, all treated alike but for the factors on the weight
-        decay that `decay` gives. To be asked for again where the optimiser is made anew."""
+    def parameter_groups(self, weight_decay: float, learning_rate: float | None = None) -> list[dict[str, Any]]:
+        """For an optimiser of torch: every parameter that trains, all treated alike but for the factors of `decay` and
+        `rates`. To be asked for again where the optimiser is made anew.
+
+        `rate` of a group is its factor on the learning rate, for loops that set that in each step. With `learning_rate`
+        given, `lr` of a group is that times its factor. Raises ValueError where there are factors and it is not given.
+        """
         self._masked = None
-        by_factor: dict[float, list[nn.Parameter]] = {}
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.network.named_parameters():
             if parameter.requires_grad:
-                by_factor.setdefault(self.decay.get(name, 1.0), []).append(parameter)
+                groups.setdefault((self.decay.get(name, 1.0), self.rates.get(name, 1.0)), []).append(parameter)
+        if learning_rate is None and any(rate != 1 for _, rate in groups):
+            raise ValueError(
+                "some parameters have learning rates of their own: give parameter_groups the learning_rate"
+            )
         return [
-            {"params": parameters, "weight_decay": factor * weight_decay} for factor, parameters in by_factor.items()
+            {
+                "params": parameters,
+                "weight_decay": decay * weight_decay,
+                "rate": rate,
+                **({} if learning_rate is None else {"lr": rate * learning_rate}),
+            }
+            for (decay, rate), parameters in groups.items()
         ]
+
+    def extra_loss(self, batch: tuple[Tensor, Tensor], output: Any) -> Tensor | None:
+        """What is added to the task's loss in training, a number; None: nothing. `batch` are images as the network saw
+        them and their targets, or a part of a batch where that doesn't fit into memory; `output` is what the network
+        gave. A method that adds any overrides this: gradients that come from elsewhere are found by the kit."""
+        return None
+
+    def works_for(self, parameter: str) -> list[str]:
+        """The layers that a parameter, by its name in the network, serves: so that what makes many layers' weights has
+        a place where layers are treated in groups. By default its own layer, or those whose kernels depend on it."""
+        if isinstance(self.network, GeneratedNetwork):
+            return self.network.works_for(parameter)
+        return [parameter.rpartition(".")[0]]
+
+    @final
+    def own_rules(self) -> list[str]:
+        """What it has that others have not, in words."""
+        trained = {name for name, parameter in self.network.named_parameters() if parameter.requires_grad}
+        said = ["a loss of its own"] if type(self).extra_loss is not Compressed.extra_loss else []
+        for factors, what in ((self.decay, "weight decay"), (self.rates, "learning rate")):
+            own = sorted({factors[name] for name in factors.keys() & trained if factors[name] != 1})
+            if own:
+                number = sum(factors.get(name, 1.0) != 1 for name in trained)
+                times = ", ".join(f"{factor:g}" for factor in own[:_SHOWN]) + (", ..." if len(own) > _SHOWN else "")
+                said.append(f"{what} times {times} for {number} of {len(trained)} parameters")
+        return said
 
     @final
     def step_done(self, progress: float) -> bool:
@@ -167,6 +221,9 @@ class Compressed:
         """What the kernels are combined from, for reports to show, by a name for each set of shared pieces; empty where
         kernels are no combinations."""
         return {}
+
+
+_SHOWN = 3
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,9 @@ class Hyper(Method):
         with torch.no_grad():
             for group in groups.values():
                 initialise(group, weights, context.generator)
-        return Compressed(made, {size: group.structure() for size, group in groups.items()}, solved_by(groups))
+        structure = {size: group.structure() for size, group in groups.items()}
+        # What all blocks share gets the mean of their gradients.
+        return Compressed(made, structure, solved_by(groups), gradients="scaled")
 
     def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
         groups = {}
@@ -82,7 +84,7 @@ class Hyper(Method):
             tilings = {name: Tiling(tuple(layer.weight.shape), block) for name, layer in layers.items()}
             own = Size(has["embedding"], has["hidden"], has["longer"])
             groups[size] = Hypernetwork(TiledKernels.of(layers, tilings), own)
-        return Compressed(on_generated(network, Generators(groups)), structure)
+        return Compressed(on_generated(network, Generators(groups)), structure, gradients="scaled")
 
     def _tilings(self, layers: Mapping[str, Layer]) -> dict[str, dict[str, Tiling]]:
         """The blocks, by kernel size and layer."""

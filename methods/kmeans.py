@@ -79,7 +79,8 @@ class Clustered(Compressed):
     """A network on the centres of its layers."""
 
     def __init__(self, network: nn.Module, generator: "Centres") -> None:
-        super().__init__(network, {"layers": list(generator.kernels.shapes), "clusters": generator.clusters})
+        structure = {"layers": list(generator.kernels.shapes), "clusters": generator.clusters}
+        super().__init__(network, structure, gradients="scaled")
         self.generator = generator
 
     def load_state(self, state: Mapping[str, Any]) -> None:

@@ -117,7 +117,8 @@ class Legos(Compressed):
 
     def __init__(self, network: nn.Module, generator: "LegoKernels", until: float) -> None:
         numbers = [part.filters.shape[0] for part in generator.layers]
-        super().__init__(network, solved={"lego_filters": "+".join(map(str, numbers))})
+        # The choice is passed straight through to the scores that make it.
+        super().__init__(network, solved={"lego_filters": "+".join(map(str, numbers))}, gradients="straight-through")
         self.generator = generator
         self.until = until
 

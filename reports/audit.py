@@ -24,7 +24,18 @@ _COLUMNS = (
         "normalise",
         "dense_values",
     ),
-    *("exceptions", "compress_epoch", "compress_seconds", "train_seconds", "started", "data", "train_images"),
+    *(
+        "exceptions",
+        "gradients",
+        "step_kernels",
+        "step_outputs",
+        "compress_epoch",
+        "compress_seconds",
+        "train_seconds",
+        "started",
+        "data",
+        "train_images",
+    ),
     *(
         "validation_images",
         "test_images",
@@ -53,6 +64,8 @@ class MethodAudit:
     training: str
     own_cost: str
     exceptions: str
+    gradients: str
+    steps: str
     met: str
     missed: list[str]
     failed: list[str]
@@ -191,11 +204,25 @@ def _method(rows: pd.DataFrame, dense: pd.DataFrame) -> MethodAudit:
         training=_relative(finished, dense),
         own_cost=_seconds(finished["compress_seconds"]),
         exceptions=every(finished["exceptions"]) or "none",
+        gradients=every(finished["gradients"]) or "unknown",
+        steps=_steps(finished),
         met=f"{len(met)} of {len(budgets)}: {', '.join(met)}" if met else f"none of {len(budgets)}",
         missed=_reasons(rows[rows["status"] == MISSED]),
         failed=_reasons(rows[rows["status"] == FAILED]),
         code=every(finished["method_code"]),
     )
+
+
+def _steps(finished: pd.DataFrame) -> str:
+    """How far a first step moves outputs, by dense's, and generated kernels: the least and the most of all budgets."""
+    if len(finished) and finished["role"].iloc[0] == REFERENCE:
+        return "1"
+    parts = []
+    for column, what in (("step_outputs", "outputs"), ("step_kernels", "kernels")):
+        found = finished[column].dropna().astype(float)
+        if len(found):
+            parts.append(f"{what} {_range(found.min(), found.max(), '{:.2g}')}")
+    return "; ".join(parts) or "unknown"
 
 
 def _epochs_before(first: "pd.Series[Any]") -> str:

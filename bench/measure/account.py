@@ -54,9 +54,11 @@ def compress(
     family: str = "",
     find_resizable: Callable[[], Resizable] | None = None,
     account_only: bool = False,
+    training_images: int = 0,
 ) -> Compressed:
     """Have the method compress `network`, with the random numbers of this seed. Raises BudgetError, also for a budget
-    of more than the network stores, and for options that make it larger. `account_only`: see Context.
+    of more than the network stores, and for options that make it larger. `account_only`, `training_images`: see
+    Context.
 
     The global generators are seeded too: layers that a method makes draw their first weights from them.
     """
@@ -67,7 +69,7 @@ def compress(
         if values is None:
             method.check_size(network, Context(torch.Generator().manual_seed(seed), trained, family, find_resizable))
         random = torch.Generator().manual_seed(seed)
-        context = Context(random, trained, family, find_resizable, account_only)
+        context = Context(random, trained, family, find_resizable, account_only, training_images)
         made = method.compress(network, values, context)
     compressed = require(made, "compress()")
     if values is None and method.at_size == "at once":

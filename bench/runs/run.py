@@ -26,6 +26,7 @@ from bench.measure import account, memory
 from bench.measure.code_space import encode as encode_pictures
 from bench.measure.resizable import Resizing
 from bench.measure.same_outputs import LARGEST_DIFFERENCE, relative_difference
+from bench.measure.step_size import Step
 from bench.method import Compressed
 from bench.models._build import build_network
 from bench.plan import spec
@@ -43,6 +44,7 @@ from bench.store.rows import encode_rows
 from bench.store.seal import Broken
 from bench.store.store import CODES, HISTORY, LAYERS, PREDICTIONS, RECORD, SPEC, TRACEBACK, WEIGHTS, Store, encode
 from bench.task import LOSS
+from bench.training import first_step
 from bench.training.evaluate import Scores, evaluate
 from bench.training.kept import Kept
 from bench.training.loop import Epoch, Trainer, Training, check_finite
@@ -51,10 +53,6 @@ from bench.training.loop import Epoch, Trainer, Training, check_finite
 _CHECKED_IMAGES = 8
 
 Columns = dict[str, Any]
-
-
-class Undeclared(RuntimeError):
-    """The method makes an exception for itself that reports would not show."""
 
 
 class Unrecordable(ValueError):
@@ -303,14 +301,24 @@ def _begin(bench: Bench, run: Run, unfinished: Unfinished) -> Generator[Columns,
     prefix = reach_compression(bench, run, network) if run.compress_epoch else []
     if prefix:
         columns["prefix_seconds"] = sum(epoch.seconds for epoch in prefix)
+    trainer = bench.trainer(run, unfinished)
+    compared = not run.is_reference and run.compress_epoch < run.end_epoch
+    before = first_step.measure(Training(trainer, Compressed(network), run.compress_epoch)) if compared else None
     start = compress(bench, run, network, requested, brought_to_size=False)
     if not at_end:
         columns |= start.columns(dense_values)
         yield columns
         start.stored.check(requested)
+    training = Training(trainer, start.compressed, run.compress_epoch)
+    if before is not None:
+        columns |= _step_columns(first_step.measure(training), before)
     yield columns
-    training = Training(bench.trainer(run, unfinished), start.compressed, run.compress_epoch)
     return Begun(columns, training, prefix)
+
+
+def _step_columns(step: Step, dense: Step) -> Columns:
+    found = {"step_kernels": step.kernels, "step_outputs": step.outputs / dense.outputs if dense.outputs else None}
+    return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
 
 
 def _go_on(bench: Bench, run: Run, unfinished: Unfinished, found: Mapping[str, Any]) -> Generator[Columns, None, Begun]:
@@ -335,9 +343,15 @@ class Compression:
     compressed: Compressed
     stored: account.Stored
     compress_seconds: float
+    exceptions: str
 
     def columns(self, dense_values: int) -> Columns:
-        return {"compress_seconds": self.compress_seconds, **_stored_columns(self.stored, dense_values)}
+        return {
+            "compress_seconds": self.compress_seconds,
+            "exceptions": self.exceptions or None,
+            "gradients": self.compressed.gradients,
+            **_stored_columns(self.stored, dense_values),
+        }
 
 
 def compress(bench: Bench, run: Run, network: nn.Module, requested: int | None, brought_to_size: bool) -> Compression:
@@ -354,14 +368,14 @@ def compress(bench: Bench, run: Run, network: nn.Module, requested: int | None, 
         setting.model.model.family,
         lambda: bench.resizing.of(run.seed),
         account_only=brought_to_size,
+        training_images=len(bench.data.train),
     )
     seconds = time.perf_counter() - started
     compressed.network.to(bench.device)
-    if any(factor != 1 for factor in compressed.decay.values()) and not method.exceptions():
-        raise Undeclared("it scales the weight decay, and doesn't say so in its exceptions()")
     if brought_to_size:
         account.to_size(method, compressed)
-    return Compression(compressed, account.stored(compressed), seconds)
+    exceptions = "; ".join(filter(None, [method.exceptions(), *compressed.own_rules()]))
+    return Compression(compressed, account.stored(compressed), seconds, exceptions)
 
 
 def reach_compression(bench: Bench, run: Run, network: nn.Module) -> list[Epoch]:

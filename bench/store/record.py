@@ -70,6 +70,10 @@ COLUMNS = {
     "train_loss": "of the last epoch's augmented batches; likewise train_NAME",
     "citation": "of the method's paper, as BibTeX; empty: none",
     "exceptions": "what the method had that the others had not; empty: nothing",
+    "gradients": "what the method's backward pass gives: exact, scaled or straight-through (`Compressed.gradients`)",
+    "step_kernels": "how far a step of SGD at the method's start moves its generated kernels, in steps on the kernels "
+    "themselves; empty: none are generated",
+    "step_outputs": "how far it moves what the network says of some training images, in such steps of dense",
     "compress_at": "where on the schedule, 0 to 1, the method asked to compress",
     "compress_epoch": "whole epochs trained dense before that",
     "prefix_seconds": "of train_seconds, what those epochs took; the run that kept them paid it",
@@ -123,6 +127,8 @@ _NUMBERS = frozenset(
             "validation_loss",
             "train_loss",
             "compress_at",
+            "step_kernels",
+            "step_outputs",
         ),
         *(name for name in COLUMNS if name.endswith("_seconds")),
     }

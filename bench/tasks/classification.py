@@ -47,7 +47,8 @@ class Classification(Task):
         """Cross-entropy in nats, smoothed as the schedule says."""
 
         def of(logits: Tensor) -> Tensor:
-            return functional.cross_entropy(logits.float(), targets, label_smoothing=schedule.label_smoothing)
+            exact = logits.to(torch.promote_types(logits.dtype, torch.float32))  # in bfloat16 it has two digits
+            return functional.cross_entropy(exact, targets, label_smoothing=schedule.label_smoothing)
 
         loss = of(self.output(outputs))
         for head in _auxiliary(outputs):

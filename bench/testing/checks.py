@@ -24,11 +24,12 @@ from bench.files.fresh_process import FreshProcess, Helper, NotReloadable
 from bench.measure.same_outputs import LARGEST_DIFFERENCE, relative_difference
 from bench.method import Compressed
 from bench.plugins import options
+from bench.testing import gradients
 from bench.testing import tiny_problem as tiny
 from bench.testing.fresh_training import FreshTraining
 from bench.testing.one_number import several_in_one
-from bench.testing.subject import SCHEDULE, Subject
-from bench.training import checkpoint
+from bench.testing.subject import OTHER_WEIGHTS, SCHEDULE, Subject
+from bench.training import checkpoint, first_step
 from bench.training.loop import Training
 
 # The budgets that are tried.
@@ -40,6 +41,10 @@ _REACHED = 0.99
 _REACHED_SPARSE = 0.5
 # Where only the same has to come out twice.
 _SHORT_SCHEDULE = 4
+# Of the schedule, at which gradients are looked at.
+_PLACES = 5
+# So many times further, or less far, than a step of dense a step may move the outputs at the start.
+_STEP = 30.0
 # Training is stopped at so many steps at most.
 _STOPS = 4
 # Float32, which every method trains in.
@@ -251,13 +256,78 @@ def finishes_with_the_same_outputs(subject: Subject) -> None:
 
 
 def declares_exceptions(subject: Subject) -> None:
-    """Whatever it has that others have not is in `exceptions()`, for reports to show."""
-    named = dict(subject.compressed.network.named_parameters())
-    factors = subject.compressed.decay
-    if strange := sorted(factors.keys() - named.keys()):
-        raise CheckFailed(f"decay names {strange[0]}, which is no parameter of the compressed network")
-    if any(factor != 1 for factor in factors.values()) and not subject.method.exceptions():
-        raise CheckFailed("it scales the weight decay (decay), and doesn't say so in exceptions()")
+    """Whatever it has that others have not is there for reports to show: factors on weight decay and learning rate name
+    parameters, and between steps no value moves but to zero, unless `exceptions()` says so."""
+    compressed = subject.compress(subject.possible)
+    names = {name for name, _ in compressed.network.named_parameters()}
+    for what, factors in (("decay", compressed.decay), ("rates", compressed.rates)):
+        if strange := sorted(factors.keys() - names):
+            raise CheckFailed(f"{what} names {strange[0]}, which is no parameter of the compressed network")
+    for training in _on_schedule(subject, compressed):
+        training.take_step()
+        named = dict(compressed.network.named_parameters())
+        before = {name: parameter.detach().clone() for name, parameter in named.items()}
+        # Once more, as if the step had been done twice: what a method does on the way is done once.
+        if compressed.step_done(training.step / training.trainer.total_steps) or subject.method.exceptions():
+            return
+        for name, parameter in named.items():
+            moved = (parameter.detach() != before[name]) & (parameter.detach() != 0)
+            if moved.any():
+                raise CheckFailed(
+                    f"after_step() moves {int(moved.sum()):,} values of {name}: what trains them besides the gradient "
+                    "is a loss (extra_loss), or an exception that exceptions() declares"
+                )
+
+
+def gives_the_gradients_it_declares(subject: Subject) -> None:
+    """At five places of the schedule the gradients of the harness's loop are the derivative of its loss, or what
+    `Compressed.gradients` says in place of that."""
+    compressed = subject.compress(subject.possible)
+    declared = compressed.gradients
+    exact = True
+    for place, training in enumerate(_on_schedule(subject, compressed)):
+        batch = next(training.trainer.train.batches(training.epoch))
+        for found in gradients.differences(training, batch, place):
+            exact &= found.is_exact
+            wrong = not found.is_exact and (declared == "exact" or (declared == "scaled" and found.opposed))
+            if wrong:
+                raise CheckFailed(
+                    f"the gradient of its parameters called {found.kind!r} is not the derivative of its loss: along "
+                    f"random directions it says {found.by_gradient:.3g}, and the loss changes by {found.by_loss:.3g}; "
+                    "a loss of its own belongs in Compressed.extra_loss, and gradients that are scaled or passed "
+                    f"straight through are declared by Compressed(..., gradients=...), which is {declared!r}"
+                )
+    if exact and declared != "exact":
+        raise CheckFailed(f"its gradients are exact, and it declares that they are {declared}: leave that out")
+
+
+def _on_schedule(subject: Subject, compressed: Compressed) -> Iterator[Training]:
+    """A training at five places of the schedule, to look at, and to take a step of."""
+    trainer = tiny.trainer(SCHEDULE, torch.device("cpu"))
+    training = Training(trainer, compressed, tiny.first_pass(subject.method, SCHEDULE))
+    first, last = training.step, trainer.total_steps - 1
+    for place in range(_PLACES):
+        while training.step < first + (last - first) * place // (_PLACES - 1):
+            training.take_step()
+        yield training
+
+
+def steps_like_dense(subject: Subject) -> str:
+    """At the start a step moves the outputs about as far as the same step of the dense network: the learning rate is
+    the same for all, and how a method shares a kernel's size among its factors decides what that means."""
+    trainer, method = tiny.trainer(SCHEDULE, torch.device("cpu")), subject.method
+    first = tiny.first_pass(method, SCHEDULE)
+    dense = first_step.measure(Training(trainer, Compressed(subject.network(OTHER_WEIGHTS)), first))
+    step = first_step.measure(Training(trainer, subject.compress(subject.possible), first))
+    times = step.outputs / dense.outputs
+    kernels = "" if step.kernels is None else f", and its kernels {step.kernels:.3g} times as far as one on the kernels"
+    said = f"a step moves the outputs {times:.3g} times as far as a step of dense{kernels}"
+    if not 1 / _STEP <= times <= _STEP:
+        raise CheckFailed(
+            f"{said}; between {1 / _STEP:.2g} and {_STEP:g} is expected: share the size of kernels among factors "
+            "otherwise, or scale what they are multiplied by"
+        )
+    return said
 
 
 def works_on_a_gpu(subject: Subject) -> None:
@@ -280,7 +350,7 @@ def works_on_a_gpu(subject: Subject) -> None:
         there.finish().eval()(images)
 
 
-CHECKS: dict[str, Callable[[Subject], None]] = {
+CHECKS: dict[str, Callable[[Subject], str | None]] = {
     check.__name__: check
     for check in (
         says_what_it_does,
@@ -289,6 +359,8 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
         is_deterministic,
         trains_every_value,
         declares_exceptions,
+        gives_the_gradients_it_declares,
+        steps_like_dense,
         keeps_masks_and_count,
         can_overfit,
         is_counted_right,

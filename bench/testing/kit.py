@@ -49,8 +49,9 @@ def compress(method: Method, model: str, values: int | None, seed: int = 0, trai
     )
 
 
-def run(check: str, method: str, model: str = FAMILIES[0], plugins: Sequence[str] = ()) -> None:
-    """One of `CHECKS` on a method (with options, as `csg:slice=8x8`) in a network. `plugins` are files.
+def run(check: str, method: str, model: str = FAMILIES[0], plugins: Sequence[str] = ()) -> str:
+    """One of `CHECKS` on a method (with options, as `csg:slice=8x8`) in a network. `plugins` are files. What it found,
+    where it has something to say.
 
     Raises CheckFailed, unittest.SkipTest with a reason, or InputError for a name that isn't there.
     """
@@ -59,7 +60,7 @@ def run(check: str, method: str, model: str = FAMILIES[0], plugins: Sequence[str
     subject = subject_of(method, model, tuple(str(Path(file).expanduser().resolve()) for file in plugins))
     try:
         with contained():
-            CHECKS[check](subject)
+            return CHECKS[check](subject) or ""
     except (CheckFailed, unittest.SkipTest):
         raise
     except Exception as error:
@@ -71,8 +72,7 @@ def run_all(method: str, models: Sequence[str] = FAMILIES, plugins: Sequence[str
     for model in models:
         for check in CHECKS:
             try:
-                run(check, method, model, plugins)
-                yield Result(check, model, "passed")
+                yield Result(check, model, "passed", run(check, method, model, plugins))
             except CheckFailed as error:
                 cause = error.__cause__
                 trace = "" if cause is None else "".join(traceback.format_exception(cause))

@@ -25,7 +25,7 @@ _PREFERRED = (4, 2, 8, 16, 32)
 # A method goes through a schedule of so many passes on the tiny problem.
 SCHEDULE = 10
 # Compress other weights than the seed's, as after training: whatever a method takes from them must be in the file.
-_OTHER_WEIGHTS = 1000
+OTHER_WEIGHTS = 1000
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Subject:
 
     def compress(self, requested: int | None, seed: int = 0, device: str = "cpu") -> Compressed:
         """The network compressed, as it is when training begins. Raises BudgetError."""
-        network, family = self.network(seed + _OTHER_WEIGHTS).to(device), self.model.model.family
+        network, family = self.network(seed + OTHER_WEIGHTS).to(device), self.model.model.family
         compressed = account.compress(
             self.method, network, requested, seed, self.is_trained, family, lambda: self._resizing.of(seed)
         )

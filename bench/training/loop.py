@@ -187,7 +187,7 @@ class Training:
         """One step of the optimiser, and what the method does after it."""
         trainer, schedule = self.trainer, self.trainer.schedule
         for group in self.optimizer.param_groups:
-            group["lr"] = schedule.learning_rate_at((self.step + 0.5) / trainer.total_steps)
+            group["lr"] = group["rate"] * schedule.learning_rate_at((self.step + 0.5) / trainer.total_steps)
         images, targets = next(self._coming())
         while True:
             try:
@@ -217,7 +217,7 @@ class Training:
         for part, own in zip(images.tensor_split(self.parts), targets.tensor_split(self.parts), strict=True):
             with torch.autocast(images.device.type, trainer.precision, enabled=trainer.precision != torch.float32):
                 outputs = self.compressed.network(part)
-            loss = self._loss(outputs, own)
+            loss = self.loss((part, own), outputs)
             if self.parts > 1:
                 loss = loss * (len(part) / len(images))
             loss.backward()
@@ -225,9 +225,11 @@ class Training:
             seen.append((trainer.task.output(outputs).detach(), own))
         return torch.stack(losses).sum() if self.parts > 1 else losses[0], seen
 
-    def _loss(self, outputs: Any, targets: Tensor) -> Tensor:
-        """What is minimised: the task's, and here comes what others add to it."""
-        return self.trainer.task.loss(outputs, targets, self.trainer.schedule)
+    def loss(self, batch: Batch, outputs: Any) -> Tensor:
+        """What is minimised: the task's loss, and what the method adds to it. Nothing else adds to it anywhere."""
+        loss = self.trainer.task.loss(outputs, batch[1], self.trainer.schedule)
+        extra = self.compressed.extra_loss(batch, outputs)
+        return loss if extra is None else loss + extra
 
     def _coming(self) -> Iterator[Batch]:
         """The batches of the epoch from the step on that comes next; at an epoch's start, that begins."""
@@ -254,7 +256,7 @@ class Training:
 
 def make_optimizer(compressed: Compressed, schedule: Schedule) -> torch.optim.Optimizer:
     """The schedule's optimiser over every parameter that trains."""
-    groups = compressed.parameter_groups(schedule.weight_decay)
+    groups = compressed.parameter_groups(schedule.weight_decay, schedule.learning_rate)
     if schedule.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=schedule.learning_rate)
     return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=schedule.momentum, nesterov=schedule.nesterov)

@@ -99,6 +99,7 @@ class Hashing(Method):
         with torch.no_grad():
             if context.trained:
                 made.generator.fit(weights)
+                made.gradients = "scaled"
             else:
                 made.generator.draw(weights, context.generator)
         made.solved = {"buckets": buckets, "hashed_weights": sum(made.generator.kernels.sizes)}

@@ -98,9 +98,6 @@ class LowRank(Method):
     def sized_by_budget(self) -> bool:
         return isinstance(self.ranks, str)
 
-    def exceptions(self) -> str:
-        return "weight decay is scaled down where a layer stores less" if self.weight_decay == "scaled" else ""
-
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
         read = read_by_code(network, select(network, RULES[-1], shared=False))
         for name, (form, ranks) in self._choose(network, values, read).items():

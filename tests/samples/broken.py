@@ -113,8 +113,9 @@ class BrokenNetwork(Compressed):
 
     def __init__(self, network: nn.Module, how: str) -> None:
         structure = {"more": [0.5] * 4000} if how == "values in the structure" else {}
-        decays = {"undeclared decay": {"classifier.weight": 0.5}, "strange decay": {"classifer": 1.0}}
-        super().__init__(network, structure, decay=decays.get(how))
+        strange = {"classifer": 1.0}
+        decay, rates = (strange if how == f"strange {what}" else None for what in ("decay", "rates"))
+        super().__init__(network, structure, decay=decay, rates=rates)
         self.how = how
         self.steps = 0
 

@@ -1,8 +1,10 @@
 """The conformance kit itself: what breaks a rule fails the check that is about it, with a message that names it."""
 
 import json
+import re
 import unittest
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,9 @@ from conftest import PLUGINS, Command
 
 from bench import testing
 from bench.errors import InputError
+from bench.method import Compressed
+from bench.testing import kit
+from bench.testing.subject import Subject
 
 BROKEN = str(PLUGINS / "broken.py")
 
@@ -58,12 +63,8 @@ FAULTS = [
     ),
     ("frozen parameter", "trains_every_value", r"a gradient reaches only 0\.0% of the values of idle"),
     ("idle buffer", "trains_every_value", r"a gradient reaches only 0\.0% of the values of idle"),
-    (
-        "undeclared decay",
-        "declares_exceptions",
-        r"it scales the weight decay \(decay\), and doesn't say so in exceptions\(\)",
-    ),
     ("strange decay", "declares_exceptions", r"decay names classifer, which is no parameter of the compressed"),
+    ("strange rates", "declares_exceptions", r"rates names classifer, which is no parameter of the compressed"),
     (
         "loosened",
         "keeps_masks_and_count",
@@ -115,6 +116,8 @@ FAULTS = [
         r"finish\(\) changes the outputs, by 0\.\d+ of the largest logit",
     ),
 ]
+OWN_LOSS = str(PLUGINS / "own_loss.py")
+
 # Until it is certain, they train for as long as anything does here.
 SLOW_FAULTS = [
     (
@@ -258,3 +261,53 @@ def test_check_of_what_is_not_there_is_one_line(command: Command, arguments: str
     assert (code, out) == (2, "")
     assert err.startswith(f"bench: {message}")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("what", ["teacher", "prior"])
+@pytest.mark.slow
+def test_a_loss_that_is_hidden_fails_and_one_that_is_declared_passes(what: str) -> None:
+    check = "gives_the_gradients_it_declares"
+    with pytest.raises(
+        testing.CheckFailed, match="'weight' is not the derivative of its loss: along random directions"
+    ):
+        testing.run(check, f"own-loss:what={what}:hidden=true", plugins=[OWN_LOSS])
+    testing.run(check, f"own-loss:what={what}", plugins=[OWN_LOSS])
+
+
+@pytest.mark.slow
+def test_what_trains_between_steps_is_found() -> None:
+    with pytest.raises(
+        testing.CheckFailed, match=r"after_step\(\) moves [\d,]+ values of conv1\.weight: what trains them"
+    ):
+        testing.run("declares_exceptions", "own-loss:what=nudge", plugins=[OWN_LOSS])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "said"), [("hyper", "scaled"), ("lego", "straight-through"), ("csg", "exact")])
+def test_what_a_method_declares_of_its_gradients_is_so(method: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And another declaration is not."""
+    check = "gives_the_gradients_it_declares"
+    testing.run(check, method)
+    other = "exact" if said != "exact" else "scaled"
+    subject = kit.subject_of(method, testing.FAMILIES[0], ())
+    compress = type(subject).compress
+
+    def declaring(self: Subject, *given: Any) -> Compressed:
+        compressed = compress(self, *given)
+        assert compressed.gradients == said
+        compressed.gradients = other
+        return compressed
+
+    monkeypatch.setattr(Subject, "compress", declaring)
+    with pytest.raises(
+        testing.CheckFailed, match=r"is not the derivative|its gradients are exact, and it declares that"
+    ):
+        testing.run(check, method)
+
+
+def test_a_step_of_csg_goes_as_far_as_its_check_says() -> None:
+    said = testing.run("steps_like_dense", "csg")
+    assert re.fullmatch(
+        r"a step moves the outputs [\d.]+ times as far as a step of dense, and its kernels [\d.]+ times .*", said
+    )
+    assert testing.run("steps_like_dense", "dense") == "a step moves the outputs 1 times as far as a step of dense"

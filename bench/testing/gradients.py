@@ -1,0 +1,157 @@
+"""Whether the gradients of a training are the derivative of its loss, by finite differences.
+
+What a backward pass gives can be anything: an autograd function may add a teacher's wishes, a hook a penalty. So the
+loss is computed again where the parameters are moved a little, along random directions, and held against what the
+gradient says of that.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bench import masks
+from bench.data.batches import Batch
+from bench.seeding import seed_all, seeded
+from bench.training.loop import Training
+
+# In which number format, how far parameters are moved, as a share of their size, and how far the two may be apart. In
+# double precision hardly any rectifier changes sides; a network that holds its own float32 tensors can't be in it.
+_PRECISIONS = ((torch.float64, 1e-6, 0.03), (torch.float32, 3e-3, 0.25))
+_DIRECTIONS = 2
+# Of the largest values by their gradient, how many are looked at where each may have a factor of its own.
+_SINGLES = 3
+# Where the loss hardly depends on the parameters, as on a shift before batch norm, there is nothing to see.
+_FLAT = 1e-4
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of the parameters of a kind (whose names end alike) along random directions: what the gradient says, what the
+    loss does, and how far they are apart, of the larger. `opposed` says that single values have the wrong sign."""
+
+    kind: str
+    by_gradient: float
+    by_loss: float
+    apart: float
+    allowed: float
+    opposed: bool
+
+    @property
+    def is_exact(self) -> bool:
+        return self.apart <= self.allowed
+
+
+def differences(training: Training, batch: Batch, seed: int) -> list[Difference]:
+    """For each kind of parameters that the loss depends on. The training is left as it was."""
+    for dtype, moved, allowed in _PRECISIONS:
+        try:
+            with _in_precision(training.compressed.network, dtype), seeded(seed):
+                return [*_differences(training, (batch[0].to(dtype), batch[1]), seed, moved, allowed)]
+        except RuntimeError as error:
+            if dtype == _PRECISIONS[-1][0] or "dtype" not in str(error).lower().replace("scalar type", "dtype"):
+                raise
+    raise AssertionError
+
+
+def _differences(training: Training, batch: Batch, seed: int, moved: float, allowed: float) -> Iterator[Difference]:
+    network = training.compressed.network.train()
+
+    def loss() -> float:
+        seed_all(seed)  # what layers draw is the same each time
+        with torch.no_grad():
+            return float(training.loss(batch, network(batch[0])))
+
+    seed_all(seed)
+    training.loss(batch, network(batch[0])).backward()
+    kept = masks.of(network)
+    kinds: dict[str, dict[str, Tensor]] = {}
+    slopes = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad and parameter.grad is not None:
+            kinds.setdefault(name.rpartition(".")[2], {})[name] = parameter
+            slopes[name] = parameter.grad * kept.get(name, 1.0)
+    random = torch.Generator().manual_seed(seed)
+    steepness = float(
+        torch.stack([slope.norm() * _size(network.get_parameter(name)) for name, slope in slopes.items()]).norm()
+    )
+    for kind, parameters in kinds.items():
+        found = [_along(loss, parameters, slopes, kept, random, moved) for _ in range(_DIRECTIONS)]
+        by_gradient, by_loss = (float(torch.tensor(side).norm()) for side in zip(*found, strict=True))
+        larger = max(by_gradient, by_loss)
+        if larger <= _FLAT * steepness:
+            continue
+        apart = float(torch.tensor([one - other for one, other in found]).norm()) / larger
+        opposed = apart > allowed and _opposed(loss, parameters, slopes, moved)
+        yield Difference(kind, by_gradient, by_loss, apart, allowed, opposed)
+
+
+def _along(
+    loss: Callable[[], float],
+    parameters: Mapping[str, Tensor],
+    slopes: Mapping[str, Tensor],
+    kept: Mapping[str, Tensor],
+    random: torch.Generator,
+    moved: float,
+) -> tuple[float, float]:
+    """Along one direction: what the gradient says of the loss, and what it does."""
+    direction = {}
+    for name, parameter in parameters.items():
+        drawn = torch.randn(parameter.shape, generator=random).to(parameter) * kept.get(name, 1.0)
+        direction[name] = drawn * (_size(parameter) / drawn.norm().clamp_min(1e-12))
+    by_gradient = sum(float((slopes[name] * own).sum()) for name, own in direction.items())
+    return by_gradient, _slope(loss, [(parameters[name], own) for name, own in direction.items()], moved)
+
+
+def _opposed(
+    loss: Callable[[], float], parameters: Mapping[str, Tensor], slopes: Mapping[str, Tensor], moved: float
+) -> bool:
+    """Whether single values, those with the largest gradients, change the loss the other way or not at all."""
+    for name, parameter in parameters.items():
+        largest = slopes[name].abs().flatten().topk(min(_SINGLES, parameter.numel())).indices
+        for place in largest.tolist():
+            single = torch.zeros_like(parameter).flatten()
+            single[place] = _size(parameter)
+            slope = _slope(loss, [(parameter, single.view_as(parameter))], moved)
+            if slope * float(slopes[name].flatten()[place]) <= 0:
+                return True
+        return False
+    return False
+
+
+def _slope(loss: Callable[[], float], moves: list[tuple[Tensor, Tensor]], moved: float) -> float:
+    sides = []
+    before = [parameter.detach().clone() for parameter, _ in moves]
+    for sign in (1, -1):
+        for (parameter, direction), value in zip(moves, before, strict=True):
+            parameter.data.copy_(value + sign * moved * direction)
+        sides.append(loss())
+    for (parameter, _), value in zip(moves, before, strict=True):
+        parameter.data.copy_(value)
+    return (sides[0] - sides[1]) / (2 * moved)
+
+
+def _size(tensor: Tensor) -> Tensor:
+    """Its norm, or 1 for zeros."""
+    norm = tensor.detach().norm()
+    return norm if norm > 0 else torch.ones_like(norm)
+
+
+@contextmanager
+def _in_precision(network: nn.Module, dtype: torch.dtype) -> Iterator[None]:
+    """Its float32 tensors in another precision, and afterwards as they were: the same tensors, with what hangs on
+    them."""
+    tensors = [*network.parameters(), *network.buffers()]
+    before = [(tensor, tensor.data) for tensor in tensors]
+    for tensor, data in before:
+        tensor.grad = None
+        tensor.data = data.to(dtype) if data.dtype == torch.float32 and dtype != torch.float32 else data.clone()
+    try:
+        yield
+    finally:
+        for tensor, data in before:
+            tensor.grad = None
+            tensor.data = data
+        network.train()  # what was generated is forgotten
