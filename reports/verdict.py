@@ -53,9 +53,12 @@ def _best(rows: pd.DataFrame, metric: Metric) -> str:
     gap = abs(first["score"] - second["score"])
     unit = f" {metric.points}" if metric.points else ""
     if pd.isna(second["difference_interval"]):
+        unsure = "how sure that is can't be said with one seed."
+        if not round(gap, 2):
+            return f"{first['method']} and {second['method']} have the highest mean {metric.label} {over}: {unsure}"
         return (
             f"{first['method']} has the highest mean {metric.label} {over}, {gap:.2f}{unit} before {second['method']}: "
-            "how sure that is can't be said with one seed."
+            f"{unsure}"
         )
     gap = second["difference"] * (-1 if metric.higher else 1)  # by seed, as its interval is
     # Also those whose interval holds no difference: what is said and what is shown must agree.
@@ -70,7 +73,7 @@ def _best(rows: pd.DataFrame, metric: Metric) -> str:
     worse = len(ordered) - len(alike)
     return (
         f"{_listed(alike)} may each be the best {over}: they can't be told apart with "
-        f"{first['seeds']:.0f} seeds ({first['method']} leads {second['method']} by {gap:.2f} ± "
+        f"{first['seeds']:.0f} seeds ({first['method']} leads {second['method']} by {round(gap, 2) + 0.0:.2f} ± "
         f"{second['difference_interval']:.2f}{unit}, {_SURE} interval); "
         + (f"{worse} {'other is' if worse == 1 else 'others are'} worse." if worse else "no method is out.")
     )

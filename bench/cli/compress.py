@@ -50,7 +50,7 @@ def compress(
     ] = None,
     download: Annotated[bool | None, typer.Option("--download", help="Fetch the dataset if it is not there.")] = None,
     plugin: Annotated[
-        list[str] | None, typer.Option(help="A Python file with a method or dataset of your own.")
+        list[str] | None, typer.Option(help="A Python file with a method, dataset or task of your own.")
     ] = None,
 ) -> None:
     """Make a finished network smaller: try methods, fine-tune each alike, and write the best as a file to deploy."""

@@ -23,7 +23,7 @@ from bench.errors import InputError
 def list_(
     what: Annotated[str, typer.Argument(help="methods, models, datasets or schedules.")],
     plugin: Annotated[
-        list[str] | None, typer.Option(help="A Python file with a method or dataset of your own.")
+        list[str] | None, typer.Option(help="A Python file with a method, dataset or task of your own.")
     ] = None,
 ) -> None:
     """What there is, a line each; methods, datasets and schedules with their options and defaults."""

@@ -33,6 +33,14 @@ def run(
     schedule: Annotated[
         str | None, typer.Option(help=f"Training recipe: a name or a TOML file. Default {defaults.SCHEDULE}.")
     ] = None,
+    distill: Annotated[
+        bool,
+        typer.Option(
+            "--distill",
+            help="Every method, dense too, learns from the finished dense network of its seed as well: schedule option"
+            f" distillation={defaults.DISTILLATION}.",
+        ),
+    ] = False,
     weights: Annotated[
         str | None,
         typer.Option(help="Start from finished weights: pretrained, a state_dict (.pth, .safetensors...), or a run."),
@@ -71,7 +79,7 @@ def run(
         Path | None, typer.Option(help="A TOML file with these settings; options here override it.")
     ] = None,
     plugin: Annotated[
-        list[str] | None, typer.Option(help="A Python file with a method or dataset of your own.")
+        list[str] | None, typer.Option(help="A Python file with a method, dataset or task of your own.")
     ] = None,
     redo: Annotated[
         str | None,
@@ -110,6 +118,8 @@ def run(
         "plugins": plugin or None,
     }
     given |= {name: value for name, value in options.items() if value is not None}
+    if distill:
+        given["schedule"] = specs.with_teacher(given.get("schedule", defaults.SCHEDULE))
     checked = specs.check(given, "" if spec is None else str(spec))
 
     from bench.files import pristine

@@ -25,7 +25,7 @@ def evaluate(
     data_dir: Annotated[Path, typer.Option(help="Where datasets that are fetched lie.")] = Path("data"),
     download: Annotated[bool, typer.Option("--download", help="Fetch the dataset if it is not there.")] = False,
     plugin: Annotated[
-        list[str] | None, typer.Option(help="A Python file with a method or dataset of your own.")
+        list[str] | None, typer.Option(help="A Python file with a method, dataset or task of your own.")
     ] = None,
     model: Annotated[str | None, typer.Option(help=_MODEL)] = None,
     other_code: Annotated[bool, typer.Option("--other-code", help=_OTHER_CODE)] = False,

@@ -125,7 +125,7 @@ def verify(
         Path | None, typer.Option(help="Where datasets that are fetched lie. Default: where they lay.")
     ] = None,
     plugin: Annotated[
-        list[str] | None, typer.Option(help="A Python file with a method or dataset of your own.")
+        list[str] | None, typer.Option(help="A Python file with a method, dataset or task of your own.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="path/to/mynet.py:mynet, where networks are of a file.")] = None,
     other_code: Annotated[

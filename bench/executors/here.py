@@ -36,7 +36,9 @@ class Here:
             return cls(None)
         text = str(jobs)
         if not text.isdecimal() or not 1 <= int(text) <= _MOST_JOBS:
-            raise InputError(f"jobs can't be {text[:40]!r}; give how many runs to make at once, or auto")
+            raise InputError(
+                f"jobs can't be {text[:40]!r}; give how many runs to make at once, up to {_MOST_JOBS}, or auto"
+            )
         return cls(int(text))
 
     def places(self, todo: Sequence[Run], data: Data, device: torch.device) -> int:

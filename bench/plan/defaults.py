@@ -5,6 +5,8 @@ from typing import Final
 BUDGETS = ("2x", "4x", "8x")
 SEEDS = 3
 MODEL, DATASET, SCHEDULE = "resnet8", "glyphs", "quick"
+# What `--distill` sets: the teacher's part of the loss.
+DISTILLATION = 0.5
 DEVICE: Final = "auto"
 DATA_DIR = "data"
 # How many runs are made at once. It decides no result, so it is no part of a spec.

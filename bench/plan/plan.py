@@ -120,6 +120,11 @@ class Setting:
     standard: Standard | None = None
     is_usual: bool = True
 
+    @property
+    def untaught(self) -> "Setting":
+        """The same without a teacher: that in which the teacher is trained."""
+        return replace(self, schedule=replace(self.schedule, distillation=0.0))
+
     @cached_property
     def in_ids(self) -> dict[str, Any]:
         """What goes into ids: everything that changes results, nothing that stands at its default."""
@@ -178,6 +183,20 @@ class Run:
     def end_epoch(self) -> int:
         """The number of epochs after which its training ends."""
         return self.setting.schedule.epochs if self.choice.method.trains else self.compress_epoch
+
+    @property
+    def needs(self) -> list[tuple["Run", int]]:
+        """The states of the dense network that it takes: of which run's setting, and after how many epochs. First where
+        it starts, then its teacher, the dense network that is finished without one."""
+        start = [(self, self.compress_epoch)] if self.compress_epoch else []
+        return start + ([] if self.teacher is None else [(self.teacher, self.setting.schedule.epochs)])
+
+    @property
+    def teacher(self) -> "Run | None":
+        """Stands for the training of its teacher: the same without one."""
+        if self.setting.schedule.distillation == 0 or not self.choice.method.trains:
+            return None
+        return replace(self, setting=self.setting.untaught)
 
     @property
     def compresses_trained(self) -> bool:

@@ -71,6 +71,14 @@ class Spec(BaseModel):
         return value
 
 
+def with_teacher(schedule: Any) -> Any:
+    """The schedule with distillation, as `--distill` asks for; one that has it already keeps its own."""
+    if isinstance(schedule, dict):
+        return {"distillation": defaults.DISTILLATION, **schedule}
+    has = not isinstance(schedule, str) or ":distillation=" in schedule
+    return schedule if has else f"{schedule}:distillation={defaults.DISTILLATION}"
+
+
 def check(given: dict[str, Any], source: str = "") -> Spec:
     """A spec from a table of fields. Raises InputError, which begins with `source`."""
     prefix = f"{source}: " if source else ""

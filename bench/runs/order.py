@@ -17,8 +17,8 @@ class Order:
     """The runs that are to be made. First the network as it was given, then what others wait for, then the longest.
 
     A run waits as long as something that it needs is not there and a run that leaves it is to come or being made. If
-    none is, it makes it itself, and others that need it wait for that. What is needed is a path in the store: today
-    the state of the dense network that a run starts from.
+    none is, it makes it itself, and others that need it wait for that. What is needed is a path in the store: the state
+    of the dense network that a run starts from, or of the one that teaches it.
     """
 
     def __init__(self, plan: Plan, bench: Bench, todo: Sequence[Run]) -> None:
@@ -60,7 +60,7 @@ class Order:
 
     def _needs(self, run: Run) -> set[Path]:
         """What it starts from, and makes itself where it is not there."""
-        return {self._state(run, run.compress_epoch)} if run.compress_epoch else set()
+        return {self._state(of, epochs) for of, epochs in run.needs}
 
     def _leaves(self, run: Run) -> set[Path]:
         """What it makes for others beside its own results."""

@@ -100,11 +100,20 @@ class Bench:
             schedule=schedule,
             seed=run.seed,
             precision=environment.find_precision(schedule.precision, self.device),
+            teacher=self._teacher(run),
             on_step=self.on_step,
             on_epoch=self.on_epoch,
             after_step=unfinished.after_step,
             say=self.say,
         )
+
+    def _teacher(self, run: Run) -> nn.Module | None:
+        """The finished dense network of the run's seed, where the schedule asks for one."""
+        if run.teacher is None:
+            return None
+        network = self.network(run.teacher)
+        reach(self, run.teacher, network, run.setting.schedule.epochs)
+        return network.eval().requires_grad_(False)
 
     def prefix_id(self, run: Run, epochs: int) -> str:
         """Names the dense network's state after some epochs of the run's seed."""
@@ -116,7 +125,7 @@ class Bench:
         return self._unfinished(run, run.id, title(run), [run.choice.code, rooms_hash("method", "generated")])
 
     def unfinished_prefix(self, run: Run, name: str) -> Unfinished:
-        """That of the dense training which the run begins with, and others too, whatever their methods."""
+        """That of dense training which the run begins with or learns from, and others too, whatever their methods."""
         return self._unfinished(run, f"prefix-{name}", f"the dense training before {title(run)}", [])
 
     def _unfinished(self, run: Run, name: str, title: str, method_code: list[str]) -> Unfinished:
@@ -298,7 +307,7 @@ def _begin(bench: Bench, run: Run, unfinished: Unfinished) -> Generator[Columns,
         columns |= tried.columns(dense_values)
         yield columns
         tried.stored.check(requested)
-    prefix = reach_compression(bench, run, network) if run.compress_epoch else []
+    prefix = reach(bench, run, network, run.compress_epoch) if run.compress_epoch else []
     if prefix:
         columns["prefix_seconds"] = sum(epoch.seconds for epoch in prefix)
     trainer = bench.trainer(run, unfinished)
@@ -378,9 +387,10 @@ def compress(bench: Bench, run: Run, network: nn.Module, requested: int | None, 
     return Compression(compressed, account.stored(compressed), seconds, exceptions)
 
 
-def reach_compression(bench: Bench, run: Run, network: nn.Module) -> list[Epoch]:
-    """Bring `network` to where the run compresses: from the kept state, or by training up to there and keeping it."""
-    name = bench.prefix_id(run, run.compress_epoch)
+def reach(bench: Bench, run: Run, network: nn.Module, epochs: int) -> list[Epoch]:
+    """Bring the dense `network` to where it is after so many epochs of the run's setting: from the kept state, or by
+    training up to there and keeping it."""
+    name = bench.prefix_id(run, epochs)
     path = bench.store.prefix(name)
     with bench.store.lock(f"prefix-{name}", wait=True):
         if path.exists() or path.is_symlink():
@@ -395,7 +405,7 @@ def reach_compression(bench: Bench, run: Run, network: nn.Module) -> list[Epoch]
         else:
             training = unfinished.read(trainer, lambda structure: Compressed(network))
         with interrupt.held():
-            history = trainer.go_on(training, run.compress_epoch)
+            history = trainer.go_on(training, epochs)
             unfinished.leave_if_asked(training)
         dense_prefix.keep(bench.store, name, network, history)
         unfinished.forget()

@@ -81,7 +81,8 @@ COLUMNS = {
     "train_seconds": "time of all epochs, the dense ones included",
     "test_seconds": "time to evaluate on the test split",
     "total_seconds": "time of this run alone",
-    "peak_memory_bytes": "most memory that the run took: of the process on the CPU, of torch on CUDA",
+    "peak_memory_bytes": "most memory that the run took: of its process on the CPU, which with one job is the sweep's, "
+    "of torch on CUDA",
     "started": "UTC",
     "data": "hash of every image and label, and of which are held out",
     "class_names": "hash of the names of the classes, in their order",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.data.augment import Augment
 from bench.data.batches import Batch, Batches, InMemory, InOrder
@@ -16,6 +16,7 @@ from bench.dataset import Split
 from bench.method import Compressed
 from bench.seeding import LAYERS, mixed, seed_all
 from bench.task import LOSS, Task
+from bench.training.distillation import distillation_loss
 from bench.training.evaluate import evaluate
 from bench.training.schedule import Schedule
 
@@ -56,7 +57,8 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Trainer:
-    """What stays the same for every run of a seed: data on the device, the task, the schedule, the seed.
+    """What stays the same for every run of a seed: data on the device, the task, the schedule, the seed, and where the
+    schedule asks for one a teacher, in eval mode.
 
     `on_step(epoch, fraction_of_schedule, loss)` and `on_epoch(row)` are for progress alone. `after_step` is called when
     a step is done, and may keep the training's state, or end it.
@@ -70,6 +72,7 @@ class Trainer:
     seed: int
     precision: torch.dtype
     device: torch.device
+    teacher: nn.Module | None = None
     on_step: Callable[[int, float, float], None] = lambda epoch, progress, loss: None
     on_epoch: Callable[[Epoch], None] = lambda row: None
     after_step: Callable[["Training"], None] = lambda training: None
@@ -86,13 +89,14 @@ class Trainer:
         schedule: Schedule,
         seed: int,
         precision: torch.dtype = torch.float32,
+        teacher: nn.Module | None = None,
         **callbacks: Callable[..., None],
     ) -> "Trainer":
         """On splits that are on the device."""
         augment = Augment(schedule.crop_padding, schedule.flip)
         batches = InMemory(train, normalise, augment, seed, schedule.batch_size)
         in_order, device = InOrder(validation, normalise), train.images.device
-        return cls(batches, in_order, task, classes, schedule, seed, precision, device, **callbacks)
+        return cls(batches, in_order, task, classes, schedule, seed, precision, device, teacher, **callbacks)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -226,8 +230,15 @@ class Training:
         return torch.stack(losses).sum() if self.parts > 1 else losses[0], seen
 
     def loss(self, batch: Batch, outputs: Any) -> Tensor:
-        """What is minimised: the task's loss, and what the method adds to it. Nothing else adds to it anywhere."""
-        loss = self.trainer.task.loss(outputs, batch[1], self.trainer.schedule)
+        """What is minimised: the task's loss, the teacher's share, and what the method adds. Nothing else adds to it
+        anywhere."""
+        trainer, schedule = self.trainer, self.trainer.schedule
+        loss = trainer.task.loss(outputs, batch[1], schedule)
+        if trainer.teacher is not None:
+            with torch.no_grad():
+                wanted = trainer.task.output(trainer.teacher(batch[0]))
+            taught = distillation_loss(trainer.task.output(outputs), wanted, schedule.temperature)
+            loss = (1 - schedule.distillation) * loss + schedule.distillation * taught
         extra = self.compressed.extra_loss(batch, outputs)
         return loss if extra is None else loss + extra
 

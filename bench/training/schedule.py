@@ -31,6 +31,8 @@ class Schedule:
     drop: Annotated[float, "step: the factor at each milestone"] = 0.1
     warmup: Annotated[float, "the fraction of the schedule over which the rate rises linearly"] = 0.0
     label_smoothing: Annotated[float, "of the training loss"] = 0.0
+    distillation: Annotated[float, "weight of the finished dense network's outputs in the loss; 0: none"] = 0.0
+    temperature: Annotated[float, "of distillation"] = 4.0
     crop_padding: Annotated[int, "pixels of zero padding before the random crop; 0: no crop"] = 0
     flip: Annotated[bool, "mirror half of the images"] = False
     precision: Annotated[
@@ -48,6 +50,8 @@ class Schedule:
             ("drop", 0, 1),
             ("warmup", 0, 0.9),
             ("label_smoothing", 0, 0.99),
+            ("distillation", 0, 1),
+            ("temperature", 0.01, 1000),
             ("crop_padding", 0, 64),
             ("validation", 0.001, 0.9),
         ]:
