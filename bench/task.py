@@ -50,8 +50,8 @@ class Meter(ABC):
 
 
 class Task:
-    """Base of every task plugin: one file in `bench/tasks/`, or of an installed package (group `bench.tasks`), with one
-    subclass; its file's name is the task's, the docstring's first line its description. Datasets name the task that
+    """Base of every task plugin: one file that `--plugin` names, or of an installed package (group `bench.tasks`), with
+    one subclass; its file's name is the task's, the docstring's first line its description. Datasets name the task that
     they are for (`Dataset.task`). A task holds no state."""
 
     # Of which the first is the headline, which methods are compared by. One is LOSS.
