@@ -164,7 +164,7 @@ def _text(node: object) -> str:
         return f"JoinedStr({_text(_merged(node.values))})"
     if isinstance(node, ast.AST):
         parts = []
-        for name in _fields(type(node)):
+        for name in _important(node._fields):
             value = getattr(node, name, None)
             if name == "body" and isinstance(node, _DOCUMENTED):
                 value = _without_docstring(node.body)
@@ -177,9 +177,9 @@ def _text(node: object) -> str:
 
 
 @cache
-def _fields(kind: type[ast.AST]) -> list[str]:
+def _important(fields: tuple[str, ...]) -> list[str]:
     """Those that matter, by name."""
-    return sorted(name for name in kind._fields if name not in _UNIMPORTANT)
+    return sorted(name for name in fields if name not in _UNIMPORTANT)
 
 
 _UNIMPORTANT = {"ctx", "kind", "type_comment", "type_ignores"}
