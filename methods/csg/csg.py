@@ -15,7 +15,7 @@ from bench import count
 from bench.errors import BudgetError, InputError
 from bench.files import network_file
 from bench.generated import Generators, on_generated
-from bench.kernels.by_size import cut_to, group_by_size, size_text
+from bench.kernels.by_size import cut_to, group_by_size, size_of, size_text
 from bench.kernels.code_length import CodeLength, Cost, solve_code_lengths
 from bench.kernels.combinations import SliceGroup
 from bench.kernels.initial import decompose, draw, scale_to
@@ -303,12 +303,11 @@ class CSG(Method):
         Cut like others where layers have fewer channels."""
         cheapest: dict[str, tuple[int, tuple[int, int]]] = {}
         for side in range(max(SLICE), 0, -1):
-            slices = cut_to(layers, (side, side))
-            sizes = group_by_size(layers, lambda size, own=slices, side=side: own.get(size, (side, side)), self.tiling)
-            for size, tilings in sizes.items():
-                found = self._cost(tilings).of(1), slices.get(size, (side, side))
-                if size not in cheapest or found[0] < cheapest[size][0]:
-                    cheapest[size] = found
+            slices = dict.fromkeys(map(size_of, layers.values()), (side, side)) | cut_to(layers, (side, side))
+            for size, tilings in group_by_size(layers, slices.__getitem__, self.tiling).items():
+                cost = self._cost(tilings).of(1)
+                if size not in cheapest or cost < cheapest[size][0]:
+                    cheapest[size] = cost, slices[size]
         return {size: slice_ for size, (_, slice_) in cheapest.items()}
 
     def _cost(self, tilings: Mapping[str, Tiling]) -> "Cost":

@@ -20,7 +20,7 @@ from bench.methods.sparse import Sparse
 from bench.plan import plan
 from bench.plugins import networks
 from bench.store.record import FINISHED
-from bench.store.store import Store
+from bench.store.store import WEIGHTS
 from bench.surgery import channels_of
 
 EPOCHS = 8
@@ -153,12 +153,18 @@ def test_a_structure_of_another_network_is_a_missed_run(kind: type[Method], mode
 
 
 @pytest.mark.slow
-def test_a_sweep_trains_what_another_found(tmp_path: Path) -> None:
-    short = {**TINY, "epochs": 2}
-    first, _ = run_sweep(tiny_spec(["pruning", "sparse"], schedule=short), tmp_path / "first")
-    asked = [f"{record['method']}:structure={Store(tmp_path / 'first').find(record['id'])}" for record in first[1:]]
-    records, _ = run_sweep(tiny_spec(asked, seeds=[1], schedule=short), tmp_path / "second")
-    for then, record in zip(first[1:], records[1:], strict=True):
+def test_a_sweep_trains_what_another_run_found(tmp_path: Path) -> None:
+    asked, values = [], []
+    for kind in METHODS:
+        network = testing.network("resnet8", channels=1, num_classes=3, seed=3)
+        made = account.compress(kind(), network, 18_000, 0, trained=True)
+        (tmp_path / name_of(kind)).mkdir()
+        saved(tmp_path / name_of(kind) / WEIGHTS, name_of(kind), made)
+        asked.append(f"{name_of(kind)}:structure={tmp_path / name_of(kind)}")
+        values.append(count.stored_values(made.network))
+    records, _ = run_sweep(tiny_spec(asked, schedule={**TINY, "epochs": 1}), tmp_path / "store")
+    for text, stored, record in zip(("pruning", "sparse"), values, records[1:], strict=True):
         assert (record["status"], record["compress_epoch"], record["budget"]) == (FINISHED, 0, None)
-        assert record["stored_values"] == then["stored_values"]
-        assert record["exceptions"] == "its structure was found before, in 2 epochs of resnet8"
+        assert record["method"] == f"{text}:structure={text}"
+        assert record["stored_values"] == stored
+        assert record["exceptions"] == f"its structure was found before, in {EPOCHS} epochs of resnet8"
