@@ -70,7 +70,7 @@ class FoundStructure:
         odd = sorted(name for name in have.keys() | self.shapes.keys() if have.get(name) != self.shapes.get(name))
         if odd:
             here, there = (
-                "no such layer" if odd[0] not in shapes else "x".join(map(str, shapes[odd[0]])) or "one value"
+                "missing" if odd[0] not in shapes else "x".join(map(str, shapes[odd[0]])) or "one value"
                 for shapes in (have, self.shapes)
             )
             raise BudgetError(
