@@ -4,6 +4,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
@@ -12,10 +13,13 @@ from torch_pruning import importance as library
 
 from bench import budget as budgets
 from bench import count
-from bench.errors import BudgetError
+from bench.errors import BudgetError, InputError
+from bench.files import network_file
+from bench.files.found_structure import FOUND_IN, FoundStructure, given_path, require_alone
 from bench.measure import channel_groups
 from bench.measure.channel_groups import ChannelGroup, Graph, in_words
-from bench.method import Compressed, Context, Method
+from bench.measure.fresh_weights import at_channels
+from bench.method import DECIDED_BY_OTHERS, Compressed, Context, Method
 from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, RANDOM_PRUNING
 from bench.surgery import Channels, changed_channels, channels_of, give_channels
 
@@ -67,6 +71,11 @@ class Pruning(Method):
     With `until` channels go in `stages`, evenly spaced from `compress_at` to `until`, by the cubic law of Zhu and
     Gupta, "To prune, or not to prune" (2017): after the fraction x of that time the network stores
     budget + (dense - budget) (1 - x)^3. Each stage starts the optimiser afresh.
+
+    With `structure` nothing is found: the network gets as many channels everywhere as another run of pruning has (a
+    file doesn't say which ones these were) and is trained from initial weights of the seed, as Liu et al. do in
+    "Rethinking the Value of Network Pruning", ICLR 2019. The structure fixes the size. The epochs in which it was found
+    are declared as an exception.
     """
 
     importance: Annotated[
@@ -78,9 +87,19 @@ class Pruning(Method):
     floor: Annotated[float, "the share of its channels that a group keeps if the budget allows"] = 0.1
     until: Annotated[float | None, "prune gradually, up to there on the schedule; none: at once"] = None
     stages: Annotated[int, "with until: how often"] = 10
-    compress_at: Annotated[float, "where on the schedule pruning begins; 0: with the initial weights"] = 0.5
+    structure: Annotated[Path | None, "another run, whose numbers of channels are trained from scratch"] = None
+    compress_at: Annotated[
+        float, "where on the schedule pruning begins; 0: with the initial weights; none: 0.5, and 0 with structure"
+    ] = DECIDED_BY_OTHERS
 
     def __post_init__(self) -> None:
+        if self.structure is not None:
+            object.__setattr__(self, "structure", given_path(self.structure))
+            require_alone(self, "compress_at")
+        if self.compress_at is None:
+            object.__setattr__(self, "compress_at", 0.5 if self.structure is None else 0.0)
+        if self.structure is not None and self.compress_at > 0:
+            raise ValueError(f"structure is trained from scratch; leave compress_at={self.compress_at} out")
         if not 0 <= self.floor < 1:
             raise ValueError(f"floor can't be {self.floor}; it is a fraction from 0 to 1, and less than 1")
         if self.stages < 1:
@@ -96,10 +115,13 @@ class Pruning(Method):
 
     @property
     def citation(self) -> str:
-        return "\n\n".join(filter(None, (_DEPGRAPH, _PAPERS.get(self.importance))))
+        papers = (_PAPERS.get(self.importance),) if self.structure is None else (_RETHINKING,)
+        return "\n\n".join(filter(None, (_DEPGRAPH, *papers)))
 
     @property
     def role(self) -> str:
+        if self.structure is not None:
+            return ""
         if self.importance == "random":
             return RANDOM_PRUNING
         if self.importance in ("magnitude", "group-norm", "lamp"):
@@ -114,7 +136,41 @@ class Pruning(Method):
     def num_stages(self) -> int:
         return 1 if self.until is None else self.stages
 
+    @property
+    def sized_by_budget(self) -> bool:
+        return self.structure is None
+
+    def identity(self) -> str:
+        if self.structure is None:
+            return ""
+        self._found(self.structure)  # what can't be used is refused before anything is trained
+        return network_file.fingerprint(self.structure)
+
+    def exceptions(self) -> str:
+        return "" if self.structure is None else self._found(self.structure).exceptions()
+
+    def _found(self, path: Path) -> FoundStructure:
+        found = FoundStructure.read(path, "pruning")
+        if not isinstance(found.structure.get("channels"), Mapping):
+            raise InputError(f"{path} says nothing of channels; give another run of pruning")
+        return found
+
+    def _again(self, network: nn.Module, found: FoundStructure, context: Context) -> Compressed:
+        """The network with the channels that were found, fresh."""
+        found.require_initial(context)
+        plain = channels_of(network)
+        try:
+            at_channels(network, found.structure["channels"], context.generator)
+        except ValueError as error:
+            raise BudgetError(
+                f"{found.path.name} has the structure of another network ({found.model}): {error}"
+            ) from error
+        found.require_same_network(network)
+        return PrunedNetwork(network, self, plain, nothing_to_do(), {FOUND_IN: found.epochs})
+
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
+        if self.structure is not None:
+            return self._again(network, self._found(self.structure), context)
         assert values is not None
         left_alone: dict[str, str] = {}
         groups = channel_groups.find(network, left_alone)
@@ -132,21 +188,31 @@ class Pruning(Method):
     def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
         plain = channels_of(network)
         give_channels(network, structure["channels"])
-        return PrunedNetwork(network, self, plain, State([], [], 0, 0, 0))
+        given = {name: structure[name] for name in (FOUND_IN,) if name in structure}
+        return PrunedNetwork(network, self, plain, nothing_to_do(), given)
 
 
 class PrunedNetwork(Compressed):
-    """A network whose channels go, at once or bit by bit. `plain` are those that its layers had."""
+    """A network whose channels go, at once or bit by bit. `plain` are those that its layers had; `given` is what else
+    its structure says."""
 
-    def __init__(self, network: nn.Module, method: Pruning, plain: Channels, progress: "State") -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        method: Pruning,
+        plain: Channels,
+        progress: "State",
+        given: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(network)
+        self.given = given or {}
         self.method = method
         self.plain = plain
         self.progress = progress
         self._say_what_is_kept()
 
     def structure(self) -> Mapping[str, Any]:
-        return {"channels": changed_channels(self.network, self.plain)}
+        return {"channels": changed_channels(self.network, self.plain), **self.given}
 
     def state(self) -> Mapping[str, Any]:
         return self.progress.plain()
@@ -311,6 +377,11 @@ class State:
             parameter.grad = (square / self.steps).sqrt().to(parameter.dtype)
 
 
+def nothing_to_do() -> State:
+    """Of a network that has its channels already."""
+    return State([], [], 0, 0, 0)
+
+
 Channel = tuple[int, int]  # (the place of its group, its number there)
 
 
@@ -394,6 +465,12 @@ _DEPGRAPH = """@inproceedings{fang2023depgraph,
   title = {{DepGraph}: Towards Any Structural Pruning},
   booktitle = {Conference on Computer Vision and Pattern Recognition (CVPR)},
   year = {2023},
+}"""
+_RETHINKING = """@inproceedings{liu2019rethinking,
+  author = {Liu, Zhuang and Sun, Mingjie and Zhou, Tinghui and Huang, Gao and Darrell, Trevor},
+  title = {Rethinking the Value of Network Pruning},
+  booktitle = {International Conference on Learning Representations (ICLR)},
+  year = {2019},
 }"""
 _PAPERS = {
     "lamp": """@inproceedings{lee2021layer,

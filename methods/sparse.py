@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy
@@ -11,7 +12,9 @@ from torch import Tensor, nn
 
 from bench import count, masks
 from bench.allocation import allocate
-from bench.errors import BudgetError
+from bench.errors import BudgetError, InputError
+from bench.files import network_file
+from bench.files.found_structure import FOUND_IN, FoundStructure, given_path, require_alone
 from bench.method import DECIDED_BY_OTHERS, Compressed, Context, Method
 from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, RANDOM_PRUNING
 from bench.selection import EVERY_LAYER, Layer, Rule, first_that_fits, select
@@ -50,6 +53,10 @@ class Sparse(Method):
 
     The papers change masks every 100 steps or so; here the number of changes is given and not the interval, for
     schedules are of all lengths.
+
+    With `structure` no mask is found: the network gets those of another run of sparse, and is trained from the seed's
+    initial weights. Where the other run had the same seed that is a lottery ticket (Frankle and Carbin, ICLR 2019). The
+    masks fix the size. The epochs in which they were found are declared as an exception.
     """
 
     criterion: Annotated[Literal["global", "layerwise", "random"], "which weights are kept"] = "global"
@@ -57,9 +64,15 @@ class Sparse(Method):
     until: Annotated[float, "gradual, rigl: where on the schedule masks change for the last time"] = 0.75
     updates: Annotated[int, "gradual, rigl: how often masks change up to there"] = 20
     drop: Annotated[float, "rigl: the fraction of a layer's weights that the first update moves"] = 0.3
-    compress_at: Annotated[float, "where on the schedule; none: one-shot 0.5, gradual 0.25, rigl 0"] = DECIDED_BY_OTHERS
+    structure: Annotated[Path | None, "another run, whose masks are trained from scratch"] = None
+    compress_at: Annotated[float, "where on the schedule; none: one-shot 0.5, gradual 0.25, rigl and structure 0"] = (
+        DECIDED_BY_OTHERS
+    )
 
     def __post_init__(self) -> None:
+        if self.structure is not None:
+            object.__setattr__(self, "structure", given_path(self.structure))
+            require_alone(self, "compress_at")
         if self.criterion == "random" and self.training == "gradual":
             raise ValueError("criterion=random draws once; it can't go with training=gradual")
         if self.training == "rigl" and self.criterion != "global":
@@ -69,7 +82,9 @@ class Sparse(Method):
         if not 0 < self.drop < 1:
             raise ValueError(f"drop can't be {self.drop}; it is a fraction between 0 and 1")
         if self.compress_at is None:
-            object.__setattr__(self, "compress_at", _MOMENTS[self.training])
+            object.__setattr__(self, "compress_at", _MOMENTS[self.training] if self.structure is None else 0.0)
+        if self.structure is not None and self.compress_at > 0:
+            raise ValueError(f"structure is trained from scratch; leave compress_at={self.compress_at} out")
         if self.training == "rigl" and self.compress_at > 0:
             raise ValueError(f"training=rigl is sparse from the start; leave compress_at={self.compress_at} out")
         if self.training != "one-shot" and not self.compress_at < self.until <= 1:
@@ -79,11 +94,11 @@ class Sparse(Method):
 
     @property
     def citation(self) -> str:
-        return _PAPERS[self.training]
+        return _PAPERS[self.training] if self.structure is None else _LOTTERY
 
     @property
     def role(self) -> str:
-        if self.training == "rigl":
+        if self.training == "rigl" or self.structure is not None:
             return ""
         return {"random": RANDOM_PRUNING, "global": GLOBAL_PRUNING, "layerwise": LAYERWISE_PRUNING}[self.criterion]
 
@@ -91,7 +106,35 @@ class Sparse(Method):
     def at_size(self) -> Literal["at once", "at the end"]:
         return "at the end" if self.training == "gradual" else "at once"
 
+    @property
+    def sized_by_budget(self) -> bool:
+        return self.structure is None
+
+    def identity(self) -> str:
+        if self.structure is None:
+            return ""
+        self._found(self.structure)  # what can't be used is refused before anything is trained
+        return network_file.fingerprint(self.structure)
+
+    def exceptions(self) -> str:
+        return "" if self.structure is None else self._found(self.structure).exceptions()
+
+    def _found(self, path: Path) -> FoundStructure:
+        found = FoundStructure.read(path, "sparse")
+        if not found.masks:
+            raise InputError(f"{path} has no masks; give another run of sparse")
+        return found
+
+    def _again(self, network: nn.Module, found: FoundStructure, context: Context) -> Compressed:
+        """The network, masked as it was found."""
+        found.require_initial(context)
+        found.require_same_network(network)
+        masks.attach(network, found.masks)
+        return SparseNetwork(network, self, given={FOUND_IN: found.epochs})
+
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
+        if self.structure is not None:
+            return self._again(network, self._found(self.structure), context)
         assert values is not None
         layers, kept = first_that_fits((CONVOLUTIONS, EVERY_LAYER), lambda rule: choose(network, rule, values))
         weights = {f"{name}.weight": layer.weight.detach() for name, layer in layers.items()}
@@ -107,14 +150,17 @@ class Sparse(Method):
         return SparseNetwork(network, self, kept)
 
     def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
-        return SparseNetwork(network, self)  # its masks come with its tensors
+        given = {name: structure[name] for name in (FOUND_IN,) if name in structure}
+        return SparseNetwork(network, self, given=given)  # its masks come with its tensors
 
 
 class SparseNetwork(Compressed):
     """A masked network: how many weights are kept in the end, and how often the masks have changed."""
 
-    def __init__(self, network: nn.Module, method: Sparse, kept: int = 0) -> None:
-        super().__init__(network)
+    def __init__(
+        self, network: nn.Module, method: Sparse, kept: int = 0, given: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(network, given)
         self.method = method
         self.kept = kept
         self.updates = 0
@@ -273,6 +319,12 @@ def _smallest(flat: Tensor, place: int) -> Tensor:
 
 
 # The papers behind the ways to train, as BibTeX.
+_LOTTERY = """@inproceedings{frankle2019lottery,
+  author = {Frankle, Jonathan and Carbin, Michael},
+  title = {The Lottery Ticket Hypothesis: Finding Sparse, Trainable Neural Networks},
+  booktitle = {International Conference on Learning Representations (ICLR)},
+  year = {2019},
+}"""
 _PAPERS = {
     "one-shot": """@inproceedings{blalock2020state,
       author = {Blalock, Davis and Gonzalez Ortiz, Jose Javier and Frankle, Jonathan and Guttag, John},

@@ -13,7 +13,7 @@ FINISHED, FAILED, MISSED = "finished", "failed", "missed"
 
 # The number of the form in which records are written. Adding a column raises it, and `bench.store.upgrade` brings older
 # records to it; newer ones are refused.
-FORMAT = 5
+FORMAT = 6
 
 # From this number on, a run has a seal.
 FIRST_SEALED = 2

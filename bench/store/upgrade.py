@@ -51,6 +51,12 @@ def _from_4(record: Record) -> Record:
     return {**kept, "task": "classification", "headline": headline, **others}
 
 
+def _from_5(record: Record) -> Record:
+    """CSG's slices were 16x16 where nothing was said; that they may be smaller for a budget came later."""
+    was_said = ":slice=" in str(record.get("method_text"))
+    return record if record.get("method_name") != "csg" or was_said else {**record, "option.slice": None}
+
+
 def _role(record: Record) -> str | None:
     """What the methods of then had as their part, by name and options."""
     match record.get("method_name"):
@@ -70,4 +76,4 @@ def _role(record: Record) -> str | None:
 
 
 # From each number to the next.
-_STEPS: tuple[Callable[[Record], Record], ...] = (_from_0, _from_1, _from_2, _from_3, _from_4)
+_STEPS: tuple[Callable[[Record], Record], ...] = (_from_0, _from_1, _from_2, _from_3, _from_4, _from_5)

@@ -15,14 +15,14 @@ from bench import count
 from bench.errors import BudgetError, InputError
 from bench.files import network_file
 from bench.generated import Generators, on_generated
-from bench.kernels.by_size import cut_to, group_by_size, size_text
+from bench.kernels.by_size import cut_to, group_by_size, size_of, size_text
 from bench.kernels.code_length import CodeLength, Cost, solve_code_lengths
 from bench.kernels.combinations import SliceGroup
 from bench.kernels.initial import decompose, draw, scale_to
 from bench.kernels.tiling import Kind, Tiling
 from bench.method import DECIDED_BY_OTHERS, CodeSpace, Compressed, Context, Method
 from bench.methods.csg.generator import Structure, groups_of
-from bench.selection import CHOICES, Rule, first_that_fits, layers_called, select
+from bench.selection import CHOICES, Layer, Rule, first_that_fits, layers_called, select
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ class CSG(Method):
     the codes: K N + K H + H D values (not in the paper: an experiment, and the place to start from for others).
 
     Where all layers of a kernel size have fewer channels than a slice, their slices are cut to the largest of them.
+
+    With small networks or budgets the generator of 16x16 slices alone may be too much. Where nothing was said of
+    slices, and with none of the choices of layers below the budget can be met, each kernel size then has the square
+    slices with which K = 1 costs least, `D + N` values: so K is as large as it can be. `solved.slice` says which. A
+    slice that is given stays.
 
     The code length K is solved for the budget; with several kernel sizes it is in proportion to each one's D. Whole
     steps of K are coarse (2,420 values in ResNet-20 with 16x16 slices), so what is left over buys one more slice of the
@@ -77,7 +82,9 @@ class CSG(Method):
       year = {2021},
     }"""
 
-    slice: Annotated[tuple[int, int], "input x output channels of a slice"] = (16, 16)
+    slice: Annotated[
+        tuple[int, int] | None, "input x output channels of a slice; none: 16x16, or smaller for a budget out of reach"
+    ] = None
     code: Annotated[int | None, "code length K; none: solved for the budget"] = None
     tiling: Annotated[Kind, "block: a grid of slices; view: the authors' reshape"] = "block"
     generator: Annotated[
@@ -98,7 +105,7 @@ class CSG(Method):
     compress_at: Annotated[float, "where on the schedule; none: 0, and 0.5 with init=svd"] = DECIDED_BY_OTHERS
 
     def __post_init__(self) -> None:
-        if min(self.slice) < 1:
+        if self.slice is not None and min(self.slice) < 1:
             raise ValueError(f"slice can't be {self.slice[0]}x{self.slice[1]}; both sides are at least 1")
         if self.code is not None and self.code < 1:
             raise ValueError(f"code can't be {self.code}; it is at least 1")
@@ -142,7 +149,7 @@ class CSG(Method):
             return ""
         # What can't be reused is refused before anything is trained.
         reused = Reused.read(self.generator)
-        if self.slice not in (reused.slice, CSG.slice):
+        if self.slice not in (reused.slice, None):
             raise InputError(
                 f"csg: slice can't be {size_text(self.slice)}; that of {self.generator} is {size_text(reused.slice)}"
             )
@@ -186,13 +193,15 @@ class CSG(Method):
             if values is None:
                 raise
             raise BudgetError(f"{error}{self._way_out(network, values, context)}") from error.__cause__
-        weights = {name: layer.weight.detach() for name, layer in layers_called(network, structure.layers).items()}
+        layers = layers_called(network, structure.layers)
+        is_usual = reused is not None or self.slice is not None or structure.slices == cut_to(layers, SLICE)
+        weights = {name: layer.weight.detach() for name, layer in layers.items()}
         made = SliceNetwork(network, structure, self.half)
         for size, group in made.groups.items():
             if reused is not None:
                 reused.fill(group, size)
             self._initialise(group, weights, context.generator)
-        made.solved = solved_by(made.groups)
+        made.solved = solved_by(made.groups) | ({} if is_usual else slices_in(made.groups))
         return made
 
     def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
@@ -222,20 +231,38 @@ class CSG(Method):
     def _structure(
         self, network: nn.Module, values: int | None, reused: "Reused | None", context: Context
     ) -> Structure:
-        """What to build: with the first choice of layers that the budget can be met with. Raises BudgetError."""
-        if self.layers != "paper":
-            return self._structure_with(self._rule(self.layers), network, values, reused, context)
-        changes = self._changes()
-        rules = [papers_choice(network, context.family, changes), *(replace(rule, **changes) for rule in WIDER)]
-        return first_that_fits(rules, lambda rule: self._structure_with(rule, network, values, reused, context))
+        """What to build: with the first choice of layers that the budget can be met with, and smaller slices where it
+        can with none and nothing was said of slices. Raises BudgetError."""
+        rules = [self._rule(self.layers)]
+        if self.layers == "paper":
+            changes = self._changes()
+            rules = [papers_choice(network, context.family, changes), *(replace(rule, **changes) for rule in WIDER)]
+
+        def make(rule: Rule, smaller: bool) -> Structure:
+            return self._structure_with(rule, smaller, network, values, reused, context)
+
+        try:
+            return first_that_fits(rules, lambda rule: make(rule, smaller=False))
+        except BudgetError:
+            if self.slice is not None or not self.sized_by_budget:
+                raise
+        return first_that_fits(rules, lambda rule: make(rule, smaller=True))
 
     def _structure_with(
-        self, rule: Rule, network: nn.Module, values: int | None, reused: "Reused | None", context: Context
+        self,
+        rule: Rule,
+        smaller: bool,
+        network: nn.Module,
+        values: int | None,
+        reused: "Reused | None",
+        context: Context,
     ) -> Structure:
         """What to build with this choice of layers, its code lengths solved for the budget. Raises BudgetError."""
         layers = select(network, rule)
-        slice_ = self.slice if reused is None else reused.slice
+        slice_ = self.slice or SLICE if reused is None else reused.slice
         slices = cut_to(layers, slice_) if reused is None else reused.slices_cut
+        if smaller:
+            slices = self._cheapest_slices(layers)
         sizes = group_by_size(layers, lambda size: slices.get(size, slice_), self.tiling)
         if not sizes:
             like = next((name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)), None)
@@ -271,6 +298,18 @@ class CSG(Method):
             slices=slices,
         )
 
+    def _cheapest_slices(self, layers: Mapping[str, Layer]) -> dict[str, tuple[int, int]]:
+        """For each kernel size the square slices with which a code length of 1 stores least; of equal ones the largest.
+        Cut like others where layers have fewer channels."""
+        cheapest: dict[str, tuple[int, tuple[int, int]]] = {}
+        for side in range(max(SLICE), 0, -1):
+            slices = dict.fromkeys(map(size_of, layers.values()), (side, side)) | cut_to(layers, (side, side))
+            for size, tilings in group_by_size(layers, slices.__getitem__, self.tiling).items():
+                cost = self._cost(tilings).of(1)
+                if size not in cheapest or cost < cheapest[size][0]:
+                    cheapest[size] = cost, slices[size]
+        return {size: slice_ for size, (_, slice_) in cheapest.items()}
+
     def _cost(self, tilings: Mapping[str, Tiling]) -> "Cost":
         slices = sum(tiling.slices for tiling in tilings.values())
         first = next(iter(tilings.values()))
@@ -290,6 +329,9 @@ class CSG(Method):
             else:
                 scale_to(group, weights)
 
+
+# The authors' own, where nothing is said of slices.
+SLICE = (16, 16)
 
 # In networks that the authors didn't compress, and where their choice leaves a budget out of reach.
 WIDER = CHOICES
@@ -365,11 +407,22 @@ class SliceNetwork(Compressed):
         return {size: CodeSpace(group.pictures(), group.codes_by_layer()) for size, group in self.groups.items()}
 
 
+def slices_in(groups: Mapping[str, SliceGroup]) -> dict[str, Any]:
+    """What a record says where slices were chosen for the budget."""
+    tilings = {size: next(iter(group.tilings.values())) for size, group in groups.items()}
+    return {f"slice{_mark(size, groups)}": size_text(tiling.slice) for size, tiling in tilings.items()}
+
+
+def _mark(size: str, groups: Mapping[str, SliceGroup]) -> str:
+    """Tells apart the columns of several kernel sizes."""
+    return f".{size}" if len(groups) > 1 else ""
+
+
 def solved_by(groups: Mapping[str, SliceGroup]) -> dict[str, Any]:
     """What a record says of them."""
     found: dict[str, Any] = {}
     for size, group in groups.items():
-        mark = f".{size}" if len(groups) > 1 else ""
+        mark = _mark(size, groups)
         slices, code = group.codes.shape
         found |= {f"code{mark}": code, f"slices{mark}": slices, f"dead_slices{mark}": int(group.dead().sum())}
         for name, partial in (("slice_values", group.partial_slice), ("codes", group.partial_codes)):

@@ -192,7 +192,7 @@ def test_a_report_elsewhere_from_records_alone(
 def test_lists_have_a_line_on_each_and_the_options(command: Command) -> None:
     _, out, _ = command("list", "methods", "--plugin", HALVES)
     assert "csg  Convolutional Slice Generator" in out
-    assert "    slice=16x16  input x output channels of a slice" in out
+    assert "    slice=none  input x output channels of a slice; none: 16x16" in out
     assert "    compress_at=0.5  where on the schedule to factorise" in out
     assert "halves  Pairs of convolutions of one shape share their kernel." in out
     assert "resnet56  CIFAR ResNet-56" in command("list", "models")[1]

@@ -11,6 +11,8 @@ from bench.method import Compressed
 from bench.methods.csg.csg import CSG
 from bench.plan.plan import find_methods
 
+SIXTEEN = CSG(slice=(16, 16))
+
 
 def reason(method: CSG, model: str, values: int) -> str:
     with pytest.raises(BudgetError) as caught:
@@ -39,8 +41,13 @@ def test_linear_layers_are_generated_where_all_else_is_not_enough() -> None:
     ("method", "model", "values", "binds"),
     [
         (CSG(), "mobilenetv2-cifar", 50_000, "what is not generated stores 100,186 values by itself"),
-        (CSG(), "resnet8", 3_000, "what is not generated stores 922 values, and a code length of 1 with its generator"),
-        (CSG(hidden=64), "resnet8", 40_000, "and a code length of 1 with its generator"),
+        (
+            SIXTEEN,
+            "resnet8",
+            3_000,
+            "what is not generated stores 922 values, and a code length of 1 with its generator",
+        ),
+        (CSG(hidden=64, slice=(16, 16)), "resnet8", 40_000, "and a code length of 1 with its generator"),
         (CSG(layers="stage1.0.conv1"), "resnet8", 20_000, "what is not generated stores 72,986 values by itself"),
     ],
     ids=str,

@@ -67,7 +67,7 @@ def test_records_are_flat_and_complete(swept: tuple[Path, list[Record]]) -> None
         assert (record["train_images"], record["validation_images"], record["test_images"]) == (88, 22, 70)
         assert record["schedule.epochs"] == 4
     csg = next(record for record in finished(swept) if record["method"] == "csg")
-    assert csg["option.slice"] == "16x16"
+    assert csg["option.tiling"] == "block"
     assert csg["solved.code"] > 0
     assert csg["generation_macs"] > 0
     assert csg["macs"] == next(record for record in finished(swept) if record["method"] == "dense")["macs"]
@@ -494,7 +494,7 @@ def test_ids_depend_on_what_is_done_and_on_nothing_else(tmp_path: Path) -> None:
         return [run.id for run in plan.make(tiny_spec(list(methods), **changes)).runs]
 
     base = ids("csg")
-    assert ids("csg:slice=16x16") == base
+    assert ids("csg:tiling=block") == base
     assert ids("other=csg", device="auto", data_dir="/elsewhere", budgets=["0.25"]) == base
     assert ids("csg", dataset="stripes:train=110") == base
     for changes in ({"seeds": [1]}, {"model": "resnet20"}, {"dataset": "stripes:train=111"}, {"schedule": "quick"}):

@@ -90,6 +90,12 @@ def test_an_old_record_is_one_of_today_and_stays_it() -> None:
     assert made["test_top1"] == RECORDS[2]["test_top1"]
 
 
+@pytest.mark.parametrize(("text", "slice_"), [("csg", None), ("csg:half=true", None), ("csg:slice=12x12", "12x12")])
+def test_slices_of_16x16_were_what_nothing_said_stood_for(text: str, slice_: str | None) -> None:
+    then = {**old(text), "option.slice": slice_ or "16x16", "format": 5}
+    assert upgraded(then)["option.slice"] == slice_
+
+
 def test_a_record_of_today_is_left_as_it_is() -> None:
     made = {**RECORDS[2], "role": "something", "method_code": "a"}
     assert upgraded(made) == made

@@ -1,0 +1,94 @@
+"""The structure that another run found (channels that pruning kept, masks), for a method to train from scratch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from bench import count
+from bench.errors import BudgetError, InputError
+from bench.files import network_file
+from bench.method import Context, Method
+
+# In the structure of a run that was given one: the epochs in which that was found; None where nobody knows.
+FOUND_IN = "found_in_epochs"
+
+
+@dataclass(frozen=True)
+class FoundStructure:
+    """What a run of some method left: the structure in its file, the masks, and the shapes of all that it stores.
+    `epochs` were spent on finding it, in the network called `model`."""
+
+    path: Path
+    model: str
+    epochs: int | None
+    structure: Mapping[str, Any]
+    shapes: Mapping[str, tuple[int, ...]] = field(repr=False)
+    masks: Mapping[str, Tensor] = field(repr=False)
+
+    @classmethod
+    def read(cls, path: Path, method: str) -> "FoundStructure":
+        """Of a run of this method. Raises InputError."""
+        saved = network_file.read(path)
+        description = saved.description
+        if description.methods != method:
+            raise InputError(f"{path} is a run of {description.methods}; structure takes one of {method}")
+        if saved.old is not None:
+            raise InputError(f"{path} is of version 0.1, and says nothing of its structure; make that run again")
+        structure = description.steps[0].structure
+        return cls(
+            path,
+            description.model.text,
+            # A run that was given its structure found nothing in its own epochs.
+            structure.get(FOUND_IN, description.epochs),
+            structure,
+            {name: tuple(tensor.shape) for name, tensor in saved.tensors.items()},
+            saved.masks,
+        )
+
+    def exceptions(self) -> str:
+        """`Method.exceptions` of who trains it again."""
+        epochs = "an unknown number of" if self.epochs is None else self.epochs
+        return f"its structure was found before, in {epochs} epochs of {self.model}"
+
+    def require_initial(self, context: Context) -> None:
+        """Raise BudgetError where training wouldn't begin with initial weights."""
+        if context.trained:
+            raise BudgetError(
+                f"the structure of {self.path.name} is trained from the seed's initial weights, and this network has "
+                "others; give no weights"
+            )
+
+    def require_same_network(self, network: nn.Module) -> None:
+        """Raise BudgetError unless the network, brought to this structure, stores what the run's own did."""
+        have = {
+            name: tuple(tensor.shape)
+            for name, tensor in (count.stored_tensors(network) | count.statistics(network)).items()
+        }
+        odd = sorted(name for name in have.keys() | self.shapes.keys() if have.get(name) != self.shapes.get(name))
+        if odd:
+            here, there = (
+                "missing" if odd[0] not in shapes else "x".join(map(str, shapes[odd[0]])) or "one value"
+                for shapes in (have, self.shapes)
+            )
+            raise BudgetError(
+                f"{self.path.name} has the structure of another network ({self.model}): {odd[0]} is {there} there and "
+                f"{here} here"
+            )
+
+
+def given_path(path: Path) -> Path:
+    """The run that the option `structure` names: its folder, whose name labels show. Raises ValueError."""
+    if not path.exists():
+        raise ValueError(f"structure can't be {str(path)!r}: no such file; it is another run")
+    return network_file.folder_of(path)
+
+
+def require_alone(method: Method, *others: str) -> None:
+    """Raise ValueError where options beside `structure` (and these) say how a structure is to be found."""
+    for option in fields(method):
+        value = getattr(method, option.name)
+        if option.name not in ("structure", *others) and value != option.default:
+            raise ValueError(f"structure says what is kept; leave {option.name}={value} out")
