@@ -89,8 +89,9 @@ def run(
     return run(out, spec, redo, jobs, show, settings)
 
 
-def results(*stores: str | Path) -> "pd.DataFrame":
-    """All runs that are in these stores (what `bench run --out` wrote), a row each.
+def results(*stores: str | Path, all_rates: bool = False) -> "pd.DataFrame":
+    """All runs that are in these stores (what `bench run --out` wrote), a row each; of methods that were tried at
+    several learning rates those at the rate that counts, or, with `all_rates`, at each.
 
     The columns are those of `bench.store.record.COLUMNS`, with their units there; then each option, what was solved and
     the schedule, and `setting`, which is the same for runs that can be compared; and what the runs' predictions say
@@ -98,7 +99,8 @@ def results(*stores: str | Path) -> "pd.DataFrame":
     """
     from bench.reports.load import load
 
-    return load([Path(store) for store in stores]).runs
+    loaded = load([Path(store) for store in stores])
+    return loaded.tried if all_rates else loaded.runs
 
 
 def summary(results: "pd.DataFrame") -> "pd.DataFrame":

@@ -4,6 +4,8 @@ from typing import Final
 
 BUDGETS = ("2x", "4x", "8x")
 SEEDS = 3
+# Factors of the schedule's learning rate that every method is tried at, and dense.
+LEARNING_RATES = ("1x",)
 MODEL, DATASET, SCHEDULE = "resnet8", "glyphs", "quick"
 DEVICE: Final = "auto"
 DATA_DIR = "data"

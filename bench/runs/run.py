@@ -46,6 +46,7 @@ from bench.task import LOSS
 from bench.training.evaluate import Scores, evaluate
 from bench.training.kept import Kept
 from bench.training.loop import Epoch, Trainer, Training, check_finite
+from bench.training.schedule import Schedule
 
 # Training images on which the saved and the finished network must agree with the trained one.
 _CHECKED_IMAGES = 8
@@ -90,9 +91,9 @@ class Bench:
     def classes(self) -> int:
         return len(self.data.classes)
 
-    def trainer(self, run: Run, unfinished: Unfinished) -> Trainer:
+    def trainer(self, run: Run, schedule: Schedule, unfinished: Unfinished) -> Trainer:
+        """On the run's own schedule, or on the one that dense epochs before it share."""
         assert self.data.validation is not None
-        schedule = run.setting.schedule
         return Trainer.in_memory(
             train=self.data.train,
             validation=self.data.validation,
@@ -222,6 +223,7 @@ def identify(bench: Bench, run: Run) -> Columns:
         "dataset": setting.dataset.label,
         "dataset_code": setting.dataset.code,
         "schedule": setting.schedule_name,
+        "learning_rate_factor": run.rate,
         "task": setting.dataset.task.name,
         "task_code": setting.dataset.task.code,
         **setting.dataset.task.task.headline.columns(),
@@ -309,7 +311,7 @@ def _begin(bench: Bench, run: Run, unfinished: Unfinished) -> Generator[Columns,
         yield columns
         start.stored.check(requested)
     yield columns
-    training = Training(bench.trainer(run, unfinished), start.compressed, run.compress_epoch)
+    training = Training(bench.trainer(run, run.schedule, unfinished), start.compressed, run.compress_epoch)
     return Begun(columns, training, prefix)
 
 
@@ -324,7 +326,7 @@ def _go_on(bench: Bench, run: Run, unfinished: Unfinished, found: Mapping[str, A
         compressed.network.to(bench.device)
         return compressed
 
-    training = unfinished.read(bench.trainer(run, unfinished), rebuild)
+    training = unfinished.read(bench.trainer(run, run.schedule, unfinished), rebuild)
     return Begun(columns, training, [Epoch.of(row) for row in found["prefix"]])
 
 
@@ -375,7 +377,7 @@ def reach_compression(bench: Bench, run: Run, network: nn.Module) -> list[Epoch]
             except Broken as error:
                 bench.say(f"{error}; set aside as {bench.store.set_aside(path)}, and trained again")
         unfinished = bench.unfinished_prefix(run, name)
-        trainer = bench.trainer(run, unfinished)
+        trainer = bench.trainer(run, run.setting.schedule, unfinished)
         if unfinished.find() is None:
             training = Training(trainer, Compressed(network), 0)
         else:
@@ -424,7 +426,7 @@ def train(bench: Bench, run: Run, begun: Begun, unfinished: Unfinished, kept_epo
 
     def after_epoch(epochs: Sequence[Epoch]) -> None:
         write(epochs)
-        if run.is_reference and len(epochs) in kept_epochs:
+        if run.leaves_states and len(epochs) in kept_epochs:
             dense_prefix.keep(bench.store, bench.prefix_id(run, len(epochs)), compressed.network, epochs)
 
     write(training.history)
