@@ -6,12 +6,13 @@ and in the curve alone.
 
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from bench.metric import HIGHER
-from bench.store.rates import Choice, choose
+from bench.roles import GIVEN, REFERENCE
+from bench.store.rates import Choice, choose, factor_text
 from bench.store.record import FINISHED
 
 # Of rates.csv.
@@ -101,11 +102,11 @@ def chosen_for(runs: pd.DataFrame, ids: Collection[str]) -> pd.DataFrame:
     """The runs that count of those methods, budgets and seeds with a run of such an id, maybe at another rate."""
     keys = [*zip(_cells(runs), runs["seed"], strict=True)]
     asked = {key for key, run_id in zip(keys, runs["id"], strict=True) if run_id in ids}
-    return runs[runs["is_chosen_rate"] & [key in asked for key in keys]]
+    return runs[runs["is_chosen_rate"] & pd.Series([key in asked for key in keys], runs.index)]
 
 
 def tried_in(runs: pd.DataFrame) -> list[Tried]:
-    """Of each method and budget of a frame with all runs, in its order."""
+    """Of each method and budget of a frame with all runs: dense first, and of a method the largest budget."""
     return list(_tried(runs, runs["learning_rate_factor"].astype(float).fillna(1.0)))
 
 
@@ -183,27 +184,26 @@ def listed(factors: Sequence[float]) -> str:
     return ", ".join(map(factor_text, factors))
 
 
-def factor_text(factor: float) -> str:
-    return f"{factor:.12g}x"
-
-
 def _tried(runs: pd.DataFrame, factors: "pd.Series[float]") -> Iterator[Tried]:
     # Plain values: frames have thousands of methods and budgets, and pandas takes a millisecond for each.
     scores: dict[Cell, dict[float, dict[int, float]]] = {}
     lost: dict[Cell, dict[float, list[int]]] = {}
     about: dict[Cell, tuple[str, bool]] = {}
-    columns = [runs[name] for name in ("method", "seed", "status", "headline_better")]
-    for cell, factor, score, method, seed, status, better in zip(
-        _cells(runs), factors, _validation(runs), *columns, strict=True
+    places: dict[Cell, tuple[Any, ...]] = {}
+    asked = runs["requested_values"].astype(float).fillna(0)
+    columns = [runs[name] for name in ("method", "seed", "status", "headline_better", "role")]
+    for cell, factor, score, values, method, seed, status, better, role in zip(
+        _cells(runs), factors, _validation(runs), asked, *columns, strict=True
     ):
         about.setdefault(cell, (str(method), better == HIGHER))
+        places.setdefault(cell, (cell.setting, role not in (GIVEN, REFERENCE), str(method), -values))
         own = scores.setdefault(cell, {}).setdefault(factor, {})
         if status != FINISHED:
             lost.setdefault(cell, {}).setdefault(factor, []).append(seed)
         elif not pd.isna(score):
             own.setdefault(int(seed), float(score))
-    for cell, own_scores in scores.items():
-        method, higher = about[cell]
+    for cell in sorted(scores, key=lambda cell: places[cell]):
+        (method, higher), own_scores = about[cell], scores[cell]
         choice = choose(own_scores, higher)
         yield Tried(cell, method, tuple(sorted(own_scores)), own_scores, lost.get(cell, {}), choice)
 

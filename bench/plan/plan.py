@@ -24,6 +24,7 @@ from bench.plan import rates
 from bench.plan.spec import Spec
 from bench.plugins import discovery, networks, options
 from bench.plugins.networks import ModelChoice
+from bench.store.rates import factor_text
 from bench.task import LOSS, Task
 from bench.training import loop
 from bench.training import schedule as schedules
@@ -162,7 +163,7 @@ class Run:
                 "budget": None if self.budget is None else str(self.budget),
                 "seed": self.seed,
                 **self.setting.in_ids,
-                **({} if self.rate == 1 else {"learning_rate_factor": rates.text_of(self.rate)}),
+                **({} if self.rate == 1 else {"learning_rate_factor": factor_text(self.rate)}),
             }
         )
 
@@ -177,7 +178,7 @@ class Run:
     @property
     def rate_words(self) -> list[str]:
         """What names its learning rate where that is not the schedule's."""
-        return [] if self.rate == 1 else [f"rate={rates.text_of(self.rate)}"]
+        return [] if self.rate == 1 else [f"rate={factor_text(self.rate)}"]
 
     @property
     def schedule(self) -> Schedule:
@@ -217,7 +218,7 @@ class Run:
         """The spec that asks for this run alone (and its dense reference), out of the resolved spec of the sweep."""
         budgets = spec.budgets if self.budget is None else [str(self.budget)]
         own = {"methods": [_written(self.choice)], "budgets": budgets, "seeds": [self.seed]}
-        return spec.model_copy(update={**own, "learning_rates": [rates.text_of(self.rate)]})
+        return spec.model_copy(update={**own, "learning_rates": [factor_text(self.rate)]})
 
 
 @dataclass(frozen=True)
@@ -245,7 +246,7 @@ def make(spec: Spec) -> Plan:
     require_unique([str(budget) for budget in budgets], "budgets")
     require_unique([str(seed) for seed in spec.seed_list], "seeds")
     factors = [rates.parse(text) for text in spec.learning_rates]
-    require_unique([rates.text_of(factor) for factor in factors], "learning rates")
+    require_unique([factor_text(factor) for factor in factors], "learning rates")
 
     model = networks.find(spec.model)
     chosen = find_dataset(spec.dataset, files)
@@ -267,7 +268,7 @@ def make(spec: Spec) -> Plan:
         update={
             "methods": [_written(choice) for choice in choices],
             "budgets": [str(budget) for budget in budgets],
-            "learning_rates": [rates.text_of(factor) for factor in factors],
+            "learning_rates": [factor_text(factor) for factor in factors],
             "model": model.asked,
             "dataset": options.write(chosen.name, chosen.dataset),
             "schedule": {"name": schedule_name, **options.everything(schedule)},

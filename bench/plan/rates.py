@@ -21,8 +21,3 @@ def parse(text: str) -> float:
         f"{text[:40]!r} is no factor of the learning rate; write {hint}, from {_LEAST}x to {_MOST}x, for so many times "
         "the schedule's"
     )
-
-
-def text_of(factor: float) -> str:
-    """One text for each factor, whatever was written."""
-    return f"{factor:.12g}x"

@@ -50,3 +50,8 @@ def choose(scores: Mapping[float, Mapping[int, float]], higher: bool) -> Choice:
 def _nearest(factors: Mapping[float, object] | Sequence[float]) -> float:
     """To the schedule's own rate."""
     return min(factors, key=lambda factor: (abs(math.log(factor)), factor))
+
+
+def factor_text(factor: float) -> str:
+    """One text for each factor."""
+    return f"{factor:.12g}x"

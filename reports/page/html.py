@@ -115,7 +115,7 @@ def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit])
         script=Markup(script),  # noqa: S704  # likewise
         data=_packed(json.dumps(data, separators=(",", ":"))),
         plotly=_packed(plotly),
-        lead=_lead(runs, summary),
+        lead=_lead(runs, summary, len(loaded.tried)),
         notes=loaded.notes[:_NOTES],
         more_notes=max(0, len(loaded.notes) - _NOTES),
         thinned=thinned,
@@ -196,7 +196,7 @@ def _policy(*scripts: str) -> str:
     )
 
 
-def _lead(runs: pd.DataFrame, summary: pd.DataFrame) -> str:
+def _lead(runs: pd.DataFrame, summary: pd.DataFrame, tried: int) -> str:
     methods = runs.loc[~runs["role"].isin([REFERENCE, GIVEN]), "method"].nunique()
     dense = " and the dense reference" if (runs["role"] == REFERENCE).any() else ", and no dense reference"
     given = ", and the network as it was given" if (runs["role"] == GIVEN).any() else ""
@@ -209,10 +209,11 @@ def _lead(runs: pd.DataFrame, summary: pd.DataFrame) -> str:
         parts.append("none of them finished")
     settings = runs["setting"].nunique()
     where = "" if settings == 1 else f"In each of {settings} settings, "
+    chosen = f" (Of {tried:,} at several learning rates, chosen alike by validation.)" if tried > len(runs) else ""
     same = "all were trained on one schedule, from the same initial weights for the same seed."
     return (
         "Which way of compressing a convolutional network keeps the most accuracy at a number of stored parameters? "
-        f"{', '.join(parts)}. {where}{same if where else same.capitalize()}"
+        f"{', '.join(parts)}.{chosen} {where}{same if where else same.capitalize()}"
     )
 
 

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.reports.compare import REGRESSIONS
-from bench.reports.rates import factor_text
+from bench.store.rates import factor_text
 
 
 def compare_table(rows: pd.DataFrame) -> Iterator[Table]:

@@ -13,6 +13,7 @@ from bench.plan import plan, rates, spec
 from bench.plan.plan import Run
 from bench.plan.shard import Shard
 from bench.runs.progress import title
+from bench.store.rates import factor_text
 
 
 def runs_at(learning_rates: list[str], methods: tuple[str, ...] = ("csg", "lowrank"), **changes: Any) -> list[Run]:
@@ -74,7 +75,7 @@ def test_bad_factors(text: str) -> None:
 )
 def test_factors(text: str, factor: float) -> None:
     assert rates.parse(text) == factor
-    assert rates.parse(rates.text_of(factor)) == factor
+    assert rates.parse(factor_text(factor)) == factor
 
 
 @pytest.mark.parametrize(
