@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.reports import rates
 from bench.reports.frame import texts
+from bench.reports.statistics import rates
 from bench.roles import GIVEN, REFERENCE
 from bench.store.record import FAILED, FINISHED, MISSED
 

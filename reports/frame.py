@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from bench.metric import Metric
-from bench.reports import rates
+from bench.reports.statistics import rates
 from bench.store.record import COLUMNS, FINISHED, Record
 
 # How a setting is called. What must agree for accuracies to be compared is what these names stand for.

@@ -8,9 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from bench.errors import InputError
-from bench.reports import frame, rates
+from bench.reports import frame
 from bench.reports.predictions import tally
 from bench.reports.predictions.tally import Tally
+from bench.reports.statistics import rates
 from bench.store.record import Record
 from bench.store.store import Damaged, Store
 

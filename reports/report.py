@@ -22,7 +22,6 @@ from pathlib import Path
 import matplotlib
 import pandas as pd
 
-from bench.reports import rates
 from bench.reports.audit import audits
 from bench.reports.citation import bibliography
 from bench.reports.figures import figure
@@ -32,6 +31,7 @@ from bench.reports.load import Loaded
 from bench.reports.page import html
 from bench.reports.predictions.classes import by_class
 from bench.reports.predictions.over_seeds import cells
+from bench.reports.statistics import rates
 from bench.reports.statistics.over_settings import FEWEST
 from bench.reports.summary import Analysis, analyse
 from bench.reports.tables.latex import latex

@@ -12,13 +12,13 @@ import pandas as pd
 from bench.metric import Metric
 from bench.reports.frame import metric_of, texts
 from bench.reports.predictions.mcnemar import p_value
-from bench.reports.rates import chosen
 from bench.reports.statistics import change, front, noise, pairs
 from bench.reports.statistics.noise import Array, Spread
 from bench.reports.statistics.over_settings import OverSettings, over_settings
 from bench.reports.statistics.overall import Overall
 from bench.reports.statistics.overall import overall as over_budgets
 from bench.reports.statistics.pairs import Standing
+from bench.reports.statistics.rates import chosen
 from bench.roles import GIVEN, REFERENCE
 from bench.store.record import FINISHED
 

@@ -196,12 +196,12 @@ def write_report(
 ) -> None:
     """Write the report over all records of these stores and print its tables, of the runs with ids in `only` (each at
     the learning rate that counts); where it is to be `brief`, this and the page's path alone."""
-    from bench.reports import rates
     from bench.reports.figures.figure import only as only_methods
     from bench.reports.frame import left_out, metric_of
     from bench.reports.load import load
     from bench.reports.report import write
     from bench.reports.second_process import second_process
+    from bench.reports.statistics import rates
     from bench.reports.summary import analyse
     from bench.reports.tables.table import by_budget, terminal
     from bench.reports.verdict import verdict

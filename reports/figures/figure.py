@@ -27,9 +27,9 @@ from bench.metric import Metric
 from bench.reports.figures.colours import GIVEN_LOOK, REFERENCE_LOOK, Look, looks
 from bench.reports.frame import metric_of, texts
 from bench.reports.names import short_names
-from bench.reports.rates import chosen
 from bench.reports.statistics.change import MARGIN
 from bench.reports.statistics.front import is_on_front
+from bench.reports.statistics.rates import chosen
 from bench.reports.summary import AXES, summary
 from bench.roles import GIVEN, REFERENCE
 from bench.store.record import FINISHED

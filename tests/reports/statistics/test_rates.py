@@ -10,13 +10,13 @@ import pytest
 from records import record, write_store
 
 import bench
-from bench.reports import rates
 from bench.reports.audit import audits
 from bench.reports.compare import compare
 from bench.reports.frame import left_out, results
 from bench.reports.load import load
-from bench.reports.rates import chosen, chosen_for, curves, lines, tried_in
 from bench.reports.report import write
+from bench.reports.statistics import rates
+from bench.reports.statistics.rates import chosen, chosen_for, curves, lines, tried_in
 from bench.reports.summary import analyse
 from bench.store.record import FAILED, Record
 
