@@ -77,7 +77,8 @@ def run(
     show: bool = False,
     **settings: Any,
 ) -> "pd.DataFrame":
-    """What `bench run` does, but for the report: its runs, a row each as in `results`, in the order of the sweep.
+    """What `bench run` does, but for the report: its runs, a row each as in `results` (of several learning rates all),
+    in the order of the sweep.
 
     `settings` are those of a spec file, as `methods=["csg", "lowrank"], budgets=["4x"], seeds=1`
     (`bench.plan.spec.Spec` has them all). They override what the file `spec` says. Finished runs in the store `out` are
