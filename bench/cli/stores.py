@@ -228,7 +228,8 @@ def write_report(
             metric = metric_of(shown[shown["setting"] == setting])
             rows = by_budget(table[table["setting"] == setting], metric.higher)
             console.print(terminal(rows, setting, metric, console.width))
-            for line in (*verdict(shown, analysis, setting), *rates.lines(loaded.tried, setting)):
+            tried = rates.lines(loaded.tried, setting, set(shown["method"]))
+            for line in (*verdict(shown, analysis, setting), *tried):
                 console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
         for line in left_out(shown):
             console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)

@@ -15,6 +15,9 @@ from bench.roles import GIVEN, REFERENCE
 from bench.store.rates import Choice, choose, factor_text
 from bench.store.record import FINISHED
 
+# Of a reason why a run has no score.
+_LETTERS = 80
+
 # Of rates.csv.
 RATE_COLUMNS = {
     "setting": "network, data and schedule",
@@ -42,13 +45,14 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Tried:
-    """What one method was tried at for one budget, and what was chosen. `not_finished` has seeds by factor."""
+    """What one method was tried at for one budget, and what was chosen. `not_finished` has, by factor and seed, what
+    became of a run and why."""
 
     cell: Cell
     method: str
     factors: tuple[float, ...]
     scores: dict[float, dict[int, float]]
-    not_finished: dict[float, list[int]]
+    not_finished: dict[float, dict[int, str]]
     choice: Choice
 
     @property
@@ -70,10 +74,12 @@ class Tried:
         if self.choice.tied:
             yield f"as good at {listed(self.choice.tied)}"
         for factor, seeds in self.choice.lacking.items():
-            failed = set(seeds) & set(self.not_finished.get(factor, []))
-            what = "not finished" if failed else "not made"
-            which = ", ".join(map(str, sorted(failed) or seeds))
-            yield f"{factor_text(factor)} {'' if factor in self.choice.means else 'out: '}{what} for seed {which}"
+            lost = self.not_finished.get(factor, {})
+            by_reason: dict[str, list[str]] = {}
+            for seed in seeds:
+                by_reason.setdefault(lost.get(seed, "not made"), []).append(str(seed))
+            said = (f"seed {', '.join(own)} {reason}" for reason, own in by_reason.items())
+            yield f"{factor_text(factor)}{'' if factor in self.choice.means else ' is out'}: {', '.join(said)}"
 
     def mean(self, factor: float) -> float:
         """Of validation scores; nan where no seed finished."""
@@ -117,7 +123,7 @@ def curves(runs: pd.DataFrame) -> pd.DataFrame:
         (
             *(tried.cell.setting, tried.method, tried.cell.method_text, tried.cell.budget, factor),
             f"validation_{metrics[tried.cell.setting]}",
-            *(tried.mean(factor), len(tried.scores[factor]), len(tried.not_finished.get(factor, []))),
+            *(tried.mean(factor), len(tried.scores[factor]), len(tried.not_finished.get(factor, {}))),
             *(factor in tried.choice.means, factor == tried.choice.factor),
             factor == tried.choice.factor and bool(tried.edge),
         )
@@ -152,17 +158,17 @@ def curves_of(tried: Sequence[Tried]) -> Curves | None:
 def _mean_text(tried: Tried, factor: float) -> str:
     if factor not in tried.scores:
         return ""
-    own, lost = tried.scores[factor], tried.not_finished.get(factor, [])
+    own, lost = tried.scores[factor], tried.not_finished.get(factor, {})
     text = f"{tried.mean(factor):.2f}" if own else ""
     text = f"[{text}]" if text and factor == tried.choice.factor else text
     return " ".join([*([text] if text else []), *([f"({len(lost)} not finished)"] if lost else [])])
 
 
-def lines(runs: pd.DataFrame, setting: str) -> list[str]:
-    """A line for each method of a setting that was tried at several rates: which, and what was chosen."""
+def lines(runs: pd.DataFrame, setting: str, methods: Collection[str]) -> list[str]:
+    """A line for each of these methods of a setting that was tried at several rates: which, and what was chosen."""
     by_method: dict[str, list[Tried]] = {}
     for tried in tried_in(runs[runs["setting"] == setting]):
-        if len(tried.factors) > 1:
+        if len(tried.factors) > 1 and tried.method in methods:
             by_method.setdefault(tried.method, []).append(tried)
     return [f"learning rates of {method}: {in_words(own)}" for method, own in by_method.items()]
 
@@ -187,19 +193,20 @@ def listed(factors: Sequence[float]) -> str:
 def _tried(runs: pd.DataFrame, factors: "pd.Series[float]") -> Iterator[Tried]:
     # Plain values: frames have thousands of methods and budgets, and pandas takes a millisecond for each.
     scores: dict[Cell, dict[float, dict[int, float]]] = {}
-    lost: dict[Cell, dict[float, list[int]]] = {}
+    lost: dict[Cell, dict[float, dict[int, str]]] = {}
     about: dict[Cell, tuple[str, bool]] = {}
     places: dict[Cell, tuple[Any, ...]] = {}
     asked = runs["requested_values"].astype(float).fillna(0)
-    columns = [runs[name] for name in ("method", "seed", "status", "headline_better", "role")]
-    for cell, factor, score, values, method, seed, status, better, role in zip(
+    columns = [runs[name] for name in ("method", "seed", "status", "reason", "headline_better", "role")]
+    for cell, factor, score, values, method, seed, status, reason, better, role in zip(
         _cells(runs), factors, _validation(runs), asked, *columns, strict=True
     ):
         about.setdefault(cell, (str(method), better == HIGHER))
         places.setdefault(cell, (cell.setting, role not in (GIVEN, REFERENCE), str(method), -values))
         own = scores.setdefault(cell, {}).setdefault(factor, {})
         if status != FINISHED:
-            lost.setdefault(cell, {}).setdefault(factor, []).append(seed)
+            why = "" if pd.isna(reason) else f" ({str(reason)[:_LETTERS]})"
+            lost.setdefault(cell, {}).setdefault(factor, {})[int(seed)] = f"{status}{why}"
         elif not pd.isna(score):
             own.setdefault(int(seed), float(score))
     for cell in sorted(scores, key=lambda cell: places[cell]):
