@@ -35,6 +35,7 @@ from bench.reports.verdict import (
     verdict_table,
 )
 from bench.roles import GIVEN, REFERENCE
+from bench.store.rates import factor_text
 from bench.store.record import FAILED, MISSED
 from bench.version import __version__
 
@@ -60,6 +61,7 @@ COLUMNS = (
     Column("bytes", "of the saved file", 1),
     Column(SCORE, "test split; in brackets the standard deviation over seeds", 1, "standard deviation"),
     Column("change", "against dense, paired by seed; ± half the 95 % interval", 1, "half the 95 % interval"),
+    Column("rate", "by which the schedule's learning rate was multiplied: chosen by validation among those tried", 3),
     Column("seeds", level=1),
     Column("p (worse)", "that another method of the budget is better: one-sided, corrected for the number of others"),
     Column("validation", "the same on the validation split: what to choose by"),
@@ -260,6 +262,7 @@ def _cells(row: dict[Any, Any]) -> list[dict[str, Any]]:
         cell(row["stored_bytes"], "{:,.0f}"),
         {**score, "best": not pd.isna(row["is_best"]) and bool(row["is_best"])},
         cell(None, "") if dense else change,
+        {"text": factor_text(row["learning_rate_factor"]), "value": plain(row["learning_rate_factor"])},
         cell(row["n"], "{:.0f}"),
         {"text": p_value(row["worse_p_value"]), "value": plain(row["worse_p_value"])},
         cell(row["validation_mean"], "{:.2f}"),

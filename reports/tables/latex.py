@@ -7,7 +7,7 @@ import pandas as pd
 
 from bench.metric import Metric
 from bench.reports.names import short_names
-from bench.reports.tables.table import HEADINGS, SCORE, by_budget, cells, deviation
+from bench.reports.tables.table import HEADINGS, SCORE, by_budget, cells, columns, deviation
 from bench.roles import REFERENCE
 
 _SPECIAL = {
@@ -90,7 +90,7 @@ def _score(row: "pd.Series[Any]") -> str:
 
 
 def _table(rows: pd.DataFrame, caption: str, metric: Metric, label: str) -> str:
-    shown = [index for index, heading in enumerate(HEADINGS) if heading not in ("budget", "asked", "validation")]
+    shown = [index for index in columns(rows) if HEADINGS[index] not in ("budget", "asked", "validation")]
     lines = [
         r"\begin{table*}",
         r"\centering\footnotesize",

@@ -14,12 +14,15 @@ from bench.reports.names import short_names
 from bench.reports.statistics.pairs import Standing
 from bench.reports.summary import PLACES
 from bench.roles import REFERENCE
+from bench.store.rates import factor_text
 
 # Letters of a name in Markdown.
 _LONGEST = 80
 
 SCORE = "score"  # where a table has the name of its metric
-HEADINGS = (*("method", "budget", "asked", "stored", "ratio", "bytes", "MACs", SCORE, "validation", "change", "seeds"),)
+HEADINGS = (
+    *("method", "budget", "asked", "stored", "ratio", "bytes", "MACs", SCORE, "validation", "change", "rate", "seeds"),
+)
 # Behind the score of a method that is not out, and can't be called the best either.
 WIDE = "?"
 
@@ -45,10 +48,24 @@ def cells(summary: pd.DataFrame, longest: int | None = None) -> list[tuple[str, 
             ""
             if pd.isna(row["difference"]) or row["role"] == REFERENCE
             else _spread(row["difference"], row["difference_interval"], "+"),
+            _rate(row),
             str(row["n"]),
         )
         for _, row in summary.iterrows()
     ]
+
+
+def _rate(row: "pd.Series[Any]") -> str:
+    """That of the runs behind the row, where there was a choice, or where it is not the schedule's."""
+    factor = 1.0 if pd.isna(row["learning_rate_factor"]) else float(row["learning_rate_factor"])
+    return "" if row["rates_tried"] == 1 and factor == 1 else factor_text(factor)
+
+
+def columns(summary: pd.DataFrame) -> list[int]:
+    """The places of the headings that a table of these rows has: learning rates where they differ from the schedule's
+    or others were tried."""
+    rates = any(_rate(row) for _, row in summary.iterrows())
+    return [place for place, heading in enumerate(HEADINGS) if heading != "rate" or rates]
 
 
 def by_budget(summary: pd.DataFrame, higher: bool = True) -> pd.DataFrame:
@@ -78,7 +95,7 @@ def terminal(summary: pd.DataFrame, title: str, metric: Metric, width: int) -> T
     table = Table(title=escape(title), title_justify="left", **(plain if width < _MEDIUM else {}))
     left_out = {"asked"} if width >= _WIDE else {"asked", "MACs", "validation"}
     left_out |= {"ratio", "seeds"} if width < _NARROW else set()
-    shown = [index for index, heading in enumerate(HEADINGS) if heading not in left_out]
+    shown = [index for index in columns(summary) if HEADINGS[index] not in left_out]
     for index in shown:
         heading = metric.title if HEADINGS[index] == SCORE else HEADINGS[index]
         table.add_column(
@@ -106,14 +123,15 @@ _NAME = 9
 
 def markdown(summary: pd.DataFrame, metric: Metric) -> str:
     """The table as Markdown, what may be the best of each budget in bold."""
-    headings = tuple(metric.title if heading == SCORE else heading for heading in HEADINGS)
-    rows = [headings, tuple("---" if index < 2 else "---:" for index in range(len(HEADINGS)))]
+    shown = columns(summary)
+    headings = tuple(metric.title if HEADINGS[index] == SCORE else HEADINGS[index] for index in shown)
+    rows = [headings, tuple("---" if index < 2 else "---:" for index in shown)]
     accuracy = HEADINGS.index(SCORE)
     for row, best in zip(cells(summary, _LONGEST), summary["is_best"].fillna(False), strict=True):
         texts = [plain_markdown(text) for text in row]
         if best:
             texts[accuracy] = f"**{texts[accuracy]}**"
-        rows.append(tuple(texts))
+        rows.append(tuple(texts[index] for index in shown))
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 

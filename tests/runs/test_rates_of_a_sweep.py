@@ -7,6 +7,7 @@ import pytest
 from conftest import HALVES, STRIPES, Command, run_sweep, tiny_spec
 from records import results
 
+import bench
 from bench.files.artifact import Given
 from bench.plan import plan
 from bench.runs.sweep import look, to_redo
@@ -60,6 +61,7 @@ def test_own_epochs_are_at_the_runs_rate_and_shared_ones_at_the_schedules(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_what_works_on_stores_works_on_this(
     tried: tuple[Path, list[Record], str], tmp_path: Path, command: Command
 ) -> None:
@@ -90,6 +92,14 @@ def test_what_works_on_stores_works_on_this(
     merge([folder, tmp_path / "copy"], tmp_path / "merged")
     assert len(Store(tmp_path / "merged").folders()) == 4
 
+    again = bench.run(tmp_path / "copy", spec=tmp_path / "copy" / "spec.toml")  # all is there
+    assert again["id"].tolist() == [record["id"] for record in records]
+    assert len(bench.results(tmp_path / "copy")) == 2
+
+    code, printed, _ = command("report", str(tmp_path / "copy"))
+    assert code == 0
+    (heading,) = [line.split() for line in printed.splitlines() if "method" in line and "budget" in line]
+    assert "rate" in heading
     code, printed, _ = command("show", str(folder))
     assert code == 0
     assert [line.split()[3:5] for line in printed.splitlines() if " lowrank " in line] == [
