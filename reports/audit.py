@@ -87,10 +87,12 @@ def audits(runs: pd.DataFrame) -> dict[str, SettingAudit]:
 def _audit(runs: pd.DataFrame, tried: list[rates.Tried]) -> SettingAudit:
     finished = runs[runs["status"] == FINISHED]
     dense = finished[finished["role"] == REFERENCE]
-    by_method: dict[str, list[rates.Tried]] = {}
+    by_text: dict[str, list[rates.Tried]] = {}
     for each in tried:
-        by_method.setdefault(each.method, []).append(each)
-    methods = [_method(rows, dense, by_method[str(name)]) for name, rows in runs.groupby("method", sort=True)]
+        by_text.setdefault(each.cell.method_text, []).append(each)
+    methods = [
+        _method(rows, dense, by_text[str(rows["method_text"].iloc[0])]) for _, rows in runs.groupby("method", sort=True)
+    ]
     first = [str(name) for role in (GIVEN, REFERENCE) for name in runs.loc[runs["role"] == role, "method"].unique()]
     methods.sort(key=lambda row: first.index(row.method) if row.method in first else len(first))
     warnings = [*_warnings(runs, finished), *_unlike(runs, tried)]
@@ -100,10 +102,10 @@ def _audit(runs: pd.DataFrame, tried: list[rates.Tried]) -> SettingAudit:
 def _unlike(runs: pd.DataFrame, tried: list[rates.Tried]) -> list[str]:
     """Whether some methods were tried at more learning rates than others, but for what has no epochs of its own."""
     has_own = ~(runs["compress_epoch"].astype(float) >= runs["schedule.epochs"].astype(float))
-    trained = set(runs.loc[has_own & (runs["role"] != GIVEN), "method"])
+    trained = set(runs.loc[has_own & (runs["role"] != GIVEN), "method_text"])
     by_factors: dict[str, set[str]] = {}
     for each in tried:
-        if each.method in trained:
+        if each.cell.method_text in trained:
             by_factors.setdefault(rates.listed(each.factors), set()).add(each.method)
     if len(by_factors) < 2:
         return []

@@ -125,6 +125,16 @@ def test_methods_that_were_tried_at_other_rates_are_named() -> None:
     assert audits(runs)["net, data, quick"].methods[-1].rates == "the schedule's"
 
 
+def test_what_goes_by_two_names_is_one_method() -> None:
+    """In two stores, say: it is chosen over both, and each name says so."""
+    later = [{**made, "method": "later"} for made in RECORDS if made["method"] == "csg" and made["seed"] == 1]
+    earlier = [made for made in RECORDS if made["method"] != "csg" or made["seed"] == 0]
+    found = audits(results([*earlier, *later]))["net, data, quick"].methods
+    assert [row.method for row in found] == ["dense", "csg", "later"]
+    assert found[1].rates == found[2].rates
+    assert "2x: 2x (4x is out: seed 1 failed" in found[1].rates
+
+
 def test_a_tie_a_missing_run_and_nothing_at_all_are_said() -> None:
     records = [
         *at(0.5, "a", "2x", s0=(80, 1), s1=(82, 1)),
