@@ -20,19 +20,20 @@ from bench.store.rates import factor_text
 _LONGEST = 80
 
 SCORE = "score"  # where a table has the name of its metric
-HEADINGS = (
-    *("method", "budget", "asked", "stored", "ratio", "bytes", "MACs", SCORE, "validation", "change", "rate", "seeds"),
-)
+HEADINGS = (*("method", "budget", "asked", "stored", "ratio", "bytes", "MACs", SCORE, "validation", "change", "seeds"),)
+# Before the seeds, where learning rates were chosen or are not the schedule's.
+RATE = "rate"
 # Behind the score of a method that is not out, and can't be called the best either.
 WIDE = "?"
 
 
 def cells(summary: pd.DataFrame, longest: int | None = None) -> list[tuple[str, ...]]:
-    """A row of text for each row of the summary, in the order of `HEADINGS`, names with at most `longest` letters.
+    """A row of text for each row of the summary, in the order of `headings`, names with at most `longest` letters.
     Behind a score stands the standard deviation over seeds in brackets; behind a change, half the width of its 95 %
     interval."""
     names = {name: name for name in summary["method"]}
     names = names if longest is None else short_names(names, longest)
+    with_rate = RATE in headings(summary)
     return [
         (
             str(names[row["method"]]),
@@ -48,7 +49,7 @@ def cells(summary: pd.DataFrame, longest: int | None = None) -> list[tuple[str, 
             ""
             if pd.isna(row["difference"]) or row["role"] == REFERENCE
             else _spread(row["difference"], row["difference_interval"], "+"),
-            _rate(row),
+            *([_rate(row)] if with_rate else []),
             str(row["n"]),
         )
         for _, row in summary.iterrows()
@@ -61,11 +62,10 @@ def _rate(row: "pd.Series[Any]") -> str:
     return "" if row["rates_tried"] == 1 and factor == 1 else factor_text(factor)
 
 
-def columns(summary: pd.DataFrame) -> list[int]:
-    """The places of the headings that a table of these rows has: learning rates where they differ from the schedule's
-    or others were tried."""
-    rates = any(_rate(row) for _, row in summary.iterrows())
-    return [place for place, heading in enumerate(HEADINGS) if heading != "rate" or rates]
+def headings(summary: pd.DataFrame) -> tuple[str, ...]:
+    """HEADINGS, and RATE where a row has one to tell."""
+    rate = [RATE] if any(_rate(row) for _, row in summary.iterrows()) else []
+    return *HEADINGS[:-1], *rate, HEADINGS[-1]
 
 
 def by_budget(summary: pd.DataFrame, higher: bool = True) -> pd.DataFrame:
@@ -95,9 +95,10 @@ def terminal(summary: pd.DataFrame, title: str, metric: Metric, width: int) -> T
     table = Table(title=escape(title), title_justify="left", **(plain if width < _MEDIUM else {}))
     left_out = {"asked"} if width >= _WIDE else {"asked", "MACs", "validation"}
     left_out |= {"ratio", "seeds"} if width < _NARROW else set()
-    shown = [index for index in columns(summary) if HEADINGS[index] not in left_out]
+    every = headings(summary)
+    shown = [index for index, heading in enumerate(every) if heading not in left_out]
     for index in shown:
-        heading = metric.title if HEADINGS[index] == SCORE else HEADINGS[index]
+        heading = metric.title if every[index] == SCORE else every[index]
         table.add_column(
             escape(heading),
             justify="left" if index < 2 else "right",
@@ -123,15 +124,14 @@ _NAME = 9
 
 def markdown(summary: pd.DataFrame, metric: Metric) -> str:
     """The table as Markdown, what may be the best of each budget in bold."""
-    shown = columns(summary)
-    headings = tuple(metric.title if HEADINGS[index] == SCORE else HEADINGS[index] for index in shown)
-    rows = [headings, tuple("---" if index < 2 else "---:" for index in shown)]
+    titles = tuple(metric.title if heading == SCORE else heading for heading in headings(summary))
+    rows = [titles, tuple("---" if index < 2 else "---:" for index in range(len(titles)))]
     accuracy = HEADINGS.index(SCORE)
     for row, best in zip(cells(summary, _LONGEST), summary["is_best"].fillna(False), strict=True):
         texts = [plain_markdown(text) for text in row]
         if best:
             texts[accuracy] = f"**{texts[accuracy]}**"
-        rows.append(tuple(texts[index] for index in shown))
+        rows.append(tuple(texts))
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 

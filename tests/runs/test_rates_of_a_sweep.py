@@ -1,5 +1,6 @@
 """A sweep at several learning rates, from end to end on a tiny dataset."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -98,8 +99,8 @@ def test_what_works_on_stores_works_on_this(
 
     code, printed, _ = command("report", str(tmp_path / "copy"))
     assert code == 0
-    (heading,) = [line.split() for line in printed.splitlines() if "method" in line and "budget" in line]
-    assert "rate" in heading
+    (heading,) = [line for line in printed.splitlines() if "stored" in line and "top-1" in line]
+    assert re.findall("[a-z]+", heading)[-2:] == ["rate", "seeds"]
     code, printed, _ = command("show", str(folder))
     assert code == 0
     assert [line.split()[3:5] for line in printed.splitlines() if " lowrank " in line] == [
