@@ -61,7 +61,6 @@ COLUMNS = (
     Column("bytes", "of the saved file", 1),
     Column(SCORE, "test split; in brackets the standard deviation over seeds", 1, "standard deviation"),
     Column("change", "against dense, paired by seed; ± half the 95 % interval", 1, "half the 95 % interval"),
-    Column("rate", "by which the schedule's learning rate was multiplied: chosen by validation among those tried", 3),
     Column("seeds", level=1),
     Column("p (worse)", "that another method of the budget is better: one-sided, corrected for the number of others"),
     Column("validation", "the same on the validation split: what to choose by"),
@@ -75,6 +74,7 @@ COLUMNS = (
     Column("calibration error %", "expected, over 15 bins of confidence", 3),
     Column("training s", "all epochs", 3),
     Column("compress s", "the method's own cost", 3),
+    Column("rate", "by which the schedule's learning rate was multiplied: chosen by validation among those tried", 3),
 )
 
 
@@ -262,7 +262,6 @@ def _cells(row: dict[Any, Any]) -> list[dict[str, Any]]:
         cell(row["stored_bytes"], "{:,.0f}"),
         {**score, "best": not pd.isna(row["is_best"]) and bool(row["is_best"])},
         cell(None, "") if dense else change,
-        {"text": factor_text(row["learning_rate_factor"]), "value": plain(row["learning_rate_factor"])},
         cell(row["n"], "{:.0f}"),
         {"text": p_value(row["worse_p_value"]), "value": plain(row["worse_p_value"])},
         cell(row["validation_mean"], "{:.2f}"),
@@ -276,6 +275,7 @@ def _cells(row: dict[Any, Any]) -> list[dict[str, Any]]:
         cell(row["calibration_error_mean"], "{:.2f}"),
         cell(row["train_seconds"], "{:.3g}"),
         cell(row["compress_seconds"], "{:.2g}"),
+        {"text": factor_text(row["learning_rate_factor"]), "value": plain(row["learning_rate_factor"])},
     ]
 
 
