@@ -77,7 +77,8 @@ def run(
     show: bool = False,
     **settings: Any,
 ) -> "pd.DataFrame":
-    """What `bench run` does, but for the report: its runs, a row each as in `results`, in the order of the sweep.
+    """What `bench run` does, but for the report: its runs, a row each as in `results` (of several learning rates all),
+    in the order of the sweep.
 
     `settings` are those of a spec file, as `methods=["csg", "lowrank"], budgets=["4x"], seeds=1`
     (`bench.plan.spec.Spec` has them all). They override what the file `spec` says. Finished runs in the store `out` are
@@ -89,8 +90,9 @@ def run(
     return run(out, spec, redo, jobs, show, settings)
 
 
-def results(*stores: str | Path) -> "pd.DataFrame":
-    """All runs that are in these stores (what `bench run --out` wrote), a row each.
+def results(*stores: str | Path, all_rates: bool = False) -> "pd.DataFrame":
+    """All runs that are in these stores (what `bench run --out` wrote), a row each; of methods that were tried at
+    several learning rates those at the rate that counts, or, with `all_rates`, at each.
 
     The columns are those of `bench.store.record.COLUMNS`, with their units there; then each option, what was solved and
     the schedule, and `setting`, which is the same for runs that can be compared; and what the runs' predictions say
@@ -98,7 +100,8 @@ def results(*stores: str | Path) -> "pd.DataFrame":
     """
     from bench.reports.load import load
 
-    return load([Path(store) for store in stores]).runs
+    loaded = load([Path(store) for store in stores])
+    return loaded.tried if all_rates else loaded.runs
 
 
 def summary(results: "pd.DataFrame") -> "pd.DataFrame":

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bench.reports.frame import texts
+from bench.reports.statistics import rates
 from bench.roles import GIVEN, REFERENCE
 from bench.store.record import FAILED, FINISHED, MISSED
 
@@ -60,6 +61,7 @@ class MethodAudit:
     start: str
     epochs: str
     variants: int
+    rates: str
     seeds: str
     training: str
     own_cost: str
@@ -74,27 +76,54 @@ class MethodAudit:
 
 @dataclass(frozen=True)
 class SettingAudit:
-    """One setting: `facts` are what is the same for all, as name and text; `warnings` what is not and should be."""
+    """One setting: `facts` are what is the same for all, as name and text; `warnings` what is not and should be;
+    `curves`, where several learning rates were tried, has the mean validation score of each."""
 
     facts: list[tuple[str, str]]
     warnings: list[str]
     methods: list[MethodAudit] = field(default_factory=list)
+    curves: rates.Curves | None = None
 
 
 def audits(runs: pd.DataFrame) -> dict[str, SettingAudit]:
-    """The audit of every setting, by its name, in their order."""
+    """The audit of every setting, by its name, in their order. `runs` are those at all learning rates: what was tried
+    is told of these, all else of the runs that count."""
     # Records have a hundred columns and more; what is taken apart below for every method and budget has few.
     schedule = [name for name in runs.columns if str(name).startswith("schedule.")]
-    return {str(name): _audit(rows) for name, rows in runs[[*_COLUMNS, *schedule]].groupby("setting", sort=False)}
+    tried: dict[str, list[rates.Tried]] = {}
+    for each in rates.tried_in(runs):
+        tried.setdefault(each.cell.setting, []).append(each)
+    own = rates.chosen(runs)[[*_COLUMNS, *schedule]]
+    return {str(name): _audit(rows, tried[str(name)]) for name, rows in own.groupby("setting", sort=False)}
 
 
-def _audit(runs: pd.DataFrame) -> SettingAudit:
+def _audit(runs: pd.DataFrame, tried: list[rates.Tried]) -> SettingAudit:
     finished = runs[runs["status"] == FINISHED]
     dense = finished[finished["role"] == REFERENCE]
-    methods = [_method(rows, dense) for _, rows in runs.groupby("method", sort=True)]
+    by_text: dict[str, list[rates.Tried]] = {}
+    for each in tried:
+        by_text.setdefault(each.cell.method_text, []).append(each)
+    methods = [
+        _method(rows, dense, by_text[str(rows["method_text"].iloc[0])]) for _, rows in runs.groupby("method", sort=True)
+    ]
     first = [str(name) for role in (GIVEN, REFERENCE) for name in runs.loc[runs["role"] == role, "method"].unique()]
     methods.sort(key=lambda row: first.index(row.method) if row.method in first else len(first))
-    return SettingAudit(_facts(runs), _warnings(runs, finished), methods)
+    warnings = [*_warnings(runs, finished), *_unlike(runs, tried)]
+    return SettingAudit(_facts(runs), warnings, methods, rates.curves_of(tried))
+
+
+def _unlike(runs: pd.DataFrame, tried: list[rates.Tried]) -> list[str]:
+    """Whether some methods were tried at more learning rates than others, but for what has no epochs of its own."""
+    has_own = ~(runs["compress_epoch"].astype(float) >= runs["schedule.epochs"].astype(float))
+    trained = set(runs.loc[has_own & (runs["role"] != GIVEN), "method_text"])
+    by_factors: dict[str, set[str]] = {}
+    for each in tried:
+        if each.cell.method_text in trained:
+            by_factors.setdefault(rates.listed(each.factors), set()).add(each.method)
+    if len(by_factors) < 2:
+        return []
+    said = [f"{factors} ({', '.join(sorted(methods))})" for factors, methods in by_factors.items()]
+    return [f"Methods were not tried at the same learning rates: {'; '.join(said)}."]
 
 
 def schedule_hash(runs: pd.DataFrame) -> str:
@@ -180,7 +209,7 @@ def _warnings(runs: pd.DataFrame, finished: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _method(rows: pd.DataFrame, dense: pd.DataFrame) -> MethodAudit:
+def _method(rows: pd.DataFrame, dense: pd.DataFrame, tried: list[rates.Tried]) -> MethodAudit:
     rows = rows.sort_values(["requested_values", "seed"], ascending=[False, True], kind="stable")
     first = rows.iloc[0]
     finished, epochs = rows[rows["status"] == FINISHED], first["schedule.epochs"]
@@ -200,6 +229,7 @@ def _method(rows: pd.DataFrame, dense: pd.DataFrame) -> MethodAudit:
         start=start,
         epochs=_whole(0 if is_given else epochs) + _epochs_before(first),
         variants=int(first["variants"]),
+        rates=rates.in_words(tried),
         seeds=every(finished["seed"]) or "none",
         training=_relative(finished, dense),
         own_cost=_seconds(finished["compress_seconds"]),

@@ -60,6 +60,7 @@ def checklist(runs: pd.DataFrame, summary: pd.DataFrame) -> list[Line]:
             "Augmentation, optimiser and schedule are the same for all",
             "partly" if finished["exceptions"].notna().any() else "yes",
             "one schedule for each setting (its hash is in the audit); "
+            + ("learning rates are chosen alike, by validation; " if runs["rates_tried"].max() > 1 else "")
             + (
                 f"declared exceptions: {every(finished['exceptions'])}"
                 if finished["exceptions"].notna().any()

@@ -32,6 +32,7 @@ COLUMNS = {
     "setting": "network, data and schedule",
     "method": "how the method is called",
     "budget": "what was asked for; empty for a method of fixed size",
+    "learning_rate_factor": "by which the schedule's learning rate was multiplied: each rate is compared with itself",
     "verdict": "what became of it",
     "seeds": "finished in both",
     "metric": "the score: a column of results.csv",
@@ -47,8 +48,8 @@ COLUMNS = {
 def compare(old: str | Path, new: str | Path) -> tuple[pd.DataFrame, list[str]]:
     """A row for each setting, method and budget of either store, with COLUMNS; and a line for each record left out.
 
-    Runs of one setting, method, budget and seed are paired. Where every pair is the same, so is the method; the rest is
-    tested. Raises InputError where nothing can be compared.
+    Runs of one setting, method, budget, learning rate and seed are paired. Where every pair is the same, so is the
+    method; the rest is tested. Raises InputError where nothing can be compared.
     """
     sides, notes = [], []
     for side, path in (("old", old), ("new", new)):
@@ -59,7 +60,7 @@ def compare(old: str | Path, new: str | Path) -> tuple[pd.DataFrame, list[str]]:
         raise InputError(f"no finished runs in {old}, {new}{because(notes)}")
     runs = frame.results(sides)
     # Not by what methods are called, which may have changed in between.
-    keys = ["setting", "method_text", "budget"]
+    keys = ["setting", "method_text", "budget", "learning_rate_factor"]
     groups = list(runs.groupby(keys, dropna=False, sort=False))
     rows = [_row(dict(zip(keys, key, strict=True)), group) for key, group in groups]
     if not any(row["seeds"] for row in rows) and not any(row["verdict"] in (BROKEN, MENDED, NEITHER) for row in rows):

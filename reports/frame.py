@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from bench.metric import Metric
+from bench.reports.statistics import rates
 from bench.store.record import COLUMNS, FINISHED, Record
 
 # How a setting is called. What must agree for accuracies to be compared is what these names stand for.
@@ -33,8 +34,9 @@ _TEXTS = (
 
 def results(records: Iterable[Record]) -> pd.DataFrame:
     """A row per run. The columns are those of `bench.store.record.COLUMNS`, then options, what was solved, the
-    schedule, and `setting`: a name for each combination of network, data and schedule; and `variants`: how many
-    different options of the method's plugin the setting has."""
+    schedule, and `setting`: a name for each combination of network, data and schedule; `variants`: how many different
+    options of the method's plugin the setting has; and of the learning rates that the method was tried at for its
+    budget `rates_tried`, how many, and `is_chosen_rate`, whether the run is at the one that counts."""
     rows = list(records)
     # Of runs that all failed nobody knows a score.
     scores = {f"{split}_{row['headline']}" for row in rows for split in ("test", "validation")}
@@ -47,7 +49,8 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
     frame["method"] = _distinct_methods(frame)
     # Counted here, over all: what is left out of a report later was tried all the same.
     frame["variants"] = frame.groupby(["setting", "method_name"])["method_text"].transform("nunique")
-    return frame.sort_values(["setting", "seed", "method", "requested_values"], kind="stable", ignore_index=True)
+    order = ["setting", "seed", "method", "requested_values", "learning_rate_factor"]
+    return rates.marked(frame).sort_values(order, kind="stable", ignore_index=True)
 
 
 def metric_of(runs: pd.DataFrame) -> Metric:

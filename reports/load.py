@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -10,21 +11,28 @@ from bench.errors import InputError
 from bench.reports import frame
 from bench.reports.predictions import tally
 from bench.reports.predictions.tally import Tally
+from bench.reports.statistics import rates
 from bench.store.record import Record
 from bench.store.store import Damaged, Store
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """`runs` is the frame of `bench.reports.frame.results`, with what the runs' predictions say
+    """`tried` is the frame of `bench.reports.frame.results`, with what the runs' predictions say
     (`bench.reports.predictions.tally.RUN_COLUMNS`). `notes` says, a line each, which records were left out and why.
     `folders` has each run's own folder by its id, for what is more than a row; `tallies`, of the runs that kept their
     predictions, what these say by class."""
 
-    runs: pd.DataFrame
+    tried: pd.DataFrame
     notes: list[str] = field(default_factory=list)
     folders: dict[str, Path] = field(default_factory=dict)
     tallies: dict[str, Tally] = field(default_factory=dict)
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """Of methods that were tried at several learning rates the runs at the one that counts, so that nothing but
+        what tells of rates needs to know of the others."""
+        return rates.chosen(self.tried)
 
 
 def load(stores: Sequence[Path]) -> Loaded:
@@ -44,9 +52,9 @@ def load(stores: Sequence[Path]) -> Loaded:
                 folders[record["id"]] = folder
     if not records:
         raise InputError(f"no finished runs in {', '.join(map(str, stores))}{because(notes)}")
-    runs = frame.results(records.values())
-    tallies = tally.tallies(runs, folders, notes)
-    return Loaded(tally.columns(runs, tallies), notes, folders, tallies)
+    tried = frame.results(records.values())
+    tallies = tally.tallies(rates.chosen(tried), folders, notes)
+    return Loaded(tally.columns(tried, tallies), notes, folders, tallies)
 
 
 def because(notes: Sequence[str]) -> str:

@@ -5,7 +5,8 @@ summary.md, .csv, .tex, .parquet         a line for each method and budget
 pairwise.csv                             a line for every two methods of a budget, and for each with dense
 overall.csv                              a line for each method over all budgets
 by_settings.csv                          of several settings, a line for each method and setting
-results.csv                              a line for each run
+rates.csv                                of several learning rates, a line for each of each method and budget
+results.csv                              a line for each run, at every learning rate
 figures/NAME.pdf, .png, .svg             bench.reports.figures.figure
 classes.csv                              a line for each class of each method and budget, of runs with predictions
 citation.bib                             the methods' papers
@@ -30,6 +31,7 @@ from bench.reports.load import Loaded
 from bench.reports.page import html
 from bench.reports.predictions.classes import by_class
 from bench.reports.predictions.over_seeds import cells
+from bench.reports.statistics import rates
 from bench.reports.statistics.over_settings import FEWEST
 from bench.reports.summary import Analysis, analyse
 from bench.reports.tables.latex import latex
@@ -60,7 +62,8 @@ def write(
 
 def _write_all_but_figures(loaded: Loaded, analysis: Analysis, folder: Path) -> Path:
     table = analysis.summary
-    found = audits(loaded.runs)
+    found = audits(loaded.tried)
+    curves = rates.curves(loaded.tried)
     references, problems = bibliography(loaded.runs)
     loaded.notes.extend(problems)
     content = html.page(loaded, analysis, found)  # first: it reads what else runs have, and says what can't be read
@@ -71,7 +74,8 @@ def _write_all_but_figures(loaded: Loaded, analysis: Analysis, folder: Path) -> 
         "pairwise.csv": _csv(analysis.pairwise),
         "overall.csv": _csv(analysis.overall),
         **({} if analysis.over_settings is None else {"by_settings.csv": _csv(analysis.by_settings)}),
-        "results.csv": _csv(loaded.runs),
+        **({"rates.csv": _csv(curves)} if len(curves) else {}),
+        "results.csv": _csv(loaded.tried),
         "classes.csv": _csv(by_class(cells(loaded.runs, loaded.tallies))),
         "citation.bib": references,
     }

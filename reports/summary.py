@@ -18,6 +18,7 @@ from bench.reports.statistics.over_settings import OverSettings, over_settings
 from bench.reports.statistics.overall import Overall
 from bench.reports.statistics.overall import overall as over_budgets
 from bench.reports.statistics.pairs import Standing
+from bench.reports.statistics.rates import chosen
 from bench.roles import GIVEN, REFERENCE
 from bench.store.record import FINISHED
 
@@ -40,6 +41,8 @@ SUMMARY_COLUMNS = {
     "method_text": "the plugin's name with the options that are not at their default",
     "role": "the method's part in the comparison (reference, narrower network...); empty: a method like others",
     "budget": "what was asked for; empty for a method of fixed size",
+    "learning_rate_factor": "by which the schedule's learning rate was multiplied: of those tried, the best validated",
+    "rates_tried": "how many learning rates the method was tried at for this budget",
     "n": "seeds with a finished run; every mean below is over these",
     "requested_values": "values that the budget asks for",
     "stored_values": "values, mean",
@@ -186,6 +189,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 def analyse(frame: pd.DataFrame) -> Analysis:
     """The statistics of `bench.reports.frame.results`. What needs two seeds is missing where there is one; a difference
     from dense is over the seeds that the dense reference has."""
+    frame = chosen(frame)
     finished = frame[frame["status"] == FINISHED].drop_duplicates(SAME)
     tables, paired, verdicts, overalls = [], [], {}, []
     for name, runs in finished.groupby("setting", sort=True):
@@ -382,6 +386,8 @@ def _means(runs: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     table = groups.agg(
         method_name=("method_name", "first"),
         role=("role", "first"),
+        learning_rate_factor=("learning_rate_factor", "first"),
+        rates_tried=("rates_tried", "first"),
         n=("seed", "nunique"),
         requested_values=("requested_values", "first"),
         requested_compression=("dense_values", "first"),

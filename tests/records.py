@@ -40,6 +40,7 @@ def record(method: str, seed: int, top1: float | None, budget: str | None = None
         "model": "net",
         "dataset": "data",
         "schedule": "quick",
+        "learning_rate_factor": 1.0,
         "data": "d",
         "task": "classification",
         **TOP1.columns(),

@@ -16,6 +16,7 @@ from bench.metric import Metric
 from bench.plugins import discovery, networks, options
 from bench.roles import GIVEN
 from bench.store.printable import one_line
+from bench.store.rates import factor_text
 from bench.store.record import FINISHED, Record
 from bench.store.store import HISTORY, PREDICTIONS, Damaged, Store
 
@@ -51,8 +52,11 @@ def show_all(store: Store) -> Iterator[RenderableType]:
         settings.setdefault(", ".join(str(record[name]) for name in _SETTING), []).append(record)
     for setting, rows in settings.items():
         # Rich takes a millisecond for a line of a table.
-        headings = (*_HEADINGS[:-1], Metric.of(rows[0]).title, _HEADINGS[-1])
-        yield from (_plain if len(records) > LONG else _table)(setting, headings, [_cells(record) for record in rows])
+        several = any(_rate(record) != 1 for record in rows)
+        rate = ["rate"] if several else []
+        headings = (*_HEADINGS[:3], *rate, *_HEADINGS[3:-1], Metric.of(rows[0]).title, _HEADINGS[-1])
+        cells = [_cells(record, several) for record in rows]
+        yield from (_plain if len(records) > LONG else _table)(setting, headings, cells)
     for line in damaged:
         yield f"damaged: {one_line(line)}"
 
@@ -61,8 +65,10 @@ def show_all(store: Store) -> Iterator[RenderableType]:
 _HEADINGS = ("id", "method", "budget", "seed", "stored", "status")
 
 
-def _cells(record: Record) -> list[str]:
-    cells = [record["id"], record["method"], record["budget"], record["seed"]]
+def _cells(record: Record, with_rate: bool) -> list[str]:
+    """With the factor of the learning rate where runs of the table differ in it."""
+    rate = [factor_text(_rate(record))] if with_rate else []
+    cells = [record["id"], record["method"], record["budget"], *rate, record["seed"]]
     cells += [_number(record["stored_values"]), _percent(record.get(Metric.of(record).test)), _status(record)]
     return ["" if cell is None else one_line(str(cell)) for cell in cells]
 
@@ -192,10 +198,16 @@ def _options(listed: Iterable[options.Option]) -> Iterator[str]:
         yield escape(f"    {option.name}={option.default}") + f"  [dim]{escape(option.meaning)}[/dim]"
 
 
+def _rate(record: Record) -> float:
+    factor: float = record["learning_rate_factor"]
+    return factor
+
+
 def _order(record: Record) -> tuple[object, ...]:
     """As in reports' tables, what was given stands first, whatever its name and seed."""
     setting = (str(record[name]) for name in _SETTING)
-    return *setting, record["role"] != GIVEN, *(str(record[name]) for name in ("seed", "method", "budget"))
+    known = (str(record[name]) for name in ("seed", "method", "budget"))
+    return *setting, record["role"] != GIVEN, *known, _rate(record)
 
 
 def _status(record: Record) -> str:

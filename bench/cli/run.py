@@ -23,6 +23,13 @@ def run(
         ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help=f"How many seeds. Default {defaults.SEEDS}.")] = None,
+    learning_rates: Annotated[
+        str | None,
+        typer.Option(
+            help="Factors of the schedule's rate to try for every method and dense, as 0.5x,1x,2x; the report chooses "
+            "one for each method and budget by validation."
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(help=f"Network: a name, timm:NAME or path/to/mynet.py:mynet. Default {defaults.MODEL}."),
@@ -104,6 +111,7 @@ def run(
         "methods": None if methods is None else as_list(methods),
         "budgets": None if budgets is None else [str(budget) for budget in parse_list(budgets)],
         "seeds": seeds,
+        "learning_rates": None if learning_rates is None else as_list(learning_rates),
         "model": model,
         "dataset": dataset,
         "schedule": schedule,

@@ -194,13 +194,14 @@ def write_report(
     only: Collection[str] | None = None,
     brief: str = "",
 ) -> None:
-    """Write the report over all records of these stores and print its tables, of the runs with ids in `only`; where it
-    is to be `brief`, this and the page's path alone."""
+    """Write the report over all records of these stores and print its tables, of the runs with ids in `only` (each at
+    the learning rate that counts); where it is to be `brief`, this and the page's path alone."""
     from bench.reports.figures.figure import only as only_methods
     from bench.reports.frame import left_out, metric_of
     from bench.reports.load import load
     from bench.reports.report import write
     from bench.reports.second_process import second_process
+    from bench.reports.statistics import rates
     from bench.reports.summary import analyse
     from bench.reports.tables.table import by_budget, terminal
     from bench.reports.verdict import verdict
@@ -208,17 +209,17 @@ def write_report(
     with second_process(stores) as other:
         loaded = load(stores)
         if methods is not None:
-            kept = only_methods(loaded.runs, methods)
+            kept = only_methods(loaded.tried, methods)
             others = sorted(set(loaded.runs["method"]) - set(kept["method"]))
             asked = [f"not asked for: {', '.join(others)}"] if others else []
-            loaded = replace(loaded, runs=kept, notes=[*asked, *loaded.notes])
+            loaded = replace(loaded, tried=kept, notes=[*asked, *loaded.notes])
         page, analysis = write(loaded, folder, style, other)
     for line in loaded.notes:
         console.print(f"left out: {one_line(line)}", markup=False, highlight=False, soft_wrap=True)
     if brief:
         console.print(f"{brief}: {page}", markup=False, highlight=False, soft_wrap=True)
         return
-    shown = loaded.runs if only is None else loaded.runs[loaded.runs["id"].isin(only)]
+    shown = loaded.runs if only is None else rates.chosen_for(loaded.tried, only)
     if only is not None and len(shown) < len(loaded.runs):
         analysis = analyse(shown)
     table = analysis.summary
@@ -227,7 +228,8 @@ def write_report(
             metric = metric_of(shown[shown["setting"] == setting])
             rows = by_budget(table[table["setting"] == setting], metric.higher)
             console.print(terminal(rows, setting, metric, console.width))
-            for line in verdict(shown, analysis, setting):
+            tried = rates.lines(loaded.tried, setting, set(shown["method"]))
+            for line in (*verdict(shown, analysis, setting), *tried):
                 console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
         for line in left_out(shown):
             console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)

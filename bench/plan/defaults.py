@@ -4,6 +4,8 @@ from typing import Final
 
 BUDGETS = ("2x", "4x", "8x")
 SEEDS = 3
+# Factors of the schedule's learning rate that every method is tried at, and dense.
+LEARNING_RATES = ("1x",)
 MODEL, DATASET, SCHEDULE = "resnet8", "glyphs", "quick"
 # What `--distill` sets: the teacher's part of the loss.
 DISTILLATION = 0.5

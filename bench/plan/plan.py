@@ -20,9 +20,11 @@ from bench.files.start_weights import Weights
 from bench.files.start_weights import find as find_weights
 from bench.measure.cores import cores
 from bench.method import Compressed, Method
+from bench.plan import rates
 from bench.plan.spec import Spec
 from bench.plugins import discovery, networks, options
 from bench.plugins.networks import ModelChoice
+from bench.store.rates import factor_text
 from bench.task import LOSS, Task
 from bench.training import loop
 from bench.training import schedule as schedules
@@ -147,12 +149,14 @@ class Setting:
 
 @dataclass(frozen=True)
 class Run:
-    """One training with one outcome."""
+    """One training with one outcome. `rate` is a factor of the schedule's learning rate: of the run, and not of the
+    schedule, so that runs at several are of one setting."""
 
     choice: MethodChoice
     budget: Budget | None
     setting: Setting
     seed: int
+    rate: float = 1.0
 
     @cached_property
     def id(self) -> str:
@@ -164,6 +168,7 @@ class Run:
                 "budget": None if self.budget is None else str(self.budget),
                 "seed": self.seed,
                 **self.setting.in_ids,
+                **({} if self.rate == 1 else {"learning_rate_factor": factor_text(self.rate)}),
             }
         )
 
@@ -171,9 +176,20 @@ class Run:
     def name(self) -> str:
         """Readable and unique: the name of the run's folder."""
         text = options.write(self.choice.name, self.choice.method, short=True)
-        words = [text, *([str(self.budget)] if self.budget else []), f"seed{self.seed}"]
+        words = [text, *([str(self.budget)] if self.budget else []), *self.rate_words, f"seed{self.seed}"]
         # A file's name has at most 255 bytes, and some of them are needed around this one.
         return re.sub(r"[^\w.=+-]+", "-", "-".join(words))[:120] + f"-{self.id}"
+
+    @property
+    def rate_words(self) -> list[str]:
+        """What names its learning rate where that is not the schedule's."""
+        return [] if self.rate == 1 else [f"rate={factor_text(self.rate)}"]
+
+    @property
+    def schedule(self) -> Schedule:
+        """That of its own epochs. The dense ones before, which runs share, are on the setting's."""
+        schedule = self.setting.schedule
+        return replace(schedule, learning_rate=schedule.learning_rate * self.rate)
 
     @property
     def compress_epoch(self) -> int:
@@ -199,6 +215,11 @@ class Run:
         return replace(self, setting=self.setting.untaught)
 
     @property
+    def trains_itself(self) -> bool:
+        """Whether it has epochs besides the dense ones that it shares."""
+        return self.end_epoch > self.compress_epoch
+
+    @property
     def compresses_trained(self) -> bool:
         """Whether what is compressed holds more than initial weights."""
         return self.compress_epoch > 0 or self.setting.weights is not None
@@ -207,10 +228,16 @@ class Run:
     def is_reference(self) -> bool:
         return self.choice.text == REFERENCE
 
+    @property
+    def leaves_states(self) -> bool:
+        """Whether others start from what it was after some epochs: on the schedule's own rate."""
+        return self.is_reference and self.rate == 1
+
     def own_spec(self, spec: Spec) -> Spec:
         """The spec that asks for this run alone (and its dense reference), out of the resolved spec of the sweep."""
         budgets = spec.budgets if self.budget is None else [str(self.budget)]
-        return spec.model_copy(update={"methods": [_written(self.choice)], "budgets": budgets, "seeds": [self.seed]})
+        own = {"methods": [_written(self.choice)], "budgets": budgets, "seeds": [self.seed]}
+        return spec.model_copy(update={**own, "learning_rates": [factor_text(self.rate)]})
 
 
 @dataclass(frozen=True)
@@ -237,6 +264,8 @@ def make(spec: Spec) -> Plan:
     budgets = [parse(text) for text in spec.budgets]
     require_unique([str(budget) for budget in budgets], "budgets")
     require_unique([str(seed) for seed in spec.seed_list], "seeds")
+    factors = [rates.parse(text) for text in spec.learning_rates]
+    require_unique([factor_text(factor) for factor in factors], "learning rates")
 
     model = networks.find(spec.model)
     chosen = find_dataset(spec.dataset, files)
@@ -258,6 +287,7 @@ def make(spec: Spec) -> Plan:
         update={
             "methods": [_written(choice) for choice in choices],
             "budgets": [str(budget) for budget in budgets],
+            "learning_rates": [factor_text(factor) for factor in factors],
             "model": model.asked,
             "dataset": options.write(chosen.name, chosen.dataset),
             "schedule": {"name": schedule_name, **options.everything(schedule)},
@@ -267,7 +297,7 @@ def make(spec: Spec) -> Plan:
             "normalise": None if spec.normalise is None else standards.text_of(standard),
         }
     )
-    runs = tuple(_runs(choices, budgets, setting, spec.seed_list))
+    runs = tuple(_runs(choices, budgets, setting, spec.seed_list, factors))
     labels: dict[str, str] = {}
     for run in runs:
         if labels.setdefault(run.id, run.choice.label) != run.choice.label:
@@ -381,12 +411,16 @@ def prefix_id(setting: Setting, seed: int, epochs: int, made_with: Mapping[str, 
     return _hash({"prefix": epochs, "seed": seed, **network, **made_with, **setting.in_ids})
 
 
-def _runs(choices: list[MethodChoice], budgets: list[Budget], setting: Setting, seeds: list[int]) -> Iterator[Run]:
+def _runs(
+    choices: list[MethodChoice], budgets: list[Budget], setting: Setting, seeds: list[int], factors: list[float]
+) -> Iterator[Run]:
     for seed in seeds:
         # What was given is the same for every seed.
         for choice in choices if seed == seeds[0] else [choice for choice in choices if choice.text != GIVEN]:
             for budget in budgets if choice.method.sized_by_budget else [None]:
-                yield Run(choice, budget, setting, seed)
+                run = Run(choice, budget, setting, seed)
+                # Without epochs of its own there is nothing that a rate would change.
+                yield from (replace(run, rate=factor) for factor in factors) if run.trains_itself else [run]
 
 
 def split_label(text: str) -> tuple[str, str]:

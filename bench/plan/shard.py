@@ -49,7 +49,7 @@ def _dealt(runs: Sequence[Run], count: int) -> list[list[Run]]:
     """The runs of a seed in `count` parts: the largest piece of work first, each to the part that has least so far."""
     if count == 1:
         return [list(runs)]
-    together = [run for run in runs if run.is_reference or run.compress_epoch]
+    together = [run for run in runs if run.leaves_states or run.compress_epoch]
     pieces = [together, *([run] for run in runs if run not in together)]
     parts: list[list[Run]] = [[] for _ in range(count)]
     for piece in sorted(filter(None, pieces), key=_epochs, reverse=True):

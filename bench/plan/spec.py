@@ -29,6 +29,8 @@ class Spec(BaseModel):
     budgets: list[str] = Field(default=[*defaults.BUDGETS], min_length=1)
     # How many, counted from 0; or which.
     seeds: int | list[int] = defaults.SEEDS
+    # Factors of the schedule's learning rate, as 0.5x. Every method is tried at each, and dense.
+    learning_rates: list[str] = Field(default=[*defaults.LEARNING_RATES], min_length=1)
     model: str = defaults.MODEL
     # Finished weights to start from: `pretrained`, or the path of a run's artifact, a checkpoint or a state_dict.
     weights: str | None = None
@@ -52,11 +54,11 @@ class Spec(BaseModel):
     def seed_list(self) -> list[int]:
         return list(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
 
-    @field_validator("budgets", mode="before")
+    @field_validator("budgets", "learning_rates", mode="before")
     @classmethod
     def _numbers_too(cls, value: Any) -> Any:
-        """TOML may hold 160450 and 0.25 as numbers."""
-        return [str(budget) for budget in value] if isinstance(value, list) else value
+        """TOML may hold 160450 and 0.25 as numbers. (The plan says what is wrong with one.)"""
+        return [str(number) for number in value] if isinstance(value, list) else value
 
     @field_validator("seeds", mode="before")
     @classmethod

@@ -37,7 +37,7 @@ def run(
     shown = progress.make(Console(emoji=False)) if show else Progress(Console(quiet=True))
     records = sweep(plan.make(checked), Store(folder), shown, executor, redo)
     places = {record["id"]: place for place, record in enumerate(records)}
-    found = load([folder]).runs
+    found = load([folder]).tried
     ours = found[found["id"].isin(places.keys())]
     return ours.sort_values("id", key=lambda ids: ids.map(places)).reset_index(drop=True)
 

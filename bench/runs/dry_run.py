@@ -83,7 +83,8 @@ _VALUE_BYTES = 4  # float32
 def _bytes(plan: Plan, todo: Sequence[Run], dense_values: int) -> tuple[float, float]:
     """What the saved networks and the kept states will take. A method of fixed size counts like the dense network."""
     asked = [dense_values if run.budget is None else run.budget.values(dense_values) for run in todo]
-    share = {"all": 1, "best": 1 / len(plan.spec.seed_list), "none": 0}[plan.spec.keep_weights]
+    best = 1 / len(plan.spec.seed_list) / len(plan.spec.learning_rates)
+    share = {"all": 1, "best": best, "none": 0}[plan.spec.keep_weights]
     states = sum(len(plan.kept_epochs(seed)) for seed in {run.seed for run in todo})
     return _VALUE_BYTES * sum(asked) * share, _VALUE_BYTES * dense_values * states
 

@@ -64,7 +64,7 @@ class Order:
 
     def _leaves(self, run: Run) -> set[Path]:
         """What it makes for others beside its own results."""
-        if not run.is_reference:
+        if not run.leaves_states:
             return set()
         return {self._state(run, epochs) for epochs in self.plan.kept_epochs(run.seed)}
 

@@ -147,7 +147,7 @@ def make(console: Console) -> Progress:
 
 def title(run: Run) -> str:
     name = run.choice.shown or run.choice.label
-    return " ".join([name, *([str(run.budget)] if run.budget else []), f"seed {run.seed}"])
+    return " ".join([name, *([str(run.budget)] if run.budget else []), *run.rate_words, f"seed {run.seed}"])
 
 
 def outcome(run: Run, record: Record, reason: bool = True) -> str:

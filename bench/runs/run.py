@@ -48,6 +48,7 @@ from bench.training import first_step
 from bench.training.evaluate import Scores, evaluate
 from bench.training.kept import Kept
 from bench.training.loop import Epoch, Trainer, Training, check_finite
+from bench.training.schedule import Schedule
 
 # Training images on which the saved and the finished network must agree with the trained one.
 _CHECKED_IMAGES = 8
@@ -88,9 +89,9 @@ class Bench:
     def classes(self) -> int:
         return len(self.data.classes)
 
-    def trainer(self, run: Run, unfinished: Unfinished) -> Trainer:
+    def trainer(self, run: Run, schedule: Schedule, unfinished: Unfinished) -> Trainer:
+        """On the run's own schedule, or on the one that dense epochs before it share."""
         assert self.data.validation is not None
-        schedule = run.setting.schedule
         return Trainer.in_memory(
             train=self.data.train,
             validation=self.data.validation,
@@ -229,6 +230,7 @@ def identify(bench: Bench, run: Run) -> Columns:
         "dataset": setting.dataset.label,
         "dataset_code": setting.dataset.code,
         "schedule": setting.schedule_name,
+        "learning_rate_factor": run.rate,
         "task": setting.dataset.task.name,
         "task_code": setting.dataset.task.code,
         **setting.dataset.task.task.headline.columns(),
@@ -310,8 +312,8 @@ def _begin(bench: Bench, run: Run, unfinished: Unfinished) -> Generator[Columns,
     prefix = reach(bench, run, network, run.compress_epoch) if run.compress_epoch else []
     if prefix:
         columns["prefix_seconds"] = sum(epoch.seconds for epoch in prefix)
-    trainer = bench.trainer(run, unfinished)
-    compared = not run.is_reference and run.compress_epoch < run.end_epoch
+    trainer = bench.trainer(run, run.schedule, unfinished)
+    compared = run.trains_itself and not run.is_reference
     before = first_step.measure(Training(trainer, Compressed(network), run.compress_epoch)) if compared else None
     start = compress(bench, run, network, requested, brought_to_size=False)
     if not at_end:
@@ -341,7 +343,7 @@ def _go_on(bench: Bench, run: Run, unfinished: Unfinished, found: Mapping[str, A
         compressed.network.to(bench.device)
         return compressed
 
-    training = unfinished.read(bench.trainer(run, unfinished), rebuild)
+    training = unfinished.read(bench.trainer(run, run.schedule, unfinished), rebuild)
     return Begun(columns, training, [Epoch.of(row) for row in found["prefix"]])
 
 
@@ -399,7 +401,7 @@ def reach(bench: Bench, run: Run, network: nn.Module, epochs: int) -> list[Epoch
             except Broken as error:
                 bench.say(f"{error}; set aside as {bench.store.set_aside(path)}, and trained again")
         unfinished = bench.unfinished_prefix(run, name)
-        trainer = bench.trainer(run, unfinished)
+        trainer = bench.trainer(run, run.setting.schedule, unfinished)
         if unfinished.find() is None:
             training = Training(trainer, Compressed(network), 0)
         else:
@@ -448,7 +450,7 @@ def train(bench: Bench, run: Run, begun: Begun, unfinished: Unfinished, kept_epo
 
     def after_epoch(epochs: Sequence[Epoch]) -> None:
         write(epochs)
-        if run.is_reference and len(epochs) in kept_epochs:
+        if run.leaves_states and len(epochs) in kept_epochs:
             dense_prefix.keep(bench.store, bench.prefix_id(run, len(epochs)), compressed.network, epochs)
 
     write(training.history)

@@ -298,6 +298,7 @@ class Verifier:
             "model": run.setting.model.text,
             "dataset": run.setting.dataset.label,
             "schedule": run.setting.schedule_name,
+            "learning_rate_factor": run.rate,
             **flat("option", options.everything(run.choice.method)),
             **flat("schedule", options.everything(run.setting.schedule)),
         }

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.metric import Metric
+from bench.store import rates
 from bench.store.record import FINISHED, Record
 from bench.store.store import STATES, UNFINISHED, WEIGHTS, Store
 
-# Runs that differ in their seed alone.
+# Runs that differ in their seed and learning rate alone.
 _GROUP = ("model", "weights_code", "normalise", "dataset", "data", "schedule", "method_text", "budget")
 
 
@@ -73,7 +74,8 @@ def _remove(store: Store, path: Path) -> None:
 
 def superfluous_weights(store: Store, records: Iterable[Record], keep: str) -> Iterator[Path]:
     """The folders of finished runs whose saved network is there and is not to be kept: none of them (`all`), every
-    one (`none`), or all but those of the seed that validates best (`best`), for each method and budget."""
+    one (`none`), or all but those of the seed that validates best (`best`), for each method and budget; of several
+    learning rates, at the one that counts (`bench.store.rates`)."""
     if keep == "all":
         return
     finished = [record for record in records if record["status"] == FINISHED]
@@ -89,12 +91,21 @@ def with_weights(records: Iterable[Record], keep: str) -> set[str]:
     finished = [record for record in records if record["status"] == FINISHED]
     if keep != "best":
         return {record["id"] for record in finished} if keep == "all" else set()
-    best: dict[tuple[str, ...], Record] = {}
+    groups: dict[tuple[str, ...], list[Record]] = {}
     for record in finished:
-        key = tuple(str(record[name]) for name in _GROUP)
-        if key not in best or _validation(record) > _validation(best[key]):
-            best[key] = record
-    return {record["id"] for record in best.values()}
+        groups.setdefault(tuple(str(record[name]) for name in _GROUP), []).append(record)
+    return {max(_at_chosen_rate(group), key=_validation)["id"] for group in groups.values()}
+
+
+def _at_chosen_rate(group: Iterable[Record]) -> list[Record]:
+    """Of the finished runs of a method and budget, those that reports go by."""
+    scores: dict[float, dict[int, float]] = {}
+    for record in group:
+        own = scores.setdefault(record["learning_rate_factor"], {})
+        if (score := _validation(record)) > -math.inf:
+            own.setdefault(record["seed"], score)
+    chosen = rates.choose(scores, higher=True).factor
+    return [record for record in group if record["learning_rate_factor"] == chosen]
 
 
 def _validation(record: Record) -> float:

@@ -43,6 +43,8 @@ COLUMNS = {
     "or MEAN/DEVIATION in units of 0 to 1",
     "dataset": "dataset with its options",
     "schedule": "schedule",
+    "learning_rate_factor": "by which the schedule's learning rate was multiplied in the run's own epochs; the dense "
+    "ones before them are on the schedule's",
     "task": "what networks learn from the images",
     "headline": "the metric NAME by which methods are compared: the columns test_NAME, validation_NAME",
     "headline_label": "its name for people",
@@ -121,6 +123,7 @@ _NUMBERS = frozenset(
     {
         *(
             "compression",
+            "learning_rate_factor",
             "latency_ms",
             "latency_128_ms",
             "latency_spread",

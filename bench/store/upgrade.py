@@ -52,9 +52,11 @@ def _from_4(record: Record) -> Record:
 
 
 def _from_5(record: Record) -> Record:
-    """CSG's slices were 16x16 where nothing was said; that they may be smaller for a budget came later."""
+    """CSG's slices were 16x16 where nothing was said; that they may be smaller for a budget came later. All trained at
+    the schedule's own learning rate."""
     was_said = ":slice=" in str(record.get("method_text"))
-    return record if record.get("method_name") != "csg" or was_said else {**record, "option.slice": None}
+    slices = {"option.slice": None} if record.get("method_name") == "csg" and not was_said else {}
+    return {**record, **slices, "learning_rate_factor": 1.0}
 
 
 def _role(record: Record) -> str | None:

@@ -29,6 +29,7 @@ from bench.reports.frame import metric_of, texts
 from bench.reports.names import short_names
 from bench.reports.statistics.change import MARGIN
 from bench.reports.statistics.front import is_on_front
+from bench.reports.statistics.rates import chosen
 from bench.reports.summary import AXES, summary
 from bench.roles import GIVEN, REFERENCE
 from bench.store.record import FINISHED
@@ -99,7 +100,7 @@ def accuracy_vs(
     """
     if over not in AXES:
         raise unknown("axis", over, AXES)
-    results = only(results, methods)
+    results = only(chosen(results), methods)
     table = summary(results) if table is None else table[table["method"].isin(set(results["method"]))]
     settings = list(dict.fromkeys(results["setting"]))[:_SETTINGS]
     with styled(style_file):

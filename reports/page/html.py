@@ -35,6 +35,7 @@ from bench.reports.verdict import (
     verdict_table,
 )
 from bench.roles import GIVEN, REFERENCE
+from bench.store.rates import factor_text
 from bench.store.record import FAILED, MISSED
 from bench.version import __version__
 
@@ -73,6 +74,7 @@ COLUMNS = (
     Column("calibration error %", "expected, over 15 bins of confidence", 3),
     Column("training s", "all epochs", 3),
     Column("compress s", "the method's own cost", 3),
+    Column("rate", "by which the schedule's learning rate was multiplied: chosen by validation among those tried", 3),
 )
 
 
@@ -115,7 +117,7 @@ def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit])
         script=Markup(script),  # noqa: S704  # likewise
         data=_packed(json.dumps(data, separators=(",", ":"))),
         plotly=_packed(plotly),
-        lead=_lead(runs, summary),
+        lead=_lead(runs, summary, len(loaded.tried)),
         notes=loaded.notes[:_NOTES],
         more_notes=max(0, len(loaded.notes) - _NOTES),
         thinned=thinned,
@@ -196,7 +198,7 @@ def _policy(*scripts: str) -> str:
     )
 
 
-def _lead(runs: pd.DataFrame, summary: pd.DataFrame) -> str:
+def _lead(runs: pd.DataFrame, summary: pd.DataFrame, tried: int) -> str:
     methods = runs.loc[~runs["role"].isin([REFERENCE, GIVEN]), "method"].nunique()
     dense = " and the dense reference" if (runs["role"] == REFERENCE).any() else ", and no dense reference"
     given = ", and the network as it was given" if (runs["role"] == GIVEN).any() else ""
@@ -209,10 +211,11 @@ def _lead(runs: pd.DataFrame, summary: pd.DataFrame) -> str:
         parts.append("none of them finished")
     settings = runs["setting"].nunique()
     where = "" if settings == 1 else f"In each of {settings} settings, "
+    chosen = f" (Of {tried:,} at several learning rates, chosen alike by validation.)" if tried > len(runs) else ""
     same = "all were trained on one schedule, from the same initial weights for the same seed."
     return (
         "Which way of compressing a convolutional network keeps the most accuracy at a number of stored parameters? "
-        f"{', '.join(parts)}. {where}{same if where else same.capitalize()}"
+        f"{', '.join(parts)}.{chosen} {where}{same if where else same.capitalize()}"
     )
 
 
@@ -272,6 +275,7 @@ def _cells(row: dict[Any, Any]) -> list[dict[str, Any]]:
         cell(row["calibration_error_mean"], "{:.2f}"),
         cell(row["train_seconds"], "{:.3g}"),
         cell(row["compress_seconds"], "{:.2g}"),
+        {"text": factor_text(row["learning_rate_factor"]), "value": plain(row["learning_rate_factor"])},
     ]
 
 

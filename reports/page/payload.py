@@ -17,6 +17,7 @@ from bench.reports.predictions.payload import predictions_payload
 from bench.reports.statistics.front import is_on_front
 from bench.reports.summary import AXES
 from bench.roles import GIVEN, REFERENCE
+from bench.store.rates import factor_text
 from bench.store.record import FINISHED
 from bench.store.store import CODES
 
@@ -29,7 +30,7 @@ NAME, _CLASS = 28, 16
 _DIGITS, _EXACT = 6, 17
 _NEEDED = (
     *("setting", "status", "method", "method_text", "role", "budget", "seed", "id", "requested_values"),
-    *(*AXES, "model", "train_images", "validation_images", "test_images"),
+    *(*AXES, "learning_rate_factor", "model", "train_images", "validation_images", "test_images"),
 )
 
 
@@ -146,10 +147,12 @@ def _options(finished: pd.DataFrame) -> dict[tuple[str, str], dict[str, str]]:
     first = finished.drop_duplicates(["method_text", "budget"])
     names = [str(name) for name in first if str(name).startswith(("option.", "solved."))]
     found = {}
-    for text, budget, *cells in first[["method_text", "budget", *names]].itertuples(index=False, name=None):
+    columns = ["method_text", "budget", "learning_rate_factor", *names]
+    for text, budget, factor, *cells in first[columns].itertuples(index=False, name=None):
         known = {name: _option(cell) for name, cell in zip(names, cells, strict=True) if plain(cell) is not None}
         shown = {name.removeprefix("option.").replace("solved.", "solved: "): cell for name, cell in known.items()}
-        found[text, "" if pd.isna(budget) else budget] = shown
+        rate = {} if factor == 1 else {"learning rate": f"{factor_text(factor)} the schedule's"}
+        found[text, "" if pd.isna(budget) else budget] = {**rate, **shown}
     return found
 
 

@@ -19,15 +19,17 @@ def of_one_run(by_folder: Mapping[Path, Record], folder: Path) -> tuple[dict[str
     """Names with what is said of each, none for a run without predictions; and a line for each file that can't be read.
     `by_folder` are the records of the run's store, in which its dense run is looked for."""
     own = by_folder[folder]
-    beside = {
+    dense = {
         at: record
         for at, record in by_folder.items()
-        if at != folder and (record["status"], record["role"], record["seed"]) == (FINISHED, REFERENCE, own["seed"])
+        if at != folder and (record["status"], record["role"]) == (FINISHED, REFERENCE)
     }
-    records = {**beside, folder: own}
     problems: list[str] = []
-    folders = {record["id"]: at for at, record in records.items()}
-    found = tallies(frame.results(records.values()), folders, problems).get(own["id"])
+    # All of its seeds say at which learning rate it is the reference.
+    runs = frame.results([*dense.values(), own])
+    runs = runs[(runs["is_chosen_rate"] & (runs["seed"] == own["seed"])) | (runs["id"] == own["id"])]
+    folders = {record["id"]: at for at, record in {**dense, folder: own}.items()}
+    found = tallies(runs, folders, problems).get(own["id"])
     if found is None:
         return {}, problems
     accuracy = found.accuracy

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.reports.compare import REGRESSIONS
+from bench.store.rates import factor_text
 
 
 def compare_table(rows: pd.DataFrame) -> Iterator[Table]:
@@ -18,7 +19,7 @@ def compare_table(rows: pd.DataFrame) -> Iterator[Table]:
         for row in own.to_dict("records"):
             verdict = escape(row["verdict"])
             table.add_row(
-                escape(str(row["method"])),
+                escape(str(row["method"]) + _rate(row["learning_rate_factor"])),
                 "" if pd.isna(row["budget"]) else escape(str(row["budget"])),
                 str(row["seeds"] or ""),
                 _number(row["old_score"], "{:.2f}"),
@@ -30,6 +31,10 @@ def compare_table(rows: pd.DataFrame) -> Iterator[Table]:
                 escape(row["other_changes"]),
             )
         yield table
+
+
+def _rate(factor: float) -> str:
+    return "" if pd.isna(factor) or factor == 1 else f" rate={factor_text(factor)}"
 
 
 def _number(value: float, pattern: str) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from bench.metric import Metric
 from bench.reports.names import short_names
-from bench.reports.tables.table import HEADINGS, SCORE, by_budget, cells, deviation
+from bench.reports.tables.table import HEADINGS, SCORE, by_budget, cells, deviation, headings
 from bench.roles import REFERENCE
 
 _SPECIAL = {
@@ -90,7 +90,8 @@ def _score(row: "pd.Series[Any]") -> str:
 
 
 def _table(rows: pd.DataFrame, caption: str, metric: Metric, label: str) -> str:
-    shown = [index for index, heading in enumerate(HEADINGS) if heading not in ("budget", "asked", "validation")]
+    every = headings(rows)
+    shown = [index for index, heading in enumerate(every) if heading not in ("budget", "asked", "validation")]
     lines = [
         r"\begin{table*}",
         r"\centering\footnotesize",
@@ -98,7 +99,7 @@ def _table(rows: pd.DataFrame, caption: str, metric: Metric, label: str) -> str:
         rf"\label{{tab:{label}}}",
         rf"\begin{{tabular}}{{l{'r' * (len(shown) - 1)}}}",
         r"\toprule",
-        " & ".join(escape(metric.title if HEADINGS[index] == SCORE else HEADINGS[index]) for index in shown) + r" \\",
+        " & ".join(escape(metric.title if every[index] == SCORE else every[index]) for index in shown) + r" \\",
         r"\midrule",
     ]
     accuracy = HEADINGS.index(SCORE)

@@ -42,6 +42,10 @@ def summary_markdown(
         lines += _listed("", [*comparisons(rows, metric), *left_out_of_the_verdict(analysis, setting)])
         lines += _listed("### Not in the table", left_out(here))
         lines += _listed("### Not quite comparable", found.warnings)
+        if found.curves is not None:
+            headings = ["method", "budget", *found.curves.factors, "remarks"]
+            what = f"Mean validation {metric.title} by factor of the schedule's learning rate; in brackets what counts."
+            lines += ["### Learning rates", "", plain_markdown(what), "", _table(headings, found.curves.rows), ""]
         exceptions = [f"{row.method}: {row.exceptions}" for row in found.methods if row.exceptions != "none"]
         lines += _listed("### Exceptions that methods declare", exceptions)
         lines += _listed("### The same for all", [f"{name}: {fact}" for name, fact in found.facts])
@@ -50,7 +54,8 @@ def summary_markdown(
     files = (
         "index.html has all of this to look at. results.csv has a row for each run with every option, version and "
         "time; summary.csv and summary.parquet one for each line here, in full; pairwise.csv every two methods of "
-        "a budget; overall.csv methods over all budgets; by_settings.csv methods over several settings; classes.csv "
+        "a budget; overall.csv methods over all budgets; rates.csv learning rates that were tried; by_settings.csv "
+        "methods over several settings; classes.csv "
         "each class, where runs kept their predictions."
     )
     lines += _listed("## How to read this", [*READING, bold, files])

@@ -14,22 +14,26 @@ from bench.reports.names import short_names
 from bench.reports.statistics.pairs import Standing
 from bench.reports.summary import PLACES
 from bench.roles import REFERENCE
+from bench.store.rates import factor_text
 
 # Letters of a name in Markdown.
 _LONGEST = 80
 
 SCORE = "score"  # where a table has the name of its metric
 HEADINGS = (*("method", "budget", "asked", "stored", "ratio", "bytes", "MACs", SCORE, "validation", "change", "seeds"),)
+# Before the seeds, where learning rates were chosen or are not the schedule's.
+RATE = "rate"
 # Behind the score of a method that is not out, and can't be called the best either.
 WIDE = "?"
 
 
 def cells(summary: pd.DataFrame, longest: int | None = None) -> list[tuple[str, ...]]:
-    """A row of text for each row of the summary, in the order of `HEADINGS`, names with at most `longest` letters.
+    """A row of text for each row of the summary, in the order of `headings`, names with at most `longest` letters.
     Behind a score stands the standard deviation over seeds in brackets; behind a change, half the width of its 95 %
     interval."""
     names = {name: name for name in summary["method"]}
     names = names if longest is None else short_names(names, longest)
+    with_rate = RATE in headings(summary)
     return [
         (
             str(names[row["method"]]),
@@ -45,10 +49,23 @@ def cells(summary: pd.DataFrame, longest: int | None = None) -> list[tuple[str, 
             ""
             if pd.isna(row["difference"]) or row["role"] == REFERENCE
             else _spread(row["difference"], row["difference_interval"], "+"),
+            *([_rate(row)] if with_rate else []),
             str(row["n"]),
         )
         for _, row in summary.iterrows()
     ]
+
+
+def _rate(row: "pd.Series[Any]") -> str:
+    """That of the runs behind the row, where there was a choice, or where it is not the schedule's."""
+    factor = 1.0 if pd.isna(row["learning_rate_factor"]) else float(row["learning_rate_factor"])
+    return "" if row["rates_tried"] == 1 and factor == 1 else factor_text(factor)
+
+
+def headings(summary: pd.DataFrame) -> tuple[str, ...]:
+    """HEADINGS, and RATE where a row has one to tell."""
+    rate = [RATE] if any(_rate(row) for _, row in summary.iterrows()) else []
+    return *HEADINGS[:-1], *rate, HEADINGS[-1]
 
 
 def by_budget(summary: pd.DataFrame, higher: bool = True) -> pd.DataFrame:
@@ -78,9 +95,10 @@ def terminal(summary: pd.DataFrame, title: str, metric: Metric, width: int) -> T
     table = Table(title=escape(title), title_justify="left", **(plain if width < _MEDIUM else {}))
     left_out = {"asked"} if width >= _WIDE else {"asked", "MACs", "validation"}
     left_out |= {"ratio", "seeds"} if width < _NARROW else set()
-    shown = [index for index, heading in enumerate(HEADINGS) if heading not in left_out]
+    every = headings(summary)
+    shown = [index for index, heading in enumerate(every) if heading not in left_out]
     for index in shown:
-        heading = metric.title if HEADINGS[index] == SCORE else HEADINGS[index]
+        heading = metric.title if every[index] == SCORE else every[index]
         table.add_column(
             escape(heading),
             justify="left" if index < 2 else "right",
@@ -106,8 +124,8 @@ _NAME = 9
 
 def markdown(summary: pd.DataFrame, metric: Metric) -> str:
     """The table as Markdown, what may be the best of each budget in bold."""
-    headings = tuple(metric.title if heading == SCORE else heading for heading in HEADINGS)
-    rows = [headings, tuple("---" if index < 2 else "---:" for index in range(len(HEADINGS)))]
+    titles = tuple(metric.title if heading == SCORE else heading for heading in headings(summary))
+    rows = [titles, tuple("---" if index < 2 else "---:" for index in range(len(titles)))]
     accuracy = HEADINGS.index(SCORE)
     for row, best in zip(cells(summary, _LONGEST), summary["is_best"].fillna(False), strict=True):
         texts = [plain_markdown(text) for text in row]

@@ -1,0 +1,57 @@
+"""Of several learning rates that a method was tried at for one budget, the one that counts.
+
+By the mean validation score over all seeds, so that it is one rate for all of them: one for each seed would break the
+pairs that comparisons are made of. Never by the test score. Reports and `--keep-weights best` choose alike.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The factor of the schedule's rate that counts; `means` of those that could be chosen, over `seeds`. `tied` are
+    other factors with the same mean. `lacking` says, of each factor that could not be chosen for it, which seeds it has
+    no score for: its run failed, or was not made."""
+
+    factor: float
+    means: Mapping[float, float]
+    seeds: Sequence[int]
+    tied: Sequence[float]
+    lacking: Mapping[float, Sequence[int]]
+
+
+def choose(scores: Mapping[float, Mapping[int, float]], higher: bool) -> Choice:
+    """`scores` has, for each factor that was tried, the validation score of each seed whose run finished; `higher`:
+    whether more is better.
+
+    Seeds for which no run at any factor finished say nothing of rates. Of the others a factor must have all; if none
+    does, those with the most are compared, over the seeds that they share. Of equal means the factor nearest to 1
+    counts, and of two that are as near the smaller.
+    """
+    seeds = set().union(*scores.values())
+    if not seeds:
+        return Choice(_nearest(scores), {}, (), (), {})
+    most = max(map(len, scores.values()))
+    able = [factor for factor, own in scores.items() if len(own) == most]
+    shared = seeds.intersection(*(scores[factor] for factor in able))
+    if not shared:
+        able = [_nearest(able)]
+        shared = set(scores[able[0]])
+    means = {factor: math.fsum(scores[factor][seed] for seed in shared) / len(shared) for factor in sorted(able)}
+    best = (max if higher else min)(means.values())
+    alike = [factor for factor, mean in means.items() if mean == best]
+    factor = _nearest(alike)
+    lacking = {other: sorted(seeds - own.keys()) for other, own in sorted(scores.items()) if seeds - own.keys()}
+    return Choice(factor, means, sorted(shared), [other for other in alike if other != factor], lacking)
+
+
+def _nearest(factors: Mapping[float, object] | Sequence[float]) -> float:
+    """To the schedule's own rate."""
+    return min(factors, key=lambda factor: (abs(math.log(factor)), factor))
+
+
+def factor_text(factor: float) -> str:
+    """One text for each factor."""
+    return f"{factor:.12g}x"
