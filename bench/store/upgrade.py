@@ -51,6 +51,11 @@ def _from_4(record: Record) -> Record:
     return {**kept, "task": "classification", "headline": headline, **others}
 
 
+def _from_5(record: Record) -> Record:
+    """Budgets were of values, and bytes those of the file: others stay unknown."""
+    return record
+
+
 def _role(record: Record) -> str | None:
     """What the methods of then had as their part, by name and options."""
     match record.get("method_name"):
@@ -70,4 +75,4 @@ def _role(record: Record) -> str | None:
 
 
 # From each number to the next.
-_STEPS: tuple[Callable[[Record], Record], ...] = (_from_0, _from_1, _from_2, _from_3, _from_4)
+_STEPS: tuple[Callable[[Record], Record], ...] = (_from_0, _from_1, _from_2, _from_3, _from_4, _from_5)

@@ -11,7 +11,7 @@ from bench.errors import BudgetError, InputError
     [("4x", 1000, 250), ("0.25", 1000, 250), ("160450", 1, 160450), ("2.5x", 1000, 400), (".3", 10, 3), ("1x", 7, 7)],
 )
 def test_what_a_budget_asks_for(text: str, dense: int, values: int) -> None:
-    assert parse(text).values(dense) == values
+    assert parse(text).amount(dense) == values
 
 
 @pytest.mark.parametrize(
