@@ -1,5 +1,6 @@
 """Clustered weights: each layer has a few values, and each weight says which of them it is."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -34,8 +35,8 @@ class KMeans(Method):
     size follows from `clusters`, and reports have its bytes. The paper has 8 bits in convolutions and 5 in linear
     layers, together with pruning; 16 clusters (4 bits) are an eighth of the bytes.
 
-    Budgets of bytes choose `bits`, how many a weight has on average: layers have 2^b clusters each, with the same b in
-    all of them but for one bit more in the first ones, and in smaller ones where a bit in these would be too much.
+    Budgets of bytes choose `bits`, how many a weight takes on average, its share of the centres included: layers have
+    2^b clusters each, with the same b in all of them, and one bit more where that fits, in the first ones first.
 
     Biases and batch norm stay as they are. A layer with fewer weights than clusters has a centre for each.
     """
@@ -49,7 +50,7 @@ class KMeans(Method):
     }"""
 
     clusters: Annotated[int, "centres a layer; 2, 4, 16 or 256 use their bits up"] = 16
-    bits: Annotated[float | None, "in place of clusters: bits a weight on average; a budget of bytes chooses"] = None
+    bits: Annotated[float | None, "in place of clusters: bits a weight, centres too; budgets of bytes choose it"] = None
     # Clusters are fixed from here on, so it is late: on glyphs (4 epochs, 2 seeds) 0.5 gave 79.3 %, 0.75 84.5, 1 84.2.
     compress_at: Annotated[float, "where on the schedule to cluster"] = 0.75
 
@@ -57,8 +58,8 @@ class KMeans(Method):
         if not 2 <= self.clusters <= 256:
             raise ValueError(f"clusters can't be {self.clusters}; it lies between 2 and 256")
 
-        if self.bits is not None and not 1 <= self.bits <= _MOST_BITS:
-            raise ValueError(f"bits can't be {self.bits:g}; it lies between 1 and {_MOST_BITS}")
+        if self.bits is not None and not 1 <= self.bits <= _VALUE_BITS:
+            raise ValueError(f"bits can't be {self.bits:g}; it lies between 1 and {_VALUE_BITS}")
         if self.bits is not None and self.clusters != KMeans.clusters:
             raise ValueError(f"bits={self.bits:g} decides how many clusters there are; leave clusters out")
 
@@ -69,7 +70,12 @@ class KMeans(Method):
         return self.bits is None and self.clusters == KMeans.clusters
 
     def sizes(self, network: nn.Module) -> Sequence[Mapping[str, Any]]:
-        return [{"bits": steps / _STEPS} for steps in range(_STEPS, _MOST_BITS * _STEPS + 1)]
+        sizes = [layer.weight.numel() for layer in select(network, EVERY_LAYER).values()]
+        if not sizes:
+            return ()
+        least, most = (_cost(sizes, bits) / sum(sizes) for bits in ((1,) * len(sizes), most_bits(sizes)))
+        steps = range(math.ceil(least * _STEPS), math.ceil(most * _STEPS) + 1)
+        return [{"bits": step / _STEPS} for step in steps]
 
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
         layers = select(network, EVERY_LAYER)
@@ -94,21 +100,30 @@ class KMeans(Method):
         return Clustered(on_generated(network, generator), generator)
 
 
-_MOST_BITS = 8
+# Of a centre, and of a number of one at most.
+_VALUE_BITS, _MOST_BITS = 32, 8
 # In a bit: a step is less than a hundredth of what it is at.
 _STEPS = 128
 
 
 def clusters_of(sizes: Sequence[int], bits: float) -> list[int]:
-    """How many clusters each of these layers has, with so many bits a weight on average (or a little less)."""
-    most = [_MOST_BITS] * len(sizes)
-
-    def total(each: tuple[int, ...]) -> int:
-        return sum(size * own for size, own in zip(sizes, each, strict=True))
-
-    each = allocate([1] * len(sizes), total, int(bits * sum(sizes)), most)
-    assert each is not None
+    """How many clusters each of these layers has, with so many bits a weight on average (or a little less). Raises
+    BudgetError."""
+    each = allocate([1] * len(sizes), lambda numbers: _cost(sizes, numbers), int(bits * sum(sizes)), most_bits(sizes))
+    if each is None:
+        least = _cost(sizes, [1] * len(sizes)) / sum(sizes)
+        raise BudgetError(f"two clusters a layer take {least:.3f} bits a weight; {bits:g} were asked for")
     return [2**own for own in each]
+
+
+def most_bits(sizes: Sequence[int]) -> list[int]:
+    """As many as still make each layer smaller."""
+    return [max([1, *(b for b in range(1, _MOST_BITS + 1) if _cost([n], [b]) < _VALUE_BITS * n)]) for n in sizes]
+
+
+def _cost(sizes: Sequence[int], bits: Sequence[int]) -> int:
+    """Bits of the numbers of all weights and of the centres."""
+    return sum(size * own + _VALUE_BITS * 2**own for size, own in zip(sizes, bits, strict=True))
 
 
 class Clustered(Compressed):
