@@ -368,7 +368,7 @@ def _runs(choices: list[MethodChoice], budgets: list[Budget], setting: Setting, 
     for seed in seeds:
         # What was given is the same for every seed.
         for choice in choices if seed == seeds[0] else [choice for choice in choices if choice.text != GIVEN]:
-            for budget in budgets_of(choice.method, budgets) or [None]:
+            for budget in (*budgets_of(choice.method, budgets),) or (None,):
                 yield Run(choice, budget, setting, seed)
 
 

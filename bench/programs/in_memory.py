@@ -92,9 +92,9 @@ def _requested(method: Method, network: nn.Module, budget: str | int | float | N
         return Requested()
     asked = budgets.parse(str(budget))
     if not (method.sized_by_bytes if asked.in_bytes else method.sized_by_budget):
-        way_out = "budget='4x-bytes' sizes it; or leave it out" if method.sized_by_bytes else "leave it out"
-        reason = "the method doesn't shrink in values" if method.sized_by_bytes else "the method's options fix its size"
-        raise InputError(f"budget can't be {budget!r}: {reason}; {way_out}")
+        if method.sized_by_bytes:
+            raise InputError(f"the method doesn't shrink in values, and {budget!r} is of these; give budget='4x-bytes'")
+        raise InputError(f"the method's options fix its size; leave budget={budget!r} out")
     return asked.requested(count.stored_values(network), packed_size.counted_bytes(network))
 
 

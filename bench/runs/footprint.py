@@ -78,7 +78,7 @@ def footprint(
     require_reloadable(network, replace(question, seed=question.seed + 1).network(), question.image_shape, task)
     del network
     for choice in choices:
-        for asked in budgets_of(choice.method, budgets) or [None]:
+        for asked in (*budgets_of(choice.method, budgets),) or (None,):
             requested = Requested() if asked is None else asked.requested(dense_values, dense_bytes)
             row: Row = {
                 "method": choice.label,
