@@ -5,7 +5,7 @@ to change. What a method may import is a test, tests/project/test_layout.py: the
 `kernels`, `measure` and `files`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, final
@@ -104,6 +104,7 @@ class Compressed:
         decay: Mapping[str, float] | None = None,
         rates: Mapping[str, float] | None = None,
         gradients: Gradients = "exact",
+        half: Collection[str] = (),
     ) -> None:
         self.network = network
         self._structure = structure or {}
@@ -114,6 +115,8 @@ class Compressed:
         self.decay = decay or {}
         self.rates = rates or {}
         self.gradients = gradients
+        # The stored tensors, by name, that `settle` rounds to half precision: bytes count two for each of their values.
+        self.half = half
 
     def structure(self) -> Mapping[str, Any]:
         """The network's shape as it is now, as JSON, from which `Method.rebuild` makes a network of this shape. It
@@ -280,6 +283,19 @@ class Method:
         """Whether the budget decides the size. A method that is not (dense, or an option that fixes the size) is run
         once per seed, and its records ask for no budget."""
         return True
+
+    @property
+    def sized_by_bytes(self) -> bool:
+        """Whether a budget of bytes decides the size; by default where one of values does, for the harness then looks
+        for how many values have so many bytes. A method whose values don't shrink (clusters, masks over random weights)
+        says so here, and lists its `sizes`."""
+        return self.sized_by_budget
+
+    def sizes(self, network: nn.Module) -> Sequence[Mapping[str, Any]]:
+        """For budgets of bytes: the options (by name, in place of those that it has) by which it can be of other sizes
+        in this network, from the fewest bytes to the most. The harness takes those that come nearest to the budget, and
+        calls `compress` without `values`. Empty: values decide how many bytes it has."""
+        return ()
 
     def identity(self) -> str:
         """What tells this method from one with the same options, for the run's id: the content of a file that it reads,

@@ -1,6 +1,7 @@
 """Clustered weights: each layer has a few values, and each weight says which of them it is."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Annotated, Any
@@ -9,6 +10,7 @@ import numpy
 import torch
 from torch import Tensor, nn
 
+from bench.allocation import allocate
 from bench.errors import BudgetError
 from bench.generated import Generator, on_generated
 from bench.kernels.flat import FlatKernels
@@ -29,9 +31,12 @@ class KMeans(Method):
 
         the centres, and for each weight the number of its centre,
 
-    which is still a value for each weight, but one of log2(clusters) bits. So the budgets of other methods, which are
-    in values, say nothing here: the size follows from `clusters`, and reports have its bytes. The paper has 8 bits in
-    convolutions and 5 in linear layers, together with pruning; 16 clusters (4 bits) are an eighth of the bytes.
+    which is still a value for each weight, but one of log2(clusters) bits. So budgets of values say nothing here: the
+    size follows from `clusters`, and reports have its bytes. The paper has 8 bits in convolutions and 5 in linear
+    layers, together with pruning; 16 clusters (4 bits) are an eighth of the bytes.
+
+    Budgets of bytes choose `bits`, how many a weight takes on average, its share of the centres included: layers have
+    2^b clusters each, with the same b in all of them, and one bit more where that fits, in the first ones first.
 
     Biases and batch norm stay as they are. A layer with fewer weights than clusters has a centre for each.
     """
@@ -45,6 +50,7 @@ class KMeans(Method):
     }"""
 
     clusters: Annotated[int, "centres a layer; 2, 4, 16 or 256 use their bits up"] = 16
+    bits: Annotated[float | None, "in place of clusters: bits a weight, centres too; budgets of bytes choose it"] = None
     # Clusters are fixed from here on, so it is late: on glyphs (4 epochs, 2 seeds) 0.5 gave 79.3 %, 0.75 84.5, 1 84.2.
     compress_at: Annotated[float, "where on the schedule to cluster"] = 0.75
 
@@ -52,18 +58,37 @@ class KMeans(Method):
         if not 2 <= self.clusters <= 256:
             raise ValueError(f"clusters can't be {self.clusters}; it lies between 2 and 256")
 
+        if self.bits is not None and not 1 <= self.bits <= _VALUE_BITS:
+            raise ValueError(f"bits can't be {self.bits:g}; it lies between 1 and {_VALUE_BITS}")
+        if self.bits is not None and self.clusters != KMeans.clusters:
+            raise ValueError(f"bits={self.bits:g} decides how many clusters there are; leave clusters out")
+
     sized_by_budget = False
+
+    @property
+    def sized_by_bytes(self) -> bool:
+        return self.bits is None and self.clusters == KMeans.clusters
+
+    def sizes(self, network: nn.Module) -> Sequence[Mapping[str, Any]]:
+        sizes = [layer.weight.numel() for layer in select(network, EVERY_LAYER).values()]
+        if not sizes:
+            return ()
+        least, most = (_cost(sizes, bits) / sum(sizes) for bits in ((1,) * len(sizes), most_bits(sizes)))
+        steps = range(math.ceil(least * _STEPS), math.ceil(most * _STEPS) + 1)
+        return [{"bits": step / _STEPS} for step in steps]
 
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
         layers = select(network, EVERY_LAYER)
         if not layers:
             raise BudgetError("it has no convolution or linear layer whose weights could be clustered")
         weights = {name: layer.weight.detach() for name, layer in layers.items()}
-        generator = Centres(FlatKernels.of(layers), self.clusters)
+        kernels = FlatKernels.of(layers)
+        generator = Centres(kernels, self.clusters if self.bits is None else clusters_of(kernels.sizes, self.bits))
         made = Clustered(on_generated(network, generator), generator)
         with torch.no_grad():
-            for position, own in enumerate(generator.kernels.join(weights).split(generator.kernels.sizes)):
-                centres, assignment = cluster(own, min(self.clusters, len(own)))
+            parts = zip(generator.kernels.join(weights).split(kernels.sizes), generator.numbers, strict=True)
+            for position, (own, number) in enumerate(parts):
+                centres, assignment = any_clusters(own, number) if context.account_only else cluster(own, number)
                 generator.centres[position].copy_(centres)
                 generator.assignments()[position].copy_(assignment)
         generator.count_weights()
@@ -73,6 +98,32 @@ class KMeans(Method):
         # Clustering initial weights would be for nothing.
         generator = Centres(FlatKernels.of(layers_called(network, structure["layers"])), structure["clusters"])
         return Clustered(on_generated(network, generator), generator)
+
+
+# Of a centre, and of a number of one at most.
+_VALUE_BITS, _MOST_BITS = 32, 8
+# In a bit: a step is less than a hundredth of what it is at.
+_STEPS = 128
+
+
+def clusters_of(sizes: Sequence[int], bits: float) -> list[int]:
+    """How many clusters each of these layers has, with so many bits a weight on average (or a little less). Raises
+    BudgetError."""
+    each = allocate([1] * len(sizes), lambda numbers: _cost(sizes, numbers), int(bits * sum(sizes)), most_bits(sizes))
+    if each is None:
+        least = _cost(sizes, [1] * len(sizes)) / sum(sizes)
+        raise BudgetError(f"two clusters a layer take {least:.3f} bits a weight; {bits:g} were asked for")
+    return [2**own for own in each]
+
+
+def most_bits(sizes: Sequence[int]) -> list[int]:
+    """As many as still make each layer smaller."""
+    return [max([1, *(b for b in range(1, _MOST_BITS + 1) if _cost([n], [b]) < _VALUE_BITS * n)]) for n in sizes]
+
+
+def _cost(sizes: Sequence[int], bits: Sequence[int]) -> int:
+    """Bits of the numbers of all weights and of the centres."""
+    return sum(size * own + _VALUE_BITS * 2**own for size, own in zip(sizes, bits, strict=True))
 
 
 class Clustered(Compressed):
@@ -88,20 +139,25 @@ class Clustered(Compressed):
 
 
 class Centres(Generator):
-    """Every kernel as its layer's centres, looked up."""
+    """Every kernel as its layer's centres, looked up. `clusters` are as many for all layers, or of each."""
 
-    assignment: Tensor
     first: Tensor
     factors: Tensor
 
-    def __init__(self, kernels: FlatKernels, clusters: int) -> None:
+    def __init__(self, kernels: FlatKernels, clusters: int | Sequence[int]) -> None:
         super().__init__()
         self.kernels = kernels
-        self.clusters = clusters
-        sizes = [min(clusters, size) for size in kernels.sizes]
+        self.clusters = clusters if isinstance(clusters, int) else list(clusters)
+        wanted = [clusters] * len(kernels.sizes) if isinstance(clusters, int) else clusters
+        self.numbers = sizes = [min(number, size) for number, size in zip(wanted, kernels.sizes, strict=True)]
         self.centres = nn.ParameterList([torch.zeros(size) for size in sizes])
-        # One byte for each weight of the network, layer by layer; fewer bits in a file.
-        self.register_buffer("assignment", torch.zeros(sum(kernels.sizes), dtype=torch.uint8))
+        # One byte for each weight of the network, layer by layer; fewer bits in a file, which are those of a tensor's
+        # largest number. So layers with other numbers of clusters have a tensor each.
+        self._assignments = [("assignment", sum(kernels.sizes))]
+        if not isinstance(clusters, int):
+            self._assignments = [(f"assignment{place}", size) for place, size in enumerate(kernels.sizes)]
+        for name, size in self._assignments:
+            self.register_buffer(name, torch.zeros(size, dtype=torch.uint8))
         # Where in all centres those of a weight's layer begin.
         first = torch.empty(sum(kernels.sizes), dtype=torch.int32)
         for part, start in zip(first.split(kernels.sizes), accumulate(sizes, initial=0), strict=False):
@@ -112,7 +168,9 @@ class Centres(Generator):
 
     def forward(self) -> dict[str, Tensor]:
         centres = scale_gradient(torch.cat(list(self.centres)), self.factors)
-        return self.kernels.split(centres.index_select(0, self.first + self.assignment))
+        assigned = [self.get_buffer(name) for name, _ in self._assignments]
+        assignment = assigned[0] if len(assigned) == 1 else torch.cat(assigned)
+        return self.kernels.split(centres.index_select(0, self.first + assignment))
 
     def kernel_shapes(self) -> dict[str, tuple[int, ...]]:
         return self.kernels.parameter_shapes
@@ -125,8 +183,15 @@ class Centres(Generator):
 
     def assignments(self) -> tuple[Tensor, ...]:
         """By layer."""
-        parts: tuple[Tensor, ...] = self.assignment.split(self.kernels.sizes)
+        assigned = [self.get_buffer(name) for name, _ in self._assignments]
+        parts: tuple[Tensor, ...] = assigned[0].split(self.kernels.sizes) if len(assigned) == 1 else tuple(assigned)
         return parts
+
+
+def any_clusters(values: Tensor, clusters: int) -> tuple[Tensor, Tensor]:
+    """Centres where k-means starts, and numbers dealt out in turn: as many as `cluster` gives, and as large ones."""
+    centres = torch.linspace(float(values.min()), float(values.max()), clusters, device=values.device)
+    return centres, torch.arange(len(values), device=values.device) % clusters
 
 
 def cluster(values: Tensor, clusters: int) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ _COLUMNS = (
     *(
         "model",
         "dataset",
-        "requested_values",
+        "asked",
         "schedule",
         "weights",
         "weights_code",
@@ -210,7 +210,7 @@ def _warnings(runs: pd.DataFrame, finished: pd.DataFrame) -> list[str]:
 
 
 def _method(rows: pd.DataFrame, dense: pd.DataFrame, tried: list[rates.Tried]) -> MethodAudit:
-    rows = rows.sort_values(["requested_values", "seed"], ascending=[False, True], kind="stable")
+    rows = rows.sort_values(["asked", "seed"], ascending=[False, True], kind="stable")
     first = rows.iloc[0]
     finished, epochs = rows[rows["status"] == FINISHED], first["schedule.epochs"]
     before = first["compress_epoch"]

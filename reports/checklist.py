@@ -33,7 +33,7 @@ class Line:
 def checklist(runs: pd.DataFrame, summary: pd.DataFrame) -> list[Line]:
     """The lines for all runs of a report together, with its summary."""
     finished = runs[runs["status"] == FINISHED]
-    compressed = summary[(summary["role"] != REFERENCE) & summary["requested_values"].notna()]
+    compressed = summary[(summary["role"] != REFERENCE) & summary["asked"].notna()]
     return [
         Line(
             "The exact architecture, dataset and metric are identified",
@@ -89,7 +89,7 @@ def _top5(finished: pd.DataFrame) -> Line:
 
 
 def _points(compressed: pd.DataFrame) -> Line:
-    counts = compressed.groupby(["setting", "method"])["requested_values"].nunique()
+    counts = compressed.groupby(["setting", "method"])["asked"].nunique()
     demand = f"At least {_RATIOS} compression ratios for each method, as 2, 4, 8, 16 and 32"
     if not len(counts):
         return Line(demand, "no", "no compressed runs")

@@ -94,7 +94,7 @@ def conclusion(table: pd.DataFrame) -> str:
 
 def _row(key: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
     last = group.iloc[-1]
-    asked = last["requested_values"]
+    asked = last["asked"]
     row: dict[str, Any] = {
         **key,
         "method": last["method"],

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.budget import IN_BYTES
 from bench.metric import Metric
 from bench.reports.statistics import rates
 from bench.store.record import COLUMNS, FINISHED, Record
@@ -36,7 +37,11 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
     """A row per run. The columns are those of `bench.store.record.COLUMNS`, then options, what was solved, the
     schedule, and `setting`: a name for each combination of network, data and schedule; `variants`: how many different
     options of the method's plugin the setting has; and of the learning rates that the method was tried at for its
-    budget `rates_tried`, how many, and `is_chosen_rate`, whether the run is at the one that counts."""
+    budget `rates_tried`, how many, and `is_chosen_rate`, whether the run is at the one that counts.
+
+    Budgets of values and of bytes are never in one setting. Where a store has both, what no budget sizes (the dense
+    network) stands in either. `unit` says which, and in it are `asked`, what the budget asks for, `size`, what is
+    stored, and `ratio`, of dense."""
     rows = list(records)
     # Of runs that all failed nobody knows a score.
     scores = {f"{split}_{row['headline']}" for row in rows for split in ("test", "validation")}
@@ -46,11 +51,34 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
     frame = frame.astype({column: "Int64" for column in frame if _is_whole([row.get(str(column)) for row in rows])})
     frame = frame.astype(dict.fromkeys(_TEXTS, object))
     frame["setting"] = _settings(frame)
+    frame = _by_unit(frame)
     frame["method"] = _distinct_methods(frame)
     # Counted here, over all: what is left out of a report later was tried all the same.
     frame["variants"] = frame.groupby(["setting", "method_name"])["method_text"].transform("nunique")
-    order = ["setting", "seed", "method", "requested_values", "learning_rate_factor"]
+    order = ["setting", "seed", "method", "asked", "learning_rate_factor"]
     return rates.marked(frame).sort_values(order, kind="stable", ignore_index=True)
+
+
+VALUES, BYTES = "values", "bytes"
+
+
+def _by_unit(frame: pd.DataFrame) -> pd.DataFrame:
+    """With the unit of budgets, and the sizes in it."""
+    of_bytes = texts(frame["budget"]).str.endswith(IN_BYTES)
+    of_values = frame["budget"].notna() & ~of_bytes
+    has_bytes, has_values = (own.groupby(frame["setting"]).transform("any") for own in (of_bytes, of_values))
+    both = [frame[of_values | (~of_bytes & (has_values | ~has_bytes))], frame[of_bytes | (~of_values & has_bytes)]]
+    parts = []
+    for rows, unit, names in zip(both, (VALUES, BYTES), (_IN_VALUES, _IN_BYTES), strict=True):
+        asked, size, dense = (rows[name] for name in names)
+        ratio = dense.astype(float) / size.astype(float)
+        name = rows["setting"] + ("" if unit == VALUES else ", budgets in bytes")
+        parts.append(rows.assign(setting=name, unit=unit, asked=asked, size=size, ratio=ratio))
+    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+
+
+_IN_VALUES = ("requested_values", "stored_values", "dense_values")
+_IN_BYTES = ("requested_bytes", "counted_bytes", "dense_bytes")
 
 
 def metric_of(runs: pd.DataFrame) -> Metric:

@@ -25,6 +25,7 @@ from bench.store.record import FINISHED
 # What a point can be drawn over, with its title; smaller is better in each.
 AXES = {
     "stored_values": "stored values (parameters)",
+    "counted_bytes": "bytes of what is stored, as budgets count them",
     "stored_bytes": "stored bytes",
     "macs": "multiply-accumulates of one image as deployed",
     "latency_ms": "latency of one image (ms)",
@@ -44,10 +45,14 @@ SUMMARY_COLUMNS = {
     "learning_rate_factor": "by which the schedule's learning rate was multiplied: of those tried, the best validated",
     "rates_tried": "how many learning rates the method was tried at for this budget",
     "n": "seeds with a finished run; every mean below is over these",
-    "requested_values": "values that the budget asks for",
+    "unit": "values or bytes: what the setting's budgets are of",
+    "asked": "how many of these the budget asks for",
+    "size": "how many of these are stored, mean",
+    "requested_ratio": "those of dense / asked",
+    "ratio": "those of dense / size, mean",
     "stored_values": "values, mean",
-    "requested_compression": "dense_values / requested_values",
     "compression": "dense_values / stored_values, mean",
+    "counted_bytes": "bytes of what is stored, without batch-norm statistics and the file's header, mean",
     "stored_bytes": "bytes of the artifact's file, mean",
     "macs": "multiply-accumulates of one image's forward pass as deployed, mean",
     "generation_macs": "multiply-accumulates that training adds to each forward pass to compute the kernels, mean",
@@ -87,7 +92,8 @@ PAIR_COLUMNS = {
     "setting": "network, data and schedule",
     "metric": "a column of results.csv",
     "budget": "what was asked for",
-    "requested_values": "values",
+    "unit": "values or bytes",
+    "asked": "how many of these",
     "method": "one of two",
     "other": "the other, or the dense reference",
     "seeds": "that both have",
@@ -113,8 +119,9 @@ OVERALL_COLUMNS = {
     "worse_p_value": "how sure it is that another method is better, as in summary.csv",
     "standing": "may be the best, not the best, spreads too widely to tell, or not compared",
     "mean_rank": "over these budgets, 1 is the best",
-    "values_for_the_same": "stored values for the same score, as a share of what the best method stores",
-    "as_good_as_dense_values": "the fewest values with which it surely (95 %) loses no more than half a point",
+    "unit": "values or bytes: what the setting's budgets are of",
+    "size_for_the_same": "stored values (bytes) for the same score, as a share of what the best method stores",
+    "as_good_as_dense_size": "the fewest values (bytes) with which it surely (95 %) loses no more than half a point",
     "as_good_as_dense_compression": "the same as a ratio",
 }
 
@@ -151,7 +158,11 @@ class Analysis:
     @cached_property
     def over_settings(self) -> OverSettings | None:
         """Methods over the settings, by their scores over all budgets; None where there is one setting."""
+        units = dict(zip(self.summary["setting"], self.summary["unit"], strict=True))
         known = {name: found for name, found in self.verdicts.items() if found is not None}
+        # Of those whose budgets are of one kind: that of most of them.
+        kinds = [units[name] for name in known]
+        known = {name: found for name, found in known.items() if units[name] == max(kinds, key=kinds.count)}
         return over_settings({n: dict(zip(found.methods, found.scores, strict=True)) for n, found in known.items()})
 
     def label(self, method_text: Hashable) -> str:
@@ -221,7 +232,7 @@ class _Setting:
         self.changes = self._changes()
         self.mcnemar = self._mcnemar(runs)
         self.budgets = self._budgets()
-        sizes = [float(self.rows["requested_values"].iloc[own[0]]) for own in self.budgets]
+        sizes = [float(self.rows["asked"].iloc[own[0]]) for own in self.budgets]
         self.pairs = pairs.compare([self.gains[:, own] for own in self.budgets], sizes, self.floor)
         self.overall = self._overall(sizes)
 
@@ -232,7 +243,7 @@ class _Setting:
         dense = self.gains[:, reference[0]] if len(reference) else np.full(len(self.gains), np.nan)
         differences = self.gains - dense[:, None]
         differences[:, alone] = np.nan  # dense has none from itself, and what was given is paired with nothing
-        asked = self.rows["requested_values"].astype(float).fillna(self.rows["stored_values"]).to_numpy(dtype=float)
+        asked = self.rows["asked"].astype(float).fillna(self.rows["size"]).to_numpy(dtype=float)
         self.differences = differences
         return change.changes([column[~np.isnan(column)] for column in differences.T], asked.tolist(), self.floor)
 
@@ -250,7 +261,7 @@ class _Setting:
 
     def _budgets(self) -> list[list[int]]:
         """The rows of each budget, by the number of values that it asks for, the largest first."""
-        asked = self.rows["requested_values"].astype(float)
+        asked = self.rows["asked"].astype(float)
         return [
             [int(index) for index in np.flatnonzero(asked == size)] for size in sorted(asked.dropna().unique())[::-1]
         ]
@@ -313,7 +324,8 @@ class _Setting:
                     "setting": self.name,
                     "metric": self.metric.test,
                     "budget": self.rows["budget"].iloc[index],
-                    "requested_values": self.rows["requested_values"].iloc[index],
+                    "unit": self.rows["unit"].iloc[index],
+                    "asked": self.rows["asked"].iloc[index],
                     "method": self.rows["method"].iloc[index],
                 }
                 for second, another in enumerate(own):
@@ -346,16 +358,14 @@ class _Setting:
         rows = self.table
         for place, text in enumerate(found.methods):
             own = rows[rows["method_text"] == text]
-            good = own[own["as_good_as_dense"].fillna(False).astype(bool)].nsmallest(1, "stored_values")
+            good = own[own["as_good_as_dense"].fillna(False).astype(bool)].nsmallest(1, "size")
             yield {
                 "setting": self.name,
                 "metric": self.metric.test,
                 "method": own["method"].iloc[0],
                 "method_text": text,
                 "role": own["role"].iloc[0],
-                "budgets": " ".join(
-                    own.set_index("requested_values")["budget"].loc[[*found.budgets[::-1]]].astype(str)
-                ),
+                "budgets": " ".join(own.set_index("asked")["budget"].loc[[*found.budgets[::-1]]].astype(str)),
                 "seeds": int(compared.seeds[place].max(initial=0) if place == best else compared.seeds[place, best]),
                 "score": self.sign * found.scores[place],
                 "difference": 0.0 if place == best else self.sign * compared.difference[place, best],
@@ -363,9 +373,10 @@ class _Setting:
                 "worse_p_value": p_values[place],
                 "standing": standings[place].value,
                 "mean_rank": found.ranks[place],
-                "values_for_the_same": found.values[place],
-                "as_good_as_dense_values": good["stored_values"].iloc[0] if len(good) else np.nan,
-                "as_good_as_dense_compression": good["compression"].iloc[0] if len(good) else np.nan,
+                "unit": own["unit"].iloc[0],
+                "size_for_the_same": found.values[place],
+                "as_good_as_dense_size": good["size"].iloc[0] if len(good) else np.nan,
+                "as_good_as_dense_compression": good["ratio"].iloc[0] if len(good) else np.nan,
             }
 
 
@@ -373,7 +384,17 @@ def _means(runs: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     """A row for each method and budget of a setting: what was given first, then dense, then methods by name and
     size."""
     # Otherwise a column that holds nothing, of objects, has no mean.
-    numbers = [*AXES, "latency_128_ms", "compression", "generation_macs", "compress_seconds", "test_loss", metric.test]
+    numbers = [
+        *AXES,
+        "latency_128_ms",
+        "compression",
+        "size",
+        "ratio",
+        "generation_macs",
+        "compress_seconds",
+        "test_loss",
+        metric.test,
+    ]
     others = {
         "validation": metric.validation,
         "test_top5": "test_top5",
@@ -389,8 +410,10 @@ def _means(runs: pd.DataFrame, metric: Metric) -> pd.DataFrame:
         learning_rate_factor=("learning_rate_factor", "first"),
         rates_tried=("rates_tried", "first"),
         n=("seed", "nunique"),
-        requested_values=("requested_values", "first"),
-        requested_compression=("dense_values", "first"),
+        unit=("unit", "first"),
+        asked=("asked", "first"),
+        size=("size", "mean"),
+        ratio=("ratio", "mean"),
         **{axis: (axis, "mean") for axis in (*AXES, "latency_128_ms")},
         compression=("compression", "mean"),
         generation_macs=("generation_macs", "mean"),
@@ -406,10 +429,9 @@ def _means(runs: pd.DataFrame, metric: Metric) -> pd.DataFrame:
         calibration_error_mean=("calibration_error", "mean"),
     ).reset_index()
     table = table.astype({"budget": object, "role": object})
-    asked = table["requested_values"].astype(float)
-    table["requested_compression"] = table["requested_compression"].astype(float) / asked
+    table["requested_ratio"] = table["ratio"] * table["size"] / table["asked"].astype(float)
     table["place"] = table["role"].map(PLACES).fillna(len(PLACES))
-    return table.sort_values(["place", "method", "stored_values"], ascending=[True, True, False], ignore_index=True)
+    return table.sort_values(["place", "method", "size"], ascending=[True, True, False], ignore_index=True)
 
 
 def _by_seed(rows: pd.DataFrame, runs: pd.DataFrame, column: str) -> Array:

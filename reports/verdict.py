@@ -39,7 +39,7 @@ def verdict(runs: pd.DataFrame, analysis: Analysis, setting: str) -> list[str]:
     if len(rows):
         lines += [_best(rows, metric), *_values(rows, metric)]
     else:
-        sized = table.loc[table["requested_values"].notna(), "method_text"].nunique()
+        sized = table.loc[table["asked"].notna(), "method_text"].nunique()
         why = "no two methods met a budget in common" if sized > 1 else "it takes two methods that met a budget"
         lines.append(f"Which method keeps the most is not said: {why}.")
     lines += _as_good(table, metric)
@@ -83,15 +83,15 @@ def _values(rows: pd.DataFrame, metric: Metric) -> Iterator[str]:
     """How much less the best stores for the same."""
     ordered = rows.sort_values("score", ascending=not metric.higher, kind="stable")
     first, others = ordered.iloc[0], ordered.iloc[1:]
-    known = others[others["values_for_the_same"].notna()]
+    known = others[others["size_for_the_same"].notna()]
     if len(known):
         nearest = known.iloc[0]
-        share = 1 / nearest["values_for_the_same"]
+        share = 1 / nearest["size_for_the_same"]
         yield (
-            f"For the same {metric.label}, {first['method']} stores {share:.2f} times the values of "
+            f"For the same {metric.label}, {first['method']} stores {share:.2f} times the {first['unit']} of "
             f"{nearest['method']}"
             + (
-                f", and {1 / known.iloc[-1]['values_for_the_same']:.2f} of {known.iloc[-1]['method']}"
+                f", and {1 / known.iloc[-1]['size_for_the_same']:.2f} of {known.iloc[-1]['method']}"
                 if len(known) > 1
                 else ""
             )
@@ -109,8 +109,8 @@ def _as_good(table: pd.DataFrame, metric: Metric) -> Iterator[str]:
         if table["difference_interval"].notna().any():
             yield f"At no size is a method {claim}."
         return
-    smallest = good.sort_values("stored_values").drop_duplicates("method")
-    shown = [f"{row['method']} at {row['compression']:.1f}x" for _, row in smallest.head(_NAMED).iterrows()]
+    smallest = good.sort_values("size").drop_duplicates("method")
+    shown = [f"{row['method']} at {row['ratio']:.1f}x" for _, row in smallest.head(_NAMED).iterrows()]
     more = f" and {len(smallest) - _NAMED} more" if len(smallest) > _NAMED else ""
     yield f"{_capital(claim)}: {', '.join(shown)}{more}."
 
@@ -119,9 +119,9 @@ def comparisons(summary: pd.DataFrame, metric: Metric) -> list[str]:
     """For each budget of a setting, which methods may be the best, and what its seeds could tell."""
     lines = []
     unit = f" {metric.points}" if metric.points else ""
-    sized = _with_short_names(summary[summary["requested_values"].notna()])
-    for (_, budget), rows in sized.groupby(["requested_values", "budget"], sort=True):
-        at = f"At {budget} ({rows['requested_values'].iloc[0]:,.0f} values)"
+    sized = _with_short_names(summary[summary["asked"].notna()])
+    for (_, budget), rows in sized.groupby(["asked", "budget"], sort=True):
+        at = f"At {budget} ({rows['asked'].iloc[0]:,.0f} {rows['unit'].iloc[0]})"
         compared = rows[rows["compared_seeds"] > 0]
         if len(compared):
             ordered = compared.sort_values("worse_p_value", ascending=False, kind="stable")
@@ -152,18 +152,18 @@ VERDICT_HEADINGS = ("at", "highest mean", "ahead of the next (p, corrected)", "m
 def verdict_table(analysis: Analysis, setting: str, metric: Metric) -> list[tuple[str, ...]]:
     """A row for each budget, the largest first, under VERDICT_HEADINGS: what to take there, and how sure that is. The
     p-value is that the next one is worse by chance, corrected for the number of others."""
-    table = analysis.summary[(analysis.summary["setting"] == setting) & analysis.summary["requested_values"].notna()]
+    table = analysis.summary[(analysis.summary["setting"] == setting) & analysis.summary["asked"].notna()]
     pairs = analysis.pairwise[analysis.pairwise["setting"] == setting]
     short = short_names(table["method"], _LETTERS)
     found: list[tuple[str, ...]] = []
-    for (asked, budget), rows in table.groupby(["requested_values", "budget"], sort=True):
+    for (asked, budget), rows in table.groupby(["asked", "budget"], sort=True):
         ordered = rows.sort_values("score_adjusted", ascending=not metric.higher, kind="stable")
         first, others = ordered.iloc[0], ordered.iloc[1:]
         before = ""
         if len(others):
             next_one = others.iloc[0]
             pair = pairs[
-                (pairs["requested_values"] == asked)
+                (pairs["asked"] == asked)
                 & (pairs["method"] == next_one["method"])
                 & (pairs["other"] == first["method"])
             ]
@@ -190,13 +190,13 @@ def left_out_of_the_verdict(analysis: Analysis, setting: str) -> list[str]:
     if found is None:
         return []
     table = analysis.summary[analysis.summary["setting"] == setting]
-    sized = table[table["requested_values"].notna()]
-    budgets = sized.drop_duplicates("requested_values").set_index("requested_values")["budget"]
+    sized = table[table["asked"].notna()]
+    budgets = sized.drop_duplicates("asked").set_index("asked")["budget"]
     others = [str(budget) for asked, budget in budgets.items() if asked not in set(found.budgets)]
     names = sized.drop_duplicates("method_text").set_index("method_text")["method"]
     lines = []
     if others:
-        missed = sized[~sized["requested_values"].isin(found.budgets)]
+        missed = sized[~sized["asked"].isin(found.budgets)]
         absent = [
             str(names[str(text)]) for text in found.methods if len(missed[missed["method_text"] == text]) < len(others)
         ]

@@ -15,7 +15,7 @@ def compress(
     weights: Annotated[str, typer.Option(help="Its finished weights: the file of a state_dict, or pretrained.")],
     dataset: Annotated[str, typer.Option(help="Dataset to fine-tune and test on, for example folder:photos.")],
     export: Annotated[Path, typer.Option(help="The file to write: .onnx, .pt2, or .safetensors for bench alone.")],
-    to: Annotated[str | None, typer.Option(help="A budget: 4x, 0.25 or 160450 values.")] = None,
+    to: Annotated[str | None, typer.Option(help="A budget: 4x, 0.25 or 160450 values, or 4x-bytes.")] = None,
     max_drop: Annotated[
         float | None, typer.Option(help="Instead: the smallest that loses so many points of validation accuracy.")
     ] = None,

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.measure.layers import Row
+from bench.plan.plan import REFERENCE
 from bench.runs.footprint import Question
 from bench.store.printable import one_line
 
@@ -14,12 +15,15 @@ _COLUMNS = {
     "requested_values": "asked",
     "stored_values": "stored",
     "compression": "ratio",
-    "stored_bytes": "bytes",
+    "requested_bytes": "asked bytes",
+    "counted_bytes": "bytes",
+    "stored_bytes": "file",
     "trained_values": "trained",
     "materialised_values": "deployed",
     "macs": "MACs",
     "generation_macs": "+ generation",
 }
+_ASKED = ("requested_values", "requested_bytes")
 _OF_LAYERS = {"stored_values": "stored", "materialised_values": "deployed", "macs": "MACs"}
 
 
@@ -28,15 +32,17 @@ def footprint_tables(rows: Sequence[Row], question: Question) -> Iterator[Render
     size = "x".join(map(str, question.image_shape))
     table = Table(title=escape(f"{question.model.text}, {size}, {question.num_classes} classes"), title_justify="left")
     table.add_column("method", overflow="fold")
-    for heading in ("budget", *_COLUMNS.values()):
+    # What budgets of one kind alone were asked for has one column.
+    columns = {name: title for name, title in _COLUMNS.items() if name not in _ASKED or any(row[name] for row in rows)}
+    for heading in ("budget", *columns.values()):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        numbers = [_number(row[name]) for name in _COLUMNS]
+        numbers = [_number(row[name]) for name in columns]
         mark = "" if row["reason"] is None or row["budget"] is None else "[dim]"
         table.add_row(*(mark + escape(cell) for cell in (row["method"], row["budget"] or "", *numbers)))
     yield table
     for row in rows:
-        if row["reason"] is not None and (row["budget"] is not None or row.get("failed")):
+        if row["reason"] is not None and row["method"] != REFERENCE:
             at = "" if row["budget"] is None else f" at {row['budget']}"
             yield escape(one_line(f"{row['method']}{at}: {row['reason']}"))
     for row in rows:

@@ -18,7 +18,7 @@ def run(
     budgets: Annotated[
         str | None,
         typer.Option(
-            help="What to store: 4x (a fourth of dense), 0.25 (of dense), 160450 (values)."
+            help="What to store: 4x (a fourth of dense), 0.25 (of dense), 160450 (values), or 4x-bytes."
             f" Default {','.join(defaults.BUDGETS)}."
         ),
     ] = None,

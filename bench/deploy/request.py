@@ -84,16 +84,21 @@ def make(
     made = Request(chosen, to, max_drop, settings, export, deployed_file.format_of(export), out)
     plans.require_unique(chosen, "methods")
     for text in chosen:
-        _check_method(text, made.files)
+        _check_method(text, made.files, in_bytes=to is not None and budgets.parse(to).in_bytes)
     _check_targets(made, force)
     made.plan(chosen, to or "4x")
     return made
 
 
-def _check_method(text: str, files: Sequence[str]) -> None:
+def _check_method(text: str, files: Sequence[str], in_bytes: bool) -> None:
     if f":{OPTION}=" in text:
         raise InputError(f"--methods {text}: leave {OPTION} out; all compress the given weights before the first step")
-    if not find_at_start(text, files).method.sized_by_budget:
+    method = find_at_start(text, files).method
+    if not (method.sized_by_bytes if in_bytes else method.sized_by_budget):
+        if method.sized_by_bytes:
+            raise InputError(
+                f"--methods {text}: it doesn't shrink in values; ask for bytes, as --to 4x{budgets.IN_BYTES}"
+            )
         raise InputError(f"--methods {text}: no budget decides its size, so it can't be asked for one; leave it out")
 
 

@@ -1,7 +1,7 @@
 """How tensors lie in an artifact's file: in as few bytes as hold them exactly.
 
 * Floating-point values that half precision holds exactly are in half precision.
-* Whole numbers (indices into a codebook, say) have as few bits as the largest needs.
+* Whole numbers (indices into a codebook, say) have as few bits as the largest needs, and what is true or false has one.
 * Of a masked tensor only the kept values are there, and beside them where they belong: the cheaper of a bitmap and of
   the gaps between them, which have as few bits as the largest needs.
 
@@ -15,6 +15,8 @@ from typing import Any
 import numpy
 import torch
 from torch import Tensor
+
+from bench.measure.packed_size import bits_of, form_of, gaps_of, is_half, is_packed_whole
 
 # In a file, the mask of `conv.weight` is under `conv.weight:mask`. No parameter's name has a colon.
 MASK = ":mask"
@@ -37,11 +39,10 @@ def pack(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> tuple[di
             packed[name + MASK], layout[name] = _pack_mask(mask)
             tensor = tensor[mask]
         if tensor.dtype == torch.float32:
-            half = tensor.half()
-            tensor = half if torch.equal(half.float(), tensor) else tensor
-        elif tensor.dtype in _WHOLE and tensor.numel() and int(tensor.min()) >= 0:
+            tensor = tensor.half() if is_half(tensor) else tensor
+        elif is_packed_whole(tensor):
             layout[name] = {"shape": list(tensor.shape), "dtype": str(tensor.dtype).removeprefix("torch.")}
-            layout[name]["bits"] = _bits(tensor)
+            layout[name]["bits"] = bits_of(tensor)
             tensor = _pack_bits(tensor.flatten(), layout[name]["bits"])
         packed[name] = tensor
     return packed, layout
@@ -75,19 +76,9 @@ def unpack(packed: Mapping[str, Tensor], layout: Mapping[str, Any]) -> tuple[dic
 
 
 def _pack_mask(mask: Tensor) -> tuple[Tensor, dict[str, Any]]:
-    places = mask.flatten().nonzero().flatten()
-    # From one kept value to the next, so at least 1; the first is counted from just before the beginning.
-    gaps = torch.diff(places, prepend=places.new_tensor([-1]))
-    bits = _bits(gaps)
-    shape = list(mask.shape)
-    if bits * gaps.numel() < mask.numel():
-        return _pack_bits(gaps, bits), {"shape": shape, "mask": "gaps", "bits": bits}
-    return _pack_bits(mask.flatten().long(), 1), {"shape": shape, "mask": "bitmap", "bits": 1}
-
-
-def _bits(whole: Tensor) -> int:
-    """Bits that the largest of these numbers needs; at least 1."""
-    return max(1, int(whole.max()).bit_length()) if whole.numel() else 1
+    form, bits, _ = form_of(mask)
+    numbers = gaps_of(mask) if form == "gaps" else mask.flatten()
+    return _pack_bits(numbers, bits), {"shape": list(mask.shape), "mask": form, "bits": bits}
 
 
 def _pack_bits(whole: Tensor, bits: int) -> Tensor:
@@ -114,6 +105,3 @@ def _unpack_bits(packed: Tensor, bits: int, count: int) -> Tensor:
     octets = numpy.zeros((count, 8), numpy.uint8)
     octets[:, : math.ceil(bits / 8)] = numpy.packbits(columns, axis=1, bitorder="little")
     return torch.from_numpy(octets.view("<i8").astype(numpy.int64).reshape(count))
-
-
-_WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)

@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from bench import budget, count
+from bench.budget import Requested
 from bench.errors import BudgetError
+from bench.measure import packed_size
 from bench.measure.layers import Row, rows, values_by_module
 from bench.method import Compressed, Context, Method, Resizable
 from bench.seeding import seeded
@@ -24,13 +26,14 @@ class Stored:
     """What is known of a network once it is compressed; `solved` is what was chosen for the budget."""
 
     stored_values: int
+    counted_bytes: int
     statistics_values: int
     trained_values: int
     solved: Mapping[str, Any]
 
-    def check(self, requested: int | None) -> None:
-        """Raise BudgetError where the budget is not met."""
-        budget.check(requested, self.stored_values)
+    def check(self, requested: Requested, trained: bool = False) -> None:
+        """Raise BudgetError where the budget is not met; more may be off in the bytes of what is `trained`."""
+        requested.check(self.stored_values, self.counted_bytes, trained)
 
 
 @dataclass(frozen=True)
@@ -121,10 +124,15 @@ def to_size(method: Method, compressed: Compressed) -> Compressed:
     return compressed
 
 
-def stored(compressed: Compressed) -> Stored:
-    """What it stores as it is now."""
+def stored(compressed: Compressed, settled: bool = False) -> Stored:
+    """What it stores as it is now. Of one that is `settled`, what it promised to round is looked at."""
+    half = compressed.half
+    if settled and half:
+        tensors = count.stored_tensors(compressed.network)
+        half = [name for name in half if name in tensors and packed_size.is_half(tensors[name].detach())]
     return Stored(
         stored_values=count.stored_values(compressed.network),
+        counted_bytes=packed_size.counted_bytes(compressed.network, half),
         statistics_values=sum(tensor.numel() for tensor in count.statistics(compressed.network).values()),
         trained_values=count.trained_values(compressed.network),
         solved=dict(compressed.solved),

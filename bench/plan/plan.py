@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -297,6 +298,7 @@ def make(spec: Spec) -> Plan:
             "normalise": None if spec.normalise is None else standards.text_of(standard),
         }
     )
+    notes += [line for choice in choices if (line := no_part(choice, budgets))]
     runs = tuple(_runs(choices, budgets, setting, spec.seed_list, factors))
     labels: dict[str, str] = {}
     for run in runs:
@@ -417,10 +419,30 @@ def _runs(
     for seed in seeds:
         # What was given is the same for every seed.
         for choice in choices if seed == seeds[0] else [choice for choice in choices if choice.text != GIVEN]:
-            for budget in budgets if choice.method.sized_by_budget else [None]:
+            for budget in (*budgets_of(choice.method, budgets),) or (None,):
                 run = Run(choice, budget, setting, seed)
                 # Without epochs of its own there is nothing that a rate would change.
                 yield from (replace(run, rate=factor) for factor in factors) if run.trains_itself else [run]
+
+
+def budgets_of(method: Method, budgets: Sequence[Budget]) -> list[Budget]:
+    """Those that the method takes part in; none where its options say how large it is."""
+    takes = {True: method.sized_by_bytes, False: method.sized_by_budget}
+    return [budget for budget in budgets if takes[budget.in_bytes]]
+
+
+def no_part(choice: MethodChoice, budgets: Sequence[Budget]) -> str:
+    """Why a method that some budgets size has no part in others, in one line; empty where it has, or where no budget
+    sizes it."""
+    method, left = choice.method, [budget for budget in budgets if budget not in budgets_of(choice.method, budgets)]
+    if not left or method.sized_by_budget == method.sized_by_bytes:
+        return ""
+    its, theirs = ("values", "bytes") if left[0].in_bytes else ("bytes", "values")
+    once = "" if len(left) < len(budgets) else ", and beside them it is of its own size"
+    return (
+        f"{choice.label}: no part in {', '.join(map(str, left))}, since it doesn't shrink in {theirs}; budgets of "
+        f"{its} size it ({Budget(Fraction(1, 4), in_bytes=its == 'bytes')}){once}"
+    )
 
 
 def split_label(text: str) -> tuple[str, str]:
@@ -442,7 +464,8 @@ def _method(text: str, files: Sequence[str]) -> MethodChoice:
     plugin = discovery.find(discovery.METHODS, written.name, files)
     method = plugin.make(written.value, dict(written.options))
     with asking(f"method {rest!r}"):
-        _ = method.sized_by_budget, method.needs_trained, method.at_size  # which the plan asks later
+        # Which the plan asks later.
+        _ = method.sized_by_budget, method.sized_by_bytes, method.needs_trained, method.at_size
         if not 0 <= method.compress_at <= 1:
             raise ValueError(f"compress_at can't be {method.compress_at}; it is a fraction from 0 to 1")
         identity = method.identity()

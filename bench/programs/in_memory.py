@@ -9,8 +9,9 @@ from torch import nn
 
 from bench import budget as budgets
 from bench import count
+from bench.budget import Requested
 from bench.errors import InputError, contained, typed_line
-from bench.measure import account
+from bench.measure import account, in_bytes, packed_size
 from bench.measure.resizable import traced_resizable
 from bench.method import Compressed, Method, Resizable
 from bench.models._usable import require_usable
@@ -35,7 +36,7 @@ def compress(
     require_usable(network)
     device = _device(network)
     chosen = _find(method, plugins)
-    requested = _values(chosen, network, budget)
+    requested = _requested(chosen, network, budget)
     if chosen.needs_trained and not trained:
         raise InputError("the method compresses a trained network; give trained=True with one that is trained")
 
@@ -45,7 +46,7 @@ def compress(
     def compressed_copy() -> Compressed:
         with contained():
             copied = _copy(network)
-            made = account.compress(chosen, copied, requested, seed, trained, find_resizable=others)
+            made = in_bytes.compress(chosen, copied, requested, seed, trained, find_resizable=others)
         made.network.to(device)
         return made
 
@@ -83,15 +84,18 @@ def _find(method: str | Method, plugins: Sequence[str]) -> Method:
     return find_at_start(method, plugins).method
 
 
-def _values(method: Method, network: nn.Module, budget: str | int | float | None) -> int | None:
-    """How many values the budget asks for. Raises InputError where one is missing, or is one too many."""
-    if method.sized_by_budget:
-        if budget is None:
+def _requested(method: Method, network: nn.Module, budget: str | int | float | None) -> Requested:
+    """What the budget asks for. Raises InputError where one is missing, is one too many, or is of the other kind."""
+    if budget is None:
+        if method.sized_by_budget:
             raise InputError("how small? give a budget, as budget='4x'")
-        return budgets.parse(str(budget)).values(count.stored_values(network))
-    if budget is not None:
+        return Requested()
+    asked = budgets.parse(str(budget))
+    if not (method.sized_by_bytes if asked.in_bytes else method.sized_by_budget):
+        if method.sized_by_bytes:
+            raise InputError(f"the method doesn't shrink in values, and {budget!r} is of these; give budget='4x-bytes'")
         raise InputError(f"the method's options fix its size; leave budget={budget!r} out")
-    return None
+    return asked.requested(count.stored_values(network), packed_size.counted_bytes(network))
 
 
 def _device(network: nn.Module) -> torch.device:

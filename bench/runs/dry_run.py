@@ -6,6 +6,7 @@ import torch
 from rich.console import Console
 
 from bench import count
+from bench.budget import Requested
 from bench.data.standard import normalisation
 from bench.dataset import Data
 from bench.measure.cores import threads as with_threads
@@ -82,11 +83,16 @@ _VALUE_BYTES = 4  # float32
 
 def _bytes(plan: Plan, todo: Sequence[Run], dense_values: int) -> tuple[float, float]:
     """What the saved networks and the kept states will take. A method of fixed size counts like the dense network."""
-    asked = [dense_values if run.budget is None else run.budget.values(dense_values) for run in todo]
+    dense = _VALUE_BYTES * dense_values
+    asked = [dense if run.budget is None else _asked_bytes(run.budget.requested(dense_values, dense)) for run in todo]
     best = 1 / len(plan.spec.seed_list) / len(plan.spec.learning_rates)
     share = {"all": 1, "best": best, "none": 0}[plan.spec.keep_weights]
     states = sum(len(plan.kept_epochs(seed)) for seed in {run.seed for run in todo})
-    return _VALUE_BYTES * sum(asked) * share, _VALUE_BYTES * dense_values * states
+    return sum(asked) * share, dense * states
+
+
+def _asked_bytes(requested: Requested) -> int:
+    return requested.bytes or _VALUE_BYTES * (requested.values or 0)
 
 
 def _print(console: Console, line: str) -> None:

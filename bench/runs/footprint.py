@@ -9,24 +9,26 @@ from functools import cached_property
 
 from torch import nn
 
-from bench import budget, count
-from bench.budget import Budget
+from bench import count
+from bench.budget import Budget, Requested
 from bench.dataset import Dataset
 from bench.errors import BudgetError, contained, typed_line
 from bench.files import artifact
 from bench.files.description import Description
-from bench.measure.account import compress, deploy, stored, to_size
+from bench.measure import in_bytes, packed_size
+from bench.measure.account import deploy, stored, to_size
 from bench.measure.layers import Row
 from bench.measure.resizable import Resizing
 from bench.models._build import build_network
 from bench.models._usable import require_outputs, require_reloadable
-from bench.plan.plan import REFERENCE, MethodChoice, find_task
+from bench.plan.plan import REFERENCE, MethodChoice, budgets_of, find_task, no_part
 from bench.plugins.networks import ModelChoice
 
 # What a row has besides its method and budget; None where the budget can't be met.
 FIGURES = (
     "stored_values",
     "compression",
+    "counted_bytes",
     "stored_bytes",
     "statistics_values",
     "trained_values",
@@ -62,53 +64,58 @@ def footprint(
     """A row for every method and budget, as `bench run` would meet them: what was asked for, what is stored, and the
     rest of the account, or `reason` why the budget can't be met. The dense reference has one row.
 
-    A method of fixed size has a row for each budget all the same. With `layers`, a row has `layers`: a list of what
-    each layer stores, has as deployed, and computes. Weights are the initial ones, also for methods that compress
-    trained networks: values don't depend on them, though bytes may, in kmeans for one. `compress_seconds` is without
-    what methods leave out where only the account is wanted (`bench.method.Context`). Raises InputError.
+    A method of fixed size has one row, and so has one that these budgets don't size, with the reason. With `layers`, a
+    row has `layers`: a list of what each layer stores, has as deployed, and computes. Weights are the initial ones,
+    also for methods that compress trained networks: values don't depend on them, though bytes may, in sparse for one.
+    `compress_seconds` is without what methods leave out where only the account is wanted (`bench.method.Context`).
+    Raises InputError.
     """
     network, task = question.network(), find_task(Dataset.task).task
-    dense_values = count.stored_values(network)
+    dense_values, dense_bytes = count.stored_values(network), packed_size.counted_bytes(network)
     # Copied for every row: in a network of a hundred million values, drawing them takes twenty times as long.
     fresh = copy.deepcopy(network)
     require_outputs(network, question.image_shape, question.num_classes, task)
     require_reloadable(network, replace(question, seed=question.seed + 1).network(), question.image_shape, task)
     del network
     for choice in choices:
-        for asked in [None] if choice.text == REFERENCE else budgets:
-            requested = None if asked is None else asked.values(dense_values)
+        for asked in (*budgets_of(choice.method, budgets),) or (None,):
+            requested = Requested() if asked is None else asked.requested(dense_values, dense_bytes)
             row: Row = {
                 "method": choice.label,
                 "budget": None if asked is None else str(asked),
-                "requested_values": requested,
+                "requested_values": requested.values,
+                "requested_bytes": requested.bytes,
                 **dict.fromkeys(FIGURES),
             }
             try:
                 with contained():
                     row |= _account(choice, requested, copy.deepcopy(fresh), dense_values, question, layers)
-                row["reason"] = "the reference; no budget is asked of it"
-                if requested is not None:
-                    budget.check(requested, row["stored_values"])
-                    row["reason"] = None
+                requested.check(row["stored_values"], row["counted_bytes"])
+                row["reason"] = None if asked is not None else _own_size(choice, budgets)
             except BudgetError as error:
-                fixed = "" if choice.method.sized_by_budget else "its size is fixed: "
-                row["reason"] = f"{fixed}{error}"
+                row["reason"] = str(error) if asked is not None else f"its size is fixed: {error}"
             except Exception as error:  # one broken method must not hide the others
                 row |= {"reason": typed_line(error), "traceback": traceback.format_exc(), "failed": True}
             yield row
 
 
+def _own_size(choice: MethodChoice, budgets: Sequence[Budget]) -> str:
+    """Why nothing is asked of a method."""
+    if choice.text == REFERENCE:
+        return "the reference; no budget is asked of it"
+    return no_part(choice, budgets).removeprefix(f"{choice.label}: ") or "its size is fixed; no budget is asked of it"
+
+
 def _account(
-    choice: MethodChoice, requested: int | None, network: nn.Module, dense_values: int, question: Question, layers: bool
+    choice: MethodChoice, requested: Requested, network: nn.Module, dense_values: int, question: Question, layers: bool
 ) -> Row:
     method, model, channels = choice.method, question.model.model, question.image_shape[0]
-    asked = requested if method.sized_by_budget else None
     trained = method.compress_at > 0 or method.needs_trained
     started = time.perf_counter()
-    compressed = compress(
+    compressed = in_bytes.compress(
         method,
         network,
-        asked,
+        requested,
         question.seed,
         trained,
         model.family,
@@ -127,6 +134,7 @@ def _account(
     return {
         "stored_values": has.stored_values,
         "compression": dense_values / has.stored_values,
+        "counted_bytes": has.counted_bytes,
         "stored_bytes": len(packed),
         "statistics_values": has.statistics_values,
         "trained_values": has.trained_values,

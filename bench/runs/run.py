@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import count
+from bench.budget import Requested
 from bench.data.batches import InOrder
 from bench.data.normalise import Normalise
 from bench.data.splits import names_hash
@@ -22,7 +23,7 @@ from bench.errors import BudgetError, DiskError, contained, typed_line
 from bench.files import artifact, start_weights
 from bench.files.description import Description
 from bench.files.fresh_process import FreshProcess
-from bench.measure import account, memory
+from bench.measure import account, in_bytes, memory, packed_size
 from bench.measure.code_space import encode as encode_pictures
 from bench.measure.resizable import Resizing
 from bench.measure.same_outputs import LARGEST_DIFFERENCE, relative_difference
@@ -272,9 +273,10 @@ def _parts(bench: Bench, run: Run, kept_epochs: set[int], folder: Path) -> Itera
     else:
         begun = yield from _go_on(bench, run, unfinished, found)
     trained = train(bench, run, begun, unfinished, kept_epochs, folder)
-    dense_values, requested = begun.columns["dense_values"], begun.columns["requested_values"]
+    dense_values = begun.columns["dense_values"]
     yield trained.columns(dense_values)
-    trained.stored.check(requested)
+    asked = Requested(begun.columns["requested_values"], begun.columns["requested_bytes"])
+    trained.stored.check(asked, trained=True)
     before, after = begun.columns.get("stored_values"), trained.stored.stored_values
     if run.choice.method.at_size == "at once" and after != before:
         raise NotTheSame(f"the network stored {before:,} values when compressed, {after:,} when trained")
@@ -297,8 +299,14 @@ def _begin(bench: Bench, run: Run, unfinished: Unfinished) -> Generator[Columns,
     """From the start to where the compressed network's training begins."""
     network = bench.network(run)
     dense_values = count.stored_values(network)
-    requested = None if run.budget is None else run.budget.values(dense_values)
-    columns: Columns = {"dense_values": dense_values, "requested_values": requested}
+    dense_bytes = packed_size.counted_bytes(network)
+    requested = Requested() if run.budget is None else run.budget.requested(dense_values, dense_bytes)
+    columns: Columns = {
+        "dense_values": dense_values,
+        "dense_bytes": dense_bytes,
+        "requested_values": requested.values,
+        "requested_bytes": requested.bytes,
+    }
     yield columns
 
     at_end = run.choice.method.at_size == "at the end"
@@ -365,12 +373,12 @@ class Compression:
         }
 
 
-def compress(bench: Bench, run: Run, network: nn.Module, requested: int | None, brought_to_size: bool) -> Compression:
+def compress(bench: Bench, run: Run, network: nn.Module, requested: Requested, brought_to_size: bool) -> Compression:
     """Have the method compress the network; one that is brought to its size is only asked what it stores, and thrown
     away. Raises BudgetError."""
     setting, method = run.setting, run.choice.method
     started = time.perf_counter()
-    compressed = account.compress(
+    compressed = in_bytes.compress(
         method,
         network,
         requested,
@@ -460,7 +468,8 @@ def train(bench: Bench, run: Run, begun: Begun, unfinished: Unfinished, kept_epo
     compressed.settle()
     validation = evaluate(compressed.network, trainer.validation, trainer.task, trainer.classes)
     check_finite(validation[LOSS], "the validation loss is {} once it is trained and settled")
-    return Trained(compressed, account.stored(compressed), [*prefix, *own], len(own), validation, training.parts)
+    stored = account.stored(compressed, settled=True)
+    return Trained(compressed, stored, [*prefix, *own], len(own), validation, training.parts)
 
 
 @dataclass(frozen=True)
@@ -533,6 +542,7 @@ def test(bench: Bench, run: Run, saved: Saved, folder: Path) -> Tested:
 def _stored_columns(stored: account.Stored, dense_values: int) -> Columns:
     return {
         "stored_values": stored.stored_values,
+        "counted_bytes": stored.counted_bytes,
         "compression": dense_values / stored.stored_values,
         "statistics_values": stored.statistics_values,
         "trained_values": stored.trained_values,

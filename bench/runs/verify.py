@@ -243,7 +243,7 @@ class Verifier:
             record["seed"],
         )
         verdict.other_code.update(artifact.other_code(saved.description, path, given))
-        stored = account.stored(compressed)
+        stored = account.stored(compressed, settled=True)
         deployed = account.deploy(compressed, data.image_shape)
         yield from _differences(
             record,
@@ -251,6 +251,7 @@ class Verifier:
                 "dense_values": count.stored_values(dense),
                 "compression": count.stored_values(dense) / stored.stored_values,
                 "stored_values": stored.stored_values,
+                "counted_bytes": stored.counted_bytes,
                 "statistics_values": stored.statistics_values,
                 "stored_bytes": path.stat().st_size,
                 "materialised_values": deployed.materialised_values,

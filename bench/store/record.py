@@ -31,7 +31,8 @@ COLUMNS = {
     "method_name": "the plugin's name",
     "method_text": "the plugin's name with the options that are not at their default",
     "role": "the method's part in a comparison (reference, narrower network...); empty: a method like others",
-    "budget": "what was asked for: 4x, 0.3 (of dense) or a number of values; empty for a method of fixed size",
+    "budget": "what was asked for: 4x, 0.3 (of dense) or a number of values, or 4x-bytes; empty for a method of fixed "
+    "size",
     "seed": "of initial weights, batches and augmentation",
     "model": "network",
     "model_code": "hash of the code of the network's plugin",
@@ -51,10 +52,14 @@ COLUMNS = {
     "headline_unit": "its unit; empty: none",
     "headline_better": "higher or lower",
     "headline_counts": "images, where it is the share of them in percent; else empty",
-    "requested_values": "values that the budget asks for",
+    "requested_values": "values that the budget asks for; empty where it is of bytes",
     "stored_values": "distinct values needed to rebuild the network at inference, batch-norm statistics apart",
     "dense_values": "stored values of the dense network",
     "compression": "dense_values / stored_values",
+    "requested_bytes": "bytes that the budget asks for; empty where it is of values",
+    "counted_bytes": "bytes of what is stored, side information included, as budgets of bytes bind them; without "
+    "batch-norm statistics and the file's header",
+    "dense_bytes": "counted bytes of the dense network",
     "stored_bytes": "bytes of the artifact's file, batch-norm statistics and header included",
     "statistics_values": "batch-norm running means and variances",
     "trained_values": "values that the optimiser changes",
@@ -114,6 +119,7 @@ COLUMNS = {
 _WHOLE = frozenset(
     {
         *("format", "seed", "weights_epochs", "requested_values", "stored_values", "dense_values", "stored_bytes"),
+        *("requested_bytes", "counted_bytes", "dense_bytes"),
         *("statistics_values", "trained_values", "materialised_values", "macs", "generation_macs", "compress_epoch"),
         *("peak_memory_bytes", "leaked_images", "batch_parts"),
         *("train_images", "validation_images", "test_images", "threads", "latency_threads", "schedule.epochs"),

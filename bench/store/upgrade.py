@@ -53,7 +53,7 @@ def _from_4(record: Record) -> Record:
 
 def _from_5(record: Record) -> Record:
     """CSG's slices were 16x16 where nothing was said; that they may be smaller for a budget came later. All trained at
-    the schedule's own learning rate."""
+    the schedule's own learning rate. Budgets were of values, and bytes those of the file."""
     was_said = ":slice=" in str(record.get("method_text"))
     slices = {"option.slice": None} if record.get("method_name") == "csg" and not was_said else {}
     return {**record, **slices, "learning_rate_factor": 1.0}

@@ -393,7 +393,7 @@ class SliceNetwork(Compressed):
     def __init__(self, network: nn.Module, structure: Structure, half: bool) -> None:
         self.groups = groups_of(network, structure)
         super().__init__(on_generated(network, Generators(self.groups)), structure.plain())
-        self.half = half
+        self.half = tuple(count.stored_tensors(self.network)) if half else ()
 
     def settle(self) -> None:
         if self.half:

@@ -25,7 +25,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from bench.errors import InputError, first_line, unknown
 from bench.metric import Metric
 from bench.reports.figures.colours import GIVEN_LOOK, REFERENCE_LOOK, Look, looks
-from bench.reports.frame import metric_of, texts
+from bench.reports.frame import BYTES, metric_of, texts
 from bench.reports.names import short_names
 from bench.reports.statistics.change import MARGIN
 from bench.reports.statistics.front import is_on_front
@@ -117,11 +117,16 @@ def accuracy_vs(
             for panel, kind in zip(own, panels, strict=True):
                 drawing.draw(panel, kind)
             own[0].set_title(_title(setting, 46), loc="left")
-            own[-1].set_xlabel("\n".join([f"{AXES[over]}, log scale", *note]))
+            own[-1].set_xlabel("\n".join([f"{AXES[drawing.over]}, log scale", *note]))
             for panel in own[:-1]:
                 panel.tick_params(labelbottom=False)
         _legend(figure, list(rows))
     return figure
+
+
+def axis_of(runs: pd.DataFrame, over: str) -> str:
+    """What a setting is drawn over: in place of stored values the bytes, where its budgets are of bytes."""
+    return "counted_bytes" if over == "stored_values" and (runs["unit"] == BYTES).any() else over
 
 
 def grid(
@@ -141,13 +146,18 @@ def grid(
         figure = Figure(figsize=(_CELL[0] * across, _CELL[1] * down + _LINE * lines), layout="constrained")
         FigureCanvasAgg(figure)
         panels = figure.subplots(down, across, squeeze=False).ravel()
+        titles = []
         for panel, setting in zip(panels, settings, strict=False):
-            _Drawing.of(setting, over, results, table, styles).draw(panel, SCORE)
+            drawing = _Drawing.of(setting, over, results, table, styles)
+            drawing.draw(panel, SCORE)
+            titles.append(f"{AXES[drawing.over]}, log scale")
             panel.set_title(_title(setting, 36), loc="left", fontsize=6.5)
         for panel in panels[len(settings) :]:
             panel.set_axis_off()
-        for panel in panels[max(0, len(settings) - across) : len(settings)]:
-            panel.set_xlabel(f"{AXES[over]}, log scale", fontsize=6.5)
+        # At the bottom, and where it is another than below.
+        for place in range(len(settings)):
+            if place + across >= len(settings) or titles[place] != titles[place + across]:
+                panels[place].set_xlabel(titles[place], fontsize=6.5)
         _legend(figure, list(panels[: len(settings)]), 2 * across)
     return figure
 
@@ -240,6 +250,7 @@ class _Drawing:
         cls, setting: str, over: str, results: pd.DataFrame, table: pd.DataFrame, styles: Mapping[str, Look]
     ) -> "_Drawing":
         here = results[results["setting"] == setting]
+        over = axis_of(here, over)
         rows = table[(table["setting"] == setting) & table[over].notna()]
         names = short_names(styles, _NAME)
         return cls(over, metric_of(here), rows, here[here["status"] == FINISHED], styles, names)
@@ -268,7 +279,7 @@ class _Drawing:
         groups = list(self.rows[self.rows["role"] != REFERENCE].groupby("method", sort=False))
         found = []
         for number, (method, points) in enumerate(groups):
-            asked = points["requested_values"].astype(float).fillna(points["stored_values"])
+            asked = points["asked"].astype(float).fillna(points["size"])
             points = points.iloc[np.argsort(asked.to_numpy(), kind="stable")]
             place = points[self.over].to_numpy(dtype=float) * _APART ** (number - (len(groups) - 1) / 2)
             found.append((str(method), points, place, self.styles[str(method)]))

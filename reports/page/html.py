@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 from bench.metric import Metric
 from bench.reports.audit import SettingAudit
 from bench.reports.checklist import checklist
-from bench.reports.frame import metric_of
+from bench.reports.frame import BYTES, metric_of
 from bench.reports.how_to_read import READING
 from bench.reports.load import Loaded
 from bench.reports.names import short_names
@@ -230,9 +230,9 @@ def _rows(summary: pd.DataFrame, metric: Metric, names: Mapping[str, str]) -> li
     last = None
     for row in by_budget(summary, metric.higher).to_dict("records"):
         kind = "reference" if row["role"] == REFERENCE else ""
-        if rows and plain(row["requested_values"]) != last:
+        if rows and plain(row["asked"]) != last:
             kind = f"{kind} first".strip()
-        last = plain(row["requested_values"])
+        last = plain(row["asked"])
         rows.append({"kind": kind, "name": names[row["method"]], "cells": _cells(row)})
     return rows
 
@@ -251,22 +251,22 @@ def _cells(row: dict[Any, Any]) -> list[dict[str, Any]]:
     generation = row["generation_macs"]
     more = f" + {_millions(generation)}" if not pd.isna(generation) and generation else ""
     dense = row["role"] == REFERENCE
-    front = plain(row["front_stored_values"])
+    front = plain(row["front_counted_bytes" if row["unit"] == BYTES else "front_stored_values"])
     wide = WIDE if row["standing"] == Standing.WIDE else ""
     score = cell(row["score_mean"], deviation(row["score_mean"], row["score_std"]) + wide, behind=row["score_std"])
     change = cell(row["difference"], "{:+.2f}", spread(row["difference_interval"]), row["difference_interval"])
     return [
         {"text": row["method"], "value": None},
         {"text": "" if pd.isna(row["budget"]) else row["budget"], "value": None},
-        cell(row["compression"], "{:.2f}x"),
+        cell(row["ratio"], "{:.2f}x"),
         cell(row["stored_bytes"], "{:,.0f}"),
         {**score, "best": not pd.isna(row["is_best"]) and bool(row["is_best"])},
         cell(None, "") if dense else change,
         cell(row["n"], "{:.0f}"),
         {"text": p_value(row["worse_p_value"]), "value": plain(row["worse_p_value"])},
         cell(row["validation_mean"], "{:.2f}"),
-        cell(row["stored_values"], "{:,.0f}"),
-        cell(row["requested_values"], "{:,.0f}"),
+        cell(row["size"], "{:,.0f}"),
+        cell(row["asked"], "{:,.0f}"),
         {"text": _millions(row["macs"]) + more, "value": plain(row["macs"]), "behind": plain(generation)},
         cell(row["latency_ms"], "{:.3g}"),
         {"text": "" if front is None else f"{100 * front:.0f} %", "value": front},

@@ -29,7 +29,7 @@ NAME, _CLASS = 28, 16
 # Six digits are enough to draw; what is printed is rounded where it is printed, as in the tables.
 _DIGITS, _EXACT = 6, 17
 _NEEDED = (
-    *("setting", "status", "method", "method_text", "role", "budget", "seed", "id", "requested_values"),
+    *("setting", "status", "method", "method_text", "role", "budget", "seed", "id", "unit", "asked"),
     *(*AXES, "learning_rate_factor", "model", "train_images", "validation_images", "test_images"),
 )
 
@@ -68,6 +68,7 @@ def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list
         "settings": [
             {
                 "name": name,
+                "unit": str(own["unit"].iloc[0]),
                 "metric": {**asdict(metric_of(own)), "points": metric_of(own).points},
                 "points": _points(own, summary[summary["setting"] == name], folders, notes),
                 "published": published.beside(own).to_dict("records"),
@@ -124,7 +125,7 @@ def _points(
             "method": row["method"],
             "reference": row["role"] == REFERENCE,
             "budget": "" if pd.isna(row["budget"]) else row["budget"],
-            "asked": plain(row["requested_values"]),
+            "asked": plain(row["asked"]),
             "n": int(row["n"]),
             "mean": plain(row["score_mean"], _EXACT),
             "std": plain(row["score_std"], _EXACT),
@@ -197,7 +198,7 @@ def _layers(runs: pd.DataFrame, folders: Mapping[str, Path], notes: list[str]) -
 def _spaces(runs: pd.DataFrame, loaded: Loaded, at_most: int, notes: list[str]) -> list[dict[str, Any]]:
     """The code spaces of the first seed of each method and budget that has one."""
     finished = runs[runs["status"] == FINISHED].sort_values(
-        ["seed", "method", "requested_values"], ascending=[True, True, False], kind="stable"
+        ["seed", "method", "asked"], ascending=[True, True, False], kind="stable"
     )
     found: list[dict[str, Any]] = []
     more = 0

@@ -83,7 +83,7 @@ class Cell:
         return found
 
 
-_NEEDED = ("setting", "method", "method_text", "role", "budget", "seed", "id", "requested_values", "stored_values")
+_NEEDED = ("setting", "method", "method_text", "role", "budget", "seed", "id", "asked", "size")
 
 
 def cells(runs: pd.DataFrame, tallies: Mapping[str, Tally]) -> list[Cell]:
@@ -93,7 +93,7 @@ def cells(runs: pd.DataFrame, tallies: Mapping[str, Tally]) -> list[Cell]:
     own = runs.loc[known, list(_NEEDED)]
     own = own.assign(budget=texts(own["budget"])).drop_duplicates(["setting", "method_text", "budget", "seed"])
     own = own.assign(other=own["role"] != REFERENCE).sort_values(
-        ["setting", "other", "method", "stored_values"], ascending=[True, True, True, False], kind="stable"
+        ["setting", "other", "method", "size"], ascending=[True, True, True, False], kind="stable"
     )
     found: list[Cell] = []
     dense: dict[str, Mapping[int, Tally]] = {}
@@ -109,7 +109,7 @@ def cells(runs: pd.DataFrame, tallies: Mapping[str, Tally]) -> list[Cell]:
         is_reference = first["role"] == REFERENCE
         if is_reference:
             dense.setdefault(setting, mine)
-        asked = first["requested_values"]
+        asked = first["asked"]
         found.append(
             Cell(
                 setting,

@@ -196,7 +196,7 @@ def _tried(runs: pd.DataFrame, factors: "pd.Series[float]") -> Iterator[Tried]:
     lost: dict[Cell, dict[float, dict[int, str]]] = {}
     about: dict[Cell, tuple[str, bool]] = {}
     places: dict[Cell, tuple[Any, ...]] = {}
-    asked = runs["requested_values"].astype(float).fillna(0)
+    asked = runs["asked"].astype(float).fillna(0)
     columns = [runs[name] for name in ("method", "seed", "status", "reason", "headline_better", "role")]
     for cell, factor, score, values, method, seed, status, reason, better, role in zip(
         _cells(runs), factors, _validation(runs), asked, *columns, strict=True

@@ -46,20 +46,24 @@ def latex(summary: pd.DataFrame, overall: pd.DataFrame, setting: str, metric: Me
     width of the change's 95 % interval.
     """
     ordered = by_budget(summary, metric.higher)
-    fixed = ordered["requested_values"].isna()
-    budgets = list(dict.fromkeys(ordered.loc[~fixed, "requested_values"]))
+    fixed = ordered["asked"].isna()
+    budgets = list(dict.fromkeys(ordered.loc[~fixed, "asked"]))
     tables = [_by_budgets(summary, overall, setting, metric, label)] if budgets else []
     for number, asked in enumerate(budgets or [None]):
-        rows = ordered[fixed | (ordered["requested_values"] == asked)] if asked is not None else ordered
-        title = setting if asked is None else f"{setting}, at {rows['budget'].dropna().iloc[-1]} ({asked:,} values)"
+        rows = ordered[fixed | (ordered["asked"] == asked)] if asked is not None else ordered
+        title = (
+            setting
+            if asked is None
+            else f"{setting}, at {rows['budget'].dropna().iloc[-1]} ({asked:,} {rows['unit'].iloc[0]})"
+        )
         tables.append(_table(rows, title, metric, f"{label}-{number + 1}"))
     return "\n".join(tables)
 
 
 def _by_budgets(summary: pd.DataFrame, overall: pd.DataFrame, setting: str, metric: Metric, label: str) -> str:
     """A row for each method, a column for each budget, the mean rank behind them."""
-    sized = summary[summary["requested_values"].notna()]
-    budgets = sized.drop_duplicates("requested_values").sort_values("requested_values", ascending=False)
+    sized = summary[summary["asked"].notna()]
+    budgets = sized.drop_duplicates("asked").sort_values("asked", ascending=False)
     ranks: dict[str, float] = dict(zip(overall["method_text"], overall["mean_rank"], strict=True))
     order = sorted(dict.fromkeys(sized["method_text"]), key=lambda text: (ranks.get(text, float("inf")), text))
     dense = summary[summary["role"] == REFERENCE]
@@ -76,8 +80,8 @@ def _by_budgets(summary: pd.DataFrame, overall: pd.DataFrame, setting: str, metr
     ]
     names = short_names(sized["method"], _LONGEST)
     for text in order:
-        own = sized[sized["method_text"] == text].drop_duplicates("requested_values").set_index("requested_values")
-        scores = [_score(own.loc[asked]) if asked in own.index else "--" for asked in budgets["requested_values"]]
+        own = sized[sized["method_text"] == text].drop_duplicates("asked").set_index("asked")
+        scores = [_score(own.loc[asked]) if asked in own.index else "--" for asked in budgets["asked"]]
         rank = f"{ranks[text]:.2f}" if text in ranks else "--"
         lines.append(" & ".join([escape(names[own["method"].iloc[0]]), *scores, rank]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", r"\end{table*}", ""]

@@ -38,9 +38,9 @@ def cells(summary: pd.DataFrame, longest: int | None = None) -> list[tuple[str, 
         (
             str(names[row["method"]]),
             "" if pd.isna(row["budget"]) else str(row["budget"]),
-            "" if pd.isna(row["requested_values"]) else f"{row['requested_values']:,.0f}",
-            f"{row['stored_values']:,.0f}",
-            f"{row['compression']:.2f}x",
+            "" if pd.isna(row["asked"]) else f"{row['asked']:,.0f}",
+            f"{row['size']:,.0f}",
+            f"{row['ratio']:.2f}x",
             f"{row['stored_bytes']:,.0f}",
             multiply_accumulates(row["macs"])
             + (f" + {multiply_accumulates(row['generation_macs'])}" if row["generation_macs"] else ""),
@@ -73,9 +73,9 @@ def by_budget(summary: pd.DataFrame, higher: bool = True) -> pd.DataFrame:
     by budget from large to small, and in each from the best to the worst (`higher`: more is better): the question is
     what to take at a size."""
     ordered = summary.assign(
-        place=summary["role"].map(PLACES).fillna(len(PLACES)), is_sized=summary["requested_values"].notna()
+        place=summary["role"].map(PLACES).fillna(len(PLACES)), is_sized=summary["asked"].notna()
     ).sort_values(
-        ["is_sized", "place", "requested_values", "score_adjusted"],
+        ["is_sized", "place", "asked", "score_adjusted"],
         ascending=[True, True, False, not higher],
         kind="stable",
     )

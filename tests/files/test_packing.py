@@ -128,3 +128,12 @@ def test_a_damaged_layout_is_an_input_error(tmp_path: Path, change: dict[str, An
     save_file(tensors, path, metadata={"bench": json.dumps(given)})
     with pytest.raises(InputError, match="description that can't be read"):
         artifact.read(path)
+
+
+def test_what_is_true_or_false_has_a_bit() -> None:
+    flags = torch.arange(35).view(5, 7) % 3 == 0
+    packed, layout = pack({"flags": flags}, {})
+    assert packed["flags"].numel() == 5  # bytes, of 35 bits
+    tensors, _ = unpack(packed, layout)
+    assert tensors["flags"].dtype == torch.bool
+    assert torch.equal(tensors["flags"], flags)

@@ -59,7 +59,15 @@ def test_records_are_flat_and_complete(swept: tuple[Path, list[Record]]) -> None
         sized = set() if record["budget"] else {"budget", "requested_values"}
         joined = set() if record["compress_epoch"] else {"prefix_seconds"}
         cited = {"citation"} if record["method"] == "dense" else set()
-        missing = {"reason", "exceptions", "model_package", "weights", "weights_code", "weights_epochs"}
+        missing = {
+            "requested_bytes",
+            "reason",
+            "exceptions",
+            "model_package",
+            "weights",
+            "weights_code",
+            "weights_epochs",
+        }
         plain = set() if record["method"] == "dense" else {"role"}
         assert empty == missing | sized | joined | cited | plain
         assert record["latency_ms"] > 0

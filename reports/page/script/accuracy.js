@@ -22,13 +22,18 @@ function measureTitle(metric, measure) {
   return `test ${metric.label}${unit(" (", metric.unit, ")")}`;
 }
 
+// Where budgets are of bytes, these stand in place of stored values.
+const axisOf = (where) => (byId("axis").value === "stored_values" && where.unit === "bytes" ? "counted_bytes" : byId("axis").value);
+
+const sizeAxis = () => Object.keys(data.axes).indexOf(setting().unit === "bytes" ? "counted_bytes" : "stored_values");
+
 function drawScores() {
   drawAccuracy();
   drawSettings();
 }
 
 function drawAccuracy() {
-  const axis = byId("axis").value;
+  const axis = axisOf(setting());
   const index = Object.keys(data.axes).indexOf(axis);
   const measure = byId("measure").value;
   const value = measured(setting(), measure);
@@ -66,7 +71,7 @@ function byMethod(points) {
   const seen = points.filter((point) => (point.reference ? byId("reference").checked : state.on.get(point.method) ?? true));
   seen.sort((one, other) => one.reference - other.reference);
   return [...new Set(seen.map((point) => point.method))].map((method) => [
-    method, seen.filter((point) => point.method === method).sort((one, other) => (one.asked ?? one.x[0]) - (other.asked ?? other.x[0])),
+    method, seen.filter((point) => point.method === method).sort((one, other) => (one.asked ?? one.x[sizeAxis()]) - (other.asked ?? other.x[sizeAxis()])),
   ]);
 }
 
@@ -145,7 +150,7 @@ function hoverOfMean(point, index) {
     `${scored(point.mean)}${point.std === null ? "" : ` (standard deviation ${fixed(point.std)})`}, ${point.n} ${point.n === 1 ? "seed" : "seeds"}: ${point.runs.map((run) => run[0]).join(", ")}`,
   ];
   if (!point.reference) lines.push(`change ${signed(point.difference)}${plus(point.differenceInterval)} against dense`);
-  lines.push(`stored ${whole(point.x[0])}${point.asked === null ? "" : " of " + whole(point.asked) + " asked"}`);
+  lines.push(`stored ${whole(point.x[sizeAxis()])}${point.asked === null ? "" : " of " + whole(point.asked) + " asked"}`);
   if (index) lines.push(`${escaped(data.axes[axes[index]])}: ${amount(axes[index], point.x[index])}`);
   if (point.front[index] !== null) lines.push(`on the front with a probability of ${Math.round(100 * point.front[index])} %`);
   return lines.join("<br>");
@@ -156,7 +161,7 @@ function hoverOfRun(point, run, index) {
   return [
     `<b>${named(point.method)}</b>${point.budget ? " at " + escaped(point.budget) : ""}, seed ${run[0]}`,
     scored(run[1]),
-    `stored ${whole(run[2])}${point.asked === null ? "" : " of " + whole(point.asked) + " asked"}`,
+    `stored ${whole(run[2 + sizeAxis()])}${point.asked === null ? "" : " of " + whole(point.asked) + " asked"}`,
     ...(index ? [`${escaped(data.axes[axes[index]])}: ${amount(axes[index], run[2 + index])}`] : []),
     `run ${escaped(run[run.length - 1].split("-").at(-1))}`,
   ].join("<br>");

@@ -15,6 +15,8 @@ async function choose(index, asked = new Map()) {
     }
   }
   const names = [...new Set(setting().points.filter((point) => !point.reference).map((point) => point.method))].sort();
+  const own = byId("axis").querySelector("[value=stored_values]");
+  own.textContent = Object.values(data.axes)[sizeAxis()];
   byId("methods").replaceChildren(...names.map(methodSwitch));
   fill("layers-budget", [...new Set(setting().layers.rows.map((row) => row.budget))].sort(byBudget));
   fill("curves-budget", [...new Set(setting().curves.map((curve) => curve.budget).filter(Boolean))].sort(byBudget));
@@ -68,7 +70,8 @@ function swatch(name) {
 // "2x" before "16x", shares and numbers of values from large to small; a method of fixed size last.
 function byBudget(one, other) {
   if (one === other) return 0;
-  const size = (text) => (text === "" ? Infinity : text.endsWith("x") ? parseFloat(text) : parseFloat(text) < 1 ? 1 / parseFloat(text) : 1e12 / parseFloat(text));
+  const size = (written) => sizeOf(written.replace(/-bytes$/, ""));
+  const sizeOf = (text) => (text === "" ? Infinity : text.endsWith("x") ? parseFloat(text) : parseFloat(text) < 1 ? 1 / parseFloat(text) : 1e12 / parseFloat(text));
   return size(one) - size(other);
 }
 

@@ -5,8 +5,6 @@ const MOST_SETTINGS = 12;
 function drawSettings() {
   const part = byId("settings");
   if (!part) return;
-  const axis = byId("axis").value;
-  const index = Object.keys(data.axes).indexOf(axis);
   const measure = byId("measure").value;
   // The one that is chosen is among them.
   const all = data.settings.map((_, number) => number);
@@ -19,6 +17,7 @@ function drawSettings() {
   shown.forEach((number, place) => {
     const where = data.settings[number];
     const value = measured(where, measure);
+    const index = Object.keys(data.axes).indexOf(axisOf(where));
     const points = where.points.filter((point) => point.x[index] !== null && value(point) !== null);
     const [column, row] = [place % across, Math.floor(place / across)];
     const name = place ? String(place + 1) : "";
@@ -44,6 +43,6 @@ function drawSettings() {
   byId("settings-plot").style.height = `${extra.height}px`;
   draw("settings-plot", traces, extra);
   byId("settings-note").textContent =
-    `${measureTitle({ ...setting().metric, label: "score", unit: "" }, measure)} over ${data.axes[axis]}, ${byId("scale").value} scale; each panel has its own.` +
+    `${measureTitle({ ...setting().metric, label: "score", unit: "" }, measure)} over ${data.axes[axisOf(setting())]}, ${byId("scale").value} scale; each panel has its own.` +
     (all.length > shown.length ? ` Of ${all.length} settings ${shown.length} are drawn.` : "");
 }
