@@ -222,7 +222,10 @@ def test_where_nothing_meets_it_nothing_is_written(
             "--max-drop trains 6 times in all, each method once at first; give 3 --methods at most, and not 4",
         ),
         (["--to", "4x", "--methods", "lowrnk", "--export", "small.onnx"], "unknown method 'lowrnk'; did you mean"),
-        (["--to", "4x", "--methods", "kmeans", "--export", "small.onnx"], "--methods kmeans: no budget decides its"),
+        (
+            ["--to", "4x", "--methods", "kmeans", "--export", "small.onnx"],
+            "--methods kmeans: it doesn't shrink in values; ask for bytes, as",
+        ),
         (["--to", "4x", "--methods", "lowrank,lowrank", "--export", "small.onnx"], "methods: 'lowrank' is there twice"),
         (
             ["--to", "4x", "--methods", "pruning:compress_at=0.5", "--export", "small.onnx"],
