@@ -20,7 +20,7 @@ from bench.training.loop import Training
 # In which number format, how far parameters are moved, as a share of their size, how far the two may be apart, and
 # along how many directions. In double precision hardly any rectifier changes sides; a network that holds float32
 # tensors of its own can't be in it.
-_PRECISIONS = ((torch.float64, 1e-6, 0.03, 1), (torch.float32, 3e-3, 0.25, 3))
+_PRECISIONS = ((torch.float64, 1e-8, 0.01, 1), (torch.float32, 3e-3, 0.25, 3))
 # Of the largest values by their gradient, how many are looked at where each may have a factor of its own.
 _SINGLES = 3
 # Where the loss hardly depends on the parameters, as on a shift before batch norm, there is nothing to see.
