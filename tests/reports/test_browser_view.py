@@ -48,7 +48,7 @@ def test_a_click_on_a_point_shows_its_runs_and_how_they_are_made_again(
     command = page.inner_text("#details-command")
     assert command == f"bench run --spec runs/{folders[0].name}/{SPEC} --out again" if folders[0] else False
     options = page.locator("#details-options").inner_text()
-    assert "slice\n" in options
+    assert "tiling\nblock" in options
     assert "half\nfalse" in options
     assert str(swept[0]) not in page.content()
     names = page.locator("#details-curves").evaluate("plot => plot.data.map(trace => trace.name)")

@@ -21,7 +21,7 @@ from bench.reports.audit import audits
 from bench.reports.compare import compare
 from bench.reports.load import load
 from bench.reports.page.payload import payload
-from bench.reports.summary import analyse, summary
+from bench.reports.summary import AXES, analyse, summary
 from bench.reports.tables.table import by_budget, cells
 from bench.reports.verdict import verdict
 from bench.roles import GIVEN
@@ -154,6 +154,6 @@ def test_a_report_shows_it(started: tuple[Path, list[Record]]) -> None:
     (setting,) = data["settings"]
     assert [point["method"] for point in setting["points"]] == ["given", "dense", "csg"]
     given = setting["points"][0]
-    assert (given["difference"], given["front"], given["onFront"]) == (None, [None] * 5, [False] * 5)
+    assert (given["difference"], given["front"], given["onFront"]) == (None, [None] * len(AXES), [False] * len(AXES))
     assert "given" in data["looks"]
     assert pd.isna(loaded.runs.set_index("method").loc["given", "churn"])

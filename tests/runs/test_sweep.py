@@ -58,7 +58,8 @@ def test_records_are_flat_and_complete(swept: tuple[Path, list[Record]]) -> None
         empty = {name for name in COLUMNS if record[name] is None}
         sized = set() if record["budget"] else {"budget", "requested_values"}
         joined = set() if record["compress_epoch"] else {"prefix_seconds"}
-        cited = {"citation"} if record["method"] == "dense" else set()
+        generated = set() if record["method"] == "csg" else {"step_kernels"}
+        of_dense = {"citation", "step_outputs"} if record["method"] == "dense" else set()
         missing = {
             "requested_bytes",
             "reason",
@@ -69,7 +70,7 @@ def test_records_are_flat_and_complete(swept: tuple[Path, list[Record]]) -> None
             "weights_epochs",
         }
         plain = set() if record["method"] == "dense" else {"role"}
-        assert empty == missing | sized | joined | cited | plain
+        assert empty == missing | sized | joined | generated | of_dense | plain
         assert record["latency_ms"] > 0
         assert 0 <= record["test_top1"] <= record["test_top5"] == 100
         assert (record["train_images"], record["validation_images"], record["test_images"]) == (88, 22, 70)

@@ -115,6 +115,8 @@ class BrokenNetwork(Compressed):
         structure = {"more": [0.5] * 4000} if how == "values in the structure" else {}
         strange = {"classifer": 1.0}
         decay, rates = (strange if how == f"strange {what}" else None for what in ("decay", "rates"))
+        if how == "vast steps":
+            rates = {name: 1000.0 for name, _ in network.named_parameters()}
         super().__init__(network, structure, decay=decay, rates=rates)
         self.how = how
         self.steps = 0

@@ -63,6 +63,11 @@ FAULTS = [
     ),
     ("frozen parameter", "trains_every_value", r"a gradient reaches only 0\.0% of the values of idle"),
     ("idle buffer", "trains_every_value", r"a gradient reaches only 0\.0% of the values of idle"),
+    (
+        "vast steps",
+        "steps_like_dense",
+        r"a step moves the outputs [\d.e+]+ times as far as a step of dense; between 0\.033 and 30 is expected",
+    ),
     ("strange decay", "declares_exceptions", r"decay names classifer, which is no parameter of the compressed"),
     ("strange rates", "declares_exceptions", r"rates names classifer, which is no parameter of the compressed"),
     (
@@ -158,6 +163,7 @@ def test_masks_that_change_go_on_too() -> None:
 def test_every_check_fails_something() -> None:
     """But for the one on a GPU, and those that have tests of their own: here, and in test_one_number."""
     assert testing.CHECKS.keys() - {check for _, check, _ in FAULTS + SLOW_FAULTS} == {
+        "gives_the_gradients_it_declares",
         "says_what_it_does",
         "stores_one_value_a_number",
         "works_on_a_gpu",
@@ -231,10 +237,10 @@ def test_check_prints_a_line_for_each_and_its_exit_code_says_whether_any_failed(
     assert (code, err) == (0, "")
     assert [line.split()[2].rstrip(":") for line in out.splitlines()] == list(testing.CHECKS)
     code, out, err = command("check", "broken:how=finishes differently", *arguments)
-    assert (code, err) == (1, "broken:how=finishes differently fails 1 of 14 checks\n")
+    assert (code, err) == (1, "broken:how=finishes differently fails 1 of 16 checks\n")
     assert "failed   resnet8                  finishes_with_the_same_outputs: finish() changes the outputs, by" in out
     code, out, err = command("check", "broken:how=finishes differently", *arguments, "--json")
-    assert (code, err) == (1, "broken:how=finishes differently fails 1 of 14 checks\n")
+    assert (code, err) == (1, "broken:how=finishes differently fails 1 of 16 checks\n")
     (failed,) = [row for row in json.loads(out) if row["outcome"] == "failed"]
     assert (failed["check"], failed["model"]) == ("finishes_with_the_same_outputs", "resnet8")
     assert failed["message"].startswith("finish() changes the outputs")
