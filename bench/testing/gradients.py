@@ -5,6 +5,7 @@ loss is computed again where the parameters are moved a little, along random dir
 gradient says of that.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +18,6 @@ from bench.data.batches import Batch
 from bench.seeding import seed_all, seeded
 from bench.training.loop import Training
 
-# In which number format, how far parameters are moved, as a share of their size, how far the two may be apart, and
-# along how many directions. In double precision hardly any rectifier changes sides; a network that holds float32
-# tensors of its own can't be in it.
-_PRECISIONS = ((torch.float64, 1e-8, 0.01, 1), (torch.float32, 3e-3, 0.25, 3))
 # Of the largest values by their gradient, how many are looked at where each may have a factor of its own.
 _SINGLES = 3
 # Where the loss hardly depends on the parameters, as on a shift before batch norm, there is nothing to see.
@@ -28,9 +25,26 @@ _FLAT = 1e-4
 
 
 @dataclass(frozen=True)
+class _Precision:
+    """How far parameters are moved, as shares of their size, one after the other while the two are more apart than is
+    `allowed`, and along how many directions."""
+
+    dtype: torch.dtype
+    moves: tuple[float, ...]
+    allowed: float
+    directions: int
+
+
+# In double precision hardly any rectifier changes sides, and fewer still the second time. A network that holds float32
+# tensors of its own can't be in it.
+_PRECISIONS = (_Precision(torch.float64, (1e-8, 1e-10), 0.01, 1), _Precision(torch.float32, (3e-3,), 0.25, 3))
+
+
+@dataclass(frozen=True)
 class Difference:
-    """Of the parameters of a kind (whose names end alike) along random directions: what the gradient says, what the
-    loss does, and how far they are apart, of the larger. `opposed` says that single values have the wrong sign."""
+    """Of the parameters of a kind (in layers of one class, or in one list) along random directions: what the gradient
+    says, what the loss does, and how far they are apart, of the larger. `opposed` says that single values have the
+    wrong sign."""
 
     kind: str
     by_gradient: float
@@ -44,20 +58,21 @@ class Difference:
         return self.apart <= self.allowed
 
 
-def differences(training: Training, batch: Batch, seed: int) -> list[Difference]:
-    """For each kind of parameters that the loss depends on. The training is left as it was."""
-    for dtype, moved, allowed, directions in _PRECISIONS:
+def differences(training: Training, batch: Batch, seed: int, together: bool = False) -> list[Difference]:
+    """For each kind of parameters that the loss depends on, or for all `together`. The training is left as it was."""
+    for precision in _PRECISIONS:
         try:
-            with _in_precision(training.compressed.network, dtype), seeded(seed):
-                return [*_differences(training, (batch[0].to(dtype), batch[1]), seed, moved, allowed, directions)]
+            with _in_precision(training.compressed.network, precision.dtype), seeded(seed):
+                exact = batch[0].to(precision.dtype), batch[1]
+                return [*_differences(training, exact, seed, together, precision)]
         except RuntimeError:
-            if dtype == _PRECISIONS[-1][0]:
+            if precision is _PRECISIONS[-1]:
                 raise
     raise AssertionError
 
 
 def _differences(
-    training: Training, batch: Batch, seed: int, moved: float, allowed: float, directions: int
+    training: Training, batch: Batch, seed: int, together: bool, precision: _Precision
 ) -> Iterator[Difference]:
     network = training.compressed.network.train()
 
@@ -73,21 +88,30 @@ def _differences(
     slopes = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad and parameter.grad is not None:
-            kinds.setdefault(name.rpartition(".")[2], {})[name] = parameter
+            kinds.setdefault("all" if together else _kind(network, name), {})[name] = parameter
             slopes[name] = parameter.grad * kept.get(name, 1.0)
     random = torch.Generator().manual_seed(seed)
     steepness = float(
         torch.stack([slope.norm() * _size(network.get_parameter(name)) for name, slope in slopes.items()]).norm()
     )
     for kind, parameters in kinds.items():
-        found = [_along(loss, parameters, slopes, kept, random, moved) for _ in range(directions)]
-        by_gradient, by_loss = (float(torch.tensor(side).norm()) for side in zip(*found, strict=True))
-        larger = max(by_gradient, by_loss)
-        if larger <= _FLAT * steepness:
-            continue
-        apart = float(torch.tensor([one - other for one, other in found]).norm()) / larger
-        opposed = apart > allowed and _opposed(loss, parameters, slopes, moved)
-        yield Difference(kind, by_gradient, by_loss, apart, allowed, opposed)
+        for moved in precision.moves:
+            found = [_along(loss, parameters, slopes, kept, random, moved) for _ in range(precision.directions)]
+            by_gradient, by_loss = (math.hypot(*side) for side in zip(*found, strict=True))
+            larger = max(by_gradient, by_loss)
+            if larger <= _FLAT * steepness:
+                break
+            apart = math.hypot(*(one - other for one, other in found)) / larger
+            if apart <= precision.allowed or moved == precision.moves[-1]:
+                opposed = apart > precision.allowed and _opposed(loss, parameters, slopes, moved)
+                yield Difference(kind, by_gradient, by_loss, apart, precision.allowed, opposed)
+                break
+
+
+def _kind(network: nn.Module, name: str) -> str:
+    path, _, own = name.rpartition(".")
+    owner = network.get_submodule(path)
+    return path if isinstance(owner, nn.ParameterList | nn.ParameterDict) else f"{type(owner).__name__}.{own}"
 
 
 def _along(

@@ -273,9 +273,7 @@ def test_check_of_what_is_not_there_is_one_line(command: Command, arguments: str
 @pytest.mark.slow
 def test_a_loss_that_is_hidden_fails_and_one_that_is_declared_passes(what: str) -> None:
     check = "gives_the_gradients_it_declares"
-    with pytest.raises(
-        testing.CheckFailed, match="'weight' is not the derivative of its loss: along random directions"
-    ):
+    with pytest.raises(testing.CheckFailed, match=r"\(\w+\.weight\) is not the derivative of its loss"):
         testing.run(check, f"own-loss:what={what}:hidden=true", plugins=[OWN_LOSS])
     testing.run(check, f"own-loss:what={what}", plugins=[OWN_LOSS])
 
