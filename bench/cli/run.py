@@ -7,6 +7,7 @@ import typer
 
 from bench.cli.app import FAILED_RUNS, INTERRUPTED, RESUMABLE, app, as_list, make_console
 from bench.cli.stores import write_report
+from bench.errors import InputError
 from bench.plan import defaults
 
 
@@ -149,6 +150,8 @@ def run(
     look_at(out)
     find_device(checked.device)
     plan = plans.make(checked)
+    if distill and not plan.setting.schedule.distillation:
+        raise InputError("--distill, and the schedule says distillation=0; leave one of them out")
     if shard is not None:
         part = shards.parse(shard)
         whole, plan = len(plan.runs), part.of(plan)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench import masks
 from bench.generated import GeneratedNetwork
 from bench.method import Compressed
 from bench.seeding import seed_all, seeded
@@ -58,6 +59,7 @@ def measure(
                 for parameter in group["params"]:
                     if parameter.grad is not None:
                         parameter -= group["lr"] * parameter.grad
+            masks.enforce(masks.pairs(network))  # as after each step
         seed_all(0)  # what layers draw is the same again
         with torch.enable_grad():  # as before: without, kernels that were computed for inference would be used
             after = output(network(batch[0])).detach()

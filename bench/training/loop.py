@@ -219,7 +219,7 @@ class Training:
         trainer, losses, seen = self.trainer, [], []
         self.optimizer.zero_grad(set_to_none=True)
         for part, own in zip(images.tensor_split(self.parts), targets.tensor_split(self.parts), strict=True):
-            with torch.autocast(images.device.type, trainer.precision, enabled=trainer.precision != torch.float32):
+            with self._autocast(part):
                 outputs = self.compressed.network(part)
             loss = self.loss((part, own), outputs)
             if self.parts > 1:
@@ -235,12 +235,16 @@ class Training:
         trainer, schedule = self.trainer, self.trainer.schedule
         loss = trainer.task.loss(outputs, batch[1], schedule)
         if trainer.teacher is not None:
-            with torch.no_grad():
+            with torch.no_grad(), self._autocast(batch[0]):
                 wanted = trainer.task.output(trainer.teacher(batch[0]))
             taught = distillation_loss(trainer.task.output(outputs), wanted, schedule.temperature)
             loss = (1 - schedule.distillation) * loss + schedule.distillation * taught
         extra = self.compressed.extra_loss(batch, outputs)
         return loss if extra is None else loss + extra
+
+    def _autocast(self, images: Tensor) -> torch.autocast:
+        precision = self.trainer.precision
+        return torch.autocast(images.device.type, precision, enabled=precision != torch.float32)
 
     def _coming(self) -> Iterator[Batch]:
         """The batches of the epoch from the step on that comes next; at an epoch's start, that begins."""

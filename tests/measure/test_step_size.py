@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench import masks
 from bench.generated import Generator, on_generated
 from bench.measure import step_size
 from bench.method import Compressed
@@ -60,3 +61,10 @@ def test_the_network_is_left_as_it_was() -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
     assert torch.equal(torch.get_rng_state(), drawn)
     assert not network.training
+
+
+def test_weights_that_a_mask_leaves_out_do_not_move() -> None:
+    """Of two outputs one is left."""
+    linear, masked = (nn.Linear(1, 2, bias=False) for _ in range(2))
+    masks.attach(masked, {"weight": torch.tensor([[True], [False]])})
+    assert of(masked).outputs == pytest.approx(of(linear).outputs / 2**0.5, rel=1e-3)

@@ -66,3 +66,14 @@ def test_the_teacher_is_the_dense_network_that_is_finished_without_one(tmp_path:
     (run, *_) = plans.make(taught).runs
     assert run.teacher is not None
     assert run.teacher.id in folders
+
+
+def test_a_resolved_spec_that_has_no_teacher_gets_one() -> None:
+    """Its table says distillation=0 for that."""
+    resolved = plans.make(tiny_spec(["csg"])).spec.schedule
+    assert isinstance(resolved, dict)
+    assert resolved["distillation"] == 0
+    taught = specs.with_teacher(resolved)
+    assert taught["distillation"] == 0.5
+    assert specs.with_teacher({**taught, "distillation": 0.9})["distillation"] == 0.9
+    assert specs.with_teacher("quick:distillation=0.9") == "quick:distillation=0.9"
