@@ -14,18 +14,17 @@ from torch_pruning import importance as library
 from bench import budget as budgets
 from bench import count
 from bench.errors import BudgetError, InputError
-from bench.files import network_file
-from bench.files.found_structure import FOUND_IN, FoundStructure, given_path, require_alone
+from bench.files.found_structure import FOUND_IN, FoundStructure, MayBeFound, given_path, require_alone
 from bench.measure import channel_groups
 from bench.measure.channel_groups import ChannelGroup, Graph, in_words
 from bench.measure.fresh_weights import at_channels
-from bench.method import DECIDED_BY_OTHERS, Compressed, Context, Method
+from bench.method import DECIDED_BY_OTHERS, Compressed, Context
 from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, RANDOM_PRUNING
 from bench.surgery import Channels, changed_channels, channels_of, give_channels
 
 
 @dataclass(frozen=True)
-class Pruning(Method):
+class Pruning(MayBeFound):
     """Cuts out the channels that matter least: fewer filters in each layer, and nothing to skip or to look up.
 
     Channels that depend on each other (those of all layers that a shortcut adds up, say) are cut together; which these
@@ -136,20 +135,7 @@ class Pruning(Method):
     def num_stages(self) -> int:
         return 1 if self.until is None else self.stages
 
-    @property
-    def sized_by_budget(self) -> bool:
-        return self.structure is None
-
-    def identity(self) -> str:
-        if self.structure is None:
-            return ""
-        self._found(self.structure)  # what can't be used is refused before anything is trained
-        return network_file.fingerprint(self.structure)
-
-    def exceptions(self) -> str:
-        return "" if self.structure is None else self._found(self.structure).exceptions()
-
-    def _found(self, path: Path) -> FoundStructure:
+    def found(self, path: Path) -> FoundStructure:
         found = FoundStructure.read(path, "pruning")
         if not isinstance(found.structure.get("channels"), Mapping):
             raise InputError(f"{path} says nothing of channels; give another run of pruning")
@@ -170,7 +156,7 @@ class Pruning(Method):
 
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
         if self.structure is not None:
-            return self._again(network, self._found(self.structure), context)
+            return self._again(network, self.found(self.structure), context)
         assert values is not None
         left_alone: dict[str, str] = {}
         groups = channel_groups.find(network, left_alone)

@@ -13,15 +13,14 @@ from torch import Tensor, nn
 from bench import count, masks
 from bench.allocation import allocate
 from bench.errors import BudgetError, InputError
-from bench.files import network_file
-from bench.files.found_structure import FOUND_IN, FoundStructure, given_path, require_alone
-from bench.method import DECIDED_BY_OTHERS, Compressed, Context, Method
+from bench.files.found_structure import FOUND_IN, FoundStructure, MayBeFound, given_path, require_alone
+from bench.method import DECIDED_BY_OTHERS, Compressed, Context
 from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, RANDOM_PRUNING
 from bench.selection import EVERY_LAYER, Layer, Rule, first_that_fits, select
 
 
 @dataclass(frozen=True)
-class Sparse(Method):
+class Sparse(MayBeFound):
     """Keeps single weights, by magnitude or at random, and has the others stay at zero.
 
     Every convolution is pruned, the first too, but for those with groups (depthwise ones), which have few weights and
@@ -106,20 +105,7 @@ class Sparse(Method):
     def at_size(self) -> Literal["at once", "at the end"]:
         return "at the end" if self.training == "gradual" else "at once"
 
-    @property
-    def sized_by_budget(self) -> bool:
-        return self.structure is None
-
-    def identity(self) -> str:
-        if self.structure is None:
-            return ""
-        self._found(self.structure)  # what can't be used is refused before anything is trained
-        return network_file.fingerprint(self.structure)
-
-    def exceptions(self) -> str:
-        return "" if self.structure is None else self._found(self.structure).exceptions()
-
-    def _found(self, path: Path) -> FoundStructure:
+    def found(self, path: Path) -> FoundStructure:
         found = FoundStructure.read(path, "sparse")
         if not found.masks:
             raise InputError(f"{path} has no masks; give another run of sparse")
@@ -134,7 +120,7 @@ class Sparse(Method):
 
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
         if self.structure is not None:
-            return self._again(network, self._found(self.structure), context)
+            return self._again(network, self.found(self.structure), context)
         assert values is not None
         layers, kept = first_that_fits((CONVOLUTIONS, EVERY_LAYER), lambda rule: choose(network, rule, values))
         weights = {f"{name}.weight": layer.weight.detach() for name, layer in layers.items()}

@@ -79,6 +79,29 @@ class FoundStructure:
             )
 
 
+class MayBeFound(Method):
+    """A method with the option `structure`, another run of its own kind, whose structure it trains from scratch."""
+
+    structure: Path | None
+
+    def found(self, path: Path) -> FoundStructure:
+        """What that run found. Raises InputError where it can't be used."""
+        raise NotImplementedError
+
+    @property
+    def sized_by_budget(self) -> bool:
+        return self.structure is None
+
+    def identity(self) -> str:
+        if self.structure is None:
+            return ""
+        self.found(self.structure)  # what can't be used is refused before anything is trained
+        return network_file.fingerprint(self.structure)
+
+    def exceptions(self) -> str:
+        return "" if self.structure is None else self.found(self.structure).exceptions()
+
+
 def given_path(path: Path) -> Path:
     """The run that the option `structure` names: its folder, whose name labels show. Raises ValueError."""
     if not path.exists():
