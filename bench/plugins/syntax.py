@@ -25,7 +25,7 @@ def options(path: Path, base: str, name: str | None = None) -> list[Option]:
     """The options of the class `name`, or of the one class with this base (Method, Dataset, or Schedule's none), with
     defaults and meanings. Raises Unreadable."""
     node = _definition(path, name) if name else _class_of(path, base)
-    if not isinstance(node, ast.ClassDef) or [ast.unparse(own) for own in node.bases] != [base]:
+    if not isinstance(node, ast.ClassDef) or len(node.bases) != 1 or not _adds_to(path, node, base):
         raise Unreadable(f"{name or base} of {path} is not a class of {base} alone")
     found = []
     for field in node.body:
@@ -86,10 +86,23 @@ def _definition(path: Path, name: str) -> ast.ClassDef | ast.FunctionDef:
 
 def _class_of(path: Path, base: str) -> ast.ClassDef:
     classes = [node for node in _tree(path).body if isinstance(node, ast.ClassDef)]
-    found = [node for node in classes if any(ast.unparse(own) == base for own in node.bases)]
+    found = [node for node in classes if _adds_to(path, node, base)]
     if len(found) != 1:
         raise Unreadable(f"{path} defines {len(found)} classes of {base}")
     return found[0]
+
+
+def _adds_to(path: Path, node: ast.ClassDef, base: str) -> bool:
+    """Whether a class is one of this base, directly or through an imported class that adds no options of its own."""
+    for own in map(ast.unparse, node.bases):
+        if own == base:
+            return True
+        where, name = _source(path, own) or (path, "")
+        between = [other for other in _tree(where).body if isinstance(other, ast.ClassDef) and other.name == name]
+        # What isn't decorated as a dataclass has no fields, whatever it annotates.
+        if any(not other.decorator_list and _adds_to(where, other, base) for other in between):
+            return True
+    return False
 
 
 def _meaning(annotation: ast.expr) -> str:

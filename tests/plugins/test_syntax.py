@@ -88,6 +88,14 @@ def test_a_base_that_is_called_otherwise(tmp_path: Path) -> None:
     _check(tmp_path, source.replace("Mine(Method)", "Mine(method.Method)") + "    size: int = 3\n")
 
 
+@pytest.mark.parametrize(
+    "between", ["bench.files.found_structure import MayBeFound", "bench.methods.width import Width"]
+)
+def test_a_class_that_stands_between(tmp_path: Path, between: str) -> None:
+    source = HEAD.replace("bench.method import Method", between).replace("Mine(Method)", f"Mine({between.split()[-1]})")
+    _check(tmp_path, source + "    size: int = 3\n")
+
+
 def _check(folder: Path, source: str) -> None:
     file = folder / "mine.py"
     file.write_text(source)
