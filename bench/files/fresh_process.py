@@ -3,6 +3,7 @@
 One helper process serves all runs that a process makes. It begins with nothing but imports (`bench.files.pristine`).
 """
 
+import atexit
 import importlib
 import os
 import signal
@@ -58,6 +59,12 @@ class Helper:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
+
+    def kept(self) -> Self:
+        """It, begun, to end with this process: for who can't say when it is last asked."""
+        self.__enter__()
+        atexit.register(self.__exit__, None, None, None)
+        return self
 
     def ask(self, request: Mapping[str, Any], what: str) -> None:
         """Have it do what a request says. Raises NotReloadable, which begins with `what`, where that is an error; the

@@ -8,11 +8,12 @@ from functools import cached_property
 from torch import Tensor, nn
 
 from bench import count, masks
+from bench.budget import Requested
 from bench.errors import BudgetError
 from bench.files import artifact
 from bench.files.artifact import Given
 from bench.files.description import Description
-from bench.measure import account
+from bench.measure import account, in_bytes, packed_size
 from bench.measure.resizable import Resizing
 from bench.method import Compressed, Method
 from bench.models._build import build_network
@@ -54,6 +55,10 @@ class Subject:
             return None
         return max(1, round(count.stored_values(self.network()) / ratio))
 
+    def requested_bytes(self, ratio: int) -> int:
+        """How many bytes this ratio asks for."""
+        return round(packed_size.counted_bytes(self.network()) / ratio)
+
     def compress(self, requested: int | None, seed: int = 0, device: str = "cpu") -> Compressed:
         """The network compressed, as it is when training begins. Raises BudgetError."""
         network, family = self.network(seed + OTHER_WEIGHTS).to(device), self.model.model.family
@@ -77,6 +82,19 @@ class Subject:
     def settled(self, requested: int | None) -> Compressed:
         """At the size that it has in the end."""
         return account.to_size(self.method, self.compress(requested))
+
+    def settled_in_bytes(self, requested: int) -> Compressed:
+        """The same, of so many bytes. Raises BudgetError."""
+        compressed = in_bytes.compress(
+            self.method,
+            self.network(OTHER_WEIGHTS),
+            Requested(bytes=requested),
+            0,
+            self.is_trained,
+            self.model.model.family,
+            lambda: self._resizing.of(0),
+        )
+        return account.to_size(self.method, compressed)
 
     @cached_property
     def _resizing(self) -> Resizing:

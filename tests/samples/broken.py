@@ -117,7 +117,8 @@ class BrokenNetwork(Compressed):
         decay, rates = (strange if how == f"strange {what}" else None for what in ("decay", "rates"))
         if how == "vast steps":
             rates = {name: 1000.0 for name, _ in network.named_parameters()}
-        super().__init__(network, structure, decay=decay, rates=rates)
+        half = [name for name, _ in network.named_parameters()] if how == "half in name alone" else ()
+        super().__init__(network, structure, decay=decay, rates=rates, half=half)
         self.how = how
         self.steps = 0
 
@@ -144,6 +145,9 @@ class BrokenNetwork(Compressed):
     def settle(self) -> None:
         if self.how == "unseeded settling":
             next(self.network.parameters()).data.add_(torch.from_numpy(numpy.random.default_rng().random(1)).float())
+        if self.how == "rounds unsaid":
+            for parameter in self.network.parameters():
+                parameter.data.copy_(parameter.data.half().float())
         if self.how == "unmasks":
             masks.detach(self.network)
 

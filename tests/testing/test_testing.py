@@ -41,6 +41,16 @@ FAULTS = [
         "refuses_the_impossible",
         "at 100000x it refuses without a number: that is too small",
     ),
+    (
+        "half in name alone",
+        "meets_budgets_of_bytes",
+        r"at 4x in bytes it has 1\d\d,\d\d\d after training, where 75,290 were asked for: a float has four",
+    ),
+    (
+        "rounds unsaid",
+        "meets_budgets_of_bytes",
+        r"at 4x in bytes 75,\d\d\d bytes are counted, but its file holds [34]\d,\d\d\d",
+    ),
     ("never refuses", "refuses_the_impossible", r"asked for so few values \(1\) it does not raise BudgetError"),
     (
         "numpy",

@@ -1,0 +1,136 @@
+"""How a method trains: on all that it stores, in steps like those of dense, and on a GPU too."""
+
+import unittest
+
+import torch
+from torch import nn
+
+from bench import count, masks
+from bench.measure.same_outputs import relative_difference
+from bench.method import Compressed
+from bench.testing import tiny_problem as tiny
+from bench.testing.checks.failed import CheckFailed
+from bench.testing.subject import OTHER_WEIGHTS, SCHEDULE, Subject
+from bench.training import first_step
+from bench.training.loop import Training
+
+# The share of stored values that a gradient must reach: a rectifier may well be dead on the few images used here.
+_REACHED = 0.99
+
+# Of a tensor in a sparse network: weights may be kept that lead to a channel which no kept weight reads.
+_REACHED_SPARSE = 0.5
+
+# Where only the same has to come out twice.
+_SHORT_SCHEDULE = 4
+
+# So many times further, or less far, than a step of dense a step may move the outputs at the start.
+_STEP = 30.0
+
+# Large enough for the last layers of a network made for ImageNet: in an image of one pixel, all but the middle of a
+# kernel sees nothing but the padding, and gets no gradient.
+_LARGE = 64
+
+
+def trains_every_value(subject: Subject) -> None:
+    """Gradients reach every value that is stored: nothing is stored to no purpose."""
+    _check_gradients(subject, "cpu")
+
+
+def steps_like_dense(subject: Subject) -> str:
+    """At the start a step moves the outputs about as far as the same step of the dense network: the learning rate is
+    the same for all, and how a method shares a kernel's size among its factors decides what that means."""
+    trainer, method = tiny.trainer(SCHEDULE, torch.device("cpu")), subject.method
+    first = tiny.first_pass(method, SCHEDULE)
+    dense = first_step.measure(Training(trainer, Compressed(subject.network(OTHER_WEIGHTS)), first))
+    step = first_step.measure(Training(trainer, subject.compress(subject.possible), first))
+    times = step.outputs / dense.outputs
+    kernels = "" if step.kernels is None else f", and its kernels {step.kernels:.3g} times as far as one on the kernels"
+    said = f"a step moves the outputs {times:.3g} times as far as a step of dense{kernels}"
+    if not 1 / _STEP <= times <= _STEP:
+        raise CheckFailed(
+            f"{said}; between {1 / _STEP:.2g} and {_STEP:g} is expected: share the size of kernels among factors "
+            "otherwise, or scale what they are multiplied by"
+        )
+    return said
+
+
+def can_overfit(subject: Subject) -> None:
+    """The harness's own loop, with after_step and masks, can teach it a tiny problem by heart."""
+    loss = subject.taught.loss
+    if loss > tiny.LEARNED:
+        raise CheckFailed(
+            f"it can't learn {tiny.IMAGES} images by heart: in {SCHEDULE + tiny.PASSES} passes the loss fell "
+            f"to no less than {loss:.2g} (at most {tiny.LEARNED} is expected); look at the scale of its weights"
+        )
+
+
+def works_on_a_gpu(subject: Subject) -> None:
+    """The same on a CUDA device: it compresses there, computes there what it computes here, trains there, and comes
+    back."""
+    if not torch.cuda.is_available():
+        raise unittest.SkipTest("there is no CUDA device")
+    _check_gradients(subject, "cuda")
+    here, there = subject.compressed.network.eval(), subject.compress(subject.possible, device="cuda")
+    there.network.eval()
+    images = tiny.images()[0]
+    with torch.inference_mode():
+        difference = relative_difference(there.network(images.cuda()).cpu(), here(images))
+    if not difference <= 0.01:  # a GPU may round convolutions to ten bits
+        raise CheckFailed(f"on a GPU its outputs are others than on the CPU, by {difference:.2g} of the largest logit")
+    tiny.go_through_schedule(subject.method, there, _SHORT_SCHEDULE)
+    there.settle()
+    there.network.cpu().eval()
+    with torch.inference_mode():
+        there.finish().eval()(images)
+
+
+def _check_gradients(subject: Subject, device: str) -> None:
+    compressed = subject.compress(subject.possible, device=device).network.train()
+    random = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        # A channel without weights gives zero, and fresh batch norm and a rectifier let no gradient through it. After
+        # some training batch norm has shifts.
+        for module in compressed.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.bias is not None:
+                module.bias.add_(0.1 * torch.rand(module.bias.shape, generator=random).to(device))
+    images, targets = (tensor.to(device) for tensor in tiny.images(_LARGE))
+    kept = masks.of(compressed)
+    # A mask may leave a channel empty, too, and batch norm nothing to scale.
+    spared = _of_norms(compressed) if kept else set()
+    least = _REACHED_SPARSE if kept else _REACHED
+    # What is frozen too: it may be there for the sake of what it does, but not for nothing.
+    stored = {
+        name: value
+        for name, value in count.stored_tensors(compressed).items()
+        if value.is_floating_point() and name not in spared
+    }
+    reached = {name: torch.zeros_like(value, dtype=torch.bool) for name, value in stored.items()}
+    optimizer = torch.optim.SGD([value.requires_grad_() for value in stored.values()], lr=0.01)
+    # What starts at zero may block a gradient for a step. In training, batch norm takes out a shift that comes before
+    # it, and the shift's gradient is zero but for rounding; what is deployed has the shift in it.
+    for training in (True, True, True, False):
+        compressed.train(training)
+        optimizer.zero_grad()
+        tiny.TASK.loss(compressed(images), targets, tiny.schedule(1)).backward()
+        for name, value in stored.items():
+            if value.grad is not None:
+                reached[name] |= value.grad != 0
+        optimizer.step()
+        masks.enforce(masks.pairs(compressed))
+    for name, seen in reached.items():
+        used = seen[kept[name]] if name in kept else seen
+        if used.numel() and not used.float().mean() > least:
+            raise CheckFailed(
+                f"a gradient reaches only {used.float().mean():.1%} of the values of {name}: the others are stored to "
+                "no purpose"
+            )
+
+
+def _of_norms(network: nn.Module) -> set[str]:
+    """The names of what batch norm learns."""
+    return {
+        f"{path}.{name}"
+        for path, module in network.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        for name in module._parameters
+    }
