@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.metric import Metric
-from bench.reports.frame import metric_of, texts
+from bench.reports.frame import VALUES, metric_of, texts
 from bench.reports.predictions.mcnemar import p_value
 from bench.reports.statistics import change, front, noise, pairs
 from bench.reports.statistics.noise import Array, Spread
@@ -158,12 +158,27 @@ class Analysis:
     @cached_property
     def over_settings(self) -> OverSettings | None:
         """Methods over the settings, by their scores over all budgets; None where there is one setting."""
-        units = dict(zip(self.summary["setting"], self.summary["unit"], strict=True))
-        known = {name: found for name, found in self.verdicts.items() if found is not None}
-        # Of those whose budgets are of one kind: that of most of them.
-        kinds = [units[name] for name in known]
-        known = {name: found for name, found in known.items() if units[name] == max(kinds, key=kinds.count)}
+        known = {name: found for name, found in self._compared.items() if self._units[name] == self.unit_ranked}
         return over_settings({n: dict(zip(found.methods, found.scores, strict=True)) for n, found in known.items()})
+
+    @property
+    def unit_ranked(self) -> str:
+        """What the budgets are of in most of the settings in which there is something to compare."""
+        units = [self._units[name] for name in self._compared]
+        return max(units, key=units.count, default=VALUES)
+
+    @property
+    def not_ranked(self) -> list[str]:
+        """The other settings: a rank among values and one among bytes have no common mean."""
+        return [name for name in self._compared if self._units[name] != self.unit_ranked]
+
+    @property
+    def _compared(self) -> dict[str, Overall]:
+        return {name: found for name, found in self.verdicts.items() if found is not None}
+
+    @cached_property
+    def _units(self) -> dict[str, str]:
+        return dict(zip(self.summary["setting"], self.summary["unit"], strict=True))
 
     def label(self, method_text: Hashable) -> str:
         """What a method is called."""

@@ -236,6 +236,9 @@ def over_settings_lines(analysis: Analysis) -> list[str]:
     ranked = ", ".join(f"{name} {rank:.2f}" for name, rank in zip(names[:_NAMED], found.mean_ranks, strict=False))
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     lines = [f"Mean ranks over {len(found.settings)} settings (1 is the best of {len(names)}): {ranked}{more}."]
+    if analysis.not_ranked:
+        others = f"{len(analysis.not_ranked)} setting{'s' if len(analysis.not_ranked) > 1 else ''}"
+        lines.append(f"These have budgets of {analysis.unit_ranked}; not in the ranks: {others} with budgets of others.")
     if np.isnan(found.critical_difference):
         return [*lines, f"With fewer than {FEWEST} settings no test says whether ranks differ by more than chance."]
     lines.append(

@@ -41,14 +41,15 @@ def _candidates(request: Request, outcome: Outcome) -> Table:
     )
     table = Table(title=f"{what}, {epochs} epoch{'' if epochs == 1 else 's'} of fine-tuning each", title_justify="left")
     table.add_column("method", overflow="fold")
-    for heading in ("asked", "stored", "ratio", "where it runs", "bytes stored", "validation", "lost"):
+    stored = "bytes counted" if request.in_bytes else "stored"
+    for heading in ("asked", stored, "ratio", "where it runs", "bytes stored", "validation", "lost"):
         table.add_column(heading, justify="right", no_wrap=True)
     before, metric = outcome.before, Metric.of(outcome.before)
-    table.add_row(before["method"], "", *_sizes(before), "", _score(before, metric), "")
-    for one in sorted(outcome.tried, key=_size):
+    table.add_row(before["method"], "", *_sizes(before, request.in_bytes), "", _score(before, metric), "")
+    for one in sorted(outcome.tried, key=lambda one: _size(one, request.in_bytes)):
         if one.finished:
             record, mark = one.record, "[bold]" if one is outcome.chosen else ""
-            cells = [one.method, one.budget, *_sizes(record), f"{record['stored_bytes']:,}"]
+            cells = [one.method, one.budget, *_sizes(record, request.in_bytes), f"{record['stored_bytes']:,}"]
             cells += [_score(record, metric), f"{drop(before, record):.2f}"]
             table.add_row(*(mark + escape(cell) for cell in cells))
         else:
@@ -74,13 +75,14 @@ def _score(record: Record, metric: Metric) -> str:
     return f"{record[metric.validation]:.2f} {metric.unit}".strip()
 
 
-def _size(one: Tried) -> int:
+def _size(one: Tried, in_bytes: bool) -> int:
     """The largest first; what was not made comes last."""
-    return -int(one.record["stored_values"]) if one.finished else 0
+    return -int(one.record["counted_bytes" if in_bytes else "stored_values"]) if one.finished else 0
 
 
-def _sizes(record: Record) -> list[str]:
-    stored, dense = record["stored_values"], record["dense_values"]
+def _sizes(record: Record, in_bytes: bool) -> list[str]:
+    names = ("counted_bytes", "dense_bytes") if in_bytes else ("stored_values", "dense_values")
+    stored, dense = (record[name] for name in names)
     return [f"{stored:,}", f"{dense / stored:.2f}x", f"{record['materialised_values']:,}"]
 
 

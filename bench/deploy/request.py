@@ -41,6 +41,11 @@ class Request:
     def files(self) -> list[str]:
         return list(self.settings.get("plugins", []))
 
+    @property
+    def in_bytes(self) -> bool:
+        """Whether bytes are asked for, and not values."""
+        return self.to is not None and budgets.parse(self.to).in_bytes
+
     def plan(self, methods: Sequence[str], budget: str) -> Plan:
         """These methods at a budget, each compressing the given weights before the first step, with one seed; before
         them what they are held against: the network as it was given. (With a fresh classifier that says nothing, and it
@@ -84,7 +89,7 @@ def make(
     made = Request(chosen, to, max_drop, settings, export, deployed_file.format_of(export), out)
     plans.require_unique(chosen, "methods")
     for text in chosen:
-        _check_method(text, made.files, in_bytes=to is not None and budgets.parse(to).in_bytes)
+        _check_method(text, made.files, made.in_bytes)
     _check_targets(made, force)
     made.plan(chosen, to or "4x")
     return made

@@ -19,7 +19,7 @@ from bench.reports.statistics.over_settings import over_settings
 from bench.reports.summary import analyse
 from bench.reports.tables.summary_markdown import summary_markdown
 from bench.reports.tables.table import cells
-from bench.reports.verdict import verdict
+from bench.reports.verdict import over_settings_lines, verdict
 from bench.store.record import Record
 
 # Demsar (2006), table 5 (a), at 0.05.
@@ -143,6 +143,14 @@ def test_the_dense_network_stands_beside_both_and_nothing_else_does() -> None:
         pairs = analysis.pairwise[analysis.pairwise["setting"] == name]
         assert set(pairs["method"]) == methods
         assert set(pairs["other"]) == {*methods, "dense"}
+
+
+def test_ranks_are_over_settings_with_one_kind_of_budget_and_say_which() -> None:
+    elsewhere = [{**made, "model": "net2", "id": f"{made['id']}b"} for made in [*DENSE, *OF_VALUES]]
+    in_one = over_settings_lines(analyse(results([*DENSE, *OF_VALUES, *elsewhere])))
+    in_two = over_settings_lines(analyse(results([*DENSE, *OF_VALUES, *elsewhere, *OF_BYTES])))
+    said = "These have budgets of values; not in the ranks: 1 setting with budgets of others."
+    assert in_two == [in_one[0], said, *in_one[1:]]
 
 
 def test_one_kind_alone_is_one_setting() -> None:
