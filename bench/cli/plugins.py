@@ -46,6 +46,8 @@ def footprint(
     plugin: Annotated[list[str] | None, typer.Option(help="A Python file with a method of your own.")] = None,
 ) -> None:
     """What methods would store and compute at each budget, asked for and got. Nothing is trained."""
+    from rich.progress import track
+
     from bench.budget import parse_list
     from bench.cli.footprint_table import footprint_tables
     from bench.plan import plan as plans
@@ -66,7 +68,10 @@ def footprint(
     choices = plans.find_methods(
         [plans.REFERENCE, *(text for text in written if text != plans.REFERENCE)], plugin or []
     )
-    rows = list(rows_of(choices, asked, question, layers))
+    total = sum(len(plans.budgets_of(choice.method, asked)) or 1 for choice in choices)
+    made = rows_of(choices, asked, question, layers)
+    watched = make_error_console()
+    rows = [*track(made, "", total, console=watched, transient=True, disable=not watched.is_terminal)]
     if json:
         print_json(rows)
     else:
