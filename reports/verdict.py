@@ -238,7 +238,7 @@ def over_settings_lines(analysis: Analysis) -> list[str]:
     lines = [f"Mean ranks over {len(found.settings)} settings (1 is the best of {len(names)}): {ranked}{more}."]
     if analysis.not_ranked:
         others = f"{len(analysis.not_ranked)} setting{'s' if len(analysis.not_ranked) > 1 else ''}"
-        lines.append(f"These have budgets of {analysis.unit_ranked}; not in the ranks: {others} with budgets of others.")
+        lines.append(f"They have budgets of {analysis.unit_ranked}; not in the ranks: {others} with budgets of others.")
     if np.isnan(found.critical_difference):
         return [*lines, f"With fewer than {FEWEST} settings no test says whether ranks differ by more than chance."]
     lines.append(

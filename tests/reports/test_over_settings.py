@@ -149,7 +149,7 @@ def test_ranks_are_over_settings_with_one_kind_of_budget_and_say_which() -> None
     elsewhere = [{**made, "model": "net2", "id": f"{made['id']}b"} for made in [*DENSE, *OF_VALUES]]
     in_one = over_settings_lines(analyse(results([*DENSE, *OF_VALUES, *elsewhere])))
     in_two = over_settings_lines(analyse(results([*DENSE, *OF_VALUES, *elsewhere, *OF_BYTES])))
-    said = "These have budgets of values; not in the ranks: 1 setting with budgets of others."
+    said = "They have budgets of values; not in the ranks: 1 setting with budgets of others."
     assert in_two == [in_one[0], said, *in_one[1:]]
 
 
