@@ -9,11 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# In masks: a pixel that has no class, as in those of Pascal VOC.
+IGNORED = 255
+
 
 @dataclass(frozen=True)
 class Split:
     """Images `(n, channels, height, width)` uint8 and their targets, a row for each: of classification labels `(n,)`
-    int64. The dataset's task says what targets are."""
+    int64, of segmentation masks `(n, height, width)` uint8. The dataset's task says what targets are."""
 
     images: Tensor
     targets: Tensor
@@ -109,6 +112,8 @@ class Dataset:
 
     # The plugin that says what networks learn from it (`bench.task`).
     task: ClassVar[str] = "classification"
+    # The network that sweeps take where none is asked for; empty: that of `bench.plan.defaults`.
+    network: ClassVar[str] = ""
     # Whether images that are made by code alone, and not read from files, are kept for the next time (`bench.cache`):
     # if making them takes longer than a second, and they are the same for the same options, code and packages.
     made_once: ClassVar[bool] = False

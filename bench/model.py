@@ -53,6 +53,8 @@ class Model:
     images as `inputs` says. It may fetch them, and raises InputError where they don't fit or can't be had.
     `pretrained_for` are the channels and classes that these weights are for.
 
+    `task` names what it is for (`bench.task`), "" for what the dataset is for.
+
     `family` names the kind of network, for methods whose authors chose layers by it ("" for none).
 
     `resize(channels, num_classes, widths)` makes the network fresh with other numbers of channels, for a network whose
@@ -68,6 +70,7 @@ class Model:
     widths: tuple[int, ...] = ()
     resize: Callable[[int, int, Sequence[int]], nn.Module] | None = None
     pretrained_for: tuple[int, int] = (3, 1000)
+    task: str = ""
 
     @property
     def first_line(self) -> str:

@@ -20,8 +20,8 @@ READING = (
     "from what their seeds say of them.",
     "Values for the same score, over all budgets that two methods met: the geometric mean of the sizes at which one "
     "scores as the other does (Bjontegaard's measure), along straight lines between budgets.",
-    "The test set is a sample, too: the error of an accuracy of 85 % on 4,000 images is 0.6 points. It is common to "
-    "all methods of a setting, so their differences are surer than their accuracies.",
+    "The test set is a sample, too: where 85 % of 4,000 images are right, the error of that is 0.6 points. It is "
+    "common to all methods of a setting, so their differences are surer than their scores.",
     "Published points are other people's numbers, from other code, schedules and images. They are never averaged or "
     "tested with measured ones.",
 )

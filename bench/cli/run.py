@@ -33,7 +33,10 @@ def run(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help=f"Network: a name, timm:NAME or path/to/mynet.py:mynet. Default {defaults.MODEL}."),
+        typer.Option(
+            help="Network: a name, timm:NAME or path/to/mynet.py:mynet. Default: the dataset's own, or "
+            f"{defaults.MODEL}."
+        ),
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(help=f"Dataset, for example parquet:DIR. Default {defaults.DATASET}.")

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bench.dataset import IGNORED
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -26,8 +28,8 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Augment:
-    """Pads images with `padding` zeros on every side and cuts a window of the old size out at a random place; then
-    mirrors half of them, if they are to `flip`."""
+    """Pads images with `padding` zeros on every side (masks with what has no class) and cuts a window of the old size
+    out at a random place; then mirrors half of them, if they are to `flip`."""
 
     padding: int = 0
     flip: bool = False
@@ -38,18 +40,25 @@ class Augment:
         return Drawn(offsets[0], offsets[1], torch.rand(images, generator=generator) < 0.5)
 
     def __call__(self, images: Tensor, targets: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
-        """images `(batch, channels, height, width)`, same shape out; targets, a number for each image, stay."""
-        if self.padding:
-            images = _crop(images, self.padding, drawn.rows, drawn.columns)
-        if self.flip:
-            images = torch.where(drawn.mirrored[:, None, None, None], images.flip(3), images)
+        """images `(batch, channels, height, width)`, same shape out, and targets: masks `(batch, height, width)` go
+        with the images, a number for each image stays."""
+        images = self._moved(images, drawn, 0)
+        if targets.ndim == 3:
+            targets = self._moved(targets[:, None], drawn, IGNORED)[:, 0]
         return images, targets
 
+    def _moved(self, images: Tensor, drawn: Drawn, fill: int) -> Tensor:
+        if self.padding:
+            images = _crop(images, self.padding, fill, drawn.rows, drawn.columns)
+        if self.flip:
+            images = torch.where(drawn.mirrored[:, None, None, None], images.flip(3), images)
+        return images
 
-def _crop(images: Tensor, padding: int, rows: Tensor, columns: Tensor) -> Tensor:
+
+def _crop(images: Tensor, padding: int, fill: int, rows: Tensor, columns: Tensor) -> Tensor:
     batch, channels, height, width = images.shape
     down = rows[:, None] + torch.arange(height, device=images.device)  # (batch, height)
     right = columns[:, None] + torch.arange(width, device=images.device)  # (batch, width)
-    padded = functional.pad(images, (padding,) * 4)
+    padded = functional.pad(images, (padding,) * 4, value=fill)
     picked = padded.gather(2, down[:, None, :, None].expand(batch, channels, height, padded.shape[3]))
     return picked.gather(3, right[:, None, None, :].expand(batch, channels, height, width))

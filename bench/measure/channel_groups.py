@@ -24,6 +24,7 @@ from torch_pruning.ops import OPTYPE
 
 from bench import count
 from bench.errors import MALFORMED, typed_line
+from bench.measure.main_output import main_output
 from bench.measure.runnable import example
 from bench.surgery import channels_last, sharing_modules
 
@@ -111,7 +112,7 @@ def find(model: nn.Module, left_alone: dict[str, str] | None = None) -> list[Cha
     graph = Graph(network)
     shared = sharing_modules(network)
     with torch.no_grad():
-        outputs = network(graph.image)
+        outputs = main_output(network(graph.image))
     found = []
     seen: set[nn.Module] = set()
     for name, module in network.named_modules():
@@ -179,7 +180,7 @@ def prune(model: nn.Module, channels: Mapping[str, Sequence[int]]) -> None:
             for module, own in graph.makers(graph.group(root, places)).items():
                 for parameter in module.parameters(recurse=False):
                     parameter[own] = 0
-        expected = masked(images)
+        expected = main_output(masked(images))
     del graph, masked
 
     graph = Graph(model)
@@ -188,7 +189,7 @@ def prune(model: nn.Module, channels: Mapping[str, Sequence[int]]) -> None:
     channels_last(model)
 
     with torch.no_grad():
-        outputs = copy.deepcopy(model).cpu().double().eval()(images)
+        outputs = main_output(copy.deepcopy(model).cpu().double().eval()(images))
     if not _are_same(outputs, expected):
         raise RuntimeError("cutting channels changed what the others compute")
 
@@ -232,10 +233,10 @@ def _check(graph: Graph, root: str, group: Group, outputs: Tensor) -> ChannelGro
     before = _shapes(network)
     with torch.no_grad(), _put_back(graph):
         _make_zeros(graph, half)
-        expected = network(graph.image)
+        expected = main_output(network(graph.image))
     with torch.no_grad(), _put_back(graph):
         half.prune(record_history=False)
-        pruned = network(graph.image)
+        pruned = main_output(network(graph.image))
         after = _shapes(network)
     if pruned.shape != outputs.shape:
         return ""

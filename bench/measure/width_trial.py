@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from bench import count
 from bench.errors import MALFORMED, typed_line
 from bench.measure import channel_groups
+from bench.measure.main_output import main_output
 from bench.measure.runnable import runnable
 from bench.surgery import (
     channels_of,
@@ -189,7 +190,7 @@ class Trial:
         """The shapes of the outputs for each of these. Raises Misfit."""
         try:
             with torch.no_grad(), _NormsOfShapes() if self.is_bare else nullcontext():
-                return [tuple(self.network(images).shape) for images in given]
+                return [tuple(main_output(self.network(images)).shape) for images in given]
         except Misfit:
             raise
         except torch.OutOfMemoryError:

@@ -21,7 +21,7 @@ from bench.files.start_weights import Weights
 from bench.files.start_weights import find as find_weights
 from bench.measure.cores import cores
 from bench.method import Compressed, Method
-from bench.plan import rates
+from bench.plan import defaults, rates
 from bench.plan.spec import Spec
 from bench.plugins import discovery, networks, options
 from bench.plugins.networks import ModelChoice
@@ -268,8 +268,13 @@ def make(spec: Spec) -> Plan:
     factors = [rates.parse(text) for text in spec.learning_rates]
     require_unique([factor_text(factor) for factor in factors], "learning rates")
 
-    model = networks.find(spec.model)
     chosen = find_dataset(spec.dataset, files)
+    model = networks.find(spec.model or chosen.dataset.network or defaults.MODEL)
+    if model.model.task not in ("", chosen.task.name):
+        raise InputError(
+            f"{model.text} is a network for {model.model.task}, and {chosen.label} a dataset for {chosen.task.name}: "
+            "choose another --model or --dataset"
+        )
     schedule_name, schedule = _schedule(spec.schedule)
     weights = None if spec.weights is None else find_weights(spec.weights, model, files, spec.fresh_head)
     if weights is None and spec.fresh_head:

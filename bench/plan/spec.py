@@ -31,7 +31,8 @@ class Spec(BaseModel):
     seeds: int | list[int] = defaults.SEEDS
     # Factors of the schedule's learning rate, as 0.5x. Every method is tried at each, and dense.
     learning_rates: list[str] = Field(default=[*defaults.LEARNING_RATES], min_length=1)
-    model: str = defaults.MODEL
+    # By default the dataset's own.
+    model: str | None = None
     # Finished weights to start from: `pretrained`, or the path of a run's artifact, a checkpoint or a state_dict.
     weights: str | None = None
     # Whether their classifier, being for other classes, is drawn anew from the seed.

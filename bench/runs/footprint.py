@@ -70,7 +70,7 @@ def footprint(
     `compress_seconds` is without what methods leave out where only the account is wanted (`bench.method.Context`).
     Raises InputError.
     """
-    network, task = question.network(), find_task(Dataset.task).task
+    network, task = question.network(), find_task(question.model.model.task or Dataset.task).task
     dense_values, dense_bytes = count.stored_values(network), packed_size.counted_bytes(network)
     # Copied for every row: in a network of a hundred million values, drawing them takes twenty times as long.
     fresh = copy.deepcopy(network)

@@ -1,0 +1,21 @@
+"""The one tensor that counts of what a network gives, for methods and measurements, which know of no task."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+# What a dictionary of outputs calls it, as in torchvision's segmentation networks.
+OUTPUT = "out"
+
+
+def main_output(outputs: Any) -> Tensor:
+    """Of several outputs the first; of a dictionary the one called `out`, or else the first. Raises TypeError."""
+    found = outputs
+    if isinstance(found, Mapping) and found:
+        found = found.get(OUTPUT, next(iter(found.values())))
+    elif isinstance(found, tuple | list) and found:
+        found = found[0]
+    if not isinstance(found, Tensor):
+        raise TypeError(f"the network gives a {type(outputs).__name__}, and no tensor")
+    return found
