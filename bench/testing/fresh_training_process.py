@@ -6,7 +6,6 @@ from typing import Any
 import torch
 
 from bench.testing import kit
-from bench.testing import tiny_problem as tiny
 from bench.training import checkpoint
 
 
@@ -14,7 +13,7 @@ def answer(request: dict[str, Any]) -> None:
     """Answer such a request."""
     torch.set_num_threads(request["threads"])
     subject = kit.subject_of(request["method"], request["model"], tuple(request["plugins"]))
-    trainer = tiny.halves()
+    trainer = subject.tiny.halves()
     training = checkpoint.read(Path(request["start"]), trainer, subject.rebuild)
     while training.step < trainer.total_steps:
         training.take_step()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bench import count, masks
 from bench.budget import Requested
+from bench.dataset import Dataset
 from bench.errors import BudgetError
 from bench.files import artifact
 from bench.files.artifact import Given
@@ -17,9 +18,9 @@ from bench.measure import account, in_bytes, packed_size
 from bench.measure.resizable import Resizing
 from bench.method import Compressed, Method
 from bench.models._build import build_network
-from bench.plan.plan import MethodChoice
+from bench.plan.plan import MethodChoice, TaskChoice, find_task
 from bench.plugins.networks import ModelChoice
-from bench.testing import tiny_problem as tiny
+from bench.testing.tiny_problem import TinyProblem
 
 # Which ratios the checks that need only one prefer.
 _PREFERRED = (4, 2, 8, 16, 32)
@@ -46,8 +47,17 @@ class Subject:
         """What it takes to load it."""
         return Given(self.plugins, self.model.asked if self.model.kind == "file" else None)
 
+    @cached_property
+    def task(self) -> TaskChoice:
+        """What the network is for, and what it learns here."""
+        return find_task(self.model.model.task or Dataset.task)
+
+    @cached_property
+    def tiny(self) -> TinyProblem:
+        return TinyProblem(self.task.task)
+
     def network(self, seed: int = 0) -> nn.Module:
-        return build_network(self.model.model, tiny.CHANNELS, tiny.CLASSES, seed)
+        return build_network(self.model.model, self.tiny.channels, self.tiny.classes, seed)
 
     def requested(self, ratio: int) -> int | None:
         """How many values this ratio asks for; None where the method's size is fixed."""
@@ -98,7 +108,7 @@ class Subject:
 
     @cached_property
     def _resizing(self) -> Resizing:
-        return Resizing(self.model.model, tiny.CHANNELS, tiny.CLASSES)
+        return Resizing(self.model.model, self.tiny.channels, self.tiny.classes)
 
     @property
     def possible(self) -> int | None:
@@ -128,14 +138,14 @@ class Subject:
         before = self.settled(self.possible) if at_end else compressed
         stored = count.stored_values(before.network)
         kept = {name: mask.clone() for name, mask in masks.of(compressed.network).items()}
-        tiny.go_through_schedule(self.method, compressed, SCHEDULE)
-        loss = tiny.learn_by_heart(compressed)
+        self.tiny.go_through_schedule(self.method, compressed, SCHEDULE)
+        loss = self.tiny.learn_by_heart(compressed)
         compressed.settle()
         compressed.network.eval()
         return Taught(compressed, stored, kept, loss)
 
     def describe(self, compressed: Compressed) -> Description:
-        model = artifact.describe_model(self.model, tiny.CHANNELS, tiny.CLASSES)
+        model = artifact.describe_model(self.model, self.tiny.channels, self.tiny.classes)
         return Description(model, (self.choice.step(compressed),))
 
 

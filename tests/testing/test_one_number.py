@@ -5,9 +5,9 @@ import torch
 from conftest import PLUGINS
 
 from bench import count, testing
-from bench.plan.plan import find_methods
-from bench.testing import tiny_problem as tiny
+from bench.plan.plan import find_methods, find_task
 from bench.testing.one_number import several_in_one
+from bench.testing.tiny_problem import TinyProblem
 
 PACKED = str(PLUGINS / "packed.py")
 CHECK = "stores_one_value_a_number"
@@ -51,6 +51,8 @@ def test_other_numbers_of_honest_methods_pass_too(method: str, seed: int) -> Non
     compressed = testing.compress(choice.method, "resnet8", values, trained=True)
     before = {name: tensor.clone() for name, tensor in count.stored_tensors(compressed.network).items()}
     random = torch.Generator().manual_seed(seed)
-    assert several_in_one(compressed.network, tiny.images()[0][:1], random) == ""
+    assert (
+        several_in_one(compressed.network, TinyProblem(find_task("classification").task).images()[0][:1], random) == ""
+    )
     after = count.stored_tensors(compressed.network)
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())

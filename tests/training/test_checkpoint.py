@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from bench import count, testing
 from bench.measure import account
 from bench.method import Compressed, Method
-from bench.plan.plan import find_methods
-from bench.testing import tiny_problem as tiny
+from bench.plan.plan import find_methods, find_task
+from bench.testing.tiny_problem import TinyProblem
 from bench.training import checkpoint
 from bench.training.loop import Trainer, Training
 
 PASSES, BATCH = 6, 2
-STEPS = tiny.IMAGES // BATCH  # of an epoch
+TINY = TinyProblem(find_task("classification").task)
+STEPS = len(TINY.split) // BATCH  # of an epoch
 # Changes the header and the tensors of a checkpoint.
 Change = Callable[[dict[str, Any], dict[str, Tensor]], object]
 METHODS = [
@@ -33,7 +34,7 @@ METHODS = [
 def trainer(optimizer: str = "sgd") -> Trainer:
     """Of four steps an epoch, with all that can be forgotten: momentum, weight decay, a rate that changes."""
     changes = {"batch_size": BATCH, "optimizer": optimizer, "weight_decay": 0.01, "curve": "cosine"}
-    return tiny.trainer_of(replace(tiny.schedule(PASSES), **changes, flip=True, crop_padding=1), torch.device("cpu"))
+    return TINY.trainer_of(replace(TINY.schedule(PASSES), **changes, flip=True, crop_padding=1), torch.device("cpu"))
 
 
 class Drops(nn.Module):
@@ -41,7 +42,7 @@ class Drops(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.network, self.dropout = testing.network("resnet8", tiny.CHANNELS, tiny.CLASSES), nn.Dropout(0.3)
+        self.network, self.dropout = testing.network("resnet8", TINY.channels, TINY.classes), nn.Dropout(0.3)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(self.dropout(images))
@@ -233,7 +234,7 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
 
 
 def test_parameters_that_were_replaced_without_a_word_are_named(tmp_path: Path) -> None:
-    training = Training(trainer(), Compressed(testing.network("resnet8", tiny.CHANNELS, tiny.CLASSES)), 0)
+    training = Training(trainer(), Compressed(testing.network("resnet8", TINY.channels, TINY.classes)), 0)
     training.take_step()
     linear = training.compressed.network.get_submodule("classifier")
     linear.weight = nn.Parameter(linear.get_parameter("weight").detach().clone())

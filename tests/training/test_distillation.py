@@ -15,9 +15,11 @@ from bench.method import Compressed
 from bench.plan import plan as plans
 from bench.plan import spec as specs
 from bench.store.store import STATES, WEIGHTS, Store
-from bench.testing import tiny_problem as tiny
+from bench.testing.tiny_problem import TinyProblem
 from bench.training.distillation import distillation_loss
 from bench.training.loop import Training
+
+TINY = TinyProblem(plans.find_task("classification").task)
 
 
 def test_it_is_what_hinton_s_formula_gives() -> None:
@@ -33,12 +35,12 @@ def test_it_is_what_hinton_s_formula_gives() -> None:
 
 
 def test_the_loop_weighs_it_against_the_task_s_loss() -> None:
-    trainer = tiny.trainer(2, torch.device("cpu"))
-    pixels = tiny.images()[0][0].numel()
-    network, teacher = (nn.Sequential(nn.Flatten(), nn.Linear(pixels, tiny.CLASSES)) for _ in range(2))
+    trainer = TINY.trainer(2, torch.device("cpu"))
+    pixels = TINY.images()[0][0].numel()
+    network, teacher = (nn.Sequential(nn.Flatten(), nn.Linear(pixels, TINY.classes)) for _ in range(2))
     schedule = dataclasses.replace(trainer.schedule, distillation=0.25, temperature=3.0)
     taught = dataclasses.replace(trainer, schedule=schedule, teacher=teacher.eval())
-    images, targets = tiny.images()
+    images, targets = TINY.images()
     with torch.no_grad():
         outputs, wanted = network(images), teacher(images)
         found = Training(taught, Compressed(network), 0).loss((images, targets), outputs)

@@ -8,7 +8,6 @@ import torch
 from bench.method import Compressed
 from bench.plugins import options
 from bench.testing import gradients
-from bench.testing import tiny_problem as tiny
 from bench.testing.checks.failed import CheckFailed
 from bench.testing.subject import SCHEDULE, Subject
 from bench.training.loop import Training
@@ -77,8 +76,8 @@ def gives_the_gradients_it_declares(subject: Subject) -> None:
 
 def _on_schedule(subject: Subject, compressed: Compressed) -> Iterator[Training]:
     """A training at five places of the schedule, to look at, and to take a step of."""
-    trainer = tiny.trainer(SCHEDULE, torch.device("cpu"))
-    training = Training(trainer, compressed, tiny.first_pass(subject.method, SCHEDULE))
+    trainer = subject.tiny.trainer(SCHEDULE, torch.device("cpu"))
+    training = Training(trainer, compressed, subject.tiny.first_pass(subject.method, SCHEDULE))
     first, last = training.step, trainer.total_steps - 1
     for place in range(_PLACES):
         while training.step < first + (last - first) * place // (_PLACES - 1):

@@ -8,35 +8,35 @@ from pathlib import Path
 
 import torch
 
-from bench.dataset import Dataset
 from bench.files import artifact
 from bench.files.fresh_process import FreshProcess, NotReloadable
 from bench.measure.same_outputs import LARGEST_DIFFERENCE, relative_difference
-from bench.testing import tiny_problem as tiny
 from bench.testing.checks.failed import CheckFailed
 from bench.testing.subject import Subject
 
 
 def reloads_in_a_fresh_process(subject: Subject) -> None:
     """Its file is the whole network: a process that knows nothing else of it gets the same outputs."""
-    network, images = subject.taught.compressed.network, tiny.images()[0]
+    network, output = subject.taught.compressed.network, subject.task.task.output
+    images = subject.tiny.images()[0]
     with torch.inference_mode():
-        expected = network(images)
+        expected = output(network(images))
     with _file_of(subject) as path:
         try:
-            _fresh(subject).check(path, images, expected, Dataset.task)
+            _fresh(subject).check(path, images, expected, subject.task.name)
         except NotReloadable as error:
             raise CheckFailed(str(error)) from error
 
 
 def finishes_with_the_same_outputs(subject: Subject) -> None:
     """What is deployed gives the outputs of what was trained."""
-    network, images = subject.taught.compressed.network, tiny.images()[0]
+    network, output = subject.taught.compressed.network, subject.task.task.output
+    images = subject.tiny.images()[0]
     with torch.inference_mode(), _file_of(subject) as path:
-        expected = network(images)
+        expected = output(network(images))
         # A copy, by way of the file, since finish() may take the network apart.
         copied = artifact.build(artifact.read(path), Path("its file"), subject.given)
-        difference = relative_difference(copied.finish().eval()(images), expected)
+        difference = relative_difference(output(copied.finish().eval()(images)), expected)
     if not difference <= LARGEST_DIFFERENCE:
         raise CheckFailed(f"finish() changes the outputs, by {difference:.2g} of the largest logit")
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from bench import masks
 from bench.files.fresh_process import NotReloadable
 from bench.method import Compressed
-from bench.testing import tiny_problem as tiny
 from bench.testing.checks.failed import CheckFailed
 from bench.testing.fresh_training import FreshTraining
 from bench.testing.subject import Subject
@@ -36,7 +35,7 @@ def is_deterministic(subject: Subject) -> None:
     if not _differing(_everything(one), _everything(other)):
         raise CheckFailed("another seed gives the same network: use the network that is handed over")
     for made in (one, same):
-        tiny.go_through_schedule(subject.method, made, _SHORT_SCHEDULE)
+        subject.tiny.go_through_schedule(subject.method, made, _SHORT_SCHEDULE)
         made.settle()
     if differing := _differing(_everything(one), _everything(same)):
         raise CheckFailed(
@@ -48,8 +47,8 @@ def is_deterministic(subject: Subject) -> None:
 def goes_on_from_any_step(subject: Subject) -> None:
     """Stopped at any step and continued in a fresh process from its structure, tensors and state, training gives the
     same bits. The steps around each change of size are among those tried."""
-    trainer = tiny.halves()
-    epoch = tiny.first_pass(subject.method, trainer.schedule.epochs)
+    trainer = subject.tiny.halves()
+    epoch = subject.tiny.first_pass(subject.method, trainer.schedule.epochs)
     first, last = epoch * trainer.steps_per_epoch, trainer.total_steps
     training = Training(trainer, subject.compress(subject.possible), epoch)
     sizes = {first: _size_of(training.compressed)}

@@ -13,7 +13,6 @@ from bench.errors import BudgetError
 from bench.files import artifact
 from bench.measure import account
 from bench.method import Compressed
-from bench.testing import tiny_problem as tiny
 from bench.testing.checks.failed import CheckFailed
 from bench.testing.one_number import several_in_one
 from bench.testing.subject import Subject
@@ -146,7 +145,7 @@ def is_counted_right(subject: Subject) -> None:
 def stores_one_value_a_number(subject: Subject) -> None:
     """Different bits of a stored number change the same weights: it stands for one value, as it is counted."""
     compressed = subject.settled(subject.possible)
-    image, random = tiny.images()[0][:1], torch.Generator().manual_seed(6)
+    image, random = subject.tiny.images()[0][:1], torch.Generator().manual_seed(6)
     if found := several_in_one(compressed.network, image, random):
         raise CheckFailed(f"{found}: it holds several values, and counts as one; give each a number of its own")
 

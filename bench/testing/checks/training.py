@@ -8,9 +8,9 @@ from torch import nn
 from bench import count, masks
 from bench.measure.same_outputs import relative_difference
 from bench.method import Compressed
-from bench.testing import tiny_problem as tiny
 from bench.testing.checks.failed import CheckFailed
 from bench.testing.subject import OTHER_WEIGHTS, SCHEDULE, Subject
+from bench.testing.tiny_problem import LEARNED, PASSES
 from bench.training import first_step
 from bench.training.loop import Training
 
@@ -39,8 +39,8 @@ def trains_every_value(subject: Subject) -> None:
 def steps_like_dense(subject: Subject) -> str:
     """At the start a step moves the outputs about as far as the same step of the dense network: the learning rate is
     the same for all, and how a method shares a kernel's size among its factors decides what that means."""
-    trainer, method = tiny.trainer(SCHEDULE, torch.device("cpu")), subject.method
-    first = tiny.first_pass(method, SCHEDULE)
+    trainer, method = subject.tiny.trainer(SCHEDULE, torch.device("cpu")), subject.method
+    first = subject.tiny.first_pass(method, SCHEDULE)
     dense = first_step.measure(Training(trainer, Compressed(subject.network(OTHER_WEIGHTS)), first))
     step = first_step.measure(Training(trainer, subject.compress(subject.possible), first))
     times = step.outputs / dense.outputs
@@ -57,10 +57,10 @@ def steps_like_dense(subject: Subject) -> str:
 def can_overfit(subject: Subject) -> None:
     """The harness's own loop, with after_step and masks, can teach it a tiny problem by heart."""
     loss = subject.taught.loss
-    if loss > tiny.LEARNED:
+    if loss > LEARNED:
         raise CheckFailed(
-            f"it can't learn {tiny.IMAGES} images by heart: in {SCHEDULE + tiny.PASSES} passes the loss fell "
-            f"to no less than {loss:.2g} (at most {tiny.LEARNED} is expected); look at the scale of its weights"
+            f"it can't learn {len(subject.tiny.split)} images by heart: in {SCHEDULE + PASSES} passes the loss fell "
+            f"to no less than {loss:.2g} (at most {LEARNED} is expected); look at the scale of its weights"
         )
 
 
@@ -72,12 +72,13 @@ def works_on_a_gpu(subject: Subject) -> None:
     _check_gradients(subject, "cuda")
     here, there = subject.compressed.network.eval(), subject.compress(subject.possible, device="cuda")
     there.network.eval()
-    images = tiny.images()[0]
+    images = subject.tiny.images()[0]
     with torch.inference_mode():
-        difference = relative_difference(there.network(images.cuda()).cpu(), here(images))
+        output = subject.task.task.output
+        difference = relative_difference(output(there.network(images.cuda())).cpu(), output(here(images)))
     if not difference <= 0.01:  # a GPU may round convolutions to ten bits
         raise CheckFailed(f"on a GPU its outputs are others than on the CPU, by {difference:.2g} of the largest logit")
-    tiny.go_through_schedule(subject.method, there, _SHORT_SCHEDULE)
+    subject.tiny.go_through_schedule(subject.method, there, _SHORT_SCHEDULE)
     there.settle()
     there.network.cpu().eval()
     with torch.inference_mode():
@@ -93,7 +94,7 @@ def _check_gradients(subject: Subject, device: str) -> None:
         for module in compressed.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.bias is not None:
                 module.bias.add_(0.1 * torch.rand(module.bias.shape, generator=random).to(device))
-    images, targets = (tensor.to(device) for tensor in tiny.images(_LARGE))
+    images, targets = (tensor.to(device) for tensor in subject.tiny.images(_LARGE))
     kept = masks.of(compressed)
     # A mask may leave a channel empty, too, and batch norm nothing to scale.
     spared = _of_norms(compressed) if kept else set()
@@ -111,7 +112,7 @@ def _check_gradients(subject: Subject, device: str) -> None:
     for training in (True, True, True, False):
         compressed.train(training)
         optimizer.zero_grad()
-        tiny.TASK.loss(compressed(images), targets, tiny.schedule(1)).backward()
+        subject.tiny.task.loss(compressed(images), targets, subject.tiny.schedule(1)).backward()
         for name, value in stored.items():
             if value.grad is not None:
                 reached[name] |= value.grad != 0
