@@ -31,8 +31,10 @@ class GCNN(Method):
     Cohen and Welling, "Group Equivariant Convolutional Networks", ICML 2016. The group G has 4 elements, turns by 90
     degrees (p4), or 8, mirror images as well (p4m). Where the network had a channel it has a field, one map for each
     element. Turning the image turns and permutes the maps of every field and changes nothing else. The classifier sees
-    the mean over the maps, so that the logits stay: the network can't tell an N from a Z, whatever it learns. Mirror
-    images alike suit photographs, and not letters. A convolution from fields to fields stores
+    the mean over the maps, so that the logits stay: the network can't tell an N from a Z, whatever it learns. On
+    upright letters that costs much, and where images come in all directions it gains as much: on glyphs at 4x, three
+    seeds, it has 64.4 % where width has 80.1 and dense 87.3; with each letter turned and mirrored at random 57.7, 33.7
+    and 46.0. A convolution from fields to fields stores
 
         fields_out fields_in |G| k k    values,
 
