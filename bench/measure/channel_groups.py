@@ -77,8 +77,8 @@ class Graph(torch_pruning.DependencyGraph):
         # Nodes hold one another: left as they are, what they hold would take its memory until Python next looks for
         # such circles, which is seldom.
         for node in self.module2node.values():
-            vars(node).clear()
-        vars(self).clear()
+            node.__dict__.clear()
+        self.__dict__.clear()
 
     def group(self, root: str, channels: Sequence[int] | None = None) -> Group:
         """These output channels of a layer (None: all of them) and everything that has to go with them."""

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 from conftest import STRIPES, Command, run_sweep, tiny_spec
-from records import record
+from records import record as made_up
 
 import bench
 from bench.cli import compress_tables
@@ -263,9 +263,9 @@ def test_a_missing_package_is_said_first(
 
 
 def test_where_little_is_left_it_says_what_to_try() -> None:
-    before = record("given", 0, 70.0, validation_top1=80.0)
+    before = made_up("given", 0, 70.0, validation_top1=80.0)
     learning = {"schedule.learning_rate": 0.015}
-    broken, fair = (record("lowrank", 0, 30.0, "4x", validation_top1=top1, **learning) for top1 in (39.9, 40.0))
+    broken, fair = (made_up("lowrank", 0, 30.0, "4x", validation_top1=top1, **learning) for top1 in (39.9, 40.0))
     assert compress_tables._broken(before, broken).endswith(
         "39.90 % of 80.00 % on validation. Where no other method or budget does better, fine-tuning may be what breaks "
         "it: try --schedule finetune:learning_rate=0.0015, or more --epochs"
