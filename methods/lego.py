@@ -79,9 +79,9 @@ class Lego(Method):
         with torch.no_grad():
             for part in generator.layers:
                 part.draw(context.generator)
-            of_fragments = factors(generator.kernels.tilings, generator(), weights)
-            for part, own in zip(generator.layers, of_fragments.split(generator.fragments), strict=True):
-                part.coefficients.mul_(own)
+            for (name, tiling), part in zip(generator.kernels.tilings.items(), generator.layers, strict=True):
+                drawn = generator.kernels.of_layer(name, part().flatten())
+                part.coefficients.mul_(factors({name: tiling}, {f"{name}.weight": drawn}, weights))
         return made
 
     def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:

@@ -265,8 +265,8 @@ class PrunedNetwork(Compressed):
                 state.put_gradients(network)
             else:
                 name = "magnitude"  # no step yet: this only shows how far the network can shrink
-        graph = Graph(network)
-        found = [SCORES[name](graph.group(group.root)) for group in state.groups]
+        with Graph(network) as graph:
+            found = [SCORES[name](graph.group(group.root)) for group in state.groups]
         return [
             None if score is None else score.view(group.together, -1).mean(0).cpu()
             for group, score in zip(state.groups, found, strict=True)

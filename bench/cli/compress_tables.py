@@ -29,6 +29,8 @@ def compress_tables(request: Request, outcome: Outcome) -> Iterator[RenderableTy
         yield _line(f"{_unmet(request)}; nothing is written")
         return
     yield _line(_why(request, outcome.chosen, outcome))
+    if remark := _broken(outcome.before, outcome.chosen.record):
+        yield _line(remark)
     yield _before_and_after(outcome.before, outcome.chosen.record, outcome.written)
     yield from map(_line, _files(outcome.written))
 
@@ -98,6 +100,23 @@ def _unmet(request: Request) -> str:
     if request.max_drop is None:
         return f"no method met {request.to}"
     return f"no network that was tried loses {request.max_drop:g} points of validation accuracy or less"
+
+
+def _broken(before: Record, after: Record) -> str:
+    """What to try where little is left of the accuracy; empty where there is enough."""
+    metric = Metric.of(before)
+    if not metric.higher or after[metric.validation] >= _LITTLE * before[metric.validation]:
+        return ""
+    rate = after["schedule.learning_rate"] / 10
+    return (
+        f"little is left of it: {_score(after, metric)} of {_score(before, metric)} on validation. Where no other "
+        "method or budget does better, fine-tuning may be what breaks it: try --schedule "
+        f"finetune:learning_rate={rate:g}, or more --epochs"
+    )
+
+
+# Of the validation score.
+_LITTLE = 0.5
 
 
 def _why(request: Request, chosen: Tried, outcome: Outcome) -> str:

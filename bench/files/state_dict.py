@@ -282,10 +282,11 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 def _pickled(path: Path) -> Any:
     try:
-        with warnings.catch_warnings():
+        # The file, and not its path: for a name that ends in .safetensors torch would take it for such a file.
+        with warnings.catch_warnings(), path.open("rb") as file:
             # Of pickles that torch did not write: what they hold decides, and that is said below.
             warnings.simplefilter("ignore", UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Not in torch's words: these advise to run what is in the file.
         raise InputError(f"{path} {_of_code(path)}") from error

@@ -1,7 +1,7 @@
 """All kernels of a network as one vector, and that vector as kernels again, without a copy."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -39,18 +39,23 @@ class FlatKernels:
 
     def join(self, weights: Mapping[str, Tensor]) -> Tensor:
         """One vector of kernels by layer name."""
-        return torch.cat([self._rows(weights[name]) for name in self.shapes])
+        return torch.cat([*self.each(weights)])
+
+    def each(self, weights: Mapping[str, Tensor]) -> Iterator[Tensor]:
+        """The same by layer."""
+        return (self._rows(weights[name]) for name in self.shapes)
 
     def split(self, values: Tensor) -> dict[str, Tensor]:
         """The kernels by parameter name, as `bench.generated.Generator` returns them: views where the network is
         channels last."""
         parts = values.split(self.sizes)
-        return {f"{name}.weight": self._weight(name, part) for name, part in zip(self.shapes, parts, strict=True)}
+        return {f"{name}.weight": self.weight(name, part) for name, part in zip(self.shapes, parts, strict=True)}
 
     def _rows(self, weight: Tensor) -> Tensor:
         return weight.flatten() if weight.dim() == 2 else weight.permute(0, 2, 3, 1).flatten()
 
-    def _weight(self, name: str, values: Tensor) -> Tensor:
+    def weight(self, name: str, values: Tensor) -> Tensor:
+        """One kernel again."""
         shape = self.shapes[name]
         if len(shape) == 2:
             return values.view(shape)

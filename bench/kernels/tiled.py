@@ -40,9 +40,17 @@ class TiledKernels(nn.Module):
         """The weights by parameter name, from the values of all slices `(size,)`."""
         return self.kernels.split(values.index_select(0, self.index))
 
+    def of_layer(self, name: str, values: Tensor) -> Tensor:
+        """The weight of one layer, from the values of its own slices."""
+        place = list(self.tilings).index(name)
+        before = [tiling.slices * tiling.slice_values for tiling in self.tilings.values()][:place]
+        index = self.index.split(self.kernels.sizes)[place]
+        return self.kernels.weight(name, values.index_select(0, index - sum(before)))
+
     def slices_of(self, weights: Mapping[str, Tensor]) -> Tensor:
         """The values of all slices of these weights, by layer name, `(size,)`: zeros where the crop cuts."""
-        values = self.kernels.join(weights)
-        slices = values.new_zeros(self.size)
-        slices[self.index.long()] = values
+        slices = next(iter(weights.values())).new_zeros(self.size)
+        # By layer: places are written by numbers of twice the size of a weight.
+        for values, index in zip(self.kernels.each(weights), self.index.split(self.kernels.sizes), strict=True):
+            slices[index.long()] = values
         return slices

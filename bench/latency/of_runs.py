@@ -57,7 +57,8 @@ def measure(
     with store.lock("latency", wait=True), threads(1):
         groups = list(_groups(store, lacking))
         if groups:
-            say(f"measuring the latency of {len(groups)} networks in turn, with one thread")
+            what = f"{len(groups)} networks in turn" if len(groups) > 1 else "1 network"
+            say(f"measuring the latency of {what}, with one thread")
         found: dict[str, Columns] = {}
         ends = time.monotonic() + seconds
         for some in _some(groups):

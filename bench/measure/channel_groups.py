@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch_pruning
@@ -55,7 +55,7 @@ class ChannelGroup:
 
 
 class Graph(torch_pruning.DependencyGraph):
-    """torch-pruning's graph of a network as it is now; use it and let it go, for it holds on to the layers."""
+    """torch-pruning's graph of a network as it is now. It holds on to the layers until it is left, as `with` does."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -70,6 +70,16 @@ class Graph(torch_pruning.DependencyGraph):
                 self._follows_reshapes = False
                 self.build_dependency(network, self.image, verbose=False)
         network.train(was_training)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Nodes hold one another: left as they are, what they hold would take its memory until Python next looks for
+        # such circles, which is seldom.
+        for node in self.module2node.values():
+            node.__dict__.clear()
+        self.__dict__.clear()
 
     def group(self, root: str, channels: Sequence[int] | None = None) -> Group:
         """These output channels of a layer (None: all of them) and everything that has to go with them."""
@@ -108,8 +118,12 @@ def find(model: nn.Module, left_alone: dict[str, str] | None = None) -> list[Cha
     `left_alone` gets why the others can't, by the name of the first layer that makes them. Raises BudgetError for a
     network without convolutions.
     """
-    network = _with_random_weights(model)
-    graph = Graph(network)
+    with Graph(_with_random_weights(model)) as graph:
+        return _all_groups(graph, left_alone)
+
+
+def _all_groups(graph: Graph, left_alone: dict[str, str] | None) -> list[ChannelGroup]:
+    network = graph.model
     shared = sharing_modules(network)
     with torch.no_grad():
         outputs = main_output(network(graph.image))
@@ -171,27 +185,28 @@ def prune(model: nn.Module, channels: Mapping[str, Sequence[int]]) -> None:
 
     In eval mode the network then gives what it gave with zeros in their place. That is checked.
     """
-    masked = copy.deepcopy(model).cpu().double().eval()
-    graph = Graph(masked)
-    images = graph.image
-    with torch.no_grad():
+    images, expected = _with_zeros(model, channels)
+    with Graph(model) as graph:
         for root, places in channels.items():
-            # In place, for the graph holds on to what it was made of: new tensors would be one more double copy.
-            for module, own in graph.makers(graph.group(root, places)).items():
-                for parameter in module.parameters(recurse=False):
-                    parameter[own] = 0
-        expected = main_output(masked(images))
-    del graph, masked
-
-    graph = Graph(model)
-    for root, places in channels.items():
-        graph.group(root, places).prune(record_history=False)
+            graph.group(root, places).prune(record_history=False)
     channels_last(model)
 
     with torch.no_grad():
         outputs = main_output(copy.deepcopy(model).cpu().double().eval()(images))
     if not _are_same(outputs, expected):
         raise RuntimeError("cutting channels changed what the others compute")
+
+
+def _with_zeros(model: nn.Module, channels: Mapping[str, Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """An image, and what the network gives for it with zeros for these channels; in double precision."""
+    masked = copy.deepcopy(model).cpu().double().eval()
+    with Graph(masked) as graph, torch.no_grad():
+        for root, places in channels.items():
+            # In place, for the graph holds on to what it was made of: new tensors would be one more double copy.
+            for module, own in graph.makers(graph.group(root, places)).items():
+                for parameter in module.parameters(recurse=False):
+                    parameter[own] = 0
+        return graph.image, main_output(masked(graph.image))
 
 
 def in_words(left_alone: Mapping[str, str]) -> str:

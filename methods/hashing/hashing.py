@@ -1,7 +1,7 @@
 """HashedNets: weights share a few values, and a hash function says which weights share which."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Annotated, Any, Literal
@@ -10,6 +10,7 @@ import numpy
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from bench import count
 from bench.allocation import allocate
@@ -245,8 +246,8 @@ class HashedKernels(Generator):
         Each weight has one bucket. So the normal equations are one division for each bucket: the products of its
         weights and their multipliers, by the squares of these multipliers.
         """
-        ones = torch.ones_like(self.buckets)
-        products, squares = self._transposed(self.kernels.join(weights)), self._transposed(self.values_of(ones))
+        products = self._transposed(self.kernels.each(weights))
+        squares = self._transposed(self._each(torch.ones_like(self.buckets)))
         self.buckets.copy_(products / squares)
         # The mean of n weights that have little to do with each other is smaller than they are, by the root of n. Batch
         # norm undoes that, so that gradients are larger by as much, and a step, beside what it changes, is n times too
@@ -257,10 +258,27 @@ class HashedKernels(Generator):
 
     def _missing(self, weights: Mapping[str, Tensor]) -> list[Tensor]:
         """By vector of buckets: how many times larger the sum of squares of these weights is than that of its own."""
-        wanted, made = self.kernels.join(weights).square_(), self.values_of(self.buckets).square_()
-        parts = zip(wanted.split(self.sharing), made.split(self.sharing), strict=True)
+        squares = [
+            [part.square().sum() for part in parts] for parts in (self.kernels.each(weights), self._each(self.buckets))
+        ]
+        wanted, made = squares if len(self.sharing) > 1 else [[torch.stack(own).sum()] for own in squares]
         # Where all are zero, nothing is missing.
-        return [(its_wanted.sum() / its_made.sum()).nan_to_num(1.0) for its_wanted, its_made in parts]
+        return [(its_wanted / its_made).nan_to_num(1.0) for its_wanted, its_made in zip(wanted, made, strict=True)]
+
+    def _each(self, buckets: Tensor) -> Iterator[Tensor]:
+        """`values_of` by layer: all at once would take several times the memory of the kernels."""
+        blocks = self._in_blocks(buckets)
+        for size, index, multipliers in self._by_layer():
+            values = blocks.index_select(0, index)
+            yield (values if multipliers is None else values.mul_(multipliers)).view(-1)[:size]
+
+    def _by_layer(self) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+        """Of each layer its weights, its part of the index, and what is multiplied by."""
+        parts = [size // self.block for size in self.gathered]
+        multipliers: Sequence[Tensor | None] = [None] * len(parts)
+        if self.multipliers is not None:
+            multipliers = self.multipliers.split(parts)
+        return zip(self.kernels.sizes, self.index.split(parts), multipliers, strict=True)
 
     def _in_blocks(self, buckets: Tensor) -> Tensor:
         if self.block == 1:  # numbers are gathered faster than rows of one
@@ -271,12 +289,19 @@ class HashedKernels(Generator):
             blocks = torch.cat([blocks, buckets[-self.block :].view(1, -1)])
         return blocks
 
-    def _transposed(self, values: Tensor) -> Tensor:
-        """What the transpose of `values_of` gives."""
+    def _transposed(self, values: Iterable[Tensor]) -> Tensor:
+        """What the transpose of `values_of` gives; `values` are by layer."""
         with torch.enable_grad():
             buckets = torch.zeros_like(self.buckets, requires_grad=True)
-            (found,) = torch.autograd.grad(self.values_of(buckets), buckets, values)
-        return found
+            blocks = self._in_blocks(buckets)
+        found = torch.zeros_like(blocks)
+        for part, (_, index, multipliers) in zip(values, self._by_layer(), strict=True):
+            whole = functional.pad(part, (0, len(index) * self.block - len(part))).view(len(index), *found.shape[1:])
+            found.index_add_(0, index, whole if multipliers is None else whole * multipliers)
+        if blocks is buckets:
+            return found
+        (of_buckets,) = torch.autograd.grad(blocks, buckets, found)
+        return of_buckets
 
 
 def index_of(

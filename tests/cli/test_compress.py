@@ -10,8 +10,10 @@ import onnxruntime
 import pytest
 import torch
 from conftest import STRIPES, Command, run_sweep, tiny_spec
+from records import record as made_up
 
 import bench
+from bench.cli import compress_tables
 from bench.plugins.discovery import DATASETS, find
 from bench.store.record import Record
 
@@ -258,3 +260,14 @@ def test_a_missing_package_is_said_first(
     code, out, err = command("compress", *options, "--export", str(tmp_path / "small.onnx"))
     assert (code, out) == (2, "")
     assert "needs the package onnxscript: pip install 'csg-bench[onnx]'" in err
+
+
+def test_where_little_is_left_it_says_what_to_try() -> None:
+    before = made_up("given", 0, 70.0, validation_top1=80.0)
+    learning = {"schedule.learning_rate": 0.015}
+    broken, fair = (made_up("lowrank", 0, 30.0, "4x", validation_top1=top1, **learning) for top1 in (39.9, 40.0))
+    assert compress_tables._broken(before, broken).endswith(
+        "39.90 % of 80.00 % on validation. Where no other method or budget does better, fine-tuning may be what breaks "
+        "it: try --schedule finetune:learning_rate=0.0015, or more --epochs"
+    )
+    assert compress_tables._broken(before, fair) == ""

@@ -81,6 +81,16 @@ def test_the_old_format_is_read_whatever_the_file_is_called(
     assert same(started(path), state)
 
 
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_what_torch_saved_is_read_under_the_name_of_another_format(
+    is_zip: bool, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """torch itself goes by the name."""
+    path = tmp_path / "weights.safetensors"
+    torch.save(state, path, _use_new_zipfile_serialization=is_zip)
+    assert same(started(path), state)
+
+
 def test_a_copy_in_another_format_has_the_same_identity(state: dict[str, Tensor], tmp_path: Path) -> None:
     torch.save(state, tmp_path / "w.pth")
     torch.save({"state_dict": prefixed(state, "module.")}, tmp_path / "wrapped.tar")

@@ -112,7 +112,7 @@ def test_a_sweep_measures_its_networks_at_its_end_and_what_lacks_it_the_next_tim
         (folders[one["id"]] / LATENCY).unlink()
     store.leave_out(folders[lowrank["id"]], WEIGHTS)  # and with it all that its latency could be measured by
     again, said = run_sweep(asked, tmp_path)
-    assert "measuring the latency of 1 networks in turn, with one thread" in said
+    assert "measuring the latency of 1 network, with one thread" in said
     assert [one["started"] for one in again] == [one["started"] for one in records]
     assert {one["id"] for one in again if one["latency_ms"] is None} == {lowrank["id"]}
     assert json.loads((folders[csg["id"]] / LATENCY).read_bytes())["measured"] == csg["id"]
