@@ -18,6 +18,7 @@ from bench.files.description import Step
 from bench.files.exports import onnx_file, onnx_reduced, pt2_compact, pt2_file
 from bench.files.exports.about import About
 from bench.files.exports.opened import Opened
+from bench.measure.main_output import MainOutput, main_output
 from bench.measure.same_outputs import LARGEST_DIFFERENCE, relative_difference
 from bench.method import Compressed
 from bench.models._build import build_network
@@ -145,6 +146,8 @@ def export_network(
     network = stored if form.compact else deployed
     images = _images(about.channels, about.height, about.width)
     checked = list(_checked(stored, images))
+    if not form.compact:
+        network = _with_one_output(network, images)
     for any_size in (True, False) if len(checked) > 2 else (False,):
         free: tuple[Literal["batch", "height", "width"], ...] = ("batch", "height", "width") if any_size else ("batch",)
         says = replace(about, free=free, precision=form.precision, accuracy=None)
@@ -216,16 +219,23 @@ def _written_beside(out: Path) -> Iterator[Path]:
 def _checked(network: nn.Module, images: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Images to try a file on, and the network's outputs: two batches, and one of another size where it takes such."""
     with torch.inference_mode():
-        yield images, network(images)
-        yield images[:1], network(images[:1])
+        whole = main_output(network(images))
+        yield images, whole
+        yield images[:1], main_output(network(images[:1]))
         (height, width), (more_height, more_width) = images.shape[2:], _LARGER
         larger = _images(images.shape[1], height + more_height, width + more_width)[:3]
         try:
-            outputs = network(larger)
+            outputs = main_output(network(larger))
         except MALFORMED:
             return
-        if outputs.shape == (len(larger), network(images).shape[1]):
+        if outputs.shape[:2] == (len(larger), whole.shape[1]) and outputs.ndim == whole.ndim:
             yield larger, outputs
+
+
+def _with_one_output(network: nn.Module, images: Tensor) -> nn.Module:
+    """The network itself where it gives one tensor."""
+    with torch.inference_mode():
+        return network if isinstance(network(images[:1]), Tensor) else MainOutput(network).eval()
 
 
 def _difference(opened: Opened, cases: list[tuple[Tensor, Tensor]]) -> float:

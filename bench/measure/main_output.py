@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 # What a dictionary of outputs calls it, as in torchvision's segmentation networks.
 OUTPUT = "out"
@@ -19,3 +19,14 @@ def main_output(outputs: Any) -> Tensor:
     if not isinstance(found, Tensor):
         raise TypeError(f"the network gives a {type(outputs).__name__}, and no tensor")
     return found
+
+
+class MainOutput(nn.Module):
+    """A network that gives its main output alone, for programs that know of no other."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return main_output(self.network(images))

@@ -22,7 +22,7 @@ from bench.errors import BudgetError, InputError
 from bench.files import artifact, network_file
 from bench.files.artifact import Given
 from bench.files.description import Description, Step
-from bench.files.export import ENDINGS, export
+from bench.files.export import ENDINGS, FORMATS, export
 from bench.generated import GeneratedNetwork
 from bench.method import Compressed
 from bench.methods.csg.csg import SliceNetwork
@@ -110,6 +110,19 @@ def test_pt2_gives_the_same_outputs_for_any_batch(exported: Path) -> None:
     larger = torch.randn(2, 3, 40, 56)
     with torch.inference_mode():
         assert torch.allclose(network(larger), bench.load(exported)(larger), atol=1e-5)
+
+
+@pytest.mark.parametrize("to", ["onnx", "onnx-int8", "pt2", "pt2-compact"])
+def test_of_several_outputs_the_main_one_is_exported(to: str, tmp_path: Path) -> None:
+    write_artifact(tmp_path / WEIGHTS, {"code": 4}, "deeplabv3-resnet8")
+    written = export(tmp_path, to, tmp_path / "exported")
+    assert written["free"] == "batch, height, width"
+    network, images = bench.load(tmp_path / WEIGHTS), torch.randn(3, 3, 48, 40)
+    opened = FORMATS[to].open(tmp_path / "exported")
+    with torch.inference_mode():
+        expected, found = network(images)["out"], opened.network(images)
+    assert found.shape == (3, 10, 48, 40)
+    assert (found - expected).abs().max() < (0.1 if to == "onnx-int8" else 1e-4) * expected.abs().max()
 
 
 @pytest.mark.whole

@@ -12,6 +12,8 @@ from bench.plugins import discovery
 NETWORKS = ("resnet8", "shufflenetv2-x0.5-cifar")
 LARGE = ("resnet18",)
 EVERYWHERE = ("csg", "lowrank", "pruning")
+# What segments, which every method is tried on too; the longest checks in the whole suite alone.
+OF_PIXELS = "deeplabv3-resnet8"
 # Other ways of a method: those whose shape or state changes in training.
 VARIANTS = (
     *("csg:init=svd", "csg:generator=binary", "csg:half=true", "basis:compress_at=0.5", "gcnn:group=p4"),
@@ -47,6 +49,10 @@ def marks(method: str, model: str) -> list[pytest.MarkDecorator]:
 CASES = [
     *(case(name, model, *marks(name, model)) for name in discovery.available("methods") for model in testing.FAMILIES),
     *(case(text, NETWORKS[0], pytest.mark.slow) for text in VARIANTS),
+    *(
+        case(name, OF_PIXELS, pytest.mark.slow if name in EVERYWHERE else pytest.mark.whole)
+        for name in discovery.available("methods")
+    ),
 ]
 
 

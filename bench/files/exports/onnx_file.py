@@ -31,7 +31,9 @@ def write(network: nn.Module, images: Tensor, any_size: bool) -> bytes:
     if Version(torch.__version__) < _EXPORTS_BY_DYNAMO:
         free = {0: "batch", **({2: "height", 3: "width"} if any_size else {})}
         content: Any = io.BytesIO()
-        axes = {"images": free, "logits": {0: "batch"}}
+        with torch.inference_mode():
+            by_pixel = network(images[:2]).ndim == images.ndim
+        axes = {"images": free, "logits": free if by_pixel else {0: "batch"}}
         torch.onnx.export(network, (images,), content, dynamo=False, dynamic_axes=axes, **names)
         return _plain(parsed(content.getvalue()))
     program = pt2_file.trace(network, images, any_size)
@@ -95,9 +97,11 @@ def open_file(path: Path) -> Opened:
             "can be evaluated"
         )
     (images,), (logits,) = given, gives
-    for what, value, axes in (("takes", images, 4), ("gives", logits, 2)):
-        if value.type != "tensor(float)" or len(value.shape) != axes:
-            wanted = "images (batch, channels, height, width)" if axes == 4 else "logits (batch, classes)"
+    for what, value, axes in (("takes", images, (4,)), ("gives", logits, (2, 4))):
+        if value.type != "tensor(float)" or len(value.shape) not in axes:
+            wanted = (
+                "logits (batch, classes), by pixel or not" if 2 in axes else "images (batch, channels, height, width)"
+            )
             raise InputError(f"{path} {what} {value.name}, {value.type} {value.shape}, and not {wanted} in float32")
     batch, *shape = (size if isinstance(size, int) else None for size in images.shape)
     classes = logits.shape[1] if isinstance(logits.shape[1], int) else None

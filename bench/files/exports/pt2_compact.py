@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bench.errors import InputError
 from bench.files.exports import pt2_file
 from bench.generated import GeneratedNetwork
+from bench.measure.main_output import main_output
 
 
 def write(network: nn.Module, images: Tensor, any_size: bool) -> bytes:
@@ -53,7 +54,7 @@ class _Compact(nn.Module):
         for number, (module, name, dtype) in enumerate(self._tables):
             steps: Tensor = getattr(self, f"steps_{number}")
             module._buffers[name] = steps.long().cumsum(0).to(dtype)
-        outputs: Tensor = self.network(images)
+        outputs = main_output(self.network(images))
         for module, name, _ in self._tables:
             del module._buffers[name]  # what is left would be one more output of the graph
         return outputs

@@ -109,8 +109,11 @@ def open_file(path: Path) -> Opened:
         (gives,) = program.graph_signature.user_outputs
         (logits,) = (node for node in program.graph.nodes if node.name == gives)
         _, *shape = (size if isinstance(size, int) else None for size in given.meta["val"].shape)
-        if len(shape) != 3 or logits.meta["val"].dim() != 2:
-            raise ValueError("it doesn't take images (batch, channels, height, width) and give logits (batch, classes)")
+        if len(shape) != 3 or logits.meta["val"].dim() not in (2, 4):
+            raise ValueError(
+                "it doesn't take images (batch, channels, height, width) and give logits, (batch, classes) or "
+                "(batch, classes, height, width)"
+            )
         classes = logits.meta["val"].shape[1]
     except MALFORMED as error:
         first = said.error or error
