@@ -25,7 +25,7 @@ def build(name: str, channels: int, num_classes: int) -> nn.Module:
         options = {"aux_logits": False, "init_weights": True, "transform_input": channels == 3}
     network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **options)
     if channels != 3:
-        _take_channels(network, channels)
+        take_channels(network, channels)
     return network
 
 
@@ -51,7 +51,7 @@ def pretrained(name: str, channels: int, num_classes: int) -> nn.Module:
     return network
 
 
-def _take_channels(network: nn.Module, channels: int) -> None:
+def take_channels(network: nn.Module, channels: int) -> None:
     """Fresh weights for the first convolution, in place: all its other settings stay as they are."""
     first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
     assert first.in_channels == 3
@@ -106,8 +106,8 @@ LEFT_OUT = {
     "a transformer has its values in linear layers, and bench compares methods of compressing convolutions": (
         "vit_ swin_ maxvit"
     ),
-    "it finds objects or regions, and bench compares networks that classify images": (
-        "fcn_ deeplabv3_ lraspp_ fasterrcnn_ maskrcnn_ keypointrcnn_ retinanet_ ssd300_ ssdlite320_ fcos_"
+    "it finds objects, and bench compares networks that classify images or their pixels": (
+        "fasterrcnn_ maskrcnn_ keypointrcnn_ retinanet_ ssd300_ ssdlite320_ fcos_"
     ),
     "it takes videos or pairs of images, and bench compares networks that classify images": (
         "r3d_ mc3_ r2plus1d_ mvit_ s3d swin3d_ raft_"

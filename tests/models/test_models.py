@@ -1,5 +1,6 @@
 """Networks: parameter counts of the literature, other inputs and class counts, the same weights for the same seed."""
 
+from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
@@ -10,6 +11,7 @@ from torch import nn
 
 from bench import count, testing
 from bench.errors import InputError
+from bench.models import torchvision_segmentation
 from bench.plugins import networks, syntax
 from bench.plugins.discovery import catalogue
 
@@ -154,6 +156,18 @@ def test_networks_of_torchvision_take_any_channels_and_give_one_tensor(name: str
     with torch.device("meta"):
         network = build(name, channels, 7).train()
         assert network(torch.zeros(2, channels, 299, 299)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", syntax.constant(Path(torchvision_segmentation.__file__), "NAMES"))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_networks_that_segment_give_logits_for_each_pixel(name: str, channels: int) -> None:
+    found = networks.find(name).model
+    assert found.task == "segmentation"
+    with torch.device("meta"):
+        network = found.build(channels, 7).train()
+        outputs = network(torch.zeros(2, channels, 65, 97))
+    assert [*outputs] == ["out"]
+    assert outputs["out"].shape == (2, 7, 65, 97)
 
 
 @pytest.mark.parametrize("name", [*SMALLEST, "squeezenet1_1"])

@@ -461,7 +461,7 @@ def test_a_model_with_options_has_no_other_widths(file: Path) -> None:
         ("swin_t", "a transformer"),
         ("maxvit_t", "a transformer"),
         ("swin3d_t", "it takes videos"),
-        ("fcn_resnet50", "it finds objects or regions"),
+        ("fasterrcnn_resnet50_fpn", "it finds objects, and bench compares"),
         ("quantized_resnet18", "its values are quantised already"),
     ],
 )

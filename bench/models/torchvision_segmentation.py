@@ -1,0 +1,33 @@
+"""torchvision's networks for semantic segmentation, by its names, with fresh weights."""
+
+from functools import partial
+
+import torchvision.models
+from torch import nn
+
+from bench.model import Model
+from bench.models.torchvision_cnn import take_channels
+
+NAMES = {
+    "deeplabv3_mobilenet_v3_large": "torchvision's DeepLab V3 on MobileNetV3-Large, output stride 16",
+    "deeplabv3_resnet50": "torchvision's DeepLab V3 on ResNet-50, output stride 8",
+    "deeplabv3_resnet101": "torchvision's DeepLab V3 on ResNet-101, output stride 8",
+    "fcn_resnet50": "torchvision's fully convolutional network on ResNet-50, output stride 8",
+    "fcn_resnet101": "torchvision's fully convolutional network on ResNet-101, output stride 8",
+    "lraspp_mobilenet_v3_large": "torchvision's Lite R-ASPP on MobileNetV3-Large, output stride 16",
+}
+
+
+def build(name: str, channels: int, num_classes: int) -> nn.Module:
+    """torchvision's network without its auxiliary head; for other than 3 channels its first convolution is replaced."""
+    options = {} if name.startswith("lraspp") else {"aux_loss": False}
+    network: nn.Module = torchvision.models.get_model(
+        name, weights=None, weights_backbone=None, num_classes=num_classes, **options
+    )
+    if channels != 3:
+        take_channels(network, channels)
+    return network
+
+
+def model(name: str) -> Model:
+    return Model(partial(build, name), NAMES[name], task="segmentation")
