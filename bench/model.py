@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+# What a network that gives a dictionary calls the output that counts, as torchvision's do.
+OUTPUT = "out"
+
 # No network is for larger images, in pixels of height or width; a file that says so would take all memory.
 _LARGEST_SIDE = 8192
 # Of no pixel values, 0 to 255: what is divided by less no longer fits into what is computed, nor do larger numbers.

@@ -187,7 +187,7 @@ def _warnings(runs: pd.DataFrame, finished: pd.DataFrame) -> list[str]:
     changed = sorted({str(commit) for commit in finished["git_commit"].dropna() if str(commit).endswith("+")})
     if changed:
         lines.append(f"Runs were made with code that was changed since its commit: {', '.join(changed)}.")
-    in_parts = finished[finished["batch_parts"].fillna(1).astype(int) > 1]
+    in_parts = finished[finished["batch_parts"].astype(float) > 1]
     if len(in_parts):
         lines.append(
             "Batches did not fit into memory and were computed in parts, so that batch norm saw fewer images at once: "

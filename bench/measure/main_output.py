@@ -5,8 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-# What a dictionary of outputs calls it, as in torchvision's segmentation networks.
-OUTPUT = "out"
+from bench.model import OUTPUT
 
 
 def main_output(outputs: Any) -> Tensor:

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.dataset import IGNORED, Split
-from bench.measure.main_output import OUTPUT
 from bench.metric import Metric
+from bench.model import OUTPUT
 from bench.task import LossOptions, Meter, Task
 
 # Where the network gives a dictionary: the logits of a head that only training uses.

@@ -409,7 +409,12 @@ def test_its_file_gives_it_back(tmp_path: Path) -> None:
 
 def test_channels_that_go_together_are_rebuilt_together() -> None:
     network = SMALL["grouped"][0]()
-    small = pruned(network, 541 / 425, importance="random", floor=0.0)
+    dense = count.stored_values(network)
+    for values in range(dense - 80, 0, -1):  # in whole channels, of which versions of torch-pruning order others first
+        with suppress(BudgetError):
+            small = pruned(network, dense / values, importance="random", floor=0.0)
+            break
+    assert count.stored_values(small.network) < dense
     rebuilt = account.rebuild(Pruning(), network, small.structure()).network
     rebuilt.load_state_dict(small.network.state_dict())
     assert torch.equal(outputs(rebuilt), outputs(small.network))

@@ -120,4 +120,4 @@ def test_what_it_says_is_tried_is_tried() -> None:
     (epochs,) = re.findall(r"the same epochs, (\d+) unless", TEXT)
     found = schedule.find(defaults.FINE_TUNING)[1]
     assert found.epochs == int(epochs)
-    assert found.learning_rate == pytest.approx(schedule.find("quick")[1].learning_rate / 10)
+    assert found.learning_rate == pytest.approx(schedule.find("quick")[1].learning_rate / 20)

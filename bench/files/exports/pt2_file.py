@@ -44,7 +44,7 @@ def write(network: nn.Module, images: Tensor, any_size: bool) -> bytes:
 def save(program: ExportedProgram) -> bytes:
     """The file of a program, without the images that it was traced with. Its entries are compressed, which torch reads
     too: the text of a graph is larger than the weights of a small network."""
-    program.example_inputs = None
+    program._example_inputs = None  # by the attribute: torch 2.6 refuses it by the property
     # By way of memory: torch's own writer ends the process where the disk is full.
     content = io.BytesIO()
     torch.export.save(program, content, extra_files={_ABOUT: "{}"})
