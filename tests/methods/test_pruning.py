@@ -4,6 +4,7 @@ import copy
 import itertools
 import statistics
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
