@@ -400,7 +400,8 @@ class _Drawing:
             low, high = (-MARGIN, 0.0) if self.metric.higher else (0.0, MARGIN)
             panel.axhspan(low, high, color="0.9", zorder=0, label=f"within {MARGIN} {self.metric.points}")
         low, high = _limits(np.r_[rows["difference"].to_numpy(dtype=float), 0.0], self.metric)
-        typical = np.nan_to_num(rows["difference_interval"].median())
+        intervals = rows["difference_interval"].dropna()
+        typical = float(intervals.median()) if len(intervals) else 0.0
         low, high = low - typical, high + typical
         for method, points, places, look in self._methods():
             change = points["difference"].to_numpy(dtype=float)

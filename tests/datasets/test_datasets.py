@@ -80,6 +80,7 @@ def dataset(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         "parquet": lambda: make_parquet(tmp_path),
         "folder": lambda: make_folder(tmp_path),
         "glyphs": lambda: made("glyphs", train="60", test="30"),
+        "shapes": lambda: made("shapes", train="60", test="30"),
     }
     return makers.get(request.param, lambda: make_fetched(request.param, monkeypatch))()
 
