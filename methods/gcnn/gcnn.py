@@ -195,13 +195,16 @@ def require_symmetry(name: str, layer: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) 
         raise BudgetError(f"how its layer {name} could treat turned images alike is not known here: {layer}")
 
 
-def require_invariance(network: nn.Module, images: Tensor) -> None:
+def require_invariance(network: GeneratedNetwork, images: Tensor) -> None:
     """Raises BudgetError unless the network gives the same for all images: one, turned, and mirrored. What stays under
     these two stays under all that is made of them, so that not each of the eight has to be computed.
 
     In double precision, where what is exact shows: in single, rounding alone is 1e-4 of the logits of a ResNet-50.
     """
-    copied = copy.deepcopy(network).double().eval()
+    copied = copy.deepcopy(network).eval()
+    # Kernels are gathered in single, which is exact, and convert layer by layer: all at once would take twice the
+    # memory of the network.
+    copied.network.double()
     for module in copied.modules():
         if isinstance(module, _BatchNorm):
             module.train()  # fresh statistics could leave so little of a signal that nothing would be seen

@@ -73,9 +73,13 @@ class FieldConv2d(nn.Module):
         # (images maps, fields, height, width) to (images, channels, height, width): channels are sorted by groups,
         # then maps, then fields. With one group that moves nothing in memory.
         x = x.unflatten(0, (-1, self.maps)).unflatten(2, (self.groups, -1)).transpose(1, 2).flatten(1, 3)
-        x = convolve(x, self.weight, self.stride, self.padding, self.dilation, self.groups)
+        x = convolve(x, self._kernel(x.dtype), self.stride, self.padding, self.dilation, self.groups)
         x = x.unflatten(1, (self.groups, self.order, -1)).transpose(1, 2).flatten(2, 3).flatten(0, 1)
         return x if self.bias is None else x + self.bias[:, None, None]
+
+    def _kernel(self, dtype: torch.dtype) -> Tensor:
+        """In double precision where the image is; else autocast decides."""
+        return self.weight.double() if dtype == torch.float64 else self.weight
 
 
 class FieldMean(nn.Module):
