@@ -247,10 +247,10 @@ def test_check_prints_a_line_for_each_and_its_exit_code_says_whether_any_failed(
     assert (code, err) == (0, "")
     assert [line.split()[2].rstrip(":") for line in out.splitlines()] == list(testing.CHECKS)
     code, out, err = command("check", "broken:how=finishes differently", *arguments)
-    assert (code, err) == (1, "broken:how=finishes differently fails 1 of 16 checks\n")
+    assert (code, err) == (1, "broken:how=finishes differently fails 1 of 17 checks\n")
     assert "failed   resnet8                  finishes_with_the_same_outputs: finish() changes the outputs, by" in out
     code, out, err = command("check", "broken:how=finishes differently", *arguments, "--json")
-    assert (code, err) == (1, "broken:how=finishes differently fails 1 of 16 checks\n")
+    assert (code, err) == (1, "broken:how=finishes differently fails 1 of 17 checks\n")
     (failed,) = [row for row in json.loads(out) if row["outcome"] == "failed"]
     assert (failed["check"], failed["model"]) == ("finishes_with_the_same_outputs", "resnet8")
     assert failed["message"].startswith("finish() changes the outputs")
@@ -261,7 +261,7 @@ def test_check_of_a_method_that_refuses_everything_proves_nothing(command: Comma
     code, out, err = command("check", "broken:how=refuses all", "--models", "resnet8", "--plugin", BROKEN)
     assert (code, err) == (1, "broken:how=refuses all refuses every budget here, so that little could be checked\n")
     # Told once.
-    assert out.count("the rest stores 75,290 values") == 2
+    assert out.count("the rest stores 75,290 values") == 3
 
 
 @pytest.mark.parametrize(
