@@ -76,18 +76,27 @@ def pixels(
         if (colours == colours[..., :1]).all():
             image = Image.fromarray(colours[..., 0])
     if size is not None and image.size != (size, size):
-        image = _brought_to(image, size)
+        image = brought_to(image, size)
     return np.asarray(image), grey, remarks
 
 
-def _brought_to(image: Image.Image, size: int) -> Image.Image:
+def size_of(content: bytes) -> tuple[int, int]:
+    """Width and height of an image that can be decoded, as it is seen."""
+    with Image.open(io.BytesIO(content), "r", _formats()) as opened:
+        width, height = opened.size
+        if opened.format == "TIFF" or _turns(opened):
+            width, height = ImageOps.exif_transpose(opened).size
+    return width, height
+
+
+def brought_to(image: Image.Image, size: int, resampling: Image.Resampling = Image.Resampling.BILINEAR) -> Image.Image:
     """The short side brought to `size`, and of the long one the middle: shapes keep their proportions. In one step, so
     that nothing is made larger than it has to be."""
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     box = left, top, left + side, top + side
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    return image.resize((size, size), resampling, box=box)
 
 
 def _turns(image: Image.Image) -> bool:

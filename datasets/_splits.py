@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Literal
 
 import torch
 
 from bench.dataset import Split
-from bench.datasets._files import few
+from bench.datasets._files import few, shown
 from bench.errors import InputError
 
 # What splits are called in names of files and folders.
@@ -17,6 +18,38 @@ TestSplit = Literal["test", "validation"]
 
 # Ends the reason why a test split can't be used, where there is a validation split.
 _WAY_OUT = "; :test=validation tests on the validation split instead"
+
+
+def entries_of(directory: Path) -> list[Path]:
+    """What lies in the folder itself. Raises InputError."""
+    try:
+        return sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"{shown(directory)} can't be read: {error.strerror}") from error
+
+
+def folders_of(directory: Path) -> dict[str, Path]:
+    """The folder of each split that is there, train first. Raises InputError where train or all others are missing."""
+    if not directory.is_dir():
+        raise InputError(f"no such folder: {shown(directory)}")
+    found: dict[str, Path] = {}
+    for word, split in NAMES.items():
+        path = directory / word
+        if path.is_dir():
+            if split in found:
+                raise InputError(
+                    f"{shown(directory)} has {found[split].name}/ and {word}/, both of which are called like "
+                    "the validation split; rename or remove one"
+                )
+            found[split] = path
+    if "train" not in found or len(found) < 2:
+        others = [path.name for path in entries_of(directory) if path not in found.values()]
+        have = ", ".join(path.name for path in found.values()) or "none"
+        raise InputError(
+            f"{shown(directory)} needs folders train/ and test/ or val/; it has {have}"
+            + (f", and besides {few(others)}" if others else "")
+        )
+    return found
 
 
 def roles(found: Collection[str], test: TestSplit | None, where: str) -> tuple[str, str | None, list[str]]:

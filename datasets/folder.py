@@ -43,10 +43,10 @@ class Folder(Dataset):
         return self.decode(data_dir, download, Decoding())
 
     def decode(self, data_dir: Path, download: bool, decoding: Decoding) -> Data:
-        folders = self._folders()
+        folders = _splits.folders_of(self.directory)
         tested, validated, notes = _splits.roles(folders, self.test, shown(self.directory))
         used = [name for name in ("train", tested, validated) if name is not None]
-        others = [path.name for path in self._entries() if path not in folders.values()]
+        others = [path.name for path in _splits.entries_of(self.directory) if path not in folders.values()]
         if others:
             notes.append(f"not used of {shown(self.directory)}: {few(others)}")
         classes = self._classes(folders["train"])
@@ -68,37 +68,7 @@ class Folder(Dataset):
         return stamp_of(self._all_images(), self.directory)
 
     def _all_images(self) -> list[Path]:
-        return [path for folder in self._folders().values() for path in _files(folder).images]
-
-    def _entries(self) -> list[Path]:
-        """What lies in the folder itself."""
-        try:
-            return sorted(path for path in self.directory.iterdir() if not path.name.startswith("."))
-        except OSError as error:
-            raise InputError(f"{shown(self.directory)} can't be read: {error.strerror}") from error
-
-    def _folders(self) -> dict[str, Path]:
-        """The folder of each split that is there, train first."""
-        if not self.directory.is_dir():
-            raise InputError(f"no such folder: {shown(self.directory)}")
-        found: dict[str, Path] = {}
-        for word, split in _splits.NAMES.items():
-            path = self.directory / word
-            if path.is_dir():
-                if split in found:
-                    raise InputError(
-                        f"{shown(self.directory)} has {found[split].name}/ and {word}/, both of which are called like "
-                        "the validation split; rename or remove one"
-                    )
-                found[split] = path
-        if "train" not in found or len(found) < 2:
-            others = [path.name for path in self._entries() if path not in found.values()]
-            have = ", ".join(path.name for path in found.values()) or "none"
-            raise InputError(
-                f"{shown(self.directory)} needs folders train/ and test/ or val/; it has {have}"
-                + (f", and besides {few(others)}" if others else "")
-            )
-        return found
+        return [path for folder in _splits.folders_of(self.directory).values() for path in _files(folder).images]
 
     def _classes(self, folder: Path) -> list[str]:
         """The names of the class folders in train/, as they are on the disk. Raises InputError."""

@@ -14,6 +14,7 @@ import pyarrow.parquet
 import pytest
 import torch
 from image_files import encoded, made
+from PIL import Image
 
 from bench.data.splits import fingerprint
 from bench.dataset import Data, Dataset
@@ -74,11 +75,22 @@ def make_fetched(name: str, monkeypatch: pytest.MonkeyPatch) -> Dataset:
     return dataset
 
 
+def make_segfolder(folder: Path) -> Dataset:
+    for split in ("train", "test"):
+        for number in range(3):
+            for room, pixels in (("images", (8, 8, 3)), ("masks", (8, 8))):
+                path = folder / split / room / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(np.full(pixels, number, np.uint8)).save(path)
+    return made("segfolder", folder)
+
+
 @pytest.fixture(params=NAMES)
 def dataset(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
     makers: dict[str, Callable[[], Dataset]] = {
         "parquet": lambda: make_parquet(tmp_path),
         "folder": lambda: make_folder(tmp_path),
+        "segfolder": lambda: make_segfolder(tmp_path),
         "glyphs": lambda: made("glyphs", train="60", test="30"),
         "shapes": lambda: made("shapes", train="60", test="30"),
     }

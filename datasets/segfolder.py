@@ -1,0 +1,190 @@
+"""Images and masks of one's own, as files of the same names."""
+
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.dataset import IGNORED, Data, Dataset, Decoding, Split
+from bench.datasets import _splits
+from bench.datasets._decode import check_size, decode, notes_on, revision_of
+from bench.datasets._files import check_directory, ends_of_files, few, hiding, read, shown, stamp_of, walk
+from bench.datasets._image import ENDINGS, size_of
+from bench.datasets._in_order import in_order
+from bench.datasets._mask import mask_pixels
+from bench.errors import InputError
+
+IMAGES, MASKS, CLASSES = "images", "masks", "classes.txt"
+
+
+@dataclass(frozen=True)
+class SegFolder(Dataset):
+    """A folder with train/images/*.jpg and train/masks/*.png, and the same in test/ (or val/): for segmentation.
+
+    A mask has the name of its image, with .png at its end, and is as large. Its pixels are numbers of classes, the
+    colours of a palette or greys; 255 is no class. `classes.txt` in the folder has their names, a line each, from 0 on;
+    without it there are as many as the masks of train name.
+    """
+
+    task = "segmentation"
+    network = "deeplabv3-resnet8"
+
+    directory: Annotated[Path, "folder with train/ and test/ or val/, each with images/ and masks/"]
+    size: Annotated[
+        int | None, "pixels a side that images and masks are brought to, the middle of longer ones; none: as they are"
+    ] = None
+    test: Annotated[_splits.TestSplit | None, "split to test on, test or validation; none: test if it is there"] = None
+
+    def __post_init__(self) -> None:
+        check_size(self.size)
+        check_directory(self.directory)
+
+    @property
+    def revision(self) -> int:
+        return revision_of(self.size)
+
+    def load(self, data_dir: Path, download: bool) -> Data:
+        return self.decode(data_dir, download, Decoding())
+
+    def decode(self, data_dir: Path, download: bool, decoding: Decoding) -> Data:
+        folders = _splits.folders_of(self.directory)
+        tested, validated, notes = _splits.roles(folders, self.test, shown(self.directory))
+        names = self._names()
+        splits: dict[str, Split] = {}
+        train: Tensor | None = None
+        for split in ("train", tested, validated):
+            if split is not None:
+                splits[split] = self._read(folders[split], split, names, train, notes, decoding)
+                train = splits["train"].images
+        if names is None:
+            masks = splits["train"].targets
+            named = masks[masks != IGNORED]
+            if not len(named):
+                raise InputError(f"{shown(folders['train'] / MASKS)} has no pixel with a class")
+            names = tuple(map(str, range(int(named.max()) + 1)))
+            for split, own in splits.items():
+                self._require_known(own.targets, names, _pairs(folders[split]))
+        notes += _notes_on_classes(splits, names)
+        return Data(splits["train"], splits[tested], names, splits.get(validated or ""), tuple(notes))
+
+    def identity(self) -> str:
+        """Names, sizes and ends of all files."""
+        return ends_of_files(self._all_files(), self.directory, 4096)
+
+    def stamp(self, data_dir: Path) -> str:
+        return stamp_of(self._all_files(), self.directory)
+
+    def _all_files(self) -> list[Path]:
+        pairs = [pair for folder in _splits.folders_of(self.directory).values() for pair in _pairs(folder)]
+        classes = [path for path in (self.directory / CLASSES,) if path.is_file()]
+        return [*classes, *(path for pair in pairs for path in pair)]
+
+    def _names(self) -> tuple[str, ...] | None:
+        """What `classes.txt` says; None where there is none."""
+        path = self.directory / CLASSES
+        if not path.is_file():
+            return None
+        try:
+            lines = read(path).decode().splitlines()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{shown(path)} is not UTF-8") from error
+        names = tuple(shown(line.strip()) for line in lines if line.strip())
+        if not 1 <= len(names) <= IGNORED:
+            raise InputError(f"{shown(path)} has {len(names)} names; it has one a line, for 1 to {IGNORED} classes")
+        return names
+
+    def _read(
+        self,
+        folder: Path,
+        split: str,
+        names: tuple[str, ...] | None,
+        train: Tensor | None,
+        notes: list[str],
+        decoding: Decoding,
+    ) -> Split:
+        pairs = _pairs(folder, notes)
+        remarks: Counter[str] = Counter()
+        paths = [image for image, _ in pairs]
+        images = decode(paths, lambda index: shown(paths[index]), self.size, train, remarks, decoding)
+        notes += notes_on(remarks, split, len(paths))
+        masks = torch.empty(len(pairs), *images.shape[2:], dtype=torch.uint8)
+        rows = masks.numpy()
+        with closing(in_order(lambda pair: self._mask(*pair), pairs, decoding.threads)) as decoded:
+            for index, mask in enumerate(decoded):
+                rows[index] = mask
+        if names is not None:
+            self._require_known(masks, names, pairs)
+        return Split(images, masks)
+
+    def _mask(self, image: Path, path: Path) -> np.ndarray:
+        """The pixels of a mask, which is as large as its image."""
+        mask, (width, height) = mask_pixels(read(path), shown(path), self.size)
+        of_image = size_of(read(image))
+        if (width, height) != of_image:
+            raise InputError(
+                f"{shown(path)} is {width}x{height} pixels, and its image {of_image[0]}x{of_image[1]}: a mask is as "
+                "large as its image"
+            )
+        return mask
+
+    def _require_known(self, masks: Tensor, names: tuple[str, ...], pairs: list[tuple[Path, Path]]) -> None:
+        """Raise InputError for a number that is no class, with the file that has it."""
+        strange = (masks != IGNORED) & (masks >= len(names))
+        where = strange.flatten(1).any(1).nonzero().flatten()
+        if len(where):
+            first = int(where[0])
+            value = int(masks[first][strange[first]].max())
+            raise InputError(
+                f"{shown(pairs[first][1])} has pixels of class {value}; there are {len(names)} classes, 0 to "
+                f"{len(names) - 1}, and {IGNORED} is none"
+            )
+
+
+def _pairs(folder: Path, notes: list[str] | None = None) -> list[tuple[Path, Path]]:
+    """The images of a split with their masks, sorted. Raises InputError where one of two is missing."""
+    for room in (IMAGES, MASKS):
+        if not (folder / room).is_dir():
+            raise InputError(f"{shown(folder)} needs folders {IMAGES}/ and {MASKS}/; it has no {room}/")
+    hidden: list[Path] = []
+    found = walk(folder / IMAGES, hidden)
+    images = {_key(path, folder / IMAGES): path for path in found if path.suffix.lower() in ENDINGS}
+    masks = {_key(path, folder / MASKS): path for path in walk(folder / MASKS) if path.suffix.lower() == ".png"}
+    if len(images) < sum(path.suffix.lower() in ENDINGS for path in found):
+        names = Counter(_key(path, folder / IMAGES) for path in found if path.suffix.lower() in ENDINGS)
+        raise InputError(f"{shown(folder / IMAGES)} has several images called {few(names.most_common(1)[0][:1])}")
+    if not images:
+        raise InputError(f"{shown(folder / IMAGES)} has no images")
+    if lone := sorted(images.keys() - masks.keys()):
+        raise InputError(f"{shown(images[lone[0]])} has no mask: {shown(folder / MASKS / lone[0])}.png is missing")
+    if lone := sorted(masks.keys() - images.keys()):
+        raise InputError(f"{shown(masks[lone[0]])} has no image of its name in {shown(folder / IMAGES)}")
+    if notes is not None:
+        others = [path.name for path in found if path.suffix.lower() not in ENDINGS]
+        for what, names_ in (
+            ("no images by their endings", others),
+            ("hidden by a dot", [path.name for path in hiding(hidden, ENDINGS)]),
+        ):
+            if names_:
+                notes.append(f"left out of {shown(folder.name)}, being {what}: {few(names_)}")
+    return [(images[key], masks[key]) for key in sorted(images)]
+
+
+def _key(path: Path, folder: Path) -> str:
+    """The name by which an image and its mask are matched."""
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
+def _notes_on_classes(splits: dict[str, Split], names: tuple[str, ...]) -> list[str]:
+    """Classes that a split has no pixel of."""
+    notes = []
+    for split, own in splits.items():
+        counts = torch.bincount(own.targets.flatten(), minlength=IGNORED + 1)[: len(names)].tolist()
+        without = [name for name, count in zip(names, counts, strict=True) if count == 0]
+        if without:
+            notes.append(f"{split} has no pixel of {len(without)} of {len(names)} classes: {few(without)}")
+    return notes
