@@ -151,26 +151,24 @@ def _pairs(folder: Path, notes: list[str] | None = None) -> list[tuple[Path, Pat
         if not (folder / room).is_dir():
             raise InputError(f"{shown(folder)} needs folders {IMAGES}/ and {MASKS}/; it has no {room}/")
     hidden: list[Path] = []
-    found = walk(folder / IMAGES, hidden)
-    images = {_key(path, folder / IMAGES): path for path in found if path.suffix.lower() in ENDINGS}
-    masks = {_key(path, folder / MASKS): path for path in walk(folder / MASKS) if path.suffix.lower() == ".png"}
-    if len(images) < sum(path.suffix.lower() in ENDINGS for path in found):
-        names = Counter(_key(path, folder / IMAGES) for path in found if path.suffix.lower() in ENDINGS)
-        raise InputError(f"{shown(folder / IMAGES)} has several images called {few(names.most_common(1)[0][:1])}")
-    if not images:
+    files = walk(folder / IMAGES, hidden)
+    found = [path for path in files if path.suffix.lower() in ENDINGS]
+    if not found:
         raise InputError(f"{shown(folder / IMAGES)} has no images")
+    images = {_key(path, folder / IMAGES): path for path in found}
+    masks = {_key(path, folder / MASKS): path for path in walk(folder / MASKS) if path.suffix.lower() == ".png"}
+    ((key, times),) = Counter(_key(path, folder / IMAGES) for path in found).most_common(1)
+    if times > 1:
+        raise InputError(f"{shown(folder / IMAGES)} has several images called {shown(key)}")
     if lone := sorted(images.keys() - masks.keys()):
         raise InputError(f"{shown(images[lone[0]])} has no mask: {shown(folder / MASKS / lone[0])}.png is missing")
     if lone := sorted(masks.keys() - images.keys()):
         raise InputError(f"{shown(masks[lone[0]])} has no image of its name in {shown(folder / IMAGES)}")
     if notes is not None:
-        others = [path.name for path in found if path.suffix.lower() not in ENDINGS]
-        for what, names_ in (
-            ("no images by their endings", others),
-            ("hidden by a dot", [path.name for path in hiding(hidden, ENDINGS)]),
-        ):
-            if names_:
-                notes.append(f"left out of {shown(folder.name)}, being {what}: {few(names_)}")
+        no_images = [path.name for path in files if path.suffix.lower() not in ENDINGS]
+        left_out = {"being no images by their endings": no_images}
+        left_out["being hidden by a dot"] = [path.name for path in hiding(hidden, ENDINGS)]
+        notes += [f"left out of {folder.name}, {why}: {few(names)}" for why, names in left_out.items() if names]
     return [(images[key], masks[key]) for key in sorted(images)]
 
 
