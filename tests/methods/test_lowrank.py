@@ -238,10 +238,22 @@ def test_scaled_decay_is_by_what_a_layer_stores_and_declared() -> None:
     chain = made.network.get_submodule("stage3.0.conv2")
     stored = sum(parameter.numel() for parameter in chain.parameters())
     assert made.decay["stage3.0.conv2.0.weight"] == pytest.approx(stored / (64 * 64 * 9))
-    (said,) = made.own_rules()
+    said, _ = made.own_rules()
     assert re.fullmatch(rf"weight decay times .* for {len(links)} of \d+ parameters", said)
-    plain = compressed(LowRank(), 4)
-    assert (plain.decay, plain.own_rules()) == ({}, [])
+    assert compressed(LowRank(), 4).decay == {}
+
+
+@pytest.mark.parametrize(("kind", "number"), [("tucker", 3), ("svd-spatial", 2), ("cp", 4)])
+def test_each_convolution_of_a_chain_has_its_share_of_the_rate(kind: Kind, number: int) -> None:
+    made = compressed(LowRank(kind=kind), 2)
+    links = {f"{name}.{place}.weight" for name in chains(made) for place in range(number)}
+    assert made.rates == dict.fromkeys(links, 1 / number)
+    groups = made.parameter_groups(0.0, 0.3)
+    rates = {id(own): group["lr"] for group in groups for own in group["params"]}
+    for name, parameter in made.network.named_parameters():
+        assert rates[id(parameter)] == pytest.approx(0.3 / number if name in links else 0.3)
+    (said,) = made.own_rules()
+    assert said.startswith(f"learning rate times {1 / number:g} for {len(links)} of ")
 
 
 @pytest.mark.parametrize(("compress_at", "trained"), [(0.0, False), (0.5, True), (1.0, True)])
