@@ -31,14 +31,15 @@ def train_like_a_person(compressed: Compressed, trainer: Trainer) -> None:
     schedule = trainer.schedule
 
     def make_optimizer() -> torch.optim.Optimizer:
-        return torch.optim.SGD(compressed.parameter_groups(schedule.weight_decay), lr=1.0, momentum=schedule.momentum)
+        groups = compressed.parameter_groups(schedule.weight_decay, schedule.learning_rate)
+        return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=schedule.momentum)
 
     optimizer, step = make_optimizer(), 0
     compressed.network.train()
     for epoch in range(schedule.epochs):
         for images, labels in trainer.train.batches(epoch):
             for group in optimizer.param_groups:
-                group["lr"] = schedule.learning_rate_at((step + 0.5) / trainer.total_steps)
+                group["lr"] = group["rate"] * schedule.learning_rate_at((step + 0.5) / trainer.total_steps)
             loss = functional.cross_entropy(compressed.network(images), labels)
             optimizer.zero_grad()
             loss.backward()
