@@ -3,6 +3,7 @@
 import io
 import re
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
@@ -80,9 +81,9 @@ def pixels(
     return np.asarray(image), grey, remarks
 
 
-def size_of(content: bytes) -> tuple[int, int]:
-    """Width and height of an image that can be decoded, as it is seen."""
-    with Image.open(io.BytesIO(content), "r", _formats()) as opened:
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of an image that can be decoded, as it is seen; by its header, as a rule."""
+    with Image.open(path, "r", _formats()) as opened:
         width, height = opened.size
         if opened.format == "TIFF" or _turns(opened):
             width, height = ImageOps.exif_transpose(opened).size

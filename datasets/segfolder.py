@@ -55,20 +55,20 @@ class SegFolder(Dataset):
         folders = _splits.folders_of(self.directory)
         tested, validated, notes = _splits.roles(folders, self.test, shown(self.directory))
         names = self._names()
+        pairs = {split: _pairs(folders[split], notes) for split in ("train", tested, validated) if split is not None}
         splits: dict[str, Split] = {}
         train: Tensor | None = None
-        for split in ("train", tested, validated):
-            if split is not None:
-                splits[split] = self._read(folders[split], split, names, train, notes, decoding)
-                train = splits["train"].images
+        for split, own in pairs.items():
+            splits[split] = self._read(own, split, train, notes, decoding)
+            train = splits["train"].images
         if names is None:
             masks = splits["train"].targets
             named = masks[masks != IGNORED]
             if not len(named):
                 raise InputError(f"{shown(folders['train'] / MASKS)} has no pixel with a class")
             names = tuple(map(str, range(int(named.max()) + 1)))
-            for split, own in splits.items():
-                self._require_known(own.targets, names, _pairs(folders[split]))
+        for split, own in pairs.items():
+            _require_known(splits[split].targets, names, own)
         notes += _notes_on_classes(splits, names)
         return Data(splits["train"], splits[tested], names, splits.get(validated or ""), tuple(notes))
 
@@ -100,14 +100,12 @@ class SegFolder(Dataset):
 
     def _read(
         self,
-        folder: Path,
+        pairs: list[tuple[Path, Path]],
         split: str,
-        names: tuple[str, ...] | None,
         train: Tensor | None,
         notes: list[str],
         decoding: Decoding,
     ) -> Split:
-        pairs = _pairs(folder, notes)
         remarks: Counter[str] = Counter()
         paths = [image for image, _ in pairs]
         images = decode(paths, lambda index: shown(paths[index]), self.size, train, remarks, decoding)
@@ -117,14 +115,12 @@ class SegFolder(Dataset):
         with closing(in_order(lambda pair: self._mask(*pair), pairs, decoding.threads)) as decoded:
             for index, mask in enumerate(decoded):
                 rows[index] = mask
-        if names is not None:
-            self._require_known(masks, names, pairs)
         return Split(images, masks)
 
     def _mask(self, image: Path, path: Path) -> np.ndarray:
         """The pixels of a mask, which is as large as its image."""
         mask, (width, height) = mask_pixels(read(path), shown(path), self.size)
-        of_image = size_of(read(image))
+        of_image = size_of(image)
         if (width, height) != of_image:
             raise InputError(
                 f"{shown(path)} is {width}x{height} pixels, and its image {of_image[0]}x{of_image[1]}: a mask is as "
@@ -132,17 +128,18 @@ class SegFolder(Dataset):
             )
         return mask
 
-    def _require_known(self, masks: Tensor, names: tuple[str, ...], pairs: list[tuple[Path, Path]]) -> None:
-        """Raise InputError for a number that is no class, with the file that has it."""
-        strange = (masks != IGNORED) & (masks >= len(names))
-        where = strange.flatten(1).any(1).nonzero().flatten()
-        if len(where):
-            first = int(where[0])
-            value = int(masks[first][strange[first]].max())
-            raise InputError(
-                f"{shown(pairs[first][1])} has pixels of class {value}; there are {len(names)} classes, 0 to "
-                f"{len(names) - 1}, and {IGNORED} is none"
-            )
+
+def _require_known(masks: Tensor, names: tuple[str, ...], pairs: list[tuple[Path, Path]]) -> None:
+    """Raise InputError for a number that is no class, with the file that has it."""
+    strange = (masks != IGNORED) & (masks >= len(names))
+    where = strange.flatten(1).any(1).nonzero().flatten()
+    if len(where):
+        first = int(where[0])
+        value = int(masks[first][strange[first]].max())
+        raise InputError(
+            f"{shown(pairs[first][1])} has pixels of class {value}; there are {len(names)} classes, 0 to "
+            f"{len(names) - 1}, and {IGNORED} is none"
+        )
 
 
 def _pairs(folder: Path, notes: list[str] | None = None) -> list[tuple[Path, Path]]:

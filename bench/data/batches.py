@@ -64,16 +64,23 @@ class InMemory:
 
 @dataclass(frozen=True)
 class InOrder:
-    """All images of a split that is on the device, as they come, in batches of `size`; the last may be smaller."""
+    """All images of a split that is on the device, as they come, in batches of `size`, or of fewer where images are
+    large; the last may be smaller."""
 
     split: Split
     normalise: Normalise
     size: int = 500
 
     def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, len(self.split), self.size):
-            place = slice(start, start + self.size)
+        height, width = self.split.images.shape[2:]
+        size = max(1, min(self.size, _PIXELS // (height * width)))
+        for start in range(0, len(self.split), size):
+            place = slice(start, start + size)
             yield self.normalise(self.split.images[place]), self.split.targets[place]
+
+
+# Of a batch at most: 500 images of 259x259. What segments gives a number for each class of each of them.
+_PIXELS = 2**25
 
 
 def _generator(seed: int, epoch: int, purpose: int) -> torch.Generator:

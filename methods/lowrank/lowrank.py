@@ -128,7 +128,7 @@ class LowRank(Method):
         ranks = "+".join("x".join(map(str, chain.ranks)) for chain in chains.values())
         factors = {f"{name}.{place}.weight": chain for name, chain in chains.items() for place in range(len(chain))}
         decay = {name: chain.share for name, chain in factors.items()} if self.weight_decay == "scaled" else {}
-        rates = {name: 1 / len(chain) for name, chain in factors.items()}
+        rates = {name: 1 / len(chain) for name, chain in factors.items()} if self.compress_at < 1 else {}
         solved = {"factorised_layers": len(chains), "ranks": ranks, **(solved or {})}
         return Compressed(network, structure, solved, decay, rates=rates)
 

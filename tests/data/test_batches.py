@@ -72,3 +72,10 @@ def test_what_is_evaluated_comes_in_order_to_the_last_image() -> None:
         parts = [targets for _, targets in made]
         assert [len(part) for part in parts] == [10, 10, 3]
         assert torch.cat(parts).tolist() == [*range(23)]
+
+
+def test_of_large_images_a_batch_has_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.data.batches._PIXELS", 65)  # images have 20
+    assert [len(images) for images, _ in InOrder(SPLIT, IDENTITY, size=10)] == [*[3] * 7, 2]
+    monkeypatch.setattr("bench.data.batches._PIXELS", 19)
+    assert [len(images) for images, _ in InOrder(SPLIT, IDENTITY, size=10)] == [1] * 23

@@ -254,6 +254,7 @@ def test_each_convolution_of_a_chain_has_its_share_of_the_rate(kind: Kind, numbe
         assert rates[id(parameter)] == pytest.approx(0.3 / number if name in links else 0.3)
     (said,) = made.own_rules()
     assert said.startswith(f"learning rate times {1 / number:g} for {len(links)} of ")
+    assert compressed(LowRank(kind=kind, compress_at=1.0), 2, trained=True).own_rules() == []  # nothing is trained
 
 
 @pytest.mark.parametrize(("compress_at", "trained"), [(0.0, False), (0.5, True), (1.0, True)])
