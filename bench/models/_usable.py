@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 from torch.nn.utils.prune import BasePruningMethod
 
-from bench import count
+from bench import count, training_only
 from bench.errors import InputError, contained, first_line, place, typed_line
 from bench.task import Task
 
@@ -105,6 +105,36 @@ def require_outputs(network: nn.Module, image_shape: tuple[int, int, int], num_c
                 "the network gives other outputs when it is asked again in eval mode; draw random numbers, and count "
                 "calls, in training alone (self.training)"
             )
+    _require_training_only(network, images, task)
+
+
+def _require_training_only(network: nn.Module, images: Tensor, task: Task) -> None:
+    """Raises InputError unless the network, in eval mode, runs what its plugin says only training uses, and gives the
+    same without it."""
+    heads = training_only.names(network)
+    if not heads:
+        return
+    run: set[str] = set()
+    hooks = [network.get_submodule(name).register_forward_hook(lambda *_, name=name: run.add(name)) for name in heads]
+    with torch.no_grad():
+        whole = task.output(network(images))
+        for hook in hooks:
+            hook.remove()
+        if idle := [name for name in heads if name not in run]:
+            raise InputError(
+                f"the network runs its {idle[0]} in training alone, so that nobody sees in eval mode which channels it "
+                "takes; have forward() run it wherever it is not None"
+            )
+        said = f"training_only names {', '.join(heads)}"
+        try:
+            with training_only.left_out(network), contained():
+                without = task.output(network(images))
+        except Exception as error:
+            raise InputError(
+                f"{said}, and with None there the network fails: {typed_line(error)} ({place(error)})"
+            ) from error
+    if not torch.equal(whole, without):
+        raise InputError(f"{said}, and with None there the network gives other outputs")
 
 
 def require_reloadable(network: nn.Module, other: nn.Module, image_shape: tuple[int, int, int], task: Task) -> None:

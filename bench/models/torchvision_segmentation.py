@@ -18,9 +18,13 @@ NAMES = {
 }
 
 
+# What torchvision calls the head on the backbone's last maps but one; its Lite R-ASPP has none.
+_AUXILIARY = "aux_classifier"
+
+
 def build(name: str, channels: int, num_classes: int) -> nn.Module:
-    """torchvision's network without its auxiliary head; for other than 3 channels its first convolution is replaced."""
-    options = {} if name.startswith("lraspp") else {"aux_loss": False}
+    """torchvision's network with its auxiliary head; for other than 3 channels its first convolution is replaced."""
+    options = {"aux_loss": True} if _has_auxiliary(name) else {}
     network: nn.Module = torchvision.models.get_model(
         name, weights=None, weights_backbone=None, num_classes=num_classes, **options
     )
@@ -30,4 +34,15 @@ def build(name: str, channels: int, num_classes: int) -> nn.Module:
 
 
 def model(name: str) -> Model:
-    return Model(partial(build, name), NAMES[name], task="segmentation")
+    return Model(
+        partial(build, name),
+        NAMES[name],
+        family="deeplab" if name.startswith("deeplab") else "",
+        task="segmentation",
+        training_only=(_AUXILIARY,) if _has_auxiliary(name) else (),
+        backbone="backbone",
+    )
+
+
+def _has_auxiliary(name: str) -> bool:
+    return not name.startswith("lraspp")
