@@ -60,8 +60,8 @@ class Context:
 
     @cached_property
     def resizable(self) -> Resizable:
-        """The network at other widths, for methods that can't reach a budget otherwise (`bench.width`). Raises
-        BudgetError where none of its channels can have another number, with the reason."""
+        """The network at other widths, for methods that can't reach a budget otherwise (`bench.allocation.at_budget`).
+        Raises BudgetError where none of its channels can have another number, with the reason."""
         if self.find_resizable is None:
             raise BudgetError("it takes the network at another width, and nobody says here how to make that")
         return self.find_resizable()

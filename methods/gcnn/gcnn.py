@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.utils import _pair
 
 from bench import count, training_only
+from bench.allocation import at_budget
 from bench.errors import BudgetError, typed_line
 from bench.generated import GeneratedNetwork
 from bench.measure.read_by_code import in_words, read_by_code
@@ -21,7 +22,6 @@ from bench.method import Compressed, Context, Method
 from bench.methods.gcnn.group_convolution import GENERATING, ORDERS, FieldConv2d, FieldMean, FilterBanks, act
 from bench.methods.gcnn.symmetric_stride import SymmetricPool
 from bench.surgery import changed_channels, channels_of, give_channels, owners, replace_all
-from bench.width import at_budget
 
 
 @dataclass(frozen=True)
