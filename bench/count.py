@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from bench import masks, training_only
+from bench.errors import MALFORMED
+from bench.surgery import without_memory
 
 if TYPE_CHECKING:
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -79,6 +81,15 @@ def macs_by_module(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[
 
 
 def _count_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> "FlopCounterMode":
+    """On torch's meta device, where shapes alone are computed: a large network at the size of real images would take
+    minutes. What can't run there, since its code looks at values, runs where it is."""
+    try:
+        return _count_flops_of(without_memory(model), image_shape)
+    except MALFORMED:
+        return _count_flops_of(model, image_shape)
+
+
+def _count_flops_of(model: nn.Module, image_shape: tuple[int, int, int]) -> "FlopCounterMode":
     from torch.utils.flop_counter import FlopCounterMode  # imports triton, which takes longer than all of bench
 
     parameter = next(model.parameters())
