@@ -230,13 +230,14 @@ class Training:
         """Those of the whole batch, computed in so many parts as fit into memory; the loss, and of each part what the
         network gave and its targets."""
         trainer, losses, seen = self.trainer, [], []
+        whole = trainer.task.weight(targets)
         self.optimizer.zero_grad(set_to_none=True)
         for part, own in zip(images.tensor_split(self.parts), targets.tensor_split(self.parts), strict=True):
             with self._autocast(part):
                 outputs = self.compressed.network(part)
             loss = self.loss((part, own), outputs)
             if self.parts > 1:
-                loss = loss * (len(part) / len(images))
+                loss = loss * (trainer.task.weight(own) / whole)
             loss.backward()
             losses.append(loss.detach())
             seen.append((trainer.task.output(outputs).detach(), own))
