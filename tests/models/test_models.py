@@ -239,6 +239,32 @@ def test_pretrained_weights(name: str, classes: int, monkeypatch: pytest.MonkeyP
         assert network.to("meta").train()(torch.zeros(2, 3, 299, 299)).shape == (2, classes)
 
 
+@pytest.mark.parametrize(
+    ("name", "heads"),
+    [
+        ("deeplabv3_mobilenet_v3_large", {"classifier.4", "aux_classifier.4"}),
+        ("lraspp_mobilenet_v3_large", {"classifier.low_classifier", "classifier.high_classifier"}),
+    ],
+)
+@pytest.mark.parametrize("classes", [21, 7])
+def test_pretrained_weights_of_networks_that_segment(
+    name: str, heads: set[str], classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"aux_loss": True} if name.startswith("deeplab") else {}
+    trained = torchvision.models.get_model(name, weights=None, weights_backbone=None, **options).state_dict()
+    _serve(monkeypatch, trained)
+    model = networks.find(name).model
+    assert model.pretrained_for == (3, 21)
+    assert model.inputs is not None
+    assert model.inputs.size == (520, 520)
+    kept = _pretrained(name, 3, classes).state_dict()
+    assert {key: value.shape for key, value in kept.items()} == {
+        key: value.shape for key, value in build(name, 3, classes).state_dict().items()
+    }
+    changed = {key.rpartition(".")[0] for key, value in kept.items() if not torch.equal(value, trained[key])}
+    assert changed == (set() if classes == 21 else heads)
+
+
 def test_pretrained_weights_need_3_channels() -> None:
     with pytest.raises(InputError, match="the pretrained resnet18 takes images of 3 channels, not 1; choose"):
         _pretrained("resnet18", 1, 10)
