@@ -53,7 +53,7 @@ def test_the_installed_command_answers() -> None:
         ("run --methods lowrnk", "unknown method 'lowrnk'; did you mean 'lowrank'? have: "),
         (
             "run --methods csg --model resnt20",
-            "unknown model 'resnt20'; did you mean 'resnet20'? have 88, like resnet20,",
+            "unknown model 'resnt20'; did you mean 'resnet20'? have 90, like resnet20,",
         ),
         ("run --methods csg --dataset glyph", "unknown dataset 'glyph'; did you mean 'glyphs'? have: cifar10,"),
         (

@@ -173,6 +173,15 @@ def test_networks_that_segment_give_logits_for_each_pixel(name: str, channels: i
     assert all(output.shape == (2, 7, 65, 97) for output in outputs.values())
 
 
+def test_the_papers_resnet18_is_a_resnet26() -> None:
+    """By its parameters: those of its table, 15,995,176 and with CSG 10,371,368, are of bottleneck blocks."""
+    network = build_network(networks.find("resnet26").model, 3, 1000, 0)
+    assert count.stored_values(network) == 15_995_176
+    (choice,) = find_methods(["csg:slice=16x16:code=128"])
+    made = account.compress(choice.method, network, None, 0, False)
+    assert count.stored_values(made.network) == 10_371_368
+
+
 @pytest.mark.parametrize(
     ("name", "dense", "with_csg"),
     [
