@@ -38,15 +38,15 @@ from bench.plugins.code import rooms_hash
 from bench.runs import dense_prefix, environment, interrupt
 from bench.runs.progress import title
 from bench.runs.unfinished import Unfinished
-from bench.store import record
+from bench.store import by_class, record
 from bench.store.predictions import encode_predictions
 from bench.store.record import FAILED, FINISHED, MISSED, Record
 from bench.store.rows import encode_rows
 from bench.store.seal import Broken
 from bench.store.store import CODES, HISTORY, LAYERS, PREDICTIONS, RECORD, SPEC, TRACEBACK, WEIGHTS, Store, encode
-from bench.task import LOSS
+from bench.task import LOSS, Meter, Task
 from bench.training import first_step
-from bench.training.evaluate import Scores, evaluate
+from bench.training.evaluate import Scores, evaluate, metered
 from bench.training.kept import Kept
 from bench.training.loop import Epoch, Trainer, Training, check_finite
 from bench.training.schedule import Schedule
@@ -509,6 +509,7 @@ class Tested:
 
     deployed: account.Deployed
     scores: Scores
+    by_class: Columns
     test_seconds: float
 
     def columns(self) -> Columns:
@@ -517,6 +518,7 @@ class Tested:
             "macs": self.deployed.macs,
             "generation_macs": self.deployed.generation_macs,
             **{f"test_{name}": score for name, score in self.scores.items()},
+            **self.by_class,
             "test_seconds": self.test_seconds,
         }
 
@@ -531,12 +533,18 @@ def test(bench: Bench, run: Run, saved: Saved, folder: Path) -> Tested:
     bench.store.write(folder / LAYERS, encode_rows(deployed.layers))
     network = deployed.network.to(bench.device)
     started, kept = time.perf_counter(), Kept(task)
-    scores = evaluate(network, InOrder(bench.data.test, bench.normalise), task, bench.classes, kept)
+    meter = metered(network, InOrder(bench.data.test, bench.normalise), task, bench.classes, kept)
+    scores = meter.scores()
     seconds = time.perf_counter() - started
     check_finite(scores[LOSS], "the test loss is {}")
     if arrays := kept.arrays():
         bench.store.write(folder / PREDICTIONS, encode_predictions(arrays, bench.data.classes))
-    return Tested(deployed, scores, seconds)
+    return Tested(deployed, scores, by_class_columns(task, meter, bench.data.classes), seconds)
+
+
+def by_class_columns(task: Task, meter: Meter, classes: Sequence[str]) -> Columns:
+    """What the record says of each class; nothing where the task has nothing to say."""
+    return {} if task.by_class is None else by_class.columns(task.by_class, classes, meter.by_class())
 
 
 def _stored_columns(stored: account.Stored, dense_values: int) -> Columns:

@@ -26,8 +26,8 @@ from bench.plan import spec as specs
 from bench.plan.plan import find_dataset
 from bench.plugins import networks, options
 from bench.runs import environment
-from bench.runs.run import flat
-from bench.store import published, seal
+from bench.runs.run import by_class_columns, flat
+from bench.store import by_class, published, seal
 from bench.store.predictions import Predictions, decode_predictions, encode_predictions
 from bench.store.published import PUBLISHED
 from bench.store.record import FINISHED, Record
@@ -46,13 +46,15 @@ from bench.store.store import (
     seal_beside,
 )
 from bench.task import Task
-from bench.training.evaluate import evaluate
+from bench.training.evaluate import metered
 from bench.training.kept import Kept
 
 # These columns decide the order in which sums are added up: where all are the same, so are scores, to the bit.
 SAME_MACHINE = ("device", "device_name", "threads", "torch_version")
 # Elsewhere scores may differ by so much: accuracy in percentage points, the loss relative to the record's.
 TOLERANCE_POINTS, TOLERANCE_LOSS = 0.1, 1e-3
+# A single class may have few pixels, so that its own figure moves further than the mean of all.
+TOLERANCE_CLASS = 1.0
 # And so many images, in percent and at least one, may be given another class, or their own by another confidence than
 # so much. What changes scores by less than the above moves single images that lie on the border of two classes.
 TOLERANCE_IMAGES, TOLERANCE_CONFIDENCE = 0.1, 0.01
@@ -269,9 +271,11 @@ class Verifier:
             )
             now = Kept(task)
             batches = InOrder(data.test.to(device), normalise.to(device))
-            found = evaluate(deployed.network.to(device), batches, task, len(data.classes), now)
-        scores = {f"test_{name}": score for name, score in found.items()}
+            meter = metered(deployed.network.to(device), batches, task, len(data.classes), now)
+        scores = {f"test_{name}": score for name, score in meter.scores().items()}
         yield from _differences(record, scores, sealed, exactly=same)
+        if record["by_class"] is not None:  # which runs of an earlier bench lack
+            yield from _other_by_class(record, by_class_columns(task, meter, data.classes), exactly=same)
         if kept is not None:
             again = decode_predictions(encode_predictions(now.arrays(), data.classes))
             yield from _other_predictions(kept, again, exactly=same)
@@ -337,6 +341,20 @@ def _other_predictions(then: Predictions, now: Predictions, exactly: bool) -> It
     number, images = int(differ.sum()), len(differ)
     if number > (0 if exactly else max(1, TOLERANCE_IMAGES / 100 * images)):
         yield f"{PREDICTIONS} says other things of {number:,} of {images:,} images than the network does"
+
+
+def _other_by_class(record: Record, measured: Record, exactly: bool) -> Iterator[str]:
+    """A line for each class whose figure is another. Elsewhere than where they were made, a few pixels may be taken for
+    a class that had none."""
+    then, now = by_class.figures(record), by_class.figures(measured)
+    if list(then) != list(now):
+        yield "the record has figures of other classes than the images"
+        return
+    for name, figure in then.items():
+        other = now[name]
+        if figure != other and (exactly or abs((figure or 0) - (other or 0)) > TOLERANCE_CLASS):
+            said = ["none" if each is None else f"{each:,}" for each in (other, figure)]
+            yield f"{record['by_class_label']} of {name} is {said[0]}, and {said[1]} in the record"
 
 
 def _differences(record: Record, measured: dict[str, Any], sealed: bool, exactly: bool = True) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """One class for each pixel."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,6 +33,7 @@ class Segmentation(Task):
         Metric("pixel_accuracy", "pixel accuracy", "%"),
         Metric("loss", "cross-entropy", "nats", higher=False),
     )
+    by_class = Metric("iou", "IoU", "%")
 
     def check(self, targets: Tensor, classes: int, outputs: Any = None) -> None:
         """Targets `(images, height, width)` uint8; outputs `(images, classes, height, width)`, or a dictionary that has
@@ -114,6 +115,14 @@ class _Confusion(Meter):
         union = confusion.sum(0) + confusion.sum(1) - right
         occurs = union > 0
         return {"miou": 100 * float((right[occurs] / union[occurs]).mean()) if occurs.any() else 0.0}
+
+
+    def by_class(self) -> Sequence[float | None]:
+        """IoU in percent; None for a class that neither masks nor predictions have."""
+        confusion = self.sums["confusion"].cpu()
+        right = confusion.diagonal().tolist()
+        unions = (confusion.sum(0) + confusion.sum(1) - confusion.diagonal()).tolist()
+        return [100 * own / union if union else None for own, union in zip(right, unions, strict=True)]
 
 
 class _Scores(_Confusion):
