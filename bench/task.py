@@ -1,4 +1,4 @@
-"""What a network is to do, as a plugin: its loss, its metrics, what is kept of each image."""
+"""What a network is to do, as a plugin: its loss, its metrics, what is kept and shown of images."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -88,6 +88,11 @@ class Task:
 
     def keep(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
         """What a run keeps of each image of its test: tensors with a row for each image of the batch."""
+        return {}
+
+    def show(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
+        """What reports show beside these images: `mask` and `predicted`, uint8 `(images, height, width)`, as large as
+        the images: the class of each pixel, `IGNORED` where the mask has none. Empty: nothing."""
         return {}
 
     def blank(self, images: int, image_shape: tuple[int, int, int]) -> Tensor:

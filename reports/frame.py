@@ -29,16 +29,16 @@ _TEXTS = (
         "exceptions",
         "citation",
     ),
-    *("headline_unit", "headline_counts", "task_code"),
+    *("headline_unit", "headline_counts", "task_code", "by_class", "by_class_label", "by_class_unit"),
     *("git_commit", "method_code", "dataset_code", "bench_code"),
 )
 
 
 def results(records: Iterable[Record]) -> pd.DataFrame:
     """A row per run. The columns are those of `bench.store.record.COLUMNS`, then options, what was solved, the
-    schedule, figures by class, and `setting`: a name for each combination of network, data and schedule; `variants`: how
-    many different options of the method's plugin the setting has; and of the learning rates that the method was tried at
-    for its budget `rates_tried`, how many, and `is_chosen_rate`, whether the run is at the one that counts.
+    schedule, figures by class, and `setting`: a name for each combination of network, data and schedule; `variants`:
+    how many different options of the method's plugin the setting has; and of the learning rates that the method was
+    tried at for its budget `rates_tried`, how many, and `is_chosen_rate`, whether the run is at the one that counts.
 
     Budgets of values and of bytes are never in one setting. Where a store has both, what no budget sizes (the dense
     network) stands in either. `unit` says which, and in it are `asked`, what the budget asks for, `size`, what is

@@ -141,7 +141,7 @@ def _by_class(record: Record) -> Iterator[RenderableType]:
     if not figures:
         return
     unit = f" {record['by_class_unit']}" if record["by_class_unit"] else ""
-    table = Table("class", escape(f"{record['by_class_label']}{unit}"), title="by class, on the test split")
+    table = Table("class", escape(f"test {record['by_class_label']}{unit}"), title="by class")
     for name, figure in figures.items():
         table.add_row(escape(one_line(name)), "none" if figure is None else f"{figure:.2f}")
     yield table

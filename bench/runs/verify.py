@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from bench.data.batches import InOrder
 from bench.data.normalise import Normalise
 from bench.data.splits import fingerprint, hold_out
 from bench.data.standard import DATASET
-from bench.dataset import Data
+from bench.dataset import IGNORED, Data
 from bench.errors import InputError, TooNew, first_line, typed_line
 from bench.files import artifact, network_file
 from bench.files.artifact import Given
@@ -28,11 +28,13 @@ from bench.plugins import networks, options
 from bench.runs import environment
 from bench.runs.run import by_class_columns, flat
 from bench.store import by_class, published, seal
+from bench.store.examples import Examples, decode_examples, encode_examples
 from bench.store.predictions import Predictions, decode_predictions, encode_predictions
 from bench.store.published import PUBLISHED
 from bench.store.record import FINISHED, Record
 from bench.store.seal import Broken
 from bench.store.store import (
+    EXAMPLES,
     IMAGES,
     PREDICTIONS,
     REPORT,
@@ -47,7 +49,9 @@ from bench.store.store import (
 )
 from bench.task import Task
 from bench.training.evaluate import metered
-from bench.training.kept import Kept
+from bench.training.kept import Kept, KeptExamples
+
+Content = TypeVar("Content")
 
 # These columns decide the order in which sums are added up: where all are the same, so are scores, to the bit.
 SAME_MACHINE = ("device", "device_name", "threads", "torch_version")
@@ -196,13 +200,13 @@ class Verifier:
         if self.seals_alone or record["status"] != FINISHED:
             return
         try:
-            kept = _kept(folder)
+            kept, shown = _read(folder, PREDICTIONS, decode_predictions), _read(folder, EXAMPLES, decode_examples)
         except TooNew as error:
-            yield f"can't be measured again: {PREDICTIONS}: {error}"
+            yield f"can't be measured again: {error}"
             return
         except ValueError as error:
             verdict.damaged.append(folder)
-            yield f"{PREDICTIONS} can't be read: {first_line(error)}"
+            yield first_line(error)
             return
         metric = Metric.of(record)
         if kept is not None and metric.counts_images and record[metric.test] != kept.accuracy:
@@ -212,7 +216,7 @@ class Verifier:
         if self.store.left_out(folder, WEIGHTS):
             return
         try:
-            found = list(self._measure(folder, record, kept, sealed is not None, verdict))
+            found = list(self._measure(folder, record, kept, shown, sealed is not None, verdict))
             verdict.damaged += [folder] if found else []
             yield from found
         except InputError as error:
@@ -224,7 +228,13 @@ class Verifier:
             verdict.measured += 1
 
     def _measure(
-        self, folder: Path, record: Record, kept: Predictions | None, sealed: bool, verdict: Verdict
+        self,
+        folder: Path,
+        record: Record,
+        kept: Predictions | None,
+        shown: Examples | None,
+        sealed: bool,
+        verdict: Verdict,
     ) -> Iterator[str]:
         """A line for each figure that the saved network gives now and the record has otherwise, and one where it says
         other things of the images than were kept. Raises InputError."""
@@ -269,9 +279,9 @@ class Verifier:
             same = all(
                 record[name] == own for name, own in environment.describe(device).items() if name in SAME_MACHINE
             )
-            now = Kept(task)
+            now, now_shown = Kept(task), KeptExamples(task, data.test)
             batches = InOrder(data.test.to(device), normalise.to(device))
-            meter = metered(deployed.network.to(device), batches, task, len(data.classes), now)
+            meter = metered(deployed.network.to(device), batches, task, len(data.classes), now, now_shown)
         scores = {f"test_{name}": score for name, score in meter.scores().items()}
         yield from _differences(record, scores, sealed, exactly=same)
         if record["by_class"] is not None:  # which runs of an earlier bench lack
@@ -279,6 +289,9 @@ class Verifier:
         if kept is not None:
             again = decode_predictions(encode_predictions(now.arrays(), data.classes))
             yield from _other_predictions(kept, again, exactly=same)
+        if shown is not None:
+            shown_again = decode_examples(encode_examples(now_shown.arrays(), data.classes, IGNORED))
+            yield from _other_examples(shown, shown_again, exactly=same)
 
     def _given_for(self, record: Record) -> Given:
         """What is given to load a run's network: one of a file where it is one, and others go by their names."""
@@ -324,10 +337,16 @@ class Verifier:
         return self._data[key]
 
 
-def _kept(folder: Path) -> Predictions | None:
-    """What the run kept of each image; None for a run of an earlier bench. Raises ValueError."""
-    content = Store.content(folder, PREDICTIONS)
-    return None if content is None else decode_predictions(content)
+def _read(folder: Path, name: str, decode: Callable[[bytes], Content]) -> Content | None:
+    """What the run kept of images in this file; None where there is none, as of an earlier bench. Raises TooNew, or
+    another ValueError, which names the file."""
+    content = Store.content(folder, name)
+    try:
+        return None if content is None else decode(content)
+    except TooNew as error:
+        raise TooNew(f"{name}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{name} can't be read: {first_line(error)}") from error
 
 
 def _other_predictions(then: Predictions, now: Predictions, exactly: bool) -> Iterator[str]:
@@ -341,6 +360,21 @@ def _other_predictions(then: Predictions, now: Predictions, exactly: bool) -> It
     number, images = int(differ.sum()), len(differ)
     if number > (0 if exactly else max(1, TOLERANCE_IMAGES / 100 * images)):
         yield f"{PREDICTIONS} says other things of {number:,} of {images:,} images than the network does"
+
+
+def _other_examples(then: Examples, now: Examples, exactly: bool) -> Iterator[str]:
+    """The same of the images that are shown."""
+    for name, what in (("classes", "classes"), ("number", "images"), ("mask", "masks")):
+        if not np.array_equal(getattr(then, name), getattr(now, name)):
+            yield f"{EXAMPLES} has other {what} than the dataset"
+            return
+    # Where images were made smaller, another torch may round otherwise.
+    if then.image.shape != now.image.shape or np.abs(then.image.astype(int) - now.image).max() > 1:
+        yield f"{EXAMPLES} has other images than the dataset"
+        return
+    number, pixels = int((then.predicted != now.predicted).sum()), now.predicted.size
+    if number > (0 if exactly else max(1, TOLERANCE_IMAGES / 100 * pixels)):
+        yield f"{EXAMPLES} says other things of {number:,} of {pixels:,} pixels than the network does"
 
 
 def _other_by_class(record: Record, measured: Record, exactly: bool) -> Iterator[str]:

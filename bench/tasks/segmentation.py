@@ -83,6 +83,10 @@ class Segmentation(Task):
         """Mean IoU."""
         return _Confusion(classes)
 
+    def show(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
+        """The masks as they are, and the class of each pixel that is the likeliest."""
+        return {"mask": targets, "predicted": outputs.argmax(1).to(torch.uint8)}
+
     def blank(self, images: int, image_shape: tuple[int, int, int]) -> Tensor:
         return torch.zeros(images, *image_shape[1:], dtype=torch.uint8)
 
@@ -115,7 +119,6 @@ class _Confusion(Meter):
         union = confusion.sum(0) + confusion.sum(1) - right
         occurs = union > 0
         return {"miou": 100 * float((right[occurs] / union[occurs]).mean()) if occurs.any() else 0.0}
-
 
     def by_class(self) -> Sequence[float | None]:
         """IoU in percent; None for a class that neither masks nor predictions have."""
