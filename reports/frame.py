@@ -52,7 +52,8 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *sorted(extra), *filter(by_class.is_column, every)])
     # Otherwise pandas makes floats of whole numbers as soon as one is missing.
     frame = frame.astype({column: "Int64" for column in frame if _is_whole([row.get(str(column)) for row in rows])})
-    frame = frame.astype(dict.fromkeys(_TEXTS, object))
+    # Copied into one piece: pandas warns where it adds to a table of hundreds of columns that each lie apart.
+    frame = frame.astype(dict.fromkeys(_TEXTS, object)).copy()
     frame["setting"] = _settings(frame)
     frame = _by_unit(frame)
     frame["method"] = _distinct_methods(frame)

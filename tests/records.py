@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from bench.measure.code_space import encode as encode_codes
@@ -13,10 +14,11 @@ from bench.method import CodeSpace
 from bench.metric import Metric
 from bench.roles import NARROWER, REFERENCE
 from bench.store import by_class, seal
+from bench.store.examples import encode_examples
 from bench.store.latency import LATENCY
 from bench.store.record import COLUMNS, FAILED, FINISHED, MISSED, Record, make
 from bench.store.rows import encode_rows
-from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SEAL, WEIGHTS, Store
+from bench.store.store import CODES, EXAMPLES, HISTORY, LAYERS, RECORD, SEAL, WEIGHTS, Store
 
 # What differs between two runs that did the same.
 TIMES = {name for name in COLUMNS if name.endswith("_seconds") or name.startswith("latency_")}
@@ -106,6 +108,18 @@ def write_store(folder: Path, records: Sequence[Record], epochs: int = 4) -> Pat
             if made["status"] == FINISHED:
                 write_tables(run, made, epochs)
     return folder
+
+
+def write_examples(
+    run: Path, predicted: Any, image: Any, mask: Any, classes: Sequence[str], number: Any = None
+) -> None:
+    """Have a run keep these pictures (`bench.store.examples`), under a seal that fits."""
+    arrays = {
+        "number": np.arange(len(image)) if number is None else np.array(number),
+        **{name: np.array(own, np.uint8) for name, own in (("image", image), ("mask", mask), ("predicted", predicted))},
+    }
+    (run / EXAMPLES).write_bytes(encode_examples(arrays, classes, 255))
+    seal_anew(run)
 
 
 def write_tables(run: Path, made: Record, epochs: int) -> None:

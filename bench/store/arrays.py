@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
@@ -18,8 +19,10 @@ _LENGTH = 8
 
 
 def encode_arrays(kind: str, about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    # Laid out anew: of arrays whose axes lie in another order in memory, safetensors writes the values in that order.
+    laid_out = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     # One key alone: the order of several is drawn by chance, and the same run would be other bytes.
-    return bytes(save(dict(arrays), metadata={kind: json.dumps(about)}))
+    return bytes(save(laid_out, metadata={kind: json.dumps(about)}))
 
 
 def decode_arrays(kind: str, newest: int, content: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

@@ -8,8 +8,8 @@ from typing import Any
 from bench.metric import Metric
 from bench.store.printable import one_line
 
-# The metric's name, and the class's.
-_COLUMN = re.compile(r"test_([a-z][a-z0-9_]*)\.([^\0\ud800-\udfff]+)")
+# The metric's name, and the class's, which must be text that files can hold.
+_COLUMN = re.compile(r"test_[a-z][a-z0-9_]*\.[^\0\ud800-\udfff]+")
 # Letters of a class's name.
 _LONGEST = 100
 
@@ -18,7 +18,12 @@ def columns(metric: Metric, classes: Sequence[str], figures: Sequence[float | No
     """Those of a record; None for a class that has no figure."""
     about = {"by_class": metric.name, "by_class_label": metric.label, "by_class_unit": metric.unit or None}
     own = zip(distinct(classes), figures, strict=True)
-    return {**about, **{f"{metric.test}.{name}": figure for name, figure in own}}
+    return {**about, **{f"{prefix(metric.name)}{name}": figure for name, figure in own}}
+
+
+def prefix(metric: str) -> str:
+    """What the columns of a metric begin with; behind it stands the class."""
+    return f"test_{metric}."
 
 
 def distinct(classes: Sequence[str]) -> list[str]:
@@ -37,5 +42,5 @@ def is_column(name: str) -> bool:
 
 def figures(record: Mapping[str, Any]) -> dict[str, float | None]:
     """By class, in the order of the classes; empty where the record has none."""
-    names = ((column, _COLUMN.fullmatch(column)) for column in record)
-    return {found[2]: record[column] for column, found in names if found and found[1] == record["by_class"]}
+    before = prefix(record["by_class"])
+    return {column.removeprefix(before): own for column, own in record.items() if column.startswith(before)}

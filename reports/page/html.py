@@ -16,12 +16,14 @@ from plotly.offline import get_plotlyjs
 
 from bench.metric import IMAGES, Metric
 from bench.reports.audit import SettingAudit
+from bench.reports.by_class import figures_by_class, that_fit
 from bench.reports.checklist import checklist
 from bench.reports.frame import BYTES, metric_of
 from bench.reports.how_to_read import reading
 from bench.reports.load import Loaded
 from bench.reports.names import short_names
 from bench.reports.page.curves import METRICS
+from bench.reports.page.examples import examples
 from bench.reports.page.payload import NAME, payload, plain
 from bench.reports.statistics.pairs import TEST, Standing
 from bench.reports.summary import AXES, Analysis
@@ -88,8 +90,14 @@ def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit])
     """
     runs, summary = loaded.runs, analysis.summary
     data, thinned = payload(loaded, summary)
+    by_class, fewer = that_fit(figures_by_class(runs, summary))
+    figures = {each.setting: each for each in by_class}
+    shown_examples, fewer_examples = examples(runs, summary, loaded.folders, loaded.notes)
+    thinned += [*fewer, *fewer_examples]
     environment = Environment(autoescape=True, trim_blocks=True)
-    template, table, audit = (environment.from_string(_file(f"{name}.html")) for name in ("page", "table", "audit"))
+    template, table, audit, classes, pictures = (
+        environment.from_string(_file(f"{name}.html")) for name in ("page", "table", "audit", "by_class", "examples")
+    )
     script, plotly = _script(), get_plotlyjs()
     names = short_names(summary["method"], NAME)
     said, columns = words(runs), _columns(runs)
@@ -108,6 +116,8 @@ def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit])
                 left_out=_left_out(own),
             ),
             "audit": audit.render(name=name, audit=audits[str(name)]),
+            "by_class": classes.render(name=name, figures=figures.get(str(name)), names=names),
+            "examples": pictures.render(name=name, shown=shown_examples.get(str(name)), names=names),
         }
         # Escaped by the templates.
         shown = {part: _packed(text) if packed else Markup(text) for part, text in parts.items()}  # noqa: S704
@@ -137,6 +147,7 @@ def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit])
         checklist=checklist(runs, summary),
         reading=reading(said.counts_images),
         words=said,
+        has={"by_class": bool(figures), "examples": bool(shown_examples)},
         made_by=f"Made by bench {__version__} from records alone. Figures are drawn by plotly.js (MIT licence).",
     )
     return text.encode()

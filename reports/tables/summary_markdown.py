@@ -58,7 +58,7 @@ def summary_markdown(
         "time; summary.csv and summary.parquet one for each line here, in full; pairwise.csv every two methods of "
         "a budget; overall.csv methods over all budgets; rates.csv learning rates that were tried; by_settings.csv "
         "methods over several settings; classes.csv "
-        "each class, where runs kept their predictions."
+        f"each class, where runs {'kept their predictions' if said.counts_images else 'tell of classes'}."
     )
     lines += _listed("## How to read this", [*reading(said.counts_images), bold, files])
     return "\n".join(lines)

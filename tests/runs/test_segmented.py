@@ -121,7 +121,7 @@ def test_examples_that_were_changed_and_sealed_anew_are_found(
 ) -> None:
     folder, _ = finished(store)
     found = asdict(change(read(folder)))
-    arrays = {name: np.ascontiguousarray(found[name]) for name in ("number", "image", "mask", "predicted")}
+    arrays = {name: found[name] for name in ("number", "image", "mask", "predicted")}
     (folder / EXAMPLES).write_bytes(encode_examples(arrays, found["classes"], found["ignored"]))
     seal_anew(folder)
     assert verify(store).wrong == {f"runs/{folder.name}": [f"{EXAMPLES} {message}"]}

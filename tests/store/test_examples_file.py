@@ -28,6 +28,12 @@ def test_what_was_written_is_read_and_is_the_same_bytes_each_time() -> None:
     assert found.ignored == 255
 
 
+def test_how_arrays_lie_in_memory_does_not_matter() -> None:
+    turned = {name: array.T.copy().T if array.ndim > 1 else array for name, array in ARRAYS.items()}
+    assert not turned["image"].flags.c_contiguous
+    assert encode_examples(turned, "abc", 255) == encode_examples(ARRAYS, "abc", 255)
+
+
 def made(about: object = None, **arrays: object) -> bytes:
     """A file with some of it otherwise."""
     described = {"format": 1, "classes": ["a", "b", "c"], "ignored": 255} if about is None else about
