@@ -51,7 +51,7 @@ def _of_setting(setting: str, runs: pd.DataFrame, summary: pd.DataFrame) -> ByCl
     first = runs.iloc[0]
     unit = "" if pd.isna(first["by_class_unit"]) else f" {first['by_class_unit']}"
     before = prefix(first["by_class"])
-    columns = [name for name in runs if str(name).startswith(before) and runs[name].notna().any()]
+    columns = [str(name) for name in runs if str(name).startswith(before) and runs[name].notna().any()]
     figures = runs[columns].astype(float)
     reference = runs["role"] == REFERENCE
     dense = dict(zip(runs.loc[reference, "seed"], figures[reference].to_numpy(), strict=True))

@@ -70,7 +70,7 @@ def examples(
     is the frame of `bench.reports.frame.results`; `problems` gets a line for each file that can't be used."""
     finished = runs[runs["status"] == FINISHED]
     has = [run_id in folders and (folders[run_id] / EXAMPLES).exists() for run_id in finished["id"]]
-    groups = list(finished[has].groupby("setting", sort=False))
+    groups = list(finished[np.array(has, dtype=bool)].groupby("setting", sort=False))
     found: dict[str, Shown] = {}
     notes: list[str] = []
     left = _LETTERS

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from parsed_page import Page, made
 from records import RECORDS, record, segmented, write_store
-from test_page import Page, made
 
 from bench.metric import Metric
 from bench.reports.checklist import checklist

@@ -4,8 +4,8 @@ import csv
 import math
 from pathlib import Path
 
+from parsed_page import HOSTILE, Page, made
 from records import RECORDS, segmented, write_store
-from test_page import HOSTILE, Page, made
 
 from bench.reports.by_class import ByClass, figures_by_class, that_fit
 from bench.reports.frame import results

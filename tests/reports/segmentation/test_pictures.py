@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from conftest import Command
 from pages import Watched, in_chromium, page_of
+from parsed_page import HOSTILE, Page
 from PIL import Image
 from playwright.sync_api import Browser
 from records import RECORDS, segmented, write_examples, write_store
-from test_page import HOSTILE, Page
 
 from bench.reports.figures.colours import class_colours
 from bench.reports.frame import results
@@ -215,7 +215,9 @@ def test_colours_of_255_classes_are_distinct_and_none_is_grey() -> None:
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_publication_has_them_and_they_are_as_they_were(store: Path, tmp_path: Path, command: Command) -> None:
-    assert command("publish", str(store), "--out", str(tmp_path / "out"))[0] == 0
+    code, out, _ = command("publish", str(store), "--out", str(tmp_path / "out"))
+    assert code == 0
+    assert "a few test images are published, in the page and with each run: of street\n" in out
     for made in RUNS:
         copied = run_of(tmp_path / "out", made)
         assert (copied / EXAMPLES).read_bytes() == (run_of(store, made) / EXAMPLES).read_bytes()
