@@ -18,7 +18,7 @@ from bench.store.arrays import decode_arrays, encode_arrays
 FORMAT = 1
 _KIND = "examples"
 # How many images are kept, and at most so many pixels a side: what fits on a page.
-MOST, LARGEST_SIDE = 6, 200
+MOST, LARGEST_SIDE = 6, 160
 
 
 @dataclass(frozen=True)

@@ -52,11 +52,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Shown:
-    """Of a setting, all of one seed: in each of `rows` an image, its mask, and a picture for each of `columns`.
-    `legend` has the classes that are seen, each with its colour; `with_ignored`: pixels without a class are seen."""
+    """Of a setting, all of one seed: in each of `rows` an image, its mask, and a picture for each of `columns`. Where
+    there is little room, not all networks are there, nor all of the `images` that were kept. `legend` has the classes
+    that are seen, each with its colour; `with_ignored`: pixels without a class are seen."""
 
     seed: int
     score: str
+    images: int
     columns: list[Column]
     rows: list[list[Picture]]
     legend: list[tuple[str, str]]
@@ -79,18 +81,22 @@ def examples(
         shown = _of_setting(own, ordered, folders, left // (len(groups) - number), problems)
         if shown is None:
             continue
-        found[str(name)] = shown
         left -= _letters(picture for row in shown.rows for picture in row)
         of_seed = int((own["seed"] == shown.seed).sum())
         if len(shown.columns) < of_seed:
             notes.append(f"Of {of_seed:,} networks with pictures in {name}, {len(shown.columns):,} are shown.")
+        if shown.columns:
+            found[str(name)] = shown
+            if len(shown.rows) < shown.images:
+                notes.append(f"Of {shown.images} test images of {name}, {len(shown.rows)} are shown.")
     return found, notes
 
 
 def _of_setting(
     runs: pd.DataFrame, ordered: pd.DataFrame, folders: Mapping[str, Path], room: int, problems: list[str]
 ) -> Shown | None:
-    """Of the seed that most networks have, in the order of the table, as many as there is room for."""
+    """Of the seed that most networks have, in the order of the table, as many as there is room for; None where no file
+    can be used."""
     counts = runs["seed"].value_counts()
     seed = int(min(counts[counts == counts.max()].index))
     own = runs[runs["seed"] == seed]
@@ -120,11 +126,11 @@ def _of_setting(
         if len(columns) == 1:
             room -= _letters(picture for row in rows for picture in row[:2])
             seen.update(np.unique(read.mask[: len(rows)]).tolist())
-    if first is None or not columns:
+    if first is None:
         return None
     colours = class_colours(len(first.classes))
     legend = [(one_line(name), colours[number]) for number, name in enumerate(first.classes) if number in seen]
-    return Shown(seed, metric.title, columns, rows, legend, first.ignored in seen)
+    return Shown(seed, metric.title, len(first.number), columns, rows, legend, first.ignored in seen)
 
 
 def _images_that_fit(read: Examples, pictures: Sequence[Picture], room: int) -> list[list[Picture]]:

@@ -64,19 +64,19 @@ def test_a_task_that_shows_nothing_keeps_nothing() -> None:
 
 
 def test_large_images_are_made_smaller_by_means_and_masks_by_the_nearest_pixel() -> None:
-    """To half of 400 x 300, each pixel of two by two; what is small stays."""
-    images, maps = split(1, 300, 400).images, split(2, 300, 400).targets
+    """To half of 320 x 240, each pixel of two by two; what is small stays."""
+    images, maps = split(1, 240, 320).images, split(2, 240, 320).targets
     small, few = smaller_images(images), smaller_maps(maps)
-    assert small.shape == (1, 3, 150, 200)
-    assert few.shape == (2, 150, 200)
-    means = images.double().view(1, 3, 150, 2, 200, 2).mean((3, 5))
+    assert small.shape == (1, 3, 120, 160)
+    assert few.shape == (2, 120, 160)
+    means = images.double().view(1, 3, 120, 2, 160, 2).mean((3, 5))
     assert (small.double() - means).abs().max() <= 0.5
-    corners = maps.view(2, 150, 2, 200, 2)
+    corners = maps.view(2, 120, 2, 160, 2)
     assert torch.equal(few, corners[:, :, 1, :, 1])
-    assert smaller_images(images[..., :200, :200]).tolist() == images[..., :200, :200].tolist()
-    assert torch.equal(smaller_maps(maps[:, :200, :200]), maps[:, :200, :200])
+    assert smaller_images(images[..., :160, :160]).tolist() == images[..., :160, :160].tolist()
+    assert torch.equal(smaller_maps(maps[:, :160, :160]), maps[:, :160, :160])
 
 
 def test_a_very_long_image_keeps_a_pixel_of_its_height() -> None:
-    assert smaller_images(torch.zeros(1, 3, 2, 900, dtype=torch.uint8)).shape == (1, 3, 1, 200)
-    assert smaller_maps(torch.zeros(1, 2, 900, dtype=torch.uint8)).shape == (1, 1, 200)
+    assert smaller_images(torch.zeros(1, 3, 2, 900, dtype=torch.uint8)).shape == (1, 3, 1, 160)
+    assert smaller_maps(torch.zeros(1, 2, 900, dtype=torch.uint8)).shape == (1, 1, 160)

@@ -146,8 +146,8 @@ def test_large_images_are_photographs_and_pictures_take_so_much_of_the_page_and_
     """Noise, which nothing makes smaller: not even all images have room."""
     made = [segmented("dense", 0, FIGURES), *(segmented(f"m{at:02}", 0, FIGURES, "2x") for at in range(30))]
     store = write_store(tmp_path / "store", made)
-    noise = RANDOM.integers(0, 3, (6, 200, 200), dtype=np.uint8)
-    smooth = np.broadcast_to(np.arange(200, dtype=np.uint8), (6, 3, 200, 200))
+    noise = RANDOM.integers(0, 3, (6, 160, 160), dtype=np.uint8)
+    smooth = np.broadcast_to(np.arange(160, dtype=np.uint8), (6, 3, 160, 160))
     for own in made:
         write_examples(run_of(store, own), noise, smooth, noise, CLASSES)
     found, notes, _ = shown_of(store)
@@ -160,9 +160,30 @@ def test_large_images_are_photographs_and_pictures_take_so_much_of_the_page_and_
     ]
     assert {source.partition(";")[0] for source in sources} == {"data:image/jpeg", "data:image/png"}
     image = pixels(shown.rows[0][0].source)
-    assert image.shape == (200, 200, 4)
-    assert np.abs(image[..., 0].astype(int) - np.arange(200)).max() < 20
-    assert [(row[0].width, row[0].enlarged, row[1].enlarged) for row in shown.rows] == [(200, False, True)] * 6
+    assert image.shape == (160, 160, 4)
+    assert np.abs(image[..., 0].astype(int) - np.arange(160)).max() < 20
+    assert [(row[0].width, row[0].enlarged, row[1].enlarged) for row in shown.rows] == [(160, False, True)] * 6
+
+
+def test_settings_share_the_room_and_what_has_none_is_said(tmp_path: Path) -> None:
+    """Of 20 settings each may take 15,000 letters, and an image of 160 x 160 with two masks of noise takes more."""
+    made = [segmented("dense", 0, FIGURES, dataset=f"street{at:02}", data=f"d{at}") for at in range(20)]
+    store = write_store(tmp_path / "store", made)
+    noise = RANDOM.integers(0, 3, (2, 160, 160), dtype=np.uint8)
+    for own in made[:-1]:
+        write_examples(run_of(store, own), noise, np.zeros((2, 3, 160, 160)), noise, CLASSES)
+    write_examples(run_of(store, made[-1]), MASK % 3, IMAGE, MASK, CLASSES)
+    found, notes, problems = shown_of(store)
+    total = sum(len(picture.source) for shown in found.values() for row in shown.rows for picture in row)
+    assert total <= 300_000
+    assert len(found["segnet, street19, quick"].rows) == 2  # what nobody took is left for those that come last
+    assert [note.partition(" of segnet")[0] for note in notes if "test images" in note] == ["Of 2 test images"] * (
+        len(found) - 1
+    )
+    not_there = [f"Of 1 networks with pictures in segnet, street{at:02}, quick, 0 are shown." for at in range(19)]
+    assert [note for note in notes if "0 are shown" in note] == not_there[: 20 - len(found)]
+    assert len(found) < 20
+    assert problems == []
 
 
 def test_24_networks_stand_side_by_side_and_no_more(tmp_path: Path) -> None:
@@ -249,7 +270,7 @@ class TestInChromium:
         assert page.locator("#by-class table").is_visible()
         page.select_option("#setting", label="net, data, quick")
         assert not page.locator("#examples table").is_visible()
-        assert page.locator("#examples").inner_text().endswith("No run here kept any.")
+        assert page.locator("#examples").inner_text().endswith("None are shown here.")
         assert not page.locator("#by-class table").is_visible()
         assert watched.said == []
         assert [address for address in watched.asked if not address.startswith(("file:", "data:"))] == []
