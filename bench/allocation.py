@@ -8,6 +8,13 @@ import heapq
 from collections.abc import Callable, Sequence
 from itertools import combinations
 
+import torch
+from torch import nn
+
+from bench.budget import ENOUGH, met
+from bench.errors import BudgetError
+from bench.method import Resizable
+
 Numbers = tuple[int, ...]
 
 
@@ -95,3 +102,33 @@ Step = tuple[int, int]  # (place, 1 or -1)
 def _moved(numbers: Numbers, steps: Sequence[Step]) -> Numbers:
     by = dict(steps)
     return tuple(number + by.get(place, 0) for place, number in enumerate(numbers))
+
+
+def at_budget(resizable: Resizable, values: int | None, stored: Callable[[nn.Module], int] | None = None) -> nn.Module:
+    """A fresh network that stores `values`: its groups of channels are in proportion to the network's own, wider than
+    these where it takes that, but for single channels that bring it nearer to the budget. (None: at its own widths.)
+
+    `stored` says what a network would store once the method has changed it (None: it changes nothing). It gets networks
+    without storage (torch's meta device), may change them, and must not look at values. Raises BudgetError.
+    """
+
+    def cost(widths: Numbers) -> int:
+        if stored is None:
+            return resizable.stored_values(widths)
+        network = resizable.empty(widths)
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            return stored(network)
+
+    widths = resizable.widths
+    if values is not None:
+        found = allocate(resizable.widths, cost, values, enough=ENOUGH)
+        if found is None:
+            least = cost((1,) * len(resizable.widths))
+            everywhere = "in each group that can have another number" if resizable.left_alone else "everywhere"
+            left = f"; left alone are {resizable.left_alone}" if resizable.left_alone else ""
+            raise BudgetError(
+                f"with one channel {everywhere} it stores {least:,} values; {values:,} were asked for{left}"
+            )
+        # In small networks one channel is more than the tolerance.
+        widths = found if met(values, cost(found)) else refine(found, cost, values, ENOUGH)
+    return resizable.build(widths)

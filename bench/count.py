@@ -4,7 +4,8 @@ Stored values are the distinct numbers that must be kept to rebuild the network 
 seeds: every parameter and persistent buffer, each tensor once however many modules share it. The statistics of batch
 norm are kept too but counted apart, as the literature does. Non-persistent buffers are not stored: what builds the
 network makes them again, from a seed. Of a masked tensor only the values that its mask keeps count. The saved artifact
-holds exactly these tensors (`bench.files.artifact`).
+holds exactly these tensors (`bench.files.artifact`). What only training uses, as auxiliary heads, is in no count
+(`bench.training_only`).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from bench import masks
+from bench import masks, training_only
+from bench.errors import MALFORMED
+from bench.surgery import without_memory
 
 if TYPE_CHECKING:
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -48,11 +51,11 @@ def values_by_tensor(model: nn.Module) -> dict[str, int]:
 
 def trained_values(model: nn.Module) -> int:
     """Values that the optimiser changes."""
-    kept = masks.of(model)
+    kept, left_out = masks.of(model), training_only.tensors(model)
     return sum(
         int(kept[name].count_nonzero()) if name in kept else _values(parameter)
         for name, parameter in model.named_parameters()
-        if parameter.requires_grad
+        if parameter.requires_grad and name not in left_out
     )
 
 
@@ -78,6 +81,15 @@ def macs_by_module(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[
 
 
 def _count_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> "FlopCounterMode":
+    """On torch's meta device, where shapes alone are computed: a large network at the size of real images would take
+    minutes. What can't run there, since its code looks at values, runs where it is."""
+    try:
+        return _count_flops_of(without_memory(model), image_shape)
+    except MALFORMED:
+        return _count_flops_of(model, image_shape)
+
+
+def _count_flops_of(model: nn.Module, image_shape: tuple[int, int, int]) -> "FlopCounterMode":
     from torch.utils.flop_counter import FlopCounterMode  # imports triton, which takes longer than all of bench
 
     parameter = next(model.parameters())
@@ -85,7 +97,7 @@ def _count_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> "FlopCo
     was_training = model.training
     model.eval()
     counter = FlopCounterMode(display=False)
-    with torch.enable_grad(), _shapes_of_convolutions(), counter:
+    with training_only.left_out(model), torch.enable_grad(), _shapes_of_convolutions(), counter:
         model(image)
     model.train(was_training)
     return counter
@@ -110,7 +122,8 @@ def _kept(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and persistent buffers by their first name, each tensor once."""
     # How many steps batch norm has seen is not needed for inference, and neither stored nor counted. Where masks keep
     # values is no value; it is stored, packed, beside them.
-    left_out = {name for name in _norm_buffers(model) if name.endswith("num_batches_tracked")} | masks.names(model)
+    left_out = {name for name in _norm_buffers(model) if name.endswith("num_batches_tracked")}
+    left_out |= masks.names(model) | training_only.tensors(model)
     kept: dict[str, Tensor] = {}
     seen = set()
     for name, tensor in model.state_dict(keep_vars=True).items():

@@ -91,25 +91,27 @@ class GeneratedNetwork(nn.Module):
         """What was generated for the last forward pass, by the parameters' names."""
         return {name: getattr(*places[0]) for name, places in self._places.items()} if self._is_placed else {}
 
-    def works_for(self, parameter: str) -> list[str]:
-        """The layers that a parameter, by its name, serves: those whose kernels depend on it, or its own."""
-        room, _, own = parameter.partition(".")
-        if room != "generator":
-            return [own.rpartition(".")[0]]
-        source = self.generator.get_parameter(own)
-        needs, source.requires_grad = source.requires_grad, True
+    def works_for(self) -> dict[str, list[str]]:
+        """The layers that each parameter, by its name, serves: those whose kernels depend on it, or its own."""
+        sources = {f"generator.{name}": source for name, source in self.generator.named_parameters()}
+        served: dict[str, list[str]] = {name: [] for name in sources}
+        frozen = [source for source in sources.values() if not source.requires_grad]
         try:
+            for source in frozen:
+                source.requires_grad = True
             with torch.enable_grad():
                 generated = self.generator()
-            found = []
+            modules = {module: name for name, module in self.network.named_modules()}
             for name, kernel in generated.items():
-                if kernel.requires_grad:
-                    (reached,) = torch.autograd.grad(kernel.sum(), source, retain_graph=True, allow_unused=True)
+                found = torch.autograd.grad(kernel.sum(), [*sources.values()], retain_graph=True, allow_unused=True)
+                for own, reached in zip(sources, found, strict=True):
                     if reached is not None:
-                        found.append(name.rpartition(".")[0])
-            return found
+                        served[own] += [modules[module] for module, _ in self._places[name]]
         finally:
-            source.requires_grad = needs
+            for source in frozen:
+                source.requires_grad = False
+        others = (name for name, _ in self.network.named_parameters(remove_duplicate=False))
+        return {**served, **{f"network.{name}": [name.rpartition(".")[0]] for name in others}}
 
     def materialise(self) -> nn.Module:
         """A copy as a plain network, with the generated parameters as its own."""

@@ -60,8 +60,8 @@ class Context:
 
     @cached_property
     def resizable(self) -> Resizable:
-        """The network at other widths, for methods that can't reach a budget otherwise (`bench.width`). Raises
-        BudgetError where none of its channels can have another number, with the reason."""
+        """The network at other widths, for methods that can't reach a budget otherwise (`bench.allocation.at_budget`).
+        Raises BudgetError where none of its channels can have another number, with the reason."""
         if self.find_resizable is None:
             raise BudgetError("it takes the network at another width, and nobody says here how to make that")
         return self.find_resizable()
@@ -132,18 +132,29 @@ class Compressed:
         """Take back what `state` gave, after `rebuild` and after the network's tensors were filled in."""
 
     @final
-    def parameter_groups(self, weight_decay: float, learning_rate: float | None = None) -> list[dict[str, Any]]:
+    def parameter_groups(
+        self,
+        weight_decay: float,
+        learning_rate: float | None = None,
+        rate_of_layer: Callable[[str], float] | None = None,
+    ) -> list[dict[str, Any]]:
         """For an optimiser of torch: every parameter that trains, all treated alike but for the factors of `decay` and
         `rates`. To be asked for again where the optimiser is made anew.
+
+        `rate_of_layer` gives each layer, by its name in the network as it was, a factor on the learning rate: 10 for
+        those of a fresh head, say. It is multiplied with that of the method; what serves several layers has the lowest
+        of theirs.
 
         `rate` of a group is its factor on the learning rate, for loops that set that in each step. With `learning_rate`
         given, `lr` of a group is that times its factor. Raises ValueError where there are factors and it is not given.
         """
         self._masked = None
+        by_layer = {} if rate_of_layer is None else self._rates_by_layer(rate_of_layer)
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.network.named_parameters():
             if parameter.requires_grad:
-                groups.setdefault((self.decay.get(name, 1.0), self.rates.get(name, 1.0)), []).append(parameter)
+                rate = self.rates.get(name, 1.0) * by_layer.get(name, 1.0)
+                groups.setdefault((self.decay.get(name, 1.0), rate), []).append(parameter)
         if learning_rate is None and any(rate != 1 for _, rate in groups):
             raise ValueError(
                 "some parameters have learning rates of their own: give parameter_groups the learning_rate"
@@ -164,12 +175,25 @@ class Compressed:
         gave. A method that adds any overrides this: gradients that come from elsewhere are found by the kit."""
         return None
 
-    def works_for(self, parameter: str) -> list[str]:
-        """The layers that a parameter, by its name in the network, serves: so that what makes many layers' weights has
-        a place where layers are treated in groups. By default its own layer, or those whose kernels depend on it."""
+    def works_for(self) -> Mapping[str, Sequence[str]]:
+        """The layers that each parameter serves, by the names of the network as it was: so that what makes many layers'
+        weights has a place where layers are treated in groups. By default its own layer, or those whose kernels depend
+        on it."""
         if isinstance(self.network, GeneratedNetwork):
-            return self.network.works_for(parameter)
-        return [parameter.rpartition(".")[0]]
+            return self.network.works_for()
+        return {name: [name.rpartition(".")[0]] for name, _ in self.network.named_parameters(remove_duplicate=False)}
+
+    def _rates_by_layer(self, rate_of_layer: Callable[[str], float]) -> dict[str, float]:
+        """The lowest factor of the layers that each parameter serves, wherever it stands in the network."""
+        names: dict[int, list[str]] = {}
+        for name, parameter in self.network.named_parameters(remove_duplicate=False):
+            names.setdefault(id(parameter), []).append(name)
+        served = self.works_for()
+        found: dict[str, float] = {}
+        for own in names.values():
+            layers = [layer for name in own for layer in served.get(name, ())]
+            found |= dict.fromkeys(own, min(map(rate_of_layer, layers), default=1.0))
+        return found
 
     @final
     def own_rules(self) -> list[str]:

@@ -58,6 +58,13 @@ class Model:
 
     `task` names what it is for (`bench.task`), "" for what the dataset is for.
 
+    `training_only` names its submodules that only training uses, as auxiliary heads: they are neither compressed,
+    counted nor stored. The network runs them wherever they are there, in eval mode too, and gives the same main output
+    with None in their places.
+
+    `backbone` names the submodule that other tasks share; the rest is the head, to which schedules may give a learning
+    rate of its own. Without one, the head is what depends on the number of classes.
+
     `family` names the kind of network, for methods whose authors chose layers by it ("" for none).
 
     `resize(channels, num_classes, widths)` makes the network fresh with other numbers of channels, for a network whose
@@ -74,6 +81,8 @@ class Model:
     resize: Callable[[int, int, Sequence[int]], nn.Module] | None = None
     pretrained_for: tuple[int, int] = (3, 1000)
     task: str = ""
+    training_only: tuple[str, ...] = ()
+    backbone: str = ""
 
     @property
     def first_line(self) -> str:

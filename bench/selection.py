@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from torch import nn
 
+from bench import training_only
 from bench.errors import BudgetError
 from bench.surgery import sharing_modules
 
@@ -53,9 +54,10 @@ def select(model: nn.Module, rule: Rule, shared: bool = True) -> dict[str, Layer
     Two layers that share one weight are one: the first stands for both. That suits a method that says what the weight
     is. One that puts another layer in the place of a layer would untie the two: with `shared=False`, layers that share
     a parameter with any other module are left alone. So is a layer whose weight is no parameter of its own (it is
-    parametrised, or generated already).
+    parametrised, or generated already), and what only training uses.
     """
-    modules = [(name, module) for name, module in model.named_modules() if isinstance(module, Layer)]
+    heads = training_only.inside(model)
+    modules = [(name, own) for name, own in model.named_modules() if isinstance(own, Layer) and own not in heads]
     convolutions = [module for _, module in modules if isinstance(module, nn.Conv2d)]
     chosen: dict[str, Layer] = {}
     seen = {id(convolutions[0]._parameters.get("weight"))} if convolutions and rule.skip_first else set()

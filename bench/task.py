@@ -73,6 +73,11 @@ class Task:
         """Of what the network gave in training, a mean over the batch; auxiliary heads have their part in it."""
         raise NotImplementedError
 
+    def weight(self, targets: Tensor) -> int | Tensor:
+        """How much a part of a batch counts in the mean that the loss is: its images, unless the loss is a mean over
+        something else. A batch that doesn't fit into memory is computed in parts."""
+        return len(targets)
+
     def output(self, outputs: Any) -> Tensor:
         """The one tensor of what a network gave that is scored, and that a reloaded, finished or exported network must
         give again."""

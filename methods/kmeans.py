@@ -26,8 +26,9 @@ class KMeans(Method):
     Han et al., "Deep Compression", ICLR 2016, section 3. In each convolution and linear layer, k-means in one
     dimension, started from centres spread evenly between the smallest and the largest weight (which the paper found
     best), gives `clusters` centres. From then on which centre a weight has is fixed, and a centre is trained by the
-    mean of its weights' gradients. (The paper has their sum, and a learning rate of its own; here the rate is that of
-    all methods, which is for single weights.) Stored are
+    sum of its n weights' gradients over the root of n. (The paper has their sum, and a learning rate of its own. Here
+    the rate is that of all methods, which is for single weights; gradients that have nothing in common then move the
+    kernels as far as single weights would move.) Stored are
 
         the centres, and for each weight the number of its centre,
 
@@ -40,6 +41,8 @@ class KMeans(Method):
 
     Biases and batch norm stay as they are. A layer with fewer weights than clusters has a centre for each.
     """
+
+    revision = 2  # since gradients are scaled by the root of the number of weights, and no longer by that number
 
     citation = """@inproceedings{han2016deep,
       author = {Han, Song and Mao, Huizi and Dally, William J.},
@@ -162,7 +165,9 @@ class Centres(Generator):
         first = torch.empty(sum(kernels.sizes), dtype=torch.int32)
         for part, start in zip(first.split(kernels.sizes), accumulate(sizes, initial=0), strict=False):
             part.fill_(start)
-        # What the gradients of the centres are scaled by: one over the number of a centre's weights.
+        # What the gradients of the centres are scaled by: one over the root of the number of a centre's weights. On
+        # glyphs (3 seeds, validation) it gave 86.3 % with 16 clusters and 82.3 with 4, where their mean gave 85.8 and
+        # 81.8, and was no worse at half of the rate or twice.
         self.register_buffer("factors", torch.ones(sum(sizes)), persistent=False)
         self.register_buffer("first", first, persistent=False)
 
@@ -179,7 +184,7 @@ class Centres(Generator):
         """Scale gradients by the numbers of weights that centres have now."""
         each = zip(self.assignments(), self.centres, strict=True)
         numbers = torch.cat([torch.bincount(own, minlength=len(centres)).clamp(min=1) for own, centres in each])
-        self.factors.copy_(1 / numbers)
+        self.factors.copy_(1 / numbers.sqrt())
 
     def assignments(self) -> tuple[Tensor, ...]:
         """By layer."""

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import nn
 
-from bench import budget, count, width
+from bench import budget, count
+from bench.allocation import at_budget
 from bench.errors import BudgetError
 from bench.measure.read_by_code import but_for, left_alone, read_by_code
 from bench.method import Compressed, Context, Method
@@ -54,14 +55,12 @@ class Separable(Method):
         if not layers:
             narrower = ""
             with suppress(BudgetError):
-                budget.check(values, count.stored_values(width.at_budget(context.resizable, values)))
+                budget.check(values, count.stored_values(at_budget(context.resizable, values)))
                 narrower = "; width meets it"
             reason = f"0 of its convolutions can be replaced{but_for(read)}" if read else why_not(network)
             raise BudgetError(f"{reason}; {values or 0:,} values were asked for{narrower}")
         normed = self.between == "norm-relu"
-        sized = width.at_budget(
-            context.resizable, values, lambda other: count.stored_values(separate(other, layers, normed))
-        )
+        sized = at_budget(context.resizable, values, lambda other: count.stored_values(separate(other, layers, normed)))
         channels = changed_channels(sized, channels_of(network))
         structure = {"channels": channels, "layers": layers, "between": self.between}
         return Compressed(

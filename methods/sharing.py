@@ -9,6 +9,7 @@ from torch import nn
 
 from bench import budget as budgets
 from bench import count
+from bench.allocation import at_budget
 from bench.errors import BudgetError
 from bench.generated import Generators, on_generated
 from bench.kernels.by_size import size_text
@@ -20,7 +21,6 @@ from bench.kernels.tiling import Tiling
 from bench.method import Compressed, Context, Method, Resizable
 from bench.selection import CHOICES, Layer, Rule, first_that_fits, select
 from bench.surgery import changed_channels, channels_of, give_channels
-from bench.width import at_budget
 
 
 @dataclass(frozen=True)

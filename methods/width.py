@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from bench import width
+from bench.allocation import at_budget
 from bench.method import Compressed, Context, Method
 from bench.roles import NARROWER
 from bench.surgery import changed_channels, channels_of, give_channels
@@ -35,7 +35,7 @@ class Width(Method):
     }"""
 
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
-        narrow = width.at_budget(context.resizable, values)
+        narrow = at_budget(context.resizable, values)
         return Compressed(narrow, {"channels": changed_channels(narrow, channels_of(network))})
 
     def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:

@@ -1,6 +1,6 @@
-"""Random crop and flip of a whole batch at once, on the device that holds it."""
+"""Random scale, crop and flip of a whole batch at once, on the device that holds it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 import torch
@@ -9,46 +9,71 @@ from torch.nn import functional
 
 from bench.dataset import IGNORED
 
+AS_IT_IS = (1.0, 1.0)
+
 
 @dataclass(frozen=True)
 class Drawn:
-    """What is drawn for each image: where its window lies, `rows` and `columns` `(images,)`, and whether it is
-    `mirrored` `(images,)`."""
+    """What is drawn for each image, `(images,)`: by how much it is enlarged (`scales`), where its window lies in what
+    that gives (`rows`, `columns`), and whether it is `mirrored`."""
 
     rows: Tensor
     columns: Tensor
     mirrored: Tensor
+    scales: Tensor
 
     def to(self, device: torch.device) -> Self:
-        return type(self)(self.rows.to(device), self.columns.to(device), self.mirrored.to(device))
+        return type(self)(*(getattr(self, field.name).to(device) for field in fields(self)))
 
     def __getitem__(self, place: slice) -> Self:
-        return type(self)(self.rows[place], self.columns[place], self.mirrored[place])
+        return type(self)(*(getattr(self, field.name)[place] for field in fields(self)))
 
 
 @dataclass(frozen=True)
 class Augment:
-    """Pads images with `padding` zeros on every side (masks with what has no class) and cuts a window of the old size
-    out at a random place; then mirrors half of them, if they are to `flip`."""
+    """Enlarges images by a random factor between the two of `scale`, pads them with `padding` zeros on every side
+    (masks with what has no class), cuts a window of `crop` pixels a side out at a random place (0: one as large as the
+    images were), and mirrors half of them, if they are to `flip`."""
 
     padding: int = 0
     flip: bool = False
+    scale: tuple[float, float] = AS_IT_IS
+    crop: int = 0
 
-    def draw(self, images: int, generator: torch.Generator) -> Drawn:
-        """For so many images, on the CPU."""
-        offsets = torch.randint(0, 2 * self.padding + 1, (2, images), generator=generator)
-        return Drawn(offsets[0], offsets[1], torch.rand(images, generator=generator) < 0.5)
+    def draw(self, images: int, size: tuple[int, int], generator: torch.Generator) -> Drawn:
+        """For so many images of this size, (height, width), on the CPU."""
+        if not self._resizes:
+            offsets = torch.randint(0, 2 * self.padding + 1, (2, images), generator=generator)
+            mirrored = torch.rand(images, generator=generator) < 0.5
+            return Drawn(offsets[0], offsets[1], mirrored, torch.ones(images))
+        least, most = self.scale
+        scales = least + (most - least) * torch.rand(images, generator=generator)
+        starts = []
+        for side, window in zip(size, self._window(size), strict=True):
+            room = side * scales + 2 * self.padding - window  # negative where the window is the larger
+            share = torch.rand(images, generator=generator)
+            starts.append((share * room - self.padding).round().long())
+        return Drawn(starts[0], starts[1], torch.rand(images, generator=generator) < 0.5, scales)
 
     def __call__(self, images: Tensor, targets: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
-        """images `(batch, channels, height, width)`, same shape out, and targets: masks `(batch, height, width)` go
-        with the images, a number for each image stays."""
-        images = self._moved(images, drawn, 0)
+        """images `(batch, channels, height, width)`, windows of them out, and targets: masks `(batch, height, width)`
+        go with the images, a number for each image stays."""
+        images = self._moved(images, drawn, 0, "bilinear")
         if targets.ndim == 3:
-            targets = self._moved(targets[:, None], drawn, IGNORED)[:, 0]
+            targets = self._moved(targets[:, None], drawn, IGNORED, "nearest")[:, 0]
         return images, targets
 
-    def _moved(self, images: Tensor, drawn: Drawn, fill: int) -> Tensor:
-        if self.padding:
+    @property
+    def _resizes(self) -> bool:
+        return self.scale != AS_IT_IS or self.crop > 0
+
+    def _window(self, size: tuple[int, int]) -> tuple[int, int]:
+        return (self.crop, self.crop) if self.crop else size
+
+    def _moved(self, images: Tensor, drawn: Drawn, fill: int, mode: str) -> Tensor:
+        if self._resizes:
+            images = _sampled(images, self._window((images.shape[2], images.shape[3])), drawn, fill, mode)
+        elif self.padding:
             images = _crop(images, self.padding, fill, drawn.rows, drawn.columns)
         if self.flip:
             images = torch.where(drawn.mirrored[:, None, None, None], images.flip(3), images)
@@ -62,3 +87,19 @@ def _crop(images: Tensor, padding: int, fill: int, rows: Tensor, columns: Tensor
     padded = functional.pad(images, (padding,) * 4, value=fill)
     picked = padded.gather(2, down[:, None, :, None].expand(batch, channels, height, padded.shape[3]))
     return picked.gather(3, right[:, None, None, :].expand(batch, channels, height, width))
+
+
+def _sampled(images: Tensor, window: tuple[int, int], drawn: Drawn, fill: int, mode: str) -> Tensor:
+    """Windows `(batch, channels, *window)` of the enlarged images, which begin at `drawn.rows` and `drawn.columns` of
+    these; `fill` lies around them. uint8 in and out."""
+    batch, _, height, width = images.shape
+    places = []
+    for side, length, start in ((height, window[0], drawn.rows), (width, window[1], drawn.columns)):
+        middles = start[:, None] + torch.arange(length, device=images.device) + 0.5  # of the window's pixels
+        places.append(2 * middles / (drawn.scales[:, None] * side) - 1)  # -1 to 1 from edge to edge
+    down, right = places
+    grid = torch.stack([right[:, None, :].expand(batch, *window), down[:, :, None].expand(batch, *window)], dim=3)
+    # What lies outside counts as zero there.
+    shifted = images.float() - fill
+    sampled = functional.grid_sample(shifted, grid, mode=mode, padding_mode="zeros", align_corners=False)
+    return (sampled + fill).round().clamp(0, 255).to(torch.uint8)

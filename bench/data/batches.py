@@ -54,7 +54,8 @@ class InMemory:
         images, device = len(self.split), self.split.images.device
         # Drawn on the CPU, so that every device draws the same numbers, for all of an epoch at once.
         order = torch.randperm(images, generator=_generator(self.seed, epoch, ORDER)).to(device)
-        drawn = self.augment.draw(images, _generator(self.seed, epoch, AUGMENT)).to(device)
+        size = (self.split.images.shape[2], self.split.images.shape[3])
+        drawn = self.augment.draw(images, size, _generator(self.seed, epoch, AUGMENT)).to(device)
         for step in range(first_step, self.steps_per_epoch):
             place = slice(step * self.batch_size, (step + 1) * self.batch_size)
             taken = self.split.take(order[place])

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from bench import count, masks
+from bench import count, masks, training_only
 from bench.errors import MALFORMED, InputError, TooNew, first_line, require_format, typed_line
 from bench.files import description as descriptions
 from bench.files import format_0, packing
@@ -113,6 +113,7 @@ def build(saved: Saved, path: Path, given: Given = NOTHING) -> Compressed:
         for method, step in zip(methods, steps, strict=True):
             compressed = rebuild(method, network, step.structure, model.model.family)
             network = compressed.network
+        training_only.remove(network)
         masks.detach(network)
         masks.attach(network, saved.masks)
     except MALFORMED as error:

@@ -9,11 +9,13 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from bench import training_only
 from bench.errors import InputError, asking
 from bench.files import artifact, csg_checkpoint, network_file, state_dict
 from bench.files.artifact import Given, Saved
 from bench.model import Inputs
 from bench.models._build import build_network
+from bench.models._head import differing
 from bench.plugins.networks import ModelChoice
 from bench.seeding import seeded
 from bench.store.store import SEAL, WEIGHTS
@@ -61,9 +63,10 @@ class Weights:
         tensors = self._for(channels, num_classes)
         network = build_network(self.model.model, channels, num_classes, seed=0)
         other = build_network(self.model.model, channels, num_classes + 1, seed=0)
-        state, head = network.state_dict(), _differ(network, other)
+        state, head = network.state_dict(), differing(network, other)
         found = state_dict.renamed(tensors, state)
-        wrong = [name for name in head if name not in found or found[name].shape != state[name].shape]
+        fresh = state_dict.lacking(found, network)
+        wrong = [name for name in head - fresh if name not in found or found[name].shape != state[name].shape]
         if wrong and not self.fresh_head:
             shapes = ", ".join(
                 f"{name} is {state_dict.shape(found[name])}" if name in found else f"{name} is missing"
@@ -77,7 +80,7 @@ class Weights:
             why = "fits the classes of the dataset" if head else "is not one that is made for a number of classes"
             raise InputError(f"--fresh-head is not needed: the classifier of {self.place} {why}; leave it out")
         fit, _ = state_dict.fitted(tensors, network, wrong, _misfit(self.place, self.model), wrong)
-        return partial(_filled, {name: tensor for name, tensor in fit.items() if name not in wrong})
+        return partial(_filled, {name: tensor for name, tensor in fit.items() if name not in fresh.union(wrong)})
 
     def _for(self, channels: int, num_classes: int) -> Mapping[str, Tensor]:
         if self.made_for is None or channels == self.made_for[0]:
@@ -141,7 +144,9 @@ def _of_ours(saved: Saved, path: Path, model: ModelChoice, plugins: Sequence[str
         raise InputError(f"{path} holds weights of {have.text}, not of {model.text}; give --model {have.text}")
     given = Given(plugins, model.asked if model.kind == "file" else None)
     state = artifact.build(saved, path, given).finish().state_dict()
-    plain = build_network(model.model, have.channels, have.classes, seed=0).state_dict()
+    network = build_network(model.model, have.channels, have.classes, seed=0)
+    training_only.remove(network)
+    plain = network.state_dict()
     if {name: value.shape for name, value in state.items()} != {name: value.shape for name, value in plain.items()}:
         raise InputError(
             f"{path} holds a network of changed layers, made by {saved.description.methods}; give a dense one"
@@ -193,18 +198,10 @@ def _probed(model: ModelChoice) -> tuple[nn.Module, Collection[str], Collection[
             other = build_network(model.model, channels, classes, seed=0)
         except InputError:  # a network that can't have these; what it can have is seen with the data
             continue
-        depends |= _differ(network, other)
+        depends |= differing(network, other)
         if channels == _PROBE[0]:
-            head |= _differ(network, other)
+            head |= differing(network, other)
     return network, depends, head
-
-
-def _differ(network: nn.Module, other: nn.Module) -> set[str]:
-    """The names of what has another shape in the other one."""
-    state = other.state_dict()
-    return {
-        name for name, tensor in network.state_dict().items() if name in state and tensor.shape != state[name].shape
-    }
 
 
 def _pretrained(model: ModelChoice, channels: int) -> Mapping[str, Tensor]:

@@ -21,6 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from bench import training_only
 from bench.errors import MALFORMED, InputError, first_line
 from bench.files.zip_entries import damaged_entry
 from bench.store.printable import one_line
@@ -110,16 +111,23 @@ def fitted(
     may_lack: Collection[str] = (),
 ) -> tuple[dict[str, Tensor], list[str]]:
     """All tensors of a state_dict of `network`, by its names and of its types, and notes on what was done to them.
-    Those of `any_shape` may have another shape; those that it `may_lack` are the network's own then. Raises InputError,
-    which begins with `what`, where it lacks some, has others, or has them of other shapes."""
+    Those of `any_shape` may have another shape; those that it `may_lack` are the network's own then, and so is a module
+    that only training uses where it has nothing of it. Raises InputError, which begins with `what`, where it lacks
+    some, has others, or has them of other shapes."""
     state = network.state_dict()
     found = renamed(tensors, state.keys())
     notes = []
+    fresh = lacking(found, network)
+    if fresh:
+        heads = ", ".join(
+            name for name in training_only.names(network) if any(one.startswith(f"{name}.") for one in fresh)
+        )
+        notes.append(f"it has no {heads}, which only training uses, and which is fresh, from the seed")
     if dropped := [name for name in found.keys() - state.keys() if name.startswith(_TRAINING_ALONE)]:
         notes.append(f"{_counted(len(dropped), 'tensor')} of auxiliary classifiers left out: training alone has them")
     found = {name: tensor for name, tensor in found.items() if name not in dropped}
     for name in state.keys() - found.keys():
-        if name.endswith(_COUNTER) or name in may_lack:
+        if name.endswith(_COUNTER) or name in may_lack or name in fresh:
             found[name] = state[name]
     # Of parameters that stand under two names, some writers keep one.
     for names in _shared(network):
@@ -131,6 +139,13 @@ def fitted(
         floats = ", ".join(kind.removeprefix("torch.") for kind in kinds)
         notes.append(f"values of {floats} were converted to those of the network, float32 as a rule")
     return {name: found[name].to(state[name].dtype) for name in state}, notes
+
+
+def lacking(found: Collection[str], network: nn.Module) -> set[str]:
+    """The names of a network's tensors in those modules that only training uses of which nothing was found."""
+    heads = training_only.names(network)
+    absent = tuple(f"{head}." for head in heads if not any(name.startswith(f"{head}.") for name in found))
+    return {name for name in network.state_dict() if name.startswith(absent)} if absent else set()
 
 
 def content_hash(tensors: Mapping[str, Tensor]) -> str:

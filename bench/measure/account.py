@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench import budget, count
+from bench import budget, count, training_only
 from bench.budget import Requested
 from bench.errors import BudgetError
 from bench.measure import packed_size
@@ -142,6 +142,7 @@ def stored(compressed: Compressed, settled: bool = False) -> Stored:
 def deploy(compressed: Compressed, image_shape: Shape) -> Deployed:
     """Finish it, which may take it apart, and count what is deployed."""
     compressed.network.eval()
+    training_only.remove(compressed.network)
     in_training = count.forward_macs(compressed.network, image_shape)
     of_layers = values_by_module(compressed.network)
     network = compressed.finish()

@@ -22,7 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch_pruning.dependency import Group
 from torch_pruning.ops import OPTYPE
 
-from bench import count
+from bench import count, training_only
 from bench.errors import MALFORMED, typed_line
 from bench.measure.main_output import main_output
 from bench.measure.runnable import example
@@ -128,7 +128,8 @@ def _all_groups(graph: Graph, left_alone: dict[str, str] | None) -> list[Channel
     with torch.no_grad():
         outputs = main_output(network(graph.image))
     found = []
-    seen: set[nn.Module] = set()
+    # What only training uses stores nothing, and takes the channels that are left.
+    seen: set[nn.Module] = training_only.inside(network)
     for name, module in network.named_modules():
         if module in seen or not _makes_channels(module):
             continue

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from bench import training_only
 from bench.errors import MALFORMED
 from bench.measure import channel_groups
 from bench.measure.channel_groups import Graph
@@ -78,7 +79,9 @@ def find(network: nn.Module) -> Widths:
 def _candidates(network: nn.Module) -> list[dict[str, int]]:
     """Layers that make channels which go together, as far as torch-pruning knows, and how many of their channels these
     are: each channel of each layer in one of them."""
-    modules = {name: module for name, module in network.named_modules() if makes_channels(module)}
+    # What makes channels in an auxiliary head makes none that are stored.
+    heads = training_only.inside(network)
+    modules = {name: own for name, own in network.named_modules() if makes_channels(own) and own not in heads}
     names = {module: name for name, module in modules.items()}
     uncovered = {name: set(range(channel_groups.width(module))) for name, module in modules.items()}
     graph: Graph | None = None

@@ -4,6 +4,7 @@ import inspect
 
 from torch import nn
 
+from bench import training_only
 from bench.errors import InputError, contained, place, typed_line
 from bench.model import Model
 from bench.models._usable import require_usable
@@ -26,5 +27,9 @@ def build_network(model: Model, channels: int, num_classes: int, seed: int) -> n
         raise InputError(f"the network can't be built: {typed_line(error)} ({place(error)})") from error
     if not isinstance(network, nn.Module):
         raise InputError(f"the network's function gave a {type(network).__name__}; it must return a torch.nn.Module")
+    try:
+        training_only.mark(network, model.training_only)
+    except ValueError as error:
+        raise InputError(str(error)) from error
     require_usable(network)
     return channels_last(network)

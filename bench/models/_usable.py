@@ -4,8 +4,10 @@ A layer that `torch.nn.utils.prune` masked is refused, and not folded: its zeros
 method here, and training would move them. So whoever masked it decides.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +15,8 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 from torch.nn.utils.prune import BasePruningMethod
 
-from bench import count
-from bench.errors import InputError, contained, first_line, place, typed_line
+from bench import count, training_only
+from bench.errors import MALFORMED, InputError, contained, first_line, place, typed_line
 from bench.task import Task
 
 
@@ -73,19 +75,19 @@ def require_usable(network: nn.Module) -> None:
 
 def require_outputs(network: nn.Module, image_shape: tuple[int, int, int], num_classes: int, task: Task) -> None:
     """Raises InputError unless the network takes images `(channels, height, width)` and gives what the task wants, in
-    training and in evaluation, there the same whenever it is asked. Its statistics may change: use it on what is thrown
-    away."""
+    training and in evaluation, there the same whenever it is asked, and without what only training uses. Its statistics
+    may change: use it on what is thrown away."""
     device = next(network.parameters()).device
     images = torch.randn(2, *image_shape, generator=torch.Generator().manual_seed(0)).to(device)
     shown = "x".join(map(str, image_shape))
+    heads = training_only.names(network)
     for mode in (True, False):
         network.train(mode)
         given = images.clone()
         with torch.set_grad_enabled(mode), torch.random.fork_rng(devices=[]):
             try:
-                with contained():
+                with contained(), _noted(network, heads) as run:
                     outputs = network(given)
-                    again = outputs if mode else network(given)
             except Exception as error:
                 raise InputError(
                     f"the network can't take images of {shown}: {typed_line(error)} ({place(error)}); where they "
@@ -100,11 +102,53 @@ def require_outputs(network: nn.Module, image_shape: tuple[int, int, int], num_c
             raise InputError("the network changes the images that it is given; have its forward() work on a copy")
         if mode and not task.output(outputs).requires_grad:
             raise InputError("no gradient reaches the network's parameters; leave no_grad() out of its forward()")
-        if not torch.allclose(task.output(outputs), task.output(again), rtol=0, atol=0, equal_nan=True):
-            raise InputError(
-                "the network gives other outputs when it is asked again in eval mode; draw random numbers, and count "
-                "calls, in training alone (self.training)"
-            )
+    if idle := [name for name in heads if name not in run]:
+        raise InputError(
+            f"the network runs its {idle[0]} in training alone, so that nobody sees in eval mode which channels it "
+            "takes; have forward() run it wherever it is not None"
+        )
+    _require_the_same_again(network, images, task, task.output(outputs), heads)
+
+
+@contextmanager
+def _noted(network: nn.Module, names: Sequence[str]) -> Iterator[set[str]]:
+    """Those of these submodules that run in the meantime."""
+    run: set[str] = set()
+    hooks = [network.get_submodule(name).register_forward_hook(lambda *_, name=name: run.add(name)) for name in names]
+    try:
+        yield run
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _require_the_same_again(
+    network: nn.Module, images: Tensor, task: Task, before: Tensor, heads: Sequence[str]
+) -> None:
+    """Raises InputError unless the network, in eval mode, gives what it gave before, and without these heads too."""
+
+    def same(outputs: Any) -> bool:
+        return torch.allclose(before, task.output(outputs), rtol=0, atol=0, equal_nan=True)
+
+    said = f"training_only names {', '.join(heads)}, and with None there the network"
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)  # other numbers than before, where it draws any
+        try:
+            with training_only.left_out(network), contained():
+                again = network(images)
+        except Exception as error:
+            if not heads:
+                raise
+            raise InputError(f"{said} fails: {typed_line(error)} ({place(error)})") from error
+        if same(again):
+            return
+        # Which of the two reasons is it?
+        if heads and same(network(images)):
+            raise InputError(f"{said} gives other outputs")
+    raise InputError(
+        "the network gives other outputs when it is asked again in eval mode; draw random numbers, and count calls, in "
+        "training alone (self.training)"
+    )
 
 
 def require_reloadable(network: nn.Module, other: nn.Module, image_shape: tuple[int, int, int], task: Task) -> None:
@@ -116,8 +160,7 @@ def require_reloadable(network: nn.Module, other: nn.Module, image_shape: tuple[
             raise InputError("the network has other layers with another seed; make its shape from its options alone")
         for name, place in places.items():
             place.copy_(have[name])
-        images = torch.randn(2, *image_shape, generator=torch.Generator().manual_seed(0))
-        one, two = (task.output(own.eval()(images)) for own in (network, other))
+        one, two = _of_both(network.eval(), other.eval(), image_shape, task)
         same = torch.allclose(one, two, rtol=1e-4, atol=1e-4, equal_nan=True)
     if not same:
         raise InputError(
@@ -125,6 +168,23 @@ def require_reloadable(network: nn.Module, other: nn.Module, image_shape: tuple[
             "needs is no parameter or buffer of it (a layer in a plain list, a tensor that is a plain attribute); use "
             "nn.ModuleList, or register_buffer"
         )
+
+
+def _of_both(
+    network: nn.Module, other: nn.Module, image_shape: tuple[int, int, int], task: Task
+) -> tuple[Tensor, Tensor]:
+    """What two networks give for the same images: small ones where they take them, since large ones take seconds."""
+    _, *size = image_shape
+    images = torch.randn(2, *image_shape, generator=torch.Generator().manual_seed(0))
+    small = images[..., : min(size[0], _ENOUGH), : min(size[1], _ENOUGH)]
+    try:
+        return task.output(network(small)), task.output(other(small))
+    except MALFORMED:
+        return task.output(network(images)), task.output(other(images))
+
+
+# Pixels a side in which a network shows what it is.
+_ENOUGH = 64
 
 
 def _parametrised_masks(module: nn.Module) -> Iterator[tuple[str, str]]:

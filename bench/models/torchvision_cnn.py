@@ -35,6 +35,17 @@ def pretrained(name: str, channels: int, num_classes: int) -> nn.Module:
     For other than 1000 classes the last layer is fresh. Raises InputError for other than 3 channels, and where the
     weights can't be fetched.
     """
+    network = fetched(name, channels)
+    if name in _WITH_AUXILIARY_HEADS:
+        _drop_auxiliary_heads(network)
+    if num_classes != 1000:
+        _give_classes(network, num_classes)
+    return network
+
+
+def fetched(name: str, channels: int) -> nn.Module:
+    """torchvision's network with its newest weights, for the classes that these are for. Raises InputError for other
+    than 3 channels, and where the weights can't be fetched."""
     if channels != 3:
         raise InputError(
             f"the pretrained {name} takes images of 3 channels, not {channels}; choose a dataset of colour images, "
@@ -44,10 +55,6 @@ def pretrained(name: str, channels: int, num_classes: int) -> nn.Module:
         network: nn.Module = torchvision.models.get_model(name, weights="DEFAULT")
     except (RuntimeError, OSError) as error:
         raise InputError(f"the weights of {name} can't be fetched into {torch.hub.get_dir()}: {error}") from error
-    if name in _WITH_AUXILIARY_HEADS:
-        _drop_auxiliary_heads(network)
-    if num_classes != 1000:
-        _give_classes(network, num_classes)
     return network
 
 
@@ -87,13 +94,13 @@ def _drop_auxiliary_heads(network: nn.Module) -> None:
 def model(name: str) -> Model:
     fresh, finished = partial(build, name), partial(pretrained, name)
     family = next((family for mark, family in _FAMILIES.items() if name.startswith(mark)), "")
-    return Model(fresh, NAMES[name], finished, _inputs(name), family=family)
+    return Model(fresh, NAMES[name], finished, inputs_of(name), family=family)
 
 
-def _inputs(name: str) -> Inputs:
+def inputs_of(name: str) -> Inputs:
     """As its pretrained weights want them."""
     wanted = torchvision.models.get_model_weights(name).DEFAULT.transforms()
-    (size,) = wanted.crop_size
+    (size,) = wanted.crop_size if hasattr(wanted, "crop_size") else wanted.resize_size
     mean, deviation = ([255 * value for value in values] for values in (wanted.mean, wanted.std))
     return Inputs(size, size, mean, deviation)
 

@@ -1,4 +1,4 @@
-"""torchvision's networks for semantic segmentation, by its names, with fresh weights."""
+"""torchvision's networks for semantic segmentation, by its names."""
 
 from functools import partial
 
@@ -6,7 +6,7 @@ import torchvision.models
 from torch import nn
 
 from bench.model import Model
-from bench.models.torchvision_cnn import take_channels
+from bench.models.torchvision_cnn import fetched, inputs_of, take_channels
 
 NAMES = {
     "deeplabv3_mobilenet_v3_large": "torchvision's DeepLab V3 on MobileNetV3-Large, output stride 16",
@@ -18,9 +18,13 @@ NAMES = {
 }
 
 
+# What torchvision calls the head on the backbone's last maps but one; its Lite R-ASPP has none.
+_AUXILIARY = "aux_classifier"
+
+
 def build(name: str, channels: int, num_classes: int) -> nn.Module:
-    """torchvision's network without its auxiliary head; for other than 3 channels its first convolution is replaced."""
-    options = {} if name.startswith("lraspp") else {"aux_loss": False}
+    """torchvision's network with its auxiliary head; for other than 3 channels its first convolution is replaced."""
+    options = {"aux_loss": True} if _has_auxiliary(name) else {}
     network: nn.Module = torchvision.models.get_model(
         name, weights=None, weights_backbone=None, num_classes=num_classes, **options
     )
@@ -29,5 +33,36 @@ def build(name: str, channels: int, num_classes: int) -> nn.Module:
     return network
 
 
+def pretrained(name: str, channels: int, num_classes: int) -> nn.Module:
+    """torchvision's network with its weights for the classes of Pascal VOC (from images of COCO), which torchvision
+    fetches once into its cache. For other classes its last layers are fresh. Raises InputError for other than 3
+    channels, and where the weights can't be fetched."""
+    network = fetched(name, channels)
+    if num_classes == _CLASSES:
+        return network
+    other, found = build(name, channels, num_classes), network.state_dict()
+    own = other.state_dict()
+    other.load_state_dict({**own, **{name: value for name, value in found.items() if value.shape == own[name].shape}})
+    return other
+
+
+# Of Pascal VOC, with the background.
+_CLASSES = 21
+
+
 def model(name: str) -> Model:
-    return Model(partial(build, name), NAMES[name], task="segmentation")
+    return Model(
+        partial(build, name),
+        NAMES[name],
+        partial(pretrained, name),
+        inputs_of(name),
+        family="deeplab" if name.startswith("deeplab") else "",
+        pretrained_for=(3, _CLASSES),
+        task="segmentation",
+        training_only=(_AUXILIARY,) if _has_auxiliary(name) else (),
+        backbone="backbone",
+    )
+
+
+def _has_auxiliary(name: str) -> bool:
+    return not name.startswith("lraspp")

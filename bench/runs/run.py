@@ -30,6 +30,7 @@ from bench.measure.same_outputs import LARGEST_DIFFERENCE, relative_difference
 from bench.measure.step_size import Step
 from bench.method import Compressed
 from bench.models._build import build_network
+from bench.models._head import rate_of_layer
 from bench.plan import spec
 from bench.plan.plan import Run, prefix_id
 from bench.plan.spec import Spec
@@ -116,11 +117,17 @@ class Bench:
             seed=run.seed,
             precision=environment.find_precision(schedule.precision, self.device),
             teacher=self._teacher(run),
+            rate_of_layer=self._rate_of_layer(run, schedule),
             on_step=self.on_step,
             on_epoch=self.on_epoch,
             after_step=unfinished.after_step,
             say=self.say,
         )
+
+    def _rate_of_layer(self, run: Run, schedule: Schedule) -> Callable[[str], float] | None:
+        if schedule.head_rate == 1:
+            return None
+        return rate_of_layer(run.setting.model.model, self.data.image_shape[0], self.classes, schedule.head_rate)
 
     def _teacher(self, run: Run) -> nn.Module | None:
         """The finished dense network of the run's seed, where the schedule asks for one."""

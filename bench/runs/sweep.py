@@ -13,6 +13,7 @@ from bench.files import pristine
 from bench.latency import of_runs
 from bench.measure.cores import threads as with_threads
 from bench.models._build import build_network
+from bench.models._head import rate_of_layer
 from bench.models._usable import require_outputs, require_reloadable
 from bench.plan import defaults
 from bench.plan.defaults import SAVE_EVERY
@@ -224,12 +225,14 @@ def _look_again(plan: Plan, state: State, store: Store, stamp: str | None, say: 
 
 
 def check_network(plan: Plan, data: Data) -> None:
-    """Raise InputError unless the plan's network takes the images, gives what the task wants of it, and is what it
-    stores."""
+    """Raise InputError unless the plan's network takes the images, gives what the task wants of it, is what it stores,
+    and has a head where the schedule has a rate for one."""
     channels, model, task = data.image_shape[0], plan.setting.model.model, plan.setting.dataset.task.task
     network, other = (build_network(model, channels, len(data.classes), seed) for seed in (0, 1))
     require_outputs(network, data.image_shape, len(data.classes), task)
     require_reloadable(network, other, data.image_shape, task)
+    if (head_rate := plan.setting.schedule.head_rate) != 1:
+        rate_of_layer(model, channels, len(data.classes), head_rate)
 
 
 def _warn_of_changes(

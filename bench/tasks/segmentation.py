@@ -64,12 +64,16 @@ class Segmentation(Task):
             total = functional.cross_entropy(
                 exact, targets.long(), ignore_index=IGNORED, label_smoothing=schedule.label_smoothing, reduction="sum"
             )
-            return total / (targets != IGNORED).sum().clamp(min=1)
+            return total / self.weight(targets)
 
         loss = of(self.output(outputs))
         if isinstance(outputs, Mapping) and AUXILIARY in outputs:
             loss = loss + _AUXILIARY_WEIGHT * of(outputs[AUXILIARY])
         return loss
+
+    def weight(self, targets: Tensor) -> Tensor:
+        """The pixels that have a class; 1 where none has, whose loss is none."""
+        return (targets != IGNORED).sum().clamp(min=1)
 
     def output(self, outputs: Any) -> Tensor:
         """Logits `(images, classes, height, width)`."""

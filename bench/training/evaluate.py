@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from bench import training_only
 from bench.data.batches import Batch
 from bench.task import Meter, Task
 
@@ -20,12 +21,12 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], task: Task, classes: in
 
 
 def metered(model: nn.Module, batches: Iterable[Batch], task: Task, classes: int, *by_batch: ByBatch) -> Meter:
-    """Run `model` in eval mode, float32, over every image. The task's meter, which has seen all of them. `by_batch` see
-    in the same pass what its scores are made of."""
+    """Run `model` in eval mode, float32, over every image, without what only training uses. The task's meter, which has
+    seen all of them. `by_batch` see in the same pass what its scores are made of."""
     was_training = model.training
     model.eval()
     meter = task.meter(classes)
-    with torch.inference_mode():
+    with training_only.left_out(model), torch.inference_mode():
         for images, targets in batches:
             outputs = _outputs(model, images, task)
             meter.add(outputs, targets)

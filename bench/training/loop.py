@@ -58,7 +58,8 @@ class Epoch:
 @dataclass(frozen=True)
 class Trainer:
     """What stays the same for every run of a seed: data on the device, the task, the schedule, the seed, and where the
-    schedule asks for one a teacher, in eval mode.
+    schedule asks for one a teacher, in eval mode. `rate_of_layer` is each layer's factor on the learning rate, by its
+    name; None: 1 for all.
 
     `on_step(epoch, fraction_of_schedule, loss)` and `on_epoch(row)` are for progress alone. `after_step` is called when
     a step is done, and may keep the training's state, or end it.
@@ -73,6 +74,7 @@ class Trainer:
     precision: torch.dtype
     device: torch.device
     teacher: nn.Module | None = None
+    rate_of_layer: Callable[[str], float] | None = None
     on_step: Callable[[int, float, float], None] = lambda epoch, progress, loss: None
     on_epoch: Callable[[Epoch], None] = lambda row: None
     after_step: Callable[["Training"], None] = lambda training: None
@@ -90,13 +92,24 @@ class Trainer:
         seed: int,
         precision: torch.dtype = torch.float32,
         teacher: nn.Module | None = None,
+        rate_of_layer: Callable[[str], float] | None = None,
         **callbacks: Callable[..., None],
     ) -> "Trainer":
         """On splits that are on the device."""
-        augment = Augment(schedule.crop_padding, schedule.flip)
-        batches = InMemory(train, normalise, augment, seed, schedule.batch_size)
-        in_order, device = InOrder(validation, normalise), train.images.device
-        return cls(batches, in_order, task, classes, schedule, seed, precision, device, teacher, **callbacks)
+        augment = Augment(schedule.crop_padding, schedule.flip, schedule.scale, schedule.crop)
+        return cls(
+            InMemory(train, normalise, augment, seed, schedule.batch_size),
+            InOrder(validation, normalise),
+            task,
+            classes,
+            schedule,
+            seed,
+            precision,
+            train.images.device,
+            teacher,
+            rate_of_layer,
+            **callbacks,
+        )
 
     @property
     def steps_per_epoch(self) -> int:
@@ -217,13 +230,14 @@ class Training:
         """Those of the whole batch, computed in so many parts as fit into memory; the loss, and of each part what the
         network gave and its targets."""
         trainer, losses, seen = self.trainer, [], []
+        whole = trainer.task.weight(targets)
         self.optimizer.zero_grad(set_to_none=True)
         for part, own in zip(images.tensor_split(self.parts), targets.tensor_split(self.parts), strict=True):
             with self._autocast(part):
                 outputs = self.compressed.network(part)
             loss = self.loss((part, own), outputs)
             if self.parts > 1:
-                loss = loss * (len(part) / len(images))
+                loss = loss * (trainer.task.weight(own) / whole)
             loss.backward()
             losses.append(loss.detach())
             seen.append((trainer.task.output(outputs).detach(), own))
@@ -266,12 +280,14 @@ class Training:
         self.meter = self.trainer.task.training_meter(self.trainer.classes)
 
     def _renew_optimizer(self) -> None:
-        self.optimizer = make_optimizer(self.compressed, self.trainer.schedule)
+        self.optimizer = make_optimizer(self.compressed, self.trainer.schedule, self.trainer.rate_of_layer)
 
 
-def make_optimizer(compressed: Compressed, schedule: Schedule) -> torch.optim.Optimizer:
+def make_optimizer(
+    compressed: Compressed, schedule: Schedule, rate_of_layer: Callable[[str], float] | None = None
+) -> torch.optim.Optimizer:
     """The schedule's optimiser over every parameter that trains."""
-    groups = compressed.parameter_groups(schedule.weight_decay, schedule.learning_rate)
+    groups = compressed.parameter_groups(schedule.weight_decay, schedule.learning_rate, rate_of_layer)
     if schedule.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=schedule.learning_rate)
     return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=schedule.momentum, nesterov=schedule.nesterov)

@@ -11,6 +11,9 @@ from bench.errors import InputError, unknown
 from bench.plugins import options
 from bench.plugins.toml import read_toml
 
+# By which images are enlarged: beyond it nothing can be seen on them.
+_LEAST_SCALE, _MOST_SCALE = 0.1, 10.0
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -20,6 +23,9 @@ class Schedule:
     batch_size: Annotated[int, "images a step; the last, smaller batch of an epoch is left out"] = 128
     optimizer: Annotated[Literal["sgd", "adamw"], "sgd or adamw"] = "sgd"
     learning_rate: Annotated[float, "at the curve's highest point"] = 0.1
+    head_rate: Annotated[float, "factor on the learning rate of the network's head, which is all but its backbone"] = (
+        1.0
+    )
     momentum: Annotated[float, "of sgd"] = 0.9
     nesterov: Annotated[bool, "for sgd"] = False
     weight_decay: Annotated[float, "on every trained value"] = 5e-4
@@ -35,6 +41,8 @@ class Schedule:
     temperature: Annotated[float, "of distillation"] = 4.0
     crop_padding: Annotated[int, "pixels of zero padding before the random crop; 0: no crop"] = 0
     flip: Annotated[bool, "mirror half of the images"] = False
+    scale: Annotated[tuple[float, float], "enlarge each image by a random factor between these, then crop"] = (1.0, 1.0)
+    crop: Annotated[int, "pixels a side of the random crop; 0: as large as the images"] = 0
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"], "of training; auto: bfloat16 on a device that has it, else float32"
     ] = "auto"
@@ -45,6 +53,7 @@ class Schedule:
             ("epochs", 1, math.inf),
             ("batch_size", 1, math.inf),
             ("learning_rate", 0, math.inf),
+            ("head_rate", 0, 1000),
             ("momentum", 0, 0.9999),
             ("weight_decay", 0, math.inf),
             ("drop", 0, 1),
@@ -53,6 +62,7 @@ class Schedule:
             ("distillation", 0, 1),
             ("temperature", 0.01, 1000),
             ("crop_padding", 0, 64),
+            ("crop", 0, 4096),
             ("validation", 0.001, 0.9),
         ]:
             value = getattr(self, name)
@@ -61,13 +71,19 @@ class Schedule:
                 raise ValueError(f"{name} can't be {value}; it {least}")
         if not all(0 < at < 1 for at in self.milestones) or list(self.milestones) != sorted(self.milestones):
             raise ValueError(f"milestones can't be {self.milestones}; they are rising fractions between 0 and 1")
+        smaller, larger = self.scale
+        if not _LEAST_SCALE <= smaller <= larger <= _MOST_SCALE:
+            raise ValueError(
+                f"scale can't be {smaller:g}x{larger:g}; it is a factor and a larger one, from {_LEAST_SCALE:g} to "
+                f"{_MOST_SCALE:g}"
+            )
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0")
 
     @property
     def augments(self) -> bool:
         """Whether images are changed at random."""
-        return self.crop_padding > 0 or self.flip
+        return self.crop_padding > 0 or self.flip or self.crop > 0 or self.scale != (1.0, 1.0)
 
     def learning_rate_at(self, progress: float) -> float:
         """The learning rate at `progress`, from 0 to 1 over the schedule; a step's progress is that of its middle.

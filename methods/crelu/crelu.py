@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from bench import count, width
+from bench import count
+from bench.allocation import at_budget
 from bench.errors import BudgetError, typed_line
 from bench.measure.read_by_code import but_for, left_alone, read_by_code
 from bench.method import Compressed, Context, Method
@@ -54,7 +55,7 @@ class CReLU(Method):
         layers = next((names for names in choices if names), [])
         if not layers:
             raise BudgetError(f"it has 0 convolutions, but for the first, that a rectifier follows{but_for(read)}")
-        sized = width.at_budget(context.resizable, values, lambda other: count.stored_values(halve(other, layers)))
+        sized = at_budget(context.resizable, values, lambda other: count.stored_values(halve(other, layers)))
         structure = {"channels": changed_channels(sized, channels_of(network)), "layers": layers}
         return Compressed(halve(sized, layers), structure, {"crelu_layers": len(layers), **left_alone(read)})
 

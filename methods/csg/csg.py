@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -37,7 +38,8 @@ class CSG(Method):
 
         K (D + N)    values, beside everything that is not generated.
 
-    Kernels of different sizes (3x3 and 1x1) have a generator each. A random generator (`binary`: values of one size and
+    Kernels of different sizes (3x3 and 1x1) have a generator each, and so, in DeepLab, have the dilated 3x3 of the
+    pyramid (ASPP). A random generator (`binary`: values of one size and
     either sign; `gaussian`) follows from a seed and stores nothing, which leaves K N. One that is reused from another
     run (`generator=FILE`, or a checkpoint of the authors) is frozen, and counts like a learned one; its slices decide
     `slice`, and one that was learned in part is left out. That it was trained before is declared as an exception. With
@@ -168,7 +170,7 @@ class CSG(Method):
     def check_size(self, network: nn.Module, context: Context) -> None:
         structure = self._structure(network, None, self._reused(), context)
         layers = layers_called(network, structure.layers)
-        tilings = group_by_size(layers, lambda size: structure.slices.get(size, structure.slice), self.tiling)
+        tilings = group_by_size(layers, structure.slice_of, self.tiling, structure.apart)
         kept = count.stored_values(network) - sum(layer.weight.numel() for layer in layers.values())
         dense = count.stored_values(network)
 
@@ -194,7 +196,9 @@ class CSG(Method):
                 raise
             raise BudgetError(f"{error}{self._way_out(network, values, context)}") from error.__cause__
         layers = layers_called(network, structure.layers)
-        is_usual = reused is not None or self.slice is not None or structure.slices == cut_to(layers, SLICE)
+        is_usual = (
+            reused is not None or self.slice is not None or structure.slices == cut_to(layers, SLICE, structure.apart)
+        )
         weights = {name: layer.weight.detach() for name, layer in layers.items()}
         made = SliceNetwork(network, structure, self.half)
         for size, group in made.groups.items():
@@ -259,11 +263,16 @@ class CSG(Method):
     ) -> Structure:
         """What to build with this choice of layers, its code lengths solved for the budget. Raises BudgetError."""
         layers = select(network, rule)
+        apart = set_apart(layers, context.family) if self.layers == "paper" else {}
         slice_ = self.slice or SLICE if reused is None else reused.slice
-        slices = cut_to(layers, slice_) if reused is None else reused.slices_cut
         if smaller:
-            slices = self._cheapest_slices(layers)
-        sizes = group_by_size(layers, lambda size: slices.get(size, slice_), self.tiling)
+            slices = self._cheapest_slices(layers, apart)
+        elif reused is None:
+            slices = cut_to(layers, slice_, apart)
+        else:
+            groups = [*map(size_of, layers.values()), *apart.values()]
+            slices = {group: reused.slice_of(group) for group in groups if reused.slice_of(group) != slice_}
+        sizes = group_by_size(layers, lambda size: slices.get(size, slice_), self.tiling, apart)
         if not sizes:
             like = next((name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)), None)
             raise BudgetError(
@@ -296,15 +305,17 @@ class CSG(Method):
             hidden=self.hidden,
             lengths=lengths,
             slices=slices,
+            apart=apart,
         )
 
-    def _cheapest_slices(self, layers: Mapping[str, Layer]) -> dict[str, tuple[int, int]]:
-        """For each kernel size the square slices with which a code length of 1 stores least; of equal ones the largest.
+    def _cheapest_slices(self, layers: Mapping[str, Layer], apart: Mapping[str, str]) -> dict[str, tuple[int, int]]:
+        """For each generator the square slices with which a code length of 1 stores least; of equal ones the largest.
         Cut like others where layers have fewer channels."""
         cheapest: dict[str, tuple[int, tuple[int, int]]] = {}
         for side in range(max(SLICE), 0, -1):
-            slices = dict.fromkeys(map(size_of, layers.values()), (side, side)) | cut_to(layers, (side, side))
-            for size, tilings in group_by_size(layers, slices.__getitem__, self.tiling).items():
+            cut = cut_to(layers, (side, side), apart)
+            slices = dict.fromkeys([*map(size_of, layers.values()), *apart.values()], (side, side)) | cut
+            for size, tilings in group_by_size(layers, slices.__getitem__, self.tiling, apart).items():
                 cost = self._cost(tilings).of(1)
                 if size not in cheapest or cost < cheapest[size][0]:
                     cheapest[size] = cost, slices[size]
@@ -338,12 +349,29 @@ WIDER = CHOICES
 
 
 # What the CSG authors generate in networks of these families (`bench.model.Model.family`): the expanding 1x1 in
-# MobileNetV2, the last 1x1 in ShuffleNetV2, the first convolution of every block alone in ResNet-18.
+# MobileNetV2, the last 1x1 in ShuffleNetV2, the first convolution of every block alone in ResNet-18, the backbone and
+# the dilated convolutions side by side in DeepLab.
+_PYRAMID = "classifier.0.convs.*|pyramid.dilated.*"
 PAPERS_CHOICES = {
+    "deeplab": Rule(f"backbone.*|{_PYRAMID}", kernel="3x3"),
     "mobilenetv2": Rule("layers.*.conv1|features.*.conv.0.0", kernel="1x1"),
     "shufflenetv2": Rule("conv2|conv5.0", kernel="1x1"),
     "resnet18": Rule("layer*.conv1", kernel="3x3"),
 }
+
+# The layers that have a generator of their own there, by what follows the kernel size in its name.
+PAPERS_GENERATORS = {"deeplab": {"pyramid": _PYRAMID}}
+
+
+def set_apart(layers: Mapping[str, Layer], family: str) -> dict[str, str]:
+    """The layers that have another generator than the others of their kernel size, and what that is called: in DeepLab
+    the dilated 3x3 of the pyramid (`3x3-pyramid`)."""
+    return {
+        name: f"{size_of(layer)}-{group}"
+        for name, layer in layers.items()
+        for group, patterns in PAPERS_GENERATORS.get(family, {}).items()
+        if any(fnmatchcase(name, pattern) for pattern in patterns.split("|"))
+    }
 
 
 def papers_choice(network: nn.Module, family: str, changes: Mapping[str, Any] | None = None) -> Rule:
@@ -459,11 +487,19 @@ class Reused:
 
     def code(self, size: str, wanted: int | None) -> int:
         """How many of the generator's slices are used. Raises BudgetError where it has none of this size."""
-        if size not in self.slices:
+        if self._source(size) not in self.slices:
             raise BudgetError(f"{self.path} has generators for {', '.join(self.slices)}, and this network needs {size}")
-        return len(self.slices[size]) if wanted is None else wanted
+        return len(self.slices[self._source(size)]) if wanted is None else wanted
+
+    def slice_of(self, size: str) -> tuple[int, int]:
+        return self.slices_cut.get(self._source(size), self.slice)
 
     def fill(self, group: SliceGroup, size: str) -> None:
         """Put the slices in."""
         with torch.no_grad():
-            group.slices.copy_(self.slices[size][: group.length.whole])
+            group.slices.copy_(self.slices[self._source(size)][: group.length.whole])
+
+    def _source(self, size: str) -> str:
+        """The generator that serves: that of the kernel size for layers that would have another one, and there is
+        none."""
+        return size if size in self.slices else size.partition("-")[0]

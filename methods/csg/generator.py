@@ -21,7 +21,8 @@ class Structure:
     """All that decides the shape of a generated network, as an artifact keeps it.
 
     `layers` are those whose kernels are generated, by name, in the order of the network. `slice` is for all kernel
-    sizes but those that have one of their own in `slices`. `generator` is learned, frozen, or random (binary, gaussian)
+    sizes but those that have one of their own in `slices`. `apart` names the layers that have another generator than
+    those of their kernel size, and what that is called. `generator` is learned, frozen, or random (binary, gaussian)
     with its `seed`; a random one has rows of norm 4, or values of 0.5 as the authors' has (`large`).
     """
 
@@ -34,6 +35,7 @@ class Structure:
     hidden: int | None
     lengths: Mapping[str, CodeLength]
     slices: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    apart: Mapping[str, str] = field(default_factory=dict)
 
     def slice_of(self, size: str) -> tuple[int, int]:
         return self.slices.get(size, self.slice)
@@ -45,7 +47,8 @@ class Structure:
         }
         slices = {size: list(own) for size, own in self.slices.items()}
         own = {"layers": list(self.layers), "slice": list(self.slice), "lengths": lengths, "slices": slices}
-        return {**asdict(self), **own}
+        made = {**asdict(self), **own, "apart": dict(self.apart)}
+        return {name: value for name, value in made.items() if name != "apart" or value}
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Structure":
@@ -54,7 +57,8 @@ class Structure:
             lengths = {size: CodeLength(*length) for size, length in plain["lengths"].items()}
             slices = {size: (int(own[0]), int(own[1])) for size, own in plain.get("slices", {}).items()}
             layers, slice_ = tuple(plain["layers"]), tuple(plain["slice"])
-            own = {"layers": layers, "slice": slice_, "lengths": lengths, "slices": slices}
+            apart = {str(layer): str(group) for layer, group in plain.get("apart", {}).items()}
+            own = {"layers": layers, "slice": slice_, "lengths": lengths, "slices": slices, "apart": apart}
             made = cls(**{**{each.name: plain[each.name] for each in fields(cls) if each.name not in own}, **own})
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"what it says of its structure is incomplete ({error})") from error
@@ -66,13 +70,13 @@ class Structure:
 
 
 def groups_of(network: nn.Module, structure: Structure) -> dict[str, SliceGroup]:
-    """What generates the kernels of the network's layers, by kernel size. Codes and what is learned of the generators
+    """What generates the kernels of the network's layers, by group. Codes and what is learned of the generators
     are still zeros.
 
     Raises ValueError where the network doesn't have the layers that the structure speaks of.
     """
     layers = layers_called(network, structure.layers)
-    sizes = group_by_size(layers, structure.slice_of, structure.tiling)
+    sizes = group_by_size(layers, structure.slice_of, structure.tiling, structure.apart)
     if sizes.keys() != structure.lengths.keys():
         raise ValueError(
             f"it generates kernels of {', '.join(structure.lengths)}; the network has {', '.join(sizes) or 'none'}"

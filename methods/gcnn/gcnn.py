@@ -11,7 +11,8 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.utils import _pair
 
-from bench import count
+from bench import count, training_only
+from bench.allocation import at_budget
 from bench.errors import BudgetError, typed_line
 from bench.generated import GeneratedNetwork
 from bench.measure.read_by_code import in_words, read_by_code
@@ -21,7 +22,6 @@ from bench.method import Compressed, Context, Method
 from bench.methods.gcnn.group_convolution import GENERATING, ORDERS, FieldConv2d, FieldMean, FilterBanks, act
 from bench.methods.gcnn.symmetric_stride import SymmetricPool
 from bench.surgery import changed_channels, channels_of, give_channels, owners, replace_all
-from bench.width import at_budget
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,11 @@ class GCNN(Method):
         require_layers_without_directions(network)
         image = example(network.eval())  # which raises BudgetError where there are no convolutions
         head = first_of_the_head(network, image)
+        if others := training_only.names(network):
+            raise BudgetError(
+                f"all its layers would take fields of maps, and so would its {len(others)} auxiliary heads "
+                f"({', '.join(others)}), which are no part of what is compressed"
+            )
         layers = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
         if read := read_by_code(network, [*layers, head]):
             raise BudgetError(f"all its convolutions would be other layers, and so would {in_words(read)}")

@@ -55,7 +55,7 @@ def test_other_seeds_and_epochs_have_other_orders() -> None:
 def test_a_window_is_drawn_for_each_image_of_an_epoch() -> None:
     """Padding of 1 leaves each of nine windows to about a ninth; in all that hold the border, zeros are seen."""
     augment = Augment(padding=1)
-    drawn = augment.draw(900, torch.Generator().manual_seed(0))
+    drawn = augment.draw(900, (2, 2), torch.Generator().manual_seed(0))
     places = torch.bincount(3 * drawn.rows + drawn.columns, minlength=9)
     assert ((places > 60) & (places < 140)).all()
     images = torch.ones(900, 1, 2, 2, dtype=torch.uint8)

@@ -88,7 +88,7 @@ def test_normalised_images_have_mean_zero_and_deviation_one() -> None:
 def test_a_crop_is_a_window_of_the_padded_image(generator: torch.Generator) -> None:
     images = torch.randint(1, 256, (200, 2, 5, 4), dtype=torch.uint8, generator=generator)
     augment = Augment(padding=2)
-    cropped, _ = augment(images, torch.zeros(200), augment.draw(200, generator))
+    cropped, _ = augment(images, torch.zeros(200), augment.draw(200, (images.shape[2], images.shape[3]), generator))
     padded = nn.functional.pad(images, (2, 2, 2, 2))
     seen = set()
     for image, whole in zip(cropped, padded, strict=True):
@@ -105,7 +105,7 @@ def test_a_crop_is_a_window_of_the_padded_image(generator: torch.Generator) -> N
 def test_a_flip_mirrors_about_half(generator: torch.Generator) -> None:
     images = torch.randint(0, 256, (400, 1, 3, 4), dtype=torch.uint8, generator=generator)
     augment = Augment(flip=True)
-    flipped, _ = augment(images, torch.zeros(400), augment.draw(400, generator))
+    flipped, _ = augment(images, torch.zeros(400), augment.draw(400, (images.shape[2], images.shape[3]), generator))
     mirrored = [torch.equal(after, before.flip(2)) for before, after in zip(images, flipped, strict=True)]
     kept = [torch.equal(after, before) for before, after in zip(images, flipped, strict=True)]
     assert all(one or other for one, other in zip(mirrored, kept, strict=True))

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from bench import budget, count, testing, width
+from bench import budget, count, testing
+from bench.allocation import at_budget
 from bench.errors import BudgetError
 from bench.measure.resizable import Resizing
 from bench.method import Resizable
@@ -70,7 +71,7 @@ def test_every_width_of_every_group_counts() -> None:
 def test_budgets_are_met_in_proportion(model: str, ratio: float) -> None:
     family = resizable(model)
     asked = round(count.stored_values(testing.network(model)) / ratio)
-    network = width.at_budget(family, asked)
+    network = at_budget(family, asked)
     assert budget.met(asked, count.stored_values(network))
     first, own = next(network.parameters()).shape[0], family.widths[0]
     assert first / own == pytest.approx(ratio**-0.5, rel=0.5)
@@ -81,7 +82,7 @@ def test_what_a_method_changes_is_in_the_budget() -> None:
         network.extra = nn.Parameter(torch.zeros(5_000))
         return network
 
-    network = width.at_budget(resizable("resnet8"), 20_000, lambda plain: count.stored_values(change(plain)))
+    network = at_budget(resizable("resnet8"), 20_000, lambda plain: count.stored_values(change(plain)))
     changed = change(network)
     assert budget.met(20_000, count.stored_values(changed))
     assert sum(value.numel() for value in changed.parameters()) == count.stored_values(changed)
@@ -89,4 +90,4 @@ def test_what_a_method_changes_is_in_the_budget() -> None:
 
 def test_refusals_have_the_numbers_and_the_reason() -> None:
     with pytest.raises(BudgetError, match=r"with one channel everywhere it stores \d+ values; 50 were asked for"):
-        width.at_budget(resizable("resnet8"), 50)
+        at_budget(resizable("resnet8"), 50)

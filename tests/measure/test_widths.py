@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import count, testing
+from bench.allocation import at_budget
 from bench.errors import BudgetError
 from bench.files import format_0_widths
 from bench.measure import fresh_weights, widths
@@ -15,7 +16,6 @@ from bench.method import Resizable
 from bench.model import Model
 from bench.plugins import networks
 from bench.surgery import channels_of
-from bench.width import at_budget
 
 # One of each family that had widths written by hand.
 BY_HAND = ("resnet8", "densenet-bc-40-12", "mobilenetv2-cifar", "shufflenetv2-x0.5-cifar", "resnet18", "resnet50")

@@ -11,7 +11,10 @@ from torch import nn
 
 from bench import count, testing
 from bench.errors import InputError
+from bench.measure import account
 from bench.models import torchvision_segmentation
+from bench.models._build import build_network
+from bench.plan.plan import find_methods
 from bench.plugins import networks, syntax
 from bench.plugins.discovery import catalogue
 
@@ -166,8 +169,44 @@ def test_networks_that_segment_give_logits_for_each_pixel(name: str, channels: i
     with torch.device("meta"):
         network = found.build(channels, 7).train()
         outputs = network(torch.zeros(2, channels, 65, 97))
-    assert [*outputs] == ["out"]
-    assert outputs["out"].shape == (2, 7, 65, 97)
+    assert [*outputs] == ["out", *(name.removesuffix("_classifier") for name in found.training_only)]
+    assert all(output.shape == (2, 7, 65, 97) for output in outputs.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "dense", "with_csg"),
+    [
+        # As the CSG authors' own code has them (21 classes, one generator for the backbone, one for the pyramid).
+        ("deeplabv3plus-resnet101", 59_344_309, 26_406_325),
+        # torchvision's: ResNet-101 without its classifier 42,500,160; the pyramid 15,535,104; 3x3 and its batch norm
+        # 590,336; 1x1 5,397. CSG's as above, since the same layers are generated.
+        ("deeplabv3_resnet101", 58_630_997, 25_693_013),
+    ],
+)
+def test_values_of_deeplab_as_the_csg_paper_compresses_it(name: str, dense: int, with_csg: int) -> None:
+    model = networks.find(name).model
+    network = build_network(model, 3, 21, seed=0)
+    assert count.stored_values(network) == dense
+    (choice,) = find_methods(["csg:slice=16x16:code=128"])
+    made = account.compress(choice.method, network, None, 0, False, model.family)
+    assert count.stored_values(made.network) == with_csg
+    # Two generators of 128 slices; a code for each of 9,264 slices of the backbone and 6,144 of the pyramid.
+    assert with_csg == dense - 21_344_256 - 14_155_776 + 2 * 128 * 2304 + 128 * (9_264 + 6_144)
+    assert {name: made.solved[f"slices.{name}"] for name in ("3x3", "3x3-pyramid")} == {
+        "3x3": 9_264,
+        "3x3-pyramid": 6_144,
+    }
+    assert dense / with_csg == pytest.approx(2.3, abs=0.06)  # the paper's Table 4
+
+
+def test_deeplabv3plus_has_output_stride_16_and_the_authors_dilations() -> None:
+    with torch.device("meta"):
+        network = build("deeplabv3plus-resnet101", 1, 7).eval()
+        low, last = network.get_submodule("backbone")(torch.zeros(1, 1, 129, 97))
+        assert network(torch.zeros(1, 1, 129, 97)).shape == (1, 7, 129, 97)
+    assert (low.shape, last.shape) == ((1, 256, 33, 25), (1, 2048, 9, 7))
+    dilations = [module.dilation[0] for module in network.modules() if isinstance(module, nn.Conv2d)]
+    assert [dilation for dilation in dilations if dilation > 1] == [2, 4, 8, 6, 12, 18]
 
 
 @pytest.mark.parametrize("name", [*SMALLEST, "squeezenet1_1"])
@@ -198,6 +237,32 @@ def test_pretrained_weights(name: str, classes: int, monkeypatch: pytest.MonkeyP
     assert getattr(network, "transform_input", None) == getattr(fresh, "transform_input", None)
     with torch.device("meta"):
         assert network.to("meta").train()(torch.zeros(2, 3, 299, 299)).shape == (2, classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "heads"),
+    [
+        ("deeplabv3_mobilenet_v3_large", {"classifier.4", "aux_classifier.4"}),
+        ("lraspp_mobilenet_v3_large", {"classifier.low_classifier", "classifier.high_classifier"}),
+    ],
+)
+@pytest.mark.parametrize("classes", [21, 7])
+def test_pretrained_weights_of_networks_that_segment(
+    name: str, heads: set[str], classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"aux_loss": True} if name.startswith("deeplab") else {}
+    trained = torchvision.models.get_model(name, weights=None, weights_backbone=None, **options).state_dict()
+    _serve(monkeypatch, trained)
+    model = networks.find(name).model
+    assert model.pretrained_for == (3, 21)
+    assert model.inputs is not None
+    assert model.inputs.size == (520, 520)
+    kept = _pretrained(name, 3, classes).state_dict()
+    assert {key: value.shape for key, value in kept.items()} == {
+        key: value.shape for key, value in build(name, 3, classes).state_dict().items()
+    }
+    changed = {key.rpartition(".")[0] for key, value in kept.items() if not torch.equal(value, trained[key])}
+    assert changed == (set() if classes == 21 else heads)
 
 
 def test_pretrained_weights_need_3_channels() -> None:

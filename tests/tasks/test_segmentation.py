@@ -5,12 +5,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from bench.dataset import IGNORED
+from bench.data.normalise import Normalise
+from bench.dataset import IGNORED, Split
+from bench.method import Compressed
 from bench.plan.plan import find_task
+from bench.training.loop import Trainer, Training
+from bench.training.schedule import Schedule
 
 TASK = find_task("segmentation").task
 PLAIN = SimpleNamespace(label_smoothing=0.0)
@@ -142,3 +146,38 @@ def test_masks_of_the_tiny_problem_name_its_classes() -> None:
     TASK.check(split.targets, classes)
     assert len(split) == 8
     assert set(split.targets.flatten().tolist()) == {*range(classes), IGNORED}
+
+
+def test_a_batch_in_parts_has_the_loss_and_the_gradients_of_the_whole() -> None:
+    """Images have very different numbers of pixels with a class, and one has none."""
+
+    class Pixels(nn.Module):
+        def __init__(self, most: int) -> None:
+            super().__init__()
+            self.most, self.layer = most, nn.Conv2d(3, 4, 1)
+
+        def forward(self, images: Tensor) -> dict[str, Tensor]:
+            if len(images) > self.most:
+                raise torch.OutOfMemoryError
+            logits = self.layer(images)
+            return {"out": logits, "aux": logits.flip(1)}
+
+    random = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (8, 3, 6, 6), generator=random).to(torch.uint8)
+    masks = torch.randint(4, (8, 6, 6), generator=random).to(torch.uint8)
+    for place in range(8):
+        masks[place, : max(0, 6 - place)] = IGNORED
+    split = Split(images, masks)
+    schedule = Schedule(epochs=2, batch_size=8, learning_rate=0.1)
+    trained, losses = [], []
+    for most in (8, 3):
+        torch.manual_seed(1)
+        network = Pixels(most)
+        training = Training(
+            Trainer.in_memory(split, split, Normalise.of(split), TASK, 4, schedule, seed=0), Compressed(network), 0
+        )
+        losses.append([row["train_loss"] for row in training.trainer.go_on(training, 2)])
+        trained.append(network.layer.weight)
+        assert training.parts == (1 if most == 8 else 4)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    torch.testing.assert_close(*trained)

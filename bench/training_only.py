@@ -1,0 +1,65 @@
+"""What of a network only training uses, as auxiliary heads: it is neither compressed, counted nor stored.
+
+The network's plugin names such modules (`bench.model.Model.training_only`), and they are marked where it is built. They
+stay in the network while it is trained, so that a method which changes the channels that they see changes what they
+take, and are removed once it is. So what is deployed, and what a file holds, never has them.
+"""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+_MARK = "is_for_training_only"
+
+
+def mark(network: nn.Module, names: Collection[str]) -> None:
+    """Mark these submodules of a network. Raises ValueError for a name that it hasn't."""
+    modules = dict(network.named_modules())
+    for name in names:
+        if not name or name not in modules:
+            raise ValueError(f"training_only names {name!r}, and the network has no such submodule")
+        setattr(modules[name], _MARK, True)
+
+
+def names(network: nn.Module) -> list[str]:
+    """Of the marked submodules that a network has, as they are called in it."""
+    return [name for name, module in network.named_modules(remove_duplicate=False) if hasattr(module, _MARK)]
+
+
+def inside(network: nn.Module) -> set[nn.Module]:
+    """The marked submodules, and all modules in them."""
+    return {module for name in names(network) for module in network.get_submodule(name).modules()}
+
+
+def tensors(network: nn.Module) -> set[str]:
+    """The names, as in `state_dict`, of the tensors that marked submodules hold."""
+    marked = tuple(f"{name}." for name in names(network))
+    return {name for name in network.state_dict(keep_vars=True) if name.startswith(marked)} if marked else set()
+
+
+def remove(network: nn.Module) -> None:
+    """Leave None where the marked submodules were, in place."""
+    for parent, own, _ in _places(network):
+        setattr(parent, own, None)
+
+
+@contextmanager
+def left_out(network: nn.Module) -> Iterator[None]:
+    """The same for a while."""
+    places = _places(network)
+    remove(network)
+    try:
+        yield
+    finally:
+        for parent, own, module in places:
+            setattr(parent, own, module)
+
+
+def _places(network: nn.Module) -> list[tuple[nn.Module, str, nn.Module]]:
+    return [
+        (parent, own, module)
+        for parent in network.modules()
+        for own, module in parent._modules.items()
+        if module is not None and hasattr(module, _MARK)
+    ]

@@ -1,0 +1,88 @@
+"""docs/segmentation.md: its numbers are those that are counted, and its commands work."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Command
+from PIL import Image
+from torch import nn
+
+from bench import count
+from bench.measure import account
+from bench.model import Model
+from bench.models._build import build_network
+from bench.plan.plan import find_methods
+from bench.plugins import networks
+
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "segmentation.md").read_text()
+ROWS = re.findall(r"^\| `([\w-]+)` \| .* \| ([\d,]+) \| (.*) \|$", TEXT, flags=re.MULTILINE)
+COMMANDS = re.findall(r"^    bench (.*?)(?: +#.*)?$", TEXT, flags=re.MULTILINE)
+
+
+def number(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+@pytest.mark.parametrize(("name", "dense", "with_csg"), ROWS)
+def test_values_of_networks(name: str, dense: str, with_csg: str) -> None:
+    model = networks.find(name).model
+    network = build_network(model, 3, 21 if with_csg != "by budget" else 7, 0)
+    assert count.stored_values(network) == number(dense)
+    if with_csg == "by budget":
+        return
+    (choice,) = find_methods(["csg:slice=16x16:code=128"])
+    stored = count.stored_values(account.compress(choice.method, network, None, 0, False, model.family).network)
+    assert with_csg == f"{stored:,} ({number(dense) / stored:.2f}x)"
+
+
+def test_it_has_five_networks_and_five_commands() -> None:
+    assert len(ROWS) == 5
+    assert [command.split()[0] for command in COMMANDS] == ["run", "run", "footprint", "run", "footprint"]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Twelve images of 40x48 pixels, the left half of which is a class of its own."""
+    random = np.random.default_rng(0)
+    for split, images in (("train", 12), ("test", 4)):
+        for part in ("images", "masks"):
+            (tmp_path / split / part).mkdir(parents=True)
+        for place in range(images):
+            pixels = random.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+            pixels[:, :24, 0] //= 4
+            mask = np.ones((40, 48), dtype=np.uint8)
+            mask[:, :24] = 0
+            mask[:2] = 255
+            Image.fromarray(pixels).save(tmp_path / split / "images" / f"{place}.jpg")
+            Image.fromarray(mask).save(tmp_path / split / "masks" / f"{place}.png")
+    (tmp_path / "classes.txt").write_text("left\nright\n")
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_images_of_ones_own_with_scale_flip_and_a_rate_for_the_head(
+    command: Command, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    asked = COMMANDS[3].replace("segfolder:DIR", "segfolder:.").split()
+    place = asked.index("--schedule") + 1
+    asked[place] += ":epochs=1:batch_size=4:crop=24"
+    code, out, err = command(*asked, "--budgets", "2x", "--seeds", "1", "--out", "results")
+    assert code == 0, out + err
+    assert "mean IoU" in out
+
+
+@pytest.mark.whole
+def test_footprints_at_the_size_of_real_images(command: Command) -> None:
+    code, out, err = command(*COMMANDS[4].split())
+    assert code == 0, out + err
+    assert "26,406,325" in out
+
+
+def test_a_network_of_ones_own() -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+    names: dict[str, object] = {"build": lambda channels, num_classes: nn.Conv2d(channels, num_classes, 1)}
+    exec(block, names)
+    assert isinstance(names["mynet"], Model)
