@@ -275,3 +275,22 @@ class TestInChromium:
         assert watched.said == []
         assert [address for address in watched.asked if not address.startswith(("file:", "data:"))] == []
         page.close()
+
+    def test_those_of_a_further_setting_are_unpacked_when_it_is_chosen(
+        self, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("bench.reports.page.html._PLAIN_ROWS", 1)
+        other = [{**made, "id": f"{made['id']}_coast", "dataset": "coast", "data": "e"} for made in RUNS]
+        both = write_store(tmp_path / "both", [*RUNS, *other])
+        for made in [*RUNS, *other]:
+            write_examples(run_of(both, made), predicted(made), IMAGE, MASK, CLASSES, [0, 7])
+        page = browser.new_page()
+        watched = Watched(page, page_of(both, tmp_path))
+        assert page.locator("#examples img").count() == 12  # those of the first setting
+        page.select_option("#setting", label="segnet, street, quick")
+        page.wait_for_selector("#examples .setting[data-setting='1'] img >> nth=11")
+        shown = page.locator("#examples .setting:not([hidden]) img")
+        assert shown.evaluate_all("images => images.map(image => image.naturalWidth)") == [5] * 12
+        assert page.locator("#by-class .setting:not([hidden]) tbody tr").count() == 4
+        assert watched.said == []
+        page.close()
