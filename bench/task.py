@@ -1,7 +1,7 @@
-"""What a network is to do, as a plugin: its loss, its metrics, what is kept of each image."""
+"""What a network is to do, as a plugin: its loss, its metrics, what is kept and shown of images."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
@@ -40,6 +40,10 @@ class Meter(ABC):
     def scores(self) -> dict[str, float]:
         """The metrics by name, of all that was added."""
 
+    def by_class(self) -> Sequence[float | None]:
+        """`Task.by_class` of each class, of all that was added; None for a class of which there is nothing to tell."""
+        return ()
+
     def merge(self, other: "Meter") -> None:
         """Add what another one of the same task has seen."""
         for name, value in other.sums.items():
@@ -56,6 +60,8 @@ class Task:
 
     # Of which the first is the headline, which methods are compared by. One is LOSS.
     metrics: ClassVar[tuple[Metric, ...]] = ()
+    # Of which each class has a figure (`Meter.by_class`), on the test split; None: of nothing.
+    by_class: ClassVar[Metric | None] = None
 
     def check(self, targets: Tensor, classes: int, outputs: Any = None) -> None:
         """Raise ValueError unless these targets name classes 0 to `classes` - 1, and, where outputs of a network are
@@ -87,6 +93,11 @@ class Task:
 
     def keep(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
         """What a run keeps of each image of its test: tensors with a row for each image of the batch."""
+        return {}
+
+    def show(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
+        """What reports show beside these images: `mask` and `predicted`, uint8 `(images, height, width)`, as large as
+        the images: the class of each pixel, `IGNORED` where the mask has none. Empty: nothing."""
         return {}
 
     def blank(self, images: int, image_shape: tuple[int, int, int]) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from bench.metric import IMAGES
 from bench.reports.audit import every
 from bench.reports.frame import texts
 from bench.roles import GIVEN, GLOBAL_PRUNING, LAYERWISE_PRUNING, NARROWER, RANDOM_PRUNING, REFERENCE
@@ -47,7 +48,7 @@ def checklist(runs: pd.DataFrame, summary: pd.DataFrame) -> list[Line]:
             "yes" if finished["macs"].notna().all() and len(finished) else "partly",
             "dense / stored values, and multiply-accumulates as deployed, beside it what generating kernels adds",
         ),
-        _top5(finished),
+        *_top5(runs, finished),
         _points(compressed),
         Line(
             "All methods start from the same initial weights",
@@ -78,14 +79,18 @@ def _pairs(runs: pd.DataFrame) -> Line:
     return Line(f"At least {_PAIRS} pairs of dataset and architecture", answer, f"{len(pairs)} here")
 
 
-def _top5(finished: pd.DataFrame) -> Line:
-    """Top-5 says something where there are more than five classes to tell apart."""
+def _top5(runs: pd.DataFrame, finished: pd.DataFrame) -> list[Line]:
+    """Top-5 says something where there are more than five classes to tell apart. It is asked for where images are told
+    apart as a whole."""
+    if not (runs["headline_counts"] == IMAGES).any():
+        return []
+    finished = finished[finished["headline_counts"] == IMAGES]
     known = finished.get("test_top5", pd.Series(np.nan, finished.index)).notna()
     if not len(finished) or not known.all():
-        return Line("Top-1 and top-5 accuracy are both given", "no", "some runs have no top-5")
+        return [Line("Top-1 and top-5 accuracy are both given", "no", "some runs have no top-5")]
     says = (finished["test_top5"].astype(float) < _ALL).any()
     because = "in the table" if says else "top-5 is 100 % everywhere: five classes or fewer, or an easy dataset"
-    return Line("Top-1 and top-5 accuracy are both given", "yes" if says else "partly", because)
+    return [Line("Top-1 and top-5 accuracy are both given", "yes" if says else "partly", because)]
 
 
 def _points(compressed: pd.DataFrame) -> Line:

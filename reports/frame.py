@@ -9,6 +9,7 @@ import pandas as pd
 from bench.budget import IN_BYTES
 from bench.metric import Metric
 from bench.reports.statistics import rates
+from bench.store import by_class
 from bench.store.record import COLUMNS, FINISHED, Record
 
 # How a setting is called. What must agree for accuracies to be compared is what these names stand for.
@@ -28,16 +29,16 @@ _TEXTS = (
         "exceptions",
         "citation",
     ),
-    *("headline_unit", "headline_counts", "task_code"),
+    *("headline_unit", "headline_counts", "task_code", "by_class", "by_class_label", "by_class_unit"),
     *("git_commit", "method_code", "dataset_code", "bench_code"),
 )
 
 
 def results(records: Iterable[Record]) -> pd.DataFrame:
     """A row per run. The columns are those of `bench.store.record.COLUMNS`, then options, what was solved, the
-    schedule, and `setting`: a name for each combination of network, data and schedule; `variants`: how many different
-    options of the method's plugin the setting has; and of the learning rates that the method was tried at for its
-    budget `rates_tried`, how many, and `is_chosen_rate`, whether the run is at the one that counts.
+    schedule, figures by class, and `setting`: a name for each combination of network, data and schedule; `variants`:
+    how many different options of the method's plugin the setting has; and of the learning rates that the method was
+    tried at for its budget `rates_tried`, how many, and `is_chosen_rate`, whether the run is at the one that counts.
 
     Budgets of values and of bytes are never in one setting. Where a store has both, what no budget sizes (the dense
     network) stands in either. `unit` says which, and in it are `asked`, what the budget asks for, `size`, what is
@@ -45,11 +46,14 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
     rows = list(records)
     # Of runs that all failed nobody knows a score.
     scores = {f"{split}_{row['headline']}" for row in rows for split in ("test", "validation")}
-    extra = sorted(({key for row in rows for key in row} | scores) - COLUMNS.keys())
-    frame = pd.DataFrame(rows, columns=[*COLUMNS, *extra])
+    every = dict.fromkeys([*(key for row in rows for key in row), *scores])
+    extra = [name for name in every if name not in COLUMNS and not by_class.is_column(name)]
+    # Classes stand in their own order.
+    frame = pd.DataFrame(rows, columns=[*COLUMNS, *sorted(extra), *filter(by_class.is_column, every)])
     # Otherwise pandas makes floats of whole numbers as soon as one is missing.
     frame = frame.astype({column: "Int64" for column in frame if _is_whole([row.get(str(column)) for row in rows])})
-    frame = frame.astype(dict.fromkeys(_TEXTS, object))
+    # Copied into one piece: pandas warns where it adds to a table of hundreds of columns that each lie apart.
+    frame = frame.astype(dict.fromkeys(_TEXTS, object)).copy()
     frame["setting"] = _settings(frame)
     frame = _by_unit(frame)
     frame["method"] = _distinct_methods(frame)

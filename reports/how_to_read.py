@@ -1,6 +1,6 @@
 """How to read a report: the same words on the page and in Markdown."""
 
-READING = (
+_READING = (
     "Stored values are the distinct numbers needed to rebuild the network at inference, batch-norm statistics apart. "
     "The ratio is dense to stored. A budget is met within 1 %; what missed it is listed with its reason, not drawn.",
     "Bytes are those of the saved file, which a fresh process has loaded and found to give the same outputs.",
@@ -20,8 +20,14 @@ READING = (
     "from what their seeds say of them.",
     "Values for the same score, over all budgets that two methods met: the geometric mean of the sizes at which one "
     "scores as the other does (Bjontegaard's measure), along straight lines between budgets.",
-    "The test set is a sample, too: where 85 % of 4,000 images are right, the error of that is 0.6 points. It is "
-    "common to all methods of a setting, so their differences are surer than their scores.",
+    "The test set is a sample, too{example} common to all methods of a setting, so their differences are surer than "
+    "their scores.",
     "Published points are other people's numbers, from other code, schedules and images. They are never averaged or "
     "tested with measured ones.",
 )
+_EXAMPLE = ": where 85 % of 4,000 images are right, the error of that is 0.6 points. It is"
+
+
+def reading(counts_images: bool) -> list[str]:
+    """The lines; with an example of images that are right, where that is what scores count."""
+    return [line.format(example=_EXAMPLE if counts_images else ", and its error is") for line in _READING]

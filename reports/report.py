@@ -8,7 +8,7 @@ by_settings.csv                          of several settings, a line for each me
 rates.csv                                of several learning rates, a line for each of each method and budget
 results.csv                              a line for each run, at every learning rate
 figures/NAME.pdf, .png, .svg             bench.reports.figures.figure
-classes.csv                              a line for each class of each method and budget, of runs with predictions
+classes.csv                              a line for each class of each method and budget, where runs tell of classes
 citation.bib                             the methods' papers
 seal.json, figures/seal.json             hashes of these files (bench.store.seal), for `bench verify`
 """
@@ -23,6 +23,7 @@ import matplotlib
 import pandas as pd
 
 from bench.reports.audit import audits
+from bench.reports.by_class import figures_by_class
 from bench.reports.citation import bibliography
 from bench.reports.figures import figure
 from bench.reports.figures.critical_difference import critical_difference
@@ -76,7 +77,7 @@ def _write_all_but_figures(loaded: Loaded, analysis: Analysis, folder: Path) -> 
         **({} if analysis.over_settings is None else {"by_settings.csv": _csv(analysis.by_settings)}),
         **({"rates.csv": _csv(curves)} if len(curves) else {}),
         "results.csv": _csv(loaded.tried),
-        "classes.csv": _csv(by_class(cells(loaded.runs, loaded.tallies))),
+        "classes.csv": _csv(by_class(cells(loaded.runs, loaded.tallies), figures_by_class(loaded.runs, table))),
         "citation.bib": references,
     }
     out = Store(folder)

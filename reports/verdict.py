@@ -15,6 +15,7 @@ from bench.reports.statistics.over_settings import FEWEST
 from bench.reports.statistics.pairs import Standing
 from bench.reports.summary import Analysis
 from bench.reports.tables.table import p_value
+from bench.reports.words import mean
 from bench.roles import REFERENCE
 from bench.store.record import FINISHED
 
@@ -55,9 +56,9 @@ def _best(rows: pd.DataFrame, metric: Metric) -> str:
     if pd.isna(second["difference_interval"]):
         unsure = "how sure that is can't be said with one seed."
         if not round(gap, 2):
-            return f"{first['method']} and {second['method']} have the highest mean {metric.label} {over}: {unsure}"
+            return f"{first['method']} and {second['method']} have the highest {mean(metric)} {over}: {unsure}"
         return (
-            f"{first['method']} has the highest mean {metric.label} {over}, {gap:.2f}{unit} before {second['method']}: "
+            f"{first['method']} has the highest {mean(metric)} {over}, {gap:.2f}{unit} before {second['method']}: "
             f"{unsure}"
         )
     gap = second["difference"] * (-1 if metric.higher else 1)  # by seed, as its interval is

@@ -2,21 +2,23 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from bench.measure.code_space import encode as encode_codes
 from bench.method import CodeSpace
 from bench.metric import Metric
 from bench.roles import NARROWER, REFERENCE
-from bench.store import seal
+from bench.store import by_class, seal
+from bench.store.examples import encode_examples
 from bench.store.latency import LATENCY
 from bench.store.record import COLUMNS, FAILED, FINISHED, MISSED, Record, make
 from bench.store.rows import encode_rows
-from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SEAL, WEIGHTS, Store
+from bench.store.store import CODES, EXAMPLES, HISTORY, LAYERS, RECORD, SEAL, WEIGHTS, Store
 
 # What differs between two runs that did the same.
 TIMES = {name for name in COLUMNS if name.endswith("_seconds") or name.startswith("latency_")}
@@ -24,6 +26,8 @@ TIMES |= {"started", "peak_memory_bytes"}
 
 # As classification has it.
 TOP1 = Metric("top1", "top-1", "%", higher=True, counts_images=True)
+# As segmentation has them, of all classes and by class.
+MEAN_IOU, IOU = Metric("miou", "mean IoU", "%"), Metric("iou", "IoU", "%")
 
 
 def record(method: str, seed: int, top1: float | None, budget: str | None = None, **values: Any) -> Record:
@@ -70,6 +74,18 @@ def record(method: str, seed: int, top1: float | None, budget: str | None = None
     return make({**known, **values})
 
 
+def segmented(
+    method: str, seed: int, figures: Mapping[str, float | None], budget: str | None = None, **values: Any
+) -> Record:
+    """A record of segmentation with these figures by class, and their mean."""
+    known = [figure for figure in figures.values() if figure is not None]
+    score = sum(known) / len(known)
+    of_task = {"task": "segmentation", **MEAN_IOU.columns(), "test_miou": score, "validation_miou": score}
+    own = by_class.columns(IOU, list(figures), list(figures.values()))
+    made = record(method, seed, None, budget, **{"model": "segnet", "dataset": "street", **of_task, **own, **values})
+    return {name: value for name, value in made.items() if not name.endswith(("_top1", "_top5"))}
+
+
 RECORDS = [
     record("dense", 0, 90.0),
     record("dense", 1, 92.0),
@@ -94,15 +110,28 @@ def write_store(folder: Path, records: Sequence[Record], epochs: int = 4) -> Pat
     return folder
 
 
+def write_examples(
+    run: Path, predicted: Any, image: Any, mask: Any, classes: Sequence[str], number: Any = None
+) -> None:
+    """Have a run keep these pictures (`bench.store.examples`), under a seal that fits."""
+    arrays = {
+        "number": np.arange(len(image)) if number is None else np.array(number),
+        **{name: np.array(own, np.uint8) for name, own in (("image", image), ("mask", mask), ("predicted", predicted))},
+    }
+    (run / EXAMPLES).write_bytes(encode_examples(arrays, classes, 255))
+    seal_anew(run)
+
+
 def write_tables(run: Path, made: Record, epochs: int) -> None:
-    top1 = made["test_top1"]
+    metric = Metric.of(made)
+    score = made[metric.test]
     history = [
         {
             "epoch": epoch,
             "train_loss": 1 / epoch,
-            "train_top1": top1 - 10 / epoch,
+            f"train_{metric.name}": score - 10 / epoch,
             "validation_loss": 2 / epoch,
-            "validation_top1": top1 - 20 / epoch,
+            f"validation_{metric.name}": score - 20 / epoch,
             "learning_rate": 0.1,
             "seconds": 1.0,
         }

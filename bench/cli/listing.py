@@ -15,6 +15,7 @@ from bench.errors import InputError, unknown
 from bench.metric import Metric
 from bench.plugins import discovery, networks, options
 from bench.roles import GIVEN
+from bench.store import by_class
 from bench.store.printable import one_line
 from bench.store.rates import factor_text
 from bench.store.record import FINISHED, Record
@@ -114,7 +115,8 @@ def show_run(
     record = found[0]
     metric = Metric.of(record)
     first = (*_FIRST, metric.test, metric.validation)
-    for name in (*(name for name in first if name in record), *(name for name in record if name not in first)):
+    own = [name for name in record if not by_class.is_column(name)]
+    for name in (*(name for name in first if name in own), *(name for name in own if name not in first)):
         value = record[name]
         if value is not None:
             note = "" if name not in here else " (the same here)" if here[name] == value else " (other code here)"
@@ -124,12 +126,25 @@ def show_run(
     except Damaged as error:
         raise InputError(str(error)) from error
     yield table
+    yield from _by_class(record)
     yield from _predictions(by_folder, folders[record["id"]])
     if rows:
         history = Table(*rows[0], title="history")
         for row in rows:
             history.add_row(*(_short(cell) for cell in row.values()))
         yield history
+
+
+def _by_class(record: Record) -> Iterator[RenderableType]:
+    """A line for each class, where the record has its figures."""
+    figures = by_class.figures(record)
+    if not figures:
+        return
+    unit = f" {record['by_class_unit']}" if record["by_class_unit"] else ""
+    table = Table("class", escape(f"test {record['by_class_label']}{unit}"), title="by class")
+    for name, figure in figures.items():
+        table.add_row(escape(one_line(name)), "none" if figure is None else f"{figure:.2f}")
+    yield table
 
 
 def _predictions(by_folder: Mapping[Path, Record], folder: Path) -> Iterator[RenderableType]:

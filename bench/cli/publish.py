@@ -42,6 +42,8 @@ def publish(
         say(f"left out: {name}: {why.removeprefix(f'{name}: ')}")
     for path in made.code:
         say(f"code of yours that is published: {path}")
+    for dataset in made.pictured:
+        say(f"a few test images are published, in the page and with each run: of {dataset}")
     for line in made.needs:
         say(f"to repeat it one needs: {line}")
     inside = ", ".join(f"{kind} {_megabytes(size)}" for kind, size in made.parts.items() if size)

@@ -18,7 +18,7 @@ from bench.data.batches import InOrder
 from bench.data.normalise import Normalise
 from bench.data.splits import names_hash
 from bench.data.standard import text_of
-from bench.dataset import Data
+from bench.dataset import IGNORED, Data
 from bench.errors import BudgetError, DiskError, contained, typed_line
 from bench.files import artifact, start_weights
 from bench.files.description import Description
@@ -39,16 +39,29 @@ from bench.plugins.code import rooms_hash
 from bench.runs import dense_prefix, environment, interrupt
 from bench.runs.progress import title
 from bench.runs.unfinished import Unfinished
-from bench.store import record
+from bench.store import by_class, record
+from bench.store.examples import encode_examples
 from bench.store.predictions import encode_predictions
 from bench.store.record import FAILED, FINISHED, MISSED, Record
 from bench.store.rows import encode_rows
 from bench.store.seal import Broken
-from bench.store.store import CODES, HISTORY, LAYERS, PREDICTIONS, RECORD, SPEC, TRACEBACK, WEIGHTS, Store, encode
-from bench.task import LOSS
+from bench.store.store import (
+    CODES,
+    EXAMPLES,
+    HISTORY,
+    LAYERS,
+    PREDICTIONS,
+    RECORD,
+    SPEC,
+    TRACEBACK,
+    WEIGHTS,
+    Store,
+    encode,
+)
+from bench.task import LOSS, Meter, Task
 from bench.training import first_step
-from bench.training.evaluate import Scores, evaluate
-from bench.training.kept import Kept
+from bench.training.evaluate import Scores, evaluate, metered
+from bench.training.kept import Kept, KeptExamples
 from bench.training.loop import Epoch, Trainer, Training, check_finite
 from bench.training.schedule import Schedule
 
@@ -202,7 +215,7 @@ def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
             outcome = {"status": FAILED, "reason": _printable(typed_line(error))}
             bench.store.write(folder / TRACEBACK, _trace())
         if outcome["status"] != FINISHED:
-            for name in (WEIGHTS, PREDICTIONS):
+            for name in (WEIGHTS, PREDICTIONS, EXAMPLES):
                 (folder / name).unlink(missing_ok=True)
         # What can't stand in a record is its reason, and must not keep the rest from being written.
         columns = {name: own for name, own in columns.items() if not record.problem({"status": MISSED, name: own})}
@@ -516,6 +529,7 @@ class Tested:
 
     deployed: account.Deployed
     scores: Scores
+    by_class: Columns
     test_seconds: float
 
     def columns(self) -> Columns:
@@ -524,12 +538,13 @@ class Tested:
             "macs": self.deployed.macs,
             "generation_macs": self.deployed.generation_macs,
             **{f"test_{name}": score for name, score in self.scores.items()},
+            **self.by_class,
             "test_seconds": self.test_seconds,
         }
 
 
 def test(bench: Bench, run: Run, saved: Saved, folder: Path) -> Tested:
-    """Finish the network, measure it, and evaluate it once on the test split; what it says of each image is kept."""
+    """Finish the network, measure it, and evaluate it once on the test split; what it says of images is kept."""
     deployed, task = account.deploy(saved.compressed, bench.data.image_shape), run.setting.dataset.task.task
     with torch.inference_mode():
         difference = relative_difference(task.output(deployed.network(saved.images)), saved.expected)
@@ -537,13 +552,21 @@ def test(bench: Bench, run: Run, saved: Saved, folder: Path) -> Tested:
         raise NotTheSame(f"finish() changed the network's outputs by {difference:.2g} of the largest logit")
     bench.store.write(folder / LAYERS, encode_rows(deployed.layers))
     network = deployed.network.to(bench.device)
-    started, kept = time.perf_counter(), Kept(task)
-    scores = evaluate(network, InOrder(bench.data.test, bench.normalise), task, bench.classes, kept)
+    started, kept, examples = time.perf_counter(), Kept(task), KeptExamples(task, bench.data.test)
+    meter = metered(network, InOrder(bench.data.test, bench.normalise), task, bench.classes, kept, examples)
+    scores = meter.scores()
     seconds = time.perf_counter() - started
     check_finite(scores[LOSS], "the test loss is {}")
     if arrays := kept.arrays():
         bench.store.write(folder / PREDICTIONS, encode_predictions(arrays, bench.data.classes))
-    return Tested(deployed, scores, seconds)
+    if shown := examples.arrays():
+        bench.store.write(folder / EXAMPLES, encode_examples(shown, bench.data.classes, IGNORED))
+    return Tested(deployed, scores, by_class_columns(task, meter, bench.data.classes), seconds)
+
+
+def by_class_columns(task: Task, meter: Meter, classes: Sequence[str]) -> Columns:
+    """What the record says of each class; nothing where the task has nothing to say."""
+    return {} if task.by_class is None else by_class.columns(task.by_class, classes, meter.by_class())
 
 
 def _stored_columns(stored: account.Stored, dense_values: int) -> Columns:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from bench.data.batches import InOrder
 from bench.data.normalise import Normalise
 from bench.data.splits import fingerprint, hold_out
 from bench.data.standard import DATASET
-from bench.dataset import Data
+from bench.dataset import IGNORED, Data
 from bench.errors import InputError, TooNew, first_line, typed_line
 from bench.files import artifact, network_file
 from bench.files.artifact import Given
@@ -26,13 +26,15 @@ from bench.plan import spec as specs
 from bench.plan.plan import find_dataset
 from bench.plugins import networks, options
 from bench.runs import environment
-from bench.runs.run import flat
-from bench.store import published, seal
+from bench.runs.run import by_class_columns, flat
+from bench.store import by_class, published, seal
+from bench.store.examples import Examples, decode_examples, encode_examples
 from bench.store.predictions import Predictions, decode_predictions, encode_predictions
 from bench.store.published import PUBLISHED
 from bench.store.record import FINISHED, Record
 from bench.store.seal import Broken
 from bench.store.store import (
+    EXAMPLES,
     IMAGES,
     PREDICTIONS,
     REPORT,
@@ -46,13 +48,17 @@ from bench.store.store import (
     seal_beside,
 )
 from bench.task import Task
-from bench.training.evaluate import evaluate
-from bench.training.kept import Kept
+from bench.training.evaluate import metered
+from bench.training.kept import Kept, KeptExamples
+
+Content = TypeVar("Content")
 
 # These columns decide the order in which sums are added up: where all are the same, so are scores, to the bit.
 SAME_MACHINE = ("device", "device_name", "threads", "torch_version")
 # Elsewhere scores may differ by so much: accuracy in percentage points, the loss relative to the record's.
 TOLERANCE_POINTS, TOLERANCE_LOSS = 0.1, 1e-3
+# A single class may have few pixels, so that its own figure moves further than the mean of all.
+TOLERANCE_CLASS = 1.0
 # And so many images, in percent and at least one, may be given another class, or their own by another confidence than
 # so much. What changes scores by less than the above moves single images that lie on the border of two classes.
 TOLERANCE_IMAGES, TOLERANCE_CONFIDENCE = 0.1, 0.01
@@ -194,13 +200,13 @@ class Verifier:
         if self.seals_alone or record["status"] != FINISHED:
             return
         try:
-            kept = _kept(folder)
+            kept, shown = _read(folder, PREDICTIONS, decode_predictions), _read(folder, EXAMPLES, decode_examples)
         except TooNew as error:
-            yield f"can't be measured again: {PREDICTIONS}: {error}"
+            yield f"can't be measured again: {error}"
             return
         except ValueError as error:
             verdict.damaged.append(folder)
-            yield f"{PREDICTIONS} can't be read: {first_line(error)}"
+            yield first_line(error)
             return
         metric = Metric.of(record)
         if kept is not None and metric.counts_images and record[metric.test] != kept.accuracy:
@@ -210,7 +216,7 @@ class Verifier:
         if self.store.left_out(folder, WEIGHTS):
             return
         try:
-            found = list(self._measure(folder, record, kept, sealed is not None, verdict))
+            found = list(self._measure(folder, record, kept, shown, sealed is not None, verdict))
             verdict.damaged += [folder] if found else []
             yield from found
         except InputError as error:
@@ -222,7 +228,13 @@ class Verifier:
             verdict.measured += 1
 
     def _measure(
-        self, folder: Path, record: Record, kept: Predictions | None, sealed: bool, verdict: Verdict
+        self,
+        folder: Path,
+        record: Record,
+        kept: Predictions | None,
+        shown: Examples | None,
+        sealed: bool,
+        verdict: Verdict,
     ) -> Iterator[str]:
         """A line for each figure that the saved network gives now and the record has otherwise, and one where it says
         other things of the images than were kept. Raises InputError."""
@@ -267,14 +279,19 @@ class Verifier:
             same = all(
                 record[name] == own for name, own in environment.describe(device).items() if name in SAME_MACHINE
             )
-            now = Kept(task)
+            now, now_shown = Kept(task), KeptExamples(task, data.test)
             batches = InOrder(data.test.to(device), normalise.to(device))
-            found = evaluate(deployed.network.to(device), batches, task, len(data.classes), now)
-        scores = {f"test_{name}": score for name, score in found.items()}
+            meter = metered(deployed.network.to(device), batches, task, len(data.classes), now, now_shown)
+        scores = {f"test_{name}": score for name, score in meter.scores().items()}
         yield from _differences(record, scores, sealed, exactly=same)
+        if record["by_class"] is not None:  # which runs of an earlier bench lack
+            yield from _other_by_class(record, by_class_columns(task, meter, data.classes), exactly=same)
         if kept is not None:
             again = decode_predictions(encode_predictions(now.arrays(), data.classes))
             yield from _other_predictions(kept, again, exactly=same)
+        if shown is not None:
+            shown_again = decode_examples(encode_examples(now_shown.arrays(), data.classes, IGNORED))
+            yield from _other_examples(shown, shown_again, exactly=same)
 
     def _given_for(self, record: Record) -> Given:
         """What is given to load a run's network: one of a file where it is one, and others go by their names."""
@@ -320,10 +337,16 @@ class Verifier:
         return self._data[key]
 
 
-def _kept(folder: Path) -> Predictions | None:
-    """What the run kept of each image; None for a run of an earlier bench. Raises ValueError."""
-    content = Store.content(folder, PREDICTIONS)
-    return None if content is None else decode_predictions(content)
+def _read(folder: Path, name: str, decode: Callable[[bytes], Content]) -> Content | None:
+    """What the run kept of images in this file; None where there is none, as of an earlier bench. Raises TooNew, or
+    another ValueError, which names the file."""
+    content = Store.content(folder, name)
+    try:
+        return None if content is None else decode(content)
+    except TooNew as error:
+        raise TooNew(f"{name}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{name} can't be read: {first_line(error)}") from error
 
 
 def _other_predictions(then: Predictions, now: Predictions, exactly: bool) -> Iterator[str]:
@@ -337,6 +360,35 @@ def _other_predictions(then: Predictions, now: Predictions, exactly: bool) -> It
     number, images = int(differ.sum()), len(differ)
     if number > (0 if exactly else max(1, TOLERANCE_IMAGES / 100 * images)):
         yield f"{PREDICTIONS} says other things of {number:,} of {images:,} images than the network does"
+
+
+def _other_examples(then: Examples, now: Examples, exactly: bool) -> Iterator[str]:
+    """The same of the images that are shown."""
+    for name, what in (("classes", "classes"), ("number", "images"), ("mask", "masks")):
+        if not np.array_equal(getattr(then, name), getattr(now, name)):
+            yield f"{EXAMPLES} has other {what} than the dataset"
+            return
+    # Where images were made smaller, another torch may round otherwise.
+    if then.image.shape != now.image.shape or np.abs(then.image.astype(int) - now.image).max() > 1:
+        yield f"{EXAMPLES} has other images than the dataset"
+        return
+    number, pixels = int((then.predicted != now.predicted).sum()), now.predicted.size
+    if number > (0 if exactly else max(1, TOLERANCE_IMAGES / 100 * pixels)):
+        yield f"{EXAMPLES} says other things of {number:,} of {pixels:,} pixels than the network does"
+
+
+def _other_by_class(record: Record, measured: Record, exactly: bool) -> Iterator[str]:
+    """A line for each class whose figure is another. Elsewhere than where they were made, a few pixels may be taken for
+    a class that had none."""
+    then, now = by_class.figures(record), by_class.figures(measured)
+    if list(then) != list(now):
+        yield "the record has figures of other classes than the images"
+        return
+    for name, figure in then.items():
+        other = now[name]
+        if figure != other and (exactly or abs((figure or 0) - (other or 0)) > TOLERANCE_CLASS):
+            said = ["none" if each is None else f"{each:,}" for each in (other, figure)]
+            yield f"{record['by_class_label']} of {name} is {said[0]}, and {said[1]} in the record"
 
 
 def _differences(record: Record, measured: dict[str, Any], sealed: bool, exactly: bool = True) -> Iterator[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.errors import InputError
-from bench.store import owner
+from bench.store import by_class, owner
 from bench.store.latency import LATENCY
 from bench.store.record import FINISHED, Record
 from bench.store.seal import Broken
@@ -80,7 +80,7 @@ def _add(found: Found, folder: Path, record: Record, other_code: bool) -> None:
         name
         for name in sorted(record.keys() | other.keys())
         if name not in ignored
-        and not name.endswith("_seconds")
+        and (by_class.is_column(name) or not name.endswith("_seconds"))
         and not name.startswith("latency_")
         and record.get(name) != other.get(name)
     ]

@@ -5,22 +5,18 @@ is float16; each has as many values as the split has images, in the split's orde
 `format`, and `classes`, their names in the order of the labels.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
-from bench.errors import MALFORMED, TooNew, first_line, require_format
+from bench.errors import MALFORMED, first_line
+from bench.store.arrays import decode_arrays, encode_arrays
 
 FORMAT = 1
-_KEY = "predictions"
-# The header of a safetensors file is JSON behind its length in so many bytes.
-_LENGTH = 8
+_KIND = "predictions"
 
 
 @dataclass(frozen=True)
@@ -67,22 +63,16 @@ def encode_predictions(arrays: Mapping[str, NDArray[Any]], classes: Sequence[str
     that holds them, floats as float16."""
     whole = np.min_scalar_type(len(classes) - 1)
     tensors = {name: own.astype(np.float16 if own.dtype.kind == "f" else whole) for name, own in arrays.items()}
-    # One key alone: the order of several is drawn by chance, and the same run would be other bytes.
-    return bytes(save(tensors, metadata={_KEY: json.dumps({"format": FORMAT, "classes": list(classes)})}))
+    return encode_arrays(_KIND, {"format": FORMAT, "classes": list(classes)}, tensors)
 
 
 def decode_predictions(content: bytes) -> Predictions:
     """The predictions again. Raises TooNew, or another ValueError where the bytes are none."""
+    about, tensors = decode_arrays(_KIND, FORMAT, content)
     try:
-        header = json.loads(content[_LENGTH : _LENGTH + int.from_bytes(content[:_LENGTH], "little")])
-        described = json.loads(header["__metadata__"][_KEY])
-        require_format(described["format"], FORMAT)
-        tensors = load(content)
         label, predicted, confidence = (tensors[name] for name in ("label", "predicted", "confidence"))
-        found = Predictions(label, predicted, confidence, tuple(described["classes"]))
-    except TooNew:
-        raise
-    except (*MALFORMED, SafetensorError) as error:
+        found = Predictions(label, predicted, confidence, tuple(about["classes"]))
+    except MALFORMED as error:
         raise ValueError(f"{type(error).__name__}: {first_line(error)}") from error
     if wrong := found.problem():
         raise ValueError(wrong)

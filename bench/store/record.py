@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from bench.store import by_class
+
 Record = dict[str, Any]
 
 # What can become of a run. Missed: the method can't store what the budget asks for, so nothing was trained.
@@ -13,15 +15,15 @@ FINISHED, FAILED, MISSED = "finished", "failed", "missed"
 
 # The number of the form in which records are written. Adding a column raises it, and `bench.store.upgrade` brings older
 # records to it; newer ones are refused.
-FORMAT = 6
+FORMAT = 7
 
 # From this number on, a run has a seal.
 FIRST_SEALED = 2
 SINCE_SEALS = ("peak_memory_bytes", "class_names", "leaked_images")
 
 # Every column with its meaning and unit, in the order of results.csv. Besides these a record has
-# the metrics of its task and, flat, `option.*` (the method's options), `solved.*` (what it chose to meet the budget),
-# and `schedule.*`.
+# the metrics of its task, what one of them is for each class (`bench.store.by_class`), and, flat, `option.*` (the
+# method's options), `solved.*` (what it chose to meet the budget), and `schedule.*`.
 COLUMNS = {
     "format": "number of the record's form",
     "id": "hash of what the run does",
@@ -52,6 +54,10 @@ COLUMNS = {
     "headline_unit": "its unit; empty: none",
     "headline_better": "higher or lower",
     "headline_counts": "images, where it is the share of them in percent; else empty",
+    "by_class": "the metric NAME of which each class has a figure: the columns test_NAME.CLASS, empty for a class that "
+    "has none; empty: there are no such columns",
+    "by_class_label": "its name for people",
+    "by_class_unit": "its unit; empty: none",
     "requested_values": "values that the budget asks for; empty where it is of bytes",
     "stored_values": "distinct values needed to rebuild the network at inference, batch-norm statistics apart",
     "dense_values": "stored values of the dense network",
@@ -212,7 +218,9 @@ def _checks(names: tuple[str, ...]) -> list[Callable[[Any], bool] | None]:
 
 def _check_beside(name: str) -> Callable[[Any], bool] | None:
     """The check of a column that a record may have besides COLUMNS."""
-    return _is_number if _SCORE.fullmatch(name) else _is_free if _is_known(name) else None
+    if _SCORE.fullmatch(name) or by_class.is_column(name):
+        return _is_number
+    return _is_free if _is_known(name) else None
 
 
 # Scores of other metrics, on each split.
@@ -230,5 +238,6 @@ def _is_known(name: str) -> bool:
     return (
         name in COLUMNS
         or bool(_SCORE.fullmatch(name))
+        or by_class.is_column(name)
         or (name.partition(".")[0] in ("option", "solved", "schedule") and "." in name)
     )

@@ -7,6 +7,7 @@
         layers.csv           a row for each layer: what it stores and computes (bench.measure.layers)
         codes.safetensors    for methods that have one, their code space (bench.measure.code_space)
         predictions.safetensors  of a finished run: what it said of each test image (bench.store.predictions)
+        examples.safetensors  of tasks that show some, a few test images and what it said of them (bench.store.examples)
         weights.safetensors  the saved network
         spec.toml            to make it again
         traceback.txt        of a run that failed
@@ -43,10 +44,10 @@ from bench.store.seal import Broken, FromNewer, Seal
 from bench.store.upgrade import upgraded
 
 RECORD, HISTORY, LAYERS, CODES = "record.json", "history.csv", "layers.csv", "codes.safetensors"
-PREDICTIONS = "predictions.safetensors"
+PREDICTIONS, EXAMPLES = "predictions.safetensors", "examples.safetensors"
 SPEC, WEIGHTS, TRACEBACK = "spec.toml", "weights.safetensors", "traceback.txt"
 # All that a run may have under its seal.
-SEALED = (RECORD, HISTORY, LAYERS, CODES, PREDICTIONS, SPEC, WEIGHTS, TRACEBACK)
+SEALED = (RECORD, HISTORY, LAYERS, CODES, PREDICTIONS, EXAMPLES, SPEC, WEIGHTS, TRACEBACK)
 SEAL, REPORT, STATES, UNFINISHED = "seal.json", "report", "prefixes", "unfinished"
 # In the store: by the hash of data, the stamp (`Dataset.stamp`) that its files had when they were last read.
 IMAGES = "images.json"

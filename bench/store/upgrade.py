@@ -59,6 +59,11 @@ def _from_5(record: Record) -> Record:
     return {**record, **slices, "learning_rate_factor": 1.0}
 
 
+def _from_6(record: Record) -> Record:
+    """No figures by class: they stay unknown."""
+    return record
+
+
 def _role(record: Record) -> str | None:
     """What the methods of then had as their part, by name and options."""
     match record.get("method_name"):
@@ -78,4 +83,4 @@ def _role(record: Record) -> str | None:
 
 
 # From each number to the next.
-_STEPS: tuple[Callable[[Record], Record], ...] = (_from_0, _from_1, _from_2, _from_3, _from_4, _from_5)
+_STEPS: tuple[Callable[[Record], Record], ...] = (_from_0, _from_1, _from_2, _from_3, _from_4, _from_5, _from_6)

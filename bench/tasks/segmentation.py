@@ -1,6 +1,6 @@
 """One class for each pixel."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,6 +33,7 @@ class Segmentation(Task):
         Metric("pixel_accuracy", "pixel accuracy", "%"),
         Metric("loss", "cross-entropy", "nats", higher=False),
     )
+    by_class = Metric("iou", "IoU", "%")
 
     def check(self, targets: Tensor, classes: int, outputs: Any = None) -> None:
         """Targets `(images, height, width)` uint8; outputs `(images, classes, height, width)`, or a dictionary that has
@@ -86,6 +87,10 @@ class Segmentation(Task):
         """Mean IoU."""
         return _Confusion(classes)
 
+    def show(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
+        """The masks as they are, and the class of each pixel that is the likeliest."""
+        return {"mask": targets, "predicted": outputs.argmax(1).to(torch.uint8)}
+
     def blank(self, images: int, image_shape: tuple[int, int, int]) -> Tensor:
         return torch.zeros(images, *image_shape[1:], dtype=torch.uint8)
 
@@ -118,6 +123,13 @@ class _Confusion(Meter):
         union = confusion.sum(0) + confusion.sum(1) - right
         occurs = union > 0
         return {"miou": 100 * float((right[occurs] / union[occurs]).mean()) if occurs.any() else 0.0}
+
+    def by_class(self) -> Sequence[float | None]:
+        """IoU in percent; None for a class that neither masks nor predictions have."""
+        confusion = self.sums["confusion"].cpu()
+        right = confusion.diagonal().tolist()
+        unions = (confusion.sum(0) + confusion.sum(1) - confusion.diagonal()).tolist()
+        return [100 * own / union if union else None for own, union in zip(right, unions, strict=True)]
 
 
 class _Scores(_Confusion):

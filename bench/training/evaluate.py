@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from bench import training_only
 from bench.data.batches import Batch
-from bench.task import Task
+from bench.task import Meter, Task
 
 Scores = dict[str, float]
 
@@ -15,11 +15,14 @@ Scores = dict[str, float]
 ByBatch = Callable[[Tensor, Tensor], None]
 
 
-def evaluate(
-    model: nn.Module, batches: Iterable[Batch], task: Task, classes: int, by_batch: ByBatch | None = None
-) -> Scores:
-    """Run `model` in eval mode, float32, over every image, without what only training uses. The task's metrics by name,
-    means over all images. `by_batch` sees in the same pass what the scores are made of."""
+def evaluate(model: nn.Module, batches: Iterable[Batch], task: Task, classes: int, *by_batch: ByBatch) -> Scores:
+    """The task's metrics by name, means over all images, as `metered` has seen them."""
+    return metered(model, batches, task, classes, *by_batch).scores()
+
+
+def metered(model: nn.Module, batches: Iterable[Batch], task: Task, classes: int, *by_batch: ByBatch) -> Meter:
+    """Run `model` in eval mode, float32, over every image, without what only training uses. The task's meter, which has
+    seen all of them. `by_batch` see in the same pass what its scores are made of."""
     was_training = model.training
     model.eval()
     meter = task.meter(classes)
@@ -27,10 +30,10 @@ def evaluate(
         for images, targets in batches:
             outputs = _outputs(model, images, task)
             meter.add(outputs, targets)
-            if by_batch is not None:
-                by_batch(outputs, targets)
+            for see in by_batch:
+                see(outputs, targets)
     model.train(was_training)
-    return meter.scores()
+    return meter
 
 
 def _outputs(model: nn.Module, images: Tensor, task: Task) -> Tensor:

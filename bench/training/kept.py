@@ -1,4 +1,5 @@
-"""What a run keeps of each image of its test, beside the means: what that is, the task says."""
+"""What a run keeps of the images of its test, beside the means: what that is, the task says. Both are given to
+`evaluate` as `by_batch`, so that they come from the pass that gives the score."""
 
 from collections.abc import Mapping
 
@@ -6,12 +7,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
+from bench.dataset import Split
+from bench.store.examples import LARGEST_SIDE, MOST
 from bench.task import Task
+
+Arrays = dict[str, NDArray[np.generic]]
 
 
 class Kept:
-    """Given to `evaluate` as `by_batch`, it holds what came by."""
+    """Of each image."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -21,7 +27,62 @@ class Kept:
         kept = self._task.keep(outputs, targets)
         self._batches.append({name: tensor.cpu() for name, tensor in kept.items()})
 
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
+    def arrays(self) -> Arrays:
         """By name, with a row for each image, in the order of the split. Empty where the task keeps nothing."""
-        names = self._batches[0] if self._batches else {}
-        return {name: torch.cat([batch[name] for batch in self._batches]).numpy() for name in names}
+        return _joined(self._batches)
+
+
+class KeptExamples:
+    """Of a few images, evenly spread over the split and so the same for every run, what is shown of them."""
+
+    def __init__(self, task: Task, split: Split) -> None:
+        self._task, self._split = task, split
+        last = len(split) - 1
+        self._numbers = torch.linspace(0, last, min(MOST, len(split)), dtype=torch.float64).long()
+        self._seen = 0
+        self._batches: list[Mapping[str, Tensor]] = []
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> None:
+        here = (self._numbers >= self._seen) & (self._numbers < self._seen + len(targets))
+        own = (self._numbers[here] - self._seen).to(targets.device)
+        self._seen += len(targets)
+        if len(own):
+            shown = self._task.show(outputs[own], targets[own])
+            self._batches.append({name: smaller_maps(maps.cpu()) for name, maps in shown.items()})
+
+    def arrays(self) -> Arrays:
+        """`number`, the place in the split, `image`, and what the task shows of it, with a row for each image. Empty
+        where it shows nothing."""
+        shown = _joined(self._batches)
+        if not shown:
+            return {}
+        images = smaller_images(self._split.images[self._numbers.to(self._split.images.device)].cpu())
+        return {"number": self._numbers.numpy(), "image": images.numpy(), **shown}
+
+
+def _joined(batches: list[Mapping[str, Tensor]]) -> Arrays:
+    names = batches[0] if batches else {}
+    return {name: torch.cat([batch[name] for batch in batches]).numpy() for name in names}
+
+
+def smaller_images(images: Tensor) -> Tensor:
+    """Images `(n, channels, height, width)` uint8; where they are larger than LARGEST_SIDE, means of their pixels."""
+    height, width = _size(images)
+    if (height, width) == tuple(images.shape[2:]):
+        return images
+    return functional.interpolate(images.float(), (height, width), mode="area").round().to(torch.uint8)
+
+
+def smaller_maps(maps: Tensor) -> Tensor:
+    """The same of classes `(n, height, width)`: each pixel is the nearest one, since classes have no mean."""
+    rows, columns = (
+        ((torch.arange(new, dtype=torch.float64) + 0.5) * old / new).long()
+        for new, old in zip(_size(maps), maps.shape[-2:], strict=True)
+    )
+    return maps[:, rows][:, :, columns]
+
+
+def _size(pictures: Tensor) -> tuple[int, int]:
+    height, width = pictures.shape[-2:]
+    factor = max(1.0, max(height, width) / LARGEST_SIDE)
+    return max(1, round(height / factor)), max(1, round(width / factor))

@@ -1,5 +1,7 @@
-"""How methods look in figures and on the page: one colour and one marker each, the same everywhere."""
+"""How methods look in figures and on the page: one colour and one marker each, the same everywhere. And the colours of
+classes in masks."""
 
+import colorsys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -47,3 +49,21 @@ def looks(methods: Iterable[str]) -> dict[str, Look]:
         line, dash = _LINES[(colour + round_) % len(_LINES)]
         found[method] = Look(_LIGHT[colour], _DARK[colour], marker, symbol, line, dash)
     return found
+
+
+# The first class is background in many datasets; then Okabe and Ito's again, those that differ most from it first.
+_CLASSES = ("#22303F", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#D55E00", "#CC79A7", "#0072B2")
+# Of the circle of hues, between one further class and the next: no two of them come close for long.
+_GOLDEN = 0.618033988749895
+
+
+def class_colours(classes: int) -> list[str]:
+    """A colour for each class, by its number alone, no two the same, and none of them grey, which is left for what has
+    no class."""
+    further = []
+    for number in range(max(0, classes - len(_CLASSES))):
+        # Three rounds of lightness and saturation, so that hues that come close differ in these.
+        value, saturation = ((0.95, 0.55), (0.7, 0.85), (0.45, 0.7))[number % 3]
+        parts = colorsys.hsv_to_rgb(number * _GOLDEN % 1, saturation, value)
+        further.append("#" + "".join(f"{round(255 * part):02X}" for part in parts))
+    return [*_CLASSES, *further][:classes]

@@ -348,7 +348,9 @@ class _Drawing:
         panel.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
         panel.yaxis.set_major_formatter(FuncFormatter(_count))
         panel.yaxis.set_minor_formatter(NullFormatter())
-        panel.set_ylabel("test error (%), log scale")
+        # The error is what the share of images that are right lacks; of another metric it has no name.
+        what = "test error (%)" if self.metric.counts_images else f"100 % minus test {self.metric.label}"
+        panel.set_ylabel(f"{what}, log scale")
 
     def _dots(
         self,

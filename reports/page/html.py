@@ -4,7 +4,7 @@ import base64
 import gzip
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any
@@ -14,14 +14,16 @@ from jinja2 import Environment
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from bench.metric import Metric
+from bench.metric import IMAGES, Metric
 from bench.reports.audit import SettingAudit
+from bench.reports.by_class import figures_by_class, that_fit
 from bench.reports.checklist import checklist
 from bench.reports.frame import BYTES, metric_of
-from bench.reports.how_to_read import READING
+from bench.reports.how_to_read import reading
 from bench.reports.load import Loaded
 from bench.reports.names import short_names
 from bench.reports.page.curves import METRICS
+from bench.reports.page.examples import examples
 from bench.reports.page.payload import NAME, payload, plain
 from bench.reports.statistics.pairs import TEST, Standing
 from bench.reports.summary import AXES, Analysis
@@ -34,6 +36,7 @@ from bench.reports.verdict import (
     verdict,
     verdict_table,
 )
+from bench.reports.words import words
 from bench.roles import GIVEN, REFERENCE
 from bench.store.rates import factor_text
 from bench.store.record import FAILED, MISSED
@@ -43,12 +46,13 @@ from bench.version import __version__
 @dataclass(frozen=True)
 class Column:
     """A column of the table: its name, what it is, and what stands behind the number in its cells. Level 1 is shown on
-    narrow screens too, 2 on others, 3 where it is asked for."""
+    narrow screens too, 2 on others, 3 where it is asked for. `of_images`: only where images have a class each."""
 
     name: str
     title: str = ""
     level: int = 2
     behind: str = ""
+    of_images: bool = False
 
 
 # Rows of tables that lie in the page as they are, and how many notes stand on top of it.
@@ -69,9 +73,9 @@ COLUMNS = (
     Column("MACs", "of one image as deployed, + what generating kernels adds in training", 2, "generating kernels"),
     Column("latency ms", "of one image as deployed"),
     Column("front", "probability of being on the Pareto front over stored values", 3),
-    Column("top-5 %", "test split", 3),
-    Column("churn %", "test images in another class than for the dense network of the same seed", 3),
-    Column("calibration error %", "expected, over 15 bins of confidence", 3),
+    Column("top-5 %", "test split", 3, of_images=True),
+    Column("churn %", "test images in another class than for the dense network of the same seed", 3, of_images=True),
+    Column("calibration error %", "expected, over 15 bins of confidence", 3, of_images=True),
     Column("training s", "all epochs", 3),
     Column("compress s", "the method's own cost", 3),
     Column("rate", "by which the schedule's learning rate was multiplied: chosen by validation among those tried", 3),
@@ -86,10 +90,17 @@ def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit])
     """
     runs, summary = loaded.runs, analysis.summary
     data, thinned = payload(loaded, summary)
+    by_class, fewer = that_fit(figures_by_class(runs, summary))
+    figures = {each.setting: each for each in by_class}
+    shown_examples, fewer_examples = examples(runs, summary, loaded.folders, loaded.notes)
+    thinned += [*fewer, *fewer_examples]
     environment = Environment(autoescape=True, trim_blocks=True)
-    template, table, audit = (environment.from_string(_file(f"{name}.html")) for name in ("page", "table", "audit"))
+    template, table, audit, classes, pictures = (
+        environment.from_string(_file(f"{name}.html")) for name in ("page", "table", "audit", "by_class", "examples")
+    )
     script, plotly = _script(), get_plotlyjs()
     names = short_names(summary["method"], NAME)
+    said, columns = words(runs), _columns(runs)
     settings: list[dict[str, Any]] = []
     rows = 0
     for name, own in runs.groupby("setting", sort=False):
@@ -99,12 +110,14 @@ def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit])
         parts = {
             "table": table.render(
                 name=name,
-                columns=[replace(column, name=metric.title) if column.name == SCORE else column for column in COLUMNS],
-                rows=_rows(results, metric, names),
+                columns=[replace(column, name=metric.title) if column.name == SCORE else column for column in columns],
+                rows=_rows(results, metric, names, columns),
                 comparisons=[*comparisons(results, metric), *left_out_of_the_verdict(analysis, str(name))],
                 left_out=_left_out(own),
             ),
             "audit": audit.render(name=name, audit=audits[str(name)]),
+            "by_class": classes.render(name=name, figures=figures.get(str(name)), names=names),
+            "examples": pictures.render(name=name, shown=shown_examples.get(str(name)), names=names),
         }
         # Escaped by the templates.
         shown = {part: _packed(text) if packed else Markup(text) for part, text in parts.items()}  # noqa: S704
@@ -125,14 +138,16 @@ def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit])
         headings=VERDICT_HEADINGS,
         over_settings=over_settings_lines(analysis),
         by_settings=_by_settings(analysis),
-        columns=COLUMNS,
+        columns=columns,
         score=SCORE,
         axes=AXES,
         metrics=METRICS,
         test=TEST,
         wide=f"A {WIDE} marks a method that is not out, but whose seeds spread too widely to tell.",
         checklist=checklist(runs, summary),
-        reading=READING,
+        reading=reading(said.counts_images),
+        words=said,
+        has={"by_class": bool(figures), "examples": bool(shown_examples)},
         made_by=f"Made by bench {__version__} from records alone. Figures are drawn by plotly.js (MIT licence).",
     )
     return text.encode()
@@ -213,17 +228,22 @@ def _lead(runs: pd.DataFrame, summary: pd.DataFrame, tried: int) -> str:
     where = "" if settings == 1 else f"In each of {settings} settings, "
     chosen = f" (Of {tried:,} at several learning rates, chosen alike by validation.)" if tried > len(runs) else ""
     same = "all were trained on one schedule, from the same initial weights for the same seed."
-    return (
-        "Which way of compressing a convolutional network keeps the most accuracy at a number of stored parameters? "
-        f"{', '.join(parts)}.{chosen} {where}{same if where else same.capitalize()}"
-    )
+    return f"{words(runs).question} {', '.join(parts)}.{chosen} {where}{same if where else same.capitalize()}"
 
 
 def _number(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def _rows(summary: pd.DataFrame, metric: Metric, names: Mapping[str, str]) -> list[dict[str, Any]]:
+def _columns(runs: pd.DataFrame) -> list[Column]:
+    """Those that can hold something."""
+    has_images = (runs["headline_counts"] == IMAGES).any()
+    return [column for column in COLUMNS if has_images or not column.of_images]
+
+
+def _rows(
+    summary: pd.DataFrame, metric: Metric, names: Mapping[str, str], columns: Sequence[Column]
+) -> list[dict[str, Any]]:
     """The table's rows: by budget, and in each from the best to the worst, since the question is what to take at a
     size."""
     rows: list[dict[str, Any]] = []
@@ -233,7 +253,8 @@ def _rows(summary: pd.DataFrame, metric: Metric, names: Mapping[str, str]) -> li
         if rows and plain(row["asked"]) != last:
             kind = f"{kind} first".strip()
         last = plain(row["asked"])
-        rows.append({"kind": kind, "name": names[row["method"]], "cells": _cells(row)})
+        cells = [cell for column, cell in zip(COLUMNS, _cells(row), strict=True) if column in columns]
+        rows.append({"kind": kind, "name": names[row["method"]], "cells": cells})
     return rows
 
 

@@ -20,11 +20,12 @@ def everything() -> pd.DataFrame:
 
 
 def beside(runs: pd.DataFrame) -> pd.DataFrame:
-    """The points to lay beside the runs of one setting: those of its network, if its images are as many as CIFAR-10's.
-    (They may be other images all the same, as a copy in another format is; reports say what both were measured on.)"""
+    """The points to lay beside the runs of one setting: those of its network, if they are of its metric and its images
+    are as many as CIFAR-10's. (They may be other images all the same, as a copy in another format is; reports say what
+    both were measured on.)"""
     first = runs.iloc[0]
     training = (first["train_images"] or 0) + (first["validation_images"] or 0)
-    if (training, first["test_images"]) != (_TRAINING, _TEST):
+    if f"test_{first['headline']}" not in everything() or (training, first["test_images"]) != (_TRAINING, _TEST):
         return everything().iloc[:0]
     points: pd.DataFrame = everything()
     return points[points["model"].eq(first["model"])]

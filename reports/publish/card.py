@@ -9,11 +9,14 @@ import pandas as pd
 
 from bench.reports.audit import every
 from bench.reports.tables.table import plain_markdown
+from bench.reports.words import words
 from bench.store.printable import one_line, printable
 from bench.version import __version__
 
 CARD = "README.md"
-_TAGS = ("model-compression", "convolutional-neural-networks", "image-classification", "benchmark")
+_TAGS = ("model-compression", "convolutional-neural-networks", "benchmark")
+# What the hub calls tasks on images begins so: image-classification, image-segmentation.
+_TASK = "image-"
 # Of networks and datasets in a title.
 _NAMED = 3
 
@@ -31,7 +34,7 @@ _FILES = (
 
 def default_title(runs: pd.DataFrame) -> str:
     """What a publication is called where nobody says."""
-    return f"Accuracy against stored parameters: {_few(runs['model'])} on {_few(runs['dataset'])}"
+    return f"{words(runs).title}: {_few(runs['model'])} on {_few(runs['dataset'])}"
 
 
 def card(
@@ -57,11 +60,11 @@ def card(
         files.insert(-1, ("code/", "plugins that the runs were made with"))
     kept = f"Saved networks here: {weights:,} of {len(runs):,} runs." if weights else "Saved networks are not here."
     lines = [
-        *_front_matter(title),
+        *_front_matter(title, _tasks(runs)),
         f"# {plain_markdown(title)}",
         "",
-        "Which way of compressing a convolutional network keeps the most accuracy at a number of stored parameters? "
-        "In each table all methods were trained on one schedule, from the same initial weights for the same seed.",
+        f"{words(runs).question} In each table all methods were trained on one schedule, from the same initial weights "
+        "for the same seed.",
         "[index.html](index.html) has all of it to look at, once it is downloaded or served.",
         "",
         summary.partition("\n")[2].strip(),
@@ -118,7 +121,13 @@ _MADE_WITH = (
 )
 
 
-def _front_matter(title: str) -> list[str]:
+def _tasks(runs: pd.DataFrame) -> list[str]:
+    """As the hub calls them; a record may have any text."""
+    found = [str(name) for name in dict.fromkeys(runs["task"].dropna())]
+    return [f"{_TASK}{name}" for name in found if re.fullmatch(r"[a-z][a-z0-9-]*", name)]
+
+
+def _front_matter(title: str, tasks: Sequence[str]) -> list[str]:
     """As cards of datasets and of static spaces have it. A text of JSON is one of YAML, too, where all is printable."""
     quoted = json.dumps(title, ensure_ascii=False)
     return [
@@ -126,10 +135,9 @@ def _front_matter(title: str) -> list[str]:
         f"pretty_name: {quoted}",
         f"title: {quoted}",
         "sdk: static",
-        "task_categories:",
-        "- image-classification",
+        *(["task_categories:", *(f"- {task}" for task in tasks)] if tasks else []),
         "tags:",
-        *(f"- {tag}" for tag in _TAGS),
+        *(f"- {tag}" for tag in (*_TAGS[:2], *tasks, *_TAGS[2:])),
         "configs:",
         "- config_name: summary",
         "  data_files: summary.csv",

@@ -23,7 +23,7 @@ from bench.reports.second_process import second_process
 from bench.store import published, seal
 from bench.store.machine_paths import first_of
 from bench.store.published import PUBLISHED
-from bench.store.store import SPEC, WEIGHTS, Store, seal_beside
+from bench.store.store import EXAMPLES, SPEC, WEIGHTS, Store, seal_beside
 
 
 class Elsewhere(Specs, Protocol):
@@ -39,7 +39,7 @@ class Elsewhere(Specs, Protocol):
 @dataclass(frozen=True)
 class Publication:
     """What was written: `parts` has the bytes of each kind of files. `left_out` has, by its name, why a run or a spec
-    is not there; `needs` what who repeats it must provide."""
+    is not there; `needs` what who repeats it must provide; `pictured` datasets of which test images are shown."""
 
     folder: Path
     runs: int
@@ -48,6 +48,7 @@ class Publication:
     code: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     needs: list[str] = field(default_factory=list)
+    pictured: list[str] = field(default_factory=list)
 
 
 def publish(
@@ -82,6 +83,8 @@ def publish(
             loaded = load([folder])
             loaded.notes.extend(f"{name}: {why}" for name, (why, _) in left_out.items())
             write(loaded, folder, None, other)
+        has = [(loaded.folders[run_id] / EXAMPLES).exists() for run_id in loaded.tried["id"]]
+        pictured = sorted(set(loaded.tried.loc[has, "dataset"]))
         packages = sorted(set(loaded.runs["model_package"].dropna()))
         needs = [*elsewhere.needs, *(f"{package}, the installed package of a network" for package in packages)]
         text = card(
@@ -100,7 +103,7 @@ def publish(
         _require_untold(folder, secret)
         parts = _parts(folder)
     reasons = {name: line for name, (_, line) in left_out.items()}
-    return Publication(out, len(copied.records), copied.weights, parts, list(code), reasons, needs)
+    return Publication(out, len(copied.records), copied.weights, parts, list(code), reasons, needs, pictured)
 
 
 def _secret(folders: Sequence[Path]) -> list[str]:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from bench.reports.audit import SettingAudit
 from bench.reports.frame import left_out, metric_of
-from bench.reports.how_to_read import READING
+from bench.reports.how_to_read import reading
 from bench.reports.statistics.pairs import TEST
 from bench.reports.summary import Analysis
 from bench.reports.tables.table import by_budget, markdown, plain_markdown
@@ -18,6 +18,7 @@ from bench.reports.verdict import (
     verdict,
     verdict_table,
 )
+from bench.reports.words import words
 
 
 def summary_markdown(
@@ -25,7 +26,8 @@ def summary_markdown(
 ) -> str:
     """The text of summary.md."""
     table = analysis.summary
-    lines = ["# Accuracy against stored parameters", "", "![](figures/accuracy_vs_parameters.png)", ""]
+    said = words(runs)
+    lines = [f"# {plain_markdown(said.title)}", "", "![](figures/accuracy_vs_parameters.png)", ""]
     if analysis.over_settings is not None:
         lines += _listed("## Over settings", over_settings_lines(analysis))
         lines += [_by_settings(analysis.by_settings), ""]
@@ -56,9 +58,9 @@ def summary_markdown(
         "time; summary.csv and summary.parquet one for each line here, in full; pairwise.csv every two methods of "
         "a budget; overall.csv methods over all budgets; rates.csv learning rates that were tried; by_settings.csv "
         "methods over several settings; classes.csv "
-        "each class, where runs kept their predictions."
+        f"each class, where runs {'kept their predictions' if said.counts_images else 'tell of classes'}."
     )
-    lines += _listed("## How to read this", [*READING, bold, files])
+    lines += _listed("## How to read this", [*reading(said.counts_images), bold, files])
     return "\n".join(lines)
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 from pages import Watched, in_chromium, page_of
+from parsed_page import HOSTILE
 from playwright.sync_api import Browser
 from records import RECORDS, record, write_store
-from test_page import HOSTILE
 
 from bench.store.record import Record
 

@@ -67,6 +67,9 @@ def test_records_are_flat_and_complete(swept: tuple[Path, list[Record]]) -> None
             "weights",
             "weights_code",
             "weights_epochs",
+            "by_class",
+            "by_class_label",
+            "by_class_unit",
         }
         plain = set() if record["method"] == "dense" else {"role"}
         declared = set() if record["method"] == "lowrank" else {"exceptions"}

@@ -45,6 +45,8 @@ def test_relabelling_in_the_new_store_leaves_the_old_ones_alone(tmp_path: Path) 
     [
         ({"test_top1": 88.5}, "are the same run, and differ in test_top1"),
         ({"solved.code": 3}, "are the same run, and differ in solved.code"),
+        # A class may be called so.
+        ({"test_iou.last_seconds": 3.0}, "are the same run, and differ in test_iou.last_seconds"),
         ({"id": "another", "data": "e"}, "were made with other images of data"),
         ({"id": "another", "seed": 1, "method_code": "new"}, "were made with other code of csg"),
         ({"id": "another", "seed": 1, "bench_code": "new"}, "were made with other code of bench"),

@@ -44,6 +44,7 @@ def test_scores_by_hand() -> None:
     # none right. Class 3 occurs nowhere. The last pixel has no class.
     assert scores["miou"] == pytest.approx(100 * (1 / 3 + 2 / 3 + 0) / 3)
     assert scores["pixel_accuracy"] == pytest.approx(60)
+    assert meter.by_class() == [pytest.approx(100 / 3), pytest.approx(200 / 3), 0, None]
     chosen = functional.log_softmax(taken_for, 1)[0, masks[0].clamp(max=3).long(), [[0] * 3, [1] * 3], [[0, 1, 2]] * 2]
     assert scores["loss"] == pytest.approx(-float(chosen.flatten()[:5].mean()))
 
@@ -68,19 +69,38 @@ def test_meters_of_parts_merge_into_that_of_the_whole_as_one_by_one_does() -> No
     assert whole.scores()["loss"] == pytest.approx(float(wanted), rel=1e-6)
 
 
+def test_the_mean_over_classes_that_have_a_figure_is_the_headline() -> None:
+    outputs, masks = problem(5, 6)
+    outputs[:, 4], masks[masks == 4] = -9, 2  # class 4 occurs nowhere
+    whole, part, rest = (TASK.meter(6) for _ in range(3))
+    whole.add(outputs, masks)
+    part.add(outputs[:2], masks[:2])
+    rest.add(outputs[2:], masks[2:])
+    part.merge(rest)
+    figures = whole.by_class()
+    assert part.by_class() == figures
+    assert [number for number, figure in enumerate(figures) if figure is None] == [4]
+    known = [figure for figure in figures if figure is not None]
+    assert sum(known) / 5 == pytest.approx(whole.scores()["miou"])
+
+
 def test_scores_are_those_of_torchmetrics() -> None:
     ours, theirs = TASK.meter(5), MulticlassJaccardIndex(num_classes=5, ignore_index=IGNORED)
+    each = MulticlassJaccardIndex(num_classes=5, ignore_index=IGNORED, average=None)
     for images, seed in ((8, 1), (8, 2), (3, 3)):
         outputs, masks = problem(images, 5, seed=seed)
         ours.add(outputs, masks)
         theirs.update(outputs, masks.long())
+        each.update(outputs, masks.long())
     assert ours.scores()["miou"] == pytest.approx(100 * float(theirs.compute()), rel=1e-6)
+    assert ours.by_class() == pytest.approx((100 * each.compute()).tolist(), rel=1e-6)
 
 
 def test_a_split_without_any_class_has_scores() -> None:
     meter = TASK.meter(3)
     meter.add(torch.zeros(1, 3, 2, 2), torch.full((1, 2, 2), IGNORED, dtype=torch.uint8))
     assert meter.scores() == {"miou": 0.0, "pixel_accuracy": 0.0, "loss": 0.0}
+    assert meter.by_class() == [None, None, None]
 
 
 def test_the_loss_is_a_mean_over_pixels_with_a_class() -> None:

@@ -18,7 +18,8 @@ function measuredRun(where, measure) {
 
 function measureTitle(metric, measure) {
   if (measure === "difference") return `change against dense${unit(" (", metric.points, ")")}`;
-  if (measure === "error") return "test error (%), log scale";
+  // The error is what the share of images that are right lacks; of another metric it has no name.
+  if (measure === "error") return metric.counts_images ? "test error (%), log scale" : `100 % minus test ${metric.label}, log scale`;
   return `test ${metric.label}${unit(" (", metric.unit, ")")}`;
 }
 
@@ -60,7 +61,7 @@ function drawAccuracy() {
     annotations: values.length ? [] : [{ text: "nothing to draw: switch a method on, or choose what was measured", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 }],
   });
   const whole = onLog && setting().points.some((point) => point.mean === 100);
-  byId("front-note").textContent = (whole ? "A method without an error has no place on a log axis. " : "") + (byId("front").checked
+  byId("front-note").textContent = (whole ? `A method ${setting().metric.counts_images ? "without an error" : "at 100 %"} has no place on a log axis. ` : "") + (byId("front").checked
     ? "The Pareto front is over all methods, also those switched off; its rings are the stronger, the more probable it is that a point is on it, and sizes within 1 % count as equal."
     : "");
 }

@@ -1,0 +1,73 @@
+"""A few test images of a run, with their masks and what the network took their pixels for, as the bytes of a file.
+
+`number` int64 is their place in the test split, `image` uint8 `(n, channels, height, width)`, `mask` and `predicted`
+uint8 `(n, height, width)`: a class for each pixel. The header's `examples` is JSON: `format`, `classes`, their names in
+the order of their numbers, and `ignored`, what stands in a mask where a pixel has none.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import MALFORMED, first_line
+from bench.store.arrays import decode_arrays, encode_arrays
+
+FORMAT = 1
+_KIND = "examples"
+# How many images are kept, and at most so many pixels a side: what fits on a page.
+MOST, LARGEST_SIDE = 6, 160
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What the file holds."""
+
+    number: NDArray[np.int64]
+    image: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    predicted: NDArray[np.uint8]
+    classes: tuple[str, ...]
+    ignored: int
+
+    def problem(self) -> str | None:
+        """Why these can't be examples, in a few words; None where they can."""
+        if not self.classes or not all(isinstance(name, str) for name in self.classes):
+            return "it has no names of classes"
+        if type(self.ignored) is not int:
+            return "it doesn't say what stands for no class"
+        number, _, *size = self.image.shape if self.image.ndim == 4 else (0, 0)
+        if not 1 <= number <= MOST or 0 in self.image.shape or max(size, default=0) > LARGEST_SIDE:
+            return f"its images are {self.image.shape}"
+        if self.number.dtype != np.int64 or self.number.shape != (number,):
+            return f"it has {self.number.shape} numbers of {number} images"
+        for name in ("mask", "predicted"):
+            if getattr(self, name).shape != (number, *size):
+                return f"{name} is {getattr(self, name).shape}, and the images are {self.image.shape}"
+        if any(getattr(self, name).dtype != np.uint8 for name in ("image", "mask", "predicted")):
+            return "it has other values than bytes"
+        named = self.mask[self.mask != self.ignored]
+        if max(int(self.predicted.max()), int(named.max(initial=0))) >= len(self.classes):
+            return f"it has other classes than {len(self.classes)}"
+        return None
+
+
+def encode_examples(arrays: Mapping[str, NDArray[Any]], classes: Sequence[str], ignored: int) -> bytes:
+    """The bytes of the file."""
+    return encode_arrays(_KIND, {"format": FORMAT, "classes": list(classes), "ignored": ignored}, arrays)
+
+
+def decode_examples(content: bytes) -> Examples:
+    """The examples again. Raises TooNew, or another ValueError where the bytes are none."""
+    about, arrays = decode_arrays(_KIND, FORMAT, content)
+    try:
+        number, image, mask, predicted = (arrays[name] for name in ("number", "image", "mask", "predicted"))
+        found = Examples(number, image, mask, predicted, tuple(about["classes"]), about["ignored"])
+        wrong = found.problem()
+    except MALFORMED as error:
+        raise ValueError(f"{type(error).__name__}: {first_line(error)}") from error
+    if wrong is not None:
+        raise ValueError(wrong)
+    return found

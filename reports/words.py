@@ -1,0 +1,46 @@
+"""What the score is called where a whole report speaks of it: headings, the question on top, the card."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bench.metric import Metric
+from bench.reports.frame import METRIC, metric_of
+
+
+@dataclass(frozen=True)
+class Words:
+    """`noun` begins no sentence: accuracy, mean IoU. `most`: what a method is to keep. `counts_images`: whether all
+    scores are shares of images that are right."""
+
+    noun: str
+    most: str
+    counts_images: bool
+
+    @property
+    def title(self) -> str:
+        return f"{self.heading} against stored parameters"
+
+    @property
+    def heading(self) -> str:
+        return self.noun[:1].upper() + self.noun[1:]
+
+    @property
+    def question(self) -> str:
+        return f"Which way of compressing a convolutional network keeps {self.most} at a number of stored parameters?"
+
+
+def words(runs: pd.DataFrame) -> Words:
+    """Of all settings of a report. The share of images that are right is their accuracy; another metric goes by its own
+    name, and several are scores."""
+    first = runs.drop_duplicates(METRIC)
+    metrics = [metric_of(first.iloc[place : place + 1]) for place in range(len(first))]
+    if all(metric.counts_images for metric in metrics):
+        return Words("accuracy", "the most accuracy", True)
+    noun = metrics[0].label if len(metrics) == 1 else "score"
+    return Words(noun, f"the best {noun}", False)
+
+
+def mean(metric: Metric) -> str:
+    """The mean of a score over seeds: of mean IoU, which is a mean by itself, no mean mean."""
+    return metric.label if metric.label.startswith("mean ") else f"mean {metric.label}"
