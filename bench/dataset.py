@@ -1,13 +1,16 @@
-"""What a dataset plugin is, and the images it gives: decoded once, in memory, as uint8."""
+"""What a dataset plugin is, and the images it gives: decoded once, in memory, as uint8; or decoded as they are needed,
+from files that stay where they are, for sets that are larger than memory."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from bench.errors import InputError
 
 # In masks: a pixel that has no class, as in those of Pascal VOC.
 IGNORED = 255
@@ -38,10 +41,151 @@ class Split:
     def to(self, device: torch.device) -> "Split":
         return Split(self.images.to(device), self.targets.to(device))
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)"""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def decoded(self, numbers: Tensor | Sequence[int]) -> "Split":
+        """These images, in memory."""
+        return self.take(torch.as_tensor(numbers, device=self.images.device))
+
+
+@dataclass(frozen=True)
+class Window:
+    """What is cut out of an image, and what it becomes: the `box` (left, top, right, bottom) of it, in its pixels,
+    brought to `size`, with its first pixel at `place` (row, column) of a picture `out`, which is empty around it. Sizes
+    are (height, width)."""
+
+    box: tuple[float, float, float, float]
+    size: tuple[int, int]
+    out: tuple[int, int]
+    place: tuple[int, int] = (0, 0)
+
+
+# Says what is cut out of an image of this height and width.
+Cut = Callable[[int, int], Window]
+
+
+class Contents(Protocol):
+    """Files by number, as they lie on the disk or in larger files. It can be pickled, and copies are small."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, number: int) -> bytes:
+        """Raises InputError."""
+        ...
+
+    def name(self, number: int) -> str:
+        """What people know it by."""
+        ...
+
+    def where(self, number: int) -> Path:
+        """The file on the disk that it lies in."""
+        ...
+
+    def take(self, index: Tensor) -> "Contents": ...
+
+
+class Reader(Protocol):
+    """How a file is decoded. It can be pickled."""
+
+    def image(self, content: bytes, name: str, cut: Cut) -> np.ndarray:
+        """uint8 `(height, width, 3)`. Raises InputError."""
+        ...
+
+    def mask(self, content: bytes, name: str, cut: Cut) -> np.ndarray:
+        """Numbers of classes, uint8 `(height, width)`. Raises InputError."""
+        ...
+
+    def look(self, content: bytes, name: str) -> list[str]:
+        """What is to be said of an image, in words that follow "images are". Raises InputError where it can't be
+        decoded, as far as that can be seen without decoding all of it."""
+        ...
+
+    def look_at_mask(self, content: bytes, name: str, image: bytes, classes: int) -> None:
+        """Raises InputError where a mask can't be decoded, has another size than its image, or names a class that there
+        isn't."""
+        ...
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A split whose images are decoded as they are needed, each cut to `size` (height, width) by `fit` where nothing
+    else is asked for. Targets are labels `(n,)` int64, or masks in files of their own, which are cut as the images are.
+
+    `digests` `(n, 16)` uint8 are hashes of the images' bytes, `(n, 32)` with those of their masks behind them; None
+    until they were looked over.
+    """
+
+    images: Contents
+    targets: Tensor | Contents
+    reader: Reader
+    size: tuple[int, int]
+    fit: Cut
+    digests: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.targets) != len(self.images):
+            raise ValueError(f"there are {len(self.images)} images, and {len(self.targets)} targets")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)"""
+        return 3, *self.size
+
+    def take(self, index: Tensor) -> "Streamed":
+        targets = self.targets[index] if isinstance(self.targets, Tensor) else self.targets.take(index)
+        digests = None if self.digests is None else self.digests[index]
+        return replace(self, images=self.images.take(index), targets=targets, digests=digests)
+
+    def to(self, device: torch.device) -> "Streamed":
+        """Itself: batches go there as they are made."""
+        return self
+
+    def read(self, number: int, cut: Cut | None = None) -> tuple[Tensor, Tensor]:
+        """An image `(3, height, width)` uint8, and its target. Raises InputError."""
+        name, once = self.images.name(number), _Once(cut or self.fit)
+        image = torch.from_numpy(self.reader.image(self.images.read(number), name, once)).permute(2, 0, 1)
+        if isinstance(self.targets, Tensor):
+            return image, self.targets[number]
+        of_mask = self.targets.name(number)
+        mask = torch.from_numpy(self.reader.mask(self.targets.read(number), of_mask, once))
+        if len(once.windows) > 1:
+            (height, width), (tall, wide) = once.windows
+            raise InputError(
+                f"{of_mask} is {wide}x{tall} pixels, and its image {width}x{height}: a mask is as large as its image"
+            )
+        return image, mask
+
+    def decoded(self, numbers: Tensor | Sequence[int]) -> Split:
+        """These images, in memory. Raises InputError."""
+        pairs = [self.read(number) for number in torch.as_tensor(numbers).tolist()]
+        return Split(torch.stack([image for image, _ in pairs]), torch.stack([target for _, target in pairs]))
+
+
+class _Once:
+    """What is cut out, said once for an image and its mask: a cut that draws numbers would draw others."""
+
+    def __init__(self, cut: Cut) -> None:
+        self.cut, self.windows = cut, dict[tuple[int, int], Window]()
+
+    def __call__(self, height: int, width: int) -> Window:
+        if (height, width) not in self.windows:
+            self.windows[height, width] = self.cut(height, width)
+        return self.windows[height, width]
+
+
+AnySplit = Split | Streamed
+
 
 @dataclass(frozen=True)
 class Data:
-    """The splits of a dataset, and the names of its classes in the order of their labels.
+    """The splits of a dataset, all in memory or all streamed, and the names of its classes in the order of labels.
 
     `validation` is None until it is held out of train, unless the dataset has its own. `notes` are lines for the person
     who runs a sweep: what was left out, changed or guessed in reading the data. `leaked` is how many test images are
@@ -49,10 +193,10 @@ class Data:
     until that is counted or computed.
     """
 
-    train: Split
-    test: Split
+    train: AnySplit
+    test: AnySplit
     classes: tuple[str, ...]
-    validation: Split | None = None
+    validation: AnySplit | None = None
     notes: tuple[str, ...] = ()
     leaked: int | None = None
     fingerprint: str | None = None
@@ -64,17 +208,20 @@ class Data:
         for name, split in (("train", self.train), ("test", self.test), ("validation", self.validation)):
             if split is None and name == "validation":
                 continue
-            if not isinstance(split, Split):
+            if not isinstance(split, AnySplit):
                 raise ValueError(f"the {name} split is a {type(split).__name__}, not a Split")
+            if type(split) is not type(self.train):
+                raise ValueError(f"the {name} split is in memory and train is not, or the other way round")
             if len(split) == 0:
                 raise ValueError(f"the {name} split has no images")
-            if split.images.shape[1:] != self.train.images.shape[1:]:
-                shape, wanted = tuple(split.images.shape[1:]), tuple(self.train.images.shape[1:])
-                raise ValueError(f"images of the {name} split are {shape}, those of train {wanted}")
-            if 0 in split.images.shape:
-                raise ValueError(f"images of the {name} split are empty: {tuple(split.images.shape[1:])}")
+            if split.image_shape != self.train.image_shape:
+                raise ValueError(
+                    f"images of the {name} split are {split.image_shape}, those of train {self.train.image_shape}"
+                )
+            if 0 in split.image_shape:
+                raise ValueError(f"images of the {name} split are empty: {split.image_shape}")
 
-    def splits(self) -> dict[str, Split]:
+    def splits(self) -> dict[str, AnySplit]:
         """Those that there are, by name."""
         both = {"train": self.train, "test": self.test}
         return both if self.validation is None else {**both, "validation": self.validation}
@@ -82,8 +229,11 @@ class Data:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(channels, height, width)"""
-        channels, height, width = self.train.images.shape[1:]
-        return channels, height, width
+        return self.train.image_shape
+
+    @property
+    def is_streamed(self) -> bool:
+        return isinstance(self.train, Streamed)
 
 
 def in_memory(shape: tuple[int, ...]) -> Tensor:
@@ -117,6 +267,11 @@ class Dataset:
     # Whether images that are made by code alone, and not read from files, are kept for the next time (`bench.cache`):
     # if making them takes longer than a second, and they are the same for the same options, code and packages.
     made_once: ClassVar[bool] = False
+
+    @property
+    def streams(self) -> bool:
+        """Whether `load` gives splits that are decoded as they are needed (`Streamed`)."""
+        return False
 
     # A field `size` that is None by default is taken for the pixels a side that images are brought to: finished
     # networks have theirs put in where none was given.

@@ -52,11 +52,16 @@ def set_state(stood: Mapping[str, Any], device: torch.device) -> None:
     np.random.set_state((kind, np.array(key, dtype=np.uint32), *rest))
 
 
-# What numbers are drawn for, besides initial weights: three purposes that must not share a generator.
-ORDER, AUGMENT, LAYERS = 0, 1, 2
+# What numbers are drawn for, besides initial weights: purposes that must not share a generator.
+ORDER, AUGMENT, LAYERS, WINDOWS = 0, 1, 2, 3
 
 
 def mixed(seed: int, position: int, purpose: int) -> int:
     """One number for a seed, an epoch or step, and what numbers are drawn for."""
     # torch's CPU generator keeps the low 32 bits of its seed; odd multipliers spread nearby seeds and positions out.
     return (seed * 0x9E3779B1 + position * 0x85EBCA77 + purpose * 0xC2B2AE3D) % 2**32
+
+
+def generator(seed: int, position: int, purpose: int) -> torch.Generator:
+    """torch's, on the CPU, so that every device draws the same."""
+    return torch.Generator().manual_seed(mixed(seed, position, purpose))

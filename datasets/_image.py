@@ -1,13 +1,16 @@
 """Decoding one image file, and what is to be said of it: how it was turned, cut to 8 bits, put on white."""
 
 import io
+import math
 import re
+import warnings
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from bench.dataset import Cut, Window
 from bench.datasets._warned import Warned
 from bench.errors import InputError
 
@@ -38,6 +41,62 @@ def pixels(
     With `equal_is_grey`, an image of another mode is grey too where its channels are equal: a palette of greys, a
     transparent colour.
     """
+    image, grey, remarks, _ = _decoded(content, name, channels, warned)
+    if channels == 1 and equal_is_grey and image.mode == "RGB":
+        colours = np.asarray(image)
+        if (colours == colours[..., :1]).all():
+            image = Image.fromarray(colours[..., 0])
+    if size is not None and image.size != (size, size):
+        image = brought_to(image, size)
+    return np.asarray(image), grey, remarks
+
+
+def window_of(content: bytes, name: str, cut: Cut, warned: Warned) -> tuple[np.ndarray, list[str]]:
+    """What is cut out of an image, uint8 (height, width, 3), and remarks. A JPEG that is to become much smaller is
+    decoded at a half, fourth or eighth of its size, never below what is asked for. Raises InputError."""
+    image, _, remarks, (width, height) = _decoded(content, name, 3, warned, cut)
+    window = cut(height, width)
+    across, down = image.width / width, image.height / height
+    left, top, right, bottom = window.box
+    box = (left * across, top * down, right * across, bottom * down)
+    return placed(image, box, window, Image.Resampling.BILINEAR, 0), remarks
+
+
+def placed(
+    image: Image.Image,
+    box: tuple[float, float, float, float],
+    window: Window,
+    resampling: Image.Resampling,
+    around: int,
+) -> np.ndarray:
+    """A `box` of an image as a window says, and `around` it."""
+    tall, wide = window.size
+    if (box[2] - box[0], box[3] - box[1]) == (wide, tall) and all(edge == int(edge) for edge in box):
+        part = image.crop(box)
+    else:
+        part = image.resize((wide, tall), resampling, box=box)
+    pixels = np.asarray(part)
+    if window.size == window.out:
+        return pixels
+    made = np.full((*window.out, *pixels.shape[2:]), around, dtype=np.uint8)
+    row, column = window.place
+    made[row : row + tall, column : column + wide] = pixels
+    return made
+
+
+def middle(resized: int, size: int, height: int, width: int) -> Window:
+    """The short side brought to `resized`, and of that the `size` x `size` pixels in the middle."""
+    side = min(width, height) * size / resized
+    left, top = (width - side) / 2, (height - side) / 2
+    return Window((left, top, left + side, top + side), (size, size), (size, size))
+
+
+def _decoded(
+    content: bytes, name: str, channels: int, warned: Warned, cut: Cut | None = None
+) -> tuple[Image.Image, bool, list[str], tuple[int, int]]:
+    """An image as it is seen, of mode RGB, or L where `channels` is 1 and it is grey; whether the file is of a grey
+    mode; remarks; and its (width, height), of which it has less where a `cut` of it will be much smaller. Raises
+    InputError."""
     remarks = []
     try:
         with warned.here() as messages, Image.open(io.BytesIO(content), "r", _formats()) as opened:
@@ -47,6 +106,9 @@ def pixels(
                 remarks.append(_EIGHT_BITS)
             # TIFF is turned by load(), which takes the entry away; that of a PNG may be read by load() alone.
             turned = opened.format == "TIFF" and _turns(opened)
+            whole = opened.size
+            if cut is not None and opened.format == "JPEG" and not _turns(opened):
+                _decode_smaller(opened, cut)
             opened.load()
             if opened.mode in ("I", "F") or opened.mode.startswith("I;"):
                 raise ValueError(f"its pixels have more than 8 bits (mode {opened.mode}); convert it to 8")
@@ -72,18 +134,44 @@ def pixels(
         line = " ".join(str(error).split())
         raise InputError(f"{name} can't be decoded as an image: {type(error).__name__}: {line}") from error
     remarks += sorted({f"{WARNED}{' '.join(message.split())}" for message in messages})
-    if channels == 1 and equal_is_grey and image.mode == "RGB":
-        colours = np.asarray(image)
-        if (colours == colours[..., :1]).all():
-            image = Image.fromarray(colours[..., 0])
-    if size is not None and image.size != (size, size):
-        image = brought_to(image, size)
-    return np.asarray(image), grey, remarks
+    is_smaller = cut is not None and opened.format == "JPEG" and not (turned or turns)
+    return image, grey, remarks, whole if is_smaller else image.size
 
 
-def size_of(path: Path) -> tuple[int, int]:
+def _decode_smaller(opened: ImageFile.ImageFile, cut: Cut) -> None:
+    """Have a JPEG decoded at the smallest size that has the pixels that are asked for."""
+    width, height = opened.size
+    window = cut(height, width)
+    left, top, right, bottom = window.box
+    times = min((right - left) / window.size[1], (bottom - top) / window.size[0])
+    if times >= 2:
+        opened.draft(None, (math.ceil(width / times), math.ceil(height / times)))
+
+
+def look(content: bytes, name: str) -> list[str]:
+    """Remarks on an image. A JPEG that ends as it should is not decoded. Raises InputError."""
+    ends = content.startswith(_JPEG_START) and _JPEG_END in content[-_TAIL:]
+    if not ends:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _decoded(content, name, 3, Warned())[2]
+    try:
+        with Image.open(io.BytesIO(content), "r", _formats()) as opened:
+            remarks = [_TURNED] if _turns(opened) else []
+            return [*remarks, _CMYK] if opened.mode == "CMYK" else remarks
+    except Exception as error:
+        line = " ".join(str(error).split())
+        raise InputError(f"{name} can't be decoded as an image: {type(error).__name__}: {line}") from error
+
+
+_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+# Some writers put something behind the end.
+_TAIL = 1024
+
+
+def size_of(file: Path | io.BytesIO) -> tuple[int, int]:
     """Width and height of an image that can be decoded, as it is seen; by its header, as a rule."""
-    with Image.open(path, "r", _formats()) as opened:
+    with Image.open(file, "r", _formats()) as opened:
         width, height = opened.size
         if opened.format == "TIFF" or _turns(opened):
             width, height = ImageOps.exif_transpose(opened).size

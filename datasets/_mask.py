@@ -5,7 +5,8 @@ import io
 import numpy as np
 from PIL import Image
 
-from bench.datasets._image import brought_to
+from bench.dataset import IGNORED, Cut
+from bench.datasets._image import brought_to, placed
 from bench.errors import InputError
 
 # In a palette, the numbers of colours are the classes; a grey image has them as its greys.
@@ -15,6 +16,24 @@ _MODES = ("P", "L", "1")
 def mask_pixels(content: bytes, name: str, size: int | None) -> tuple[np.ndarray, tuple[int, int]]:
     """Classes (height, width) uint8, brought to `size` as images are, and the (width, height) that the file has. Raises
     InputError."""
+    mask = _opened(content, name)
+    whole = mask.size
+    if size is not None and mask.size != (size, size):
+        # Numbers of classes have no mean.
+        mask = brought_to(mask, size, Image.Resampling.NEAREST)
+    return np.asarray(mask).astype(np.uint8), whole
+
+
+def window_of_mask(content: bytes, name: str, cut: Cut) -> np.ndarray:
+    """What is cut out of a mask, uint8 (height, width); around it no pixel has a class. Raises InputError."""
+    mask = _opened(content, name)
+    window = cut(mask.height, mask.width)
+    if mask.mode == "1":
+        mask = Image.fromarray(np.asarray(mask).astype(np.uint8))
+    return placed(mask, window.box, window, Image.Resampling.NEAREST, IGNORED)
+
+
+def _opened(content: bytes, name: str) -> Image.Image:
     try:
         with Image.open(io.BytesIO(content), "r", ("PNG",)) as opened:
             opened.load()
@@ -26,7 +45,4 @@ def mask_pixels(content: bytes, name: str, size: int | None) -> tuple[np.ndarray
         raise InputError(
             f"{name} is a PNG of mode {mask.mode}: a mask has one number a pixel, as a palette or as 8 bits of grey"
         )
-    if size is not None and mask.size != (size, size):
-        # Numbers of classes have no mean.
-        mask = brought_to(mask, size, Image.Resampling.NEAREST)
-    return np.asarray(mask).astype(np.uint8), opened.size
+    return mask

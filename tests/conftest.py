@@ -91,7 +91,7 @@ def tiny_trainer(seed: int = 0, device: str = "cpu", **changes: object) -> Train
     schedule = replace(schedule, **changes)  # type: ignore[arg-type]
     normalise, task = Normalise.of(data.train).to(torch.device(device)), plan.find_task("classification").task
     train, validation = data.train.to(torch.device(device)), data.validation.to(torch.device(device))
-    return Trainer.in_memory(train, validation, normalise, task, len(data.classes), schedule, seed)
+    return Trainer.of(train, validation, normalise, task, len(data.classes), schedule, seed)
 
 
 def write_artifact(path: Path, options: dict[str, Any], model: str = "resnet8") -> nn.Module:

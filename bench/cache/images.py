@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from torch import Tensor
 
 from bench.cache.cache import KEY_LENGTH, Cache, Wanted, uncached
 from bench.cache.entry import FORMAT, Shape
+from bench.cache.inventory import FOLDER as FOLDER_OF_LOOKS
+from bench.cache.inventory import look_over
+from bench.data.splits import count_leaked, hold_out
 from bench.dataset import Data, Decoding
 from bench.errors import InputError
 from bench.measure.cores import cores
@@ -43,6 +47,9 @@ def load(
         return chosen.decode(data_dir, download, Decoding(room, cores(), tell))
 
     stamp = chosen.stamp(data_dir)
+    if chosen.dataset.streams:
+        path = find_cache().folder / FOLDER_OF_LOOKS / f"{_key(chosen, data_dir, None)}.npz"
+        return _streamed(chosen.decode(data_dir, download), path, validation, say, tell)
     if not stamp and not (stamp is None and chosen.dataset.made_once):  # yet to be fetched, or quick to make
         return uncached(decode, validation)
     wanted = Wanted(
@@ -54,6 +61,21 @@ def load(
         unchanged=lambda: chosen.stamp(data_dir) == stamp,
     )
     return find_cache().data(wanted, say)
+
+
+def _streamed(
+    data: Data,
+    path: Path,
+    validation: float | None,
+    say: Callable[[str], None],
+    done: Callable[[int, int], None],
+) -> Data:
+    """The data, looked over, with what is known of its files at `path`."""
+    looked = look_over(data, path, say, done)
+    if validation is None:
+        return looked
+    held = hold_out(looked, validation)
+    return replace(held, leaked=count_leaked(held))
 
 
 def find_cache() -> Cache:

@@ -10,7 +10,7 @@ import torch
 from bench import count
 from bench.cache.images import load
 from bench.cli.app import make_error_console
-from bench.data.batches import InOrder
+from bench.data.batches import in_order
 from bench.data.normalise import Normalise
 from bench.dataset import Data
 from bench.errors import InputError
@@ -46,7 +46,7 @@ def evaluate_saved(
             f"{channels} and {classes}"
         )
     normalise = Normalise.of(data.train) if have.inputs is None else Normalise.from_inputs(have.inputs)
-    batches = InOrder(data.test.to(device), normalise.to(device))
+    batches = in_order(data.test.to(device), normalise.to(device))
     scores = evaluate(network.to(device), batches, chosen.task.task, len(data.classes))
     return {
         "path": str(path),

@@ -1,5 +1,6 @@
 """Random scale, crop and flip of a whole batch at once, on the device that holds it."""
 
+import math
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -10,12 +11,14 @@ from torch.nn import functional
 from bench.dataset import IGNORED
 
 AS_IT_IS = (1.0, 1.0)
+# Of a part's shape, width by height or the other way round; and how many parts are drawn.
+_MOST_RATIO, _TRIES = 4 / 3, 10
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What is drawn for each image, `(images,)`: by how much it is enlarged (`scales`), where its window lies in what
-    that gives (`rows`, `columns`), and whether it is `mirrored`."""
+    """What is drawn for each image, `(images,)`: where its window lies in what it is enlarged to (`rows`, `columns`),
+    whether it is `mirrored`, and by how much it is enlarged, down and across (`scales` `(images, 2)`)."""
 
     rows: Tensor
     columns: Tensor
@@ -33,19 +36,25 @@ class Drawn:
 class Augment:
     """Enlarges images by a random factor between the two of `scale`, pads them with `padding` zeros on every side
     (masks with what has no class), cuts a window of `crop` pixels a side out at a random place (0: one as large as the
-    images were), and mirrors half of them, if they are to `flip`."""
+    images were), and mirrors half of them, if they are to `flip`.
+
+    In place of that window, `area` takes a part of the image with a fraction of its area between these two, of a shape
+    between 3:4 and 4:3, and brings it to the window's size (Szegedy et al., "Going Deeper with Convolutions", 2015)."""
 
     padding: int = 0
     flip: bool = False
     scale: tuple[float, float] = AS_IT_IS
     crop: int = 0
+    area: tuple[float, float] = AS_IT_IS
 
     def draw(self, images: int, size: tuple[int, int], generator: torch.Generator) -> Drawn:
         """For so many images of this size, (height, width), on the CPU."""
         if not self._resizes:
             offsets = torch.randint(0, 2 * self.padding + 1, (2, images), generator=generator)
             mirrored = torch.rand(images, generator=generator) < 0.5
-            return Drawn(offsets[0], offsets[1], mirrored, torch.ones(images))
+            return Drawn(offsets[0], offsets[1], mirrored, torch.ones(images, 2))
+        if self.area != AS_IT_IS:
+            return self._parts(images, size, generator)
         least, most = self.scale
         scales = least + (most - least) * torch.rand(images, generator=generator)
         starts = []
@@ -53,7 +62,24 @@ class Augment:
             room = side * scales + 2 * self.padding - window  # negative where the window is the larger
             share = torch.rand(images, generator=generator)
             starts.append((share * room - self.padding).round().long())
-        return Drawn(starts[0], starts[1], torch.rand(images, generator=generator) < 0.5, scales)
+        mirrored = torch.rand(images, generator=generator) < 0.5
+        return Drawn(starts[0], starts[1], mirrored, scales[:, None].expand(images, 2))
+
+    def _parts(self, images: int, size: tuple[int, int], generator: torch.Generator) -> Drawn:
+        """The first of some parts that lies in the image; none of them would be a rare thing, and is the whole."""
+        height, width = size
+        numbers = torch.rand(images, _TRIES, 2, generator=generator)
+        least, most = self.area
+        area = height * width * (least + (most - least) * numbers[..., 0])
+        ratio = torch.exp((2 * numbers[..., 1] - 1) * math.log(_MOST_RATIO))
+        sides = torch.stack([(area / ratio).sqrt(), (area * ratio).sqrt()], dim=2).round().clamp(min=1)
+        whole = torch.tensor([height, width], dtype=sides.dtype)
+        first = (sides <= whole).all(2).float().argmax(1)
+        chosen = sides[torch.arange(images), first]
+        chosen = torch.where((chosen <= whole).all(1, keepdim=True), chosen, whole)
+        scales = torch.tensor(self._window(size)) / chosen
+        starts = (torch.rand(images, 2, generator=generator) * (whole - chosen + 1)).floor() * scales
+        return Drawn(starts[:, 0], starts[:, 1], torch.rand(images, generator=generator) < 0.5, scales)
 
     def __call__(self, images: Tensor, targets: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
         """images `(batch, channels, height, width)`, windows of them out, and targets: masks `(batch, height, width)`
@@ -65,7 +91,7 @@ class Augment:
 
     @property
     def _resizes(self) -> bool:
-        return self.scale != AS_IT_IS or self.crop > 0
+        return self.scale != AS_IT_IS or self.crop > 0 or self.area != AS_IT_IS
 
     def _window(self, size: tuple[int, int]) -> tuple[int, int]:
         return (self.crop, self.crop) if self.crop else size
@@ -94,9 +120,10 @@ def _sampled(images: Tensor, window: tuple[int, int], drawn: Drawn, fill: int, m
     these; `fill` lies around them. uint8 in and out."""
     batch, _, height, width = images.shape
     places = []
-    for side, length, start in ((height, window[0], drawn.rows), (width, window[1], drawn.columns)):
+    each = ((height, window[0], drawn.rows), (width, window[1], drawn.columns))
+    for (side, length, start), scales in zip(each, drawn.scales.unbind(1), strict=True):
         middles = start[:, None] + torch.arange(length, device=images.device) + 0.5  # of the window's pixels
-        places.append(2 * middles / (drawn.scales[:, None] * side) - 1)  # -1 to 1 from edge to edge
+        places.append(2 * middles / (scales[:, None] * side) - 1)  # -1 to 1 from edge to edge
     down, right = places
     grid = torch.stack([right[:, None, :].expand(batch, *window), down[:, :, None].expand(batch, *window)], dim=3)
     # What lies outside counts as zero there.

@@ -1,6 +1,6 @@
 """Batches of a split: what the loop trains on, and what is evaluated, whatever the images come from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,8 +9,9 @@ from torch import Tensor
 
 from bench.data.augment import Augment
 from bench.data.normalise import Normalise
-from bench.dataset import Split
-from bench.seeding import AUGMENT, ORDER, mixed
+from bench.data.streaming import Loading, Shuffled, StreamedInOrder
+from bench.dataset import AnySplit, Split
+from bench.seeding import AUGMENT, ORDER, generator
 
 # Images `(batch, channels, height, width)` as the network sees them, and their targets, both on the device.
 Batch = tuple[Tensor, Tensor]
@@ -53,9 +54,9 @@ class InMemory:
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         images, device = len(self.split), self.split.images.device
         # Drawn on the CPU, so that every device draws the same numbers, for all of an epoch at once.
-        order = torch.randperm(images, generator=_generator(self.seed, epoch, ORDER)).to(device)
+        order = torch.randperm(images, generator=generator(self.seed, epoch, ORDER)).to(device)
         size = (self.split.images.shape[2], self.split.images.shape[3])
-        drawn = self.augment.draw(images, size, _generator(self.seed, epoch, AUGMENT)).to(device)
+        drawn = self.augment.draw(images, size, generator(self.seed, epoch, AUGMENT)).to(device)
         for step in range(first_step, self.steps_per_epoch):
             place = slice(step * self.batch_size, (step + 1) * self.batch_size)
             taken = self.split.take(order[place])
@@ -80,9 +81,21 @@ class InOrder:
             yield self.normalise(self.split.images[place]), self.split.targets[place]
 
 
+def shuffled(
+    split: AnySplit, normalise: Normalise, augment: Augment, seed: int, batch_size: int, loading: Loading
+) -> Batches:
+    """Those that are trained on."""
+    if isinstance(split, Split):
+        return InMemory(split, normalise, augment, seed, batch_size)
+    return Shuffled(split, normalise, augment, seed, batch_size, loading)
+
+
+def in_order(split: AnySplit, normalise: Normalise, loading: Loading | None = None) -> Iterable[Batch]:
+    """All images as they come, none of which is changed at random. Streamed ones go where `loading` says, or where
+    `normalise` is."""
+    loading = loading or Loading(normalise.mean.device)
+    return InOrder(split, normalise) if isinstance(split, Split) else StreamedInOrder(split, normalise, loading)
+
+
 # Of a batch at most: 500 images of 259x259. What segments gives a number for each class of each of them.
 _PIXELS = 2**25
-
-
-def _generator(seed: int, epoch: int, purpose: int) -> torch.Generator:
-    return torch.Generator().manual_seed(mixed(seed, epoch, purpose))

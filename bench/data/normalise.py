@@ -5,8 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.dataset import Split
+from bench.dataset import AnySplit, Streamed
 from bench.model import Inputs
+
+# Streamed images that are looked at for their mean and deviation: with so many these are known to a thousandth or so.
+_SAMPLE = 500
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,12 @@ class Normalise:
     deviation: Tensor
 
     @classmethod
-    def of(cls, train: Split) -> "Normalise":
-        """The mean and deviation of the training images, from exact integer sums."""
+    def of(cls, train: AnySplit) -> "Normalise":
+        """The mean and deviation of the training images, from exact integer sums. Of streamed ones those of some,
+        evenly spread over the split. Raises InputError where one can't be decoded."""
+        if isinstance(train, Streamed):
+            spread = torch.linspace(0, len(train) - 1, min(_SAMPLE, len(train)), dtype=torch.float64)
+            train = train.decoded(spread.long())
         channels = train.images.shape[1]
         levels = torch.arange(256, dtype=torch.float64)
         mean, deviation = torch.empty(channels, dtype=torch.float64), torch.empty(channels, dtype=torch.float64)

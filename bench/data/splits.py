@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from bench.dataset import Data, Split
+from bench.dataset import AnySplit, Data, Streamed
 from bench.errors import InputError
 
 # The validation split is the same for every run and every seed, so that seeds differ in training alone.
@@ -36,28 +36,55 @@ def held_out(count: int, fraction: float) -> tuple[Tensor, Tensor]:
 
 
 def count_leaked(data: Data) -> int:
-    """How many test images are among the training or validation images too, pixel for pixel, whatever their labels."""
+    """How many test images are among the training or validation images too, pixel for pixel, whatever their labels; of
+    streamed ones, whose files are the same."""
     splits = (data.train, *([] if data.validation is None else [data.validation]))
     seen = {digest for split in splits for digest in _digests(split)}
     return sum(digest in seen for digest in _digests(data.test))
 
 
-def _digests(split: Split) -> Iterator[bytes]:
+def _digests(split: AnySplit) -> Iterator[bytes]:
+    if isinstance(split, Streamed):
+        assert split.digests is not None
+        return (row.tobytes() for row in split.digests[:, :_OF_IMAGE].numpy())
     return (hashlib.blake2b(image, digest_size=16).digest() for image in split.images.contiguous().numpy())
 
 
 def fingerprint(data: Data) -> str:
-    """A hash of every image and label of every split, so that a record says on what it was trained and tested."""
+    """A hash of every image and label of every split, so that a record says on what it was trained and tested; of
+    streamed ones, of their files."""
     if data.fingerprint is not None:
         return data.fingerprint
     digest = hashlib.sha256()
     for split in (data.train, data.validation, data.test):
         if split is not None:
-            digest.update(str(tuple(split.images.shape)).encode())
-            # The arrays themselves, not their bytes: these would be a copy.
-            digest.update(split.images.contiguous().numpy().data.cast("B"))
-            digest.update(split.targets.contiguous().numpy().data.cast("B"))
+            _add(digest, split)
     return digest.hexdigest()[:16]
+
+
+def images_hash(split: AnySplit) -> str:
+    """The same of one split."""
+    digest = hashlib.sha256()
+    _add(digest, split)
+    return digest.hexdigest()[:16]
+
+
+def _add(digest: "hashlib._Hash", split: AnySplit) -> None:
+    digest.update(str((len(split), *split.image_shape)).encode())
+    targets = split.targets if isinstance(split.targets, Tensor) else None
+    if isinstance(split, Streamed):
+        assert split.digests is not None
+        images = split.digests
+    else:
+        images = split.images
+    # The arrays themselves, not their bytes: these would be a copy.
+    for part in (images, targets):
+        if part is not None:
+            digest.update(part.contiguous().cpu().numpy().data.cast("B"))
+
+
+# Bytes of a streamed image's digest; behind them stand those of its mask.
+_OF_IMAGE = 16
 
 
 def names_hash(classes: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from bench.data.normalise import Normalise
-from bench.dataset import Split
+from bench.dataset import AnySplit, Split
 from bench.errors import InputError
 from bench.model import LEAST_DEVIATION, Inputs
 
@@ -69,11 +69,11 @@ def text_of(chosen: Standard | None) -> str:
     return DATASET if chosen is None else chosen.text
 
 
-def normalisation(chosen: Standard | None, train: Split) -> Normalise:
-    """How images of a dataset with this training split are standardised, on its device. Raises InputError."""
-    if chosen is None:
-        return Normalise.of(train)
-    return chosen.normalise(train.images.shape[1]).to(train.images.device)
+def normalisation(chosen: Standard | None, train: AnySplit, device: torch.device | None = None) -> Normalise:
+    """How images of a dataset with this training split are standardised, where its images are, or on `device`. Raises
+    InputError."""
+    made = Normalise.of(train) if chosen is None else chosen.normalise(train.image_shape[0])
+    return made.to(device or (train.images.device if isinstance(train, Split) else torch.device("cpu")))
 
 
 def _numbers(text: str) -> tuple[float, ...]:

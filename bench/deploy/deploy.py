@@ -85,7 +85,7 @@ def _write(request: Request, trials: Trials, chosen: Tried, progress: Progress) 
             old, unnamed = of_given / request.export.name, Path(inside) / request.export.name
             before = deployed_file.write(trials.artifact(trials.before), old, request.format, given, data, dataset)
             after = deployed_file.write(source, unnamed, request.format, given, data, dataset)
-            files, image = (old, unnamed), data.test.images[:1]
+            files, image = (old, unnamed), data.test.decoded([0]).images
             latencies = measured_in_turn([deployed_file.runs(path, request.format, given, image) for path in files])
             compact = Path(inside) / request.compact.name
             if compact != unnamed:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench.data.batches import InOrder
+from bench.data.batches import in_order
 from bench.data.normalise import Normalise
 from bench.dataset import Data
 from bench.errors import InputError
@@ -53,7 +53,7 @@ def write(source: Path, target: Path, form: str, given: Given, data: Data, chose
     if form == _ARTIFACT:
         shutil.copyfile(source, target)
         network: nn.Module = artifact.load(target, given).finish()
-        batches = InOrder(data.test, _normalise(target))
+        batches = in_order(data.test, _normalise(target))
         scores: Scores = evaluate(network, batches, chosen.task.task, len(data.classes))
     else:
         export(source, form, target, given)

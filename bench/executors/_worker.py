@@ -43,6 +43,7 @@ class Asked:
     threads: int
     save_every: float
     code: str
+    loaders: int
 
 
 def work(pipe: Connection, asked: Asked) -> None:
@@ -71,7 +72,8 @@ def _work(pipe: Connection, asked: Asked, inbox: "SimpleQueue[tuple[str, bool]]"
         raise InputError(f"the images of {plan.setting.dataset.label} changed while the sweep began; start it again")
     device = torch.device(asked.device)
     bench = material.on_device(
-        material.bench_of(plan, Store(Path(asked.store)), made, device, asked.save_every, asked.code), device
+        material.bench_of(plan, Store(Path(asked.store)), made, device, asked.save_every, asked.code, asked.loaders),
+        device,
     )
     runs = {run.id: run for run in plan.runs}
     progress = _Relay(pipe)

@@ -19,6 +19,7 @@ from bench.errors import DiskError, InputError
 from bench.executors import _worker
 from bench.executors._worker import BEGIN, ENDED, EPOCH, INTERRUPTED, NO_DISK, REFUSED, SAY, STEP, Asked
 from bench.files import pristine
+from bench.measure.cores import loaders
 from bench.plan.plan import Run
 from bench.runs.executor import Job, Outcome
 from bench.runs.progress import Progress
@@ -47,9 +48,9 @@ class Processes:
 
 
 class _Worker:
-    """A process and this end of its pipe; `run` is what it makes now."""
+    """A process, one of so many `places`, and this end of its pipe; `run` is what it makes now."""
 
-    def __init__(self, job: Job, device: str) -> None:
+    def __init__(self, job: Job, device: str, places: int) -> None:
         bench = job.bench
         asked = Asked(
             spec=job.plan.spec.model_dump(),
@@ -59,6 +60,7 @@ class _Worker:
             threads=torch.get_num_threads(),
             save_every=bench.save_every,
             code=bench.code,
+            loaders=loaders(places, torch.get_num_threads()),
         )
         self.device = device
         self.run: Run | None = None
@@ -129,7 +131,7 @@ class _Crew:
 
     def _start(self) -> _Worker:
         busy = [worker.device for worker in self.workers]
-        worker = _Worker(self.job, min(self.devices, key=busy.count))
+        worker = _Worker(self.job, min(self.devices, key=busy.count), self.places)
         self.workers.append(worker)
         return worker
 

@@ -34,6 +34,11 @@ def limit(own: Path, root: Path) -> float:
     return min(limits, default=_MANY)
 
 
+def loaders(places: int, threads: int) -> int:
+    """How many processes may decode images for each of so many runs at once, which compute with so many threads."""
+    return max(0, cores() // places - threads)
+
+
 @contextmanager
 def threads(number: int) -> Iterator[None]:
     """What torch does inside, it does with so many threads."""

@@ -105,9 +105,9 @@ def _measure(plan: Plan, data: Data) -> tuple[float, int]:
     device = environment.find_device(plan.spec.device)
     schedule = plan.setting.schedule
     batch = min(schedule.batch_size, len(data.train))
-    few = data.train.take(torch.arange(min(_TIMED_STEPS * batch, len(data.train)))).to(device)
+    few = data.train.decoded(torch.arange(min(_TIMED_STEPS * batch, len(data.train)))).to(device)
     precision = environment.find_precision(schedule.precision, device)
-    trainer = Trainer.in_memory(
+    trainer = Trainer.of(
         few,
         few.take(torch.arange(batch)),
         normalisation(plan.setting.standard, few),

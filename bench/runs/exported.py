@@ -1,15 +1,15 @@
 """The accuracy of an exported file: of that very file, by what runs it, and written into it."""
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bench.data import standard
-from bench.data.batches import InOrder
+from bench.data.batches import in_order
 from bench.data.normalise import Normalise
-from bench.dataset import Data, Split
+from bench.data.splits import images_hash
+from bench.dataset import AnySplit, Data
 from bench.errors import InputError, first_line
 from bench.files import export
 from bench.files.exported import open_exported
@@ -33,7 +33,7 @@ def wanted_size(opened: Opened) -> tuple[int | None, int | None]:
     return opened.shape[1:]
 
 
-def normalise_for(path: Path, opened: Opened, asked: str | None, train: Split) -> Normalise:
+def normalise_for(path: Path, opened: Opened, asked: str | None, train: AnySplit) -> Normalise:
     """How images are standardised: as the file says, or where it doesn't as was asked for. Raises InputError."""
     inputs = None if opened.about is None else opened.about.inputs
     if asked is not None:
@@ -59,7 +59,7 @@ def score(path: Path, opened: Opened, data: Data, chosen: DatasetChoice, normali
     if classes not in (None, len(data.classes)):
         raise InputError(f"{path} tells {classes} classes apart; {label} has {len(data.classes)}")
     try:
-        return evaluate(opened.network, InOrder(data.test, normalise), chosen.task.task, len(data.classes))
+        return evaluate(opened.network, in_order(data.test, normalise), chosen.task.task, len(data.classes))
     except InputError:
         raise
     except Exception as error:  # of whatever runs it
@@ -83,11 +83,3 @@ def measure(path: Path, data: Data, chosen: DatasetChoice, normalise: Normalise 
     accuracy = Accuracy(found, len(data.test), chosen.label, images_hash(data.test))
     export.say(path, replace(opened.about, accuracy=accuracy))
     return accuracy
-
-
-def images_hash(split: Split) -> str:
-    """A hash of the images of a split and their targets."""
-    digest = hashlib.sha256(str(tuple(split.images.shape)).encode())
-    digest.update(split.images.contiguous().cpu().numpy().tobytes())
-    digest.update(split.targets.contiguous().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]

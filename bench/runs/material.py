@@ -10,6 +10,7 @@ from bench.cache import images
 from bench.data.normalise import Normalise
 from bench.data.splits import fingerprint
 from bench.data.standard import normalisation
+from bench.data.streaming import Loading
 from bench.dataset import Data
 from bench.files.artifact import Given
 from bench.files.fresh_process import FreshProcess
@@ -56,9 +57,11 @@ def given_of(plan: Plan) -> Given:
     return Given(plan.spec.plugins, model.asked if model.kind == "file" else None)
 
 
-def bench_of(plan: Plan, store: Store, material: Material, device: torch.device, save_every: float, code: str) -> Bench:
+def bench_of(
+    plan: Plan, store: Store, material: Material, device: torch.device, save_every: float, code: str, loaders: int = 0
+) -> Bench:
     """What runs are made with on `device`; its data is still where it is, and its fresh process not started. `code` is
-    `harness_hash()`."""
+    `harness_hash()`; so many `loaders` decode what is streamed."""
     data, model = material.data, plan.setting.model
     assert data.validation is not None
     return Bench(
@@ -72,6 +75,7 @@ def bench_of(plan: Plan, store: Store, material: Material, device: torch.device,
         code=code,
         start=material.start,
         save_every=save_every,
+        loading=Loading(device, loaders),
         resizing=Resizing(model.model, data.image_shape[0], len(data.classes)),
         say=lambda line: None,
         on_step=lambda epoch, done, loss: None,
@@ -82,4 +86,5 @@ def bench_of(plan: Plan, store: Store, material: Material, device: torch.device,
 def on_device(bench: Bench, device: torch.device) -> Bench:
     """The same with its data there."""
     moved = {name: getattr(bench.data, name).to(device) for name in ("train", "test", "validation")}
-    return replace(bench, data=replace(bench.data, **moved), normalise=bench.normalise.to(device), device=device)
+    normalise, loading = bench.normalise.to(device), replace(bench.loading, device=device)
+    return replace(bench, data=replace(bench.data, **moved), normalise=normalise, device=device, loading=loading)

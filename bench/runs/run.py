@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from bench import count
 from bench.budget import Requested
-from bench.data.batches import InOrder
+from bench.data.batches import in_order
 from bench.data.normalise import Normalise
 from bench.data.splits import names_hash
 from bench.data.standard import text_of
+from bench.data.streaming import Loading
 from bench.dataset import IGNORED, Data
 from bench.errors import BudgetError, DiskError, contained, typed_line
 from bench.files import artifact, start_weights
@@ -83,7 +84,7 @@ class NotTheSame(RuntimeError):
 class Bench:
     """What every run of a sweep is made with. `data` is on the device and has its validation split; `start` gives
     networks the finished weights that the sweep starts from, if it does. Runs save their state every `save_every`
-    seconds. `code` is the hash of the harness."""
+    seconds. `code` is the hash of the harness, and `loading` says who decodes what is streamed."""
 
     data: Data
     data_hash: str
@@ -96,6 +97,7 @@ class Bench:
     start: start_weights.Start | None
     resizing: Resizing
     save_every: float
+    loading: Loading
     say: Callable[[str], None]
     on_step: Callable[[int, float, float], None]
     on_epoch: Callable[[Epoch], None]
@@ -107,7 +109,7 @@ class Bench:
     def trainer(self, run: Run, schedule: Schedule, unfinished: Unfinished) -> Trainer:
         """On the run's own schedule, or on the one that dense epochs before it share."""
         assert self.data.validation is not None
-        return Trainer.in_memory(
+        return Trainer.of(
             train=self.data.train,
             validation=self.data.validation,
             normalise=self.normalise,
@@ -118,6 +120,7 @@ class Bench:
             precision=environment.find_precision(schedule.precision, self.device),
             teacher=self._teacher(run),
             rate_of_layer=self._rate_of_layer(run, schedule),
+            loading=self.loading,
             on_step=self.on_step,
             on_epoch=self.on_epoch,
             after_step=unfinished.after_step,
@@ -511,8 +514,8 @@ def save(bench: Bench, run: Run, trained: Trained, folder: Path) -> Saved:
     # From here to the test on the CPU, where float32 is float32: a GPU may round convolutions to ten bits.
     compressed = trained.compressed
     network = compressed.network.cpu().eval()
-    spread = torch.linspace(0, len(bench.data.train) - 1, _CHECKED_IMAGES).long().to(bench.device)
-    images = bench.normalise(bench.data.train.images[spread]).cpu()
+    spread = torch.linspace(0, len(bench.data.train) - 1, _CHECKED_IMAGES).long()
+    images = bench.normalise(bench.data.train.decoded(spread).images.to(bench.device)).cpu()
     with torch.inference_mode():
         expected = run.setting.dataset.task.task.output(network(images))
     weights = folder / WEIGHTS
@@ -553,7 +556,8 @@ def test(bench: Bench, run: Run, saved: Saved, folder: Path) -> Tested:
     bench.store.write(folder / LAYERS, encode_rows(deployed.layers))
     network = deployed.network.to(bench.device)
     started, kept, examples = time.perf_counter(), Kept(task), KeptExamples(task, bench.data.test)
-    meter = metered(network, InOrder(bench.data.test, bench.normalise), task, bench.classes, kept, examples)
+    batches = in_order(bench.data.test, bench.normalise, bench.loading)
+    meter = metered(network, batches, task, bench.classes, kept, examples)
     scores = meter.scores()
     seconds = time.perf_counter() - started
     check_finite(scores[LOSS], "the test loss is {}")

@@ -11,6 +11,7 @@ from bench.dataset import Data
 from bench.errors import InputError, unknown
 from bench.files import pristine
 from bench.latency import of_runs
+from bench.measure.cores import loaders
 from bench.measure.cores import threads as with_threads
 from bench.models._build import build_network
 from bench.models._head import rate_of_layer
@@ -136,7 +137,7 @@ def _sweep(
     for _, folder, reason in state.damaged:
         progress.say(f"{reason}; set aside as {store.set_aside(folder)}, and made again")
     if todo and made is not None:
-        bench = bench_of(plan, store, made, device, save_every, harness_hash())
+        bench = bench_of(plan, store, made, device, save_every, harness_hash(), loaders(1, plan.spec.threads))
         if device.type == "cpu" and (line := idle(todo, made.data, plan.spec.threads)):
             progress.say(line)
         with progress.runs(todo):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from bench import count
-from bench.data.batches import InOrder
+from bench.data.batches import in_order
 from bench.data.normalise import Normalise
 from bench.data.splits import fingerprint, hold_out
 from bench.data.standard import DATASET
@@ -280,7 +280,7 @@ class Verifier:
                 record[name] == own for name, own in environment.describe(device).items() if name in SAME_MACHINE
             )
             now, now_shown = Kept(task), KeptExamples(task, data.test)
-            batches = InOrder(data.test.to(device), normalise.to(device))
+            batches = in_order(data.test.to(device), normalise.to(device))
             meter = metered(deployed.network.to(device), batches, task, len(data.classes), now, now_shown)
         scores = {f"test_{name}": score for name, score in meter.scores().items()}
         yield from _differences(record, scores, sealed, exactly=same)

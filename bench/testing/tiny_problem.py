@@ -73,7 +73,7 @@ class TinyProblem:
     def trainer_of(self, schedule: Schedule, device: torch.device) -> Trainer:
         """The harness's own for another schedule."""
         split = self.split.to(device)
-        return Trainer.in_memory(split, split, Normalise.of(split), self.task, self.classes, schedule, seed=0)
+        return Trainer.of(split, split, Normalise.of(split), self.task, self.classes, schedule, seed=0)
 
     def first_pass(self, method: Method, passes: int) -> int:
         """Where on a schedule of so many passes the method compresses; half of it at least is left."""

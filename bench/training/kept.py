@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from bench.dataset import Split
+from bench.dataset import AnySplit
 from bench.store.examples import LARGEST_SIDE, MOST
 from bench.task import Task
 
@@ -35,7 +35,7 @@ class Kept:
 class KeptExamples:
     """Of a few images, evenly spread over the split and so the same for every run, what is shown of them."""
 
-    def __init__(self, task: Task, split: Split) -> None:
+    def __init__(self, task: Task, split: AnySplit) -> None:
         self._task, self._split = task, split
         last = len(split) - 1
         self._numbers = torch.linspace(0, last, min(MOST, len(split)), dtype=torch.float64).long()
@@ -56,7 +56,7 @@ class KeptExamples:
         shown = _joined(self._batches)
         if not shown:
             return {}
-        images = smaller_images(self._split.images[self._numbers.to(self._split.images.device)].cpu())
+        images = smaller_images(self._split.decoded(self._numbers).images.cpu())
         return {"number": self._numbers.numpy(), "image": images.numpy(), **shown}
 
 

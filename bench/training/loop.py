@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.augment import Augment
-from bench.data.batches import Batch, Batches, InMemory, InOrder
+from bench.data.batches import Batch, Batches, in_order, shuffled
 from bench.data.normalise import Normalise
-from bench.dataset import Split
+from bench.data.streaming import Loading
+from bench.dataset import AnySplit
 from bench.method import Compressed
 from bench.seeding import LAYERS, mixed, seed_all
 from bench.task import LOSS, Task
@@ -81,10 +82,10 @@ class Trainer:
     say: Callable[[str], None] = lambda line: None
 
     @classmethod
-    def in_memory(
+    def of(
         cls,
-        train: Split,
-        validation: Split,
+        train: AnySplit,
+        validation: AnySplit,
         normalise: Normalise,
         task: Task,
         classes: int,
@@ -93,19 +94,21 @@ class Trainer:
         precision: torch.dtype = torch.float32,
         teacher: nn.Module | None = None,
         rate_of_layer: Callable[[str], float] | None = None,
+        loading: Loading | None = None,
         **callbacks: Callable[..., None],
     ) -> "Trainer":
-        """On splits that are on the device."""
-        augment = Augment(schedule.crop_padding, schedule.flip, schedule.scale, schedule.crop)
+        """On splits that are on the device, or streamed there (`loading`; None: where `normalise` is)."""
+        loading = loading or Loading(normalise.mean.device)
+        augment = Augment(schedule.crop_padding, schedule.flip, schedule.scale, schedule.crop, schedule.area)
         return cls(
-            InMemory(train, normalise, augment, seed, schedule.batch_size),
-            InOrder(validation, normalise),
+            shuffled(train, normalise, augment, seed, schedule.batch_size, loading),
+            in_order(validation, normalise, loading),
             task,
             classes,
             schedule,
             seed,
             precision,
-            train.images.device,
+            loading.device,
             teacher,
             rate_of_layer,
             **callbacks,

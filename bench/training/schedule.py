@@ -13,6 +13,8 @@ from bench.plugins.toml import read_toml
 
 # By which images are enlarged: beyond it nothing can be seen on them.
 _LEAST_SCALE, _MOST_SCALE = 0.1, 10.0
+# Of which an image has something left to see.
+_LEAST_AREA = 0.01
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class Schedule:
     crop_padding: Annotated[int, "pixels of zero padding before the random crop; 0: no crop"] = 0
     flip: Annotated[bool, "mirror half of the images"] = False
     scale: Annotated[tuple[float, float], "enlarge each image by a random factor between these, then crop"] = (1.0, 1.0)
+    area: Annotated[
+        tuple[float, float], "cut out a part with a fraction of the image's area between these; 1x1: the scale and crop"
+    ] = (1.0, 1.0)
     crop: Annotated[int, "pixels a side of the random crop; 0: as large as the images"] = 0
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"], "of training; auto: bfloat16 on a device that has it, else float32"
@@ -77,13 +82,18 @@ class Schedule:
                 f"scale can't be {smaller:g}x{larger:g}; it is a factor and a larger one, from {_LEAST_SCALE:g} to "
                 f"{_MOST_SCALE:g}"
             )
+        part, whole = self.area
+        if not _LEAST_AREA <= part <= whole <= 1:
+            raise ValueError(f"area can't be {part:g}x{whole:g}; it is two rising fractions, from {_LEAST_AREA:g} to 1")
+        if self.area != (1.0, 1.0) and (self.scale != (1.0, 1.0) or self.crop_padding):
+            raise ValueError("area takes the place of scale and crop_padding; give one of these")
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0")
 
     @property
     def augments(self) -> bool:
         """Whether images are changed at random."""
-        return self.crop_padding > 0 or self.flip or self.crop > 0 or self.scale != (1.0, 1.0)
+        return bool(self.crop_padding or self.flip or self.crop) or {self.scale, self.area} != {(1.0, 1.0)}
 
     def learning_rate_at(self, progress: float) -> float:
         """The learning rate at `progress`, from 0 to 1 over the schedule; a step's progress is that of its middle.

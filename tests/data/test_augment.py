@@ -10,7 +10,7 @@ from bench.dataset import IGNORED, Split
 
 
 def drawn(row: int, column: int, scale: float, mirrored: bool = False) -> Drawn:
-    return Drawn(torch.tensor([row]), torch.tensor([column]), torch.tensor([mirrored]), torch.tensor([scale]))
+    return Drawn(torch.tensor([row]), torch.tensor([column]), torch.tensor([mirrored]), torch.tensor([[scale, scale]]))
 
 
 def test_a_mask_twice_as_large_has_each_pixel_four_times() -> None:
@@ -65,9 +65,9 @@ def test_windows_lie_everywhere_and_never_further_out_than_they_must(
     size = (20, 15)
     made = Augment(padding, False, scale, crop).draw(2000, size, torch.Generator().manual_seed(0))
     assert scale[0] <= made.scales.min() <= made.scales.max() <= scale[1]
-    for side, starts in zip(size, (made.rows, made.columns), strict=True):
+    for side, starts, scales in zip(size, (made.rows, made.columns), made.scales.unbind(1), strict=True):
         window = crop or side
-        room = side * made.scales + padding - window
+        room = side * scales + padding - window
         low, high = torch.minimum(room, torch.tensor(-padding)), torch.maximum(room, torch.tensor(-padding))
         assert ((starts >= low - 0.5) & (starts <= high + 0.5)).all()
         share = (starts - low) / (high - low).clamp(min=1)

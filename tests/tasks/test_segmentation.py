@@ -174,7 +174,7 @@ def test_a_batch_in_parts_has_the_loss_and_the_gradients_of_the_whole() -> None:
         torch.manual_seed(1)
         network = Pixels(most)
         training = Training(
-            Trainer.in_memory(split, split, Normalise.of(split), TASK, 4, schedule, seed=0), Compressed(network), 0
+            Trainer.of(split, split, Normalise.of(split), TASK, 4, schedule, seed=0), Compressed(network), 0
         )
         losses.append([row["train_loss"] for row in training.trainer.go_on(training, 2)])
         trained.append(network.layer.weight)

@@ -1,0 +1,173 @@
+"""What is streamed is looked over once: each file is read, hashed, and seen to be one that can be decoded, before hours
+are spent on a run that would meet a broken one. What was found is kept with the files' sizes and times.
+
+    looked/KEY.npz    of a dataset: hashes of its files' names, sizes and times, and what was found in each
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.dataset import Contents, Data, Streamed
+from bench.errors import MALFORMED
+from bench.measure.cores import cores
+from bench.store import owner
+
+FOLDER = "looked"
+_FORMAT = 1
+_BYTES = 16
+# So many kinds of remarks are told apart, a bit for each.
+_MOST_REMARKS = 60
+# Handed to a thread at a time.
+_PIECE = 64
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is known of images, by the hash of their files' names, sizes and times: their digests, and what is to be
+    said of each, a bit for each of `words`."""
+
+    known: dict[bytes, tuple[bytes, int]]
+    words: list[str]
+
+    def bits(self, remarks: Sequence[str]) -> int:
+        """Of these remarks."""
+        for remark in remarks:
+            if remark not in self.words and len(self.words) < _MOST_REMARKS:
+                self.words.append(remark)
+        return sum(1 << self.words.index(remark) for remark in set(remarks) if remark in self.words)
+
+    @classmethod
+    def read(cls, path: Path) -> "Found":
+        """Empty where there is nothing that can be read."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                words = json.loads(file["words"].tobytes())
+                if file["format"] != _FORMAT or not all(isinstance(word, str) for word in words):
+                    return cls({}, [])
+                stamps, digests, bits = (file[name] for name in ("stamps", "digests", "bits"))
+                rows = zip(stamps, digests, bits.tolist(), strict=True)
+                return cls({stamp.tobytes(): (digest.tobytes(), own) for stamp, digest, own in rows}, words)
+        except (OSError, EOFError, *MALFORMED):
+            return cls({}, [])
+
+    def write(self, path: Path) -> None:
+        """Whole or not at all; a folder that can't be written to is no harm."""
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f".{path.stem}.{owner.mark()}.npz")
+            np.savez(
+                part,
+                format=_FORMAT,
+                words=np.frombuffer(json.dumps(self.words).encode(), dtype=np.uint8),
+                stamps=_rows(list(self.known)),
+                digests=_rows([digest for digest, _ in self.known.values()]),
+                bits=np.array([bits for _, bits in self.known.values()], dtype=np.int64),
+            )
+            part.rename(path)
+
+
+def look_over(
+    data: Data, path: Path, say: Callable[[str], None], done: Callable[[int, int], None] = lambda done, count: None
+) -> Data:
+    """The same data with the digests of all images; what is odd about them is among its notes. What was found is kept
+    at `path`, also of the images that were read before one that is broken. Raises InputError."""
+    found = Found.read(path)
+    splits = {name: split for name, split in data.splits().items() if isinstance(split, Streamed)}
+    stamps = {name: _stamps(split) for name, split in splits.items()}
+    count = sum(len(own) for own in stamps.values())
+    missing = {name: [n for n, stamp in enumerate(own) if stamp not in found.known] for name, own in stamps.items()}
+    total, behind = sum(map(len, missing.values())), 0
+    if total:
+        say(f"looking over {total:,} of {count:,} images: each file is read once, and hashed")
+    try:
+        for name, numbers in missing.items():
+            for looked in _look(splits[name], numbers, len(data.classes)):
+                for number, digest, remarks in looked:
+                    found.known[stamps[name][number]] = digest, found.bits(remarks)
+                behind += len(looked)
+                done(behind, total)
+    finally:
+        if total:
+            used = {stamp for own in stamps.values() for stamp in own}
+            kept = {stamp: own for stamp, own in found.known.items() if stamp in used}
+            replace(found, known=kept).write(path)
+    notes, made = [*data.notes], dict[str, Any]()
+    for name, split in splits.items():
+        rows = [found.known[stamp] for stamp in stamps[name]]
+        made[name] = replace(split, digests=torch.from_numpy(_rows([digest for digest, _ in rows])))
+        notes += _notes(name, Counter(bits for _, bits in rows), found.words, len(rows))
+    return replace(data, **made, notes=tuple(notes))
+
+
+def _look(split: Streamed, numbers: Sequence[int], classes: int) -> Iterator[list[tuple[int, bytes, list[str]]]]:
+    """The digest of each of these images, with its mask, and remarks, in order; a few at a time. Raises InputError."""
+
+    def one(number: int) -> tuple[int, bytes, list[str]]:
+        content, name = split.images.read(number), split.images.name(number)
+        remarks, digest = split.reader.look(content, name), _digest(content)
+        if not isinstance(split.targets, Tensor):
+            mask = split.targets.read(number)
+            split.reader.look_at_mask(mask, split.targets.name(number), content, classes)
+            digest += _digest(mask)
+        return number, digest, remarks
+
+    def some(piece: Sequence[int]) -> list[tuple[int, bytes, list[str]]]:
+        return [one(number) for number in piece]
+
+    pieces = [numbers[start : start + _PIECE] for start in range(0, len(numbers), _PIECE)]
+    with ThreadPoolExecutor(cores(), thread_name_prefix="look") as pool:
+        try:
+            # Some at a time, so that what was found before a broken one comes out.
+            for start in range(0, len(pieces), 4 * cores()):
+                yield from pool.map(some, pieces[start : start + 4 * cores()])
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_BYTES).digest()
+
+
+def _stamps(split: Streamed) -> list[bytes]:
+    """Of each image, with its mask: a hash of the file's place, size and time, and of the part that it is."""
+    parts = [split.images, *([] if isinstance(split.targets, Tensor) else [split.targets])]
+    own = [_stamps_of(part) for part in parts]
+    return own[0] if len(own) == 1 else [_digest(image + mask) for image, mask in zip(*own, strict=True)]
+
+
+def _stamps_of(contents: Contents) -> list[bytes]:
+    states: dict[Path, str] = {}
+    made = []
+    for number in range(len(contents)):
+        path = contents.where(number)
+        if path not in states:
+            if len(states) > 1000:  # of whole files each is asked for once
+                states.clear()
+            state = path.stat()
+            states[path] = f"{path}\0{state.st_size}\0{state.st_mtime_ns}"
+        made.append(_digest(f"{states[path]}\0{contents.name(number)}".encode(errors="surrogateescape")))
+    return made
+
+
+def _notes(split: str, counts: Counter[int], words: Sequence[str], images: int) -> Iterator[str]:
+    for place, word in enumerate(words):
+        number = sum(times for bits, times in counts.items() if bits >> place & 1)
+        if number:
+            yield f"{split}: {number} of {images} images are {word}"
+
+
+def _rows(digests: Sequence[bytes]) -> NDArray[np.uint8]:
+    """A row for each."""
+    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(len(digests), -1).copy()

@@ -1,0 +1,136 @@
+"""Batches of images that are decoded as they are needed, by worker processes that are ahead of the training (torch's
+DataLoader), or by the process that trains where there are none.
+
+What a batch holds follows from the seed, the epoch and the images' numbers alone: each image's window is drawn from a
+generator of its own, so that neither the number of workers nor where an epoch is begun shows.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from bench.data.augment import AS_IT_IS, Augment
+from bench.data.normalise import Normalise
+from bench.data.windows import RandomArea, RandomScale
+from bench.dataset import Cut, Streamed
+from bench.seeding import AUGMENT, ORDER, WINDOWS, generator, mixed
+
+Batch = tuple[Tensor, Tensor]
+# Of a batch that is evaluated at most: 64 images of 513x513, say.
+_PIXELS = 2**24
+
+
+@dataclass(frozen=True)
+class Loading:
+    """Where batches go, and how many processes decode them."""
+
+    device: torch.device
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class Shuffled:
+    """Of a streamed split, for training: `bench.data.batches.Batches`. `augment` says what is cut out of each image,
+    and what is done to a batch."""
+
+    split: Streamed
+    normalise: Normalise
+    augment: Augment
+    seed: int
+    wanted_size: int
+    loading: Loading
+
+    @property
+    def batch_size(self) -> int:
+        return min(self.wanted_size, len(self.split))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self.split) // self.batch_size
+
+    def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        images, device = len(self.split), self.loading.device
+        order = torch.randperm(images, generator=generator(self.seed, epoch, ORDER))
+        # Windows are cut where images are decoded.
+        of_batch = replace(self.augment, scale=AS_IT_IS, crop=0, area=AS_IT_IS)
+        drawn = of_batch.draw(images, self._size, generator(self.seed, epoch, AUGMENT))
+        places = [
+            slice(step * self.batch_size, (step + 1) * self.batch_size)
+            for step in range(first_step, self.steps_per_epoch)
+        ]
+        items = _Items(self.split, self._window, mixed(self.seed, epoch, WINDOWS))
+        loaded = _loaded(items, [order[place].tolist() for place in places], self.loading)
+        for place, (pixels, targets) in zip(places, loaded, strict=True):
+            augmented, targets = of_batch(pixels, targets, drawn[place].to(device))
+            yield self.normalise(augmented), targets
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        """Of what is cut out."""
+        return (self.augment.crop, self.augment.crop) if self.augment.crop else self.split.size
+
+    @property
+    def _window(self) -> RandomArea | RandomScale | None:
+        if self.augment.area != AS_IT_IS:
+            return RandomArea(self._size, self.augment.area)
+        if self.augment.scale != AS_IT_IS or self.augment.crop:
+            return RandomScale(self._size, self.augment.scale)
+        return None
+
+
+@dataclass(frozen=True)
+class StreamedInOrder:
+    """All images of a streamed split, as they come, in batches of `size`, or of fewer where images are large."""
+
+    split: Streamed
+    normalise: Normalise
+    loading: Loading
+    size: int = 256
+
+    def __iter__(self) -> Iterator[Batch]:
+        height, width = self.split.size
+        size = max(1, min(self.size, _PIXELS // (height * width)))
+        numbers = [[*range(start, min(start + size, len(self.split)))] for start in range(0, len(self.split), size)]
+        for pixels, targets in _loaded(_Items(self.split), numbers, self.loading):
+            yield self.normalise(pixels), targets
+
+
+class _Items(Dataset[Batch]):
+    """Decoded images of these numbers, and their targets; `seed` is what windows are drawn by, with the number."""
+
+    def __init__(self, split: Streamed, window: RandomArea | RandomScale | None = None, seed: int = 0) -> None:
+        self.split, self.window, self.seed = split, window, seed
+
+    def __getitem__(self, numbers: Sequence[int]) -> Batch:
+        pairs = [self.split.read(number, self._cut(number)) for number in numbers]
+        return torch.stack([image for image, _ in pairs]), torch.stack([target for _, target in pairs])
+
+    def _cut(self, number: int) -> Cut | None:
+        if self.window is None:
+            return None
+        return self.window.drawn(random.Random(mixed(self.seed, number, 0)))  # noqa: S311  # not for secrets
+
+
+def _loaded(items: _Items, numbers: Sequence[Sequence[int]], loading: Loading) -> Iterator[Batch]:
+    """On the device."""
+    loader = DataLoader(
+        items,
+        batch_size=None,
+        sampler=numbers,  # lists of numbers, each of which is read as one
+        num_workers=min(loading.workers, len(numbers)),
+        pin_memory=loading.device.type == "cuda",
+        worker_init_fn=_begin,
+        # By default torch's own generator would be drawn from, and layers that draw from it would tell.
+        generator=torch.Generator(),
+    )
+    for pixels, targets in loader:
+        yield pixels.to(loading.device, non_blocking=True), targets.to(loading.device, non_blocking=True)
+
+
+def _begin(worker: int) -> None:
+    """Each worker has a core."""
+    torch.set_num_threads(1)
