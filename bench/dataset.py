@@ -56,12 +56,14 @@ class Split:
 class Window:
     """What is cut out of an image, and what it becomes: the `box` (left, top, right, bottom) of it, in its pixels,
     brought to `size`, with its first pixel at `place` (row, column) of a picture `out`, which is empty around it. Sizes
-    are (height, width)."""
+    are (height, width). A `rough` one may be taken from an image that was decoded smaller, where the file allows that:
+    other pixels, and sooner."""
 
     box: tuple[float, float, float, float]
     size: tuple[int, int]
     out: tuple[int, int]
     place: tuple[int, int] = (0, 0)
+    rough: bool = False
 
 
 # Says what is cut out of an image of this height and width.

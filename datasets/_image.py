@@ -52,8 +52,9 @@ def pixels(
 
 
 def window_of(content: bytes, name: str, cut: Cut, warned: Warned) -> tuple[np.ndarray, list[str]]:
-    """What is cut out of an image, uint8 (height, width, 3), and remarks. A JPEG that is to become much smaller is
-    decoded at a half, fourth or eighth of its size, never below what is asked for. Raises InputError."""
+    """What is cut out of an image, uint8 (height, width, 3), and remarks. A JPEG of which a rough window is to become
+    much smaller is decoded at a half, fourth or eighth of its size, never below what is asked for. Raises
+    InputError."""
     image, _, remarks, (width, height) = _decoded(content, name, 3, warned, cut)
     window = cut(height, width)
     across, down = image.width / width, image.height / height
@@ -75,7 +76,7 @@ def placed(
         part = image.crop(box)
     else:
         part = image.resize((wide, tall), resampling, box=box)
-    pixels = np.asarray(part)
+    pixels = np.array(part)
     if window.size == window.out:
         return pixels
     made = np.full((*window.out, *pixels.shape[2:]), around, dtype=np.uint8)
@@ -144,7 +145,7 @@ def _decode_smaller(opened: ImageFile.ImageFile, cut: Cut) -> None:
     window = cut(height, width)
     left, top, right, bottom = window.box
     times = min((right - left) / window.size[1], (bottom - top) / window.size[0])
-    if times >= 2:
+    if window.rough and times >= 2:
         opened.draft(None, (math.ceil(width / times), math.ceil(height / times)))
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import Tensor
 
-from bench.dataset import Split
+from bench.dataset import AnySplit
 from bench.datasets._files import few, shown
 from bench.errors import InputError
 
@@ -71,7 +72,7 @@ def way_out(name: str, found: Collection[str]) -> str:
     return _WAY_OUT if name == "test" and "validation" in found else ""
 
 
-def notes_on_classes(splits: Mapping[str, Split], classes: Collection[str]) -> list[str]:
+def notes_on_classes(splits: Mapping[str, AnySplit], classes: Collection[str]) -> list[str]:
     """What a reader of the results would want to know: classes without images or of one name, and a lone class."""
     notes = []
     if len(classes) == 1:
@@ -79,6 +80,7 @@ def notes_on_classes(splits: Mapping[str, Split], classes: Collection[str]) -> l
     if alike := [name for name, count in Counter(classes).items() if count > 1]:
         notes.append(f"several classes are called alike: {few(alike)}")
     for name, split in splits.items():
+        assert isinstance(split.targets, Tensor)
         counts = torch.bincount(split.targets, minlength=len(classes)).tolist()
         without = [own for own, count in zip(classes, counts, strict=True) if count == 0]
         if without:

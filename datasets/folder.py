@@ -3,18 +3,24 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from bench.dataset import Data, Dataset, Decoding, Split
+from bench.dataset import AnySplit, Data, Dataset, Decoding, Split, Streamed
 from bench.datasets import _splits
 from bench.datasets._decode import check_size, decode, notes_on, revision_of
 from bench.datasets._files import check_directory, endings, ends_of_files, few, hiding, shown, stamp_of, walk
 from bench.datasets._image import ENDINGS
+from bench.datasets._streaming.contents import WholeFiles
+from bench.datasets._streaming.reader import Pillow, to_middle
 from bench.errors import InputError
+
+# Bytes of decoded images that are kept in memory where nothing was said.
+_MOST_IN_MEMORY = 4e9
 
 
 @dataclass(frozen=True)
@@ -30,10 +36,21 @@ class Folder(Dataset):
         int | None, "pixels a side that images are brought to, the middle of longer ones; none: as they are"
     ] = None
     test: Annotated[_splits.TestSplit | None, "split to test on, test or validation; none: test if it is there"] = None
+    stream: Annotated[
+        bool | None, "decode images as they are needed; none: where a size is given and they would take 4 GB"
+    ] = None
 
     def __post_init__(self) -> None:
         check_size(self.size)
         check_directory(self.directory)
+        if self.stream and self.size is None:
+            raise ValueError("stream=true goes with a size, as size=224")
+
+    @cached_property
+    def streams(self) -> bool:
+        if self.stream is not None or self.size is None:
+            return bool(self.stream)
+        return 3 * self.size**2 * len(self._all_images()) > _MOST_IN_MEMORY
 
     @property
     def revision(self) -> int:
@@ -50,11 +67,11 @@ class Folder(Dataset):
         if others:
             notes.append(f"not used of {shown(self.directory)}: {few(others)}")
         classes = self._classes(folders["train"])
-        splits: dict[str, Split] = {}
+        splits: dict[str, AnySplit] = {}
         train = None
         for name in used:
             splits[name] = self._read(folders, name, classes, train, notes, decoding)
-            train = splits["train"].images
+            train = splits["train"].images if isinstance(splits["train"], Split) else None
         names = tuple(map(shown, classes))
         notes += _splits.notes_on_classes(splits, names)
         validation = None if validated is None else splits[validated]
@@ -93,7 +110,7 @@ class Folder(Dataset):
         train: Tensor | None,
         notes: list[str],
         decoding: Decoding,
-    ) -> Split:
+    ) -> AnySplit:
         folder, way_out = folders[name], _splits.way_out(name, folders)
         files = _files(folder)
         paths = files.images
@@ -118,6 +135,10 @@ class Folder(Dataset):
             notes.append(f"{name}: {deeper} of {len(paths)} images lie in subfolders of class folders")
         number = {own: index for index, own in enumerate(classes)}
         labels = torch.tensor([number[_class(path, folder)] for path in paths], dtype=torch.int64)
+        if self.streams:
+            assert self.size is not None
+            contents = WholeFiles.of(folder, paths)
+            return Streamed(contents, labels, Pillow(), (self.size, self.size), to_middle(self.size))
         remarks: Counter[str] = Counter()
         images = decode(paths, lambda index: shown(paths[index]), self.size, train, remarks, decoding)
         notes += notes_on(remarks, name, len(paths))

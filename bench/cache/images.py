@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 from torch import Tensor
@@ -17,6 +18,7 @@ from torch import Tensor
 from bench.cache.cache import KEY_LENGTH, Cache, Wanted, uncached
 from bench.cache.entry import FORMAT, Shape
 from bench.cache.inventory import FOLDER as FOLDER_OF_LOOKS
+from bench.cache.inventory import FORMAT as LOOKS
 from bench.cache.inventory import look_over
 from bench.data.splits import count_leaked, hold_out
 from bench.dataset import Data, Decoding
@@ -48,7 +50,7 @@ def load(
 
     stamp = chosen.stamp(data_dir)
     if chosen.dataset.streams:
-        path = find_cache().folder / FOLDER_OF_LOOKS / f"{_key(chosen, data_dir, None)}.npz"
+        path = find_cache().folder / FOLDER_OF_LOOKS / f"{_key_of_looks(chosen)}.npz"
         return _streamed(chosen.decode(data_dir, download), path, validation, say, tell)
     if not stamp and not (stamp is None and chosen.dataset.made_once):  # yet to be fetched, or quick to make
         return uncached(decode, validation)
@@ -102,14 +104,30 @@ def _share(folder: Path) -> float:
 
 def _key(chosen: DatasetChoice, data_dir: Path, stamp: str | None) -> str:
     """A hash of all that decides the data: the same dataset of the same files, read by the same code."""
-    decides = {
-        "format": FORMAT,
+    return _hash(
+        {
+            "format": FORMAT,
+            **_read_by(chosen),
+            "identity": chosen.identity,
+            "files": None if stamp is None else [str(data_dir.expanduser().resolve()), stamp],
+        }
+    )
+
+
+def _key_of_looks(chosen: DatasetChoice) -> str:
+    """The same of what is streamed: each file is known by its own size and time."""
+    return _hash({"looks": LOOKS, **_read_by(chosen)})
+
+
+def _read_by(chosen: DatasetChoice) -> dict[str, Any]:
+    return {
         "dataset": [chosen.name, options.everything(chosen.dataset), chosen.dataset.revision],
-        "identity": chosen.identity,
         "code": [chosen.code, chosen.task.code],  # the task looked the targets over
-        "files": None if stamp is None else [str(data_dir.expanduser().resolve()), stamp],
         "decoders": {name: _version(name) for name in _DECODERS},
     }
+
+
+def _hash(decides: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:KEY_LENGTH]
 
 

@@ -25,7 +25,7 @@ from bench.measure.cores import cores
 from bench.store import owner
 
 FOLDER = "looked"
-_FORMAT = 1
+FORMAT = 1
 _BYTES = 16
 # So many kinds of remarks are told apart, a bit for each.
 _MOST_REMARKS = 60
@@ -54,7 +54,7 @@ class Found:
         try:
             with np.load(path, allow_pickle=False) as file:
                 words = json.loads(file["words"].tobytes())
-                if file["format"] != _FORMAT or not all(isinstance(word, str) for word in words):
+                if file["format"] != FORMAT or not all(isinstance(word, str) for word in words):
                     return cls({}, [])
                 stamps, digests, bits = (file[name] for name in ("stamps", "digests", "bits"))
                 rows = zip(stamps, digests, bits.tolist(), strict=True)
@@ -64,12 +64,14 @@ class Found:
 
     def write(self, path: Path) -> None:
         """Whole or not at all; a folder that can't be written to is no harm."""
+        if not self.known:
+            return
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_name(f".{path.stem}.{owner.mark()}.npz")
             np.savez(
                 part,
-                format=_FORMAT,
+                format=FORMAT,
                 words=np.frombuffer(json.dumps(self.words).encode(), dtype=np.uint8),
                 stamps=_rows(list(self.known)),
                 digests=_rows([digest for digest, _ in self.known.values()]),

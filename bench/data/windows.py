@@ -36,7 +36,7 @@ class RandomArea:
         return cut
 
     def _of(self, top: int, left: int, tall: int, wide: int) -> Window:
-        return Window((left, top, left + wide, top + tall), self.size, self.size)
+        return Window((left, top, left + wide, top + tall), self.size, self.size, rough=True)
 
 
 @dataclass(frozen=True)
@@ -68,4 +68,4 @@ def scaled(size: tuple[int, int], sides: tuple[int, int], starts: tuple[int, int
     top, left = (place * old / new for place, old, new in zip(first, size, sides, strict=True))
     bottom, right = (place * old / new for place, old, new in zip(last, size, sides, strict=True))
     seen = (last[0] - first[0], last[1] - first[1])
-    return Window((left, top, right, bottom), seen, out, (max(0, -starts[0]), max(0, -starts[1])))
+    return Window((left, top, right, bottom), seen, out, (max(0, -starts[0]), max(0, -starts[1])), rough=True)

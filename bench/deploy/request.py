@@ -73,9 +73,9 @@ def make(
 ) -> Request:
     """The request, with everything found that can be wrong before data are read. Raises InputError."""
     if (to is None) == (max_drop is None):
-        raise InputError("how small? give one of --to 4x (a budget) and --max-drop 1.0 (points of accuracy to lose)")
+        raise InputError("how small? give one of --to 4x (a budget) and --max-drop 1.0 (points of the score to lose)")
     if max_drop is not None and not (math.isfinite(max_drop) and 0 <= max_drop < 100):
-        raise InputError(f"--max-drop can't be {max_drop:g}; it is in points of accuracy, from 0 to 100")
+        raise InputError(f"--max-drop can't be {max_drop:g}; it is in points of the score, from 0 to 100")
     if to is not None:
         to = str(budgets.parse(to))
     if not settings.get("weights"):

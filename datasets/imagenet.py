@@ -1,0 +1,170 @@
+"""ImageNet's 1,000 classes (ILSVRC2012), from its official folders; streamed, since it takes 190 GB decoded."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+
+from bench.dataset import Data, Dataset, Decoding, Streamed
+from bench.datasets._decode import check_size
+from bench.datasets._files import check_directory, few, shown
+from bench.datasets._image import ENDINGS
+from bench.datasets._streaming.contents import Names, WholeFiles
+from bench.datasets._streaming.devkit import Devkit
+from bench.datasets._streaming.reader import Pillow, to_middle
+from bench.errors import InputError
+
+_TRAIN, _VAL = "train", "val"
+# Beside these folders, or where Kaggle's archive has them.
+_INSIDE = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
+
+
+@dataclass(frozen=True)
+class ImageNet(Dataset):
+    """A folder with train/nXXXXXXXX/*.JPEG and val/, in class folders or flat beside the devkit; as it is published.
+
+    Classes are those of the devkit (ILSVRC2012_devkit_t12, with its ground truth), or of LOC_synset_mapping.txt and
+    LOC_val_solution.csv as Kaggle has them; where neither is there, val/ must be in class folders, and classes have
+    the names of folders. Their order is that of WordNet's ids. Tested is on val/, as everybody does, and validation is
+    held out of train/. Test images are brought to `resize` pixels on the short side, and their middle is taken.
+    """
+
+    directory: Annotated[Path, "folder with train/ and val/, and what names the classes"]
+    size: Annotated[int, "pixels a side of the images"] = 224
+    resize: Annotated[int | None, "pixels of the short side before the middle is taken; none: 256 for 224"] = None
+
+    def __post_init__(self) -> None:
+        check_size(self.size)
+        check_directory(self.directory)
+        if self.resize is not None and self.resize < self.size:
+            raise ValueError(f"resize can't be {self.resize}; it is at least the size, {self.size}")
+
+    @property
+    def streams(self) -> bool:
+        return True
+
+    def load(self, data_dir: Path, download: bool) -> Data:
+        return self.decode(data_dir, download, Decoding())
+
+    def decode(self, data_dir: Path, download: bool, decoding: Decoding) -> Data:
+        train, val = self._folders()
+        devkit, notes = Devkit.find(self.directory), list[str]()
+        wnids = _class_folders(train)
+        if devkit is None:
+            notes.append(f"{shown(self.directory)} has no devkit: classes have the names of folders")
+        elif missing := sorted(devkit.names.keys() - set(wnids)):
+            raise InputError(
+                f"{shown(train)} lacks {len(missing)} of the {len(devkit.names)} classes of the devkit: {few(missing)}"
+            )
+        elif strange := sorted(set(wnids) - devkit.names.keys()):
+            raise InputError(f"{shown(train)} has folders of no class of the devkit: {few(strange)}")
+        number = {wnid: place for place, wnid in enumerate(wnids)}
+        splits = {
+            _TRAIN: self._split(train, _in_classes(train, number), number),
+            _VAL: self._split(val, _labelled(val, number, devkit), number),
+        }
+        counts = torch.bincount(splits[_TRAIN].targets, minlength=len(wnids))  # type: ignore[arg-type]
+        if empty := [wnid for wnid, count in zip(wnids, counts.tolist(), strict=True) if not count]:
+            raise InputError(f"{shown(train / empty[0])} has no images ({len(empty)} classes have none)")
+        names = tuple(wnids) if devkit is None else tuple(devkit.names[wnid] for wnid in wnids)
+        return Data(splits[_TRAIN], splits[_VAL], names, notes=tuple(notes))
+
+    def identity(self) -> str:
+        """Names of all images: sizes and ends of more than a million would take minutes, and their hashes are in
+        records."""
+        digest = hashlib.sha256()
+        for folder in self._folders():
+            for name in _names(folder):
+                digest.update(os.fsencode(name) + b"\0")
+            digest.update(b"\1")
+        return digest.hexdigest()[:16]
+
+    def stamp(self, data_dir: Path) -> str:
+        """By the times of folders: in them files appear and go. What files hold is looked at when they are read."""
+        digest = hashlib.sha256()
+        for folder in self._folders():
+            for path in (folder, *(folder / name for name in _subfolders(folder))):
+                digest.update(f"{path.name}:{path.stat().st_mtime_ns}:".encode(errors="surrogateescape"))
+        return digest.hexdigest()[:16]
+
+    def _folders(self) -> tuple[Path, Path]:
+        """train/ and val/. Raises InputError."""
+        if not self.directory.is_dir():
+            raise InputError(f"no such folder: {shown(self.directory)}")
+        for inside in _INSIDE:
+            train, val = self.directory / inside / _TRAIN, self.directory / inside / _VAL
+            if train.is_dir() and val.is_dir():
+                return train, val
+        have = few(sorted(path.name for path in self.directory.iterdir())) or "nothing"
+        raise InputError(f"{shown(self.directory)} needs folders {_TRAIN}/ and {_VAL}/; it has {have}")
+
+    def _split(self, folder: Path, labelled: Iterator[tuple[str, int]], number: Mapping[str, int]) -> Streamed:
+        names, labels = list[str](), list[int]()
+        for name, label in labelled:
+            names.append(name)
+            labels.append(label)
+        if not names:
+            raise InputError(f"{shown(folder)} has no images")
+        contents = WholeFiles(folder, Names.of(names), np.arange(len(names)))
+        resized = self.resize or round(self.size * 256 / 224)
+        targets = torch.tensor(labels, dtype=torch.int64)
+        return Streamed(contents, targets, Pillow(), (self.size, self.size), to_middle(self.size, resized))
+
+
+def _class_folders(folder: Path) -> list[str]:
+    """In the order of names. Raises InputError."""
+    found = _subfolders(folder)
+    if not found:
+        raise InputError(f"{shown(folder)} has no class folders")
+    return found
+
+
+def _subfolders(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _images(folder: Path) -> list[str]:
+    """The names of the images in a folder itself, sorted."""
+    with os.scandir(folder) as entries:
+        names = (entry.name for entry in entries if not entry.name.startswith("."))
+        return sorted(name for name in names if Path(name).suffix.lower() in ENDINGS)
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """Those of all images below a split's folder."""
+    yield from _images(folder)
+    for own in _subfolders(folder):
+        yield from (f"{own}/{name}" for name in _images(folder / own))
+
+
+def _in_classes(folder: Path, number: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """Names below the folder, and labels, by class folders. Raises InputError."""
+    for own in _subfolders(folder):
+        if own not in number:
+            raise InputError(f"{shown(folder)} has the class {shown(own)!r}, which {_TRAIN}/ has not")
+        yield from ((f"{own}/{name}", number[own]) for name in _images(folder / own))
+
+
+def _labelled(folder: Path, number: Mapping[str, int], devkit: Devkit | None) -> Iterator[tuple[str, int]]:
+    """The same of val/, which may be flat: then the devkit says what each image is. Raises InputError."""
+    flat = _images(folder)
+    if not flat:
+        yield from _in_classes(folder, number)
+        return
+    shows = None if devkit is None else devkit.truth(flat)
+    if shows is None:
+        raise InputError(
+            f"{shown(folder)} has its images in no class folders, and nothing says what they show: put the devkit "
+            f"(ILSVRC2012_devkit_t12) or Kaggle's LOC_val_solution.csv into {shown(folder.parent)}"
+        )
+    for name in flat:
+        wnid = shows.get(name, "none")
+        if wnid not in number:
+            raise InputError(f"{shown(folder / name)} is of no class that is known ({shown(wnid)})")
+        yield name, number[wnid]
