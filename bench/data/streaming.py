@@ -20,8 +20,8 @@ from bench.dataset import Cut, Streamed
 from bench.seeding import AUGMENT, ORDER, WINDOWS, generator, mixed
 
 Batch = tuple[Tensor, Tensor]
-# Of a batch that is evaluated at most: 64 images of 513x513, say.
-_PIXELS = 2**24
+# Of a batch that is evaluated at most: 15 images of 513x513, for each pixel of which a network has 21 numbers, say.
+_PIXELS = 2**22
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,13 @@ class Schedule:
     momentum: Annotated[float, "of sgd"] = 0.9
     nesterov: Annotated[bool, "for sgd"] = False
     weight_decay: Annotated[float, "on every trained value"] = 5e-4
-    curve: Annotated[Literal["constant", "step", "cosine", "one-cycle"], "of the learning rate"] = "cosine"
+    curve: Annotated[Literal["constant", "step", "cosine", "one-cycle", "poly"], "of the learning rate"] = "cosine"
     milestones: Annotated[tuple[float, ...], "step: the fractions of the schedule at which the rate drops"] = (
         0.5,
         0.75,
     )
     drop: Annotated[float, "step: the factor at each milestone"] = 0.1
+    power: Annotated[float, "poly: of the fraction that is left"] = 0.9
     warmup: Annotated[float, "the fraction of the schedule over which the rate rises linearly"] = 0.0
     label_smoothing: Annotated[float, "of the training loss"] = 0.0
     distillation: Annotated[float, "weight of the finished dense network's outputs in the loss; 0: none"] = 0.0
@@ -62,6 +63,7 @@ class Schedule:
             ("momentum", 0, 0.9999),
             ("weight_decay", 0, math.inf),
             ("drop", 0, 1),
+            ("power", 0, 10),
             ("warmup", 0, 0.9),
             ("label_smoothing", 0, 0.99),
             ("distillation", 0, 1),
@@ -111,6 +113,8 @@ class Schedule:
                 factor = self.drop ** sum(progress >= at for at in self.milestones)
             case "cosine":
                 factor = (1 + math.cos(math.pi * after)) / 2
+            case "poly":
+                factor = (1 - after) ** self.power
             case "one-cycle":
                 # Smith & Topin, "Super-Convergence" (2018): linearly up from a 25th over the first 30 %, then a cosine
                 # to zero. `warmup` is the time before the cycle.

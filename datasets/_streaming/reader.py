@@ -59,3 +59,15 @@ def _whole(height: int, width: int) -> Window:
 def to_middle(size: int, resized: int | None = None) -> Cut:
     """The short side brought to `resized` (None: to `size`), and of that the `size` x `size` pixels in the middle."""
     return partial(middle, resized or size, size)
+
+
+@dataclass(frozen=True)
+class WholeInside:
+    """The whole image in the first corner of a picture of `side` pixels, smaller where it has more."""
+
+    side: int
+
+    def __call__(self, height: int, width: int) -> Window:
+        times = min(1.0, self.side / max(height, width))
+        size = max(1, round(times * height)), max(1, round(times * width))
+        return Window((0, 0, width, height), size, (self.side, self.side))

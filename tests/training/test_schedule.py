@@ -43,6 +43,27 @@ def test_the_paper_schedule() -> None:
     assert [round(m * found.epochs) for m in found.milestones] == [100, 150]
 
 
+def test_poly_falls_by_a_power_of_what_is_left() -> None:
+    poly = Schedule(epochs=1, learning_rate=0.007, curve="poly", power=0.9)
+    assert [poly.learning_rate_at(p) for p in (0, 0.5, 1)] == pytest.approx([0.007, 0.007 * 0.5**0.9, 0])
+
+
+def test_the_papers_other_schedules() -> None:
+    _, imagenet = schedule.find("csg-imagenet")
+    assert (imagenet.epochs, imagenet.batch_size, imagenet.learning_rate, imagenet.weight_decay) == (
+        100,
+        256,
+        0.1,
+        1e-4,
+    )
+    rates = [imagenet.learning_rate_at(epoch / 100) for epoch in (29, 30, 60, 90)]
+    assert rates == pytest.approx([0.1, 0.01, 0.001, 0.0001])
+    assert (imagenet.area, imagenet.flip, imagenet.augments) == ((0.08, 1.0), True, True)
+    _, voc = schedule.find("csg-voc")
+    assert (voc.epochs, voc.batch_size, voc.learning_rate, voc.weight_decay) == (50, 4, 0.007, 5e-4)
+    assert (voc.curve, voc.head_rate, voc.scale, voc.flip) == ("poly", 10, (0.5, 2.0), True)
+
+
 def test_names_with_changes_and_files(tmp_path: Path) -> None:
     name, changed = schedule.find("quick:epochs=3:curve=step")
     assert (name, changed.epochs, changed.curve) == ("quick:epochs=3:curve=step", 3, "step")
@@ -57,7 +78,11 @@ def test_names_with_changes_and_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("quik", "unknown schedule 'quik'; did you mean 'quick'? have: csg-cifar, finetune, quick; or give the path"),
+        (
+            "quik",
+            "unknown schedule 'quik'; did you mean 'quick'? have: csg-cifar, csg-imagenet, csg-voc, finetune, quick; or "
+            "give the path",
+        ),
         ("none.toml", "no such schedule file: none.toml"),
         ("quick:epocs=3", "unknown option of schedule 'quick': 'epocs'; did you mean 'epochs'?"),
         ("quick:epochs=0", "schedule 'quick': epochs can't be 0; it is at least 1"),
