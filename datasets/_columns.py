@@ -118,7 +118,7 @@ class Images:
     columns: Mapping[Path, str]
 
     def __len__(self) -> int:
-        return sum(_rows(path) for path in self.columns)
+        return sum(rows(path) for path in self.columns)
 
     def __iter__(self) -> Iterator[bytes]:
         for path, column in self.columns.items():
@@ -176,18 +176,18 @@ def _schema(path: Path) -> Any:
     try:
         schema = pyarrow.parquet.read_schema(path)
     except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if twice:
         raise InputError(f"{shown(path)} has several columns called {few(twice)}; rename or drop all but one")
     return schema
 
 
-def _rows(path: Path) -> int:
+def rows(path: Path) -> int:
     try:
         return int(pyarrow.parquet.read_metadata(path).num_rows)
     except (OSError, pyarrow.ArrowException) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _batches(path: Path, column: str) -> Iterator[Any]:
@@ -196,17 +196,17 @@ def _batches(path: Path, column: str) -> Iterator[Any]:
         for batch in pyarrow.parquet.ParquetFile(path).iter_batches(_BATCH, columns=[column]):
             yield batch.column(column)
     except (OSError, pyarrow.ArrowException, UnicodeDecodeError, MemoryError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _read(path: Path, column: str) -> Any:
     try:
         return pyarrow.parquet.ParquetFile(path).read(columns=[column]).column(column)
     except (OSError, pyarrow.ArrowException, UnicodeDecodeError, MemoryError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
+def unreadable(path: Path, error: Exception) -> InputError:
     return InputError(f"{shown(path)} can't be read as Parquet: {' '.join(str(error).split())}")
 
 

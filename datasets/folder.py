@@ -10,17 +10,14 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from bench.dataset import AnySplit, Data, Dataset, Decoding, Split, Streamed
+from bench.dataset import AnySplit, Data, Dataset, Decoding, Split
 from bench.datasets import _splits
 from bench.datasets._decode import check_size, decode, notes_on, revision_of
 from bench.datasets._files import check_directory, endings, ends_of_files, few, hiding, shown, stamp_of, walk
 from bench.datasets._image import ENDINGS
+from bench.datasets._streaming.by_size import check_stream, streamed, streams
 from bench.datasets._streaming.contents import WholeFiles
-from bench.datasets._streaming.reader import Pillow, to_middle
 from bench.errors import InputError
-
-# Bytes of decoded images that are kept in memory where nothing was said.
-_MOST_IN_MEMORY = 4e9
 
 
 @dataclass(frozen=True)
@@ -39,18 +36,18 @@ class Folder(Dataset):
     stream: Annotated[
         bool | None, "decode images as they are needed; none: where a size is given and they would take 4 GB"
     ] = None
+    resize: Annotated[
+        int | None, "with stream=true: pixels of the short side before the middle is taken; none: the size"
+    ] = None
 
     def __post_init__(self) -> None:
         check_size(self.size)
         check_directory(self.directory)
-        if self.stream and self.size is None:
-            raise ValueError("stream=true goes with a size, as size=224")
+        check_stream(self.stream, self.size, self.resize)
 
     @cached_property
     def streams(self) -> bool:
-        if self.stream is not None or self.size is None:
-            return bool(self.stream)
-        return 3 * self.size**2 * len(self._all_images()) > _MOST_IN_MEMORY
+        return streams(self.stream, self.size, lambda: len(self._all_images()))
 
     @property
     def revision(self) -> int:
@@ -137,8 +134,7 @@ class Folder(Dataset):
         labels = torch.tensor([number[_class(path, folder)] for path in paths], dtype=torch.int64)
         if self.streams:
             assert self.size is not None
-            contents = WholeFiles.of(folder, paths)
-            return Streamed(contents, labels, Pillow(), (self.size, self.size), to_middle(self.size))
+            return streamed(WholeFiles.of(folder, paths), labels, self.size, self.resize)
         remarks: Counter[str] = Counter()
         images = decode(paths, lambda index: shown(paths[index]), self.size, train, remarks, decoding)
         notes += notes_on(remarks, name, len(paths))

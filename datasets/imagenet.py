@@ -14,9 +14,9 @@ from bench.dataset import Data, Dataset, Decoding, Streamed
 from bench.datasets._decode import check_size
 from bench.datasets._files import check_directory, few, shown
 from bench.datasets._image import ENDINGS
+from bench.datasets._streaming.by_size import streamed
 from bench.datasets._streaming.contents import Names, WholeFiles
 from bench.datasets._streaming.devkit import Devkit
-from bench.datasets._streaming.reader import Pillow, to_middle
 from bench.errors import InputError
 
 _TRAIN, _VAL = "train", "val"
@@ -112,8 +112,7 @@ class ImageNet(Dataset):
             raise InputError(f"{shown(folder)} has no images")
         contents = WholeFiles(folder, Names.of(names), np.arange(len(names)))
         resized = self.resize or round(self.size * 256 / 224)
-        targets = torch.tensor(labels, dtype=torch.int64)
-        return Streamed(contents, targets, Pillow(), (self.size, self.size), to_middle(self.size, resized))
+        return streamed(contents, torch.tensor(labels, dtype=torch.int64), self.size, resized)
 
 
 def _class_folders(folder: Path) -> list[str]:

@@ -5,17 +5,19 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
 from torch import Tensor
 
-from bench.dataset import Data, Dataset, Decoding, Split
+from bench.dataset import AnySplit, Data, Dataset, Decoding, Split
 from bench.datasets import _columns, _labels, _shards, _splits
-from bench.datasets._columns import Features
 from bench.datasets._decode import check_size, decode, notes_on, revision_of
 from bench.datasets._files import check_directory, endings, ends_of_files, few, hiding, shown, stamp_of, walk
 from bench.datasets._labels import Labels
+from bench.datasets._streaming.by_size import check_stream, streamed, streams
+from bench.datasets._streaming.row_groups import RowGroups
 from bench.errors import InputError
 
 
@@ -38,9 +40,21 @@ class Parquet(Dataset):
     image: Annotated[str | None, "name of the image column; none: found"] = None
     test: Annotated[_splits.TestSplit | None, "split to test on, test or validation; none: test if it is there"] = None
 
+    stream: Annotated[
+        bool | None, "decode images as they are needed; none: where a size is given and they would take 4 GB"
+    ] = None
+    resize: Annotated[
+        int | None, "with stream=true: pixels of the short side before the middle is taken; none: the size"
+    ] = None
+
     def __post_init__(self) -> None:
         check_size(self.size)
         check_directory(self.directory)
+        check_stream(self.stream, self.size, self.resize)
+
+    @cached_property
+    def streams(self) -> bool:
+        return streams(self.stream, self.size, lambda: sum(map(_columns.rows, self._all_files())))
 
     @property
     def revision(self) -> int:
@@ -64,12 +78,18 @@ class Parquet(Dataset):
         }
         notes += _columns.notes_on(faults)
         classes = _labels.classes(labels, notes)
-        splits: dict[str, Split] = {}
+        splits: dict[str, AnySplit] = {}
         train = None
         for name in used:
             numbers = _labels.numbers(labels[name], classes, name, _splits.way_out(name, files))
-            splits[name] = Split(self._images(name, files[name], features, train, notes, decoding), numbers)
-            train = splits["train"].images
+            columns = {path: _columns.image_column(path, features[path], self.image) for path in files[name]}
+            if self.streams:
+                assert self.size is not None
+                splits[name] = streamed(RowGroups.of(columns), numbers, self.size, self.resize)
+                continue
+            images = self._images(name, columns, train, notes, decoding)
+            splits[name] = Split(images, numbers)
+            train = images if name == "train" else train
         notes += _splits.notes_on_classes(splits, classes.names)
         validation = None if validated is None else splits[validated]
         return Data(splits["train"], splits[tested], classes.names, validation, tuple(notes))
@@ -132,13 +152,11 @@ class Parquet(Dataset):
     def _images(
         self,
         name: str,
-        paths: Sequence[Path],
-        features: Mapping[Path, Features],
+        columns: Mapping[Path, str],
         train: Tensor | None,
         notes: list[str],
         decoding: Decoding,
     ) -> Tensor:
-        columns = {path: _columns.image_column(path, features[path], self.image) for path in paths}
         contents = _columns.Images(columns)
         if not len(contents):
             raise InputError(f"{shown(self.directory)}: the {name} split has no rows")

@@ -177,7 +177,7 @@ def test_a_broken_image_is_found_before_anything_is_trained(harm, message: str, 
 
 def test_large_sets_are_streamed_by_themselves(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not find_dataset(f"folder:{folder}:size=24").dataset.streams
-    monkeypatch.setattr("bench.datasets.folder._MOST_IN_MEMORY", 3 * 24**2 * 31)
+    monkeypatch.setattr("bench.datasets._streaming.by_size.MOST_IN_MEMORY", 3 * 24**2 * 31)
     assert find_dataset(f"folder:{folder}:size=24").dataset.streams
     assert not find_dataset(f"folder:{folder}:size=24:stream=false").dataset.streams
     assert not find_dataset(f"folder:{folder}").dataset.streams

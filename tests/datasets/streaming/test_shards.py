@@ -1,0 +1,145 @@
+"""Tars as of WebDataset, and Parquet files, streamed: each image as it was put in, and what is cut short is found."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+import torch
+from photos import photo
+
+from bench.cache.images import load
+from bench.data.augment import Augment
+from bench.data.batches import shuffled
+from bench.data.normalise import Normalise
+from bench.data.streaming import Loading
+from bench.dataset import Data, Streamed
+from bench.errors import InputError
+from bench.plan.plan import find_dataset
+
+
+def jpeg(number: int, label: int) -> bytes:
+    content = io.BytesIO()
+    photo(np.random.default_rng(number), 40 + number, 50, label).save(content, "JPEG")
+    return content.getvalue()
+
+
+def tars(folder: Path, train: int = 12, test: int = 4, shards: int = 3) -> Path:
+    """Image i is of class i modulo 3; its label stands before it or behind it."""
+    folder.mkdir()
+    (folder / "classes.txt").write_text("cat\ndog\nhen\n")
+    for split, count in (("train", train), ("validation", test)):
+        for shard in range(shards):
+            with tarfile.open(folder / f"set-{split}-{shard:04d}.tar", "w") as archive:
+                for number in range(shard, count, shards):
+                    parts = [(".jpg", jpeg(number, number % 3)), (".cls", str(number % 3).encode()), (".json", b"{}")]
+                    for ending, content in parts if number % 2 else reversed(parts):
+                        info = tarfile.TarInfo(f"{split}/{number:03d}{ending}")
+                        info.size = len(content)
+                        archive.addfile(info, io.BytesIO(content))
+    return folder
+
+
+def rows(folder: Path) -> Path:
+    folder.mkdir()
+    for split, count in (("train", 12), ("test", 4)):
+        images = [{"bytes": jpeg(number, number % 3), "path": ""} for number in range(count)]
+        table = pyarrow.table({"image": images, "label": [number % 3 for number in range(count)]})
+        pyarrow.parquet.write_table(table, folder / f"{split}-00000-of-00001.parquet", row_group_size=5)
+    return folder
+
+
+def loaded(text: str, validation: float | None = None) -> Data:
+    return load(find_dataset(text), Path(), False, validation, lambda line: None)
+
+
+def test_tars(tmp_path: Path) -> None:
+    data = loaded(f"webdataset:{tars(tmp_path / 'tars')}:size=32")
+    assert (data.classes, len(data.train), len(data.test)) == (("cat", "dog", "hen"), 12, 4)
+    assert isinstance(data.train, Streamed)
+    order = [number for shard in range(3) for number in range(shard, 12, 3)]
+    assert data.train.targets.tolist() == [number % 3 for number in order]  # type: ignore[union-attr]
+    for place, number in enumerate(order):
+        assert data.train.images.read(place) == jpeg(number, number % 3)
+    assert data.train.images.name(3) == f"train/009 of {tmp_path / 'tars' / 'set-train-0000.tar'}"
+
+
+def test_parquet_by_groups_of_rows_is_what_it_is_in_memory(tmp_path: Path) -> None:
+    folder = rows(tmp_path / "rows")
+    memory, streamed = (loaded(f"parquet:{folder}:size=32:stream={stream}", 0.25) for stream in ("false", "true"))
+    assert isinstance(streamed.train, Streamed)
+    normalise = Normalise.of(memory.train)
+    for workers in (0, 2):
+        batches = [
+            [*shuffled(data.train, normalise, Augment(2, True), 1, 3, Loading(torch.device("cpu"), workers)).batches(0)]
+            for data in (memory, streamed)
+        ]
+        for (pixels, targets), (others, theirs) in zip(*batches, strict=True):
+            assert torch.equal(pixels, others)
+            assert torch.equal(targets, theirs)
+    assert streamed.test.images.name(3) == f"row 3 of {folder / 'test-00000-of-00001.parquet'}"  # type: ignore[union-attr]
+
+
+def cut(path: Path, length: int) -> None:
+    path.write_bytes(path.read_bytes()[:length])
+
+
+def repack(path: Path, leave_out: str = "", change: bytes | None = None) -> None:
+    """The same tar without a member, or with another label in it."""
+    with tarfile.open(path) as archive:
+        members = [(member, archive.extractfile(member).read()) for member in archive]  # type: ignore[union-attr]
+    with tarfile.open(path, "w") as archive:
+        for member, content in members:
+            if member.name == leave_out:
+                continue
+            own = change if change is not None and member.name.endswith(".cls") else content
+            member.size = len(own)
+            archive.addfile(member, io.BytesIO(own))
+
+
+def first_end(path: Path) -> int:
+    """Where the second member begins."""
+    with tarfile.open(path) as archive:
+        return archive.getmembers()[1].offset
+
+
+SHARD = "set-train-0001.tar"
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (
+            lambda top: cut(top / SHARD, 3000),
+            r"set-train-0001.tar can't be read as an uncompressed tar; is it cut short",
+        ),
+        (lambda top: cut(top / SHARD, first_end(top / SHARD)), r"set-train-0001.tar can't be read .*it doesn't end as"),
+        (lambda top: cut(top / SHARD, 0), r"set-train-0001.tar can't be read as an uncompressed tar"),
+        (lambda top: (top / SHARD).unlink(), r"missing is number 1"),
+        (lambda top: repack(top / SHARD, "train/001.cls"), r"has no label for train/001: train/001.cls is missing"),
+        (lambda top: repack(top / SHARD, change=b"cat"), r"a label is no whole number"),
+        (lambda top: repack(top / SHARD, change=b"7"), r"has labels from 0 to 7, and there are 3 classes"),
+        (lambda top: [path.unlink() for path in top.glob("*validation*")], r"needs tars of a train and a test split"),
+    ],
+)
+def test_what_is_wrong_with_tars_is_said_in_a_line(harm, message: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    folder = tars(tmp_path / "tars")
+    harm(folder)
+    with pytest.raises(InputError, match=message):
+        loaded(f"webdataset:{folder}:size=32")
+
+
+def test_a_broken_image_in_a_tar_is_named(tmp_path: Path) -> None:
+    folder = tars(tmp_path / "tars")
+    data = loaded(f"webdataset:{folder}:size=32")
+    members = data.train.images  # type: ignore[union-attr]
+    path = members.where(5)
+    content = bytearray(path.read_bytes())
+    start = content.index(members.read(5))
+    content[start + 100 : start + len(members.read(5))] = bytes(len(members.read(5)) - 100)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"train/004 of .*set-train-0001.tar can't be decoded as an image"):
+        loaded(f"webdataset:{folder}:size=32")
