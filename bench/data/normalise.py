@@ -58,4 +58,7 @@ class Normalise:
     def __call__(self, images: Tensor) -> Tensor:
         # Channels last: measured 1.1x to 1.2x faster training on the CPU, and what GPUs want.
         floats = images.to(torch.float32, memory_format=torch.channels_last)
-        return (floats - self.mean) / self.deviation
+        if floats is images:
+            return (floats - self.mean) / self.deviation
+        # In place: of large images most of the time goes into memory that was never used before.
+        return floats.sub_(self.mean).div_(self.deviation)

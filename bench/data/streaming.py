@@ -107,7 +107,9 @@ class _Items(Dataset[Batch]):
 
     def __getitem__(self, numbers: Sequence[int]) -> Batch:
         pairs = [self.split.read(number, self._cut(number)) for number in numbers]
-        return torch.stack([image for image, _ in pairs]), torch.stack([target for _, target in pairs])
+        # Channels last, as they are decoded and as they are wanted.
+        pixels = torch.stack([image.permute(1, 2, 0) for image, _ in pairs]).permute(0, 3, 1, 2)
+        return pixels, torch.stack([target for _, target in pairs])
 
     def _cut(self, number: int) -> Cut | None:
         if self.window is None:

@@ -12,12 +12,13 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+import streamed_files
 import torch
 from image_files import encoded, made
 from PIL import Image
 
 from bench.data.splits import fingerprint
-from bench.dataset import Data, Dataset
+from bench.dataset import IGNORED, Data, Dataset
 from bench.errors import InputError
 from bench.plugins import discovery, options
 
@@ -93,18 +94,25 @@ def dataset(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         "segfolder": lambda: make_segfolder(tmp_path),
         "glyphs": lambda: made("glyphs", train="60", test="30"),
         "shapes": lambda: made("shapes", train="60", test="30"),
+        "imagenet": lambda: made("imagenet", streamed_files.imagenet(tmp_path), size="16"),
+        "voc": lambda: made("voc", streamed_files.voc(tmp_path), size="16"),
+        "webdataset": lambda: made("webdataset", streamed_files.tars(tmp_path / "tars"), size="16"),
     }
     return makers.get(request.param, lambda: make_fetched(request.param, monkeypatch))()
 
 
 def test_every_dataset_gives_what_the_harness_needs(dataset: Dataset) -> None:
     data = dataset.load(Path("nowhere"), False)
+    assert data.is_streamed == dataset.streams
     for split in (data.train, data.test):
         assert len(split) > 0
-        assert split.images.shape[1:] == data.image_shape
-        assert split.images.is_contiguous()
-        assert int(split.targets.min()) >= 0
-        assert int(split.targets.max()) < len(data.classes)
+        assert split.image_shape == data.image_shape
+        held = split.decoded(range(len(split)))
+        assert held.images.shape == (len(split), *data.image_shape)
+        assert held.images.is_contiguous()
+        named = held.targets[held.targets != IGNORED]
+        assert int(named.min()) >= 0
+        assert int(named.max()) < len(data.classes)
     assert data.image_shape[0] in (1, 3)
     assert len(set(data.classes)) == len(data.classes)
     assert dataset.identity() == dataset.identity()

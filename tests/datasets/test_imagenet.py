@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from photos import imagenet, photo, wnid
 from PIL import Image
+from streamed_files import imagenet, photo, wnid
 from torchvision.transforms import v2
 
 from bench.dataset import Data, Streamed

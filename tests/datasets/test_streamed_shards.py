@@ -4,12 +4,11 @@ import io
 import tarfile
 from pathlib import Path
 
-import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
 import torch
-from photos import photo
+from streamed_files import jpeg, tars
 
 from bench.cache.images import load
 from bench.data.augment import Augment
@@ -19,28 +18,6 @@ from bench.data.streaming import Loading
 from bench.dataset import Data, Streamed
 from bench.errors import InputError
 from bench.plan.plan import find_dataset
-
-
-def jpeg(number: int, label: int) -> bytes:
-    content = io.BytesIO()
-    photo(np.random.default_rng(number), 40 + number, 50, label).save(content, "JPEG")
-    return content.getvalue()
-
-
-def tars(folder: Path, train: int = 12, test: int = 4, shards: int = 3) -> Path:
-    """Image i is of class i modulo 3; its label stands before it or behind it."""
-    folder.mkdir()
-    (folder / "classes.txt").write_text("cat\ndog\nhen\n")
-    for split, count in (("train", train), ("validation", test)):
-        for shard in range(shards):
-            with tarfile.open(folder / f"set-{split}-{shard:04d}.tar", "w") as archive:
-                for number in range(shard, count, shards):
-                    parts = [(".jpg", jpeg(number, number % 3)), (".cls", str(number % 3).encode()), (".json", b"{}")]
-                    for ending, content in parts if number % 2 else reversed(parts):
-                        info = tarfile.TarInfo(f"{split}/{number:03d}{ending}")
-                        info.size = len(content)
-                        archive.addfile(info, io.BytesIO(content))
-    return folder
 
 
 def rows(folder: Path) -> Path:

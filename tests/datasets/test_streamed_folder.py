@@ -1,13 +1,15 @@
 """folder: decoded as needed gives what it gives decoded into memory, to the bit; and is looked over before."""
 
 import pickle
+import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from photos import photo
 from PIL import Image
+from streamed_files import photo
 
 from bench.cache import images, inventory
 from bench.cache.images import load
@@ -16,7 +18,9 @@ from bench.data.batches import in_order, shuffled
 from bench.data.normalise import Normalise
 from bench.data.splits import fingerprint
 from bench.data.streaming import Loading
+from bench.data.windows import RandomArea
 from bench.dataset import Data, Streamed
+from bench.datasets._streaming.reader import Pillow
 from bench.errors import InputError
 from bench.plan.plan import find_dataset
 
@@ -31,12 +35,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two classes, 24 and 8 images, of many sizes: JPEG, some turned by EXIF, PNG, a grey one, a transparent one."""
-    random, top = np.random.default_rng(0), tmp_path / "photos"
+    numbers, top = np.random.default_rng(0), tmp_path / "photos"
     for split, count in (("train", 12), ("test", 4)):
         for place, name in enumerate(("cat", "dog")):
             (top / split / name).mkdir(parents=True)
             for number in range(count):
-                made = photo(random, *map(int, random.integers(20, 90, 2)), place)
+                made = photo(numbers, *map(int, numbers.integers(20, 90, 2)), place)
                 path = top / split / name / f"{number}"
                 if number % 4 == 0:
                     made.convert("L" if place else "RGBA").save(path.with_suffix(".png"))
@@ -192,3 +196,42 @@ def test_a_split_goes_to_another_process_without_its_images(folder: Path) -> Non
     assert len(sent) < 5000
     again = pickle.loads(sent)  # just made here
     assert torch.equal(again.decoded([3]).images, split.decoded([3]).images)
+
+
+@pytest.mark.parametrize(("width", "height", "size"), [(200, 150, 64), (640, 480, 64)])
+def test_rough_windows_are_those_of_the_whole_image_but_for_rounding(
+    width: int, height: int, size: int, tmp_path: Path
+) -> None:
+    """Resized by torch, or decoded at a half of the size, beside what Pillow gives at full size."""
+    path = tmp_path / "0.jpg"
+    photo(np.random.default_rng(0), width, height, 0).save(path, quality=95)
+    content, area = path.read_bytes(), RandomArea((size, size), (0.5, 1.0))
+    for seed in range(5):
+        cut = area.drawn(random.Random(seed))
+        window = cut(height, width)
+        assert window.rough
+        rough, exact = (
+            Pillow().image(content, "0.jpg", lambda tall, wide, own=own: own)  # type: ignore[misc]
+            for own in (window, replace(window, rough=False))
+        )
+        assert rough.shape == exact.shape == (size, size, 3)
+        assert np.abs(rough.astype(int) - exact).mean() < 2.5
+
+
+def test_random_areas_are_of_the_sizes_and_shapes_that_are_asked_for() -> None:
+    """As torchvision draws them: areas and logarithms of shapes are uniform, and places too."""
+    area = RandomArea((8, 8), (0.2, 0.6))
+    boxes = np.array([area.drawn(random.Random(seed))(300, 400).box for seed in range(4000)])
+    wide, tall = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    assert boxes.min() >= 0
+    assert (boxes[:, 2].max(), boxes[:, 3].max()) == (400, 300)
+    shares, shapes = wide * tall / 120_000, np.log(wide / tall)
+    assert 0.19 < shares.min() < 0.21
+    assert 0.59 < shares.max() < 0.61
+    assert abs(shares.mean() - 0.4) < 0.01
+    assert abs(shapes).max() < np.log(4 / 3) + 0.02
+    assert abs(shapes.mean()) < 0.01
+    places = boxes[:, 0] / (400 - wide)
+    assert abs(places.mean() - 0.5) < 0.02
+    # Of a very long image no such part of its whole area is there: the largest in the middle.
+    assert RandomArea((8, 8), (1.0, 1.0)).drawn(random.Random(0))(100, 1000).box == (433, 0, 566, 100)

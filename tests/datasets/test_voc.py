@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import run_sweep
-from photos import photo
 from PIL import Image
+from streamed_files import voc
 
 from bench.cache.images import load
 from bench.data.augment import Augment
@@ -21,34 +21,6 @@ from bench.plan.plan import find_dataset
 from bench.store.record import FINISHED
 
 LISTS = "VOCdevkit/VOC2012/ImageSets/Segmentation"
-
-
-def voc(top: Path, train: int = 12, val: int = 4, more: int = 0) -> Path:
-    """Images whose left part is class 0 and dark, and whose right part is a class of its own; at the border of the two
-    no pixel has one. `more` are those of SBD alone."""
-    folder, random = top / "VOCdevkit" / "VOC2012", np.random.default_rng(0)
-    for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation", *(["SegmentationClassAug"] * bool(more))):
-        (folder / name).mkdir(parents=True)
-    names = [f"2007_{number:06d}" for number in range(train + val + more)]
-    lists = {"train": names[:train], "val": names[train : train + val]}
-    if more:
-        lists["trainaug"] = [*names[:train], *names[train + val :]]
-    for listed, own in lists.items():
-        (folder / "ImageSets/Segmentation" / f"{listed}.txt").write_text("\n".join(own) + "\n")
-    for place, name in enumerate(names):
-        width, height = map(int, random.integers(40, 60, 2))
-        image = np.array(photo(random, width, height, place))
-        image[:, : width // 2] //= 4
-        mask = np.full((height, width), 1 + place % 20, dtype=np.uint8)
-        mask[:, : width // 2] = 0
-        mask[:, width // 2] = IGNORED
-        palette = Image.fromarray(mask)
-        palette.putpalette([*range(256)] * 3)
-        Image.fromarray(image).save(folder / "JPEGImages" / f"{name}.jpg", quality=95)
-        for kind in ("SegmentationClass", "SegmentationClassAug"):
-            if (folder / kind).is_dir() and (kind != "SegmentationClass" or place < train + val):
-                palette.save(folder / kind / f"{name}.png")
-    return top
 
 
 def loaded(folder: Path, options: str = ":size=64", validation: float | None = None) -> Data:
