@@ -1,10 +1,10 @@
 """What a network plugin is: how to build the network, and what is known of it."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 # What a network that gives a dictionary calls the output that counts, as torchvision's do.
 OUTPUT = "out"
@@ -63,7 +63,8 @@ class Model:
     with None in their places.
 
     `backbone` names the submodule that other tasks share; the rest is the head, to which schedules may give a learning
-    rate of its own. Without one, the head is what depends on the number of classes.
+    rate of its own. Without one, the head is what depends on the number of classes. `pretrained_backbone()`, where there
+    is one, gives its weights that others trained for classification, by the names in it; raises InputError as above.
 
     `family` names the kind of network, for methods whose authors chose layers by it ("" for none).
 
@@ -83,6 +84,7 @@ class Model:
     task: str = ""
     training_only: tuple[str, ...] = ()
     backbone: str = ""
+    pretrained_backbone: Callable[[], Mapping[str, Tensor]] | None = None
 
     @property
     def first_line(self) -> str:

@@ -21,6 +21,8 @@ from bench.seeding import seeded
 from bench.store.store import SEAL, WEIGHTS
 
 PRETRAINED = "pretrained"
+# Before what fills a network's backbone alone.
+BACKBONE = "backbone="
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Weights:
 
     `epochs` is how long they were trained, and `inputs` what images they were trained on, None where nobody knows.
     `made_for` are the channels and classes of a network that says so. With `fresh_head` the classifier is none of
-    theirs. `notes` are lines for the person.
+    theirs. Those of a `backbone` fill that submodule alone (`text` begins with `backbone=`), and the rest is fresh.
+    `notes` are lines for the person.
     """
 
     text: str
@@ -42,11 +45,14 @@ class Weights:
     fresh_head: bool = False
     notes: tuple[str, ...] = ()
     tensors: Mapping[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
+    backbone: str = ""
 
     @property
     def name(self) -> str:
         """What people know them by."""
-        return self.text if self.text == PRETRAINED else network_file.name(Path(self.text))
+        named = self.text.removeprefix(BACKBONE)
+        found = named if named == PRETRAINED else network_file.name(Path(named))
+        return f"{BACKBONE}{found}" if self.backbone else found
 
     @property
     def place(self) -> str:
@@ -60,6 +66,8 @@ class Weights:
     def open(self, channels: int, num_classes: int) -> "Start":
         """The weights, for all runs of a sweep. Raises InputError where they don't fit images of so many channels and
         so many classes, or where `fresh_head` was asked for and is not needed."""
+        if self.backbone:
+            return self._open_backbone(channels, num_classes)
         tensors = self._for(channels, num_classes)
         network = build_network(self.model.model, channels, num_classes, seed=0)
         other = build_network(self.model.model, channels, num_classes + 1, seed=0)
@@ -81,6 +89,16 @@ class Weights:
             raise InputError(f"--fresh-head is not needed: the classifier of {self.place} {why}; leave it out")
         fit, _ = state_dict.fitted(tensors, network, wrong, _misfit(self.place, self.model), wrong)
         return partial(_filled, {name: tensor for name, tensor in fit.items() if name not in fresh.union(wrong)})
+
+    def _open_backbone(self, channels: int, num_classes: int) -> "Start":
+        state = build_network(self.model.model, channels, num_classes, seed=0).state_dict()
+        for name, tensor in self.tensors.items():
+            if tensor.shape != state[name].shape:
+                raise InputError(
+                    f"{self.name} does not fit {self.model.text} for {channels} channels: {name} has shape "
+                    f"{state_dict.shape(tensor)}, not {state_dict.shape(state[name])}"
+                )
+        return partial(_filled, self.tensors)
 
     def _for(self, channels: int, num_classes: int) -> Mapping[str, Tensor]:
         if self.made_for is None or channels == self.made_for[0]:
@@ -104,6 +122,8 @@ def _filled(state: Mapping[str, Tensor], network: nn.Module, seed: int) -> nn.Mo
 
 def find(text: str, model: ModelChoice, plugins: Sequence[str] = (), fresh_head: bool = False) -> Weights:
     """Look at what was asked for, and that it fits the network, as far as that needs no data. Raises InputError."""
+    if text.startswith(BACKBONE):
+        return _backbone(text.removeprefix(BACKBONE), model, plugins, fresh_head)
     if text == PRETRAINED:
         if model.model.pretrained is None:
             raise InputError(
@@ -135,6 +155,67 @@ def _is_artifact(path: Path) -> bool:
             return artifact.KEY in (opened.metadata() or {})
     except (SafetensorError, OSError):  # which is said where it is read
         return False
+
+
+def _backbone(text: str, model: ModelChoice, plugins: Sequence[str], fresh_head: bool) -> Weights:
+    """Those of a classifier, say, for the backbone of a network that does something else. Raises InputError."""
+    inside = f"{model.model.backbone}."
+    if not model.model.backbone:
+        raise InputError(f"{model.text} names no backbone that {BACKBONE}{text} could fill (bench.model.Model)")
+    if fresh_head:
+        raise InputError(
+            f"--fresh-head is not needed: all but the backbone is fresh with {BACKBONE}{text}; leave it out"
+        )
+    inputs, epochs, notes = model.model.inputs, None, list[str]()
+    if text == PRETRAINED:
+        make = model.model.pretrained_backbone
+        if make is None:
+            raise InputError(f"there are no pretrained weights for the backbone of {model.text}; give a file")
+        with asking(f"the pretrained backbone of {model.text}"):
+            tensors: Mapping[str, Tensor] = make()
+        whole = text
+    else:
+        path = network_file.locate(text).resolve()
+        whole = str(path)
+        if _is_artifact(path):
+            saved = network_file.read(path)
+            have = saved.description.model
+            given = Given(plugins)
+            # What is generated is taken as the kernels that it makes: csg:init=svd finds codes and generator again.
+            tensors = artifact.build(saved, path, given).finish().state_dict()
+            inputs, epochs = have.inputs or inputs, saved.description.epochs
+            if saved.description.methods != "dense":
+                notes.append(f"{path.parent.name}: the kernels that {saved.description.methods} makes are taken")
+        else:
+            content = state_dict.read(path)
+            tensors, notes = content.tensors, [f"{path.name}: {note}" for note in content.notes]
+    network, depends, _ = _probed(model)
+    wanted = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(inside)}
+    plain = {name.removeprefix(inside): tensor for name, tensor in wanted.items()}
+    found = state_dict.renamed(tensors, plain)
+    place = f"the backbone of {model.text} can't be filled from {text}"
+    missing = [name for name in plain if name not in found and not name.endswith("num_batches_tracked")]
+    if missing:
+        raise InputError(f"{place}: {len(missing)} of {len(plain)} tensors are missing ({state_dict.few(missing)})")
+    own = {f"{inside}{name}": found[name].to(tensor.dtype) for name, tensor in plain.items() if name in found}
+    odd = [name for name in own if own[name].shape != wanted[name].shape and name not in depends]
+    if odd:
+        shapes = f"{state_dict.shape(own[odd[0]])}, not {state_dict.shape(wanted[odd[0]])}"
+        raise InputError(f"{place}: {len(odd)} tensors have another shape ({odd[0]} {shapes})")
+    left = [name for name in found if name not in plain]
+    if left:
+        notes.append(f"left out, being of no backbone: {state_dict.few(left)}")
+    return Weights(
+        BACKBONE + whole,
+        model,
+        state_dict.content_hash(own),
+        epochs,
+        inputs,
+        fresh_head=True,
+        backbone=model.model.backbone,
+        notes=tuple(notes),
+        tensors=own,
+    )
 
 
 def _of_ours(saved: Saved, path: Path, model: ModelChoice, plugins: Sequence[str], fresh_head: bool) -> Weights:

@@ -1,6 +1,8 @@
 """DeepLab V3+, after Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation"
 (2018), with the plain convolutions that the CSG authors' has."""
 
+from functools import partial
+
 import torch
 import torchvision.models
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from bench.model import Model
 from bench.models._atrous import Pyramid, layer
 from bench.models._initial import he_normal_
 from bench.models.torchvision_cnn import take_channels
+from bench.models.torchvision_segmentation import pretrained_backbone
 
 NAMES = {"deeplabv3plus-resnet101": "DeepLab V3+ on ResNet-101, output stride 16, as the CSG authors have it"}
 
@@ -75,4 +78,11 @@ def _resized(maps: Tensor, like: Tensor) -> Tensor:
 
 
 def model(name: str) -> Model:
-    return Model(DeepLabV3Plus, NAMES[name], family="deeplab", task="segmentation", backbone="backbone")
+    return Model(
+        DeepLabV3Plus,
+        NAMES[name],
+        family="deeplab",
+        task="segmentation",
+        backbone="backbone",
+        pretrained_backbone=partial(pretrained_backbone, "deeplabv3plus_resnet101"),
+    )

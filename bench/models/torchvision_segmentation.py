@@ -3,7 +3,7 @@
 from functools import partial
 
 import torchvision.models
-from torch import nn
+from torch import Tensor, nn
 
 from bench.model import Model
 from bench.models.torchvision_cnn import fetched, inputs_of, take_channels
@@ -46,6 +46,16 @@ def pretrained(name: str, channels: int, num_classes: int) -> nn.Module:
     return other
 
 
+def pretrained_backbone(name: str) -> dict[str, Tensor]:
+    """torchvision's weights for ImageNet of the network that this one's backbone is the greater part of."""
+    classifier = name.partition("_")[2]
+    state = fetched(classifier, 3).state_dict()
+    # Of MobileNet the backbone is what is called features there.
+    return {own.removeprefix("features."): value for own, value in state.items() if not own.startswith(_CLASSIFIERS)}
+
+
+_CLASSIFIERS = ("fc.", "classifier.")
+
 # Of Pascal VOC, with the background.
 _CLASSES = 21
 
@@ -61,6 +71,7 @@ def model(name: str) -> Model:
         task="segmentation",
         training_only=(_AUXILIARY,) if _has_auxiliary(name) else (),
         backbone="backbone",
+        pretrained_backbone=partial(pretrained_backbone, name),
     )
 
 

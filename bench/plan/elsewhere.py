@@ -10,7 +10,7 @@ import tomli_w
 
 from bench.errors import InputError, first_line
 from bench.files.network_file import folder_of
-from bench.files.start_weights import PRETRAINED
+from bench.files.start_weights import BACKBONE, PRETRAINED
 from bench.plan import defaults
 from bench.plugins import by_path, networks, options
 from bench.plugins.code import code_hash, own_files
@@ -72,11 +72,12 @@ class Elsewhere:
             place = self._place(model[0]) + model[1]
             yield "model", up + place
             self._give(("--model", place))
-        weights = given.get("weights")
-        if weights is not None and weights != PRETRAINED:
-            name = folder_of(Path(weights)).name
+        weights = given.get("weights", PRETRAINED)
+        part, own = (BACKBONE, weights.removeprefix(BACKBONE)) if weights.startswith(BACKBONE) else ("", weights)
+        if own != PRETRAINED:
+            name = folder_of(Path(own)).name
             self._need(f"{name}, the weights that every run starts from, beside spec.toml (or give --weights)")
-            yield "weights", up + name
+            yield "weights", part + up + name
 
     def _moved(self, text: str) -> str:
         """A method or dataset without the folders of what it reads."""

@@ -19,7 +19,7 @@ from bench.data.standard import Standard
 from bench.dataset import Data, Dataset, Decoding
 from bench.errors import InputError, asking
 from bench.files.description import Step
-from bench.files.start_weights import Weights
+from bench.files.start_weights import BACKBONE, Weights
 from bench.files.start_weights import find as find_weights
 from bench.measure.cores import cores
 from bench.method import Compressed, Method
@@ -286,9 +286,12 @@ def make(spec: Spec) -> Plan:
     notes = [] if weights is None else [*weights.notes]
     if weights is not None:
         inputs = weights.inputs or model.model.inputs
-        chosen, sized = with_size(chosen, None if inputs is None else inputs.size)
-        notes += sized
-        if weights.fresh_head:
+        if not weights.backbone:  # which takes images of any size
+            chosen, sized = with_size(chosen, None if inputs is None else inputs.size)
+            notes += sized
+        if weights.backbone:
+            notes.append(f"{weights.name} fills the backbone, and the head is fresh")
+        elif weights.fresh_head:
             notes.append(f"{weights.name} as it came is not measured, since its classifier is fresh")
     standard, is_usual = _standard(spec.normalise, weights, model, notes)
     setting = Setting(model, weights, chosen, schedule_name, schedule, standard, is_usual)
@@ -365,9 +368,9 @@ def _with_references(spec: Spec, files: Sequence[str]) -> list[MethodChoice]:
     """The methods asked for, behind the network as finished weights give it, and dense. Raises InputError."""
     choices = find_methods(spec.methods, files)
     asked = [choice.text for choice in choices]
-    is_there = spec.weights is not None and not spec.fresh_head
+    is_there = spec.weights is not None and not spec.fresh_head and not spec.weights.startswith(BACKBONE)
     if GIVEN in asked and not is_there:
-        why = "its classifier is fresh: leave out --fresh-head" if spec.fresh_head else "there is none: give --weights"
+        why = "its classifier is fresh" if spec.weights is not None else "there is none: give --weights"
         raise InputError(f"{GIVEN} measures the network as finished weights give it, and {why}, or leave out {GIVEN}")
     first = [*([GIVEN] if is_there else []), REFERENCE]
     choices += [_method(name, files) for name in first if name not in asked]

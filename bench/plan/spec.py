@@ -133,7 +133,7 @@ def _from(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     """The fields, with the paths of files among them counted from the spec's own folder, so that a spec means the same
     wherever one stands."""
 
-    from bench.files.start_weights import PRETRAINED  # it imports torch
+    from bench.files.start_weights import BACKBONE, PRETRAINED  # it imports torch
 
     def located(text: Any) -> Any:
         return str(folder.resolve() / Path(text).expanduser()) if isinstance(text, str) and text else text
@@ -141,8 +141,10 @@ def _from(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     found = dict(given)
     if isinstance(given.get("plugins"), list):
         found["plugins"] = [located(text) for text in given["plugins"]]
-    if isinstance(given.get("weights"), str) and given["weights"] != PRETRAINED:
-        found["weights"] = located(given["weights"])
+    weights = given.get("weights")
+    if isinstance(weights, str):
+        part, own = (BACKBONE, weights.removeprefix(BACKBONE)) if weights.startswith(BACKBONE) else ("", weights)
+        found["weights"] = part + (own if own == PRETRAINED else located(own))
     if isinstance(given.get("model"), str) and is_file(given["model"]):
         found["model"] = located(given["model"])
     schedule = given.get("schedule")
