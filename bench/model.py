@@ -63,8 +63,9 @@ class Model:
     with None in their places.
 
     `backbone` names the submodule that other tasks share; the rest is the head, to which schedules may give a learning
-    rate of its own. Without one, the head is what depends on the number of classes. `pretrained_backbone()`, where there
-    is one, gives its weights that others trained for classification, by the names in it; raises InputError as above.
+    rate of its own. Without one, the head is what depends on the number of classes. `pretrained_backbone()`, where
+    there is one, gives its weights that others trained for classification, by the names in it; raises InputError as
+    above.
 
     `family` names the kind of network, for methods whose authors chose layers by it ("" for none).
 

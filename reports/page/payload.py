@@ -56,7 +56,6 @@ def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list
         "short": {name: cut for name, cut in short_names(runs["method"], NAME).items() if cut != name},
         "axes": AXES,
         "metrics": curves.METRICS,
-        "publishedOn": published.IMAGES,
         "looks": {
             **{name: asdict(look) for name, look in looks(methods).items()},
             **{
@@ -72,6 +71,7 @@ def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list
                 "metric": {**asdict(metric_of(own)), "points": metric_of(own).points},
                 "points": _points(own, summary[summary["setting"] == name], folders, notes),
                 "published": published.beside(own).to_dict("records"),
+                "publishedOn": published.measured_on(own),
                 "curves": _curves(banded[banded["setting"] == name]),
                 "predictions": _with_short_names(predicted["settings"][index]),
                 "layers": _layers(own, loaded.folders, loaded.notes),

@@ -131,13 +131,32 @@ def test_pictures_stand_in_rows_with_a_gap() -> None:
 def test_published_points_have_their_source_and_fit_the_network() -> None:
     points = published.everything()
     assert points["source"].str.len().min() > 5
-    assert points["test_top1"].between(85, 100).all()
+    assert points["score"].between(65, 100).all()
+    assert set(points["images"]) == set(published.IMAGES)
     images = {"train_images": 45_000, "validation_images": 5_000, "test_images": 10_000}
-    beside = published.beside(results([record("dense", 0, 90.0, model="resnet56", **images)]))
+    runs = results([record("dense", 0, 90.0, model="resnet56", **images)])
+    beside = published.beside(runs)
     assert set(beside["model"]) == {"resnet56"}
     own = beside[beside["method"] == "CSG 12x12, K=72"].iloc[0]
-    assert (own["stored_values"], own["test_top1"]) == (160_450, 92.37)
+    assert (own["stored_values"], own["score"]) == (160_450, 92.37)
+    assert published.measured_on(runs) == "CIFAR-10, the original images"
     assert not len(published.beside(results([record("dense", 0, 90.0, model="resnet56")])))
+
+
+def test_published_points_of_imagenet_say_what_the_papers_resnet18_is() -> None:
+    images = {"train_images": 1_153_050, "validation_images": 128_117, "test_images": 50_000}
+    beside = published.beside(results([record("dense", 0, 70.0, model="resnet26", **images)]))
+    assert beside["stored_values"].tolist() == [15_995_176, 10_371_368]
+    assert beside["remark"].str.contains("printed as ResNet-18").all()
+    assert "its error is a ResNet-18's of 11,689,512" in beside["remark"].iloc[0]
+
+
+def test_published_points_of_voc_are_of_mean_iou() -> None:
+    images = {"train_images": 1_318, "validation_images": 146, "test_images": 1_449}
+    other = {"headline": "miou", "headline_label": "mean IoU", "model": "deeplabv3plus-resnet101"}
+    beside = published.beside(results([record("dense", 0, 70.0, **other, **images)]))
+    assert beside["score"].tolist() == [78.43]
+    assert not len(published.beside(results([record("dense", 0, 70.0, model="deeplabv3plus-resnet101", **images)])))
 
 
 def test_a_bibliography_has_each_paper_once_in_order() -> None:

@@ -185,15 +185,15 @@ function publishedTrace(axis, measure) {
   const note = byId("published-note");
   const can = points.length && axis === "stored_values" && measure === "mean";
   byId("published").disabled = !can;
-  const why = !points.length ? "No published points are known for this network and data." : "Published points have stored values and top-1 alone.";
+  const why = !points.length ? "No published points are known for this network and data." : `Published points have stored values and ${setting().metric.label} alone.`;
   byId("published").parentElement.title = can ? "" : why;
   note.hidden = !(can && byId("published").checked);
   if (note.hidden) return null;
-  note.textContent = `Hollow marks are published results, on ${data.publishedOn}, from other code and schedules: not measured here, and not comparable point by point.`;
+  note.textContent = `Hollow marks are published results, on ${setting().publishedOn}, from other code and schedules: not measured here, and not comparable point by point.`;
   return {
-    name: "published", meta: "scale", type: "scatter", mode: "markers", x: points.map((point) => point.stored_values), y: points.map((point) => point.test_top1),
+    name: "published", meta: "scale", type: "scatter", mode: "markers", x: points.map((point) => point.stored_values), y: points.map((point) => point.score),
     marker: { symbol: "hexagram-open", size: 11, color: colours().soft, line: { width: 1.5 } },
-    text: points.map((point) => `<b>published: ${escaped(point.method)}</b><br>top-1 ${fixed(point.test_top1)} %, ${whole(point.stored_values)} values<br>${escaped(point.source)}${point.remark ? "; " + escaped(point.remark) : ""}<br>${escaped(data.publishedOn)}`),
+    text: points.map((point) => `<b>published: ${escaped(point.method)}</b><br>${escaped(setting().metric.label)} ${fixed(point.score)} %, ${whole(point.stored_values)} values<br>${escaped(point.source)}${point.remark ? "; " + escaped(point.remark) : ""}<br>${escaped(setting().publishedOn)}`),
     hovertemplate: "%{text}<extra></extra>",
   };
 }
