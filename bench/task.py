@@ -60,6 +60,8 @@ class Task:
 
     # Of which the first is the headline, which methods are compared by. One is LOSS.
     metrics: ClassVar[tuple[Metric, ...]] = ()
+    # Whether its targets are labels of whole images, which may be mixed, and images of which may be changed in any way.
+    of_whole_images: ClassVar[bool] = False
     # Of which each class has a figure (`Meter.by_class`), on the test split; None: of nothing.
     by_class: ClassVar[Metric | None] = None
 

@@ -1,7 +1,7 @@
 """Random scale, crop and flip of a whole batch at once, on the device that holds it."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import torch
@@ -39,13 +39,27 @@ class Augment:
     images were), and mirrors half of them, if they are to `flip`.
 
     In place of that window, `area` takes a part of the image with a fraction of its area between these two, of a shape
-    between 3:4 and 4:3, and brings it to the window's size (Szegedy et al., "Going Deeper with Convolutions", 2015)."""
+    between 3:4 and 4:3, and brings it to the window's size (Szegedy et al., "Going Deeper with Convolutions", 2015).
+
+    `growing` are sides of the window in so many equal parts of `epochs`, in place of `crop`. `operations` is the
+    magnitude of RandAugment, which is done to each image by itself before; 0: none.
+    """
 
     padding: int = 0
     flip: bool = False
     scale: tuple[float, float] = AS_IT_IS
     crop: int = 0
     area: tuple[float, float] = AS_IT_IS
+    growing: tuple[int, ...] = ()
+    epochs: int = 1
+    operations: int = 0
+
+    def at(self, epoch: int) -> "Augment":
+        """What is done in an epoch, from 0."""
+        if not self.growing:
+            return self
+        part = min(len(self.growing) - 1, epoch * len(self.growing) // self.epochs)
+        return replace(self, growing=(), crop=self.growing[part])
 
     def draw(self, images: int, size: tuple[int, int], generator: torch.Generator) -> Drawn:
         """For so many images of this size, (height, width), on the CPU."""

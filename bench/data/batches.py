@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from bench.data.augment import Augment
+from bench.data.mixing import rand_augment
 from bench.data.normalise import Normalise
 from bench.data.streaming import Loading, Shuffled, StreamedInOrder
 from bench.dataset import AnySplit, Split
-from bench.seeding import AUGMENT, ORDER, generator
+from bench.seeding import AUGMENT, OPERATIONS, ORDER, generator, mixed
 
 # Images `(batch, channels, height, width)` as the network sees them, and their targets, both on the device.
 Batch = tuple[Tensor, Tensor]
@@ -55,12 +56,17 @@ class InMemory:
         images, device = len(self.split), self.split.images.device
         # Drawn on the CPU, so that every device draws the same numbers, for all of an epoch at once.
         order = torch.randperm(images, generator=generator(self.seed, epoch, ORDER)).to(device)
-        size = (self.split.images.shape[2], self.split.images.shape[3])
-        drawn = self.augment.draw(images, size, generator(self.seed, epoch, AUGMENT)).to(device)
+        augment, size = self.augment.at(epoch), (self.split.images.shape[2], self.split.images.shape[3])
+        drawn = augment.draw(images, size, generator(self.seed, epoch, AUGMENT)).to(device)
+        seed = mixed(self.seed, epoch, OPERATIONS)
         for step in range(first_step, self.steps_per_epoch):
             place = slice(step * self.batch_size, (step + 1) * self.batch_size)
             taken = self.split.take(order[place])
-            augmented, targets = self.augment(taken.images, taken.targets, drawn[place])
+            pixels = taken.images
+            if augment.operations:
+                each = zip(pixels, order[place].tolist(), strict=True)
+                pixels = torch.stack([rand_augment(image, augment.operations, mixed(seed, n, 0)) for image, n in each])
+            augmented, targets = augment(pixels, taken.targets, drawn[place])
             yield self.normalise(augmented), targets
 
 

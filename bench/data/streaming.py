@@ -7,17 +7,18 @@ generator of its own, so that neither the number of workers nor where an epoch i
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from bench.data.augment import AS_IT_IS, Augment
+from bench.data.mixing import rand_augment
 from bench.data.normalise import Normalise
 from bench.data.windows import RandomArea, RandomScale
-from bench.dataset import Cut, Streamed
-from bench.seeding import AUGMENT, ORDER, WINDOWS, generator, mixed
+from bench.dataset import Streamed
+from bench.seeding import AUGMENT, OPERATIONS, ORDER, WINDOWS, generator, mixed
 
 Batch = tuple[Tensor, Tensor]
 # Of a batch that is evaluated at most: 15 images of 513x513, for each pixel of which a network has 21 numbers, say.
@@ -53,33 +54,31 @@ class Shuffled:
         return len(self.split) // self.batch_size
 
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        images, device = len(self.split), self.loading.device
+        images, device, augment = len(self.split), self.loading.device, self.augment.at(epoch)
+        size = (augment.crop, augment.crop) if augment.crop else self.split.size
         order = torch.randperm(images, generator=generator(self.seed, epoch, ORDER))
         # Windows are cut where images are decoded.
-        of_batch = replace(self.augment, scale=AS_IT_IS, crop=0, area=AS_IT_IS)
-        drawn = of_batch.draw(images, self._size, generator(self.seed, epoch, AUGMENT))
+        of_batch = Augment(augment.padding, augment.flip)
+        drawn = of_batch.draw(images, size, generator(self.seed, epoch, AUGMENT))
         places = [
             slice(step * self.batch_size, (step + 1) * self.batch_size)
             for step in range(first_step, self.steps_per_epoch)
         ]
-        items = _Items(self.split, self._window, mixed(self.seed, epoch, WINDOWS))
+        seeds = mixed(self.seed, epoch, WINDOWS), mixed(self.seed, epoch, OPERATIONS)
+        items = _Items(self.split, _window(augment, size), augment.operations, seeds)
         loaded = _loaded(items, [order[place].tolist() for place in places], self.loading)
         for place, (pixels, targets) in zip(places, loaded, strict=True):
             augmented, targets = of_batch(pixels, targets, drawn[place].to(device))
             yield self.normalise(augmented), targets
 
-    @property
-    def _size(self) -> tuple[int, int]:
-        """Of what is cut out."""
-        return (self.augment.crop, self.augment.crop) if self.augment.crop else self.split.size
 
-    @property
-    def _window(self) -> RandomArea | RandomScale | None:
-        if self.augment.area != AS_IT_IS:
-            return RandomArea(self._size, self.augment.area)
-        if self.augment.scale != AS_IT_IS or self.augment.crop:
-            return RandomScale(self._size, self.augment.scale)
-        return None
+def _window(augment: Augment, size: tuple[int, int]) -> RandomArea | RandomScale | None:
+    """What is cut out of each image, of this size."""
+    if augment.area != AS_IT_IS:
+        return RandomArea(size, augment.area)
+    if augment.scale != AS_IT_IS or augment.crop:
+        return RandomScale(size, augment.scale)
+    return None
 
 
 @dataclass(frozen=True)
@@ -100,21 +99,29 @@ class StreamedInOrder:
 
 
 class _Items(Dataset[Batch]):
-    """Decoded images of these numbers, and their targets; `seed` is what windows are drawn by, with the number."""
+    """Decoded images of these numbers, and their targets; `seeds` are what windows and operations are drawn by, with
+    the number."""
 
-    def __init__(self, split: Streamed, window: RandomArea | RandomScale | None = None, seed: int = 0) -> None:
-        self.split, self.window, self.seed = split, window, seed
+    def __init__(
+        self,
+        split: Streamed,
+        window: RandomArea | RandomScale | None = None,
+        operations: int = 0,
+        seeds: tuple[int, int] = (0, 0),
+    ) -> None:
+        self.split, self.window, self.operations, self.seeds = split, window, operations, seeds
 
     def __getitem__(self, numbers: Sequence[int]) -> Batch:
-        pairs = [self.split.read(number, self._cut(number)) for number in numbers]
+        pairs = [self._one(number) for number in numbers]
         # Channels last, as they are decoded and as they are wanted.
         pixels = torch.stack([image.permute(1, 2, 0) for image, _ in pairs]).permute(0, 3, 1, 2)
         return pixels, torch.stack([target for _, target in pairs])
 
-    def _cut(self, number: int) -> Cut | None:
-        if self.window is None:
-            return None
-        return self.window.drawn(random.Random(mixed(self.seed, number, 0)))  # noqa: S311  # not for secrets
+    def _one(self, number: int) -> Batch:
+        of_windows, of_operations = (mixed(seed, number, 0) for seed in self.seeds)
+        cut = None if self.window is None else self.window.drawn(random.Random(of_windows))  # noqa: S311  # no secret
+        image, target = self.split.read(number, cut)
+        return (rand_augment(image, self.operations, of_operations) if self.operations else image), target
 
 
 def _loaded(items: _Items, numbers: Sequence[Sequence[int]], loading: Loading) -> Iterator[Batch]:

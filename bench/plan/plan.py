@@ -303,7 +303,11 @@ def make(spec: Spec) -> Plan:
             "learning_rates": [factor_text(factor) for factor in factors],
             "model": model.asked,
             "dataset": options.write(chosen.name, chosen.dataset),
-            "schedule": {"name": schedule_name, **options.everything(schedule)},
+            # TOML has nothing for none, which is where an option stands that isn't there.
+            "schedule": {
+                "name": schedule_name,
+                **{name: own for name, own in options.everything(schedule).items() if own is not None},
+            },
             "data_dir": str(Path(spec.data_dir).expanduser().resolve()),
             "plugins": files,
             "weights": None if weights is None else weights.text,

@@ -232,7 +232,13 @@ def check_network(plan: Plan, data: Data) -> None:
     network, other = (build_network(model, channels, len(data.classes), seed) for seed in (0, 1))
     require_outputs(network, data.image_shape, len(data.classes), task)
     require_reloadable(network, other, data.image_shape, task)
-    if (head_rate := plan.setting.schedule.head_rate) != 1:
+    schedule = plan.setting.schedule
+    if (schedule.mixes or schedule.rand_augment) and not task.of_whole_images:
+        raise InputError(
+            f"mixup, cutmix and rand_augment are for labels of whole images, and {plan.setting.dataset.label} is for "
+            f"{plan.setting.dataset.task.name}; leave them out"
+        )
+    if (head_rate := schedule.head_rate) != 1:
         rate_of_layer(model, channels, len(data.classes), head_rate)
 
 

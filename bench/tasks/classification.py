@@ -19,6 +19,7 @@ _TINY_IMAGES, _TINY_CLASSES, _TINY_PIXELS = 8, 10, 16
 class Classification(Task):
     """Telling classes of images apart: cross-entropy, top-1, top-5."""
 
+    of_whole_images = True
     # Where there are fewer than five classes, top-5 is 100.
     metrics = (
         Metric("top1", "top-1", "%", counts_images=True),
@@ -44,7 +45,7 @@ class Classification(Task):
             )
 
     def loss(self, outputs: Any, targets: Tensor, schedule: LossOptions) -> Tensor:
-        """Cross-entropy in nats, smoothed as the schedule says."""
+        """Cross-entropy in nats, smoothed as the schedule says. Targets that were mixed are shares of the classes."""
 
         def of(logits: Tensor) -> Tensor:
             exact = logits.to(torch.promote_types(logits.dtype, torch.float32))  # in bfloat16 it has two digits
@@ -104,6 +105,8 @@ class _Scores(Meter):
 
 class _Hits(Meter):
     def add(self, outputs: Tensor, targets: Tensor) -> None:
+        """Of mixed images, that which has the larger part."""
+        targets = targets.argmax(1) if targets.ndim == 2 else targets
         self._add("images", torch.tensor(len(targets)))
         self._add("top1", (outputs.argmax(1) == targets).sum())
 

@@ -21,7 +21,7 @@ from bench.method import Compressed
 from bench.plugins import options
 from bench.training.loop import Epoch, Trainer, Training
 
-FORMAT = 2
+FORMAT = 3
 _KEY = "bench"
 
 
@@ -45,6 +45,7 @@ def encode(training: Training, beside: Mapping[str, Any] | None = None) -> bytes
         "network": _split(network.state_dict(), tensors),
         "regenerated": _split(_regenerated(network), tensors),
         "state": _split(compressed.state(), tensors),
+        "average": _split(_average(training), tensors),
         "optimizer": _split({names[id(own)]: dict(state) for own, state in training.optimizer.state.items()}, tensors),
         "epoch": training.epoch,
         "parts": training.parts,
@@ -86,6 +87,8 @@ def read(path: Path, trainer: Trainer, rebuild: Callable[[Mapping[str, Any]], Co
             key: value.to(like.device) if isinstance(value, Tensor) and value.dim() else value
             for key, value in state.items()
         }
+    if training.average is not None:
+        training.average.load_state_dict(_joined(header["average"], tensors))
     sums = _joined(header["sums"], tensors)
     training.loss_sum.copy_(sums["loss_sum"])
     training.meter.sums = {name: value.to(trainer.device) for name, value in sums["meter"].items()}
@@ -101,6 +104,11 @@ def beside(path: Path) -> dict[str, Any]:
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is no checkpoint: {first_line(error)}") from error
     return found
+
+
+def _average(training: Training) -> dict[str, Tensor]:
+    """The state of the average of the weights; empty where there is none."""
+    return {} if training.average is None else dict(training.average.state_dict())
 
 
 def _plain(value: Any) -> Any:
@@ -150,7 +158,19 @@ def _header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
 
 
 _FIELDS = {
-    *("format", "seed", "schedule", "step", "structure", "solved", "masks", "network", "regenerated", "state"),
+    *(
+        "format",
+        "seed",
+        "schedule",
+        "step",
+        "structure",
+        "solved",
+        "masks",
+        "network",
+        "regenerated",
+        "state",
+        "average",
+    ),
     *("optimizer", "epoch", "parts", "sums", "generators", "seconds", "history", "beside"),
 }
 
@@ -180,7 +200,7 @@ def content(path: Path) -> dict[str, Any]:
     """All that a checkpoint holds, by name: tensors and the rest. Raises ValueError."""
     header, tensors = _open(path)
     found: dict[str, Any] = {name: header[name] for name in ("step", "epoch", "structure", "masks")}
-    for name in ("network", "regenerated", "state", "optimizer", "sums", "generators"):
+    for name in ("network", "regenerated", "state", "average", "optimizer", "sums", "generators"):
         found |= _flat(name, _joined(header[name], tensors))
     return found
 

@@ -8,9 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from bench import masks
 from bench.data.augment import Augment
 from bench.data.batches import Batch, Batches, in_order, shuffled
+from bench.data.mixing import Mixed
 from bench.data.normalise import Normalise
 from bench.data.streaming import Loading
 from bench.dataset import AnySplit
@@ -99,9 +102,15 @@ class Trainer:
     ) -> "Trainer":
         """On splits that are on the device, or streamed there (`loading`; None: where `normalise` is)."""
         loading = loading or Loading(normalise.mean.device)
-        augment = Augment(schedule.crop_padding, schedule.flip, schedule.scale, schedule.crop, schedule.area)
+        augment = Augment(
+            *(schedule.crop_padding, schedule.flip, schedule.scale, schedule.crop, schedule.area),
+            *(schedule.growing or (), schedule.epochs, schedule.rand_augment),
+        )
+        batches = shuffled(train, normalise, augment, seed, schedule.batch_size, loading)
+        if schedule.mixes:
+            batches = Mixed(batches, classes, seed, schedule.mixup, schedule.cutmix)
         return cls(
-            shuffled(train, normalise, augment, seed, schedule.batch_size, loading),
+            batches,
             in_order(validation, normalise, loading),
             task,
             classes,
@@ -146,6 +155,8 @@ class Trainer:
         """The same from where a training stands; the epochs that it has behind it come first."""
         while training.epoch < end_epoch:
             training.history.append(training.finish_epoch())
+            if training.epoch == self.schedule.epochs:
+                training.take_average()
             self.on_epoch(training.history[-1])
             after_epoch(training.history)
         return training.history
@@ -157,7 +168,8 @@ class Training:
     The optimiser starts afresh with it, and once more where `Compressed.after_step` returns True. What masks leave out
     is zeroed after each step. `epoch`, from 0, is the one that it is in, or that comes next, and `step` how many steps
     of the schedule are done. A batch is computed in `parts`, more than one where it doesn't fit into memory.
-    `loss_sum`, `meter` and `seconds` are of the epoch so far, `history` of those before it.
+    `loss_sum`, `meter` and `seconds` are of the epoch so far, `history` of those before it. `average` is that of the
+    weights since the optimiser began, where the schedule has one.
     """
 
     def __init__(self, trainer: Trainer, compressed: Compressed, epoch: int, history: Sequence[Epoch] = ()) -> None:
@@ -187,7 +199,11 @@ class Training:
                 trainer.on_step(self.epoch, self.step / trainer.total_steps, float(self.loss_sum) / done)
             self.seconds = before + time.perf_counter() - started
             trainer.after_step(self)
-        scores = evaluate(self.compressed.network, trainer.validation, trainer.task, trainer.classes)
+        network = self.compressed.network
+        if self.average is not None:
+            network = self.average.module
+            masks.enforce(masks.pairs(network))  # a mask may have changed since
+        scores = evaluate(network, trainer.validation, trainer.task, trainer.classes)
         check_finite(scores[LOSS], f"the validation loss became {{}} in epoch {self.epoch + 1}")
         headline = trainer.task.headline.name
         seen = {f"train_{name}": score for name, score in self.meter.scores().items()}
@@ -225,9 +241,18 @@ class Training:
         self.step += 1
         if self.compressed.step_done(self.step / trainer.total_steps):
             self._renew_optimizer()
+        elif self.average is not None:
+            self.average.update_parameters(self.compressed.network)
         self.loss_sum += losses
         for outputs, own in seen:
             self.meter.add(outputs, own)
+
+    def take_average(self) -> None:
+        """Give the network the average of its weights, where one is kept."""
+        if self.average is not None:
+            self.compressed.network.load_state_dict(self.average.module.state_dict())
+            masks.enforce(masks.pairs(self.compressed.network))
+            self.compressed.network.eval()  # what was computed of the weights before is computed again
 
     def _gradients(self, images: Tensor, targets: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """Those of the whole batch, computed in so many parts as fit into memory; the loss, and of each part what the
@@ -283,7 +308,15 @@ class Training:
         self.meter = self.trainer.task.training_meter(self.trainer.classes)
 
     def _renew_optimizer(self) -> None:
-        self.optimizer = make_optimizer(self.compressed, self.trainer.schedule, self.trainer.rate_of_layer)
+        schedule = self.trainer.schedule
+        self.optimizer = make_optimizer(self.compressed, schedule, self.trainer.rate_of_layer)
+        # An average of other weights than these, or of others in number, is none of theirs.
+        self.average = None if not schedule.ema else averaged(self.compressed.network, schedule.ema)
+
+
+def averaged(network: nn.Module, kept: float) -> AveragedModel:
+    """An average of a network's weights and buffers, of which each step keeps so much."""
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(kept), use_buffers=True)
 
 
 def make_optimizer(

@@ -13,6 +13,7 @@ from bench.plugins.toml import read_toml
 
 # By which images are enlarged: beyond it nothing can be seen on them.
 _LEAST_SCALE, _MOST_SCALE = 0.1, 10.0
+_MOST_CROP = 4096
 # Of which an image has something left to see.
 _LEAST_AREA = 0.01
 
@@ -49,6 +50,13 @@ class Schedule:
         tuple[float, float], "cut out a part with a fraction of the image's area between these; 1x1: the scale and crop"
     ] = (1.0, 1.0)
     crop: Annotated[int, "pixels a side of the random crop; 0: as large as the images"] = 0
+    growing: Annotated[
+        tuple[int, ...] | None, "sides of the random crop in equal parts of the schedule, as 128x160x192; none: crop"
+    ] = None
+    rand_augment: Annotated[int, "magnitude of RandAugment's two operations an image; 0: none"] = 0
+    mixup: Annotated[float, "alpha of mixup; 0: none"] = 0.0
+    cutmix: Annotated[float, "alpha of cutmix; 0: none. Of both, each batch has one"] = 0.0
+    ema: Annotated[float, "what an average of the weights keeps in each step, and is tested at the end; 0: none"] = 0.0
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"], "of training; auto: bfloat16 on a device that has it, else float32"
     ] = "auto"
@@ -69,7 +77,11 @@ class Schedule:
             ("distillation", 0, 1),
             ("temperature", 0.01, 1000),
             ("crop_padding", 0, 64),
-            ("crop", 0, 4096),
+            ("crop", 0, _MOST_CROP),
+            ("rand_augment", 0, 30),
+            ("mixup", 0, 10),
+            ("cutmix", 0, 10),
+            ("ema", 0, 0.999999),
             ("validation", 0.001, 0.9),
         ]:
             value = getattr(self, name)
@@ -84,6 +96,10 @@ class Schedule:
                 f"scale can't be {smaller:g}x{larger:g}; it is a factor and a larger one, from {_LEAST_SCALE:g} to "
                 f"{_MOST_SCALE:g}"
             )
+        if self.growing is not None and (not self.growing or min(self.growing) < 1 or max(self.growing) > _MOST_CROP):
+            raise ValueError(f"growing can't be {self.growing}; it is sides from 1 to {_MOST_CROP}, as 128x160x192")
+        if self.growing is not None and self.crop:
+            raise ValueError("growing takes the place of crop; give one of these")
         part, whole = self.area
         if not _LEAST_AREA <= part <= whole <= 1:
             raise ValueError(f"area can't be {part:g}x{whole:g}; it is two rising fractions, from {_LEAST_AREA:g} to 1")
@@ -95,7 +111,13 @@ class Schedule:
     @property
     def augments(self) -> bool:
         """Whether images are changed at random."""
-        return bool(self.crop_padding or self.flip or self.crop) or {self.scale, self.area} != {(1.0, 1.0)}
+        changed = (self.crop_padding, self.flip, self.crop, self.growing, self.rand_augment, self.mixes)
+        return any(changed) or {self.scale, self.area} != {(1.0, 1.0)}
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images and labels of a batch are mixed."""
+        return bool(self.mixup or self.cutmix)
 
     def learning_rate_at(self, progress: float) -> float:
         """The learning rate at `progress`, from 0 to 1 over the schedule; a step's progress is that of its middle.

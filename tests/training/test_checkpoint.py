@@ -201,8 +201,8 @@ def test_what_is_forgotten_changes_the_bits(
 
 def test_a_file_of_a_newer_bench_or_of_another_network_is_refused(tmp_path: Path) -> None:
     files, _ = undisturbed(tmp_path, "dense")
-    newer = edit(files[3], lambda header, tensors: header.update(format=3))
-    with pytest.raises(ValueError, match="has format 3, of a newer bench; this one reads up to 2"):
+    newer = edit(files[3], lambda header, tensors: header.update(format=4))
+    with pytest.raises(ValueError, match="has format 4, of a newer bench; this one reads up to 3"):
         checkpoint.read(newer, trainer(), start("dense")[1])
     with pytest.raises(ValueError, match="holds other tensors than the network"):
         checkpoint.read(files[3], trainer(), start("dropout")[1])

@@ -80,8 +80,8 @@ def test_names_with_changes_and_files(tmp_path: Path) -> None:
     [
         (
             "quik",
-            "unknown schedule 'quik'; did you mean 'quick'? have: csg-cifar, csg-imagenet, csg-voc, finetune, quick; "
-            "or give the path",
+            "unknown schedule 'quik'; did you mean 'quick'? have: csg-cifar, csg-imagenet, csg-voc, finetune, "
+            "imagenet-fast, quick; or give the path",
         ),
         ("none.toml", "no such schedule file: none.toml"),
         ("quick:epocs=3", "unknown option of schedule 'quick': 'epocs'; did you mean 'epochs'?"),
