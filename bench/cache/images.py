@@ -50,8 +50,10 @@ def load(
 
     stamp = chosen.stamp(data_dir)
     if chosen.dataset.streams:
+        written = options.write(chosen.name, chosen.dataset)
         path = find_cache().folder / FOLDER_OF_LOOKS / f"{_key_of_looks(chosen)}.npz"
-        return _streamed(chosen.decode(data_dir, download), path, validation, say, tell)
+        looked = look_over(chosen.decode(data_dir, download), path, written, say, tell)
+        return looked if validation is None else _held(looked, validation)
     if not stamp and not (stamp is None and chosen.dataset.made_once):  # yet to be fetched, or quick to make
         return uncached(decode, validation)
     wanted = Wanted(
@@ -65,18 +67,8 @@ def load(
     return find_cache().data(wanted, say)
 
 
-def _streamed(
-    data: Data,
-    path: Path,
-    validation: float | None,
-    say: Callable[[str], None],
-    done: Callable[[int, int], None],
-) -> Data:
-    """The data, looked over, with what is known of its files at `path`."""
-    looked = look_over(data, path, say, done)
-    if validation is None:
-        return looked
-    held = hold_out(looked, validation)
+def _held(data: Data, validation: float) -> Data:
+    held = hold_out(data, validation)
     return replace(held, leaked=count_leaked(held))
 
 

@@ -6,6 +6,7 @@ are spent on a run that would meet a broken one. What was found is kept with the
 
 import hashlib
 import json
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -59,11 +60,11 @@ class Found:
                 stamps, digests, bits = (file[name] for name in ("stamps", "digests", "bits"))
                 rows = zip(stamps, digests, bits.tolist(), strict=True)
                 return cls({stamp.tobytes(): (digest.tobytes(), own) for stamp, digest, own in rows}, words)
-        except (OSError, EOFError, *MALFORMED):
+        except (OSError, EOFError, zipfile.BadZipFile, *MALFORMED):
             return cls({}, [])
 
-    def write(self, path: Path) -> None:
-        """Whole or not at all; a folder that can't be written to is no harm."""
+    def write(self, path: Path, dataset: str) -> None:
+        """Whole or not at all, with the dataset's name for people; a folder that can't be written to is no harm."""
         if not self.known:
             return
         with suppress(OSError):
@@ -72,7 +73,8 @@ class Found:
             np.savez(
                 part,
                 format=FORMAT,
-                words=np.frombuffer(json.dumps(self.words).encode(), dtype=np.uint8),
+                dataset=_as_text(dataset),
+                words=_as_text(self.words),
                 stamps=_rows(list(self.known)),
                 digests=_rows([digest for digest, _ in self.known.values()]),
                 bits=np.array([bits for _, bits in self.known.values()], dtype=np.int64),
@@ -80,11 +82,25 @@ class Found:
             part.rename(path)
 
 
+def dataset_of(path: Path) -> str:
+    """The name of the dataset that was looked over; empty for what can't be read."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return str(json.loads(file["dataset"].tobytes()))
+    except (OSError, EOFError, zipfile.BadZipFile, *MALFORMED):
+        return ""
+
+
 def look_over(
-    data: Data, path: Path, say: Callable[[str], None], done: Callable[[int, int], None] = lambda done, count: None
+    data: Data,
+    path: Path,
+    dataset: str,
+    say: Callable[[str], None],
+    done: Callable[[int, int], None] = lambda done, count: None,
 ) -> Data:
     """The same data with the digests of all images; what is odd about them is among its notes. What was found is kept
-    at `path`, also of the images that were read before one that is broken. Raises InputError."""
+    at `path`, under the name of the `dataset`, also of the images that were read before one that is broken. Raises
+    InputError."""
     found = Found.read(path)
     splits = {name: split for name, split in data.splits().items() if isinstance(split, Streamed)}
     stamps = {name: _stamps(split) for name, split in splits.items()}
@@ -104,7 +120,7 @@ def look_over(
         if total:
             used = {stamp for own in stamps.values() for stamp in own}
             kept = {stamp: own for stamp, own in found.known.items() if stamp in used}
-            replace(found, known=kept).write(path)
+            replace(found, known=kept).write(path, dataset)
     notes, made = [*data.notes], dict[str, Any]()
     for name, split in splits.items():
         rows = [found.known[stamp] for stamp in stamps[name]]
@@ -136,6 +152,10 @@ def _look(split: Streamed, numbers: Sequence[int], classes: int) -> Iterator[lis
                 yield from pool.map(some, pieces[start : start + 4 * cores()])
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _as_text(value: Any) -> NDArray[np.uint8]:
+    return np.frombuffer(json.dumps(value).encode(), dtype=np.uint8)
 
 
 def _digest(content: bytes) -> bytes:

@@ -26,6 +26,7 @@ def cache(
     """
     from bench.cache import entry
     from bench.cache.images import find_cache
+    from bench.cache.inventory import FOLDER, dataset_of
     from bench.store.seal import Broken
 
     console, found = make_console(), find_cache()
@@ -34,7 +35,10 @@ def cache(
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     kept = [one for one in found.kept() if (one.header.dataset if one.header else "").startswith(dataset or "")]
-    if dataset is not None and not kept:
+    looks = [
+        path for path in sorted((found.folder / FOLDER).glob("[!.]*.npz")) if dataset_of(path).startswith(dataset or "")
+    ]
+    if dataset is not None and not kept and not looks:
         raise InputError(f"no decoded images of {dataset!r} in {found.folder}; `bench cache` lists what there is")
     damaged = False
     for one in kept:
@@ -52,6 +56,11 @@ def cache(
                 say(f"  {error}; removed")
         if empty:
             found.remove(one.folder)
+    for path in looks:
+        name, size = one_line(dataset_of(path)) or "damaged", path.stat().st_size
+        say(f"{name:60} {size / 1e6:10,.1f} MB  hashes of streamed files")
+        if empty:
+            path.unlink(missing_ok=True)
     if empty:
         found.clean()
     rest = ", removed" if empty else f"; up to {found.limit / 1e9:,.1f} GB are kept"
