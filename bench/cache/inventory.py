@@ -93,15 +93,15 @@ def dataset_of(path: Path) -> str:
 
 def look_over(
     data: Data,
-    path: Path,
+    path: Path | None,
     dataset: str,
     say: Callable[[str], None],
     done: Callable[[int, int], None] = lambda done, count: None,
 ) -> Data:
     """The same data with the digests of all images; what is odd about them is among its notes. What was found is kept
-    at `path`, under the name of the `dataset`, also of the images that were read before one that is broken. Raises
-    InputError."""
-    found = Found.read(path)
+    at `path`, under the name of the `dataset`, also of the images that were read before one that is broken;
+    without a path every file is read, and nothing kept. Raises InputError."""
+    found = Found({}, []) if path is None else Found.read(path)
     splits = {name: split for name, split in data.splits().items() if isinstance(split, Streamed)}
     stamps = {name: _stamps(split) for name, split in splits.items()}
     count = sum(len(own) for own in stamps.values())
@@ -117,7 +117,7 @@ def look_over(
                 behind += len(looked)
                 done(behind, total)
     finally:
-        if total:
+        if total and path is not None:
             used = {stamp for own in stamps.values() for stamp in own}
             kept = {stamp: own for stamp, own in found.known.items() if stamp in used}
             replace(found, known=kept).write(path, dataset)
