@@ -41,8 +41,8 @@ class Augment:
     In place of that window, `area` takes a part of the image with a fraction of its area between these two, of a shape
     between 3:4 and 4:3, and brings it to the window's size (Szegedy et al., "Going Deeper with Convolutions", 2015).
 
-    `growing` are sides of the window in so many equal parts of `epochs`, in place of `crop`. `operations` is the
-    magnitude of RandAugment, which is done to each image by itself before; 0: none.
+    `growing` are sides of the window in so many equal parts of `epochs`, in place of `crop`. Before, each image by
+    itself is changed by RandAugment's `operations` of this magnitude, and by a chance of `blur` blurred; 0: none.
     """
 
     padding: int = 0
@@ -53,6 +53,12 @@ class Augment:
     growing: tuple[int, ...] = ()
     epochs: int = 1
     operations: int = 0
+    blur: float = 0.0
+
+    @property
+    def operates(self) -> bool:
+        """Whether images are changed one by one."""
+        return bool(self.operations or self.blur)
 
     def at(self, epoch: int) -> "Augment":
         """What is done in an epoch, from 0."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.data.augment import Augment
-from bench.data.mixing import rand_augment
+from bench.data.mixing import operated
 from bench.data.normalise import Normalise
 from bench.data.streaming import Loading, Shuffled, StreamedInOrder
 from bench.dataset import AnySplit, Split
@@ -63,9 +63,10 @@ class InMemory:
             place = slice(step * self.batch_size, (step + 1) * self.batch_size)
             taken = self.split.take(order[place])
             pixels = taken.images
-            if augment.operations:
+            if augment.operates:
+                how = augment.operations, augment.blur
                 each = zip(pixels, order[place].tolist(), strict=True)
-                pixels = torch.stack([rand_augment(image, augment.operations, mixed(seed, n, 0)) for image, n in each])
+                pixels = torch.stack([operated(image, *how, mixed(seed, number, 0)) for image, number in each])
             augmented, targets = augment(pixels, taken.targets, drawn[place])
             yield self.normalise(augmented), targets
 

@@ -1,4 +1,4 @@
-"""Images and labels mixed within a batch, by torchvision: mixup and cutmix; and RandAugment, image by image."""
+"""What torchvision does at random: mixup and cutmix within a batch, RandAugment and blur image by image."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ from bench.seeding import MIX, mixed
 Batch = tuple[Tensor, Tensor]
 # Operations that are done to an image, as torchvision's recipes have it.
 _OPERATIONS = 2
+# Of blur: the side of its kernel, and between which deviations it is drawn. The CSG authors draw a radius from 0 to 1.
+_BLUR_PIXELS, _DEVIATIONS = 7, (0.01, 1.0)
 
 
 class _Inner(Protocol):
@@ -59,10 +61,14 @@ class Mixed:
             yield found
 
 
-def rand_augment(image: Tensor, magnitude: int, seed: int) -> Tensor:
-    """Two operations of this magnitude on an image `(channels, height, width)` uint8, drawn by the seed (Cubuk et al.,
-    "RandAugment", 2020)."""
+def operated(image: Tensor, magnitude: int, blur: float, seed: int) -> Tensor:
+    """An image `(channels, height, width)` uint8 after two operations of this `magnitude` (0: none) of RandAugment
+    (Cubuk et al., 2020), and by a chance of `blur` after a Gaussian blur of a deviation up to a pixel, all drawn by the
+    seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        found: Tensor = v2.RandAugment(_OPERATIONS, magnitude)(image)
-        return found
+        if magnitude:
+            image = v2.RandAugment(_OPERATIONS, magnitude)(image)
+        if float(torch.rand(())) < blur:
+            image = v2.GaussianBlur(_BLUR_PIXELS, _DEVIATIONS)(image)
+        return image

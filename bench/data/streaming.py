@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from bench.data.augment import AS_IT_IS, Augment
-from bench.data.mixing import rand_augment
+from bench.data.mixing import operated
 from bench.data.normalise import Normalise
 from bench.data.windows import RandomArea, RandomScale
 from bench.dataset import Streamed
@@ -65,7 +65,7 @@ class Shuffled:
             for step in range(first_step, self.steps_per_epoch)
         ]
         seeds = mixed(self.seed, epoch, WINDOWS), mixed(self.seed, epoch, OPERATIONS)
-        items = _Items(self.split, _window(augment, size), augment.operations, seeds)
+        items = _Items(self.split, _window(augment, size), augment, seeds)
         loaded = _loaded(items, [order[place].tolist() for place in places], self.loading)
         for place, (pixels, targets) in zip(places, loaded, strict=True):
             augmented, targets = of_batch(pixels, targets, drawn[place].to(device))
@@ -106,10 +106,10 @@ class _Items(Dataset[Batch]):
         self,
         split: Streamed,
         window: RandomArea | RandomScale | None = None,
-        operations: int = 0,
+        augment: Augment | None = None,
         seeds: tuple[int, int] = (0, 0),
     ) -> None:
-        self.split, self.window, self.operations, self.seeds = split, window, operations, seeds
+        self.split, self.window, self.augment, self.seeds = split, window, augment or Augment(), seeds
 
     def __getitem__(self, numbers: Sequence[int]) -> Batch:
         pairs = [self._one(number) for number in numbers]
@@ -121,7 +121,9 @@ class _Items(Dataset[Batch]):
         of_windows, of_operations = (mixed(seed, number, 0) for seed in self.seeds)
         cut = None if self.window is None else self.window.drawn(random.Random(of_windows))  # noqa: S311  # no secret
         image, target = self.split.read(number, cut)
-        return (rand_augment(image, self.operations, of_operations) if self.operations else image), target
+        if self.augment.operates:
+            image = operated(image, self.augment.operations, self.augment.blur, of_operations)
+        return image, target
 
 
 def _loaded(items: _Items, numbers: Sequence[Sequence[int]], loading: Loading) -> Iterator[Batch]:

@@ -104,7 +104,7 @@ class Trainer:
         loading = loading or Loading(normalise.mean.device)
         augment = Augment(
             *(schedule.crop_padding, schedule.flip, schedule.scale, schedule.crop, schedule.area),
-            *(schedule.growing or (), schedule.epochs, schedule.rand_augment),
+            *(schedule.growing or (), schedule.epochs, schedule.rand_augment, schedule.blur),
         )
         batches = shuffled(train, normalise, augment, seed, schedule.batch_size, loading)
         if schedule.mixes:

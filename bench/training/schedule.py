@@ -54,6 +54,7 @@ class Schedule:
         tuple[int, ...] | None, "sides of the random crop in equal parts of the schedule, as 128x160x192; none: crop"
     ] = None
     rand_augment: Annotated[int, "magnitude of RandAugment's two operations an image; 0: none"] = 0
+    blur: Annotated[float, "the share of images that are blurred a little"] = 0.0
     mixup: Annotated[float, "alpha of mixup; 0: none"] = 0.0
     cutmix: Annotated[float, "alpha of cutmix; 0: none. Of both, each batch has one"] = 0.0
     ema: Annotated[float, "what an average of the weights keeps in each step, and is tested at the end; 0: none"] = 0.0
@@ -79,6 +80,7 @@ class Schedule:
             ("crop_padding", 0, 64),
             ("crop", 0, _MOST_CROP),
             ("rand_augment", 0, 30),
+            ("blur", 0, 1),
             ("mixup", 0, 10),
             ("cutmix", 0, 10),
             ("ema", 0, 0.999999),
@@ -111,7 +113,7 @@ class Schedule:
     @property
     def augments(self) -> bool:
         """Whether images are changed at random."""
-        changed = (self.crop_padding, self.flip, self.crop, self.growing, self.rand_augment, self.mixes)
+        changed = (self.crop_padding, self.flip, self.crop, self.growing, self.rand_augment, self.blur, self.mixes)
         return any(changed) or {self.scale, self.area} != {(1.0, 1.0)}
 
     @property
