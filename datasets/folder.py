@@ -10,18 +10,19 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from bench.dataset import AnySplit, Data, Dataset, Decoding, Split
+from bench.dataset import AnySplit, Data, Decoding, Split
 from bench.datasets import _splits
 from bench.datasets._decode import check_size, decode, notes_on, revision_of
 from bench.datasets._files import check_directory, endings, ends_of_files, few, hiding, shown, stamp_of, walk
 from bench.datasets._image import ENDINGS
+from bench.datasets._of_files import OfFiles
 from bench.datasets._streaming.by_size import check_stream, streamed, streams
 from bench.datasets._streaming.contents import WholeFiles
 from bench.errors import InputError
 
 
 @dataclass(frozen=True)
-class Folder(Dataset):
+class Folder(OfFiles):
     """A folder with train/CLASS/*.png and test/CLASS/*.png (or val/, valid/, validation/); any image format.
 
     With both test/ and val/, val/ is the validation split; `test=validation` tests on it all the same. Classes are the
@@ -52,9 +53,6 @@ class Folder(Dataset):
     @property
     def revision(self) -> int:
         return revision_of(self.size)
-
-    def load(self, data_dir: Path, download: bool) -> Data:
-        return self.decode(data_dir, download, Decoding())
 
     def decode(self, data_dir: Path, download: bool, decoding: Decoding) -> Data:
         folders = _splits.folders_of(self.directory)

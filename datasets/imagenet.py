@@ -10,10 +10,11 @@ from typing import Annotated
 import numpy as np
 import torch
 
-from bench.dataset import Data, Dataset, Decoding, Streamed
+from bench.dataset import Data, Decoding, Streamed
 from bench.datasets._decode import check_size
 from bench.datasets._files import check_directory, few, shown
 from bench.datasets._image import ENDINGS
+from bench.datasets._of_files import OfStreamedFiles
 from bench.datasets._streaming.by_size import streamed
 from bench.datasets._streaming.contents import Names, WholeFiles
 from bench.datasets._streaming.devkit import Devkit
@@ -25,7 +26,7 @@ _INSIDE = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
 
 
 @dataclass(frozen=True)
-class ImageNet(Dataset):
+class ImageNet(OfStreamedFiles):
     """A folder with train/nXXXXXXXX/*.JPEG and val/, in class folders or flat beside the devkit; as it is published.
 
     Classes are those of the devkit (ILSVRC2012_devkit_t12, with its ground truth), or of LOC_synset_mapping.txt and
@@ -43,13 +44,6 @@ class ImageNet(Dataset):
         check_directory(self.directory)
         if self.resize is not None and self.resize < self.size:
             raise ValueError(f"resize can't be {self.resize}; it is at least the size, {self.size}")
-
-    @property
-    def streams(self) -> bool:
-        return True
-
-    def load(self, data_dir: Path, download: bool) -> Data:
-        return self.decode(data_dir, download, Decoding())
 
     def decode(self, data_dir: Path, download: bool, decoding: Decoding) -> Data:
         train, val = self._folders()

@@ -11,18 +11,19 @@ from typing import Annotated
 
 from torch import Tensor
 
-from bench.dataset import AnySplit, Data, Dataset, Decoding, Split
+from bench.dataset import AnySplit, Data, Decoding, Split
 from bench.datasets import _columns, _labels, _shards, _splits
 from bench.datasets._decode import check_size, decode, notes_on, revision_of
 from bench.datasets._files import check_directory, endings, ends_of_files, few, hiding, shown, stamp_of, walk
 from bench.datasets._labels import Labels
+from bench.datasets._of_files import OfFiles
 from bench.datasets._streaming.by_size import check_stream, streamed, streams
 from bench.datasets._streaming.row_groups import RowGroups
 from bench.errors import InputError
 
 
 @dataclass(frozen=True)
-class Parquet(Dataset):
+class Parquet(OfFiles):
     """A folder of Parquet files with encoded images and labels, found by the schema.
 
     The split is the word train, test or validation at the beginning of a file's name (`train-00000-of-00001.parquet`)
@@ -59,9 +60,6 @@ class Parquet(Dataset):
     @property
     def revision(self) -> int:
         return revision_of(self.size)
-
-    def load(self, data_dir: Path, download: bool) -> Data:
-        return self.decode(data_dir, download, Decoding())
 
     def decode(self, data_dir: Path, download: bool, decoding: Decoding) -> Data:
         files, notes = self._files()

@@ -10,20 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.dataset import IGNORED, Data, Dataset, Decoding, Split
+from bench.dataset import IGNORED, Data, Decoding, Split
 from bench.datasets import _splits
 from bench.datasets._decode import check_size, decode, notes_on, revision_of
 from bench.datasets._files import check_directory, ends_of_files, few, hiding, read, shown, stamp_of, walk
 from bench.datasets._image import ENDINGS, size_of
 from bench.datasets._in_order import in_order
 from bench.datasets._mask import mask_pixels
+from bench.datasets._of_files import OfFiles
 from bench.errors import InputError
 
 IMAGES, MASKS, CLASSES = "images", "masks", "classes.txt"
 
 
 @dataclass(frozen=True)
-class SegFolder(Dataset):
+class SegFolder(OfFiles):
     """A folder with train/images/*.jpg and train/masks/*.png, and the same in test/ (or val/): for segmentation.
 
     A mask has the name of its image, with .png at its end, and is as large. Its pixels are numbers of classes, the
@@ -47,9 +48,6 @@ class SegFolder(Dataset):
     @property
     def revision(self) -> int:
         return revision_of(self.size)
-
-    def load(self, data_dir: Path, download: bool) -> Data:
-        return self.decode(data_dir, download, Decoding())
 
     def decode(self, data_dir: Path, download: bool, decoding: Decoding) -> Data:
         folders = _splits.folders_of(self.directory)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from bench.dataset import Data, Dataset, Decoding, Streamed
+from bench.dataset import Data, Decoding, Streamed
 from bench.datasets._decode import check_size
 from bench.datasets._files import check_directory, ends_of_files, few, read, shown, stamp_of
+from bench.datasets._of_files import OfStreamedFiles
 from bench.datasets._streaming.contents import WholeFiles
 from bench.datasets._streaming.reader import Pillow, WholeInside
 from bench.errors import InputError
@@ -25,7 +26,7 @@ _MASKS, _MORE_MASKS, _MORE = "SegmentationClass", "SegmentationClassAug", "train
 
 
 @dataclass(frozen=True)
-class VOC(Dataset):
+class VOC(OfStreamedFiles):
     """VOCdevkit as it is published: 1,464 images to train and 1,449 to test, val, with 21 classes; 10,582 with SBD.
 
     SBD's masks are taken where they are there as PNG, in SegmentationClassAug/ with ImageSets/Segmentation/trainaug.txt
@@ -45,13 +46,6 @@ class VOC(Dataset):
     def __post_init__(self) -> None:
         check_size(self.size)
         check_directory(self.directory)
-
-    @property
-    def streams(self) -> bool:
-        return True
-
-    def load(self, data_dir: Path, download: bool) -> Data:
-        return self.decode(data_dir, download, Decoding())
 
     def decode(self, data_dir: Path, download: bool, decoding: Decoding) -> Data:
         folder = self._folder()

@@ -10,11 +10,12 @@ from typing import Annotated
 import numpy as np
 import torch
 
-from bench.dataset import Data, Dataset, Decoding, Streamed
+from bench.dataset import Data, Decoding, Streamed
 from bench.datasets import _shards, _splits
 from bench.datasets._decode import check_size
 from bench.datasets._files import check_directory, ends_of_files, few, read, shown, stamp_of, walk
 from bench.datasets._image import ENDINGS
+from bench.datasets._of_files import OfStreamedFiles
 from bench.datasets._streaming.by_size import streamed
 from bench.datasets._streaming.contents import Members, Names
 from bench.errors import InputError
@@ -24,7 +25,7 @@ _NAMES = ("classes.txt", "classnames.txt")
 
 
 @dataclass(frozen=True)
-class WebDataset(Dataset):
+class WebDataset(OfStreamedFiles):
     """A folder of uncompressed tars (`imagenet1k-train-0000.tar`), in which KEY.jpg stands beside KEY.cls, its number.
 
     The split is the word train, test, val or validation in a file's name. `classes.txt` or `classnames.txt` in the
@@ -42,13 +43,6 @@ class WebDataset(Dataset):
         check_directory(self.directory)
         if self.resize is not None and self.resize < self.size:
             raise ValueError(f"resize can't be {self.resize}; it is at least the size, {self.size}")
-
-    @property
-    def streams(self) -> bool:
-        return True
-
-    def load(self, data_dir: Path, download: bool) -> Data:
-        return self.decode(data_dir, download, Decoding())
 
     def decode(self, data_dir: Path, download: bool, decoding: Decoding) -> Data:
         files, notes = self._files()

@@ -93,11 +93,11 @@ def _class_of(path: Path, base: str) -> ast.ClassDef:
 
 
 def _adds_to(path: Path, node: ast.ClassDef, base: str) -> bool:
-    """Whether a class is one of this base, directly or through an imported class that adds no options of its own."""
+    """Whether a class is one of this base, directly or through a class that adds no options of its own."""
     for own in map(ast.unparse, node.bases):
         if own == base:
             return True
-        where, name = _source(path, own) or (path, "")
+        where, name = _source(path, own) or (path, own)
         between = [other for other in _tree(where).body if isinstance(other, ast.ClassDef) and other.name == name]
         # What isn't decorated as a dataclass has no fields, whatever it annotates.
         if any(not other.decorator_list and _adds_to(where, other, base) for other in between):
