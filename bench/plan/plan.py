@@ -374,7 +374,9 @@ def _with_references(spec: Spec, files: Sequence[str]) -> list[MethodChoice]:
     asked = [choice.text for choice in choices]
     is_there = spec.weights is not None and not spec.fresh_head and not spec.weights.startswith(BACKBONE)
     if GIVEN in asked and not is_there:
-        why = "its classifier is fresh" if spec.weights is not None else "there is none: give --weights"
+        why = "there is none: give --weights"
+        if spec.weights is not None:
+            why = "its classifier is fresh: leave out --fresh-head" if spec.fresh_head else "its head is fresh"
         raise InputError(f"{GIVEN} measures the network as finished weights give it, and {why}, or leave out {GIVEN}")
     first = [*([GIVEN] if is_there else []), REFERENCE]
     choices += [_method(name, files) for name in first if name not in asked]
