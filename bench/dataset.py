@@ -189,6 +189,7 @@ AnySplit = Split | Streamed
 class Data:
     """The splits of a dataset, all in memory or all streamed, and the names of its classes in the order of labels.
 
+    `files` says how the files of streamed splits were when they were looked over; a run that ends with others is none.
     `validation` is None until it is held out of train, unless the dataset has its own. `notes` are lines for the person
     who runs a sweep: what was left out, changed or guessed in reading the data. `leaked` is how many test images are
     among the training or validation images too, and `fingerprint` a hash of every image and label of every split; None
@@ -202,6 +203,7 @@ class Data:
     notes: tuple[str, ...] = ()
     leaked: int | None = None
     fingerprint: str | None = None
+    files: str | None = None
 
     def check(self) -> None:
         """Raise ValueError unless all splits have images, of one shape. (What targets are is for the task to check.)"""

@@ -124,7 +124,8 @@ class GeneratedNetwork(nn.Module):
             # One parameter in all its places, as it was before.
             value = nn.Parameter(generated[name].clone())
             for module, parameter in places:
-                copies[id(module)].register_parameter(parameter, value)
+                if id(module) in copies:  # an auxiliary head that holds it too is gone by now
+                    copies[id(module)].register_parameter(parameter, value)
         return network
 
     def _refresh(self) -> None:

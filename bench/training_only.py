@@ -14,11 +14,15 @@ _MARK = "is_for_training_only"
 
 
 def mark(network: nn.Module, names: Collection[str]) -> None:
-    """Mark these submodules of a network. Raises ValueError for a name that it hasn't."""
-    modules = dict(network.named_modules())
+    """Mark these submodules of a network. Raises ValueError for a name that it hasn't, and for a submodule that stands
+    in another place too."""
+    modules = dict(network.named_modules(remove_duplicate=False))
     for name in names:
         if not name or name not in modules:
             raise ValueError(f"training_only names {name!r}, and the network has no such submodule")
+        others = [other for other, module in modules.items() if module is modules[name] and other != name]
+        if others:
+            raise ValueError(f"training_only names {name!r}, which is {others[0]!r} too")
         setattr(modules[name], _MARK, True)
 
 
@@ -28,8 +32,15 @@ def names(network: nn.Module) -> list[str]:
 
 
 def inside(network: nn.Module) -> set[nn.Module]:
-    """The marked submodules, and all modules in them."""
-    return {module for name in names(network) for module in network.get_submodule(name).modules()}
+    """The marked submodules, and all modules that stand in them alone."""
+    outside: set[nn.Module] = set()
+    waiting = [network]
+    while waiting:
+        module = waiting.pop()
+        if module not in outside and not hasattr(module, _MARK):
+            outside.add(module)
+            waiting += module.children()
+    return {module for name in names(network) for module in network.get_submodule(name).modules()} - outside
 
 
 def tensors(network: nn.Module) -> set[str]:

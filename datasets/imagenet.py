@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ import torch
 
 from bench.dataset import Data, Decoding, Streamed
 from bench.datasets._decode import check_size
-from bench.datasets._files import check_directory, few, shown
+from bench.datasets._files import check_directory, few, read, shown
 from bench.datasets._image import ENDINGS
 from bench.datasets._of_files import OfStreamedFiles
 from bench.datasets._streaming.by_size import streamed
@@ -69,21 +70,25 @@ class ImageNet(OfStreamedFiles):
         return Data(splits[_TRAIN], splits[_VAL], names, notes=tuple(notes))
 
     def identity(self) -> str:
-        """Names of all images: sizes and ends of more than a million would take minutes, and their hashes are in
-        records."""
+        """Names of all images, and what says which classes they are of: sizes and ends of more than a million files
+        would take minutes, and their hashes are in records."""
         digest = hashlib.sha256()
         for folder in self._folders():
             for name in _names(folder):
                 digest.update(os.fsencode(name) + b"\0")
             digest.update(b"\1")
+        for path in Devkit.files(self.directory):
+            digest.update(path.name.encode() + read(path))
         return digest.hexdigest()[:16]
 
     def stamp(self, data_dir: Path) -> str:
-        """By the times of folders: in them files appear and go. What files hold is looked at when they are read."""
+        """By the sizes and times of all files."""
         digest = hashlib.sha256()
-        for folder in self._folders():
-            for path in (folder, *(folder / name for name in _subfolders(folder))):
-                digest.update(f"{path.name}:{path.stat().st_mtime_ns}:".encode(errors="surrogateescape"))
+        lists = ((path.name, path) for path in Devkit.files(self.directory))
+        images = ((f"{folder.name}/{name}", folder / name) for folder in self._folders() for name in _names(folder))
+        for name, path in chain(lists, images):
+            status = path.stat()
+            digest.update(os.fsencode(f"{name}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:"))
         return digest.hexdigest()[:16]
 
     def _folders(self) -> tuple[Path, Path]:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.dataset import Contents, Data, Streamed
-from bench.errors import MALFORMED
+from bench.errors import MALFORMED, InputError
 from bench.measure.cores import cores
 from bench.store import owner
 
@@ -126,7 +126,22 @@ def look_over(
         rows = [found.known[stamp] for stamp in stamps[name]]
         made[name] = replace(split, digests=torch.from_numpy(_rows([digest for digest, _ in rows])))
         notes += _notes(name, Counter(bits for _, bits in rows), found.words, len(rows))
-    return replace(data, **made, notes=tuple(notes))
+    return replace(data, **made, notes=tuple(notes), files=_state(stamps.values()))
+
+
+def changed(data: Data) -> bool:
+    """Whether the files of streamed splits have other sizes or times by now than when they were looked over."""
+    if data.files is None:
+        return False
+    try:
+        return data.files != _state(_stamps(split) for split in data.splits().values() if isinstance(split, Streamed))
+    except InputError:  # one is gone
+        return True
+
+
+def _state(stamps: Iterable[Sequence[bytes]]) -> str:
+    """Of all files, in whatever splits they are."""
+    return hashlib.sha256(b"".join(sorted(stamp for own in stamps for stamp in own))).hexdigest()[:16]
 
 
 def _look(split: Streamed, numbers: Sequence[int], classes: int) -> Iterator[list[tuple[int, bytes, list[str]]]]:
@@ -177,7 +192,10 @@ def _stamps_of(contents: Contents) -> list[bytes]:
         if path not in states:
             if len(states) > 1000:  # of whole files each is asked for once
                 states.clear()
-            state = path.stat()
+            try:
+                state = path.stat()
+            except OSError as error:
+                raise InputError(f"{contents.name(number)} can't be read: {error.strerror}") from error
             states[path] = f"{path}\0{state.st_size}\0{state.st_mtime_ns}"
         made.append(_digest(f"{states[path]}\0{contents.name(number)}".encode(errors="surrogateescape")))
     return made

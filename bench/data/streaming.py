@@ -18,6 +18,7 @@ from bench.data.mixing import operated
 from bench.data.normalise import Normalise
 from bench.data.windows import RandomArea, RandomScale
 from bench.dataset import Streamed
+from bench.errors import InputError
 from bench.seeding import AUGMENT, OPERATIONS, ORDER, WINDOWS, generator, mixed
 
 Batch = tuple[Tensor, Tensor]
@@ -98,7 +99,7 @@ class StreamedInOrder:
             yield self.normalise(pixels), targets
 
 
-class _Items(Dataset[Batch]):
+class _Items(Dataset[Batch | InputError]):
     """Decoded images of these numbers, and their targets; `seeds` are what windows and operations are drawn by, with
     the number."""
 
@@ -111,8 +112,12 @@ class _Items(Dataset[Batch]):
     ) -> None:
         self.split, self.window, self.augment, self.seeds = split, window, augment or Augment(), seeds
 
-    def __getitem__(self, numbers: Sequence[int]) -> Batch:
-        pairs = [self._one(number) for number in numbers]
+    def __getitem__(self, numbers: Sequence[int]) -> Batch | InputError:
+        """A batch, or what is wrong with one of its images: raised here, it would be wrapped in a worker's words."""
+        try:
+            pairs = [self._one(number) for number in numbers]
+        except InputError as error:
+            return error
         # Channels last, as they are decoded and as they are wanted.
         pixels = torch.stack([image.permute(1, 2, 0) for image, _ in pairs]).permute(0, 3, 1, 2)
         return pixels, torch.stack([target for _, target in pairs])
@@ -127,7 +132,7 @@ class _Items(Dataset[Batch]):
 
 
 def _loaded(items: _Items, numbers: Sequence[Sequence[int]], loading: Loading) -> Iterator[Batch]:
-    """On the device."""
+    """On the device. Raises InputError for an image that can't be decoded."""
     loader = DataLoader(
         items,
         batch_size=None,
@@ -138,7 +143,10 @@ def _loaded(items: _Items, numbers: Sequence[Sequence[int]], loading: Loading) -
         # By default torch's own generator would be drawn from, and layers that draw from it would tell.
         generator=torch.Generator(),
     )
-    for pixels, targets in loader:
+    for found in loader:
+        if isinstance(found, InputError):
+            raise found
+        pixels, targets = found
         yield pixels.to(loading.device, non_blocking=True), targets.to(loading.device, non_blocking=True)
 
 

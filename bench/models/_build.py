@@ -31,5 +31,7 @@ def build_network(model: Model, channels: int, num_classes: int, seed: int) -> n
         training_only.mark(network, model.training_only)
     except ValueError as error:
         raise InputError(str(error)) from error
+    if model.backbone and model.backbone not in dict(network.named_modules()):
+        raise InputError(f"backbone names {model.backbone!r}, and the network has no such submodule")
     require_usable(network)
     return channels_last(network)

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from bench import count
 from bench.budget import Requested
+from bench.cache.inventory import changed
 from bench.data.batches import in_order
 from bench.data.normalise import Normalise
 from bench.data.splits import names_hash
 from bench.data.standard import text_of
 from bench.data.streaming import Loading
 from bench.dataset import IGNORED, Data
-from bench.errors import BudgetError, DiskError, contained, typed_line
+from bench.errors import BudgetError, DiskError, InputError, contained, typed_line
 from bench.files import artifact, start_weights
 from bench.files.description import Description
 from bench.files.fresh_process import FreshProcess
@@ -307,6 +308,10 @@ def _parts(bench: Bench, run: Run, kept_epochs: set[int], folder: Path) -> Itera
     saved = save(bench, run, trained, folder)
     yield saved.columns()
     yield test(bench, run, saved, folder).columns()
+    if changed(bench.data):
+        raise InputError(
+            f"files of {run.setting.dataset.label} changed while it was trained on them; --redo failed makes it again"
+        )
 
 
 @dataclass(frozen=True)

@@ -314,9 +314,22 @@ class Training:
         self.average = None if not schedule.ema else averaged(self.compressed.network, schedule.ema)
 
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
 def averaged(network: nn.Module, kept: float) -> AveragedModel:
-    """An average of a network's weights and buffers, of which each step keeps so much."""
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(kept), use_buffers=True)
+    """An average of a network's weights and buffers, of which each step keeps so much. Masks, indices and assignments
+    have no mean: they are as they are in the network."""
+    of_floats = get_ema_multi_avg_fn(kept)
+
+    def average(averages: Tensors, current: Tensors, number: Tensor | int) -> None:
+        if averages[0].is_floating_point():
+            of_floats(averages, current, number)
+            return
+        for own, now in zip(averages, current, strict=True):
+            own.copy_(now)
+
+    return AveragedModel(network, multi_avg_fn=average, use_buffers=True)
 
 
 def make_optimizer(

@@ -106,7 +106,7 @@ class Schedule:
         if not _LEAST_AREA <= part <= whole <= 1:
             raise ValueError(f"area can't be {part:g}x{whole:g}; it is two rising fractions, from {_LEAST_AREA:g} to 1")
         if self.area != (1.0, 1.0) and (self.scale != (1.0, 1.0) or self.crop_padding):
-            raise ValueError("area takes the place of scale and crop_padding; give one of these")
+            raise ValueError("area takes the place of scale and crop_padding; leave scale out, and give crop_padding=0")
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0")
 

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +87,11 @@ class Members:
         place = int(self.index[number])
         start, length = int(self.start[place]), int(self.length[place])
         try:
-            content = os.pread(self._open[int(self.file[place])], length, start)
+            # Opened each time, which takes a hundredth of decoding: a thousand that stay open are more than many
+            # systems allow.
+            with self.files[int(self.file[place])].open("rb", buffering=0) as file:
+                file.seek(start)
+                content = file.read(length)
         except OSError as error:
             raise InputError(f"{self.name(number)} can't be read: {error.strerror}") from error
         if len(content) < length:
@@ -97,11 +100,3 @@ class Members:
 
     def take(self, index: Tensor) -> "Members":
         return Members(self.files, self.names, self.file, self.start, self.length, self.index[index.cpu().numpy()])
-
-    @cached_property
-    def _open(self) -> list[int]:
-        """Opened once, and read from at any place by any process: such reads share no position."""
-        return [os.open(path, os.O_RDONLY) for path in self.files]
-
-    def __getstate__(self) -> dict[str, object]:
-        return {name: value for name, value in self.__dict__.items() if name != "_open"}

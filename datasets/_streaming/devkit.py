@@ -30,6 +30,12 @@ class Devkit:
                 return cls._official(directory / inside)
         return cls._of_kaggle(directory) if (directory / _MAPPING).is_file() else None
 
+    @staticmethod
+    def files(directory: Path) -> list[Path]:
+        """All that may say something, where it is."""
+        own = [directory / inside / name for inside in _FOLDERS for name in (_META, _TRUTH)]
+        return [path for path in (*own, directory / _MAPPING, directory / _SOLUTION) if path.is_file()]
+
     def truth(self, names: Sequence[str]) -> dict[str, str] | None:
         """What the validation images of these file names, sorted, show: WordNet's ids by name; None where nothing says
         so. Raises InputError."""

@@ -79,6 +79,19 @@ def test_ids_go_by_the_names_of_files_alone(tmp_path: Path) -> None:
     assert other.stamp(Path()) != one.stamp(Path())
 
 
+def test_what_the_devkit_says_is_part_of_ids_and_every_file_of_stamps(tmp_path: Path) -> None:
+    folder = imagenet(tmp_path)
+    one = find_dataset(f"imagenet:{folder}")
+    stamp = one.stamp(Path())
+    path = next((folder / "train" / wnid(0)).iterdir())
+    path.write_bytes(path.read_bytes() + b"\0")
+    assert one.stamp(Path()) != stamp
+    assert find_dataset(f"imagenet:{folder}").identity == one.identity
+    lines = (folder / TRUTH).read_text().split()
+    (folder / TRUTH).write_text("\n".join([*lines[1:], lines[0]]))
+    assert find_dataset(f"imagenet:{folder}").identity != one.identity
+
+
 def without(folder: Path, *names: str) -> None:
     for name in names:
         path = folder / name

@@ -235,3 +235,24 @@ def test_random_areas_are_of_the_sizes_and_shapes_that_are_asked_for() -> None:
     assert abs(places.mean() - 0.5) < 0.02
     # Of a very long image no such part of its whole area is there: the largest in the middle.
     assert RandomArea((8, 8), (1.0, 1.0)).drawn(random.Random(0))(100, 1000).box == (433, 0, 566, 100)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_breaks_later_is_named_whoever_decodes_it(workers: int, folder: Path) -> None:
+    split, plain = both(folder)[1].train, Normalise(torch.zeros(3, 1, 1), torch.ones(3, 1, 1))
+    for path in (folder / "train" / "cat").iterdir():
+        path.write_bytes(b"broken")
+    made = shuffled(split, plain, Augment(), 0, 4, Loading(HERE, workers))
+    with pytest.raises(InputError, match=r"^\S*/cat/\d+.(jpg|png) can't be decoded as an image: it is none of JPEG"):
+        list(made.batches(0))
+
+
+def test_files_that_changed_since_they_were_looked_over_are_noticed(folder: Path) -> None:
+    streamed = both(folder)[1]
+    assert not inventory.changed(streamed)
+    path = folder / "train" / "dog" / "2.jpg"
+    content = path.read_bytes()
+    path.write_bytes(content + b"\0")
+    assert inventory.changed(streamed)
+    path.unlink()
+    assert inventory.changed(streamed)

@@ -184,6 +184,47 @@ def test_a_network_must_do_without(options: dict[str, str], names: tuple[str, ..
         look()
 
 
+class Sharing(nn.Module):
+    """An auxiliary head that holds the classifier's weight, one that uses a layer of the body, one that is the
+    classifier itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.more = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3)
+        self.classifier, self.tied, self.same = nn.Conv2d(8, 10, 1), nn.Conv2d(8, 10, 1), nn.Conv2d(8, 10, 1)
+        self.tied.weight = self.classifier.weight
+        self.same = self.classifier
+        self.using = nn.Sequential(self.more, nn.Conv2d(8, 10, 1))
+
+    def forward(self, x: Tensor) -> Any:
+        x = self.body(x).relu()
+        heads = [head(x) for head in (self.tied, self.using) if head is not None]
+        return (self.classifier(self.more(x)).mean((2, 3)), *(head.mean((2, 3)) for head in heads))
+
+
+def test_what_a_head_shares_with_the_network_is_the_networks() -> None:
+    made = build_network(Model(Sharing, training_only=("tied", "using")), 3, 10, 0)
+    whole = count.stored_values(made)
+    assert whole == 3 * 8 * 9 + 8 + 8 * 8 * 9 + 8 + 8 * 10 + 10
+    assert list(select(made, EVERY_LAYER)) == ["body", "more", "classifier"]
+    (choice,) = find_methods(["csg:layers=*:kernel=all:slice=4x4:code=2:skip_first=false"])
+    compressed = account.compress(choice.method, made, None, 0, False)
+    compressed.network.train()(IMAGES)[0].sum().backward()
+    deployed = account.deploy(compressed, (3, 32, 32)).network
+    assert training_only.names(deployed) == []
+    assert count.stored_values(deployed) == whole
+
+
+def test_a_head_that_stands_in_two_places_is_refused() -> None:
+    with pytest.raises(InputError, match="training_only names 'same', which is 'classifier' too"):
+        build_network(Model(Sharing, training_only=("same",)), 3, 10, 0)
+
+
+def test_a_backbone_must_be_there() -> None:
+    with pytest.raises(InputError, match="backbone names 'spine', and the network has no such submodule"):
+        build_network(Model(Sharing, backbone="spine"), 3, 10, 0)
+
+
 def test_it_is_back_after_an_error() -> None:
     made = network()
 

@@ -12,6 +12,7 @@ from bench.method import Compressed
 from bench.plan.plan import find_methods
 from bench.store.record import FINISHED
 from bench.training import checkpoint
+from bench.training.evaluate import evaluate
 from bench.training.loop import Training
 
 
@@ -73,6 +74,20 @@ def test_interrupted_it_goes_on_to_the_same_bits(method: str, tmp_path: Path) ->
         assert torch.equal(value, wanted[name]), name
     for name, mask in masks.of(again.compressed.network).items():
         assert not again.compressed.network.get_parameter(name)[~mask].any()
+
+
+@pytest.mark.parametrize("method", ["lego", "kmeans", "hashing", "sparse:training=rigl", "csg:generator=binary"])
+def test_masks_indices_and_assignments_have_no_mean(method: str) -> None:
+    """What is validated in the last epoch is what is there in the end, and the budget is met."""
+    (choice,) = find_methods([method])
+    values = 20_000 if choice.method.sized_by_budget else None
+    compressed = account.compress(choice.method, testing.network("resnet8", 1, 3), values, 0, True)
+    stored = values or account.stored(compressed).stored_values
+    trainer = tiny_trainer(ema=0.9)
+    history = trainer.run(compressed, 0, trainer.schedule.epochs)
+    scores = evaluate(compressed.network, trainer.validation, trainer.task, trainer.classes)
+    assert scores["loss"] == pytest.approx(history[-1]["validation_loss"], rel=1e-6)
+    assert account.stored(compressed).stored_values == pytest.approx(stored, rel=0.01)
 
 
 @pytest.mark.slow
