@@ -24,7 +24,8 @@ from bench.errors import InputError
 @dataclass(frozen=True)
 class RowGroups:
     """The images by number, as `bench.dataset.Contents`: the group of rows that one lies in is read for it, and kept
-    until another is asked for. The hub's files have groups of a hundred rows or so."""
+    until another is asked for. The hub's files have groups of a hundred rows or so, of which in random order each image
+    takes one: 265 photos a second on two cores where files of their own give 655."""
 
     columns: tuple[tuple[Path, str], ...]
     # For each group: the file that it is in, its place there, and the number of its first row among all.
