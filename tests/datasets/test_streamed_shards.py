@@ -120,3 +120,12 @@ def test_a_broken_image_in_a_tar_is_named(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"train/004 of .*set-train-0001.tar can't be decoded as an image"):
         loaded(f"webdataset:{folder}:size=32")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files by Linux's /proc")
+def test_tars_are_not_kept_open(tmp_path: Path) -> None:
+    """A thousand of them are more than many systems allow."""
+    split = loaded(f"webdataset:{tars(tmp_path / 'tars', shards=4)}:size=32").train
+    before = len([*Path("/proc/self/fd").iterdir()])
+    split.decoded(range(len(split)))
+    assert len([*Path("/proc/self/fd").iterdir()]) == before

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "datasets"))
 from streamed_files import imagenet, photo
 
-from bench.store.record import FINISHED
+from bench.runs import run
+from bench.store.record import FAILED, FINISHED
 from bench.store.store import PREDICTIONS, WEIGHTS, Store
 
 pytestmark = pytest.mark.slow
@@ -59,9 +61,9 @@ def test_a_store_is_verified_and_a_run_evaluated_on_the_files(command: Command, 
     assert {record["status"] for record in records} == {FINISHED}, printed
     code, out, err = command("verify", str(tmp_path / "store"))
     assert (code, "2 of 2 as recorded" in out) == (0, True), out + err
-    run = Store(tmp_path / "store").find(records[1]["id"])
-    assert run is not None
-    code, out, err = command("evaluate", str(run), "--dataset", f"imagenet:{data}:size=16")
+    found = Store(tmp_path / "store").find(records[1]["id"])
+    assert found is not None
+    code, out, err = command("evaluate", str(found), "--dataset", f"imagenet:{data}:size=16")
     assert code == 0, out + err
     assert f"{records[1]['test_top1']:g}" in out
     # A file that changed is found, whatever is kept of it.
@@ -70,3 +72,27 @@ def test_a_store_is_verified_and_a_run_evaluated_on_the_files(command: Command, 
     code, out, err = command("verify", str(tmp_path / "store"))
     assert code != 0
     assert "images" in out + err
+
+
+def test_a_run_whose_files_change_meanwhile_fails(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is replaced after the test images were seen."""
+    path, measure = next((folder / "train" / "cat").iterdir()), run.test
+
+    def replaced(*arguments: Any) -> run.Tested:
+        found = measure(*arguments)
+        path.write_bytes(path.read_bytes() + b"\0")
+        return found
+
+    monkeypatch.setattr(run, "test", replaced)
+    asked = tiny_spec(
+        ["csg"], budgets=["2x"], dataset=f"folder:{folder}:size=16:stream=true", plugins=[],
+        schedule="quick:epochs=1:batch_size=16",
+    )  # fmt: skip
+    records, _ = run_sweep(asked, tmp_path / "store")
+    assert {record["status"] for record in records} == {FAILED}
+    assert "changed while it was trained on them; --redo failed makes it again" in str(records[0]["reason"])
+    found = Store(tmp_path / "store").find(records[0]["id"])
+    assert found is not None
+    assert not (found / WEIGHTS).exists()
