@@ -16,7 +16,7 @@ from bench.datasets._decode import check_size
 from bench.datasets._files import check_directory, few, read, shown
 from bench.datasets._image import ENDINGS
 from bench.datasets._of_files import OfStreamedFiles
-from bench.datasets._streaming.by_size import streamed
+from bench.datasets._streaming.by_size import check_resize, streamed
 from bench.datasets._streaming.contents import Names, WholeFiles
 from bench.datasets._streaming.devkit import Devkit
 from bench.errors import InputError
@@ -43,8 +43,7 @@ class ImageNet(OfStreamedFiles):
     def __post_init__(self) -> None:
         check_size(self.size)
         check_directory(self.directory)
-        if self.resize is not None and self.resize < self.size:
-            raise ValueError(f"resize can't be {self.resize}; it is at least the size, {self.size}")
+        check_resize(self.resize, self.size)
 
     def decode(self, data_dir: Path, download: bool, decoding: Decoding) -> Data:
         train, val = self._folders()

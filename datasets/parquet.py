@@ -40,7 +40,6 @@ class Parquet(OfFiles):
     ] = None
     image: Annotated[str | None, "name of the image column; none: found"] = None
     test: Annotated[_splits.TestSplit | None, "split to test on, test or validation; none: test if it is there"] = None
-
     stream: Annotated[
         bool | None, "decode images as they are needed; none: where a size is given and they would take 4 GB"
     ] = None

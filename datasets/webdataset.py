@@ -16,7 +16,7 @@ from bench.datasets._decode import check_size
 from bench.datasets._files import check_directory, ends_of_files, few, read, shown, stamp_of, walk
 from bench.datasets._image import ENDINGS
 from bench.datasets._of_files import OfStreamedFiles
-from bench.datasets._streaming.by_size import streamed
+from bench.datasets._streaming.by_size import check_resize, streamed
 from bench.datasets._streaming.contents import Members, Names
 from bench.errors import InputError
 
@@ -41,8 +41,7 @@ class WebDataset(OfStreamedFiles):
     def __post_init__(self) -> None:
         check_size(self.size)
         check_directory(self.directory)
-        if self.resize is not None and self.resize < self.size:
-            raise ValueError(f"resize can't be {self.resize}; it is at least the size, {self.size}")
+        check_resize(self.resize, self.size)
 
     def decode(self, data_dir: Path, download: bool, decoding: Decoding) -> Data:
         files, notes = self._files()

@@ -164,7 +164,7 @@ class Cache:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         self._say_refused(wanted, rooms.refused, say)
-        return _held(data, wanted.validation)
+        return held(data, wanted.validation)
 
     def _make_room(self, size: int) -> None:
         """Remove what was used longest ago, until there is room for so many bytes. Raises OSError."""
@@ -178,11 +178,12 @@ class Cache:
 
 def uncached(decode: Decode, validation: float | None) -> Data:
     """The data, decoded into memory. Raises InputError."""
-    return _held(decode(in_memory), validation)
+    return held(decode(in_memory), validation)
 
 
-def _held(data: Data, validation: float | None) -> Data:
+def held(data: Data, validation: float | None) -> Data:
+    """The data with such a share of train held out, and the leaked images counted; None: as they are."""
     if validation is None:
         return data
-    held = hold_out(data, validation)
-    return replace(held, leaked=count_leaked(held))
+    found = hold_out(data, validation)
+    return replace(found, leaked=count_leaked(found))

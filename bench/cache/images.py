@@ -7,7 +7,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,11 @@ from typing import Any
 import platformdirs
 from torch import Tensor
 
-from bench.cache.cache import KEY_LENGTH, Cache, Wanted, uncached
+from bench.cache.cache import KEY_LENGTH, Cache, Wanted, held, uncached
 from bench.cache.entry import FORMAT, Shape
 from bench.cache.inventory import FOLDER as FOLDER_OF_LOOKS
 from bench.cache.inventory import FORMAT as LOOKS
 from bench.cache.inventory import look_over
-from bench.data.splits import count_leaked, hold_out
 from bench.dataset import Data, Decoding
 from bench.errors import InputError
 from bench.measure.cores import cores
@@ -53,7 +51,7 @@ def load(
         written = options.write(chosen.name, chosen.dataset)
         path = find_cache().folder / FOLDER_OF_LOOKS / f"{_key_of_looks(chosen)}.npz"
         looked = look_over(chosen.decode(data_dir, download), path, written, say, tell)
-        return looked if validation is None else _held(looked, validation)
+        return held(looked, validation)
     if not stamp and not (stamp is None and chosen.dataset.made_once):  # yet to be fetched, or quick to make
         return uncached(decode, validation)
     wanted = Wanted(
@@ -65,11 +63,6 @@ def load(
         unchanged=lambda: chosen.stamp(data_dir) == stamp,
     )
     return find_cache().data(wanted, say)
-
-
-def _held(data: Data, validation: float) -> Data:
-    held = hold_out(data, validation)
-    return replace(held, leaked=count_leaked(held))
 
 
 def find_cache() -> Cache:

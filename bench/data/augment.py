@@ -7,12 +7,17 @@ from typing import Self
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torchvision.transforms import v2
 
 from bench.dataset import IGNORED
 
 AS_IT_IS = (1.0, 1.0)
 # Of a part's shape, width by height or the other way round; and how many parts are drawn.
 _MOST_RATIO, _TRIES = 4 / 3, 10
+# Operations that are done to an image, as torchvision's recipes have it.
+_OPERATIONS = 2
+# Of blur: the side of its kernel, and between which deviations it is drawn. The CSG authors draw a radius from 0 to 1.
+_BLUR_PIXELS, _DEVIATIONS = 7, (0.01, 1.0)
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,17 @@ class Augment:
     epochs: int = 1
     operations: int = 0
     blur: float = 0.0
+
+    def operated(self, image: Tensor, seed: int) -> Tensor:
+        """An image `(channels, height, width)` uint8 after two operations of RandAugment (Cubuk et al., 2020), and by
+        chance a Gaussian blur of a deviation up to a pixel, all drawn by the seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            if self.operations:
+                image = v2.RandAugment(_OPERATIONS, self.operations)(image)
+            if float(torch.rand(())) < self.blur:
+                image = v2.GaussianBlur(_BLUR_PIXELS, _DEVIATIONS)(image)
+            return image
 
     @property
     def operates(self) -> bool:

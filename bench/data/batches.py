@@ -2,41 +2,20 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
-from torch import Tensor
 
 from bench.data.augment import Augment
-from bench.data.mixing import operated
+from bench.data.batch import Batch, Batches, WholeBatches
 from bench.data.normalise import Normalise
 from bench.data.streaming import Loading, Shuffled, StreamedInOrder
 from bench.dataset import AnySplit, Split
 from bench.seeding import AUGMENT, OPERATIONS, ORDER, generator, mixed
 
-# Images `(batch, channels, height, width)` as the network sees them, and their targets, both on the device.
-Batch = tuple[Tensor, Tensor]
-
-
-class Batches(Protocol):
-    """The training images of one seed in batches. Which images come when, and how each is augmented, follows from the
-    seed and the step alone: a run that begins at a step sees what it would have seen had it been there from the start,
-    and every method sees the same."""
-
-    @property
-    def batch_size(self) -> int: ...
-
-    @property
-    def steps_per_epoch(self) -> int: ...
-
-    def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        """Those of an epoch, from 0, in their order, from its step `first_step` on."""
-        ...
-
 
 @dataclass(frozen=True)
-class InMemory:
-    """Of a split that is on the device. The last, smaller batch of an epoch is left out."""
+class InMemory(WholeBatches):
+    """Of a split that is on the device, for training."""
 
     split: Split
     normalise: Normalise
@@ -45,28 +24,22 @@ class InMemory:
     wanted_size: int
 
     @property
-    def batch_size(self) -> int:
-        return min(self.wanted_size, len(self.split))
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return len(self.split) // self.batch_size
+    def images(self) -> int:
+        return len(self.split)
 
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        images, device = len(self.split), self.split.images.device
+        device = self.split.images.device
         # Drawn on the CPU, so that every device draws the same numbers, for all of an epoch at once.
-        order = torch.randperm(images, generator=generator(self.seed, epoch, ORDER)).to(device)
+        order = torch.randperm(self.images, generator=generator(self.seed, epoch, ORDER)).to(device)
         augment, size = self.augment.at(epoch), (self.split.images.shape[2], self.split.images.shape[3])
-        drawn = augment.draw(images, size, generator(self.seed, epoch, AUGMENT)).to(device)
+        drawn = augment.draw(self.images, size, generator(self.seed, epoch, AUGMENT)).to(device)
         seed = mixed(self.seed, epoch, OPERATIONS)
-        for step in range(first_step, self.steps_per_epoch):
-            place = slice(step * self.batch_size, (step + 1) * self.batch_size)
+        for place in self.places(first_step):
             taken = self.split.take(order[place])
             pixels = taken.images
             if augment.operates:
-                how = augment.operations, augment.blur
                 each = zip(pixels, order[place].tolist(), strict=True)
-                pixels = torch.stack([operated(image, *how, mixed(seed, number, 0)) for image, number in each])
+                pixels = torch.stack([augment.operated(image, mixed(seed, number, 0)) for image, number in each])
             augmented, targets = augment(pixels, taken.targets, drawn[place])
             yield self.normalise(augmented), targets
 

@@ -10,18 +10,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from bench.data.augment import AS_IT_IS, Augment
-from bench.data.mixing import operated
+from bench.data.batch import Batch, WholeBatches
 from bench.data.normalise import Normalise
 from bench.data.windows import RandomArea, RandomScale
 from bench.dataset import Streamed
 from bench.errors import InputError
 from bench.seeding import AUGMENT, OPERATIONS, ORDER, WINDOWS, generator, mixed
 
-Batch = tuple[Tensor, Tensor]
 # Of a batch that is evaluated at most: 15 images of 513x513, for each pixel of which a network has 21 numbers, say.
 _PIXELS = 2**22
 
@@ -35,8 +33,8 @@ class Loading:
 
 
 @dataclass(frozen=True)
-class Shuffled:
-    """Of a streamed split, for training: `bench.data.batches.Batches`. `augment` says what is cut out of each image,
+class Shuffled(WholeBatches):
+    """Of a streamed split, for training. `augment` says what is cut out of each image,
     and what is done to a batch."""
 
     split: Streamed
@@ -47,24 +45,17 @@ class Shuffled:
     loading: Loading
 
     @property
-    def batch_size(self) -> int:
-        return min(self.wanted_size, len(self.split))
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return len(self.split) // self.batch_size
+    def images(self) -> int:
+        return len(self.split)
 
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        images, device, augment = len(self.split), self.loading.device, self.augment.at(epoch)
+        device, augment = self.loading.device, self.augment.at(epoch)
         size = (augment.crop, augment.crop) if augment.crop else self.split.size
-        order = torch.randperm(images, generator=generator(self.seed, epoch, ORDER))
+        order = torch.randperm(self.images, generator=generator(self.seed, epoch, ORDER))
         # Windows are cut where images are decoded.
         of_batch = Augment(augment.padding, augment.flip)
-        drawn = of_batch.draw(images, size, generator(self.seed, epoch, AUGMENT))
-        places = [
-            slice(step * self.batch_size, (step + 1) * self.batch_size)
-            for step in range(first_step, self.steps_per_epoch)
-        ]
+        drawn = of_batch.draw(self.images, size, generator(self.seed, epoch, AUGMENT))
+        places = self.places(first_step)
         seeds = mixed(self.seed, epoch, WINDOWS), mixed(self.seed, epoch, OPERATIONS)
         items = _Items(self.split, _window(augment, size), augment, seeds)
         loaded = _loaded(items, [order[place].tolist() for place in places], self.loading)
@@ -127,7 +118,7 @@ class _Items(Dataset[Batch | InputError]):
         cut = None if self.window is None else self.window.drawn(random.Random(of_windows))  # noqa: S311  # no secret
         image, target = self.split.read(number, cut)
         if self.augment.operates:
-            image = operated(image, self.augment.operations, self.augment.blur, of_operations)
+            image = self.augment.operated(image, of_operations)
         return image, target
 
 

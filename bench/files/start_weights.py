@@ -166,29 +166,7 @@ def _backbone(text: str, model: ModelChoice, plugins: Sequence[str], fresh_head:
         raise InputError(
             f"--fresh-head is not needed: all but the backbone is fresh with {BACKBONE}{text}; leave it out"
         )
-    inputs, epochs, notes = model.model.inputs, None, list[str]()
-    if text == PRETRAINED:
-        make = model.model.pretrained_backbone
-        if make is None:
-            raise InputError(f"there are no pretrained weights for the backbone of {model.text}; give a file")
-        with asking(f"the pretrained backbone of {model.text}"):
-            tensors: Mapping[str, Tensor] = make()
-        whole = text
-    else:
-        path = network_file.locate(text).resolve()
-        whole = str(path)
-        if _is_artifact(path):
-            saved = network_file.read(path)
-            have = saved.description.model
-            given = Given(plugins)
-            # What is generated is taken as the kernels that it makes: csg:init=svd finds codes and generator again.
-            tensors = artifact.build(saved, path, given).finish().state_dict()
-            inputs, epochs = have.inputs or inputs, saved.description.epochs
-            if saved.description.methods != "dense":
-                notes.append(f"{path.parent.name}: the kernels that {saved.description.methods} makes are taken")
-        else:
-            content = state_dict.read(path)
-            tensors, notes = content.tensors, [f"{path.name}: {note}" for note in content.notes]
+    tensors, whole, inputs, epochs, notes = _for_backbone(text, model, plugins)
     network, depends, _ = _probed(model)
     wanted = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(inside)}
     plain = {name.removeprefix(inside): tensor for name, tensor in wanted.items()}
@@ -216,6 +194,34 @@ def _backbone(text: str, model: ModelChoice, plugins: Sequence[str], fresh_head:
         notes=tuple(notes),
         tensors=own,
     )
+
+
+def _for_backbone(
+    text: str, model: ModelChoice, plugins: Sequence[str]
+) -> tuple[Mapping[str, Tensor], str, Inputs | None, int | None, list[str]]:
+    """The tensors that are to fill it, where they are in full, the images and epochs that they were trained on, as far
+    as that is known, and notes. Raises InputError."""
+    inputs = model.model.inputs
+    if text == PRETRAINED:
+        make = model.model.pretrained_backbone
+        if make is None:
+            raise InputError(f"there are no pretrained weights for the backbone of {model.text}; give a file")
+        with asking(f"the pretrained backbone of {model.text}"):
+            return make(), text, inputs, None, []
+    path = network_file.locate(text).resolve()
+    if not _is_artifact(path):
+        content = state_dict.read(path)
+        return content.tensors, str(path), inputs, None, [f"{path.name}: {note}" for note in content.notes]
+    saved = network_file.read(path)
+    have, methods = saved.description.model, saved.description.methods
+    if have.kind == "file":
+        raise InputError(
+            f"{path} is of a network in a file, {have.text}: give its weights alone, as {state_dict.SAVE} saves them"
+        )
+    # What is generated is taken as the kernels that it makes: csg:init=svd finds codes and generator again.
+    tensors = artifact.build(saved, path, Given(plugins)).finish().state_dict()
+    notes = [] if methods == "dense" else [f"{path.parent.name}: the kernels that {methods} makes are taken"]
+    return tensors, str(path), have.inputs or inputs, saved.description.epochs, notes
 
 
 def _of_ours(saved: Saved, path: Path, model: ModelChoice, plugins: Sequence[str], fresh_head: bool) -> Weights:

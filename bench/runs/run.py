@@ -128,6 +128,12 @@ class Bench:
             say=self.say,
         )
 
+    def require_unchanged(self, run: Run) -> None:
+        """Raises InputError where streamed files are others by now: what was trained on them is not kept."""
+        if changed(self.data):
+            label = run.setting.dataset.label
+            raise InputError(f"files of {label} changed while it was trained on them; --redo failed makes it again")
+
     def _rate_of_layer(self, run: Run, schedule: Schedule) -> Callable[[str], float] | None:
         if schedule.head_rate == 1:
             return None
@@ -308,10 +314,7 @@ def _parts(bench: Bench, run: Run, kept_epochs: set[int], folder: Path) -> Itera
     saved = save(bench, run, trained, folder)
     yield saved.columns()
     yield test(bench, run, saved, folder).columns()
-    if changed(bench.data):
-        raise InputError(
-            f"files of {run.setting.dataset.label} changed while it was trained on them; --redo failed makes it again"
-        )
+    bench.require_unchanged(run)
 
 
 @dataclass(frozen=True)
@@ -445,6 +448,7 @@ def reach(bench: Bench, run: Run, network: nn.Module, epochs: int) -> list[Epoch
         with interrupt.held():
             history = trainer.go_on(training, epochs)
             unfinished.leave_if_asked(training)
+        bench.require_unchanged(run)
         dense_prefix.keep(bench.store, name, network, history)
         unfinished.forget()
         # Read back also where it was just written, so that both ways are one.
@@ -487,6 +491,7 @@ def train(bench: Bench, run: Run, begun: Begun, unfinished: Unfinished, kept_epo
     def after_epoch(epochs: Sequence[Epoch]) -> None:
         write(epochs)
         if run.leaves_states and len(epochs) in kept_epochs:
+            bench.require_unchanged(run)
             dense_prefix.keep(bench.store, bench.prefix_id(run, len(epochs)), compressed.network, epochs)
 
     write(training.history)

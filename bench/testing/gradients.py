@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import masks
-from bench.data.batches import Batch
+from bench.data.batch import Batch
 from bench.seeding import seed_all, seeded
 from bench.training.loop import Training
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import training_only
-from bench.data.batches import Batch
+from bench.data.batch import Batch
 from bench.task import Meter, Task
 
 Scores = dict[str, float]

@@ -12,7 +12,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bench import masks
 from bench.data.augment import Augment
-from bench.data.batches import Batch, Batches, in_order, shuffled
+from bench.data.batch import Batch, Batches
+from bench.data.batches import in_order, shuffled
 from bench.data.mixing import Mixed
 from bench.data.normalise import Normalise
 from bench.data.streaming import Loading

@@ -19,6 +19,12 @@ def check_stream(stream: bool | None, size: int | None, resize: int | None = Non
         raise ValueError(f"resize={resize} goes with stream=true and a size of at most as much, as size=224")
 
 
+def check_resize(resize: int | None, size: int) -> None:
+    """Raise ValueError for an image that is to be smaller than what is cut out of it."""
+    if resize is not None and resize < size:
+        raise ValueError(f"resize can't be {resize}; it is at least the size, {size}")
+
+
 def streams(stream: bool | None, size: int | None, count: Callable[[], int]) -> bool:
     """As was asked for; and where nothing was, if images of this size are too many for memory."""
     if stream is not None or size is None:

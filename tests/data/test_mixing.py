@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from bench.data.augment import Augment
 from bench.data.batches import InMemory
-from bench.data.mixing import Mixed, operated
+from bench.data.mixing import Mixed
 from bench.data.normalise import Normalise
 from bench.dataset import Split
 from bench.errors import InputError
@@ -71,16 +71,16 @@ def test_the_loss_of_shares_is_the_mean_of_those_of_the_classes() -> None:
 
 def test_operations_follow_from_the_seed() -> None:
     image = torch.randint(256, (3, 16, 16), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    found = [operated(image, 9, 0.0, seed) for seed in range(6)]
+    found = [Augment(operations=9).operated(image, seed) for seed in range(6)]
     assert all(one.shape == image.shape and one.dtype == torch.uint8 for one in found)
-    assert torch.equal(found[2], operated(image, 9, 0.0, 2))
+    assert torch.equal(found[2], Augment(operations=9).operated(image, 2))
     assert len({one.numpy().tobytes() for one in found}) > 3
 
 
 def test_so_many_images_are_blurred() -> None:
     """A blur leaves the mean, and takes from the differences between neighbours."""
     image = torch.randint(256, (3, 24, 24), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    found = [operated(image, 0, 0.3, seed) for seed in range(300)]
+    found = [Augment(blur=0.3).operated(image, seed) for seed in range(300)]
     changed = [one for one in found if not torch.equal(one, image)]
     assert 60 < len(changed) < 115  # a deviation of next to nothing changes nothing
     for one in changed:

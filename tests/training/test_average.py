@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import STRIPES, run_sweep, tiny_spec, tiny_trainer
+from conftest import run_sweep, tiny_spec, tiny_trainer
 
 from bench import masks, testing
 from bench.measure import account
@@ -96,4 +96,3 @@ def test_a_sweep_with_everything(tmp_path: Path) -> None:
     records, printed = run_sweep(tiny_spec(["csg", "sparse"], budgets=["2x"], schedule=schedule), tmp_path)
     assert {record["status"] for record in records} == {FINISHED}, printed
     assert {record["schedule.growing"] for record in records} == {"8x12"}
-    assert STRIPES
