@@ -12,9 +12,9 @@ from torch import Tensor
 
 from bench.dataset import AnySplit, Data, Decoding, Split
 from bench.datasets import _splits
-from bench.datasets._decode import check_size, decode, notes_on, revision_of
+from bench.datasets._decoding.decode import check_size, decode, notes_on, revision_of
+from bench.datasets._decoding.image import ENDINGS
 from bench.datasets._files import check_directory, endings, ends_of_files, few, hiding, shown, stamp_of, walk
-from bench.datasets._image import ENDINGS
 from bench.datasets._of_files import OfFiles
 from bench.datasets._streaming.by_size import check_stream, streamed, streams
 from bench.datasets._streaming.contents import WholeFiles

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench.dataset import AnySplit, Data, Decoding, Split
 from bench.datasets import _columns, _labels, _shards, _splits
-from bench.datasets._decode import check_size, decode, notes_on, revision_of
+from bench.datasets._decoding.decode import check_size, decode, notes_on, revision_of
 from bench.datasets._files import check_directory, endings, ends_of_files, few, hiding, shown, stamp_of, walk
 from bench.datasets._labels import Labels
 from bench.datasets._of_files import OfFiles

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from bench.dataset import IGNORED, Data, Decoding, Split
 from bench.datasets import _splits
-from bench.datasets._decode import check_size, decode, notes_on, revision_of
+from bench.datasets._decoding.decode import check_size, decode, notes_on, revision_of
+from bench.datasets._decoding.image import ENDINGS, size_of
+from bench.datasets._decoding.in_order import in_order
+from bench.datasets._decoding.mask import mask_pixels
 from bench.datasets._files import check_directory, ends_of_files, few, hiding, read, shown, stamp_of, walk
-from bench.datasets._image import ENDINGS, size_of
-from bench.datasets._in_order import in_order
-from bench.datasets._mask import mask_pixels
 from bench.datasets._of_files import OfFiles
 from bench.errors import InputError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from bench.dataset import Data, Decoding, Streamed
-from bench.datasets._decode import check_size
+from bench.datasets._decoding.decode import check_size
 from bench.datasets._files import check_directory, ends_of_files, few, read, shown, stamp_of
 from bench.datasets._of_files import OfStreamedFiles
 from bench.datasets._streaming.contents import WholeFiles

@@ -12,9 +12,9 @@ import torch
 
 from bench.dataset import Data, Decoding, Streamed
 from bench.datasets import _shards, _splits
-from bench.datasets._decode import check_size
+from bench.datasets._decoding.decode import check_size
+from bench.datasets._decoding.image import ENDINGS
 from bench.datasets._files import check_directory, ends_of_files, few, read, shown, stamp_of, walk
-from bench.datasets._image import ENDINGS
 from bench.datasets._of_files import OfStreamedFiles
 from bench.datasets._streaming.by_size import check_resize, streamed
 from bench.datasets._streaming.contents import Members, Names

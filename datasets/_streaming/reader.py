@@ -13,9 +13,9 @@ from functools import partial
 import numpy as np
 
 from bench.dataset import IGNORED, Cut, Window
-from bench.datasets._image import look, middle, size_of, window_of
-from bench.datasets._mask import window_of_mask
-from bench.datasets._warned import Warned
+from bench.datasets._decoding.image import look, middle, size_of, window_of
+from bench.datasets._decoding.mask import window_of_mask
+from bench.datasets._decoding.warned import Warned
 from bench.errors import InputError
 
 

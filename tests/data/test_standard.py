@@ -12,8 +12,8 @@ from PIL import Image
 from bench import testing
 from bench.data.normalise import Normalise
 from bench.data.standard import Standard, normalisation, parse, text_of
-from bench.datasets._image import pixels
-from bench.datasets._warned import Warned
+from bench.datasets._decoding.image import pixels
+from bench.datasets._decoding.warned import Warned
 from bench.errors import InputError
 from bench.model import Inputs
 from bench.plan import plan

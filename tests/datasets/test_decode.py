@@ -13,8 +13,8 @@ from image_files import encoded, made, png, write_classes, write_rows
 from PIL import Image, ImageFile
 from torch import Tensor
 
-from bench.datasets._decode import decode, notes_on
-from bench.datasets._image import _has_deep_colours
+from bench.datasets._decoding.decode import decode, notes_on
+from bench.datasets._decoding.image import _has_deep_colours
 from bench.errors import InputError
 
 Image.init()

@@ -11,10 +11,10 @@ import numpy as np
 from torch import Tensor
 
 from bench.dataset import Decoding
+from bench.datasets._decoding.image import WARNED, pixels
+from bench.datasets._decoding.in_order import in_order
+from bench.datasets._decoding.warned import Warned
 from bench.datasets._files import read
-from bench.datasets._image import WARNED, pixels
-from bench.datasets._in_order import in_order
-from bench.datasets._warned import Warned
 from bench.errors import InputError
 
 # Images that a thread decodes at a time.

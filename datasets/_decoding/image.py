@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch.nn import functional
 
 from bench.dataset import Cut, Window
-from bench.datasets._warned import Warned
+from bench.datasets._decoding.warned import Warned
 from bench.errors import InputError
 
 # The formats that images of datasets come in, by Pillow's names. Others that it opens start programs (EPS starts

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from bench.dataset import IGNORED, Cut
-from bench.datasets._image import brought_to, placed
+from bench.datasets._decoding.image import brought_to, placed
 from bench.errors import InputError
 
 # In a palette, the numbers of colours are the classes; a grey image has them as its greys.
