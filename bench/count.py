@@ -82,7 +82,7 @@ def macs_by_module(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[
 
 def _count_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> "FlopCounterMode":
     """On torch's meta device, where shapes alone are computed: a large network at the size of real images would take
-    minutes. What can't run there, since its code looks at values, runs where it is."""
+    minutes. A network whose code looks at values can't run there, and runs where it is."""
     try:
         return _count_flops_of(without_memory(model), image_shape)
     except MALFORMED:

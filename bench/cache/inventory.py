@@ -1,5 +1,5 @@
-"""What is streamed is looked over once: each file is read, hashed, and seen to be one that can be decoded, before hours
-are spent on a run that would meet a broken one. What was found is kept with the files' sizes and times.
+"""Streamed files are looked over once: each is read, hashed, and seen to be one that can be decoded, before hours are
+spent on a run that would meet a broken one. The findings are kept with the files' sizes and times.
 
     looked/KEY.npz    of a dataset: hashes of its files' names, sizes and times, and what was found in each
 """
@@ -98,9 +98,11 @@ def look_over(
     say: Callable[[str], None],
     done: Callable[[int, int], None] = lambda done, count: None,
 ) -> Data:
-    """The same data with the digests of all images; what is odd about them is among its notes. What was found is kept
-    at `path`, under the name of the `dataset`, also of the images that were read before one that is broken;
-    without a path every file is read, and nothing kept. Raises InputError."""
+    """The same data with the digests of all images, and with notes on odd ones.
+
+    The findings are kept at `path`, under the name of the `dataset`, also those on the images that were read before a
+    broken one. Without a path every file is read, and nothing kept. Raises InputError.
+    """
     found = Found({}, []) if path is None else Found.read(path)
     splits = {name: split for name, split in data.splits().items() if isinstance(split, Streamed)}
     stamps = {name: _stamps(split) for name, split in splits.items()}

@@ -21,8 +21,8 @@ from bench.errors import InputError
 
 @dataclass(frozen=True)
 class Pillow:
-    """Every format that Pillow and `bench` know, in colour. What is to be said of images is said when they are looked
-    over (`bench.cache.inventory`), and not at each reading."""
+    """Every format that Pillow and `bench` know, in colour. Odd images are noted once, when they are looked over
+    (`bench.cache.inventory`), and not at each reading."""
 
     def image(self, content: bytes, name: str, cut: Cut) -> np.ndarray:
         with warnings.catch_warnings():
