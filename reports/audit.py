@@ -23,6 +23,7 @@ _COLUMNS = (
         "weights_code",
         "weights_epochs",
         "normalise",
+        "corruptions",
         "dense_values",
     ),
     *(
@@ -149,6 +150,7 @@ def _facts(runs: pd.DataFrame) -> list[tuple[str, str]]:
         ("hash of the schedule", schedule_hash(runs)),
         ("starts from", _weights(first)),
         ("images are standardised by", _standard(first)),
+        ("corrupted images", every(runs["corruptions"])),
         ("seeds", every(runs["seed"])),
         ("hardware", f"{every(runs['device_name'])} ({every(runs['device'])}), threads {every(runs['threads'])}"),
         ("precision of training", every(runs["precision"])),
@@ -180,6 +182,7 @@ def _warnings(runs: pd.DataFrame, finished: pd.DataFrame) -> list[str]:
         ("git_commit", "commits of bench"),
         ("dataset_code", "versions of the dataset's file"),
         ("class_names", "names of the classes"),
+        ("corruptions", "corrupted images, or by other versions of them"),
     ):
         values = [str(value) for value in dict.fromkeys(finished[column].dropna())]
         if len(values) > 1:

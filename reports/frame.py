@@ -28,6 +28,7 @@ _TEXTS = (
         "normalise",
         "exceptions",
         "citation",
+        "corruptions",
     ),
     *("headline_unit", "headline_counts", "task_code", "by_class", "by_class_label", "by_class_unit"),
     *("git_commit", "method_code", "dataset_code", "bench_code"),

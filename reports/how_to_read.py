@@ -8,6 +8,8 @@ _READING = (
     "deviation over seeds. What a seed does to all methods alike is in it, so it says little of differences. The "
     "change is against the dense run of the same seed, and behind ± stands half the width of its 95 % interval, by "
     "variances that all methods and budgets inform. Choose by the validation score, never by test.",
+    "On corrupted images stands the mean score over all corruptions (noise, blur, weather, how images are stored) and "
+    "strengths, of networks that were trained on clean ones. What is drawn for an image is the same for all networks.",
     "Where methods were tried at several learning rates, all of this is of one rate for each method and budget: that "
     "with the best mean validation score over all seeds. The audit has the others.",
     "MACs are multiply-accumulates of one image's forward pass as deployed; behind the + is what computing the kernels "

@@ -110,7 +110,7 @@ def write_figures(
 
 
 def _that_can_be_drawn(runs: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    names = [name for name in names if runs[figure.FIGURES[name][0]].notna().any()]
+    names = [name for name in names if runs[figure.columns_of(name)].notna().all(axis=1).any()]
     settings = runs["setting"].nunique()
     # The grid of one setting is a figure that is there, and few have no ranks.
     poor = [figure.GRID] * (settings == 1) + [figure.RANKS] * (settings < FEWEST)

@@ -3,7 +3,7 @@ over all budgets."""
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,7 @@ SUMMARY_COLUMNS = {
     "score_interval": "half the width of the mean's 95 % interval by itself (Student's t)",
     "score_adjusted": "the mean as it would be if the method's budget had no missing seeds; methods are ordered by it",
     "validation_mean": "the same metric on the validation split, mean",
+    "corrupted_mean": "the same metric on corrupted test images, mean; empty: not every seed was tried on them",
     "test_top5_mean": "percent",
     "test_loss_mean": "nats",
     "test_loss_std": "nats",
@@ -412,6 +413,7 @@ def _means(runs: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     ]
     others = {
         "validation": metric.validation,
+        "corrupted": "corrupted",
         "test_top5": "test_top5",
         "churn": "churn",
         "calibration_error": "calibration_error",
@@ -437,6 +439,7 @@ def _means(runs: pd.DataFrame, metric: Metric) -> pd.DataFrame:
         score_std=(metric.test, "std"),
         score_interval=(metric.test, noise.interval),
         validation_mean=("validation", "mean"),
+        corrupted_mean=("corrupted", partial(pd.Series.mean, skipna=False)),
         test_top5_mean=("test_top5", "mean"),
         test_loss_mean=("test_loss", "mean"),
         test_loss_std=("test_loss", "std"),

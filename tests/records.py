@@ -14,8 +14,8 @@ from bench.method import CodeSpace
 from bench.metric import Metric
 from bench.roles import NARROWER, REFERENCE
 from bench.store import by_class, seal
+from bench.store.apart.latency import LATENCY
 from bench.store.examples import encode_examples
-from bench.store.latency import LATENCY
 from bench.store.record import COLUMNS, FAILED, FINISHED, MISSED, Record, make
 from bench.store.rows import encode_rows
 from bench.store.store import CODES, EXAMPLES, HISTORY, LAYERS, RECORD, SEAL, WEIGHTS, Store
@@ -146,7 +146,7 @@ def write_tables(run: Path, made: Record, epochs: int) -> None:
 
 def seal_anew(run: Path) -> None:
     """After a test has changed a run by hand as if it had been written so."""
-    names = [path.name for path in run.iterdir() if path.name not in (SEAL, LATENCY)]
+    names = [path.name for path in run.iterdir() if path.name not in (SEAL, LATENCY.name)]
     (run / SEAL).write_bytes(seal.of(run, names).encode())
 
 

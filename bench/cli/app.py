@@ -13,6 +13,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from bench.errors import InputError, contained, place
+from bench.plan import defaults
 from bench.runs import interrupt
 from bench.store.printable import one_line, printable
 
@@ -31,7 +32,7 @@ class _Commands(TyperGroup):
     """The commands, with what holds for all of them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        args = [given for given in args if given != TRACEBACK]
+        args = _completed([given for given in args if given != TRACEBACK])
         _look_at(args)
         return super().parse_args(ctx, args)
 
@@ -52,6 +53,21 @@ class _Commands(TyperGroup):
             if isinstance(ended.__context__, BrokenPipeError):
                 raise ended.__context__ from None
             raise
+
+
+# Options that may be written alone, and what they stand for then.
+_ALONE = {"--corruptions": defaults.COMPUTED}
+
+
+def _completed(args: list[str]) -> list[str]:
+    """With what options stand for that are written alone: what comes next is another option, or nothing."""
+    found = []
+    for given, following in pairwise([*args, None]):
+        assert given is not None
+        found.append(given)
+        if given in _ALONE and (following is None or following.startswith("-")):
+            found.append(_ALONE[given])
+    return found
 
 
 # Options that may be written more than once.

@@ -92,6 +92,14 @@ def run(
     plugin: Annotated[
         list[str] | None, typer.Option(help="A Python file with a method, dataset or task of your own.")
     ] = None,
+    corruptions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[FOLDER]",
+            help="Try finished networks on corrupted test images too: alone, on computed ones (12 kinds at three "
+            "strengths); or on those of a folder, as CIFAR-10-C or ImageNet-C.",
+        ),
+    ] = None,
     redo: Annotated[
         str | None,
         typer.Option(help="Make the runs of these methods again, or those that failed (failed) or missed (missed)."),
@@ -127,6 +135,7 @@ def run(
         "data_dir": data_dir,
         "download": download,
         "keep_weights": keep_weights,
+        "corruptions": corruptions,
         "plugins": plugin or None,
     }
     given |= {name: value for name, value in options.items() if value is not None}

@@ -242,7 +242,7 @@ def _figure(
     stores: Sequence[Path], folder: Path, name: str, methods: Sequence[str] | None, style: Path | None
 ) -> list[Path]:
     """Write one figure in all formats."""
-    from bench.reports.figures.figure import FIGURES
+    from bench.reports.figures.figure import FIGURES, columns_of
     from bench.reports.figures.figure import only as only_methods
     from bench.reports.load import load
     from bench.reports.report import write_figures
@@ -251,5 +251,5 @@ def _figure(
         raise unknown("figure", name, FIGURES)
     written = write_figures(only_methods(load(stores).runs, methods), folder, [name], style)
     if not written:
-        raise InputError(f"no run here has measured what {name} is drawn over ({FIGURES[name][0]})")
+        raise InputError(f"no run here has measured what {name} is drawn over ({' and '.join(columns_of(name))})")
     return written

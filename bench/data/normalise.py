@@ -62,3 +62,8 @@ class Normalise:
             return (floats - self.mean) / self.deviation
         # In place: of large images most of the time goes into memory that was never used before.
         return floats.sub_(self.mean).div_(self.deviation)
+
+
+def as_they_are(like: Normalise) -> Normalise:
+    """One that leaves pixel values 0 to 255, on the device of another."""
+    return Normalise(torch.zeros_like(like.mean), torch.ones_like(like.deviation))

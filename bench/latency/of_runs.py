@@ -19,7 +19,7 @@ from bench.files import artifact, network_file
 from bench.files.artifact import Given
 from bench.latency.in_turn import measured_in_turn
 from bench.measure.cores import threads
-from bench.store.latency import LATENCY, encode_latency, read_latency
+from bench.store.apart.latency import LATENCY
 from bench.store.record import FINISHED, Record
 from bench.store.store import LAYERS, WEIGHTS, Store
 
@@ -69,7 +69,7 @@ def measure(
             for group, columns in _measured(some, given, device, say):
                 for run_id, folder in group.runs:
                     measured = group.measured.name.rpartition("-")[2]
-                    store.write(folder / LATENCY, encode_latency(run_id, columns, measured))
+                    store.write(folder / LATENCY.name, LATENCY.encode(run_id, columns, measured=measured))
                     found[run_id] = columns
     return found
 
@@ -80,7 +80,7 @@ def _groups(store: Store, records: Sequence[Record]) -> Iterator[Group]:
     alike: dict[tuple[str, ...], list[tuple[str, Path]]] = {}
     for record in records:
         folder = folders.get(record["id"])
-        if folder is None or read_latency(folder, record["id"]):  # another process measured it
+        if folder is None or LATENCY.read(folder, record["id"]):  # another process measured it
             continue
         sealed = store.seal_of(folder)
         if sealed is None:  # of version 0.1, whose networks don't say what images they take

@@ -27,3 +27,6 @@ CACHE_GB = 20.0
 FINE_TUNING = "finetune"
 TRIED_METHODS = ("lowrank", "pruning", "width", "csg:init=svd")
 SEARCHED_METHODS = ("lowrank", "pruning", "csg:init=svd")
+
+# What `--corruptions` takes by itself: corrupted images that are computed from the test images.
+COMPUTED = "computed"

@@ -79,6 +79,11 @@ class Elsewhere:
             self._need(f"{name}, the weights that every run starts from, beside spec.toml (or give --weights)")
             yield "weights", part + up + name
 
+        if (corruptions := given.get("corruptions", defaults.COMPUTED)) != defaults.COMPUTED:
+            name = Path(corruptions).name
+            self._need(f"{name}, the corrupted test images, beside spec.toml (or give --corruptions)")
+            yield "corruptions", up + name
+
     def _moved(self, text: str) -> str:
         """A method or dataset without the folders of what it reads."""
         moved, names = options.without_folders(text)

@@ -241,7 +241,7 @@ class Run:
     def own_spec(self, spec: Spec) -> Spec:
         """The spec that asks for this run alone (and its dense reference), out of the resolved spec of the sweep."""
         budgets = spec.budgets if self.budget is None else [str(self.budget)]
-        own = {"methods": [_written(self.choice)], "budgets": budgets, "seeds": [self.seed]}
+        own = {"methods": [_written(self.choice)], "budgets": budgets, "seeds": [self.seed], "corruptions": None}
         return spec.model_copy(update={**own, "learning_rates": [factor_text(self.rate)]})
 
 
@@ -312,6 +312,7 @@ def make(spec: Spec) -> Plan:
             "plugins": files,
             "weights": None if weights is None else weights.text,
             "normalise": None if spec.normalise is None else standards.text_of(standard),
+            "corruptions": _located(spec.corruptions),
         }
     )
     notes += [line for choice in choices if (line := no_part(choice, budgets))]
@@ -329,6 +330,12 @@ def make(spec: Spec) -> Plan:
                 "compress_at above 0 (of whole epochs), or --weights"
             )
     return Plan(runs, resolved, setting, tuple(notes))
+
+
+def _located(corruptions: str | None) -> str | None:
+    """What is asked for, its folder wherever one stands."""
+    is_folder = corruptions not in (None, defaults.COMPUTED)
+    return str(Path(corruptions).expanduser().resolve()) if corruptions and is_folder else corruptions
 
 
 def _standard(

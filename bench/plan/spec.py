@@ -49,6 +49,8 @@ class Spec(BaseModel):
     download: bool = False
     # Of which runs the saved network stays: all, none, or of each method and budget the seed that validates best.
     keep_weights: Literal["all", "best", "none"] = defaults.KEEP_WEIGHTS
+    # Corrupted copies of the test images on which networks are tried once they are finished: computed, or a folder's.
+    corruptions: str | None = None
     plugins: list[str] = []
 
     @property
@@ -145,6 +147,8 @@ def _from(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     if isinstance(weights, str):
         part, own = (BACKBONE, weights.removeprefix(BACKBONE)) if weights.startswith(BACKBONE) else ("", weights)
         found["weights"] = part + (own if own == PRETRAINED else located(own))
+    if given.get("corruptions") != defaults.COMPUTED and "corruptions" in given:
+        found["corruptions"] = located(given["corruptions"])
     if isinstance(given.get("model"), str) and is_file(given["model"]):
         found["model"] = located(given["model"])
     schedule = given.get("schedule")

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from bench import count
 from bench.budget import Requested
+from bench.corruptions.find import find_source
 from bench.data.standard import normalisation
 from bench.dataset import Data
 from bench.measure.cores import threads as with_threads
@@ -42,6 +43,9 @@ def _describe(plan: Plan, store: Store, console: Console, executor: Executor, re
     # Before the plan is printed: what is wrong with the data is one line, and nothing else.
     data = load(plan, lambda line: _print(console, line)) if todo else None
     epoch_seconds, dense_values = (0.0, 0) if data is None else _measure(plan, data)
+    corruptions = None if plan.spec.corruptions is None else find_source(plan.spec.corruptions)
+    if corruptions is not None and data is not None:
+        corruptions.check(data)
     for run in plan.runs:
         status = "to do" if run.id in ids else state.records[run.id]["status"]
         console.print(

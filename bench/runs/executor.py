@@ -14,6 +14,7 @@ import torch
 
 from bench.dataset import Data
 from bench.plan.plan import Plan, Run
+from bench.runs.material import trial_of
 from bench.runs.progress import Progress
 from bench.runs.run import Bench, execute
 from bench.store.record import Record
@@ -104,4 +105,6 @@ def make(bench: Bench, plan: Plan, run: Run, again: bool, progress: Watcher) -> 
             on_step=lambda epoch, done, loss: progress.step(run, epoch, done, loss),
             on_epoch=lambda row: progress.epoch(run, row),
         )
-        return execute(watched, run, plan.kept_epochs(run.seed))
+        record = execute(watched, run, plan.kept_epochs(run.seed))
+        trial = trial_of(bench, plan)
+        return record if trial is None else record | trial.of(record, progress.say)

@@ -7,6 +7,9 @@ from pathlib import Path
 import torch
 
 from bench.cache import images
+from bench.corruptions.find import find_source
+from bench.corruptions.of_runs import Trial
+from bench.corruptions.source import Source
 from bench.data.normalise import Normalise
 from bench.data.splits import fingerprint
 from bench.data.standard import normalisation
@@ -23,12 +26,14 @@ from bench.store.store import Store
 
 @dataclass(frozen=True)
 class Material:
-    """The images in main memory, their hash, how they are standardised, and the finished weights to start from."""
+    """The images in main memory, their hash, how they are standardised, the finished weights to start from, and where
+    corrupted test images come from."""
 
     data: Data
     data_hash: str
     normalise: Normalise
     start: Start | None
+    corruptions: Source | None = None
 
 
 def load(plan: Plan, say: Callable[[str], None]) -> Data:
@@ -48,7 +53,10 @@ def prepare(plan: Plan, data: Data) -> Material:
     """What follows from the data. Raises InputError."""
     weights = plan.setting.weights
     start = None if weights is None else weights.open(data.image_shape[0], len(data.classes))
-    return Material(data, fingerprint(data), normalisation(plan.setting.standard, data.train), start)
+    corruptions = None if plan.spec.corruptions is None else find_source(plan.spec.corruptions)
+    if corruptions is not None:
+        corruptions.check(data)
+    return Material(data, fingerprint(data), normalisation(plan.setting.standard, data.train), start, corruptions)
 
 
 def given_of(plan: Plan) -> Given:
@@ -74,6 +82,7 @@ def bench_of(
         spec=plan.spec,
         code=code,
         start=material.start,
+        corruptions=material.corruptions,
         save_every=save_every,
         loading=Loading(device, loaders),
         resizing=Resizing(model.model, data.image_shape[0], len(data.classes)),
@@ -81,6 +90,15 @@ def bench_of(
         on_step=lambda epoch, done, loss: None,
         on_epoch=lambda row: None,
     )
+
+
+def trial_of(bench: Bench, plan: Plan) -> Trial | None:
+    """What finished runs are tried with on corrupted images, if that is asked for; the data is where that of `bench`
+    is."""
+    if bench.corruptions is None:
+        return None
+    task = plan.setting.dataset.task.task
+    return Trial(bench.store, given_of(plan), bench.corruptions, bench.data, bench.normalise, task, bench.loading)
 
 
 def on_device(bench: Bench, device: torch.device) -> Bench:

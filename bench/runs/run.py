@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from bench import count
 from bench.budget import Requested
 from bench.cache.inventory import changed
+from bench.corruptions.source import Source
 from bench.data.batches import in_order
 from bench.data.normalise import Normalise
 from bench.data.splits import names_hash
@@ -85,7 +86,8 @@ class NotTheSame(RuntimeError):
 class Bench:
     """What every run of a sweep is made with. `data` is on the device and has its validation split; `start` gives
     networks the finished weights that the sweep starts from, if it does. Runs save their state every `save_every`
-    seconds. `code` is the hash of the harness, and `loading` says who decodes what is streamed."""
+    seconds. `code` is the hash of the harness, and `loading` says who decodes what is streamed. `corruptions` is where
+    the corrupted images come from that finished networks are tried on."""
 
     data: Data
     data_hash: str
@@ -96,6 +98,7 @@ class Bench:
     spec: Spec
     code: str
     start: start_weights.Start | None
+    corruptions: Source | None
     resizing: Resizing
     save_every: float
     loading: Loading

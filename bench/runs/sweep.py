@@ -5,6 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
+from bench.corruptions.find import find_source
+from bench.corruptions.of_runs import lacks
 from bench.data.splits import names_hash
 from bench.data.standard import text_of
 from bench.dataset import Data
@@ -24,10 +28,11 @@ from bench.plugins.code import harness_hash
 from bench.runs import environment, images_seen
 from bench.runs.executor import Executor, Job
 from bench.runs.lost import record_lost
-from bench.runs.material import bench_of, given_of, load, prepare
+from bench.runs.material import bench_of, given_of, load, on_device, prepare, trial_of
 from bench.runs.order import LOOK_SECONDS, Order
 from bench.runs.progress import Progress, title
 from bench.runs.side_by_side import idle
+from bench.store.apart.corruptions import with_columns
 from bench.store.clean import superfluous_weights
 from bench.store.record import FAILED, MISSED, Record
 from bench.store.store import SPEC, WEIGHTS, Damaged, Newer, Store
@@ -123,7 +128,10 @@ def _sweep(
         pristine.prepare()  # which imports while the data is read
     # Whatever can be wrong with the data is found before anything is written.
     stamp = plan.setting.dataset.stamp(Path(plan.spec.data_dir))
-    data = find_data(plan, progress.say) if todo or _look_again(plan, state, store, stamp, progress.say) else None
+    source = None if plan.spec.corruptions is None else find_source(plan.spec.corruptions)
+    untried = [run for run in plan.runs if run.id in state.records and lacks(state.records[run.id], source)]
+    needs_data = todo or untried or _look_again(plan, state, store, stamp, progress.say)
+    data = find_data(plan, progress.say) if needs_data else None
     if data is not None:
         check_network(plan, data)
     made = None if data is None else prepare(plan, data)
@@ -136,13 +144,34 @@ def _sweep(
         images_seen.remember(store, data_hash, stamp or "")
     for _, folder, reason in state.damaged:
         progress.say(f"{reason}; set aside as {store.set_aside(folder)}, and made again")
-    if todo and made is not None:
+    if made is not None and (todo or untried):
         bench = bench_of(plan, store, made, device, save_every, harness_hash(), loaders(1, plan.spec.threads))
-        if device.type == "cpu" and (line := idle(todo, made.data, plan.spec.threads)):
-            progress.say(line)
-        with progress.runs(todo):
-            state.records |= make_all(Job(bench, plan, tuple(todo), {run.id for run in again}), executor, progress)
+        job = Job(bench, plan, tuple(todo), {run.id for run in again})
+        _make(job, [run for run in untried if run not in todo], state, executor, progress)
     _relabel(plan, store, state.records, progress.say)
+    _finish(plan, store, state, device, progress)
+    return [{**state.records[run.id], "method": run.choice.label} for run in plan.runs]
+
+
+def _make(job: Job, untried: Sequence[Run], state: State, executor: Executor, progress: Progress) -> None:
+    """What is to be done, and then what was there before and is `untried` on corrupted images."""
+    bench, plan = job.bench, job.plan
+    if job.todo:
+        if bench.device.type == "cpu" and (line := idle(job.todo, bench.data, plan.spec.threads)):
+            progress.say(line)
+        with progress.runs(job.todo):
+            state.records |= make_all(job, executor, progress)
+    if untried:
+        trial = trial_of(on_device(bench, bench.device), plan)
+        assert trial is not None
+        for number, run in enumerate(untried, start=1):
+            progress.say(f"[{number}/{len(untried)}] {title(run)}: trying it on corrupted images")
+            record = state.records[run.id]
+            state.records[run.id] = with_columns(record, trial.of(record, progress.say))
+
+
+def _finish(plan: Plan, store: Store, state: State, device: torch.device, progress: Progress) -> None:
+    """What is done when all runs are made: their latency, and the networks that are not to stay."""
     records = [state.records[run.id] for run in plan.runs]
     for run_id, columns in of_runs.measure(
         store, records, given_of(plan), device, defaults.LATENCY_SECONDS, progress.say
@@ -150,7 +179,6 @@ def _sweep(
         state.records[run_id] |= columns
     for folder in list(superfluous_weights(store, state.records.values(), plan.spec.keep_weights)):
         store.leave_out(folder, WEIGHTS)
-    return [{**state.records[run.id], "method": run.choice.label} for run in plan.runs]
 
 
 def make_all(job: Job, executor: Executor, progress: Progress) -> dict[str, Record]:

@@ -7,13 +7,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from bench import count
 from bench.cache.inventory import look_over
+from bench.corruptions.computed import Computed
+from bench.corruptions.measure import headlines
 from bench.data.batches import in_order
 from bench.data.normalise import Normalise
 from bench.data.splits import fingerprint, hold_out
 from bench.data.standard import DATASET
+from bench.data.streaming import Loading
 from bench.dataset import IGNORED, Data
 from bench.errors import InputError, TooNew, first_line, typed_line
 from bench.files import artifact, network_file
@@ -29,6 +33,7 @@ from bench.plugins import networks, options
 from bench.runs import environment
 from bench.runs.run import by_class_columns, flat
 from bench.store import by_class, published, seal
+from bench.store.apart import corruptions
 from bench.store.examples import Examples, decode_examples, encode_examples
 from bench.store.predictions import Predictions, decode_predictions, encode_predictions
 from bench.store.published import PUBLISHED
@@ -281,9 +286,11 @@ class Verifier:
                 record[name] == own for name, own in environment.describe(device).items() if name in SAME_MACHINE
             )
             now, now_shown = Kept(task), KeptExamples(task, data.test)
-            batches = in_order(data.test.to(device), normalise.to(device))
-            meter = metered(deployed.network.to(device), batches, task, len(data.classes), now, now_shown)
-        scores = {f"test_{name}": score for name, score in meter.scores().items()}
+            network, there = deployed.network.to(device), replace(data, test=data.test.to(device))
+            batches = in_order(there.test, normalise.to(device))
+            meter = metered(network, batches, task, len(data.classes), now, now_shown)
+            on_corrupted = _on_corrupted(record, network, there, normalise.to(device), task)
+        scores = {f"test_{name}": score for name, score in meter.scores().items()} | on_corrupted
         yield from _differences(record, scores, sealed, exactly=same)
         if record["by_class"] is not None:  # which runs of an earlier bench lack
             yield from _other_by_class(record, by_class_columns(task, meter, data.classes), exactly=same)
@@ -339,6 +346,16 @@ class Verifier:
             data = hold_out(data, key[-1])
             self._data[key] = data, fingerprint(data), Normalise.of(data.train), chosen.task.task
         return self._data[key]
+
+
+def _on_corrupted(record: Record, network: nn.Module, data: Data, normalise: Normalise, task: Task) -> dict[str, float]:
+    """What the record says of corrupted images, measured again where they are computed; a folder's need not be here."""
+    source = Computed()
+    if record[corruptions.SOURCE] != source.name:
+        return {}
+    loading = Loading(normalise.mean.device)
+    found = corruptions.columns(source.name, headlines(network, source, data, normalise, task, loading))
+    return {name: own for name, own in found.items() if name != corruptions.SOURCE}
 
 
 def _read(folder: Path, name: str, decode: Callable[[bytes], Content]) -> Content | None:

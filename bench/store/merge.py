@@ -9,10 +9,9 @@ from pathlib import Path
 
 from bench.errors import InputError
 from bench.store import by_class, owner
-from bench.store.latency import LATENCY
 from bench.store.record import FINISHED, Record
 from bench.store.seal import Broken
-from bench.store.store import SEAL, SEALED, SPEC, Damaged, Store, seal_beside, sync
+from bench.store.store import APART, SEAL, SEALED, SPEC, Damaged, Store, seal_beside, sync
 
 # What may differ between two makings of the same run: when and where it was made, how long it took, how it is called.
 _MAKING = {
@@ -81,7 +80,7 @@ def _add(found: Found, folder: Path, record: Record, other_code: bool) -> None:
         for name in sorted(record.keys() | other.keys())
         if name not in ignored
         and (by_class.is_column(name) or not name.endswith("_seconds"))
-        and not name.startswith("latency_")
+        and not any(apart.gives(name) for apart in APART)
         and record.get(name) != other.get(name)
     ]
     if columns:
@@ -123,7 +122,7 @@ def merge(stores: Sequence[Path], out: Path, other_code: bool = False) -> Found:
         filled.open()
         with filled.writing():
             for folder, _ in found.runs.values():
-                _copy(folder, filled.runs / folder.name, (*SEALED, SEAL, LATENCY))
+                _copy(folder, filled.runs / folder.name, (*SEALED, SEAL, *(apart.name for apart in APART)))
             if spec := _common_spec(stores):
                 _copy(spec.parent, filled.folder, (spec.name, seal_beside(spec).name))
             filled.folder.rename(out)

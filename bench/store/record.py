@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from bench.store import by_class
+from bench.store.apart import corruptions
 
 Record = dict[str, Any]
 
@@ -15,7 +16,7 @@ FINISHED, FAILED, MISSED = "finished", "failed", "missed"
 
 # The number of the form in which records are written. Adding a column raises it, and `bench.store.upgrade` brings older
 # records to it; newer ones are refused.
-FORMAT = 7
+FORMAT = 8
 
 # From this number on, a run has a seal.
 FIRST_SEALED = 2
@@ -78,6 +79,8 @@ COLUMNS = {
     "latency_spread": "the upper quartile of the rounds of one image over the lower: far above 1 where the machine did "
     "other things",
     "latency_threads": "of torch on the CPU while latency was measured",
+    "corruptions": "what corrupted copies of the test images the network was tried on; empty: none",
+    "corrupted": "the headline on these, mean over all corruptions and strengths; corrupted.NAME.STRENGTH has each",
     "test_loss": "as deployed, once after the last epoch; so are the task's other metrics, test_NAME",
     "validation_loss": "after the last epoch; likewise validation_NAME",
     "train_loss": "of the last epoch's augmented batches; likewise train_NAME",
@@ -139,6 +142,7 @@ _NUMBERS = frozenset(
             "latency_ms",
             "latency_128_ms",
             "latency_spread",
+            "corrupted",
             "test_loss",
             "validation_loss",
             "train_loss",
@@ -218,7 +222,7 @@ def _checks(names: tuple[str, ...]) -> list[Callable[[Any], bool] | None]:
 
 def _check_beside(name: str) -> Callable[[Any], bool] | None:
     """The check of a column that a record may have besides COLUMNS."""
-    if _SCORE.fullmatch(name) or by_class.is_column(name):
+    if _SCORE.fullmatch(name) or by_class.is_column(name) or corruptions.is_variant(name):
         return _is_number
     return _is_free if _is_known(name) else None
 
@@ -239,5 +243,6 @@ def _is_known(name: str) -> bool:
         name in COLUMNS
         or bool(_SCORE.fullmatch(name))
         or by_class.is_column(name)
+        or corruptions.is_variant(name)
         or (name.partition(".")[0] in ("option", "solved", "schedule") and "." in name)
     )

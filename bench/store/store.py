@@ -12,7 +12,8 @@
         spec.toml            to make it again
         traceback.txt        of a run that failed
         seal.json            hashes of all these (bench.store.seal)
-        latency.json         measured apart from the run, so that it can be measured again; holds its own hash
+        latency.json, corruptions.json  measured apart from the run, so that they can be measured again; each holds its
+                             own hash (bench.store.apart)
     prefixes/ID.safetensors  states of the dense network that other runs start from, each with a seal
     unfinished/ID.safetensors  states of runs in training, each with a seal (bench.runs.unfinished)
     images.json              sizes and times of the images' files, as last read (bench.runs.images_seen)
@@ -37,7 +38,8 @@ import filelock
 
 from bench.errors import DiskError, InputError, TooNew, first_line
 from bench.store import owner, seal
-from bench.store.latency import LATENCY, read_latency
+from bench.store.apart.corruptions import CORRUPTIONS
+from bench.store.apart.latency import LATENCY
 from bench.store.record import FINISHED, FIRST_SEALED, SINCE_SEALS, Record, problem
 from bench.store.rows import decode_rows
 from bench.store.seal import Broken, FromNewer, Seal
@@ -48,6 +50,8 @@ PREDICTIONS, EXAMPLES = "predictions.safetensors", "examples.safetensors"
 SPEC, WEIGHTS, TRACEBACK = "spec.toml", "weights.safetensors", "traceback.txt"
 # All that a run may have under its seal.
 SEALED = (RECORD, HISTORY, LAYERS, CODES, PREDICTIONS, EXAMPLES, SPEC, WEIGHTS, TRACEBACK)
+# And beside it.
+APART = (LATENCY, CORRUPTIONS)
 SEAL, REPORT, STATES, UNFINISHED = "seal.json", "report", "prefixes", "unfinished"
 # In the store: by the hash of data, the stamp (`Dataset.stamp`) that its files had when they were last read.
 IMAGES = "images.json"
@@ -144,12 +148,13 @@ class Store:
             raise Damaged(f"{folder.name}: {SEAL} is missing")
         if not folder.name.endswith(f"-{record['id']}"):
             raise Damaged(f"{folder.name} holds another run, {record['id']}")
-        try:
-            record |= read_latency(folder, record["id"])
-        except TooNew as error:
-            raise Newer(f"{folder.name}: {LATENCY}: {error}") from error
-        except ValueError as error:
-            raise Damaged(f"{folder.name}: {first_line(error)}") from error
+        for apart in APART:
+            try:
+                record |= apart.read(folder, record["id"])
+            except TooNew as error:
+                raise Newer(f"{folder.name}: {apart.name}: {error}") from error
+            except ValueError as error:
+                raise Damaged(f"{folder.name}: {first_line(error)}") from error
         if found := problem(record):
             raise Damaged(f"{name} is not one; {found}")
         return record
@@ -352,7 +357,8 @@ def seal_beside(path: Path) -> Path:
 
 def _seal_files(folder: Path, before: Seal | None = None) -> Seal:
     """The seal of a run's files as they are now; what was left out stays so."""
-    names = [path.name for path in folder.iterdir() if path.is_file() and path.name not in (SEAL, LATENCY)]
+    beside = {SEAL, *(apart.name for apart in APART)}
+    names = [path.name for path in folder.iterdir() if path.is_file() and path.name not in beside]
     left_out = {} if before is None else before.left_out
     if before is not None:  # what others put into the folder is none of ours
         names = [name for name in names if name in before.files]

@@ -64,6 +64,11 @@ def _from_6(record: Record) -> Record:
     return record
 
 
+def _from_7(record: Record) -> Record:
+    """No corrupted images: they stay unknown."""
+    return record
+
+
 def _role(record: Record) -> str | None:
     """What the methods of then had as their part, by name and options."""
     match record.get("method_name"):
@@ -83,4 +88,6 @@ def _role(record: Record) -> str | None:
 
 
 # From each number to the next.
-_STEPS: tuple[Callable[[Record], Record], ...] = (_from_0, _from_1, _from_2, _from_3, _from_4, _from_5, _from_6)
+_STEPS: tuple[Callable[[Record], Record], ...] = (
+    *(_from_0, _from_1, _from_2, _from_3, _from_4, _from_5, _from_6, _from_7),
+)

@@ -35,7 +35,7 @@ from bench.roles import GIVEN, REFERENCE
 from bench.store.record import FINISHED
 
 # The figures by name: what each is drawn over, and which panels a setting has.
-SCORE, CHANGE, ERROR = "score", "change", "error"
+SCORE, CHANGE, ERROR, CORRUPTED = "score", "change", "error", "corrupted"
 FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
     "accuracy_vs_parameters": ("stored_values", (SCORE, CHANGE)),
     "accuracy_vs_bytes": ("stored_bytes", (SCORE,)),
@@ -44,6 +44,7 @@ FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
     "accuracy_vs_training_time": ("train_seconds", (SCORE,)),
     "change_vs_parameters": ("stored_values", (CHANGE,)),
     "error_vs_parameters": ("stored_values", (ERROR,)),
+    "corrupted_vs_parameters": ("stored_values", (CORRUPTED,)),
     "grid": ("stored_values", (SCORE,)),
     "critical_difference": ("stored_values", ()),
 }
@@ -53,7 +54,7 @@ BY_REQUEST = ("error_vs_parameters",)
 FORMATS = ("pdf", "png", "svg")
 
 _WIDTH, _LINE = 3.4, 0.125  # inches: a column of a two-column paper, a line of small text
-_HEIGHTS = {SCORE: 2.2, CHANGE: 1.6, ERROR: 2.2}
+_HEIGHTS = {SCORE: 2.2, CHANGE: 1.6, ERROR: 2.2, CORRUPTED: 2.2}
 _CELL, _CELLS_A_ROW, _CELLS = (2.3, 1.8), 3, 24  # of the grid: inches, and numbers
 _COLUMNS, _NAME = 3, 36  # of the legend, and letters of a name in it
 # So many settings fit on a page.
@@ -82,6 +83,12 @@ _FIXED: dict[str, Any] = {
 }
 
 
+def columns_of(name: str) -> list[str]:
+    """The columns of runs without which there is nothing to draw."""
+    over, panels = FIGURES[name]
+    return [over, "corrupted"] if CORRUPTED in panels else [over]
+
+
 def accuracy_vs(
     results: pd.DataFrame,
     over: str = "stored_values",
@@ -94,9 +101,9 @@ def accuracy_vs(
     it the change against dense with its 95 % interval; so for each setting, of more than four the first four.
 
     Dots are seeds; the grey staircase is the Pareto front; what leaves a panel has an arrow at its edge; what missed
-    its budget or failed is named beneath. `panels` are SCORE, CHANGE or both. `methods` leaves others out, by their
-    names in the frame. `style_file` is a matplotlib style, by its file or its name. `table` is the frame's summary,
-    where it is there already. Raises InputError for a name or file that is not there.
+    its budget or failed is named beneath. `panels` are some of SCORE, CHANGE, ERROR and CORRUPTED. `methods` leaves
+    others out, by their names in the frame. `style_file` is a matplotlib style, by its file or its name. `table` is the
+    frame's summary, where it is there already. Raises InputError for a name or file that is not there.
     """
     if over not in AXES:
         raise unknown("axis", over, AXES)
@@ -261,7 +268,8 @@ class _Drawing:
             panel.set_xticks([])
             panel.set_yticks([])
             return
-        {SCORE: self._scores, CHANGE: self._changes, ERROR: self._errors}[kind](panel)
+        drawn = {SCORE: self._scores, CHANGE: self._changes, ERROR: self._errors, CORRUPTED: self._corrupted}
+        drawn[kind](panel)
         panel.set_xscale("log")
         # The same in each panel of a setting, dense included.
         sizes = self.rows[self.over].to_numpy(dtype=float)
@@ -291,32 +299,45 @@ class _Drawing:
         return {"label": label, "color": look.light, "marker": look.marker, "linestyle": look.line}
 
     def _scores(self, panel: Axes) -> None:
+        self._front(panel)
+        self._levels(panel, "score_mean", self.metric.test)
+        panel.set_ylabel(f"test {self.metric.label}" + (f" ({self.metric.unit})" if self.metric.unit else ""))
+
+    def _corrupted(self, panel: Axes) -> None:
+        """The same on corrupted images. Who is on the front is known of the score itself."""
+        if self.rows["corrupted_mean"].isna().all():
+            panel.text(0.5, 0.5, "not tried on corrupted images", ha="center", transform=panel.transAxes)
+            return
+        self._levels(panel, "corrupted_mean", "corrupted")
+        panel.set_ylabel(f"on corrupted images{f' ({self.metric.unit})' if self.metric.unit else ''}")
+
+    def _levels(self, panel: Axes, mean: str, of_run: str) -> None:
+        """A column of the rows, a line for each method, and one of the runs as dots."""
         dense = self.rows[self.rows["role"] == REFERENCE]
-        low, high = _limits(self.rows["score_mean"].to_numpy(dtype=float), self.metric)
+        low, high = _limits(self.rows[mean].to_numpy(dtype=float), self.metric)
         # Seeds too, as far as they don't squeeze the means.
-        seen = self.runs[self.metric.test].to_numpy(dtype=float)
+        seen = self.runs[of_run].to_numpy(dtype=float)
         near = seen[(seen > low - (high - low) / 2) & (seen < high + (high - low) / 2)]
         room = (high - low) / 100
         low, high = min(low, near.min(initial=low) - room), max(high, near.max(initial=high) + room)
-        self._front(panel)
         seeds: dict[Any, pd.DataFrame] = dict(iter(self.runs.groupby(["method_text", texts(self.runs["budget"])])))
         every = -(-len(self.runs) // _DOTS)
         for method, points, places, look in self._methods():
-            x, y = self._dots(panel, points, places, look.light, seeds, every)
+            x, y = self._dots(panel, points, places, look.light, seeds, every, of_run)
             _arrows(panel, x, y, low, high, look.light)
             panel.plot(
                 places,
-                points["score_mean"],
+                points[mean],
                 linewidth=1,
                 markersize=3.5,
                 **self._line(method, look),
             )
-            _arrows(panel, places, points["score_mean"].to_numpy(dtype=float), low, high, look.light)
+            _arrows(panel, places, points[mean].to_numpy(dtype=float), low, high, look.light)
         if len(dense):
-            score = dense["score_mean"].iloc[0]
+            score = dense[mean].iloc[0]
             place = dense[self.over].to_numpy(dtype=float)
             panel.axhline(score, color="0.45", linewidth=0.8, linestyle=":", zorder=0)
-            x, y = self._dots(panel, dense, place, REFERENCE_LOOK.light, seeds, every)
+            x, y = self._dots(panel, dense, place, REFERENCE_LOOK.light, seeds, every, of_run)
             _arrows(panel, x, y, low, high, REFERENCE_LOOK.light)
             panel.plot(
                 place,
@@ -327,7 +348,6 @@ class _Drawing:
                 linestyle="none",
                 label="dense",
             )
-        panel.set_ylabel(f"test {self.metric.label}" + (f" ({self.metric.unit})" if self.metric.unit else ""))
         panel.set_ylim(low, high)
 
     def _errors(self, panel: Axes) -> None:
@@ -338,7 +358,8 @@ class _Drawing:
         seeds: dict[Any, pd.DataFrame] = dict(iter(self.runs.groupby(["method_text", texts(self.runs["budget"])])))
         dense = self.rows[self.rows["role"] == REFERENCE]
         for method, points, places, look in self._methods():
-            self._dots(panel, points, places, look.light, seeds, -(-len(self.runs) // _DOTS), 100)
+            every = -(-len(self.runs) // _DOTS)
+            self._dots(panel, points, places, look.light, seeds, every, self.metric.test, 100)
             panel.plot(places, 100 - points["score_mean"], linewidth=1, markersize=3.5, **self._line(method, look))
         if len(dense):
             panel.axhline(
@@ -360,6 +381,7 @@ class _Drawing:
         colour: str,
         seeds: Mapping[Any, pd.DataFrame],
         every: int,
+        of_run: str,
         whole: float | None = None,
     ) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
         """A dot for each seed (of very many, for one of `every` so many), and where they are; of what it lacks of the
@@ -367,7 +389,7 @@ class _Drawing:
         x: list[float] = []
         y: list[float] = []
         for place, text, budget in zip(places, points["method_text"], texts(points["budget"]), strict=True):
-            scores = seeds[text, budget][self.metric.test].to_numpy(dtype=float)[::every]
+            scores = seeds[text, budget][of_run].to_numpy(dtype=float)[::every]
             if len(scores) > 1:
                 x += [place] * len(scores)
                 y += (scores if whole is None else whole - scores).tolist()

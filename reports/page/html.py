@@ -58,6 +58,9 @@ class Column:
 # Rows of tables that lie in the page as they are, and how many notes stand on top of it.
 _PLAIN_ROWS, _NOTES = 1000, 5
 
+# Where runs were tried on them.
+CORRUPTED = "on corrupted images"
+
 COLUMNS = (
     Column("method", level=1),
     Column("budget", "what was asked for", 1),
@@ -67,6 +70,7 @@ COLUMNS = (
     Column("change", "against dense, paired by seed; ± half the 95 % interval", 1, "half the 95 % interval"),
     Column("seeds", level=1),
     Column("p (worse)", "that another method of the budget is better: one-sided, corrected for the number of others"),
+    Column(CORRUPTED, "the score on corrupted test images, mean over corruptions and strengths"),
     Column("validation", "the same on the validation split: what to choose by"),
     Column("stored", "values, mean over seeds"),
     Column("asked", "values that the budget asks for"),
@@ -237,8 +241,12 @@ def _number(count: int, what: str) -> str:
 
 def _columns(runs: pd.DataFrame) -> list[Column]:
     """Those that can hold something."""
-    has_images = (runs["headline_counts"] == IMAGES).any()
-    return [column for column in COLUMNS if has_images or not column.of_images]
+    has_images, has_corrupted = (runs["headline_counts"] == IMAGES).any(), runs["corrupted"].notna().any()
+    return [
+        column
+        for column in COLUMNS
+        if (has_images or not column.of_images) and (has_corrupted or column.name != CORRUPTED)
+    ]
 
 
 def _rows(
@@ -285,6 +293,7 @@ def _cells(row: dict[Any, Any]) -> list[dict[str, Any]]:
         cell(None, "") if dense else change,
         cell(row["n"], "{:.0f}"),
         {"text": p_value(row["worse_p_value"]), "value": plain(row["worse_p_value"])},
+        cell(row["corrupted_mean"], "{:.2f}"),
         cell(row["validation_mean"], "{:.2f}"),
         cell(row["size"], "{:,.0f}"),
         cell(row["asked"], "{:,.0f}"),

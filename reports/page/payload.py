@@ -30,7 +30,7 @@ NAME, _CLASS = 28, 16
 _DIGITS, _EXACT = 6, 17
 _NEEDED = (
     *("setting", "status", "method", "method_text", "role", "budget", "seed", "id", "unit", "asked"),
-    *(*AXES, "learning_rate_factor", "model", "train_images", "validation_images", "test_images"),
+    *(*AXES, "corrupted", "learning_rate_factor", "model", "train_images", "validation_images", "test_images"),
 )
 
 
@@ -113,7 +113,7 @@ def _points(
         finished = finished.iloc[shown]
     groups: dict[tuple[str, str], list[list[Any]]] = {}
     metric = metric_of(runs)
-    columns = ["method_text", "budget", "seed", metric.test, *AXES, "id"]
+    columns = ["method_text", "budget", "seed", metric.test, *AXES, "corrupted", "id"]
     for text, budget, *cells, run_id in finished[columns].itertuples(index=False, name=None):
         row = [*(plain(cell) for cell in cells), folders.get(run_id, run_id)]
         groups.setdefault((text, "" if pd.isna(budget) else budget), []).append(row)
@@ -129,6 +129,7 @@ def _points(
             "n": int(row["n"]),
             "mean": plain(row["score_mean"], _EXACT),
             "std": plain(row["score_std"], _EXACT),
+            "corrupted": plain(row["corrupted_mean"], _EXACT),
             "interval": plain(row["score_interval"], _EXACT),
             "difference": plain(row["difference"], _EXACT),
             "differenceStd": plain(row["difference_std"], _EXACT),

@@ -9,11 +9,11 @@ from typing import Protocol
 
 from bench.store import seal
 from bench.store.clean import with_weights
-from bench.store.latency import LATENCY
 from bench.store.machine_paths import first_of, first_path
 from bench.store.record import FINISHED, Record
 from bench.store.seal import Broken
 from bench.store.store import (
+    APART,
     SEAL,
     SEALED,
     SPEC,
@@ -26,6 +26,7 @@ from bench.store.store import (
 _DAMAGED = "it is not as it was sealed"
 # A traceback is all paths; what it says is the record's reason.
 _LEFT_OUT = (TRACEBACK, WEIGHTS)
+_APART = tuple(apart.name for apart in APART)
 _COPIED = tuple(name for name in SEALED if name not in _LEFT_OUT)
 
 
@@ -104,9 +105,9 @@ def _files(store: Store, place: Path, record: Record, keep: bool, specs: Specs, 
                 files.left_out[name] = known[name].sha256
             elif name == WEIGHTS and sealed is None and record["status"] == FINISHED:
                 raise Damaged(f"{place.name}: {WEIGHTS} is missing")
-    latency = seal.read_file(place / LATENCY)
-    if latency is not None:
-        files.contents[LATENCY], files.times[LATENCY] = latency, (place / LATENCY).stat().st_mtime_ns
+    for name in _APART:
+        if (own := seal.read_file(place / name)) is not None:
+            files.contents[name], files.times[name] = own, (place / name).stat().st_mtime_ns
     if SPEC in files.contents:
         try:
             files.contents[SPEC] = specs.spec(files.contents[SPEC], "../../")
@@ -133,5 +134,5 @@ def _write(files: _Files, folder: Path) -> None:
     for name, content in files.contents.items():
         (folder / name).write_bytes(content)
         os.utime(folder / name, ns=(files.times[name], files.times[name]))
-    names = [name for name in files.contents if name != LATENCY]
+    names = [name for name in files.contents if name not in _APART]
     (folder / SEAL).write_bytes(seal.of(folder, names, files.left_out).encode())

@@ -23,6 +23,8 @@ SCORE = "score"  # where a table has the name of its metric
 HEADINGS = (*("method", "budget", "asked", "stored", "ratio", "bytes", "MACs", SCORE, "validation", "change", "seeds"),)
 # Before the seeds, where learning rates were chosen or are not the schedule's.
 RATE = "rate"
+# Before that, where networks were tried on corrupted images.
+CORRUPTED = "corrupted"
 # Behind the score of a method that is not out, and can't be called the best either.
 WIDE = "?"
 
@@ -33,7 +35,7 @@ def cells(summary: pd.DataFrame, longest: int | None = None) -> list[tuple[str, 
     interval."""
     names = {name: name for name in summary["method"]}
     names = names if longest is None else short_names(names, longest)
-    with_rate = RATE in headings(summary)
+    shown = headings(summary)
     return [
         (
             str(names[row["method"]]),
@@ -49,11 +51,16 @@ def cells(summary: pd.DataFrame, longest: int | None = None) -> list[tuple[str, 
             ""
             if pd.isna(row["difference"]) or row["role"] == REFERENCE
             else _spread(row["difference"], row["difference_interval"], "+"),
-            *([_rate(row)] if with_rate else []),
+            *([_corrupted(row)] if CORRUPTED in shown else []),
+            *([_rate(row)] if RATE in shown else []),
             str(row["n"]),
         )
         for _, row in summary.iterrows()
     ]
+
+
+def _corrupted(row: "pd.Series[Any]") -> str:
+    return "" if pd.isna(row["corrupted_mean"]) else f"{row['corrupted_mean']:.2f}"
 
 
 def _rate(row: "pd.Series[Any]") -> str:
@@ -63,9 +70,10 @@ def _rate(row: "pd.Series[Any]") -> str:
 
 
 def headings(summary: pd.DataFrame) -> tuple[str, ...]:
-    """HEADINGS, and RATE where a row has one to tell."""
-    rate = [RATE] if any(_rate(row) for _, row in summary.iterrows()) else []
-    return *HEADINGS[:-1], *rate, HEADINGS[-1]
+    """HEADINGS, and CORRUPTED and RATE where a row has one to tell."""
+    told = {CORRUPTED: _corrupted, RATE: _rate}
+    some = [name for name, tell in told.items() if any(tell(row) for _, row in summary.iterrows())]
+    return *HEADINGS[:-1], *some, HEADINGS[-1]
 
 
 def by_budget(summary: pd.DataFrame, higher: bool = True) -> pd.DataFrame:
@@ -94,8 +102,9 @@ def terminal(summary: pd.DataFrame, title: str, metric: Metric, width: int) -> T
     plain: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1, 0, 0)}
     table = Table(title=escape(title), title_justify="left", **(plain if width < _MEDIUM else {}))
     left_out = {"asked"} if width >= _WIDE else {"asked", "MACs", "validation"}
-    left_out |= {"ratio", "seeds"} if width < _NARROW else set()
+    left_out |= {"ratio", "seeds", CORRUPTED} if width < _NARROW else set()
     every = headings(summary)
+    left_out |= {"bytes"} if CORRUPTED in every and width < _WIDE else set()
     shown = [index for index, heading in enumerate(every) if heading not in left_out]
     for index in shown:
         heading = metric.title if every[index] == SCORE else every[index]

@@ -220,8 +220,8 @@ def test_a_newer_record_is_refused_by_its_number_and_an_unknown_column_by_its_na
     content = json.loads((OLD / "runs" / name / RECORD).read_text())
     (tmp_path / "runs" / name).mkdir(parents=True)
     for change, message in [
-        ({"format": 8}, "can't be read; it has format 8, of a newer bench; this one reads up to 7"),
-        ({"format": 8, "odd": 1}, "can't be read; it has format 8, of a newer bench; this one reads up to 7"),
+        ({"format": 9}, "can't be read; it has format 9, of a newer bench; this one reads up to 8"),
+        ({"format": 9, "odd": 1}, "can't be read; it has format 9, of a newer bench; this one reads up to 8"),
         ({"odd": 1}, "is not one; it has the unknown column 'odd'"),
         ({"format": 1, "odd": 1}, "is not one; it has the unknown column 'odd'"),
         ({"format": "1"}, "is not one; format is '1', and not a whole number"),

@@ -13,7 +13,7 @@ from bench.files.artifact import NOTHING
 from bench.latency import in_turn, of_runs
 from bench.latency.in_turn import Latency, measured_in_turn
 from bench.store import seal
-from bench.store.latency import LATENCY, encode_latency, read_latency
+from bench.store.apart.latency import LATENCY
 from bench.store.record import FINISHED, Record
 from bench.store.rows import encode_rows
 from bench.store.seal import Broken
@@ -49,17 +49,17 @@ def test_it_is_written_with_its_range() -> None:
 
 
 def test_a_file_of_before_is_read_and_what_is_not_as_it_was_written_is_not(tmp_path: Path) -> None:
-    assert read_latency(tmp_path, "abc") == {}
-    (tmp_path / LATENCY).write_bytes(seal.encode({"format": 1, "id": "abc", "latency_ms": 1.5}))
-    assert read_latency(tmp_path, "abc") == {"latency_ms": 1.5}
+    assert LATENCY.read(tmp_path, "abc") == {}
+    (tmp_path / LATENCY.name).write_bytes(seal.encode({"format": 1, "id": "abc", "latency_ms": 1.5}))
+    assert LATENCY.read(tmp_path, "abc") == {"latency_ms": 1.5}
     columns = {"latency_ms": 1.25, "latency_128_ms": None, "latency_spread": 1.0, "latency_threads": 1}
-    (tmp_path / LATENCY).write_bytes(encode_latency("abc", columns, "def"))
-    assert read_latency(tmp_path, "abc") == columns
+    (tmp_path / LATENCY.name).write_bytes(LATENCY.encode("abc", columns, measured="def"))
+    assert LATENCY.read(tmp_path, "abc") == columns
     with pytest.raises(Broken, match=r"latency\.json is of the run abc"):
-        read_latency(tmp_path, "xyz")
-    (tmp_path / LATENCY).write_bytes((tmp_path / LATENCY).read_bytes().replace(b"1.25", b"1.00"))
+        LATENCY.read(tmp_path, "xyz")
+    (tmp_path / LATENCY.name).write_bytes((tmp_path / LATENCY.name).read_bytes().replace(b"1.25", b"1.00"))
     with pytest.raises(Broken, match="not as it was sealed"):
-        read_latency(tmp_path, "abc")
+        LATENCY.read(tmp_path, "abc")
 
 
 def made_up(store: Store, method: str, seed: int, macs: int, saved: bool = True) -> Record:
@@ -109,13 +109,13 @@ def test_a_sweep_measures_its_networks_at_its_end_and_what_lacks_it_the_next_tim
     folders = store.folders()
     csg, lowrank = (next(one for one in records if one["method"] == name) for name in ("csg", "lowrank"))
     for one in (csg, lowrank):
-        (folders[one["id"]] / LATENCY).unlink()
+        (folders[one["id"]] / LATENCY.name).unlink()
     store.leave_out(folders[lowrank["id"]], WEIGHTS)  # and with it all that its latency could be measured by
     again, said = run_sweep(asked, tmp_path)
     assert "measuring the latency of 1 network, with one thread" in said
     assert [one["started"] for one in again] == [one["started"] for one in records]
     assert {one["id"] for one in again if one["latency_ms"] is None} == {lowrank["id"]}
-    assert json.loads((folders[csg["id"]] / LATENCY).read_bytes())["measured"] == csg["id"]
+    assert json.loads((folders[csg["id"]] / LATENCY.name).read_bytes())["measured"] == csg["id"]
     assert "measuring" not in run_sweep(asked, tmp_path)[1]
 
 
@@ -128,7 +128,7 @@ def test_time_that_is_up_and_a_network_that_can_not_be_loaded_are_said(tmp_path:
     folder = store.folders()[made["id"]]
     assert not (folder / WEIGHTS).exists()
     lacking = {**made, "latency_ms": None}
-    (folder / LATENCY).unlink()
+    (folder / LATENCY.name).unlink()
     (folder / WEIGHTS).write_bytes(b"no network")
     said: list[str] = []
     cpu, threads = torch.device("cpu"), torch.get_num_threads()

@@ -19,7 +19,7 @@ FLOORS = (
     {"measure", "plugins", "kernels", "reports"},
     {"files", "training"},
     {"methods", "plan"},
-    {"cache", "latency"},
+    {"cache", "latency", "corruptions"},
     {"runs", "testing"},
     {"executors"},
     {"programs", "deploy"},

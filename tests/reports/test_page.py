@@ -46,7 +46,7 @@ def test_all_that_can_be_used_has_a_name() -> None:
 
 
 def test_the_table_has_a_row_for_each_line_of_the_summary() -> None:
-    found = Page(made(RECORDS))
+    found = Page(made([{**one, "corrupted": 60.0} if one["status"] == "finished" else one for one in RECORDS]))
     heads = [attributes for attributes in found.having("th") if attributes.get("scope") == "col"]
     assert len(heads) >= len(COLUMNS)
     start = found.cells.index("dense")  # behind the table on top
@@ -58,6 +58,7 @@ def test_the_table_has_a_row_for_each_line_of_the_summary() -> None:
     assert csg["score"] == "90.00 (2.83)"
     assert csg["change"] == "-1.00 ± 12.71"
     assert csg["validation"] == "90.00"
+    assert csg["on corrupted images"] == "60.00"
     assert csg["ratio"] == "2.00x"
     assert csg["asked"] == csg["stored"] == "500"
     assert "2 runs that missed the budget and 1 run that failed" in found.text

@@ -16,7 +16,7 @@ from bench.files.artifact import Given
 from bench.reports.load import load
 from bench.reports.report import write, write_figures
 from bench.runs.verify import Verdict, Verifier
-from bench.store.latency import LATENCY
+from bench.store.apart.latency import LATENCY
 from bench.store.record import FINISHED, Record
 from bench.store.store import PREDICTIONS, RECORD, REPORT, SEAL, SPEC, WEIGHTS, Store, encode, seal_beside
 
@@ -75,7 +75,7 @@ def test_any_flipped_byte_is_found(few: Store) -> None:
         SEAL,
         SPEC,
         WEIGHTS,
-        LATENCY,
+        LATENCY.name,
         PREDICTIONS,
         "spec.seal.json",
         "history.csv",
@@ -109,9 +109,9 @@ def test_what_lies_in_anothers_place_is_found(store: Store) -> None:
     assert {*verify(store.folder, seals_alone=True).wrong} == {f"runs/{one.name}", f"runs/{other.name}"}
     assert len(store.records()[1]) == 2  # reports leave them out
     exchange(one, other)
-    exchange(one / LATENCY, other / LATENCY)
+    exchange(one / LATENCY.name, other / LATENCY.name)
     assert {*verify(store.folder, seals_alone=True).wrong} == {f"runs/{one.name}", f"runs/{other.name}"}
-    exchange(one / LATENCY, other / LATENCY)
+    exchange(one / LATENCY.name, other / LATENCY.name)
     states = sorted((store.folder / "prefixes").glob("*.safetensors"))
     for path in (store.prefix, lambda name: seal_beside(store.prefix(name))):
         exchange(path(states[0].stem), path(states[1].stem))
@@ -205,7 +205,7 @@ def test_what_a_record_says_of_its_run_is_what_it_was_asked_for(few: Store, colu
 def test_latency_that_is_gone_is_no_damage(store: Store) -> None:
     record = next(record for record in store.records()[0] if record["method"] == "csg" and record["status"] == FINISHED)
     folder = store.folders()[record["id"]]
-    (folder / LATENCY).unlink()
+    (folder / LATENCY.name).unlink()
     store.read_unchanged(folder)
     assert verify(store.folder, seals_alone=True).wrong == {}
 

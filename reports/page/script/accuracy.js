@@ -3,7 +3,10 @@
 // What is drawn of a mean and of a run's score: a score, its change against dense, or what it lacks of the whole.
 const hasError = (metric) => metric.unit === "%" && metric.higher;
 
+const hasCorrupted = (where) => where.points.some((point) => point.corrupted !== null);
+
 function measured(where, measure) {
+  if (measure === "corrupted") return (point) => point.corrupted;
   if (measure === "difference") return (point) => point.difference;
   if (measure === "error") return (point) => (hasError(where.metric) ? 100 - point.mean || null : null);
   return (point) => point.mean;
@@ -13,6 +16,8 @@ function measuredRun(where, measure) {
   const ofDense = new Map(where.points.filter((point) => point.reference).flatMap((point) => point.runs.map((run) => [run[0], run[1]])));
   if (measure === "difference") return (run) => (ofDense.has(run[0]) ? run[1] - ofDense.get(run[0]) : null);
   if (measure === "error") return (run) => 100 - run[1] || null;
+  // Before the folder, which is the last.
+  if (measure === "corrupted") return (run) => run[run.length - 2];
   return (run) => run[1];
 }
 
@@ -20,7 +25,7 @@ function measureTitle(metric, measure) {
   if (measure === "difference") return `change against dense${unit(" (", metric.points, ")")}`;
   // The error is what the share of images that are right lacks; of another metric it has no name.
   if (measure === "error") return metric.counts_images ? "test error (%), log scale" : `100 % minus test ${metric.label}, log scale`;
-  return `test ${metric.label}${unit(" (", metric.unit, ")")}`;
+  return `${measure === "corrupted" ? "" : "test "}${metric.label}${measure === "corrupted" ? " on corrupted test images" : ""}${unit(" (", metric.unit, ")")}`;
 }
 
 // Where budgets are of bytes, these stand in place of stored values.
@@ -43,7 +48,8 @@ function drawAccuracy() {
   const points = setting().points.filter((point) => point.x[index] !== null && value(point) !== null);
   const reference = points.filter((point) => point.reference);
   const traces = [];
-  if (byId("front").checked) traces.push(...frontTraces(points, index, value));
+  // Who is on the front is known of the score itself.
+  if (byId("front").checked && measure !== "corrupted") traces.push(...frontTraces(points, index, value));
   for (const [method, own] of byMethod(points)) traces.push(...methodTraces(method, own, index, measure));
   const shown = publishedTrace(axis, measure);
   if (shown) traces.push(shown);
@@ -60,8 +66,9 @@ function drawAccuracy() {
     shapes: level === null ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: level, y1: level, line: { color: shade.soft, width: 1, dash: "dot" }, layer: "below" }],
     annotations: values.length ? [] : [{ text: "nothing to draw: switch a method on, or choose what was measured", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 }],
   });
+  const hasFront = byId("front").checked && measure !== "corrupted";
   const whole = onLog && setting().points.some((point) => point.mean === 100);
-  byId("front-note").textContent = (whole ? `A method ${setting().metric.counts_images ? "without an error" : "at 100 %"} has no place on a log axis. ` : "") + (byId("front").checked
+  byId("front-note").textContent = (whole ? `A method ${setting().metric.counts_images ? "without an error" : "at 100 %"} has no place on a log axis. ` : "") + (hasFront
     ? "The Pareto front is over all methods, also those switched off; its rings are the stronger, the more probable it is that a point is on it, and sizes within 1 % count as equal."
     : "");
 }
@@ -150,6 +157,7 @@ function hoverOfMean(point, index) {
     `<b>${named(point.method)}</b>${point.budget ? " at " + escaped(point.budget) : ""}`,
     `${scored(point.mean)}${point.std === null ? "" : ` (standard deviation ${fixed(point.std)})`}, ${point.n} ${point.n === 1 ? "seed" : "seeds"}: ${point.runs.map((run) => run[0]).join(", ")}`,
   ];
+  if (point.corrupted !== null) lines.push(`on corrupted images ${fixed(point.corrupted)}`);
   if (!point.reference) lines.push(`change ${signed(point.difference)}${plus(point.differenceInterval)} against dense`);
   lines.push(`stored ${whole(point.x[sizeAxis()])}${point.asked === null ? "" : " of " + whole(point.asked) + " asked"}`);
   if (index) lines.push(`${escaped(data.axes[axes[index]])}: ${amount(axes[index], point.x[index])}`);

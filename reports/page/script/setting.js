@@ -25,7 +25,8 @@ async function choose(index, asked = new Map()) {
   fillPredictions();
   // An error takes a score that has a whole.
   byId("measure").querySelector("[value=error]").disabled = !hasError(setting().metric);
-  if (byId("measure").value === "error" && !hasError(setting().metric)) byId("measure").value = "mean";
+  byId("measure").querySelector("[value=corrupted]").disabled = !hasCorrupted(setting());
+  if (byId("measure").selectedOptions[0].disabled) byId("measure").value = "mean";
   filterTable();
   const unknown = CHOICES.filter((id) => id !== "layers-method" && asked.has(id) && !setValue(byId(id), asked.get(id)));
   // Which methods have layers depends on the budget.

@@ -1,0 +1,24 @@
+"""How a network does on every variant of corrupted test images."""
+
+from torch import nn
+
+from bench.corruptions.source import Source
+from bench.data.normalise import Normalise
+from bench.data.streaming import Loading
+from bench.dataset import Data
+from bench.task import Task
+from bench.training.evaluate import evaluate
+
+
+def headlines(
+    network: nn.Module, source: Source, data: Data, normalise: Normalise, task: Task, loading: Loading
+) -> dict[str, float]:
+    """The headline of the task by variant, NAME.STRENGTH. The network, the test split and `normalise` are on the device
+    of `loading`. Raises InputError."""
+    name = task.headline.name
+    return {
+        variant.text: evaluate(network, source.batches(variant, data, normalise, loading), task, len(data.classes))[
+            name
+        ]
+        for variant in source.variants()
+    }

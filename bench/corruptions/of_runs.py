@@ -1,0 +1,68 @@
+"""Finished runs on corrupted test images: their networks as they were saved and are deployed, each on every variant.
+
+Right after a run, by the process that made it; and at the end of a sweep, of runs that were there before. No run
+depends on it, so nothing of it is in a run's id.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from bench.corruptions.measure import headlines
+from bench.corruptions.source import Source
+from bench.data.normalise import Normalise
+from bench.data.streaming import Loading
+from bench.dataset import Data
+from bench.errors import InputError, contained, first_line, typed_line
+from bench.files import artifact, network_file
+from bench.files.artifact import Given
+from bench.store.apart.corruptions import CORRUPTIONS, SOURCE, columns
+from bench.store.record import FINISHED, Record
+from bench.store.store import WEIGHTS, Store
+from bench.task import Task
+
+
+def lacks(record: Record, source: Source | None) -> bool:
+    """Whether a run is finished and was not tried on these images."""
+    return source is not None and record["status"] == FINISHED and record[SOURCE] != source.name
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the runs of a store are tried with. The data and `normalise` are on the device of `loading`."""
+
+    store: Store
+    given: Given
+    source: Source
+    data: Data
+    normalise: Normalise
+    task: Task
+    loading: Loading
+
+    def of(self, record: Record, say: Callable[[str], None]) -> dict[str, Any]:
+        """Try a finished run, and write what it gives to its record: these columns. None where it has them, and where
+        its network can't be tried, which is said. Raises InputError where an image can't be read, or the disk won't
+        take it."""
+        folder = self.store.find(record["id"])
+        if folder is None or not lacks(record, self.source):
+            return {}
+        if not (folder / WEIGHTS).is_file():
+            say(f"{folder.name} can't be tried on corrupted images: its network was not kept; --redo makes it again")
+            return {}
+        try:
+            with contained():
+                network = self._deployed(folder / WEIGHTS).to(self.loading.device)
+        except Exception as error:  # of a plugin's code too: its run is whole all the same
+            said = first_line(error) if isinstance(error, InputError) else typed_line(error)
+            say(f"{folder.name} can't be tried on corrupted images: {said}")
+            return {}
+        found = headlines(network, self.source, self.data, self.normalise, self.task, self.loading)
+        made = columns(self.source.name, found)
+        self.store.write(folder / CORRUPTIONS.name, CORRUPTIONS.encode(record["id"], made))
+        return made
+
+    def _deployed(self, path: Path) -> nn.Module:
+        return artifact.build(network_file.read(path), path, self.given).finish().eval()
