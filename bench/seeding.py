@@ -53,7 +53,7 @@ def set_state(stood: Mapping[str, Any], device: torch.device) -> None:
 
 
 # What numbers are drawn for, besides initial weights: purposes that must not share a generator.
-ORDER, AUGMENT, LAYERS, WINDOWS, MIX, OPERATIONS, CORRUPTIONS = 0, 1, 2, 3, 4, 5, 6
+ORDER, AUGMENT, LAYERS, WINDOWS, MIX, OPERATIONS, CORRUPTIONS, FLIPS = 0, 1, 2, 3, 4, 5, 6, 7
 
 
 def mixed(seed: int, position: int, purpose: int) -> int:

@@ -24,6 +24,7 @@ _COLUMNS = (
         "weights_epochs",
         "normalise",
         "corruptions",
+        "compiled",
         "dense_values",
     ),
     *(
@@ -181,6 +182,7 @@ def _warnings(runs: pd.DataFrame, finished: pd.DataFrame) -> list[str]:
         ("precision", "precisions of training"),
         ("git_commit", "commits of bench"),
         ("dataset_code", "versions of the dataset's file"),
+        ("compiled", "training steps, compiled (yes) or not (no); times are not comparable between them"),
         ("class_names", "names of the classes"),
         ("corruptions", "corrupted images, or by other versions of them"),
     ):

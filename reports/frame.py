@@ -29,6 +29,7 @@ _TEXTS = (
         "exceptions",
         "citation",
         "corruptions",
+        "compiled",
     ),
     *("headline_unit", "headline_counts", "task_code", "by_class", "by_class_label", "by_class_unit"),
     *("git_commit", "method_code", "dataset_code", "bench_code"),

@@ -70,6 +70,13 @@ def run(
     threads: Annotated[
         int | None, typer.Option(help=f"Of torch, for each run; bits depend on it. Default {defaults.THREADS}.")
     ] = None,
+    compile: Annotated[
+        str | None,
+        typer.Option(
+            help="Training steps by torch.compile: on, off, or auto, on GPUs for runs that are long enough. Bits "
+            f"depend on it. Default {defaults.COMPILE}."
+        ),
+    ] = None,
     shard: Annotated[
         str | None,
         typer.Option(help="2/8: the second of eight parts, for job arrays; bench merge puts them together."),
@@ -132,6 +139,7 @@ def run(
         "normalise": normalise,
         "device": device,
         "threads": threads,
+        "compile": compile,
         "data_dir": data_dir,
         "download": download,
         "keep_weights": keep_weights,

@@ -10,6 +10,7 @@ from torch.nn import functional
 from torchvision.transforms import v2
 
 from bench.dataset import IGNORED
+from bench.seeding import AUGMENT, FLIPS, generator
 
 AS_IT_IS = (1.0, 1.0)
 # Of a part's shape, width by height or the other way round; and how many parts are drawn.
@@ -48,6 +49,9 @@ class Augment:
 
     `growing` are sides of the window in so many equal parts of `epochs`, in place of `crop`. Before, each image by
     itself is changed by RandAugment's `operations` of this magnitude, and by a chance of `blur` blurred; 0: none.
+
+    Where flips `alternate`, each epoch mirrors the images that the one before did not, so that two epochs show both
+    sides of all (Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024).
     """
 
     padding: int = 0
@@ -59,6 +63,7 @@ class Augment:
     epochs: int = 1
     operations: int = 0
     blur: float = 0.0
+    alternate: bool = False
 
     def operated(self, image: Tensor, seed: int) -> Tensor:
         """An image `(channels, height, width)` uint8 after two operations of RandAugment (Cubuk et al., 2020), and by
@@ -82,6 +87,14 @@ class Augment:
             return self
         part = min(len(self.growing) - 1, epoch * len(self.growing) // self.epochs)
         return replace(self, growing=(), crop=self.growing[part])
+
+    def draw_epoch(self, order: Tensor, size: tuple[int, int], seed: int, epoch: int) -> Drawn:
+        """For the images of these numbers, in this order, of an epoch, from 0."""
+        drawn = self.draw(len(order), size, generator(seed, epoch, AUGMENT))
+        if not self.alternate:
+            return drawn
+        at_first = torch.rand(len(order), generator=generator(seed, 0, FLIPS)) < 0.5  # by their numbers
+        return replace(drawn, mirrored=at_first[order] ^ bool(epoch % 2))
 
     def draw(self, images: int, size: tuple[int, int], generator: torch.Generator) -> Drawn:
         """For so many images of this size, (height, width), on the CPU."""

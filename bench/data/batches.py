@@ -10,7 +10,7 @@ from bench.data.batch import Batch, Batches, WholeBatches
 from bench.data.normalise import Normalise
 from bench.data.streaming import Loading, Shuffled, StreamedInOrder
 from bench.dataset import AnySplit, Split
-from bench.seeding import AUGMENT, OPERATIONS, ORDER, generator, mixed
+from bench.seeding import OPERATIONS, ORDER, generator, mixed
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,10 @@ class InMemory(WholeBatches):
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         device = self.split.images.device
         # Drawn on the CPU, so that every device draws the same numbers, for all of an epoch at once.
-        order = torch.randperm(self.images, generator=generator(self.seed, epoch, ORDER)).to(device)
+        order = torch.randperm(self.images, generator=generator(self.seed, epoch, ORDER))
         augment, size = self.augment.at(epoch), (self.split.images.shape[2], self.split.images.shape[3])
-        drawn = augment.draw(self.images, size, generator(self.seed, epoch, AUGMENT)).to(device)
+        drawn = augment.draw_epoch(order, size, self.seed, epoch).to(device)
+        order = order.to(device)
         seed = mixed(self.seed, epoch, OPERATIONS)
         for place in self.places(first_step):
             taken = self.split.take(order[place])

@@ -18,7 +18,7 @@ from bench.data.normalise import Normalise
 from bench.data.windows import RandomArea, RandomScale
 from bench.dataset import Streamed
 from bench.errors import InputError
-from bench.seeding import AUGMENT, OPERATIONS, ORDER, WINDOWS, generator, mixed
+from bench.seeding import OPERATIONS, ORDER, WINDOWS, generator, mixed
 
 # Of a batch that is evaluated at most: 15 images of 513x513, for each pixel of which a network has 21 numbers, say.
 _PIXELS = 2**22
@@ -53,8 +53,8 @@ class Shuffled(WholeBatches):
         size = (augment.crop, augment.crop) if augment.crop else self.split.size
         order = torch.randperm(self.images, generator=generator(self.seed, epoch, ORDER))
         # Windows are cut where images are decoded.
-        of_batch = Augment(augment.padding, augment.flip)
-        drawn = of_batch.draw(self.images, size, generator(self.seed, epoch, AUGMENT))
+        of_batch = Augment(augment.padding, augment.flip, alternate=augment.alternate)
+        drawn = of_batch.draw_epoch(order, size, self.seed, epoch)
         places = self.places(first_step)
         seeds = mixed(self.seed, epoch, WINDOWS), mixed(self.seed, epoch, OPERATIONS)
         items = _Items(self.split, _window(augment, size), augment, seeds)

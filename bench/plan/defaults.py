@@ -15,6 +15,8 @@ DATA_DIR = "data"
 JOBS = "auto"
 # Of torch, in each process that makes runs: bits depend on it.
 THREADS = 1
+# Of training steps: where that saves more time than it takes.
+COMPILE: Final = "auto"
 KEEP_WEIGHTS: Final = "all"
 SAVE_EVERY = 60.0  # seconds
 # At the end of a sweep, for the latency of its networks; what is left then is measured by the next.

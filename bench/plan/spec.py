@@ -45,6 +45,8 @@ class Spec(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = defaults.DEVICE
     # Of torch, for each run. Results differ in their last bits with it; they never do with how many runs go on at once.
     threads: int = Field(default=defaults.THREADS, ge=1, le=1024)
+    # Whether training steps are compiled; results differ in their last bits with it.
+    compile: Literal["auto", "on", "off"] = defaults.COMPILE
     data_dir: str = defaults.DATA_DIR
     download: bool = False
     # Of which runs the saved network stays: all, none, or of each method and budget the seed that validates best.

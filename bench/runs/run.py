@@ -34,7 +34,7 @@ from bench.measure.step_size import Step
 from bench.method import Compressed
 from bench.models._build import build_network
 from bench.models._head import rate_of_layer
-from bench.plan import spec
+from bench.plan import defaults, spec
 from bench.plan.plan import Run, prefix_id
 from bench.plan.spec import Spec
 from bench.plugins import options
@@ -125,6 +125,7 @@ class Bench:
             teacher=self._teacher(run),
             rate_of_layer=self._rate_of_layer(run, schedule),
             loading=self.loading,
+            compile=self.spec.compile,
             on_step=self.on_step,
             on_epoch=self.on_epoch,
             after_step=unfinished.after_step,
@@ -181,9 +182,9 @@ class Bench:
             "precision": str(environment.find_precision(run.setting.schedule.precision, self.device)),
         }
 
-    @staticmethod
-    def _place() -> dict[str, Any]:
-        return {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    def _place(self) -> dict[str, Any]:
+        asked = {} if self.spec.compile == defaults.COMPILE else {"compile": self.spec.compile}
+        return {"torch": torch.__version__, "threads": torch.get_num_threads(), **asked}
 
     def network(self, run: Run) -> nn.Module:
         """The dense network with the initial weights of the run's seed, on the device."""
@@ -468,6 +469,7 @@ class Trained:
     own_epochs: int
     validation: Scores
     parts: int
+    compile_seconds: float | None
 
     def columns(self, dense_values: int) -> Columns:
         # Where no epoch follows compression, the last one is the dense network's.
@@ -477,6 +479,8 @@ class Trained:
             **{name: figure for name, figure in last.items() if name.startswith("train_")},
             **{f"validation_{name}": score for name, score in self.validation.items()},
             "batch_parts": self.parts,
+            "compiled": "no" if self.compile_seconds is None else "yes",
+            "compile_seconds": self.compile_seconds,
             **_stored_columns(self.stored, dense_values),
         }
 
@@ -505,7 +509,8 @@ def train(bench: Bench, run: Run, begun: Begun, unfinished: Unfinished, kept_epo
     validation = evaluate(compressed.network, trainer.validation, trainer.task, trainer.classes)
     check_finite(validation[LOSS], "the validation loss is {} once it is trained and settled")
     stored = account.stored(compressed, settled=True)
-    return Trained(compressed, stored, [*prefix, *own], len(own), validation, training.parts)
+    history = [*prefix, *own]
+    return Trained(compressed, stored, history, len(own), validation, training.parts, training.compile_seconds)
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,8 @@ COLUMNS = {
     "task_code": "hash of the task's code",
     "bench_code": "hash of the harness's code",
     "precision": "of training",
+    "compiled": "yes where training steps were compiled (torch.compile), else no",
+    "compile_seconds": "what the step took in which they were compiled, part of train_seconds",
     "batch_parts": "into which batches were split to fit into memory; with 2 or more, batch norm saw so much fewer "
     "images at once",
     "device": "cpu or cuda",

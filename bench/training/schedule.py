@@ -45,6 +45,7 @@ class Schedule:
     temperature: Annotated[float, "of distillation"] = 4.0
     crop_padding: Annotated[int, "pixels of zero padding before the random crop; 0: no crop"] = 0
     flip: Annotated[bool, "mirror half of the images"] = False
+    alternate: Annotated[bool, "mirror in each epoch the images that were not mirrored in the one before"] = False
     scale: Annotated[tuple[float, float], "enlarge each image by a random factor between these, then crop"] = (1.0, 1.0)
     area: Annotated[
         tuple[float, float], "cut out a part with a fraction of the image's area between these; 1x1: the scale and crop"
@@ -102,6 +103,8 @@ class Schedule:
             raise ValueError(f"growing can't be {self.growing}; it is sides from 1 to {_MOST_CROP}, as 128x160x192")
         if self.growing is not None and self.crop:
             raise ValueError("growing takes the place of crop; give one of these")
+        if self.alternate and not self.flip:
+            raise ValueError("alternate says which images are mirrored, and none is: give flip=true, or leave it out")
         part, whole = self.area
         if not _LEAST_AREA <= part <= whole <= 1:
             raise ValueError(f"area can't be {part:g}x{whole:g}; it is two rising fractions, from {_LEAST_AREA:g} to 1")

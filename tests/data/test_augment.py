@@ -104,3 +104,25 @@ def test_from_any_step_on_batches_are_those_of_the_whole_epoch() -> None:
     for (images, masks), (others, theirs) in zip(whole[3:], rest, strict=True):
         assert torch.equal(images, others)
         assert torch.equal(masks, theirs)
+
+
+def test_flips_that_alternate_show_both_sides_of_each_image_in_two_epochs() -> None:
+    random = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (40, 3, 6, 6), generator=random).to(torch.uint8)
+    split, normalise = Split(images, torch.arange(40)), Normalise(torch.zeros(3, 1, 1), torch.ones(3, 1, 1))
+    augment = Augment(flip=True, alternate=True)
+
+    def seen(epoch: int) -> torch.Tensor:
+        """Which images are mirrored, by their number."""
+        found = torch.zeros(40, dtype=torch.bool)
+        for pixels, numbers in InMemory(split, normalise, augment, 3, 10).batches(epoch):
+            mirrored = (pixels == images[numbers].flip(3)).flatten(1).all(1)
+            assert torch.equal(mirrored, ~(pixels == images[numbers]).flatten(1).all(1))
+            found[numbers] = mirrored
+        return found
+
+    epochs = [seen(epoch) for epoch in range(4)]
+    assert 10 < epochs[0].sum() < 30
+    assert torch.equal(epochs[1], ~epochs[0])
+    assert torch.equal(epochs[2], epochs[0])
+    assert torch.equal(epochs[3], ~epochs[0])

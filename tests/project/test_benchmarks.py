@@ -205,3 +205,20 @@ def test_copies_of_a_sweep_are_all_there(tmp_path: Path, capsys: pytest.CaptureF
     found = json.loads(capsys.readouterr().out)
     assert found["runs"] == 20
     assert found["cpu_seconds"] > 0
+
+
+def test_a_step_is_measured_beside_a_product_and_a_bare_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    step = load("measuring", "noise_images", "step")
+    # ResNet-20 has 40.8 million multiply-accumulates for an image by its paper, shortcuts and head apart.
+    assert step.step_operations("resnet20") == pytest.approx(6 * 128 * 40.8e6, rel=0.02)
+    out = tmp_path / "step.json"
+    step.main(["--networks", "resnet8", "--rounds", "1", "--steps", "1", "--clock", "cpu", "--json", str(out)])
+    (row,) = json.loads(out.read_text())["rows"]
+    assert row["share"] == pytest.approx(row["bare_gflops"] / row["product_gflops"])
+    assert row["harness"] == pytest.approx(row["bare_gflops"] / row["harness_gflops"])
+    seconds = step.step_operations("resnet8") / (row["harness_gflops"] * 1e9)
+    assert row["images_per_second"] == pytest.approx(128 / seconds)
+    assert f"| resnet8 | float32 | {row['product_gflops']:.1f} | {row['bare_gflops']:.1f} |" in capsys.readouterr().out

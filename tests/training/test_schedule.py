@@ -80,13 +80,17 @@ def test_names_with_changes_and_files(tmp_path: Path) -> None:
     [
         (
             "quik",
-            "unknown schedule 'quik'; did you mean 'quick'? have: csg-cifar, csg-imagenet, csg-voc, finetune, "
-            "imagenet-fast, quick; or give the path",
+            "unknown schedule 'quik'; did you mean 'quick'? have: cifar-fast, csg-cifar, csg-imagenet, csg-voc, "
+            "finetune, imagenet-fast, quick; or give the path",
         ),
         ("none.toml", "no such schedule file: none.toml"),
         ("quick:epocs=3", "unknown option of schedule 'quick': 'epocs'; did you mean 'epochs'?"),
         ("quick:epochs=0", "schedule 'quick': epochs can't be 0; it is at least 1"),
         ("quick:learning_rate=inf", "schedule 'quick': option learning_rate can't be 'inf'"),
+        (
+            "quick:alternate=true",
+            "schedule 'quick': alternate says which images are mirrored, and none is: give flip=true",
+        ),
         ("quick:milestones=0.7x0.3", "schedule 'quick': milestones can't be (0.7, 0.3); they are rising"),
         ("quick:momentum=0", "schedule 'quick': nesterov needs a momentum above 0"),
     ],
