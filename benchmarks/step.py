@@ -22,10 +22,11 @@ from bench.method import Compressed
 from bench.plan import plan
 from bench.runs import environment
 from bench.training import schedule
+from bench.training.compiling import Compile
 from bench.training.loop import Trainer, Training
 
 BATCH, IMAGES, SIDE = 128, 2048, 32
-PRODUCT, BARE, HARNESS = "product", "bare", "harness"
+PRODUCT, BARE, HARNESS, COMPILED = "product", "bare", "harness", "compiled"
 # Of the matrix product; by which the harness may make the step longer.
 TARGET, TARGET_HARNESS = 0.6, 1.03
 # Numbers a side of the matrices.
@@ -59,6 +60,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=15, help="in each of which all take a turn")
     parser.add_argument("--steps", type=int, default=4, help="of a turn")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: of this process alone")
+    parser.add_argument("--compiled", action="store_true", help="the loop with compiled steps, too")
     parser.add_argument("--profile", action="store_true", help="where a step's time goes, by operation")
     parser.add_argument("--json", help="a file for the figures")
     return parser.parse_args(arguments)
@@ -74,10 +76,9 @@ def measure(
         BARE: bare(network, precision, device),
         HARNESS: training.take_step,
     }
-    operations = {
-        PRODUCT: 2 * _MATRIX**3,
-        **dict.fromkeys((BARE, HARNESS), step_operations(network)),
-    }
+    if options.compiled:
+        calls[COMPILED] = trained(network, precision, device, "on").take_step
+    operations = {**dict.fromkeys(calls, step_operations(network)), PRODUCT: 2 * _MATRIX**3}
     clock = time.process_time if options.clock == "cpu" else time.perf_counter
     rates: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
@@ -86,6 +87,10 @@ def measure(
         for name in rotated(calls, number):
             taken = seconds(calls[name], options.steps * (8 if name == PRODUCT else 1), device, clock)
             rates[name].append(operations[name] * options.steps * (8 if name == PRODUCT else 1) / taken / 1e9)
+    more = {}
+    if options.compiled:
+        saved = [harness / own for harness, own in zip(rates[HARNESS], rates[COMPILED], strict=True)]
+        more = {"compiled": statistics.median(saved), "compiled_range": [min(saved), max(saved)]}
     share = [own / whole for own, whole in zip(rates[BARE], rates[PRODUCT], strict=True)]
     added = [own / harness for own, harness in zip(rates[BARE], rates[HARNESS], strict=True)]
     return {
@@ -97,6 +102,7 @@ def measure(
         "share_range": [min(share), max(share)],
         "harness": statistics.median(added),
         "harness_range": [min(added), max(added)],
+        **more,
     }
 
 
@@ -128,28 +134,32 @@ def bare(network: str, precision: torch.dtype, device: torch.device) -> Callable
     return step
 
 
-def trained(network: str, precision: torch.dtype, device: torch.device) -> Training:
+def trained(network: str, precision: torch.dtype, device: torch.device, compile: Compile = "off") -> Training:
     """The loop of a sweep, on a schedule with augmentation, that never comes to its end."""
     data = split(IMAGES, 0).to(device)
     normalise = Normalise.of(data).to(device)
     _, recipe = schedule.find(f"csg-cifar:epochs=100000:batch_size={BATCH}")
     model = testing.network(network).to(device, memory_format=torch.channels_last)
     task = plan.find_task("classification").task
-    trainer = Trainer.of(data, data, normalise, task, 10, recipe, 0, precision)
+    trainer = Trainer.of(data, data, normalise, task, 10, recipe, 0, precision, compile=compile)
     return Training(trainer, Compressed(model), 0)
 
 
 def table(rows: Sequence[dict[str, object]]) -> str:
     lines = [
-        "| network | precision | product, GFLOP/s | bare step, GFLOP/s | of the product | harness / bare | images/s |",
-        "| --- | --- | --: | --: | --: | --: | --: |",
+        "| network | precision | product, GFLOP/s | bare step, GFLOP/s | of the product | harness / bare "
+        "| compiled / harness | images/s |",
+        "| --- | --- | --: | --: | --: | --: | --: | --: |",
     ]
     for row in rows:
         shares = "{:.0%} ({:.0%} to {:.0%})".format(row["share"], *row["share_range"])  # type: ignore[misc]
         added = "{:.3f} ({:.3f} to {:.3f})".format(row["harness"], *row["harness_range"])  # type: ignore[misc]
+        compiled = (
+            "{:.3f} ({:.3f} to {:.3f})".format(row["compiled"], *row["compiled_range"]) if COMPILED in row else ""
+        )  # type: ignore[misc]
         lines.append(
             f"| {row['network']} | {row['precision']} | {row['product_gflops']:.1f} | {row['bare_gflops']:.1f} "
-            f"| {shares} | {added} | {row['images_per_second']:,.0f} |"
+            f"| {shares} | {added} | {compiled} | {row['images_per_second']:,.0f} |"
         )
     return "\n".join([*lines, "", f"Aimed at: {TARGET:.0%} or more of the product, and {TARGET_HARNESS:g} or less."])
 

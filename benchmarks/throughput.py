@@ -30,13 +30,16 @@ VARIANTS = ("plain", "sweep")
 # What is aimed at; where the processor has bfloat16, which a sweep uses then, undisturbed twice as much.
 TARGETS = {"alone": 1.5, "neighbour": 4.0}
 TARGET_BFLOAT16 = 3.0
+TARGET_GPU = 10.0
+# Which are as many runs as share one by themselves.
+_SEEDS_ON_GPU = 4
 _HERE = Path(__file__).resolve()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     if options.plain:
-        print(plain(options.plain, options.images))
+        print(plain(options.plain, options.images, torch.device(options.device)))
         return
     if options.busy:
         busy()
@@ -49,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ratios = [found["sweep"] / found["plain"] for found in rounds]
             shown = [f"{statistics.median(found[name] for found in rounds):,.0f}" for name in VARIANTS]
             ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-            target = TARGETS[beside]
-            if beside == "alone" and has_bfloat16(torch.device("cpu")):
+            target = TARGETS[beside] if options.device == "cpu" else TARGET_GPU
+            if options.device == "cpu" and beside == "alone" and has_bfloat16(torch.device("cpu")):
                 target = TARGET_BFLOAT16
             print(f"| {network} | {beside} | {' | '.join(shown)} | {ratio} | {target:g} |", flush=True)
 
@@ -64,6 +67,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=4000, help="of an epoch")
     parser.add_argument("--rounds", type=int, default=5, help="in each of which both take a turn")
     parser.add_argument("--jobs", default="auto", help="of the sweep, which has as many seeds as cores")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--plain", help=argparse.SUPPRESS)
     parser.add_argument("--busy", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
@@ -74,9 +78,11 @@ def measure(network: str, options: argparse.Namespace, number: int) -> dict[str,
     found = {}
     for variant in rotated(VARIANTS, number):
         if variant == "sweep":
-            found[variant] = sweep(network, options.images, cores(), options.jobs)
+            seeds = cores() if options.device == "cpu" else _SEEDS_ON_GPU
+            found[variant] = sweep(network, options.images, seeds, options.jobs, options.device)
         else:
             command = [sys.executable, str(_HERE), "--plain", network, "--images", str(options.images)]
+            command += ["--device", options.device]
             found[variant] = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found
 
@@ -107,7 +113,7 @@ def sweep(network: str, images: int, seeds: int, jobs: str, device: str = "cpu")
     return total
 
 
-def plain(network: str, images: int) -> float:
+def plain(network: str, images: int, device: torch.device) -> float:
     """Images a second of the loop that people write: torchvision's transforms image by image in two processes, NCHW,
     float32, and a look at the loss after each step."""
     from torchvision import transforms
@@ -124,13 +130,13 @@ def plain(network: str, images: int) -> float:
     loader = DataLoader(
         _Images(images, changes), batch_size=BATCH, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True
     )
-    model = testing.network(network).to(memory_format=torch.contiguous_format)
+    model = testing.network(network).to(device, memory_format=torch.contiguous_format)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     loss_of, taken = nn.CrossEntropyLoss(), []
     for _ in range(EPOCHS):
         started, total = time.perf_counter(), 0.0
         for batch, labels in loader:
-            loss = loss_of(model(batch), labels)
+            loss = loss_of(model(batch.to(device)), labels.to(device))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

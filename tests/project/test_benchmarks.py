@@ -222,3 +222,88 @@ def test_a_step_is_measured_beside_a_product_and_a_bare_one(
     seconds = step.step_operations("resnet8") / (row["harness_gflops"] * 1e9)
     assert row["images_per_second"] == pytest.approx(128 / seconds)
     assert f"| resnet8 | float32 | {row['product_gflops']:.1f} | {row['bare_gflops']:.1f} |" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def gpu() -> ModuleType:
+    return load("gpu")
+
+
+def test_without_a_gpu_its_report_is_one_line(
+    gpu: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpu.main(["--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().out.splitlines() == [
+        "there is no CUDA device here; benchmarks/step.py and the others measure processors"
+    ]
+
+
+def test_a_stage_that_fails_or_is_too_slow_is_a_line_and_the_others_go_on(
+    gpu: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    table = "| at once | images/s | of each | times one |\n| --: | --: | --: | --: |\n| 1 | 50 | 50 | 1.00 |\n"
+    stages = {
+        "broken": gpu.Stage(["-c", "print('so far'); raise SystemExit('no')"], 20),
+        "slow": gpu.Stage(["-c", "import time; print('begun', flush=True); time.sleep(60)"], 2),
+        "packing": gpu.Stage(
+            ["-c", f"print({table!r} + '| 16 | 120 | 8 | 2.40 |')"], 20, gpu.packing, {"times": (">=", 3)}
+        ),
+        "unreadable": gpu.Stage(["-c", "print('nothing')"], 20, gpu.packing),
+    }
+    monkeypatch.setattr(gpu, "STAGES", stages)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")
+    assert gpu.main(["--out", str(tmp_path)]) == 1
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert found["about"]["card"] == "a card"
+    by_name = {stage["stage"]: stage for stage in found["stages"]}
+    assert by_name["broken"]["outcome"] == "exit code 1"
+    assert by_name["broken"]["last_words"] == "so far\nno\n"
+    assert (by_name["slow"]["outcome"], by_name["slow"]["last_words"]) == ("too slow", "begun\n")
+    figures = {"times": 2.4, "1 at once, images/s": "50", "16 at once, images/s": "120"}
+    assert (by_name["packing"]["figures"], by_name["packing"]["missed"]) == (figures, ["times 2.4, not >= 3"])
+    assert by_name["unreadable"]["outcome"].startswith("unreadable")
+    assert "| packing | done |" in (tmp_path / "gpu.md").read_text()
+    assert "a card" in capsys.readouterr().out
+
+
+def test_what_stages_print_is_read(gpu: ModuleType, tmp_path: Path) -> None:
+    assert gpu.tests(tmp_path, "...\n== 12 passed, 1 skipped in 34.20s ==\n") == {"passed": 12, "skipped": 1}
+    row = "| resnet20 | alone | 1,000 | 12,000 | 12.00 (11.00 to 13.00) | 10 |"
+    assert gpu.throughput(tmp_path, f"| network | beside |\n| --- | --- |\n{row}\n")["times"] == 12
+    rows = [
+        {
+            "network": "a",
+            "precision": "float32",
+            "measure": "train_step",
+            "variant": "csg",
+            "ratio_to_dense_median": 1.02,
+        },
+        {
+            "network": "b",
+            "precision": "float32",
+            "measure": "train_step",
+            "variant": "csg",
+            "ratio_to_dense_median": 1.07,
+        },
+        {
+            "network": "b",
+            "precision": "float32",
+            "measure": "inference",
+            "variant": "csg",
+            "ratio_to_dense_median": 2.0,
+        },
+    ]
+    (tmp_path / "overhead.json").write_text(json.dumps({"rows": rows}))
+    assert gpu.overhead(tmp_path, "") == {"csg / dense": 1.07, "a float32": 1.02, "b float32": 1.07}
+    (tmp_path / "kit.json").write_text(json.dumps({"csg": "passed", "lego": "its outputs are others"}))
+    assert gpu.kit(tmp_path, "") == {"methods": 2, "failed": 1, "lego": "its outputs are others"}
+
+
+def test_every_stage_runs_a_script_that_is_there_and_all_take_nine_minutes(gpu: ModuleType) -> None:
+    for name, stage in gpu.STAGES.items():
+        script = stage.command[0].format(here=BENCHMARKS, out="", root=BENCHMARKS.parent)
+        assert script == "-m" or Path(script).is_file(), name
+    assert sum(stage.seconds for stage in gpu.STAGES.values()) <= 600
+    assert [Path(file).name for file in gpu.tests_of_gpus()] == ["test_compiling.py", "test_loop.py"]
