@@ -174,17 +174,17 @@ def tests_of_gpus() -> list[str]:
 STAGES = {
     "tests": Stage(
         ["-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", *tests_of_gpus()],
-        120,
+        100,
         tests,
         {"failed": ("<=", 0)},
     ),
-    "kit": Stage(["{here}/gpu_kit.py", "{out}/kit.json"], 110, kit, {"failed": ("<=", 0)}),
+    "kit": Stage(["{here}/gpu_kit.py", "{out}/kit.json"], 100, kit, {"failed": ("<=", 0)}),
     "step": Stage(
         [
             *("{here}/step.py", "--device", "cuda", "--networks", "resnet20", "--precisions", "float32,bfloat16"),
             *("--compiled", "--rounds", "7", "--steps", "20", "--json", "{out}/step.json"),
         ],
-        90,
+        80,
         step,
     ),
     "overhead": Stage(
@@ -192,7 +192,7 @@ STAGES = {
             *("{here}/csg_overhead.py", "--device", "cuda", "--networks", "resnet20,resnet56", "--modes", "eager"),
             *("--rounds", "5", "--seconds", "2", "--json", "{out}/overhead.json", "--table", "{out}/overhead.md"),
         ],
-        70,
+        60,
         overhead,
         {"csg / dense": ("<=", 1.05)},
     ),
@@ -201,7 +201,7 @@ STAGES = {
             *("{here}/throughput.py", "--device", "cuda", "--networks", "resnet20", "--beside", "alone"),
             *("--rounds", "1", "--images", "20000"),
         ],
-        70,
+        60,
         throughput,
         {"times": (">=", 10)},
     ),

@@ -305,5 +305,5 @@ def test_every_stage_runs_a_script_that_is_there_and_all_take_nine_minutes(gpu: 
     for name, stage in gpu.STAGES.items():
         script = stage.command[0].format(here=BENCHMARKS, out="", root=BENCHMARKS.parent)
         assert script == "-m" or Path(script).is_file(), name
-    assert sum(stage.seconds for stage in gpu.STAGES.values()) <= 600
+    assert sum(stage.seconds for stage in gpu.STAGES.values()) <= 525  # and the shell ends it after 540
     assert [Path(file).name for file in gpu.tests_of_gpus()] == ["test_compiling.py", "test_loop.py"]
