@@ -47,7 +47,9 @@ def trained(compile: Compile, steps: int = 5) -> Training:
 
 
 @pytest.mark.slow
-def test_compiled_steps_are_the_same_to_rounding_and_their_time_is_known() -> None:
+def test_compiled_steps_are_the_same_to_rounding_and_their_time_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Without a pool of processes of its own, which would be as many as there are cores for each process of tests.
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)
     eagerly, compiled = trained("off"), trained("on")
     assert eagerly.compile_seconds is None
     assert compiled.compile_seconds is not None
