@@ -14,7 +14,26 @@ def upgraded(record: Record) -> Record:
     require_format(number, FORMAT)
     for step in _STEPS[number:]:
         record = step(record)
-    return {**dict.fromkeys(COLUMNS), **record, "format": FORMAT}
+    return {**dict.fromkeys(COLUMNS), **LATER_OPTIONS, **record, "format": FORMAT}
+
+
+# Options of schedules that came after version 0.1, at what was done before they were there: else runs of one schedule
+# would be of two settings where an option came in between.
+LATER_OPTIONS: Record = {
+    "schedule.head_rate": 1.0,
+    "schedule.power": 0.9,
+    "schedule.distillation": 0.0,
+    "schedule.temperature": 4.0,
+    "schedule.scale": "1.0x1.0",
+    "schedule.area": "1.0x1.0",
+    "schedule.crop": 0,
+    "schedule.growing": None,
+    "schedule.rand_augment": 0,
+    "schedule.blur": 0.0,
+    "schedule.mixup": 0.0,
+    "schedule.cutmix": 0.0,
+    "schedule.ema": 0.0,
+}
 
 
 def _from_0(record: Record) -> Record:

@@ -1,6 +1,8 @@
 """Records of older forms: brought to today's, once and for all."""
 
+import json
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +12,14 @@ from bench.errors import InputError, TooNew
 from bench.metric import Metric
 from bench.plan.plan import find_methods
 from bench.plugins import discovery, options
+from bench.reports.frame import results
 from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, NARROWER, RANDOM_PRUNING, REFERENCE
+from bench.runs.run import flat
 from bench.store.record import COLUMNS, FORMAT, problem
-from bench.store.upgrade import upgraded
+from bench.store.upgrade import LATER_OPTIONS, upgraded
+from bench.training.schedule import Schedule
+
+ROOT = Path(__file__).resolve().parents[1]
 
 # What the columns of today were not in version 0.1.
 SINCE = {"format", "role", "task", "headline", "model_code", "model_package", "bench_code"}
@@ -97,8 +104,21 @@ def test_slices_of_16x16_were_what_nothing_said_stood_for(text: str, slice_: str
 
 
 def test_a_record_of_today_is_left_as_it_is() -> None:
-    made = {**RECORDS[2], "role": "something", "method_code": "a"}
+    made = {**LATER_OPTIONS, **RECORDS[2], "role": "something", "method_code": "a"}
     assert upgraded(made) == made
+    assert upgraded({**made, "schedule.blur": 0.5})["schedule.blur"] == 0.5
+
+
+def test_a_run_from_before_an_option_of_schedules_is_of_one_setting_with_a_later_one() -> None:
+    """Every option that version 0.1 did not have is among them, at the default with which it came."""
+    (old_one, *_) = (ROOT / "store" / "format_0" / "runs").glob("*/record.json")
+    then = json.loads(old_one.read_bytes())
+    now = flat("schedule", options.everything(Schedule(epochs=1)))
+    assert {name: now[name] for name in now.keys() - then.keys()} == LATER_OPTIONS
+    runs = [{**RECORDS[2], "id": "early"}, {**RECORDS[2], **LATER_OPTIONS, "id": "late", "seed": 9}]
+    assert results(map(upgraded, runs))["setting"].nunique() == 1
+    runs[1]["schedule.blur"] = 0.5
+    assert results(map(upgraded, runs))["setting"].nunique() == 2
 
 
 def test_a_newer_record_is_refused_by_its_number() -> None:
