@@ -62,6 +62,9 @@ class Task:
     metrics: ClassVar[tuple[Metric, ...]] = ()
     # Whether its targets are labels of whole images, which may be mixed, and images of which may be changed in any way.
     of_whole_images: ClassVar[bool] = False
+    # Whether its outputs are logits `(images, classes, height, width)` as large as the images, which a test may average
+    # over scaled and mirrored images.
+    of_pixels: ClassVar[bool] = False
     # Of which each class has a figure (`Meter.by_class`), on the test split; None: of nothing.
     by_class: ClassVar[Metric | None] = None
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -147,6 +148,7 @@ def _facts(runs: pd.DataFrame) -> list[tuple[str, str]]:
         ("images", f"{first['dataset']}: {', '.join(images)}; the test split is evaluated once, after the last epoch"),
         ("test images that are training or validation images too", _leaked(runs)),
         ("hash of images, labels and split", every(runs["data"])),
+        ("each test image is seen", _views(schedule)),
         ("schedule", f"{first['schedule']}: {written}"),
         ("hash of the schedule", schedule_hash(runs)),
         ("starts from", _weights(first)),
@@ -164,6 +166,16 @@ def _facts(runs: pd.DataFrame) -> list[tuple[str, str]]:
         ("runs", f"{_span(runs['started'])}"),
     ]
     return [(name, text) for name, text in facts if text]
+
+
+def _views(schedule: Mapping[str, Any]) -> str:
+    """Empty where it is seen once, as it is."""
+    # As text: one that never heard of views has neither.
+    scales, flip = str(schedule.get("test_scales", "1.0")), str(schedule.get("test_flip", False))
+    if (scales, flip) == ("1.0", "False"):
+        return ""
+    mirrored = ", mirrored too" if flip == "True" else ""
+    return f"at scales {scales}{mirrored}; probabilities are averaged. Validation images are seen once, as they are"
 
 
 def _leaked(runs: pd.DataFrame) -> str:

@@ -1,5 +1,6 @@
 """`bench evaluate`: a saved or exported network on the test split of a dataset."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,24 +14,46 @@ from bench.cli.app import make_error_console
 from bench.data.batches import in_order
 from bench.data.normalise import Normalise
 from bench.dataset import Data
-from bench.errors import InputError
+from bench.errors import MALFORMED, InputError, first_line
 from bench.files import artifact, network_file
 from bench.files.artifact import Given
 from bench.files.exported import open_exported
 from bench.files.exports.opened import Opened
-from bench.plan.plan import DatasetChoice, find_dataset, with_size
+from bench.plan.plan import DatasetChoice, find_dataset, require_pixels, with_size
+from bench.plugins import options
 from bench.runs import exported
+from bench.store.store import RECORD, WEIGHTS, Store
 from bench.training.evaluate import evaluate
+from bench.training.multi_scale import require_scales
+from bench.training.views import PLAIN, Views
+
+
+def views_of(scales: str | None, flip: bool) -> Views | None:
+    """What `--test-scales` and `--test-flip` ask for; None: nothing. Raises InputError."""
+    if scales is None and not flip:
+        return None
+    read = PLAIN.scales if scales is None else options.read(tuple[float, ...], scales, "--test-scales", PLAIN.scales)
+    try:
+        return Views(read, flip)
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def evaluate_saved(
-    path: Path, dataset: str, data_dir: Path, download: bool, device: torch.device, given: Given
+    path: Path,
+    dataset: str,
+    data_dir: Path,
+    download: bool,
+    device: torch.device,
+    given: Given,
+    asked: Views | None = None,
 ) -> dict[str, Any]:
     """The metrics of the dataset's task, stored values, and bytes of the file, with what they are of;
     `other_code` where code that the file is held to is another.
 
     Images are standardised as the file says that those it was trained on were; where it doesn't say, by the mean and
-    deviation of the dataset's training images. So is their size, where the dataset was given none. Raises InputError.
+    deviation of the dataset's training images. So is their size, where the dataset was given none. They are seen in the
+    views that were `asked` for, or by default in those that the file's run was tested with. Raises InputError.
     """
     path = network_file.locate(path)
     saved = network_file.read(path)
@@ -38,6 +61,7 @@ def evaluate_saved(
     other = artifact.other_code(saved.description, path, given)
     have = saved.description.model
     chosen, sized = with_size(find_dataset(dataset, given.plugins), None if have.inputs is None else have.inputs.size)
+    views = _views_for(path, chosen, asked)
     data = _decoded(chosen, data_dir, download, sized)
     channels, classes = data.image_shape[0], len(data.classes)
     if (channels, classes) != (have.channels, have.classes):
@@ -47,7 +71,8 @@ def evaluate_saved(
         )
     normalise = Normalise.of(data.train) if have.inputs is None else Normalise.from_inputs(have.inputs)
     batches = in_order(data.test.to(device), normalise.to(device))
-    scores = evaluate(network.to(device), batches, chosen.task.task, len(data.classes))
+    require_scales(network, data.image_shape, len(data.classes), chosen.task.task, views)
+    scores = evaluate(network.to(device), batches, chosen.task.task, len(data.classes), views=views)
     return {
         "path": str(path),
         "model": have.text,
@@ -55,6 +80,7 @@ def evaluate_saved(
         **({"other_code": ", ".join(other)} if other else {}),
         "dataset": chosen.label,
         "images": len(data.test),
+        **_said_of(views),
         **scores,
         "stored_values": count.stored_values(network),
         "stored_bytes": path.stat().st_size,
@@ -62,17 +88,25 @@ def evaluate_saved(
 
 
 def evaluate_exported(
-    path: Path, dataset: str, data_dir: Path, download: bool, normalise: str | None, plugins: Sequence[str]
+    path: Path,
+    dataset: str,
+    data_dir: Path,
+    download: bool,
+    normalise: str | None,
+    plugins: Sequence[str],
+    asked: Views | None = None,
 ) -> dict[str, Any]:
     """The same of an exported file, run as it is: by onnxruntime or torch, on the CPU.
 
     Images are brought to the size that the file takes where the dataset can, and standardised as it says; `normalise`
-    says how for a file that doesn't. Raises InputError.
+    says how for a file that doesn't. Each is seen once, unless other views are `asked` for. Raises InputError.
     """
     opened = open_exported(path)
     chosen, sized = exported.find_dataset_for(dataset, opened, plugins)
+    views = _views_for(path, chosen, asked)
     data = _decoded(chosen, data_dir, download, sized)
-    scores = exported.score(path, opened, data, chosen, exported.normalise_for(path, opened, normalise, data.train))
+    standardised = exported.normalise_for(path, opened, normalise, data.train)
+    scores = exported.score(path, opened, data, chosen, standardised, views)
     about = opened.about
     for note in _notes_on_classes(path, opened, data, chosen.label):
         _say(note)
@@ -84,6 +118,7 @@ def evaluate_exported(
         "dataset": chosen.label,
         "images": len(data.test),
         "image_size": "x".join(map(str, data.image_shape[1:])),
+        **_said_of(views),
         **scores,
         **({} if about is None else {"stored_values": about.stored_values}),
         "bytes": opened.bytes,
@@ -99,6 +134,31 @@ def measure_exported(
     data = _decoded(chosen, data_dir, download, sized)
     found = asdict(exported.measure(path, data, chosen))
     return {**found.pop("scores"), **found}
+
+
+def _views_for(path: Path, chosen: DatasetChoice, asked: Views | None) -> Views:
+    """Those that were asked for, else those of the run whose file this is; of another file each image is seen once.
+    Raises InputError."""
+    if asked is not None:
+        if not asked.is_plain:
+            require_pixels(chosen, "--test-scales and --test-flip")
+        return asked
+    views = _views_of_run(path) if path.name == WEIGHTS and chosen.task.task.of_pixels else PLAIN
+    if not views.is_plain:
+        _say(f"each image is seen at {views.text}, as the run was tested; --test-scales 1 sees it once, as it is")
+    return views
+
+
+def _views_of_run(path: Path) -> Views:
+    try:
+        record = Store.content(path.parent, RECORD)
+        return PLAIN if record is None else Views.of(json.loads(record))
+    except MALFORMED as error:
+        raise InputError(f"how {path.parent.name} was tested can't be read: {first_line(error)}") from error
+
+
+def _said_of(views: Views) -> dict[str, Any]:
+    return {} if views.is_plain else {"seen_at": views.text}
 
 
 def _decoded(chosen: DatasetChoice, data_dir: Path, download: bool, sized: Sequence[str]) -> Data:

@@ -13,6 +13,8 @@ _SAVED = "A run's folder, its weights.safetensors, what bench compress wrote (sm
 _MODEL = "path/to/mynet.py:mynet, where the network is one of a file."
 _NORMALISE = "Where an .onnx or .pt2 doesn't say: imagenet, dataset or MEAN/DEVIATION (of pixels, 0 to 1)."
 _TO = "dense (safetensors), onnx, onnx-half, onnx-int8, pt2 (torch.export), or pt2-compact (codes and generator)."
+_SCALES = "Of each image, over which what is said of pixels is averaged, as 0.5x0.75x1. Default: as the run was tested."
+_FLIP = "See each image mirrored too, at all of these scales."
 _OTHER_CODE = "Take a network or method whose code is not what the file was made with."
 
 
@@ -30,24 +32,27 @@ def evaluate(
     model: Annotated[str | None, typer.Option(help=_MODEL)] = None,
     other_code: Annotated[bool, typer.Option("--other-code", help=_OTHER_CODE)] = False,
     normalise: Annotated[str | None, typer.Option(help=_NORMALISE)] = None,
+    test_scales: Annotated[str | None, typer.Option(help=_SCALES)] = None,
+    test_flip: Annotated[bool, typer.Option("--test-flip", help=_FLIP)] = False,
 ) -> None:
     """Accuracy of a saved or exported network on a dataset's test split, and what it stores."""
-    from bench.cli.evaluate_saved import evaluate_exported, evaluate_saved
+    from bench.cli.evaluate_saved import evaluate_exported, evaluate_saved, views_of
     from bench.files.artifact import Given
     from bench.files.exported import is_exported
     from bench.runs.environment import find_device
 
+    asked = views_of(test_scales, test_flip)
     if is_exported(path):
         if device not in ("auto", "cpu"):
             raise InputError(f"--device can't be {device}: an exported file is run on the CPU; leave it out")
         if model is not None or other_code:
             raise InputError(f"{path} holds its network; leave --model and --other-code out")
-        found = evaluate_exported(path, dataset, data_dir, download, normalise, plugin or [])
+        found = evaluate_exported(path, dataset, data_dir, download, normalise, plugin or [], asked)
     elif normalise is not None:
         raise InputError("--normalise is for exported files that don't say how images are standardised; leave it out")
     else:
         given = Given(plugin or [], model, other_code)
-        found = evaluate_saved(path, dataset, data_dir, download, find_device(device), given)
+        found = evaluate_saved(path, dataset, data_dir, download, find_device(device), given, asked)
     print_row(found, json)
     if not math.isfinite(found["loss"]):
         print_error(f"the loss of {path} is {found['loss']}: its outputs are no numbers, so its accuracy says nothing")

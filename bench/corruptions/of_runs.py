@@ -23,6 +23,7 @@ from bench.store.apart.corruptions import CORRUPTIONS, SOURCE, columns
 from bench.store.record import FINISHED, Record
 from bench.store.store import WEIGHTS, Store
 from bench.task import Task
+from bench.training.views import Views
 
 
 def lacks(record: Record, source: Source | None) -> bool:
@@ -59,7 +60,8 @@ class Trial:
             said = first_line(error) if isinstance(error, InputError) else typed_line(error)
             say(f"{folder.name} can't be tried on corrupted images: {said}")
             return {}
-        found = headlines(network, self.source, self.data, self.normalise, self.task, self.loading)
+        views = Views.of(record)  # as the run was tested
+        found = headlines(network, self.source, self.data, self.normalise, self.task, self.loading, views)
         made = columns(self.source.name, found)
         self.store.write(folder / CORRUPTIONS.name, CORRUPTIONS.encode(record["id"], made))
         return made

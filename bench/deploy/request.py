@@ -91,7 +91,11 @@ def make(
     for text in chosen:
         _check_method(text, made.files, made.in_bytes)
     _check_targets(made, force)
-    made.plan(chosen, to or "4x")
+    if not made.plan(chosen, to or "4x").setting.schedule.views.is_plain:
+        raise InputError(
+            "the file that is written is tested as it will run, on each image once; leave test_scales and test_flip "
+            "out of --schedule"
+        )
     return made
 
 

@@ -32,6 +32,7 @@ from bench.task import LOSS, Task
 from bench.training import loop
 from bench.training import schedule as schedules
 from bench.training.schedule import Schedule
+from bench.training.views import PLAIN
 
 REFERENCE, GIVEN = "dense", "given"
 ALL = "all"
@@ -131,6 +132,11 @@ class Setting:
     def untaught(self) -> "Setting":
         """The same without a teacher: that in which the teacher is trained."""
         return replace(self, schedule=replace(self.schedule, distillation=0.0))
+
+    @property
+    def untested(self) -> "Setting":
+        """The same with each test image seen once: no state in training depends on how it is tested in the end."""
+        return replace(self, schedule=replace(self.schedule, test_scales=PLAIN.scales, test_flip=PLAIN.flip))
 
     @cached_property
     def in_ids(self) -> dict[str, Any]:
@@ -280,6 +286,8 @@ def make(spec: Spec) -> Plan:
             "choose another --model or --dataset"
         )
     schedule_name, schedule = _schedule(spec.schedule)
+    if not schedule.views.is_plain:
+        require_pixels(chosen, "test_scales and test_flip")
     weights = None if spec.weights is None else find_weights(spec.weights, model, files, spec.fresh_head)
     if weights is None and spec.fresh_head:
         raise InputError("--fresh-head is about the classifier of finished weights: give --weights, or leave it out")
@@ -417,6 +425,16 @@ def find_dataset(text: str, files: Sequence[str] = ()) -> DatasetChoice:
     return DatasetChoice(written.name, dataset, identity, plugin.code(), find_task(dataset.task, files))
 
 
+def require_pixels(chosen: DatasetChoice, options: str) -> None:
+    """Raises InputError where these options, which average predictions of pixels, were given for a dataset whose task
+    has none."""
+    if not chosen.task.task.of_pixels:
+        raise InputError(
+            f"{options} average what is said of each pixel, and {chosen.label} is for {chosen.task.name}, which says "
+            "nothing of pixels; leave them out"
+        )
+
+
 def find_task(name: str, files: Sequence[str] = ()) -> TaskChoice:
     """The task of this name. Raises InputError."""
     plugin = discovery.find(discovery.TASKS, name, files)
@@ -435,7 +453,7 @@ def prefix_id(setting: Setting, seed: int, epochs: int, made_with: Mapping[str, 
     """Names the state of the dense network after some epochs. `made_with` has what else decides it: the images, their
     normalisation, code, the device."""
     network = {"network": setting.model.code}
-    return _hash({"prefix": epochs, "seed": seed, **network, **made_with, **setting.in_ids})
+    return _hash({"prefix": epochs, "seed": seed, **network, **made_with, **setting.untested.in_ids})
 
 
 def _runs(

@@ -18,6 +18,7 @@ from bench.files.exports.opened import Opened
 from bench.plan.plan import DatasetChoice, find_dataset, with_size
 from bench.task import LOSS
 from bench.training.evaluate import Scores, evaluate
+from bench.training.views import PLAIN, Views
 
 
 def find_dataset_for(text: str, opened: Opened, plugins: Sequence[str] = ()) -> tuple[DatasetChoice, list[str]]:
@@ -47,19 +48,25 @@ def normalise_for(path: Path, opened: Opened, asked: str | None, train: AnySplit
     return Normalise.from_inputs(inputs)
 
 
-def score(path: Path, opened: Opened, data: Data, chosen: DatasetChoice, normalise: Normalise) -> Scores:
-    """The metrics on the test split. Raises InputError where the file is for other images or classes."""
+def score(
+    path: Path, opened: Opened, data: Data, chosen: DatasetChoice, normalise: Normalise, views: Views = PLAIN
+) -> Scores:
+    """The metrics on the test split. Raises InputError where the file is for other images or classes, or of one size
+    where `views` have several."""
     label = chosen.label
     channels, height, width = data.image_shape
     takes, wanted = opened.shape, data.image_shape
     if any(size not in (None, own) for size, own in zip(takes, wanted, strict=True)):
         shown = "x".join("any" if size is None else str(size) for size in takes)
         raise InputError(f"{path} takes images of {shown}; those of {label} are {channels}x{height}x{width}")
+    if None not in takes and views.scales != PLAIN.scales:
+        raise InputError(f"{path} takes images of {channels}x{height}x{width} alone; leave --test-scales out")
     classes = opened.classes if opened.about is None else opened.about.classes
     if classes not in (None, len(data.classes)):
         raise InputError(f"{path} tells {classes} classes apart; {label} has {len(data.classes)}")
     try:
-        return evaluate(opened.network, in_order(data.test, normalise), chosen.task.task, len(data.classes))
+        batches = in_order(data.test, normalise)
+        return evaluate(opened.network, batches, chosen.task.task, len(data.classes), views=views)
     except InputError:
         raise
     except Exception as error:  # of whatever runs it

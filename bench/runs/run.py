@@ -575,7 +575,7 @@ def test(bench: Bench, run: Run, saved: Saved, folder: Path) -> Tested:
     network = deployed.network.to(bench.device)
     started, kept, examples = time.perf_counter(), Kept(task), KeptExamples(task, bench.data.test)
     batches = in_order(bench.data.test, bench.normalise, bench.loading)
-    meter = metered(network, batches, task, bench.classes, kept, examples)
+    meter = metered(network, batches, task, bench.classes, kept, examples, views=run.setting.schedule.views)
     scores = meter.scores()
     seconds = time.perf_counter() - started
     check_finite(scores[LOSS], "the test loss is {}")

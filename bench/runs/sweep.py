@@ -36,6 +36,7 @@ from bench.store.apart.corruptions import with_columns
 from bench.store.clean import superfluous_weights
 from bench.store.record import FAILED, MISSED, Record
 from bench.store.store import SPEC, WEIGHTS, Damaged, Newer, Store
+from bench.training.multi_scale import require_scales
 
 # Gives the data of a plan, and says what there is to say.
 FindData = Callable[[Plan, Callable[[str], None]], Data]
@@ -254,13 +255,14 @@ def _look_again(plan: Plan, state: State, store: Store, stamp: str | None, say: 
 
 
 def check_network(plan: Plan, data: Data) -> None:
-    """Raise InputError unless the plan's network takes the images, gives what the task wants of it, is what it stores,
-    and has a head where the schedule has a rate for one."""
+    """Raise InputError unless the plan's network takes the images, at all scales that they are tested at, gives what
+    the task wants of it, is what it stores, and has a head where the schedule has a rate for one."""
     channels, model, task = data.image_shape[0], plan.setting.model.model, plan.setting.dataset.task.task
     network, other = (build_network(model, channels, len(data.classes), seed) for seed in (0, 1))
     require_outputs(network, data.image_shape, len(data.classes), task)
     require_reloadable(network, other, data.image_shape, task)
     schedule = plan.setting.schedule
+    require_scales(network, data.image_shape, len(data.classes), task, schedule.views)
     if (schedule.mixes or schedule.rand_augment) and not task.of_whole_images:
         raise InputError(
             f"mixup, cutmix and rand_augment are for labels of whole images, and {plan.setting.dataset.label} is for "

@@ -56,6 +56,7 @@ from bench.store.store import (
 from bench.task import Task
 from bench.training.evaluate import metered
 from bench.training.kept import Kept, KeptExamples
+from bench.training.views import Views
 
 Content = TypeVar("Content")
 
@@ -286,9 +287,10 @@ class Verifier:
                 record[name] == own for name, own in environment.describe(device).items() if name in SAME_MACHINE
             )
             now, now_shown = Kept(task), KeptExamples(task, data.test)
-            network, there = deployed.network.to(device), replace(data, test=data.test.to(device))
+            network, views = deployed.network.to(device), Views.of(record)
+            there = replace(data, test=data.test.to(device))
             batches = in_order(there.test, normalise.to(device))
-            meter = metered(network, batches, task, len(data.classes), now, now_shown)
+            meter = metered(network, batches, task, len(data.classes), now, now_shown, views=views)
             on_corrupted = _on_corrupted(record, network, there, normalise.to(device), task)
         scores = {f"test_{name}": score for name, score in meter.scores().items()} | on_corrupted
         yield from _differences(record, scores, sealed, exactly=same)
@@ -354,7 +356,8 @@ def _on_corrupted(record: Record, network: nn.Module, data: Data, normalise: Nor
     if record[corruptions.SOURCE] != source.name:
         return {}
     loading = Loading(normalise.mean.device)
-    found = corruptions.columns(source.name, headlines(network, source, data, normalise, task, loading))
+    figures = headlines(network, source, data, normalise, task, loading, Views.of(record))
+    found = corruptions.columns(source.name, figures)
     return {name: own for name, own in found.items() if name != corruptions.SOURCE}
 
 

@@ -33,6 +33,9 @@ LATER_OPTIONS: Record = {
     "schedule.mixup": 0.0,
     "schedule.cutmix": 0.0,
     "schedule.ema": 0.0,
+    "schedule.test_scales": "1.0",
+    "schedule.test_flip": False,
+    "schedule.alternate": False,
 }
 
 

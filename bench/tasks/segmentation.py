@@ -28,6 +28,7 @@ class Segmentation(Task):
     Visual Object Classes Challenge: A Retrospective", 2015), and the mean is over the classes that occur in either.
     """
 
+    of_pixels = True
     metrics = (
         Metric("miou", "mean IoU", "%"),
         Metric("pixel_accuracy", "pixel accuracy", "%"),

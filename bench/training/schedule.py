@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from bench.errors import InputError, unknown
 from bench.plugins import options
 from bench.plugins.toml import read_toml
+from bench.training.views import PLAIN, Views
 
 # By which images are enlarged: beyond it nothing can be seen on them.
 _LEAST_SCALE, _MOST_SCALE = 0.1, 10.0
@@ -63,6 +64,10 @@ class Schedule:
         Literal["auto", "float32", "bfloat16"], "of training; auto: bfloat16 on a device that has it, else float32"
     ] = "auto"
     validation: Annotated[float, "the fraction of the training images held out"] = 0.1
+    test_scales: Annotated[tuple[float, ...], "of each test image, over which what is said of pixels is averaged"] = (
+        PLAIN.scales
+    )
+    test_flip: Annotated[bool, "see each test image mirrored too, at all of these scales"] = PLAIN.flip
 
     def __post_init__(self) -> None:
         for name, low, high in [
@@ -112,12 +117,18 @@ class Schedule:
             raise ValueError("area takes the place of scale and crop_padding; leave scale out, and give crop_padding=0")
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0")
+        _ = self.views  # which raises ValueError
 
     @property
     def augments(self) -> bool:
         """Whether images are changed at random."""
         changed = (self.crop_padding, self.flip, self.crop, self.growing, self.rand_augment, self.blur, self.mixes)
         return any(changed) or {self.scale, self.area} != {(1.0, 1.0)}
+
+    @property
+    def views(self) -> Views:
+        """In which forms the test sees each image. Validation sees it as it is."""
+        return Views(self.test_scales, self.test_flip)
 
     @property
     def mixes(self) -> bool:
