@@ -20,8 +20,8 @@ def headlines(
     loading: Loading,
     views: Views = PLAIN,
 ) -> dict[str, float]:
-    """The headline of the task by variant, NAME.STRENGTH, each image seen in these views. The network, the test split and `normalise` are on the device
-    of `loading`. Raises InputError."""
+    """The headline of the task by variant, NAME.STRENGTH, each image seen in these views. The network, the test split
+    and `normalise` are on the device of `loading`. Raises InputError."""
     name = task.headline.name
     return {
         variant.text: evaluate(
