@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.surgery import owners
+from bench.surgery import owners, tensors_by_module
 
 
 class Generator(nn.Module):
@@ -21,6 +21,37 @@ class Generator(nn.Module):
         with torch.no_grad():
             return {name: tuple(tensor.shape) for name, tensor in self().items()}
 
+    def sources(self) -> dict[str, list[str]]:
+        """The names of its own parameters that each parameter which it computes depends on. Autograd tells."""
+        own = dict(self.named_parameters())
+        frozen = [parameter for parameter in own.values() if not parameter.requires_grad]
+        try:
+            for parameter in frozen:
+                parameter.requires_grad = True
+            with torch.enable_grad():
+                generated = self()
+            found = {}
+            for name, tensor in generated.items():
+                reached = torch.autograd.grad(tensor.sum(), [*own.values()], retain_graph=True, allow_unused=True)
+                found[name] = [source for source, gradient in zip(own, reached, strict=True) if gradient is not None]
+            return found
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad = False
+
+    def layer_tensors(self) -> dict[str, dict[str, Tensor]]:
+        """What it stores for each layer that it generates, as `bench.method.Compressed.layer_tensors` says.
+
+        Whole tensors, unless a subclass knows which rows of them are a layer's: the parameters that the layer's kernel
+        depends on, and all persistent buffers.
+        """
+        own = self.state_dict(keep_vars=True)
+        buffers = own.keys() - dict(self.named_parameters()).keys()
+        return {
+            name.rpartition(".")[0]: {source: own[source] for source in (*sources, *sorted(buffers))}
+            for name, sources in self.sources().items()
+        }
+
 
 class Generators(Generator):
     """Several as one, by name: one for each kernel size, say."""
@@ -33,8 +64,14 @@ class Generators(Generator):
         return {name: weight for group in self.groups.values() for name, weight in group().items()}
 
     def kernel_shapes(self) -> dict[str, tuple[int, ...]]:
-        groups = (group for group in self.groups.values() if isinstance(group, Generator))
-        return {name: shape for group in groups for name, shape in group.kernel_shapes().items()}
+        return {name: shape for group in self._each() for name, shape in group.kernel_shapes().items()}
+
+    def layer_tensors(self) -> dict[str, dict[str, Tensor]]:
+        # Without the group's name: what makes a layer is the same whatever group it is in.
+        return {layer: own for group in self._each() for layer, own in group.layer_tensors().items()}
+
+    def _each(self) -> list[Generator]:
+        return [group for group in self.groups.values() if isinstance(group, Generator)]
 
 
 class GeneratedNetwork(nn.Module):
@@ -93,25 +130,20 @@ class GeneratedNetwork(nn.Module):
 
     def works_for(self) -> dict[str, list[str]]:
         """The layers that each parameter, by its name, serves: those whose kernels depend on it, or its own."""
-        sources = {f"generator.{name}": source for name, source in self.generator.named_parameters()}
-        served: dict[str, list[str]] = {name: [] for name in sources}
-        frozen = [source for source in sources.values() if not source.requires_grad]
-        try:
-            for source in frozen:
-                source.requires_grad = True
-            with torch.enable_grad():
-                generated = self.generator()
-            modules = {module: name for name, module in self.network.named_modules()}
-            for name, kernel in generated.items():
-                found = torch.autograd.grad(kernel.sum(), [*sources.values()], retain_graph=True, allow_unused=True)
-                for own, reached in zip(sources, found, strict=True):
-                    if reached is not None:
-                        served[own] += [modules[module] for module, _ in self._places[name]]
-        finally:
-            for source in frozen:
-                source.requires_grad = False
+        served: dict[str, list[str]] = {f"generator.{name}": [] for name, _ in self.generator.named_parameters()}
+        modules = {module: name for name, module in self.network.named_modules()}
+        for name, sources in self.generator.sources().items():
+            for source in sources:
+                served[f"generator.{source}"] += [modules[module] for module, _ in self._places[name]]
         others = (name for name, _ in self.network.named_parameters(remove_duplicate=False))
         return {**served, **{f"network.{name}": [name.rpartition(".")[0]] for name in others}}
+
+    def layer_tensors(self) -> dict[str, dict[str, Tensor]]:
+        """What is stored for each layer, generated or not, as `bench.method.Compressed.layer_tensors` says."""
+        found = tensors_by_module(self.network)
+        for layer, own in self.generator.layer_tensors().items():
+            found[layer] = {**found.get(layer, {}), **own}
+        return found
 
     def materialise(self) -> nn.Module:
         """A copy as a plain network, with the generated parameters as its own."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bench import count, masks
 from bench.errors import BudgetError
 from bench.generated import GeneratedNetwork
+from bench.surgery import tensors_by_module
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,14 @@ class Context:
     find_resizable: Callable[[], Resizable] | None = None
     account_only: bool = False
     training_images: int = 0
+    # Of another network of the same method, whose compressed layers this one is to start from.
+    seeds: Sequence[int] = ()
+
+    def draw_seeds(self, number: int, below: int) -> list[int]:
+        """So many whole numbers from 0 on, for the structure: what follows from a seed need not be stored. They are
+        those of the network whose compressed layers this one is to start from, where there is one."""
+        drawn: list[int] = torch.randint(below, (number,), generator=self.generator).tolist()
+        return [*self.seeds, *drawn[len(self.seeds) :]][:number]
 
     @cached_property
     def resizable(self) -> Resizable:
@@ -105,6 +114,7 @@ class Compressed:
         rates: Mapping[str, float] | None = None,
         gradients: Gradients = "exact",
         half: Collection[str] = (),
+        seeds: Sequence[int] = (),
     ) -> None:
         self.network = network
         self._structure = structure or {}
@@ -117,6 +127,8 @@ class Compressed:
         self.gradients = gradients
         # The stored tensors, by name, that `settle` rounds to half precision: bytes count two for each of their values.
         self.half = half
+        # What it drew by `Context.draw_seeds`, in that order.
+        self.seeds = seeds
 
     def structure(self) -> Mapping[str, Any]:
         """The network's shape as it is now, as JSON, from which `Method.rebuild` makes a network of this shape. It
@@ -182,6 +194,28 @@ class Compressed:
         if isinstance(self.network, GeneratedNetwork):
             return self.network.works_for()
         return {name: [name.rpartition(".")[0]] for name, _ in self.network.named_parameters(remove_duplicate=False)}
+
+    def layer_tensors(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """What is stored for each layer, by the layer's name in the network as it was: parameters and persistent
+        buffers, batch norm's statistics and masks too, each by a name of its own that is the same wherever that layer
+        stands.
+
+        The tensors themselves or views of them, so that what is copied into them is stored. What serves several layers
+        is there for each of them, as the same object. A layer with other layers in its place is there by their names.
+        By default what each submodule holds; of generated kernels, what the generator says
+        (`bench.generated.Generator.layer_tensors`).
+        """
+        if isinstance(self.network, GeneratedNetwork):
+            return self.network.layer_tensors()
+        return tensors_by_module(self.network)
+
+    def dense_state(self) -> Mapping[str, Tensor]:
+        """The state_dict of the network as it was, with the kernels that this one amounts to. It may take the network
+        apart.
+
+        By default that of what `finish` gives, which names other layers where these were replaced by others.
+        """
+        return self.finish().state_dict()
 
     def _rates_by_layer(self, rate_of_layer: Callable[[str], float]) -> dict[str, float]:
         """The lowest factor of the layers that each parameter serves, wherever it stands in the network."""

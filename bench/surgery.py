@@ -42,6 +42,16 @@ def owners(network: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
     return found
 
 
+def tensors_by_module(network: nn.Module) -> dict[str, dict[str, Tensor]]:
+    """The parameters and persistent buffers that each submodule holds itself, by its name and theirs: the tensors
+    themselves. A submodule that stands in two places is there by both names."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in network.state_dict(keep_vars=True).items():
+        module, _, own = name.rpartition(".")
+        found.setdefault(module, {})[own] = tensor
+    return found
+
+
 def sharing_modules(network: nn.Module) -> dict[nn.Module, str]:
     """The modules that hold a parameter which is held in another place too, each with its name. Where one of them were
     replaced or cut, the two would have parameters of their own from then on."""

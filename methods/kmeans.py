@@ -180,6 +180,10 @@ class Centres(Generator):
     def kernel_shapes(self) -> dict[str, tuple[int, ...]]:
         return self.kernels.parameter_shapes
 
+    def layer_tensors(self) -> dict[str, dict[str, Tensor]]:
+        each = zip(self.kernels.shapes, self.centres, self.assignments(), strict=True)
+        return {layer: {"centres": centres, "assignment": own} for layer, centres, own in each}
+
     def count_weights(self) -> None:
         """Scale gradients by the numbers of weights that centres have now."""
         each = zip(self.assignments(), self.centres, strict=True)

@@ -11,7 +11,7 @@ import pandas as pd
 from bench.reports.frame import texts
 from bench.reports.statistics import rates
 from bench.roles import GIVEN, REFERENCE
-from bench.store.record import FAILED, FINISHED, MISSED
+from bench.store.record import COMPRESSED, FAILED, FINISHED, MISSED
 
 _COLUMNS = (
     *("setting", "status", "reason", "method", "method_name", "method_text", "role", "variants", "budget", "seed"),
@@ -23,6 +23,8 @@ _COLUMNS = (
         "weights",
         "weights_code",
         "weights_epochs",
+        "weights_form",
+        "weights_form_reason",
         "normalise",
         "corruptions",
         "compiled",
@@ -238,7 +240,7 @@ def _method(rows: pd.DataFrame, dense: pd.DataFrame, tried: list[rates.Tried]) -
     if is_given:
         start = f"{first['weights']} as it came, not trained here"
     elif not pd.isna(first["weights"]):
-        start += f", from {first['weights']}"
+        start += f", from {first['weights']}{_form(finished)}"
     budgets = list(dict.fromkeys(texts(rows["budget"], "its own size")))
     met = list(dict.fromkeys(texts(finished["budget"], "its own size")))
     return MethodAudit(
@@ -258,6 +260,21 @@ def _method(rows: pd.DataFrame, dense: pd.DataFrame, tried: list[rates.Tried]) -
         failed=_reasons(rows[rows["status"] == FAILED]),
         code=every(finished["method_code"]),
     )
+
+
+def _form(finished: pd.DataFrame) -> str:
+    """How it took a backbone that another run's method left compressed, by budget where that differs."""
+    known = finished[finished["weights_form"].notna()]
+    budgets: dict[str, list[str]] = {}
+    for form, reason, budget in zip(
+        known["weights_form"], known["weights_form_reason"], texts(known["budget"], "its own size"), strict=True
+    ):
+        said = "as it was left, compressed" if form == COMPRESSED else f"its kernels in full ({reason})"
+        own = budgets.setdefault(said, [])
+        own += [] if budget in own else [budget]
+    if len(budgets) < 2:
+        return "".join(f": {said}" for said in budgets)
+    return ": " + "; ".join(f"{said} at {', '.join(own)}" for said, own in budgets.items())
 
 
 def _steps(finished: pd.DataFrame) -> str:

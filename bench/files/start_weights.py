@@ -13,9 +13,12 @@ from bench import training_only
 from bench.errors import InputError, asking
 from bench.files import artifact, csg_checkpoint, network_file, state_dict
 from bench.files.artifact import Given, Saved
+from bench.files.compressed_backbone import CompressedBackbone, Layers, copied, within
+from bench.files.description import ModelDescription
 from bench.model import Inputs
 from bench.models._build import build_network
 from bench.models._head import differing
+from bench.plugins import networks
 from bench.plugins.networks import ModelChoice
 from bench.seeding import seeded
 from bench.store.store import SEAL, WEIGHTS
@@ -32,8 +35,8 @@ class Weights:
 
     `epochs` is how long they were trained, and `inputs` what images they were trained on, None where nobody knows.
     `made_for` are the channels and classes of a network that says so. With `fresh_head` the classifier is none of
-    theirs. Those of a `backbone` fill that submodule alone (`text` begins with `backbone=`), and the rest is fresh.
-    `notes` are lines for the person.
+    theirs. Those of a `backbone` fill that submodule alone (`text` begins with `backbone=`), and the rest is fresh;
+    where they are a run's, `compressed` is what its method left of it. `notes` are lines for the person.
     """
 
     text: str
@@ -46,6 +49,7 @@ class Weights:
     notes: tuple[str, ...] = ()
     tensors: Mapping[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
     backbone: str = ""
+    compressed: CompressedBackbone | None = None
 
     @property
     def name(self) -> str:
@@ -166,11 +170,11 @@ def _backbone(text: str, model: ModelChoice, plugins: Sequence[str], fresh_head:
         raise InputError(
             f"--fresh-head is not needed: all but the backbone is fresh with {BACKBONE}{text}; leave it out"
         )
-    tensors, whole, inputs, epochs, notes = _for_backbone(text, model, plugins)
+    source = _for_backbone(text, model, plugins)
     network, depends, _ = _probed(model)
     wanted = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(inside)}
     plain = {name.removeprefix(inside): tensor for name, tensor in wanted.items()}
-    found = state_dict.renamed(tensors, plain)
+    found = state_dict.renamed(source.tensors, plain)
     place = f"the backbone of {model.text} can't be filled from {text}"
     missing = [name for name in plain if name not in found and not name.endswith("num_batches_tracked")]
     if missing:
@@ -180,48 +184,109 @@ def _backbone(text: str, model: ModelChoice, plugins: Sequence[str], fresh_head:
     if odd:
         shapes = f"{state_dict.shape(own[odd[0]])}, not {state_dict.shape(wanted[odd[0]])}"
         raise InputError(f"{place}: {len(odd)} tensors have another shape ({odd[0]} {shapes})")
+    notes = [*source.notes]
     left = [name for name in found if name not in plain]
     if left:
         notes.append(f"left out, being of no backbone: {state_dict.few(left)}")
+    compressed = source.compressed(found, plain, model.model.backbone)
+    if compressed is not None:
+        notes.append(
+            f"{compressed.name} is a run of {compressed.method}: another run of it can start from its compressed "
+            "backbone, and the others take the kernels that it makes"
+        )
     return Weights(
-        BACKBONE + whole,
+        BACKBONE + source.text,
         model,
         state_dict.content_hash(own),
-        epochs,
-        inputs,
+        source.epochs,
+        source.inputs,
         fresh_head=True,
         backbone=model.model.backbone,
         notes=tuple(notes),
         tensors=own,
+        compressed=compressed,
     )
 
 
-def _for_backbone(
-    text: str, model: ModelChoice, plugins: Sequence[str]
-) -> tuple[Mapping[str, Tensor], str, Inputs | None, int | None, list[str]]:
-    """The tensors that are to fill it, where they are in full, the images and epochs that they were trained on, as far
-    as that is known, and notes. Raises InputError."""
+@dataclass(frozen=True)
+class _Source:
+    """What is to fill a backbone: the tensors, with kernels in full, the images and epochs that they were trained on,
+    as far as that is known, and notes. Of a run, `layers` and `seeds` are what its method, `method`, left of it."""
+
+    tensors: Mapping[str, Tensor]
+    text: str
+    inputs: Inputs | None
+    epochs: int | None = None
+    notes: tuple[str, ...] = ()
+    method: str = ""
+    layers: Layers = field(default_factory=dict)
+    seeds: Sequence[int] = ()
+
+    def compressed(
+        self, found: Mapping[str, Tensor], plain: Mapping[str, Tensor], backbone: str
+    ) -> CompressedBackbone | None:
+        """What the method left of the tensors that were `found`, by the names in the backbone, of which the `plain`
+        ones are it; None where that is these tensors themselves."""
+        kernels = {name: found[name] for name in plain if name in found}
+        names = {id(tensor): name for name, tensor in self.tensors.items()}
+        prefixes = {names[id(tensor)].removesuffix(name) for name, tensor in kernels.items()}
+        if not self.layers or len(prefixes) != 1:
+            return None
+        layers = within(self.layers, prefixes.pop())
+        as_they_were: dict[str, set[str]] = {}
+        for layer, _, name in (name.rpartition(".") for name in plain):
+            as_they_were.setdefault(layer, set()).add(name)
+        if all(set(layers.get(layer, ())) == names for layer, names in as_they_were.items()):
+            return None
+        path = Path(self.text)
+        identity = network_file.fingerprint(path)
+        return CompressedBackbone(network_file.name(path), self.method, identity, backbone, self.seeds, layers, kernels)
+
+
+def _for_backbone(text: str, model: ModelChoice, plugins: Sequence[str]) -> _Source:
+    """What is to fill it. Raises InputError."""
     inputs = model.model.inputs
     if text == PRETRAINED:
         make = model.model.pretrained_backbone
         if make is None:
             raise InputError(f"there are no pretrained weights for the backbone of {model.text}; give a file")
         with asking(f"the pretrained backbone of {model.text}"):
-            return make(), text, inputs, None, []
+            return _Source(make(), text, inputs)
     path = network_file.locate(text).resolve()
     if not _is_artifact(path):
         content = state_dict.read(path)
-        return content.tensors, str(path), inputs, None, [f"{path.name}: {note}" for note in content.notes]
-    saved = network_file.read(path)
-    have, methods = saved.description.model, saved.description.methods
-    if have.kind == "file":
-        raise InputError(
-            f"{path} is of a network in a file, {have.text}: give its weights alone, as {state_dict.SAVE} saves them"
+        return _Source(
+            content.tensors, str(path), inputs, notes=tuple(f"{path.name}: {note}" for note in content.notes)
         )
-    # What is generated is taken as the kernels that it makes: csg:init=svd finds codes and generator again.
-    tensors = artifact.build(saved, path, Given(plugins)).finish().state_dict()
-    notes = [] if methods == "dense" else [f"{path.parent.name}: the kernels that {methods} makes are taken"]
-    return tensors, str(path), have.inputs or inputs, saved.description.epochs, notes
+    saved = network_file.read(path)
+    have = saved.description.model
+    run = artifact.build(saved, path, Given(plugins, _in_the_same_file(have, model, path)))
+    layers = copied(run.layer_tensors())
+    return _Source(
+        run.dense_state(),
+        str(path),
+        have.inputs or inputs,
+        saved.description.epochs,
+        method=saved.description.methods,
+        layers=layers,
+        seeds=run.seeds,
+    )
+
+
+def _in_the_same_file(have: ModelDescription, model: ModelChoice, path: Path) -> str | None:
+    """A network of a file is built again where that file was given, with the network whose backbone is to be filled in
+    it too; None for one that is not of a file. Raises InputError."""
+    if have.kind != "file":
+        return None
+    asked, named = networks.split_file(model.asked), networks.split_file(have.text)
+    if asked is not None and named is not None and Path(asked[0]).name == named[0]:
+        text = f"{asked[0]}{named[1]}"
+        if networks.code_of(text) == have.code:
+            return text
+    raise InputError(
+        f"{path} is of a network in a file, {have.text}, which is not that of {model.text}, or was changed since: give "
+        f"its weights alone, as {state_dict.SAVE} saves them"
+    )
 
 
 def _of_ours(saved: Saved, path: Path, model: ModelChoice, plugins: Sequence[str], fresh_head: bool) -> Weights:

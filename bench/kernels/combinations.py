@@ -95,6 +95,22 @@ class SliceGroup(Generator):
                 slices = torch.cat([slices, padded[None]], dim=0)
         return codes, slices
 
+    def layer_tensors(self) -> dict[str, dict[str, Tensor]]:
+        """Of each layer its rows of the codes, and what all layers share."""
+        shared = {name: getattr(self, name) for name in ("slices", "hidden", "partial_slice")}
+        stored = {name: tensor for name, tensor in shared.items() if isinstance(tensor, nn.Parameter)}
+        found = {
+            layer: {"codes": own, **stored}
+            for layer, own in zip(self.tilings, self.codes.split(self.numbers_of_slices), strict=True)
+        }
+        if self.partial_codes is not None:
+            # The first slices of the group have one, and its last layers may have none.
+            start = 0
+            for layer, number in zip(self.tilings, self.numbers_of_slices, strict=True):
+                found[layer]["partial_codes"] = self.partial_codes[start : start + number]
+                start += number
+        return found
+
     @property
     def tilings(self) -> Mapping[str, Tiling]:
         """By layer name."""

@@ -3,7 +3,7 @@
 compress -> to_size -> stored -> (training) -> deploy
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,10 +58,11 @@ def compress(
     find_resizable: Callable[[], Resizable] | None = None,
     account_only: bool = False,
     training_images: int = 0,
+    seeds: Sequence[int] = (),
 ) -> Compressed:
     """Have the method compress `network`, with the random numbers of this seed. Raises BudgetError, also for a budget
-    of more than the network stores, and for options that make it larger. `account_only`, `training_images`: see
-    Context.
+    of more than the network stores, and for options that make it larger. `account_only`, `training_images` and
+    `seeds`: see Context.
 
     The global generators are seeded too: layers that a method makes draw their first weights from them.
     """
@@ -72,7 +73,7 @@ def compress(
         if values is None:
             method.check_size(network, Context(torch.Generator().manual_seed(seed), trained, family, find_resizable))
         random = torch.Generator().manual_seed(seed)
-        context = Context(random, trained, family, find_resizable, account_only, training_images)
+        context = Context(random, trained, family, find_resizable, account_only, training_images, seeds)
         made = method.compress(network, values, context)
     compressed = require(made, "compress()")
     if values is None and method.at_size == "at once":

@@ -6,7 +6,7 @@ value, and where side information comes on top, it grows with what it is about.
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -32,13 +32,14 @@ def compress(
     find_resizable: Callable[[], Resizable] | None = None,
     account_only: bool = False,
     training_images: int = 0,
+    seeds: Sequence[int] = (),
 ) -> Compressed:
     """`account.compress`, to values, to bytes or to what options say. Raises BudgetError, for bytes where none of what
     the method can be comes within the tolerance."""
 
     def made(method: Method, network: nn.Module, values: int | None, account_only: bool) -> Compressed:
         return account.compress(
-            method, network, values, seed, trained, family, find_resizable, account_only, training_images
+            method, network, values, seed, trained, family, find_resizable, account_only, training_images, seeds
         )
 
     if requested.bytes is None:

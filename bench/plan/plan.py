@@ -18,6 +18,7 @@ from bench.data import standard as standards
 from bench.data.standard import Standard
 from bench.dataset import Data, Dataset, Decoding
 from bench.errors import InputError, asking
+from bench.files.compressed_backbone import CompressedBackbone
 from bench.files.description import Step
 from bench.files.start_weights import BACKBONE, Weights
 from bench.files.start_weights import find as find_weights
@@ -179,6 +180,7 @@ class Run:
                 "budget": None if self.budget is None else str(self.budget),
                 "seed": self.seed,
                 **self.setting.in_ids,
+                **({} if self.compressed_backbone is None else {"backbone": self.compressed_backbone.identity}),
                 **({} if self.rate == 1 else {"learning_rate_factor": factor_text(self.rate)}),
             }
         )
@@ -234,6 +236,26 @@ class Run:
     def compresses_trained(self) -> bool:
         """Whether what is compressed holds more than initial weights."""
         return self.compress_epoch > 0 or self.setting.weights is not None
+
+    @property
+    def compressed_backbone(self) -> CompressedBackbone | None:
+        """The backbone that it starts from where that fits, which is seen once it is compressed: that of a run of its
+        own method, as that left it."""
+        weights = self.setting.weights
+        return None if weights is None or self.why_kernels else weights.compressed
+
+    @property
+    def why_kernels(self) -> str:
+        """Why it takes the kernels of a backbone that a run left compressed, whatever size it is of; empty where it
+        need not."""
+        found = None if self.setting.weights is None else self.setting.weights.compressed
+        if found is None:
+            return ""
+        if found.method != self.choice.name:
+            return f"{found.name} is a run of {found.method}"
+        if self.compress_epoch:
+            return f"it trains {self.compress_epoch} epochs dense first"
+        return "it comes to its size in training" if self.choice.method.at_size == "at the end" else ""
 
     @property
     def is_reference(self) -> bool:

@@ -13,6 +13,7 @@ from bench.dataset import Data
 from bench.measure.cores import threads as with_threads
 from bench.method import Compressed
 from bench.models._build import build_network
+from bench.plan import backbone_start
 from bench.plan.plan import Plan, Run
 from bench.runs import environment
 from bench.runs.executor import Executor
@@ -46,6 +47,10 @@ def _describe(plan: Plan, store: Store, console: Console, executor: Executor, re
     corruptions = None if plan.spec.corruptions is None else find_source(plan.spec.corruptions)
     if corruptions is not None and data is not None:
         corruptions.check(data)
+    if data is not None and plan.setting.weights is not None:
+        start = plan.setting.weights.open(data.image_shape[0], len(data.classes))
+        for line in backbone_start.lines(todo, data.image_shape[0], len(data.classes), start):
+            _print(console, line)
     for run in plan.runs:
         status = "to do" if run.id in ids else state.records[run.id]["status"]
         console.print(
@@ -123,8 +128,6 @@ def _measure(plan: Plan, data: Data) -> tuple[float, int]:
     )
     network = build_network(plan.setting.model.model, data.image_shape[0], len(data.classes), seed=0).to(device)
     check_network(plan, data)
-    if plan.setting.weights is not None:
-        plan.setting.weights.open(data.image_shape[0], len(data.classes))
     trainer.run(Compressed(network), 0, 1)  # warms up
     (timed,) = trainer.run(Compressed(network), 0, 1)
     seconds = timed.seconds / trainer.steps_per_epoch * (len(data.train) // batch)

@@ -45,7 +45,7 @@ from bench.runs.unfinished import Unfinished
 from bench.store import by_class, record
 from bench.store.examples import encode_examples
 from bench.store.predictions import encode_predictions
-from bench.store.record import FAILED, FINISHED, MISSED, Record
+from bench.store.record import COMPRESSED, FAILED, FINISHED, KERNELS, MISSED, Record
 from bench.store.rows import encode_rows
 from bench.store.seal import Broken
 from bench.store.store import (
@@ -398,38 +398,59 @@ class Compression:
     stored: account.Stored
     compress_seconds: float
     exceptions: str
+    weights_form: Columns
 
     def columns(self, dense_values: int) -> Columns:
         return {
             "compress_seconds": self.compress_seconds,
             "exceptions": self.exceptions or None,
             "gradients": self.compressed.gradients,
+            **self.weights_form,
             **_stored_columns(self.stored, dense_values),
         }
 
 
 def compress(bench: Bench, run: Run, network: nn.Module, requested: Requested, brought_to_size: bool) -> Compression:
-    """Have the method compress the network; one that is brought to its size is only asked what it stores, and thrown
-    away. Raises BudgetError."""
-    setting, method = run.setting, run.choice.method
-    started = time.perf_counter()
-    compressed = in_bytes.compress(
-        method,
-        network,
-        requested,
-        run.seed,
-        run.compresses_trained,
-        setting.model.model.family,
-        lambda: bench.resizing.of(run.seed),
-        account_only=brought_to_size,
-        training_images=len(bench.data.train),
-    )
+    """Have the method compress the network, and where it fits start from the backbone that a run of the same method
+    left; one that is brought to its size is only asked what it stores, and thrown away. Raises BudgetError."""
+    method, started = run.choice.method, time.perf_counter()
+    fresh = iter([network])
+
+    def make(seeds: Sequence[int] = ()) -> Compressed:
+        return in_bytes.compress(
+            method,
+            next(fresh, None) or bench.network(run),
+            requested,
+            run.seed,
+            run.compresses_trained,
+            run.setting.model.model.family,
+            lambda: bench.resizing.of(run.seed),
+            account_only=brought_to_size,
+            training_images=len(bench.data.train),
+            seeds=seeds,
+        )
+
+    backbone, why_not = run.compressed_backbone, ""
+    if backbone is None or brought_to_size:
+        compressed = make()
+    else:
+        compressed, why_not = backbone.start(make)
     seconds = time.perf_counter() - started
     compressed.network.to(bench.device)
     if brought_to_size:
         account.to_size(method, compressed)
-    exceptions = "; ".join(filter(None, [method.exceptions(), *compressed.own_rules()]))
-    return Compression(compressed, account.stored(compressed), seconds, exceptions)
+    own_start = "" if backbone is None or why_not else f"starts from the compressed backbone of {backbone.name}"
+    exceptions = "; ".join(filter(None, [method.exceptions(), own_start, *compressed.own_rules()]))
+    return Compression(compressed, account.stored(compressed), seconds, exceptions, _weights_form(run, why_not))
+
+
+def _weights_form(run: Run, why_not: str) -> Columns:
+    """Of a run that may take a backbone in compressed form: whether it does, or why not."""
+    backbone = None if run.setting.weights is None else run.setting.weights.compressed
+    if backbone is None:
+        return {}
+    why_not = run.why_kernels or why_not
+    return {"weights_form": KERNELS if why_not else COMPRESSED, "weights_form_reason": why_not or None}
 
 
 def reach(bench: Bench, run: Run, network: nn.Module, epochs: int) -> list[Epoch]:

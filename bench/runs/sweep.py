@@ -20,7 +20,7 @@ from bench.measure.cores import threads as with_threads
 from bench.models._build import build_network
 from bench.models._head import rate_of_layer
 from bench.models._usable import require_outputs, require_reloadable
-from bench.plan import defaults
+from bench.plan import backbone_start, defaults
 from bench.plan.defaults import SAVE_EVERY
 from bench.plan.plan import Plan, Run
 from bench.plan.spec import write as write_spec
@@ -160,6 +160,10 @@ def _make(job: Job, untried: Sequence[Run], state: State, executor: Executor, pr
     if job.todo:
         if bench.device.type == "cpu" and (line := idle(job.todo, bench.data, plan.spec.threads)):
             progress.say(line)
+        if bench.start is not None:
+            channels, classes = bench.data.image_shape[0], len(bench.data.classes)
+            for line in backbone_start.lines(job.todo, channels, classes, bench.start):
+                progress.say(line)
         with progress.runs(job.todo):
             state.records |= make_all(job, executor, progress)
     if untried:

@@ -14,6 +14,9 @@ Record = dict[str, Any]
 # What can become of a run. Missed: the method can't store what the budget asks for, so nothing was trained.
 FINISHED, FAILED, MISSED = "finished", "failed", "missed"
 
+# How a run took a backbone that another run's method left compressed: in that form, or its kernels in full.
+COMPRESSED, KERNELS = "compressed", "kernels"
+
 # The number of the form in which records are written. Adding a column raises it, and `bench.store.upgrade` brings older
 # records to it; newer ones are refused.
 FORMAT = 8
@@ -43,6 +46,9 @@ COLUMNS = {
     "weights": "finished weights that every run started from, the dense one too: pretrained, or a file; empty: none",
     "weights_code": "hash of their content: of the file of a run or checkpoint, of the tensors of another",
     "weights_epochs": "epochs these were trained for, on top of the schedule's; empty where nobody knows",
+    "weights_form": "how the run took a backbone that another run's method left compressed: compressed, in the form in "
+    "which it was left, or kernels, in full; empty: there was no such backbone",
+    "weights_form_reason": "why in full",
     "normalise": "how images were standardised: dataset (by the mean and deviation of its training images), imagenet, "
     "or MEAN/DEVIATION in units of 0 to 1",
     "dataset": "dataset with its options",

@@ -87,7 +87,8 @@ def _from_6(record: Record) -> Record:
 
 
 def _from_7(record: Record) -> Record:
-    """No corrupted images: they stay unknown."""
+    """No corrupted images, and no steps that were compiled: they stay unknown. Kernels of a compressed backbone were
+    always taken in full."""
     return record
 
 

@@ -294,7 +294,7 @@ class CSG(Method):
                 raise BudgetError(_too_small(values, kept, [costs[size].of(1) for size in costs]))
             lengths = dict(zip(costs, solved, strict=True))
         kind = "frozen" if reused is not None else str(self.generator)
-        seed = int(torch.randint(2**31, (), generator=context.generator)) if kind in ("binary", "gaussian") else None
+        seed = context.draw_seeds(1, below=2**31)[0] if kind in ("binary", "gaussian") else None
         return Structure(
             layers=tuple(layers),
             slice=slice_,
@@ -420,7 +420,8 @@ class SliceNetwork(Compressed):
 
     def __init__(self, network: nn.Module, structure: Structure, half: bool) -> None:
         self.groups = groups_of(network, structure)
-        super().__init__(on_generated(network, Generators(self.groups)), structure.plain())
+        seeds = () if structure.seed is None else (structure.seed,)
+        super().__init__(on_generated(network, Generators(self.groups)), structure.plain(), seeds=seeds)
         self.half = tuple(count.stored_tensors(self.network)) if half else ()
 
     def settle(self) -> None:

@@ -87,7 +87,7 @@ class Hashing(Method):
         assert values is not None
         layers, buckets = first_that_fits(WIDER, lambda rule: self._choose(network, rule, values))
         weights = {name: layer.weight.detach() for name, layer in layers.items()}
-        index_seed, sign_seed = torch.randint(2**32, (2,), generator=context.generator).tolist()
+        index_seed, sign_seed = context.draw_seeds(2, below=2**32)
         structure = {
             "layers": list(layers),
             "buckets": buckets,
@@ -143,7 +143,8 @@ class Hashed(Compressed):
     """A network on buckets. What a run needs besides these is the pace of buckets that were fitted."""
 
     def __init__(self, network: nn.Module, structure: Mapping[str, Any], generator: "HashedKernels") -> None:
-        super().__init__(network, structure)
+        seeds = [structure[name] for name in ("index_seed", "sign_seed") if structure[name] is not None]
+        super().__init__(network, structure, seeds=seeds)
         self.generator = generator
 
     def state(self) -> Mapping[str, Any]:
@@ -221,6 +222,13 @@ class HashedKernels(Generator):
 
     def kernel_shapes(self) -> dict[str, tuple[int, ...]]:
         return self.kernels.parameter_shapes
+
+    def layer_tensors(self) -> dict[str, dict[str, Tensor]]:
+        """Of each layer its buckets: those of all layers where the network shares them."""
+        vectors = (
+            self.buckets.split(self.vectors) if len(self.vectors) > 1 else [self.buckets] * len(self.kernels.sizes)
+        )
+        return {layer: {"buckets": own} for layer, own in zip(self.kernels.shapes, vectors, strict=True)}
 
     def values_of(self, buckets: Tensor) -> Tensor:
         """The weights of all kernels, in the order of `FlatKernels`: a linear function."""

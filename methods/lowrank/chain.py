@@ -3,7 +3,7 @@
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.methods.lowrank.decomposition import Kind, Link, Ranks, Shape, compose, decompose, links
 from bench.selection import Layer
@@ -26,6 +26,13 @@ class Chain(nn.Sequential):
         self.ranks = ranks
         # How much of the kernel's values is stored.
         self.share = sum(math.prod(link.shape) for link in chain) / math.prod(shape)
+        self.kernel_shape = tuple(layer.weight.shape)
+
+    def kernel(self) -> Tensor:
+        """The kernel of one layer that does what the chain does, float32."""
+        weights = [self.get_parameter(f"{place}.weight").detach() for place in range(len(self))]
+        kernels = [weight.double().reshape(*weight.shape[:2], *(weight.shape[2:] or (1, 1))) for weight in weights]
+        return compose(kernels).reshape(self.kernel_shape).to(weights[0].dtype)
 
 
 def shape_of(layer: Layer) -> Shape:

@@ -8,7 +8,7 @@ from functools import cache, cached_property
 from itertools import accumulate
 from typing import Annotated, Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from bench import count
 from bench.allocation import Numbers, allocate
@@ -130,7 +130,7 @@ class LowRank(Method):
         decay = {name: chain.share for name, chain in factors.items()} if self.weight_decay == "scaled" else {}
         rates = {name: 1 / len(chain) for name, chain in factors.items()} if self.compress_at < 1 else {}
         solved = {"factorised_layers": len(chains), "ranks": ranks, **(solved or {})}
-        return Compressed(network, structure, solved, decay, rates=rates)
+        return Factorised(network, structure, solved, decay, rates=rates)
 
     def _choose(self, model: nn.Module, budget: int | None, read: Mapping[str, str]) -> dict[str, tuple["Form", Ranks]]:
         """The layers to factorise, how and with which ranks: of the first choice of layers, without those that are
@@ -167,6 +167,21 @@ class LowRank(Method):
         if self.ranks >= 1:
             return form.useful(tuple(min(int(self.ranks), rank) for rank in form.full))
         return form.useful(tuple(max(1, round(self.ranks * rank)) for rank in proportions(form.kind, form.shape)))
+
+
+class Factorised(Compressed):
+    """A network of chains."""
+
+    def dense_state(self) -> Mapping[str, Tensor]:
+        chains = {name: module for name, module in self.network.named_modules() if isinstance(module, Chain)}
+        state = dict(super().dense_state())
+        for name, chain in chains.items():
+            of_chain = {own: state.pop(f"{name}.{own}") for own in chain.state_dict()}
+            state[f"{name}.weight"] = chain.kernel()
+            bias = f"{len(chain) - 1}.bias"
+            if bias in of_chain:
+                state[f"{name}.bias"] = of_chain[bias]
+        return state
 
 
 # What is factorised: the first of these that the budget can be met with.

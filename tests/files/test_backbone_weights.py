@@ -74,7 +74,7 @@ def test_a_run(method: str, tmp_path: Path) -> None:
     file.write_bytes(artifact.pack(made, description))
     weights = find(f"backbone={file}", MODEL)
     assert weights.epochs == 7
-    assert any("the kernels that csg makes are taken" in note for note in weights.notes) is (method == "csg")
+    assert any("the others take the kernels that it makes" in note for note in weights.notes) is (method == "csg")
     assert_filled(weights, made.finish().state_dict())
 
 

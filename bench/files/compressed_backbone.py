@@ -1,0 +1,124 @@
+"""A backbone as a finished run's method left it, compressed: a run of the same method starts from it where it fits."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from bench import count
+from bench.files.state_dict import shape
+from bench.method import Compressed
+
+Layers = Mapping[str, Mapping[str, Tensor]]
+
+# By how much of their norm the kernels of one compressed form may differ, since sums may be added up in another order.
+_ROUNDING = 1e-4
+
+
+class Misfit(ValueError):
+    """A network can't start from the compressed backbone; the message says why."""
+
+
+@dataclass(frozen=True)
+class CompressedBackbone:
+    """What a run called `name` left of a backbone, for the submodule `backbone` of other networks. `identity` is a hash
+    of the run's file.
+
+    `layers` has what its `method` stores for each layer (`bench.method.Compressed.layer_tensors`), by the layer's name
+    in the backbone, `seeds` what else its kernels follow from, and `kernels` these in full, by their names in the
+    backbone.
+    """
+
+    name: str
+    method: str
+    identity: str
+    backbone: str
+    seeds: Sequence[int] = ()
+    layers: Layers = field(default_factory=dict, compare=False, repr=False)
+    kernels: Mapping[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
+
+    def start(self, make: Callable[[Sequence[int]], Compressed]) -> tuple[Compressed, str]:
+        """A compressed network that starts from it, and "". Where it can't, the network as it is made without, and why.
+
+        `make` compresses a fresh network whose backbone has the kernels in full; of the seeds that the method draws,
+        the first are those that it is given.
+        """
+        made = make(self.seeds)
+        try:
+            self.fill(made)
+        except Misfit as error:
+            return make(()), str(error)
+        return made, ""
+
+    def fill(self, compressed: Compressed) -> None:
+        """Put the backbone's tensors into the network, the rest of which stays. Raises Misfit where its layers are not
+        stored in that form, would store another number of values, or would have other kernels; what was filled by then
+        is of no use."""
+        values = count.stored_values(compressed.network)
+        pairs = list(self._pairs(compressed))
+        with torch.no_grad():
+            for own, given in pairs:
+                own.copy_(given)
+        # What the method works out of the tensors.
+        compressed.load_state(compressed.state())
+        if (filled := count.stored_values(compressed.network)) != values:
+            raise Misfit(f"it would store {filled:,} values, and not {values:,}")
+        self._require_kernels(compressed)
+
+    def _pairs(self, compressed: Compressed) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each tensor of the network's backbone that is to be filled, with what is to be in it. Raises Misfit."""
+        frozen = {own.untyped_storage().data_ptr() for own in compressed.network.parameters() if not own.requires_grad}
+        layers, inside = compressed.layer_tensors(), f"{self.backbone}."
+        mine = within(layers, inside)
+        others = {id(own) for layer in layers if not f"{layer}.".startswith(inside) for own in layers[layer].values()}
+        found: dict[int, Tensor] = {}
+        for layer, tensors in mine.items():
+            theirs = self.layers.get(layer, {})
+            for names, where in (
+                (theirs.keys() - tensors, "there and not here"),
+                (tensors.keys() - theirs, "here and not there"),
+            ):
+                if names:
+                    raise Misfit(f"{layer} has {' and '.join(sorted(names))} {where}")
+            for name, own in tensors.items():
+                given, what = theirs[name], f"{name} of {layer}"
+                if own.shape != given.shape:
+                    raise Misfit(f"{what} is {shape(given)} there and {shape(own)} here")
+                if id(own) in others:
+                    raise Misfit(f"{what} serves layers outside the backbone too")
+                if id(own) in found:
+                    if found[id(own)] is not given:
+                        raise Misfit(f"{what} is one for several layers here, and not there")
+                    continue
+                found[id(own)] = given
+                if own.untyped_storage().data_ptr() not in frozen:
+                    yield own, given
+                elif not torch.equal(own.cpu(), given):
+                    raise Misfit(f"{what} is not trained here, and another there")
+
+    def _require_kernels(self, compressed: Compressed) -> None:
+        """The same tensors make other kernels where something else differs, as how kernels are cut into slices."""
+        made = copy.deepcopy(compressed).dense_state()
+        for name, kernel in self.kernels.items():
+            own = made.get(f"{self.backbone}.{name}", torch.zeros(()))
+            if own.shape != kernel.shape or (own.cpu() - kernel).double().norm() > _ROUNDING * kernel.double().norm():
+                raise Misfit(f"it would make another {name} of the same tensors")
+
+
+def within(layers: Layers, prefix: str) -> dict[str, Mapping[str, Tensor]]:
+    """The layers whose names begin with the prefix, a submodule's name and a dot, by their names without it."""
+    names = {layer: f"{layer}." for layer in layers}
+    return {
+        name.removeprefix(prefix).rstrip("."): layers[layer] for layer, name in names.items() if name.startswith(prefix)
+    }
+
+
+def copied(layers: Layers) -> dict[str, dict[str, Tensor]]:
+    """The tensors by themselves, on the CPU; what serves several layers is one object still."""
+    copies: dict[int, Tensor] = {}
+    for own in (own for tensors in layers.values() for own in tensors.values()):
+        if id(own) not in copies:
+            copies[id(own)] = own.detach().cpu().clone()
+    return {layer: {name: copies[id(own)] for name, own in tensors.items()} for layer, tensors in layers.items()}
