@@ -38,6 +38,9 @@ class Inputs:
         for deviation in self.deviation:
             if not LEAST_DEVIATION <= deviation <= _LARGEST:
                 raise ValueError(f"the deviation of pixel values can't be {deviation}; it is above 0")
+        # Those of a file come as lists, and what has them is hashed: settings of runs.
+        object.__setattr__(self, "mean", tuple(self.mean))
+        object.__setattr__(self, "deviation", tuple(self.deviation))
 
     @property
     def size(self) -> tuple[int, int]:

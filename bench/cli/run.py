@@ -54,7 +54,10 @@ def run(
     ] = False,
     weights: Annotated[
         str | None,
-        typer.Option(help="Start from finished weights: pretrained, a state_dict (.pth, .safetensors...), or a run."),
+        typer.Option(
+            help="Start from finished weights: pretrained, a state_dict (.pth, .safetensors...), or a run; "
+            "backbone=... fills the backbone alone, from a run in the form in which its method left it."
+        ),
     ] = None,
     fresh_head: Annotated[
         bool | None, typer.Option("--fresh-head", help="With --weights for other classes: a fresh classifier.")

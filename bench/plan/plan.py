@@ -254,7 +254,7 @@ class Run:
         if found.method != self.choice.name:
             return f"{found.name} is a run of {found.method}"
         if self.compress_epoch:
-            return f"it trains {self.compress_epoch} epochs dense first"
+            return f"it is dense up to epoch {self.compress_epoch}"
         return "it comes to its size in training" if self.choice.method.at_size == "at the end" else ""
 
     @property

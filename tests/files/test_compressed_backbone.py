@@ -322,7 +322,7 @@ def test_only_runs_that_start_otherwise_have_other_ids(tmp_path: Path) -> None:
 
     changed = {label for label, run in runs.items() if run.id != without(run).id}
     assert changed == {"csg:code=8", "csg:code=9"}
-    assert runs["csg:init=svd"].why_kernels == "it trains 2 epochs dense first"
+    assert runs["csg:init=svd"].why_kernels == "it is dense up to epoch 2"
     # The dense states that runs share are those that they were.
     run = runs["csg:init=svd"]
     assert plan.prefix_id(run.setting, 0, 2, {}) == plan.prefix_id(without(run).setting, 0, 2, {})

@@ -44,7 +44,9 @@ def test_every_run_starts_there_and_says_so(swept: tuple[Path, list[Record]], tm
         assert network_file.read(weights_of(tmp_path, record)).description.epochs == (4 if record is given else 8)
     # Trained on, the dense network is better than one that was begun anew with the same epochs.
     assert trained["train_loss"] < dense["train_loss"]
-    ids = {run.id for run in plan.make(asked).runs}
+    runs = plan.make(asked).runs
+    assert len(set(runs)) == len(runs)  # what images they were trained on comes from the file, and is hashed
+    ids = {run.id for run in runs}
     assert ids.isdisjoint(run.id for run in plan.make(tiny_spec(["csg", "csg:init=svd"])).runs)
 
 

@@ -53,10 +53,9 @@ def test_commands_make_a_plan(line: str, tmp_path: Path) -> None:
     made = {"imagenet:DIR": imagenet, "voc:DIR": voc}.get(dataset)
     if made is not None:
         dataset = dataset.replace("DIR", str(made(tmp_path / "data")))
-    method = given["--methods"]
     asked = spec.check(
         {
-            "methods": [own.replace(":init=svd", ":init=svd:compress_at=0.5") for own in method.split(",")],
+            "methods": given["--methods"].split(","),
             "dataset": dataset,
             "model": given["--model"],
             "schedule": given["--schedule"],
@@ -66,6 +65,14 @@ def test_commands_make_a_plan(line: str, tmp_path: Path) -> None:
     runs = plan.make(asked).runs
     assert len(runs) == asked.seeds * (1 + len(asked.methods))
     assert given.keys() <= {"--dataset", "--model", "--methods", "--schedule", "--seeds", "--out", "--data-dir"}
+
+
+def test_the_backbone_of_deeplab_has_the_form_of_the_run_that_it_is_of() -> None:
+    """That they fit is tested where backbones are filled (tests/files/test_compressed_backbone.py)."""
+    (deeplab,) = (line for line in COMMANDS if "backbone=" in line)
+    (source,) = (line for line in COMMANDS if line.endswith("--out resnet101"))
+    methods = [re.findall("--methods (\\S+)", line) for line in (deeplab, source)]
+    assert methods == [["csg:slice=16x16:code=128"]] * 2
 
 
 @pytest.mark.slow

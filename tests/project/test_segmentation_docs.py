@@ -1,11 +1,12 @@
 """docs/segmentation.md: its numbers are those that are counted, and its commands work."""
 
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Command
+from conftest import PLUGINS, Command
 from PIL import Image
 from torch import nn
 
@@ -15,9 +16,11 @@ from bench.model import Model
 from bench.models._build import build_network
 from bench.plan.plan import find_methods
 from bench.plugins import networks
+from bench.store.record import COMPRESSED
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "segmentation.md").read_text()
 ROWS = re.findall(r"^\| `([\w-]+)` \| .* \| ([\d,]+) \| (.*) \|$", TEXT, flags=re.MULTILINE)
+TWO_TASKS = PLUGINS / "two_tasks.py"
 COMMANDS = re.findall(r"^    bench (.*?)(?: +#.*)?$", TEXT, flags=re.MULTILINE)
 
 
@@ -37,9 +40,10 @@ def test_values_of_networks(name: str, dense: str, with_csg: str) -> None:
     assert with_csg == f"{stored:,} ({number(dense) / stored:.2f}x)"
 
 
-def test_it_has_five_networks_and_five_commands() -> None:
+def test_it_has_five_networks_and_seven_commands() -> None:
     assert len(ROWS) == 5
-    assert [command.split()[0] for command in COMMANDS] == ["run", "run", "footprint", "run", "footprint"]
+    verbs = ["run", "run", "footprint", "run", "run", "run", "footprint"]
+    assert [command.split()[0] for command in COMMANDS] == verbs
 
 
 @pytest.fixture
@@ -74,9 +78,32 @@ def test_images_of_ones_own_with_scale_flip_and_a_rate_for_the_head(
     assert "mean IoU" in out
 
 
+@pytest.mark.slow
+def test_two_commands_of_which_the_second_goes_on_from_the_compressed_backbone_of_the_first(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small networks and images in the place of theirs, and so small slices."""
+    monkeypatch.chdir(tmp_path)
+    small = ("slice=16x16:code=128", "slice=8x8:code=6")
+    first, second = (each.replace(*small) for each in COMMANDS[4:6])
+    first = first.replace("imagenet:DIR", "glyphs:train=100:test=40").replace("resnet50", f"{TWO_TASKS}:classifier")
+    second = second.replace("voc:DIR", "shapes:train=60:test=20").replace(
+        "deeplabv3_resnet50", f"{TWO_TASKS}:segmenter"
+    )
+    few = ("--seeds", "1", "--schedule", "quick:epochs=1:batch_size=16")
+    code, out, err = command(*first.split(), *few)
+    assert code == 0, out + err
+    (run,) = (tmp_path / "classified" / "runs").glob("csg-*")
+    code, out, err = command(*second.replace("RUN", run.name).split(), *few)
+    assert code == 0, out + err
+    assert f"csg:slice=8x8:code=6 starts from the compressed backbone of {run.name}" in out + err
+    (made,) = (tmp_path / "results" / "runs").glob("csg-*")
+    assert json.loads((made / "record.json").read_text())["weights_form"] == COMPRESSED
+
+
 @pytest.mark.whole
 def test_footprints_at_the_size_of_real_images(command: Command) -> None:
-    code, out, err = command(*COMMANDS[4].split())
+    code, out, err = command(*COMMANDS[6].split())
     assert code == 0, out + err
     assert "26,406,325" in out
 

@@ -10,7 +10,7 @@ from bench.reports.checklist import checklist
 from bench.reports.frame import results
 from bench.reports.summary import summary
 from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, RANDOM_PRUNING
-from bench.store.record import FAILED, Record
+from bench.store.record import COMPRESSED, FAILED, KERNELS, Record
 
 
 def test_each_method_has_what_it_had() -> None:
@@ -52,6 +52,30 @@ def test_what_differs_between_methods_is_said() -> None:
     assert audits(results(records[2:]))["net, data, quick"].methods[0].start == (
         "compressed after 2 of 4 dense epochs, which count"
     )
+
+
+def test_how_a_compressed_backbone_was_taken_is_said() -> None:
+    def started(method: str, budget: str, form: str | None, reason: str | None = None) -> Record:
+        weights = {"weights": "backbone=RUN", "weights_code": "w", "weights_epochs": 9}
+        return record(method, 0, 80.0, budget, **weights, weights_form=form, weights_form_reason=reason)
+
+    records = [
+        started("a", "2x", COMPRESSED),
+        started("a", "4x", COMPRESSED),
+        started("b", "2x", COMPRESSED),
+        started("b", "4x", KERNELS, "codes are longer there"),
+        started("c", "2x", KERNELS, "RUN is a run of a"),
+        started("d", "2x", None),
+    ]
+    (audit,) = audits(results(records)).values()
+    assert {
+        method.method: method.start.removeprefix("from scratch, from backbone=RUN") for method in audit.methods
+    } == {
+        "a": ": as it was left, compressed",
+        "b": ": as it was left, compressed at 2x; its kernels in full (codes are longer there) at 4x",
+        "c": ": its kernels in full (RUN is a run of a)",
+        "d": "",
+    }
 
 
 def test_the_facts_name_data_schedule_seeds_and_machine() -> None:
