@@ -14,7 +14,7 @@ from bench.metric import IMAGES
 from bench.reports.audit import every
 from bench.reports.frame import texts
 from bench.roles import GIVEN, GLOBAL_PRUNING, LAYERWISE_PRUNING, NARROWER, RANDOM_PRUNING, REFERENCE
-from bench.store.record import FINISHED
+from bench.store.record import COMPRESSED, FINISHED
 
 Answer = Literal["yes", "partly", "no"]
 
@@ -50,11 +50,7 @@ def checklist(runs: pd.DataFrame, summary: pd.DataFrame) -> list[Line]:
         ),
         *_top5(runs, finished),
         _points(compressed),
-        Line(
-            "All methods start from the same initial weights",
-            "yes",
-            "a run's seed makes its network's weights, whatever the method, and the order of its batches",
-        ),
+        _start(finished),
         _spread(summary[summary["role"] != GIVEN]),
         _baselines(finished),
         Line(
@@ -71,6 +67,15 @@ def checklist(runs: pd.DataFrame, summary: pd.DataFrame) -> list[Line]:
         _narrower(finished),
         _scratch(finished),
     ]
+
+
+def _start(finished: pd.DataFrame) -> Line:
+    said = "a run's seed makes its network's weights, whatever the method, and the order of its batches"
+    compressed = every(finished.loc[finished["weights_form"] == COMPRESSED, "method"])
+    if compressed:
+        said += f"; of the backbone that another run left, {compressed} take the compressed form"
+        said += ", and the others its kernels"
+    return Line("All methods start from the same initial weights", "partly" if compressed else "yes", said)
 
 
 def _pairs(runs: pd.DataFrame) -> Line:

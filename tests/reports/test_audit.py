@@ -76,6 +76,11 @@ def test_how_a_compressed_backbone_was_taken_is_said() -> None:
         "c": ": its kernels in full (RUN is a run of a)",
         "d": "",
     }
+    answer, because = answers(records)["All methods start from the same initial weights"]
+    assert answer == "partly"
+    assert because.endswith(
+        "; of the backbone that another run left, a, b take the compressed form, and the others its kernels"
+    )
 
 
 def test_the_facts_name_data_schedule_seeds_and_machine() -> None:
