@@ -71,17 +71,20 @@ class CompressedBackbone:
         """Each tensor of the network's backbone that is to be filled, with what is to be in it. Raises Misfit."""
         frozen = {own.untyped_storage().data_ptr() for own in compressed.network.parameters() if not own.requires_grad}
         layers, inside = compressed.layer_tensors(), f"{self.backbone}."
-        mine = within(layers, inside)
-        others = {id(own) for layer in layers if not f"{layer}.".startswith(inside) for own in layers[layer].values()}
+        names = {
+            layer: f"{layer}.".removeprefix(inside).rstrip(".") for layer in layers if f"{layer}.".startswith(inside)
+        }
+        mine = {name: layers[layer] for layer, name in names.items()}
+        others = {id(own) for layer in layers.keys() - names.keys() for own in layers[layer].values()}
         found: dict[int, Tensor] = {}
         for layer, tensors in mine.items():
             theirs = self.layers.get(layer, {})
-            for names, where in (
+            for alone, where in (
                 (theirs.keys() - tensors, "there and not here"),
                 (tensors.keys() - theirs, "here and not there"),
             ):
-                if names:
-                    raise Misfit(f"{layer} has {' and '.join(sorted(names))} {where}")
+                if alone:
+                    raise Misfit(f"{layer} has {' and '.join(sorted(alone))} {where}")
             for name, own in tensors.items():
                 given, what = theirs[name], f"{name} of {layer}"
                 if own.shape != given.shape:
@@ -107,12 +110,17 @@ class CompressedBackbone:
                 raise Misfit(f"it would make another {name} of the same tensors")
 
 
-def within(layers: Layers, prefix: str) -> dict[str, Mapping[str, Tensor]]:
-    """The layers whose names begin with the prefix, a submodule's name and a dot, by their names without it."""
-    names = {layer: f"{layer}." for layer in layers}
-    return {
-        name.removeprefix(prefix).rstrip("."): layers[layer] for layer, name in names.items() if name.startswith(prefix)
-    }
+def at_places(layers: Layers, places: Mapping[str, str]) -> dict[str, Mapping[str, Tensor]]:
+    """Those layers that have a place, or stand in the place of one that has, by what it is called there."""
+    found = {}
+    for layer, tensors in layers.items():
+        outer = layer
+        while outer not in places and outer:
+            outer = outer.rpartition(".")[0]
+        if outer in places and (outer or not layer):  # all stand in the network itself
+            inner = layer.removeprefix(outer).lstrip(".")
+            found[".".join(filter(None, (places[outer], inner)))] = tensors
+    return found
 
 
 def copied(layers: Layers) -> dict[str, dict[str, Tensor]]:

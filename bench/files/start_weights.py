@@ -13,7 +13,7 @@ from bench import training_only
 from bench.errors import InputError, asking
 from bench.files import artifact, csg_checkpoint, network_file, state_dict
 from bench.files.artifact import Given, Saved
-from bench.files.compressed_backbone import CompressedBackbone, Layers, copied, within
+from bench.files.compressed_backbone import CompressedBackbone, Layers, at_places, copied
 from bench.files.description import ModelDescription
 from bench.model import Inputs
 from bench.models._build import build_network
@@ -227,16 +227,13 @@ class _Source:
     ) -> CompressedBackbone | None:
         """What the method left of the tensors that were `found`, by the names in the backbone, of which the `plain`
         ones are it; None where that is these tensors themselves."""
+        if not self.layers:
+            return None
         kernels = {name: found[name] for name in plain if name in found}
         names = {id(tensor): name for name, tensor in self.tensors.items()}
-        prefixes = {names[id(tensor)].removesuffix(name) for name, tensor in kernels.items()}
-        if not self.layers or len(prefixes) != 1:
-            return None
-        layers = within(self.layers, prefixes.pop())
-        as_they_were: dict[str, set[str]] = {}
-        for layer, _, name in (name.rpartition(".") for name in plain):
-            as_they_were.setdefault(layer, set()).add(name)
-        if all(set(layers.get(layer, ())) == names for layer, names in as_they_were.items()):
+        places = {names[id(tensor)].rpartition(".")[0]: name.rpartition(".")[0] for name, tensor in kernels.items()}
+        layers = at_places(self.layers, places)
+        if {f"{layer}.{own}".lstrip(".") for layer, tensors in layers.items() for own in tensors} == plain.keys():
             return None
         path = Path(self.text)
         identity = network_file.fingerprint(path)

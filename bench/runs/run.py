@@ -414,12 +414,11 @@ def compress(bench: Bench, run: Run, network: nn.Module, requested: Requested, b
     """Have the method compress the network, and where it fits start from the backbone that a run of the same method
     left; one that is brought to its size is only asked what it stores, and thrown away. Raises BudgetError."""
     method, started = run.choice.method, time.perf_counter()
-    fresh = iter([network])
 
-    def make(seeds: Sequence[int] = ()) -> Compressed:
+    def made(network: nn.Module, seeds: Sequence[int] = ()) -> Compressed:
         return in_bytes.compress(
             method,
-            next(fresh, None) or bench.network(run),
+            network,
             requested,
             run.seed,
             run.compresses_trained,
@@ -432,9 +431,9 @@ def compress(bench: Bench, run: Run, network: nn.Module, requested: Requested, b
 
     backbone, why_not = run.compressed_backbone, ""
     if backbone is None or brought_to_size:
-        compressed = make()
+        compressed = made(network)
     else:
-        compressed, why_not = backbone.start(make)
+        compressed, why_not = backbone.start(lambda seeds: made(bench.network(run), seeds))
     seconds = time.perf_counter() - started
     compressed.network.to(bench.device)
     if brought_to_size:

@@ -15,7 +15,7 @@ from bench import count, masks, testing
 from bench.errors import InputError
 from bench.files import artifact
 from bench.files.artifact import Given
-from bench.files.compressed_backbone import CompressedBackbone
+from bench.files.compressed_backbone import CompressedBackbone, at_places
 from bench.files.description import Description
 from bench.files.start_weights import Weights, find
 from bench.measure import account
@@ -351,6 +351,18 @@ def test_the_same_kernels_of_other_codes_are_another_start(tmp_path: Path) -> No
     other_dense, other_csg = (run.id for run in plan.make(asked).runs)
     assert dense == other_dense
     assert csg != other_csg
+
+
+def test_layers_go_by_the_names_of_their_places() -> None:
+    layers = {name: {name: torch.zeros(1)} for name in ("", "features.conv", "features.conv.0", "features", "fc")}
+    assert {name: [*own] for name, own in at_places(layers, {"features.conv": "conv"}).items()} == {
+        "conv": ["features.conv"],
+        "conv.0": ["features.conv.0"],
+    }
+    found = at_places(layers, {"features": "", "features.conv": "conv"})
+    assert found.keys() == {"", "conv", "conv.0"}
+    assert [*found[""]] == ["features"]
+    assert at_places(layers, {"": ""}).keys() == {""}
 
 
 def test_a_run_that_compressed_nothing_of_the_backbone_has_no_other_form(tmp_path: Path) -> None:
