@@ -34,7 +34,7 @@ def test_it_comes_back_to_the_last_bit() -> None:
     assert about.from_text(bare.text()) == bare
     assert bare.inputs is None
     assert PLAIN.inputs is not None
-    assert (PLAIN.inputs.height, PLAIN.inputs.width, PLAIN.inputs.mean) == (16, 24, [1 / 3, 2.0, 3.0])
+    assert (PLAIN.inputs.height, PLAIN.inputs.width, PLAIN.inputs.mean) == (16, 24, (1 / 3, 2.0, 3.0))
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,8 @@ def test_records_are_flat_and_complete(swept: tuple[Path, list[Record]]) -> None
             "weights",
             "weights_code",
             "weights_epochs",
+            "weights_form",
+            "weights_form_reason",
             "by_class",
             "by_class_label",
             "by_class_unit",

@@ -82,7 +82,7 @@ class About:
         """What it takes, as artifacts say it; None where nobody knows how images are standardised."""
         if self.mean is None or self.deviation is None:
             return None
-        return Inputs(self.height, self.width, list(self.mean), list(self.deviation))
+        return Inputs(self.height, self.width, self.mean, self.deviation)
 
     @property
     def any_size(self) -> bool:
