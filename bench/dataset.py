@@ -1,10 +1,10 @@
 """What a dataset plugin is, and the images it gives: decoded once, in memory, as uint8; or decoded as they are needed,
 from files that stay where they are, for sets that are larger than memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -88,6 +88,26 @@ class Contents(Protocol):
         ...
 
     def take(self, index: Tensor) -> "Contents": ...
+
+
+@runtime_checkable
+class Sequential(Contents, Protocol):
+    """Contents that are quick to read in their order alone, as images in compressed groups are. Where there is room,
+    they are copied once to where each can be read by itself (`bench.cache.copied`)."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes all of them take, about."""
+        ...
+
+    @property
+    def origin(self) -> str:
+        """What tells them from other contents of the same files."""
+        ...
+
+    def in_order(self) -> Iterator[bytes]:
+        """All of them, of which few are in memory at a time. Raises InputError."""
+        ...
 
 
 class Reader(Protocol):

@@ -1,23 +1,30 @@
 """Streaming images: how many a second, beside torchvision's ImageFolder with a DataLoader, and in how much memory.
 
-    python benchmarks/loading.py [--images 2000] [--workers 2] [--rounds 3]
+    python benchmarks/loading.py [--images 2000] [--workers 2] [--rounds 3] [--rows 100]
 
 Photos of 500x375 pixels, as ImageNet has them on average, are made up once, cut to random areas of 224x224, mirrored,
-and standardised, in batches of 64. The two take turns, each in a fresh process, after a round that is not counted. Then
-the memory of an epoch is measured at so many images and at four times as many.
+and standardised, in batches of 64. They lie in files of their own (torchvision and folder), or in a Parquet file in
+groups of so many rows (parquet, which is copied to the cache, and in groups, where no cache is allowed). All take
+turns, each in a fresh process, after a round that is not counted: what that takes before its first epoch, looking over
+and copying, is in the table. Then the memory of an epoch is measured at so many images and at four times as many.
 """
 
 import argparse
 import io
+import json
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import torch
 from measuring import environment_for_memory, memory_of_process, rotated
 from PIL import Image
@@ -25,7 +32,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from bench.cache.images import load
+from bench.cache.images import FOLDER, LIMIT, load
 from bench.data.augment import Augment
 from bench.data.batches import shuffled
 from bench.data.normalise import Normalise
@@ -33,7 +40,17 @@ from bench.data.streaming import Loading
 from bench.plan.plan import find_dataset
 
 BATCH, SIZE, CLASSES = 64, 224, 10
-VARIANTS = ("torchvision", "bench")
+VARIANTS = ("torchvision", "folder", "parquet", "in groups")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Images a second in an epoch, the seconds before it, and the most bytes that the process had, and a worker."""
+
+    speed: float
+    before: float
+    process: int
+    worker: int
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,52 +58,64 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=100, help="of a Parquet file that are in one group")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.one:
-        print(*measure(options.one, options.folder, options.workers))
+        print(json.dumps(asdict(measure(options.one, options.folder, options.workers))))
         return
     with tempfile.TemporaryDirectory() as inside:
         small, large = Path(inside) / "small", Path(inside) / "large"
-        make(small, options.images)
-        make(large, 4 * options.images)
-        found: dict[str, list[float]] = {name: [] for name in VARIANTS}
+        make(small, options.images, options.rows)
+        make(large, 4 * options.images, options.rows)
+        found: dict[str, list[Measured]] = {name: [] for name in VARIANTS}
         for number in range(options.rounds + 1):
             for name in rotated(VARIANTS, number):
-                speed, _ = in_a_process(name, small, options.workers)
-                found[name] += [speed] if number else []
-        ratios = [ours / theirs for ours, theirs in zip(found["bench"], found["torchvision"], strict=True)]
-        print("| workers | torchvision, images/s | bench, images/s | bench / torchvision (lowest to highest) |")
-        print("| --: | --: | --: | --: |")
-        speeds = " | ".join(f"{statistics.median(found[name]):,.0f}" for name in VARIANTS)
-        ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        print(f"| {options.workers} | {speeds} | {ratio} |\n")
-        print("| images | peak memory of the process, MB |\n| --: | --: |")
-        for folder, images in ((small, options.images), (large, 4 * options.images)):
-            print(f"| {images:,} | {in_a_process('bench', folder, options.workers)[1] / 1e6:,.0f} |")
+                found[name].append(in_a_process(name, small, options.workers))
+        print(f"{options.workers} workers, groups of {options.rows} rows\n")
+        print(
+            "| images | images/s | / torchvision (lowest to highest) | seconds before the first epoch, and later ones |"
+        )
+        print("| --- | --: | --: | --: |")
+        plain = found["torchvision"][1:]
+        for name, (first, *rounds) in found.items():
+            ratios = [one.speed / other.speed for one, other in zip(rounds, plain, strict=True)]
+            speed, before = (statistics.median(getattr(one, what) for one in rounds) for what in ("speed", "before"))
+            ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            print(f"| {name} | {speed:,.0f} | {ratio} | {first.before:.1f}, {before:.1f} |")
+        print("\n| images | number | peak memory of the process, MB | of a worker, MB |\n| --- | --: | --: | --: |")
+        for name in VARIANTS[1:]:
+            for folder, images in ((small, options.images), (large, 4 * options.images)):
+                in_a_process(name, folder, options.workers)  # to look over and to copy
+                one = in_a_process(name, folder, options.workers)
+                print(f"| {name} | {images:,} | {one.process / 1e6:,.0f} | {one.worker / 1e6:,.0f} |")
 
 
-def in_a_process(name: str, folder: Path, workers: int) -> tuple[float, float]:
-    """Images a second, and the most bytes that the process had."""
+def in_a_process(name: str, folder: Path, workers: int) -> Measured:
     asked = [sys.executable, __file__, "--one", name, "--folder", str(folder), "--workers", str(workers)]
-    ended = subprocess.run(asked, check=True, capture_output=True, text=True, env=environment_for_memory())
-    speed, memory = map(float, ended.stdout.split()[-2:])
-    return speed, memory
+    cache = {FOLDER: str(folder / "cache"), LIMIT: "0" if name == "in groups" else "100"}
+    environment = {**environment_for_memory(), **cache}
+    ended = subprocess.run(asked, check=True, capture_output=True, text=True, env=environment)
+    return Measured(**json.loads(ended.stdout.splitlines()[-1]))
 
 
-def measure(name: str, folder: Path, workers: int) -> tuple[float, int]:
-    """The same of this process: an epoch, from asking for its first batch to having its last."""
+def measure(name: str, folder: Path, workers: int) -> Measured:
+    """In this process: an epoch, from asking for its first batch to having its last."""
     torch.set_num_threads(1)
-    batches = ours(folder, workers) if name == "bench" else theirs(folder, workers)
+    began = time.perf_counter()
+    batches = theirs(folder, workers) if name == "torchvision" else ours(name, folder, workers)
     started, images = time.perf_counter(), 0
     for pixels, _ in batches:
         images += len(pixels)
-    return images / (time.perf_counter() - started), memory_of_process("VmHWM")
+    speed = images / (time.perf_counter() - started)
+    worker = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return Measured(speed, started - began, memory_of_process("VmHWM"), worker)
 
 
-def ours(folder: Path, workers: int) -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
-    data = load(find_dataset(f"folder:{folder}:size={SIZE}:stream=true"), Path(), False, None, lambda line: None)
+def ours(name: str, folder: Path, workers: int) -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
+    files = f"folder:{folder / 'files'}" if name == "folder" else f"parquet:{folder / 'parquet'}"
+    data = load(find_dataset(f"{files}:size={SIZE}:stream=true"), Path(), False, None, lambda line: None)
     augment = Augment(flip=True, area=(0.08, 1.0))
     loading = Loading(torch.device("cpu"), workers)
     return shuffled(data.train, Normalise.of(data.test), augment, 0, BATCH, loading).batches(0)
@@ -102,23 +131,35 @@ def theirs(folder: Path, workers: int) -> Iterable[tuple[torch.Tensor, torch.Ten
             v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
         ]
     )
-    found = ImageFolder(str(folder / "train"), transforms)
+    found = ImageFolder(str(folder / "files" / "train"), transforms)
     return DataLoader(found, BATCH, shuffle=True, num_workers=workers, drop_last=True)
 
 
-def make(folder: Path, images: int) -> None:
-    """Class folders of coarse noise with fine noise on it, about as large in bytes as photos are."""
+def make(folder: Path, images: int, rows: int) -> None:
+    """Class folders of coarse noise with fine noise on it, about as large in bytes as photos are, and the same in
+    Parquet files."""
     random = np.random.default_rng(0)
+    (folder / "parquet").mkdir(parents=True)
+    schema = pyarrow.schema([("image", pyarrow.struct([("bytes", pyarrow.binary())])), ("label", pyarrow.int64())])
     for split, count in (("train", images), ("val", CLASSES)):
-        for number in range(count):
-            coarse = Image.fromarray(random.integers(0, 256, (15, 20, 3), dtype=np.uint8)).resize((500, 375), 3)
-            fine = random.normal(0, 12, (375, 500, 3))
-            pixels = (np.asarray(coarse) + fine).clip(0, 255).astype(np.uint8)
-            path = folder / split / f"{number % CLASSES}" / f"{number}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            content = io.BytesIO()
-            Image.fromarray(pixels).save(content, "JPEG", quality=92)
-            path.write_bytes(content.getvalue())
+        with pyarrow.parquet.ParquetWriter(folder / "parquet" / f"{split}.parquet", schema) as writer:
+            for first in range(0, count, rows):
+                group = []
+                for number in range(first, min(first + rows, count)):
+                    content = photo(random)
+                    group.append({"image": {"bytes": content}, "label": number % CLASSES})
+                    path = folder / "files" / split / f"{number % CLASSES}" / f"{number}.jpg"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(content)
+                writer.write_table(pyarrow.Table.from_pylist(group, schema))
+
+
+def photo(random: np.random.Generator) -> bytes:
+    coarse = Image.fromarray(random.integers(0, 256, (15, 20, 3), dtype=np.uint8)).resize((500, 375), 3)
+    fine = random.normal(0, 12, (375, 500, 3))
+    content = io.BytesIO()
+    Image.fromarray((np.asarray(coarse) + fine).clip(0, 255).astype(np.uint8)).save(content, "JPEG", quality=92)
+    return content.getvalue()
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ Features = dict[str, dict[str, Any]]
 
 _LABEL_NAMES = ("label", "labels")
 _IMAGE_NAMES = ("image", "images")
-# Rows that are read at a time.
-_BATCH = 256
+# Rows and bytes that are read at a time: row groups may be larger than memory.
+_BATCH, _BUFFER = 16, 2**20
 
 
 # What is wrong with the Hugging Face metadata, and the names of the files where it is.
@@ -123,12 +123,24 @@ class Images:
     def __iter__(self) -> Iterator[bytes]:
         for path, column in self.columns.items():
             row = 0
-            for batch in _batches(path, column):
-                for content in pyarrow.compute.struct_field(batch, "bytes") if types.is_struct(batch.type) else batch:
+            for contents in batches(path, column):
+                for content in contents:
                     if not content.is_valid:
                         raise InputError(f"{shown(path)}: row {row} of {column!r} holds no image bytes")
                     yield content.as_py()
                     row += 1
+
+
+def batches(path: Path, column: str, groups: Sequence[int] | None = None) -> Iterator[Any]:
+    """The images of an image column, or of these of its row groups, a few rows at a time. Raises InputError."""
+    try:
+        # Threads would be of no use to one column, and are none in a process that was forked.
+        file = pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
+        for batch in file.iter_batches(_BATCH, row_groups=groups, columns=[column], use_threads=False):
+            found = batch.column(column)
+            yield pyarrow.compute.struct_field(found, "bytes") if types.is_struct(found.type) else found
+    except (OSError, pyarrow.ArrowException, UnicodeDecodeError, MemoryError) as error:
+        raise unreadable(path, error) from error
 
 
 def labels(path: Path, column: str) -> list[int | str | None]:
@@ -187,15 +199,6 @@ def rows(path: Path) -> int:
     try:
         return int(pyarrow.parquet.read_metadata(path).num_rows)
     except (OSError, pyarrow.ArrowException) as error:
-        raise unreadable(path, error) from error
-
-
-def _batches(path: Path, column: str) -> Iterator[Any]:
-    """The column, so many rows at a time. Raises InputError."""
-    try:
-        for batch in pyarrow.parquet.ParquetFile(path).iter_batches(_BATCH, columns=[column]):
-            yield batch.column(column)
-    except (OSError, pyarrow.ArrowException, UnicodeDecodeError, MemoryError) as error:
         raise unreadable(path, error) from error
 
 

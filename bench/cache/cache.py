@@ -1,10 +1,10 @@
-"""The folder of decoded images: each dataset in a folder named after all that decides its pixels, whole or not there.
+"""The folder of kept images: each dataset in a folder named after all that decides its bytes, whole or not there.
 
-    KEY/             a dataset (bench.cache.entry)
-    locks/KEY        held by the process that decodes it, so that of several one does
+    KEY/             a dataset, decoded (bench.cache.decoded) or as it is encoded (bench.cache.copied)
+    locks/KEY        held by the process that makes it, so that of several one does
 
 It lies outside of stores, is shared by all of them, and can be deleted at any time. What was used longest ago goes when
-it is full. Files that processes have mapped stay theirs until they end, also once they are removed here.
+it is full. Files that processes have mapped or opened stay theirs until they end, also once they are removed here.
 """
 
 import os
@@ -12,39 +12,57 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Protocol, TypeVar
 
 import filelock
-from torch import Tensor
 
-from bench.cache import entry
-from bench.cache.entry import HEADER, Header, Rooms, Shape
-from bench.data.splits import count_leaked, hold_out
-from bench.dataset import Data, in_memory
+from bench.cache import copied, decoded
+from bench.cache.header import NAME as HEADER
+from bench.cache.header import Header, shown
 from bench.store import owner
 from bench.store.seal import Broken
 from bench.store.store import sync
 
-# Gives the data as the dataset does, decoded into the room that it is given.
-Decode = Callable[[Callable[[Shape], Tensor]], Data]
+T = TypeVar("T", covariant=True)
 
 KEY_LENGTH = 24
 _KEY = re.compile(f"[0-9a-f]{{{KEY_LENGTH}}}")
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Data to get: from the cache by `key`, or else by `decode`. `dataset` is its name for people. `validation` is the
-    share of train to hold out, None: as the dataset gives it; data are kept with the share `usual` held out.
-    `unchanged` says whether the files that they are read from are still as the key says."""
+class Wanted(Protocol[T]):
+    """Images to get by `key`: from the cache, where they are put if they are not there yet. `dataset` is their name for
+    people, who are told by `does` and `done` what is done to images once, and by `instead` what is done where they
+    can't be kept."""
 
-    key: str
-    dataset: str
-    validation: float | None
-    usual: float
-    decode: Decode
-    unchanged: Callable[[], bool]
+    does: ClassVar[str]
+    done: ClassVar[str]
+    instead: ClassVar[str]
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def dataset(self) -> str: ...
+
+    @property
+    def unchanged(self) -> Callable[[], bool]:
+        """Says whether the files that they are made from are still as the key says."""
+        ...
+
+    def read(self, folder: Path) -> T:
+        """What is kept there. Raises Broken and FileNotFoundError as `Header.read` does, and InputError."""
+        ...
+
+    def write(self, folder: Path, make_room: Callable[[int], None]) -> str:
+        """Fill an empty folder, or say why that can't be. `make_room` is told before how many bytes it will have, and
+        raises OSError. Raises InputError for images that can't be read."""
+        ...
+
+    def unkept(self) -> T:
+        """The same where nothing is kept, or after `write` has said why. Raises InputError."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -59,29 +77,33 @@ class Kept:
 
 @dataclass(frozen=True)
 class Cache:
-    """The decoded images under `folder`, of at most `limit` bytes; 0: none are kept."""
+    """The images under `folder`, of at most `limit` bytes; 0: none are kept."""
 
     folder: Path
     limit: int
 
-    def data(self, wanted: Wanted, say: Callable[[str], None]) -> Data:
-        """Mapped from the cache, where they are put if they are not there yet; in memory where they can't be put there,
-        and it is said why. Raises InputError."""
+    def get(self, wanted: Wanted[T], say: Callable[[str], None]) -> T:
+        """What is wanted, and where it can't be kept it is said why. Raises InputError."""
         if self.limit == 0:
-            return uncached(wanted.decode, wanted.validation)
+            return wanted.unkept()
         found = self._find(wanted, say)
         if found is not None:
             return found
         try:
             lock = self._locked(wanted, say)
         except OSError as error:
-            self._say_refused(wanted, error.strerror or str(error), say)
-            return uncached(wanted.decode, wanted.validation)
-        try:
-            found = self._find(wanted, say)  # another process may have decoded them in the meantime
-            return self._make(wanted, say) if found is None else found
-        finally:
-            lock.release()
+            why = error.strerror or str(error)
+        else:
+            try:
+                found = self._find(wanted, say)  # another process may have made it in the meantime
+                if found is not None:
+                    return found
+                if not (why := self._make(wanted)):
+                    return wanted.read(self.folder / wanted.key)
+            finally:
+                lock.release()
+        say(f"{wanted.dataset}: {wanted.done} images are not kept in {self.folder}: {why}; {wanted.instead}")
+        return wanted.unkept()
 
     def kept(self) -> list[Kept]:
         """All that is there, what was used last first."""
@@ -109,81 +131,72 @@ class Cache:
             try:
                 used = (folder / HEADER).stat().st_mtime
                 size = sum(path.stat().st_size for path in folder.iterdir())
-                yield Kept(folder, entry.read_header(folder), size, used)
+                yield Kept(folder, Header.read(folder), size, used)
             except FileNotFoundError:  # another process removes it
                 continue
             except Broken:
                 yield Kept(folder, None, size, used)
 
-    def _find(self, wanted: Wanted, say: Callable[[str], None]) -> Data | None:
+    def _find(self, wanted: Wanted[T], say: Callable[[str], None]) -> T | None:
         folder = self.folder / wanted.key
         if not folder.is_dir():
             return None
         try:
-            data = entry.read(folder, wanted.validation)
+            found = wanted.read(folder)
         except FileNotFoundError:
             return None
         except Broken as error:
-            say(f"{wanted.dataset}: decoded images in {folder}: {error}; they are decoded again")
+            say(f"{wanted.dataset}: {wanted.done} images in {folder}: {error}; they are {wanted.done} again")
             with suppress(OSError):  # if it can't be removed, it can't be written either, which is said
                 self.remove(folder)
             return None
         with suppress(OSError):  # of a cache that can be read alone
             os.utime(folder / HEADER)
-        return data
+        return found
 
-    def _locked(self, wanted: Wanted, say: Callable[[str], None]) -> filelock.BaseFileLock:
+    def _locked(self, wanted: Wanted[T], say: Callable[[str], None]) -> filelock.BaseFileLock:
         (self.folder / "locks").mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.folder / "locks" / wanted.key)
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            say(f"{wanted.dataset}: waiting for another process that decodes its images")
+            say(f"{wanted.dataset}: waiting for another process that {wanted.does} its images")
             lock.acquire()
         return lock
 
-    def _make(self, wanted: Wanted, say: Callable[[str], None]) -> Data:
+    def _make(self, wanted: Wanted[T]) -> str:
+        """Put what is wanted into its folder, or say why that can't be."""
         self.clean()
-        folder, final = self.folder / f".{wanted.key}.{owner.mark()}", self.folder / wanted.key
-        rooms = Rooms(folder, self.limit, self._make_room)
+        folder = self.folder / f".{wanted.key}.{owner.mark()}"
         try:
+            folder.mkdir()
+        except OSError as error:
+            return error.strerror or str(error)
+        try:
+            if why := wanted.write(folder, self._make_room):
+                return why
+            if not wanted.unchanged():
+                return "its files changed while they were read"
             try:
-                folder.mkdir()
+                folder.rename(self.folder / wanted.key)
+                sync(self.folder)
             except OSError as error:
-                rooms.refused = error.strerror or str(error)
-            data = wanted.decode(rooms)
-            if not rooms.refused and not wanted.unchanged():
-                rooms.refused = "its files changed while they were read"
-            try:
-                if not rooms.refused and entry.write(folder, wanted.dataset, data, rooms, wanted.usual):
-                    folder.rename(final)
-                    sync(self.folder)
-                    return entry.read(final, wanted.validation)
-            except OSError as error:
-                rooms.refused = error.strerror or str(error)
+                return error.strerror or str(error)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        self._say_refused(wanted, rooms.refused, say)
-        return held(data, wanted.validation)
+        return ""
 
     def _make_room(self, size: int) -> None:
-        """Remove what was used longest ago, until there is room for so many bytes. Raises OSError."""
+        """Remove what was used longest ago, until there is room for so many bytes. Raises OSError, also where there is
+        never room for so many."""
+        if size > self.limit:
+            raise OSError(f"they take {shown(size)} or more, and there is room for {shown(self.limit)}")
         kept = self.kept()
         while kept and sum(one.bytes for one in kept) + size > self.limit:
             self.remove(kept.pop().folder)
 
-    def _say_refused(self, wanted: Wanted, why: str, say: Callable[[str], None]) -> None:
-        say(f"{wanted.dataset}: decoded images are not kept in {self.folder}: {why}; they are in memory for this once")
 
-
-def uncached(decode: Decode, validation: float | None) -> Data:
-    """The data, decoded into memory. Raises InputError."""
-    return held(decode(in_memory), validation)
-
-
-def held(data: Data, validation: float | None) -> Data:
-    """The data with such a share of train held out, and the leaked images counted; None: as they are."""
-    if validation is None:
-        return data
-    found = hold_out(data, validation)
-    return replace(found, leaked=count_leaked(found))
+def check(folder: Path) -> None:
+    """Go through every byte that is kept of a dataset. Raises Broken where one is not as it was written, and
+    FileNotFoundError."""
+    (copied if (folder / copied.IMAGES).exists() else decoded).check(folder)

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from typing import Any
 import platformdirs
 from torch import Tensor
 
-from bench.cache.cache import KEY_LENGTH, Cache, Wanted, held, uncached
-from bench.cache.entry import FORMAT, Shape
+from bench.cache.cache import KEY_LENGTH, Cache
+from bench.cache.copied import Copying
+from bench.cache.decoded import Decoded, Shape, held
+from bench.cache.header import FORMAT
 from bench.cache.inventory import FOLDER as FOLDER_OF_LOOKS
 from bench.cache.inventory import FORMAT as LOOKS
-from bench.cache.inventory import look_over
-from bench.dataset import Data, Decoding
+from bench.cache.inventory import Stamps, changed, look_over
+from bench.dataset import Data, Decoding, Sequential, Streamed
 from bench.errors import InputError
 from bench.measure.cores import cores
 from bench.plan import defaults
@@ -39,22 +42,17 @@ def load(
     chosen: DatasetChoice, data_dir: Path, download: bool, validation: float | None, say: Callable[[str], None]
 ) -> Data:
     """The data with the share `validation` of train held out, and the leaked images counted; None: as the dataset gives
-    them. Images that are decoded from files, or take long to make, are kept for the next
-    time. Raises InputError."""
-    tell = _Tell(chosen.label, say)
+    them. Images that are decoded from files, or take long to make, are kept for the next time, and so are copies of
+    those that are streamed from where they are slow to read. Raises InputError."""
+    if chosen.dataset.streams:
+        return held(_streamed(chosen, data_dir, download, say), validation)
+    tell = _Tell(chosen.label, "decoded", say)
 
     def decode(room: Callable[[Shape], Tensor]) -> Data:
         return chosen.decode(data_dir, download, Decoding(room, cores(), tell))
 
     stamp = chosen.stamp(data_dir)
-    if chosen.dataset.streams:
-        written = options.write(chosen.name, chosen.dataset)
-        path = find_cache().folder / FOLDER_OF_LOOKS / f"{_key_of_looks(chosen)}.npz"
-        looked = look_over(chosen.decode(data_dir, download), path, written, say, tell)
-        return held(looked, validation)
-    if not stamp and not (stamp is None and chosen.dataset.made_once):  # yet to be fetched, or quick to make
-        return uncached(decode, validation)
-    wanted = Wanted(
+    wanted = Decoded(
         key=_key(chosen, data_dir, stamp),
         dataset=options.write(chosen.name, chosen.dataset),
         validation=validation,
@@ -62,7 +60,39 @@ def load(
         decode=decode,
         unchanged=lambda: chosen.stamp(data_dir) == stamp,
     )
-    return find_cache().data(wanted, say)
+    if not stamp and not (stamp is None and chosen.dataset.made_once):  # yet to be fetched, or quick to make
+        return wanted.unkept()
+    return find_cache().get(wanted, say)
+
+
+def _streamed(chosen: DatasetChoice, data_dir: Path, download: bool, say: Callable[[str], None]) -> Data:
+    """The data, looked over. Raises InputError."""
+    cache, dataset = find_cache(), options.write(chosen.name, chosen.dataset)
+
+    def copied(data: Data, stamps: Stamps) -> Data:
+        splits = {name: own for name, own in data.splits().items() if isinstance(own, Streamed)}
+        slow = {name: own.images for name, own in splits.items() if isinstance(own.images, Sequential)}
+        if not slow or not hasattr(os, "pread"):  # as Windows has none
+            return data
+        digest = hashlib.sha256()
+        for name, own in slow.items():
+            digest.update(b"".join((*stamps[name], own.origin.encode())))
+        copying = Copying(
+            key=_hash({"format": FORMAT, "copy of": digest.hexdigest()}),
+            dataset=dataset,
+            contents=[*slow.values()],
+            unchanged=lambda: not changed(data),
+            say=say,
+            tell=_Tell(chosen.label, "copied", say),
+        )
+        made: dict[str, Any] = {
+            name: replace(splits[name], images=own) for name, own in zip(slow, cache.get(copying, say), strict=True)
+        }
+        return replace(data, **made)
+
+    looks = cache.folder / FOLDER_OF_LOOKS / f"{_key_of_looks(chosen)}.npz"
+    tell = _Tell(chosen.label, "looked over", say)
+    return look_over(chosen.decode(data_dir, download), looks, dataset, say, tell, copied)
 
 
 def find_cache() -> Cache:
@@ -124,10 +154,10 @@ def _version(package: str) -> str:
 
 
 class _Tell:
-    """Says how far decoding is, where it takes long."""
+    """Says how many images are decoded, or what is `done` to them, where that takes long."""
 
-    def __init__(self, label: str, say: Callable[[str], None]) -> None:
-        self._label, self._say = label, say
+    def __init__(self, label: str, done: str, say: Callable[[str], None]) -> None:
+        self._label, self._what, self._say = label, done, say
         self._done = 0
         self._begin()
 
@@ -143,4 +173,4 @@ class _Tell:
         if now >= self._next and done < count:
             self._next = now + _BETWEEN
             left = (now - self._began) / done * (count - done)
-            self._say(f"{self._label}: decoded {done:,} of {count:,} images; {left:,.0f} s left")
+            self._say(f"{self._label}: {self._what} {done:,} of {count:,} images; {left:,.0f} s left")

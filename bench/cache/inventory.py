@@ -8,7 +8,7 @@ import hashlib
 import json
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -32,6 +32,9 @@ _BYTES = 16
 _MOST_REMARKS = 60
 # Handed to a thread at a time.
 _PIECE = 64
+
+# Of each image of each split, by its name: a hash of the file's place, size and time, and of the part that it is.
+Stamps = Mapping[str, Sequence[bytes]]
 
 
 @dataclass(frozen=True)
@@ -97,15 +100,18 @@ def look_over(
     dataset: str,
     say: Callable[[str], None],
     done: Callable[[int, int], None] = lambda done, count: None,
+    at_hand: Callable[[Data, Stamps], Data] = lambda data, stamps: data,
 ) -> Data:
     """The same data with the digests of all images, and with notes on odd ones.
 
     The findings are kept at `path`, under the name of the `dataset`, also those on the images that were read before a
-    broken one. Without a path every file is read, and nothing kept. Raises InputError.
+    broken one. Without a path every file is read, and nothing kept. `at_hand` gives the same data, of files that have
+    these stamps, to be read from elsewhere. Raises InputError.
     """
     found = Found({}, []) if path is None else Found.read(path)
+    stamps = {name: _stamps(split) for name, split in data.splits().items() if isinstance(split, Streamed)}
+    data = at_hand(replace(data, files=_state(stamps.values())), stamps)
     splits = {name: split for name, split in data.splits().items() if isinstance(split, Streamed)}
-    stamps = {name: _stamps(split) for name, split in splits.items()}
     count = sum(len(own) for own in stamps.values())
     missing = {name: [n for n, stamp in enumerate(own) if stamp not in found.known] for name, own in stamps.items()}
     total, behind = sum(map(len, missing.values())), 0
@@ -128,7 +134,7 @@ def look_over(
         rows = [found.known[stamp] for stamp in stamps[name]]
         made[name] = replace(split, digests=torch.from_numpy(_rows([digest for digest, _ in rows])))
         notes += _notes(name, Counter(bits for _, bits in rows), found.words, len(rows))
-    return replace(data, **made, notes=tuple(notes), files=_state(stamps.values()))
+    return replace(data, **made, notes=tuple(notes))
 
 
 def changed(data: Data) -> bool:
@@ -180,7 +186,7 @@ def _digest(content: bytes) -> bytes:
 
 
 def _stamps(split: Streamed) -> list[bytes]:
-    """Of each image, with its mask: a hash of the file's place, size and time, and of the part that it is."""
+    """Of each image, with its mask."""
     parts = [split.images, *([] if isinstance(split.targets, Tensor) else [split.targets])]
     own = [_stamps_of(part) for part in parts]
     return own[0] if len(own) == 1 else [_digest(image + mask) for image, mask in zip(*own, strict=True)]

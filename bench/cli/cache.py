@@ -15,16 +15,17 @@ def cache(
     dataset: Annotated[
         str | None, typer.Argument(metavar="[DATASET]", help="As it is listed, or the beginning of that. Default: all.")
     ] = None,
-    empty: Annotated[bool, typer.Option("--empty", help="Remove them; they are decoded again when needed.")] = False,
+    empty: Annotated[bool, typer.Option("--empty", help="Remove them; they are made again when needed.")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Go through all pixels, and remove what is not as it was written.")
+        bool, typer.Option("--check", help="Go through every byte, and remove what is not as it was written.")
     ] = False,
 ) -> None:
-    """List the decoded images that are kept for the next sweep, check or remove them.
+    """List the images that are kept for the next sweep, decoded or copied; check or remove them.
 
     BENCH_CACHE names another folder for them, and BENCH_CACHE_GB how much they may take (0: none are kept).
     """
-    from bench.cache import entry
+    from bench.cache.cache import check as check_bytes
+    from bench.cache.copied import IMAGES
     from bench.cache.images import find_cache
     from bench.cache.inventory import FOLDER, dataset_of
     from bench.store.seal import Broken
@@ -39,15 +40,16 @@ def cache(
         path for path in sorted((found.folder / FOLDER).glob("[!.]*.npz")) if dataset_of(path).startswith(dataset or "")
     ]
     if dataset is not None and not kept and not looks:
-        raise InputError(f"no decoded images of {dataset!r} in {found.folder}; `bench cache` lists what there is")
+        raise InputError(f"no images of {dataset!r} are kept in {found.folder}; `bench cache` lists what there is")
     damaged = False
     for one in kept:
         name = "damaged" if one.header is None else one_line(one.header.dataset)
         day = time.strftime("%Y-%m-%d", time.localtime(one.used))
-        say(f"{name:60} {one.bytes / 1e6:10,.1f} MB  used {day}")
+        copied = "a copy, " if (one.folder / IMAGES).exists() else ""
+        say(f"{name:60} {one.bytes / 1e6:10,.1f} MB  {copied}used {day}")
         if check and not empty:
             try:
-                entry.check(one.folder)
+                check_bytes(one.folder)
             except FileNotFoundError:  # another process removed it
                 pass
             except Broken as error:

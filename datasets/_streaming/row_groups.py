@@ -2,7 +2,7 @@
 
 import threading
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow
-import pyarrow.compute
 import pyarrow.parquet
 from numpy.typing import NDArray
-from pyarrow import types
 from torch import Tensor
 
+from bench.datasets import _columns
 from bench.datasets._columns import unreadable
 from bench.datasets._files import shown
 from bench.errors import InputError
@@ -23,20 +22,26 @@ from bench.errors import InputError
 
 @dataclass(frozen=True)
 class RowGroups:
-    """The images by number, as `bench.dataset.Contents`: the group of rows that one lies in is read for it, and kept
-    until another is asked for. The hub's files have groups of a hundred rows or so, of which in random order each image
-    takes one: 265 photos a second on two cores where files of their own give 655."""
+    """The images by number, as `bench.dataset.Sequential`: to read one, its group of rows is read from the beginning,
+    and for the next one from there on.
+
+    Nothing reads less. By default Arrow's writer puts the images of up to 1,024 rows into one page, as a dictionary
+    that is compressed as a whole, and no index tells where in it an image begins. So in random order each image takes
+    its group (`benchmarks/README.md` has what that costs), unless it is read from a copy.
+    """
 
     columns: tuple[tuple[Path, str], ...]
     # For each group: the file that it is in, its place there, and the number of its first row among all.
     groups: tuple[tuple[int, int, int], ...]
+    # About how many bytes all images take.
+    size_bytes: int
     index: NDArray[np.int64]
 
     @classmethod
     def of(cls, columns: Mapping[Path, str]) -> "RowGroups":
         """Raises InputError."""
-        groups, rows = list[tuple[int, int, int]](), 0
-        for file, path in enumerate(columns):
+        groups, rows, size = list[tuple[int, int, int]](), 0, 0
+        for file, (path, column) in enumerate(columns.items()):
             try:
                 metadata = pyarrow.parquet.read_metadata(path)
             except (OSError, pyarrow.ArrowException) as error:
@@ -44,30 +49,36 @@ class RowGroups:
             for place in range(metadata.num_row_groups):
                 groups.append((file, place, rows))
                 rows += metadata.row_group(place).num_rows
-        return cls(tuple(columns.items()), tuple(groups), np.arange(rows))
+                size += _size_bytes(metadata.row_group(place), column)
+        return cls(tuple(columns.items()), tuple(groups), size, np.arange(rows))
 
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def origin(self) -> str:
+        return "\0".join(column for _, column in self.columns)
+
     def read(self, number: int) -> bytes:
         file, place, first = self._group_of(number)
-        _, column = self.columns[file]
-        content = self._read(file, place)[int(self.index[number]) - first]
+        content = self._row(file, place, int(self.index[number]) - first)
         if not content.is_valid:
-            raise InputError(f"{self.name(number)} holds no image bytes in {column!r}")
+            raise InputError(f"{self.name(number)} holds no image bytes in {self.columns[file][1]!r}")
         found: bytes = content.as_py()
         return found
 
+    def in_order(self) -> Iterator[bytes]:
+        return map(self.read, range(len(self)))
+
     def name(self, number: int) -> str:
         file, _, _ = self._group_of(number)
-        first = next(start for own, _, start in self.groups if own == file)
-        return f"row {int(self.index[number]) - first} of {shown(self.columns[file][0])}"
+        return f"row {int(self.index[number]) - self._first_rows[file]} of {shown(self.columns[file][0])}"
 
     def where(self, number: int) -> Path:
         return self.columns[self._group_of(number)[0]][0]
 
     def take(self, index: Tensor) -> "RowGroups":
-        return RowGroups(self.columns, self.groups, self.index[index.cpu().numpy()])
+        return RowGroups(self.columns, self.groups, self.size_bytes, self.index[index.cpu().numpy()])
 
     def _group_of(self, number: int) -> tuple[int, int, int]:
         return self.groups[bisect_right(self._starts, int(self.index[number])) - 1]
@@ -77,21 +88,49 @@ class RowGroups:
         return [start for _, _, start in self.groups]
 
     @cached_property
+    def _first_rows(self) -> dict[int, int]:
+        """Of each file that has rows, the number of its first row among all."""
+        return {file: start for file, _, start in reversed(self.groups)}
+
+    @cached_property
     def _held(self) -> threading.local:
         return threading.local()
 
-    def _read(self, file: int, place: int) -> Any:
-        """The column of a group; each thread holds the last one that it asked for."""
-        if getattr(self._held, "group", None) != (file, place):
+    def _row(self, file: int, place: int, row: int) -> Any:
+        """A row of a group; each thread goes on from the one that it asked for last, where that lay before."""
+        held: _Reading | None = getattr(self._held, "reading", None)
+        self._held.reading = None  # one that meets an error is at its end
+        if held is None or held.group != (file, place) or row < held.first:
             path, column = self.columns[file]
-            try:
-                table = pyarrow.parquet.ParquetFile(path).read_row_group(place, columns=[column])
-            except (OSError, pyarrow.ArrowException, MemoryError) as error:
-                raise unreadable(path, error) from error
-            found = table.column(column).combine_chunks()
-            self._held.rows = pyarrow.compute.struct_field(found, "bytes") if types.is_struct(found.type) else found
-            self._held.group = file, place
-        return self._held.rows
+            held = _Reading((file, place), _columns.batches(path, column, [place]))
+        found = held.row(row)
+        self._held.reading = held
+        return found
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"columns": self.columns, "groups": self.groups, "index": self.index}
+        return {
+            "columns": self.columns,
+            "groups": self.groups,
+            "size_bytes": self.size_bytes,
+            "index": self.index,
+        }
+
+
+class _Reading:
+    """Where a group of rows is being read: at some that lie one after another, of which `first` is the first."""
+
+    def __init__(self, group: tuple[int, int], batches: Iterator[Any]) -> None:
+        self.group, self.first = group, 0
+        self._batches, self._rows = batches, next(batches)
+
+    def row(self, row: int) -> Any:
+        while row >= self.first + len(self._rows):
+            self.first += len(self._rows)
+            self._rows = next(self._batches)
+        return self._rows[row - self.first]
+
+
+def _size_bytes(group: Any, column: str) -> int:
+    """About how many bytes the images of a group of rows take: one that is there twice may be counted once."""
+    parts = (group.column(place) for place in range(group.num_columns))
+    return sum(part.total_uncompressed_size for part in parts if part.path_in_schema in (column, f"{column}.bytes"))

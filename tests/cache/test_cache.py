@@ -16,7 +16,7 @@ import torch
 from conftest import Command
 from PIL import Image
 
-from bench.cache import entry, images
+from bench.cache import decoded, images
 from bench.cache.cache import Cache
 from bench.cache.images import find_cache, load
 from bench.data.splits import count_leaked, fingerprint, hold_out
@@ -202,15 +202,15 @@ def test_a_byte_that_flipped_on_the_disk_is_found_by_going_through_all(tmp_path:
     chosen = folder(tmp_path)
     loaded(chosen)
     kept = cache.kept()[0].folder
-    entry.check(kept)
+    decoded.check(kept)
     status = (kept / "train.npy").stat()
     content = bytearray((kept / "train.npy").read_bytes())
     content[-1] ^= 1
     (kept / "train.npy").write_bytes(content)
     os.utime(kept / "train.npy", ns=(status.st_atime_ns, status.st_mtime_ns))
-    entry.read(kept, 0.25)
+    decoded.read(kept, 0.25)
     with pytest.raises(Broken, match="its pixels or targets are not as they were written"):
-        entry.check(kept)
+        decoded.check(kept)
 
 
 def test_no_room_and_no_disk_are_said_and_images_are_in_memory(
@@ -320,17 +320,17 @@ def test_what_a_killed_process_left_goes(tmp_path: Path, cache: Cache) -> None:
 def test_of_several_at_once_one_decodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads hold locks against one another as processes do."""
     chosen = folder(tmp_path)
-    decode, decoded = DatasetChoice.decode, []
+    decode, called = DatasetChoice.decode, []
 
     def slow(self: DatasetChoice, *given: Any) -> Data:
-        decoded.append(self)
+        called.append(self)
         time.sleep(0.2)
         return decode(self, *given)
 
     monkeypatch.setattr(DatasetChoice, "decode", slow)
     with ThreadPoolExecutor(3) as pool:
         found = list(pool.map(lambda _: loaded(chosen), range(3)))
-    assert len(decoded) == 1
+    assert len(called) == 1
     assert len({data.fingerprint for data, _ in found}) == 1
     waiting = f"folder:{tmp_path / 'photos'}: waiting for another process that decodes its images"
     assert sum(said == [waiting] for _, said in found) == 2
@@ -373,7 +373,7 @@ def test_the_command_lists_checks_and_empties(tmp_path: Path, command: Command, 
     assert name in command("cache")[1]
     assert command("cache", "--check")[0] == 0
     code, _, said = command("cache", "folder:other")
-    assert (code, "no decoded images of 'folder:other'" in said) == (2, True)
+    assert (code, "no images of 'folder:other' are kept in" in said) == (2, True)
     (cache.folder / "mine").mkdir()
     code, out, _ = command("cache", name, "--empty")
     assert (code, "removed" in out) == (0, True)
@@ -395,6 +395,6 @@ def test_a_split_is_what_it_was(tmp_path: Path) -> None:
     """Not even an empty name of a class or a letter that isn't in ASCII is lost."""
     split = Split(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]))
     data = Data(split, split, ("", "é\ud800"), None, ("a note",))
-    rooms = entry.Rooms(tmp_path, 10_000, lambda size: None)
-    assert entry.write(tmp_path, "own", data, rooms, 0.5)
-    assert_same(entry.read(tmp_path, None), data)
+    rooms = decoded.Rooms(tmp_path, lambda size: None)
+    decoded.write(tmp_path, "own", data, rooms, 0.5)
+    assert_same(decoded.read(tmp_path, None), data)

@@ -10,12 +10,15 @@ import pytest
 import torch
 from streamed_files import jpeg, tars
 
+from bench.cache import images
 from bench.cache.images import load
 from bench.data.augment import Augment
 from bench.data.batches import shuffled
 from bench.data.normalise import Normalise
 from bench.data.streaming import Loading
 from bench.dataset import Data, Streamed
+from bench.datasets import _columns
+from bench.datasets._streaming.row_groups import RowGroups
 from bench.errors import InputError
 from bench.plan.plan import find_dataset
 
@@ -23,8 +26,8 @@ from bench.plan.plan import find_dataset
 def rows(folder: Path) -> Path:
     folder.mkdir()
     for split, count in (("train", 12), ("test", 4)):
-        images = [{"bytes": jpeg(number, number % 3), "path": ""} for number in range(count)]
-        table = pyarrow.table({"image": images, "label": [number % 3 for number in range(count)]})
+        made = [{"bytes": jpeg(number, number % 3), "path": ""} for number in range(count)]
+        table = pyarrow.table({"image": made, "label": [number % 3 for number in range(count)]})
         pyarrow.parquet.write_table(table, folder / f"{split}-00000-of-00001.parquet", row_group_size=5)
     return folder
 
@@ -44,7 +47,12 @@ def test_tars(tmp_path: Path) -> None:
     assert data.train.images.name(3) == f"train/009 of {tmp_path / 'tars' / 'set-train-0000.tar'}"
 
 
-def test_parquet_by_groups_of_rows_is_what_it_is_in_memory(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cache", ["0", "1"])
+def test_parquet_by_groups_of_rows_is_what_it_is_in_memory(
+    cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read where they lie, and from a copy."""
+    monkeypatch.setenv(images.LIMIT, cache)
     folder = rows(tmp_path / "rows")
     memory, streamed = (loaded(f"parquet:{folder}:size=32:stream={stream}", 0.25) for stream in ("false", "true"))
     assert isinstance(streamed.train, Streamed)
@@ -58,6 +66,46 @@ def test_parquet_by_groups_of_rows_is_what_it_is_in_memory(tmp_path: Path) -> No
             assert torch.equal(pixels, others)
             assert torch.equal(targets, theirs)
     assert streamed.test.images.name(3) == f"row 3 of {folder / 'test-00000-of-00001.parquet'}"  # type: ignore[union-attr]
+
+
+def test_rows_are_read_in_any_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_columns, "_BATCH", 2)
+    path = tmp_path / "train.parquet"
+    contents = [None if number == 8 else jpeg(number, 0) for number in range(23)]
+    table = pyarrow.table({"image": contents, "label": [0] * 23})
+    pyarrow.parquet.write_table(table, path, row_group_size=10)
+    read = RowGroups.of({path: "image"})
+    order = [*range(8), 9, 9, 22, 1, 0, 20, 15, 12, 13, 19, *range(22, 8, -1)]
+    for number in order:
+        assert read.read(number) == contents[number]
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"row 8 of .*train\.parquet holds no image bytes in 'image'"):
+            read.read(8)
+        assert read.read(9) == contents[9]
+    path.write_bytes(b"PAR1")
+    with pytest.raises(InputError, match=r"train\.parquet can't be read as Parquet"):
+        read.read(3)
+    pyarrow.parquet.write_table(table, path, row_group_size=10)
+    assert read.read(3) == contents[3]
+    assert read.take(torch.tensor([4, 21])).name(1) == f"row 21 of {path}"
+
+
+def test_a_group_that_breaks_in_its_middle_says_so_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_columns, "_BATCH", 1)
+    path, contents = tmp_path / "train.parquet", [jpeg(number, 0) for number in range(6)]
+    table = pyarrow.table({"image": contents, "label": [0] * 6})
+    pyarrow.parquet.write_table(
+        table, path, use_dictionary=False, data_page_size=1, write_batch_size=1, compression="none"
+    )
+    written = path.read_bytes()
+    start = written.index(contents[4])
+    path.write_bytes(written[: start - 4] + b"\xff" * 4 + written[start:])  # how long it is
+    read = RowGroups.of({path: "image"})
+    assert read.read(1) == contents[1]
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"train\.parquet can't be read as Parquet"):
+            read.read(5)
+    assert read.read(2) == contents[2]
 
 
 def cut(path: Path, length: int) -> None:

@@ -2,7 +2,7 @@
 
     train.npy, test.npy      images (n, channels, height, width), and their targets in train-targets.npy and so on;
                              validation.npy where the dataset has such a split
-    data.json                the rest of it, sizes and times of the files, and its own hash
+    data.json                the rest of it (bench.cache.header)
 
 Where validation is held out of train, train.npy begins with the images that are: both are then read as they lie.
 """
@@ -13,66 +13,107 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bench.data.splits import count_leaked, fingerprint, held_out
+from bench.cache.header import NAME, Header, written
+from bench.data.splits import count_leaked, fingerprint, held_out, hold_out
 from bench.dataset import Data, Split, in_memory
-from bench.errors import InputError, first_line, require_format
-from bench.store import seal
+from bench.errors import InputError, first_line
 from bench.store.seal import Broken
-from bench.store.store import sync
 
-HEADER = "data.json"
-# Of the files. It is in the names of folders, so that each bench finds its own.
-FORMAT = 1
 _SPLITS = ("train", "validation", "test")
 
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Header:
-    """What stands beside the images. `dataset` is for people. `held` is how many images at the start of train are held
-    out, being the share `validation` of it; 0 where train is as the dataset gives it. `files` has sizes and times."""
+class _About:
+    """What the header says of images. `held` is how many at the start of train are held out, being the share
+    `validation` of it; 0 where train is as the dataset gives it."""
 
-    dataset: str
     classes: tuple[str, ...]
     notes: tuple[str, ...]
     leaked: int
-    fingerprint: str
     held: int
     validation: float
-    files: dict[str, tuple[int, int]]
+
+    @classmethod
+    def of(cls, header: Header) -> "_About":
+        """Raises Broken."""
+        try:
+            own: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in header.own.items()
+            }
+            return cls(**own)
+        except TypeError as error:
+            raise Broken(f"{NAME}: {first_line(error)}") from error
 
     @property
     def arranged(self) -> float | None:
         """The share that is held out in data as they lie here."""
         return self.validation if self.held else None
 
-    @property
-    def bytes(self) -> int:
-        return sum(size for size, _ in self.files.values())
+
+@dataclass
+class Decoded:
+    """Data to get from the cache (`bench.cache.cache.Wanted`), or else by `decode`, which gives them as the dataset
+    does, in the room that it is given. `validation` is the share of train to hold out, None: as the dataset gives it;
+    data are kept with the share `usual` held out. `unchanged` says whether the files are still as the key says."""
+
+    does: ClassVar[str] = "decodes"
+    done: ClassVar[str] = "decoded"
+    instead: ClassVar[str] = "they are in memory for this once"
+
+    key: str
+    dataset: str
+    validation: float | None
+    usual: float
+    decode: Callable[[Callable[[Shape], Tensor]], Data]
+    unchanged: Callable[[], bool]
+    _data: Data | None = field(default=None, init=False)
+
+    def read(self, folder: Path) -> Data:
+        return read(folder, self.validation)
+
+    def write(self, folder: Path, make_room: Callable[[int], None]) -> str:
+        rooms = Rooms(folder, make_room)
+        self._data = self.decode(rooms)
+        try:
+            if not rooms.refused:
+                write(folder, self.dataset, self._data, rooms, self.usual)
+        except OSError as error:
+            return error.strerror or str(error)
+        return rooms.refused
+
+    def unkept(self) -> Data:
+        return held(self.decode(in_memory) if self._data is None else self._data, self.validation)
+
+
+def held(data: Data, validation: float | None) -> Data:
+    """The data with such a share of train held out, and the leaked images counted; None: as they are."""
+    if validation is None:
+        return data
+    found = hold_out(data, validation)
+    return replace(found, leaked=count_leaked(found))
 
 
 class Rooms:
-    """Gives room for images in files of a folder, `most_bytes` in all; `make_room` is told before how many bytes that
-    will be. Beyond that, or where the disk refuses, room is in memory, and `refused` says why."""
+    """Gives room for images in files of a folder; `make_room` is told before how many bytes that will be in all. Where
+    it or the disk refuses, room is in memory, and `refused` says why."""
 
-    def __init__(self, folder: Path, most_bytes: int, make_room: Callable[[int], None]) -> None:
+    def __init__(self, folder: Path, make_room: Callable[[int], None]) -> None:
         self.refused = ""
-        self._folder, self._most, self._make_room = folder, most_bytes, make_room
+        self._folder, self._make_room = folder, make_room
         self._given: dict[Path, np.memmap] = {}
 
     def __call__(self, shape: Shape) -> Tensor:
         size = math.prod(shape) + sum(array.nbytes for array in self._given.values())
-        if not self.refused and size > self._most:
-            self.refused = f"they take {shown(size)} or more, and there is room for {shown(self._most)}"
         if not self.refused:
             path = self._folder / f"{len(self._given)}.part"
             try:
@@ -93,13 +134,8 @@ class Rooms:
         return None
 
 
-def shown(size: int) -> str:
-    """So many bytes, for people."""
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.3g} MB"
-
-
-def write(folder: Path, dataset: str, data: Data, rooms: Rooms, validation: float) -> bool:
-    """Put data that was decoded into `rooms` of this folder into its files; False where there is no room for all of it.
+def write(folder: Path, dataset: str, data: Data, rooms: Rooms, validation: float) -> None:
+    """Put data that was decoded into `rooms` of this folder into its files, unless these refuse room for all of it.
     Raises OSError."""
     held, order = _arranged(data, validation)
     for name in _SPLITS:
@@ -110,7 +146,7 @@ def write(folder: Path, dataset: str, data: Data, rooms: Rooms, validation: floa
         if rooms.path_of(images) is None:
             images = rooms(tuple(images.shape))
             if rooms.refused:
-                return False
+                return
             images.copy_(split.images)
         path = rooms.path_of(images)
         assert path is not None
@@ -125,46 +161,20 @@ def write(folder: Path, dataset: str, data: Data, rooms: Rooms, validation: floa
         np.save(folder / f"{name}-targets.npy", targets.numpy(), allow_pickle=False)
     for left in folder.glob("*.part"):  # images that turned out to be in colour were begun in grey
         left.unlink()
-    files = {}
-    for path in sorted(folder.iterdir()):
-        sync(path)
-        files[path.name] = (path.stat().st_size, path.stat().st_mtime_ns)
-    header = Header(dataset, data.classes, data.notes, 0, "", held, validation, files)
-    kept = _open(folder, header, header.arranged)
-    header = replace(header, leaked=count_leaked(kept), fingerprint=fingerprint(kept))
-    (folder / HEADER).write_bytes(seal.encode({"format": FORMAT, **asdict(header)}))
-    sync(folder / HEADER)
-    sync(folder)
-    return True
-
-
-def read_header(folder: Path) -> Header:
-    """Raises Broken where anything of it is not as it was written, by sizes and times, and FileNotFoundError where
-    there is nothing."""
-    content = seal.read_file(folder / HEADER)
-    if content is None:
-        raise FileNotFoundError(folder / HEADER)
-    body = seal.decode(HEADER, content)
-    try:
-        require_format(body.pop("format"), FORMAT)
-        header = Header(**{name: _frozen(value) for name, value in body.items()})
-        for name, (size, modified) in header.files.items():
-            found = (folder / name).stat()
-            if (found.st_size, found.st_mtime_ns) != (size, modified):
-                raise Broken(f"{name} is not as it was written")
-    except FileNotFoundError as error:
-        raise Broken(f"{Path(error.filename).name} is missing") from None
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise Broken(str(error) if isinstance(error, Broken) else f"{HEADER}: {first_line(error)}") from error
-    return header
+    files = written(folder)
+    about = _About(data.classes, data.notes, 0, held, validation)
+    kept = _open(folder, Header(dataset, "", files, {}), about, about.arranged)
+    about = replace(about, leaked=count_leaked(kept))
+    Header(dataset, fingerprint(kept), files, asdict(about)).write(folder)
 
 
 def read(folder: Path, validation: float | None) -> Data:
     """The data with the share `validation` of train held out, or None: as the dataset gives it. Raises Broken and
-    FileNotFoundError as `read_header` does, and InputError where nothing can be held out."""
-    header = read_header(folder)
+    FileNotFoundError as `Header.read` does, and InputError where nothing can be held out."""
+    header = Header.read(folder)
+    about = _About.of(header)
     try:
-        return _open(folder, header, validation)
+        return _open(folder, header, about, validation)
     except InputError:
         raise
     except (OSError, ValueError) as error:
@@ -173,27 +183,27 @@ def read(folder: Path, validation: float | None) -> Data:
 
 def check(folder: Path) -> None:
     """Go through every pixel. Raises Broken where one is not as it was written, and FileNotFoundError."""
-    header = read_header(folder)
-    data = read(folder, header.arranged)
+    header = Header.read(folder)
+    data = read(folder, _About.of(header).arranged)
     if fingerprint(replace(data, fingerprint=None)) != header.fingerprint:
         raise Broken("its pixels or targets are not as they were written")
 
 
-def _open(folder: Path, header: Header, validation: float | None) -> Data:
+def _open(folder: Path, header: Header, about: _About, validation: float | None) -> Data:
     train, test = (_split(folder, name) for name in ("train", "test"))
     own = _split(folder, "validation") if "validation.npy" in header.files else None
-    found = Data(train, test, header.classes, own, header.notes, header.leaked, header.fingerprint or None)
+    found = Data(train, test, about.classes, own, about.notes, about.leaked, header.fingerprint or None)
     found.check()
-    if own is not None or (validation is None and not header.held):
+    if own is not None or (validation is None and not about.held):
         return found
-    if validation is not None and validation == header.arranged:
-        parts = (slice(header.held), slice(header.held, None))
+    if validation is not None and validation == about.arranged:
+        parts = (slice(about.held), slice(about.held, None))
         held, stay = (Split(train.images[part], train.targets[part]) for part in parts)
         return replace(found, train=stay, validation=held)
     # Where in the file each image lies, in the dataset's own order.
     place = torch.arange(len(train))
-    if header.held:
-        place = torch.cat(held_out(len(train), header.validation)).argsort()
+    if about.held:
+        place = torch.cat(held_out(len(train), about.validation)).argsort()
     found = replace(found, fingerprint=None)
     if validation is None:
         return replace(found, train=train.take(place))
@@ -244,10 +254,3 @@ def _create(path: Path, shape: Shape) -> np.memmap:
         path.unlink(missing_ok=True)
         raise
     return array
-
-
-def _frozen(value: Any) -> Any:
-    """Lists as tuples."""
-    if isinstance(value, dict):
-        return {name: _frozen(own) for name, own in value.items()}
-    return tuple(value) if isinstance(value, list) else value
