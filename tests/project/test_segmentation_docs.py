@@ -17,6 +17,7 @@ from bench.models._build import build_network
 from bench.plan.plan import find_methods
 from bench.plugins import networks
 from bench.store.record import COMPRESSED
+from bench.training import schedule as schedules
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "segmentation.md").read_text()
 ROWS = re.findall(r"^\| `([\w-]+)` \| .* \| ([\d,]+) \| (.*) \|$", TEXT, flags=re.MULTILINE)
@@ -40,9 +41,9 @@ def test_values_of_networks(name: str, dense: str, with_csg: str) -> None:
     assert with_csg == f"{stored:,} ({number(dense) / stored:.2f}x)"
 
 
-def test_it_has_five_networks_and_seven_commands() -> None:
+def test_it_has_five_networks_and_eight_commands() -> None:
     assert len(ROWS) == 5
-    verbs = ["run", "run", "footprint", "run", "run", "run", "footprint"]
+    verbs = ["run", "run", "footprint", "run", "run", "run", "run", "footprint"]
     assert [command.split()[0] for command in COMMANDS] == verbs
 
 
@@ -101,9 +102,24 @@ def test_two_commands_of_which_the_second_goes_on_from_the_compressed_backbone_o
     assert json.loads((made / "record.json").read_text())["weights_form"] == COMPRESSED
 
 
+@pytest.mark.slow
+def test_a_test_at_several_scales_and_what_it_computes(
+    command: Command, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    asked = COMMANDS[6].replace("voc:DIR", "segfolder:.").replace("csg-voc", "quick:epochs=1:batch_size=4").split()
+    more = ("--model", "deeplabv3-resnet8", "--budgets", "2x", "--seeds", "1", "--out", "results")
+    code, out, err = command(*asked, *more)
+    assert code == 0, out + err
+    assert "test_scales=0.5x0.75x1x1.25x1.5x1.75:test_flip=true" in out.replace("\n", "")
+    _, schedule = schedules.find(asked[asked.index("--schedule") + 1])
+    assert round(2 * sum(scale**2 for scale in schedule.views.scales)) == 17
+    assert "are 17 times the multiply-accumulates" in TEXT
+
+
 @pytest.mark.whole
 def test_footprints_at_the_size_of_real_images(command: Command) -> None:
-    code, out, err = command(*COMMANDS[6].split())
+    code, out, err = command(*COMMANDS[7].split())
     assert code == 0, out + err
     assert "26,406,325" in out
 
