@@ -78,6 +78,19 @@ def test_a_run(method: str, tmp_path: Path) -> None:
     assert_filled(weights, made.finish().state_dict())
 
 
+def test_a_run_of_a_network_in_a_file_is_refused(tmp_path: Path) -> None:
+    """Nothing names the file that would build it again: `--model` names the other one's."""
+    text = f"{Path(__file__).resolve().parents[1] / 'samples' / 'mynet.py'}:mynet"
+    network = build_network(networks.find(text).model, 3, 10, seed=1)
+    (dense,), made = find_methods(["dense"]), Compressed(network)
+    description = Description(artifact.describe_model(networks.find(text), 3, 10), (dense.step(made),))
+    file = tmp_path / "run.safetensors"
+    file.write_bytes(artifact.pack(made, description))
+    message = r"run\.safetensors is of a network in a file, mynet\.py:mynet: give its weights alone, as torch\.save"
+    with pytest.raises(InputError, match=message):
+        find(f"backbone={file}", MODEL)
+
+
 def test_it_is_part_of_ids_and_what_was_given_is_not_measured(
     classifier: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """Sweeps on images that are decoded as they are needed: the same as on those in memory, verified, evaluated."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "datasets"))
 from streamed_files import imagenet, photo
 
+from bench.data.batch import Batch
+from bench.data.streaming import Shuffled
 from bench.runs import run
 from bench.store.record import FAILED, FINISHED
-from bench.store.store import PREDICTIONS, WEIGHTS, Store
+from bench.store.store import PREDICTIONS, STATES, WEIGHTS, Store
 
 pytestmark = pytest.mark.slow
 
@@ -96,3 +99,30 @@ def test_a_run_whose_files_change_meanwhile_fails(
     found = Store(tmp_path / "store").find(records[0]["id"])
     assert found is not None
     assert not (found / WEIGHTS).exists()
+
+
+def test_no_dense_state_of_files_that_changed_is_kept(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither that which the dense run leaves for others, nor that which such a one makes for itself."""
+    path, batches = next((folder / "train" / "cat").iterdir()), Shuffled.batches
+
+    def replaced(*arguments: Any) -> Iterator[Batch]:
+        path.write_bytes(path.read_bytes() + b"\0")  # the same pixels
+        return batches(*arguments)
+
+    asked = tiny_spec(
+        ["lowrank"], budgets=["2x"], dataset=f"folder:{folder}:size=16:stream=true", plugins=[],
+        schedule="quick:epochs=2:batch_size=16",
+    )  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setattr(Shuffled, "batches", replaced)
+        records, printed = run_sweep(asked, tmp_path / "store")
+    assert [record["status"] for record in records] == [FAILED, FAILED], printed
+    for record in records:
+        assert "changed while it was trained on them; --redo failed makes it again" in str(record["reason"])
+    states = tmp_path / "store" / STATES
+    assert list(states.glob("*")) == []
+    records, printed = run_sweep(asked, tmp_path / "store", ("failed",))
+    assert {record["status"] for record in records} == {FINISHED}, printed
+    assert list(states.glob("*.safetensors")) != []
