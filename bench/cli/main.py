@@ -17,6 +17,7 @@ from bench.cli import (  # noqa: F401  # their commands register themselves
     run,
     saved,
     stores,
+    watch,
 )
 from bench.cli.app import (
     BAD_INPUT,

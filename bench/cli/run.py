@@ -114,6 +114,12 @@ def run(
         str | None,
         typer.Option(help="Make the runs of these methods again, or those that failed (failed) or missed (missed)."),
     ] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            help="Where epochs and results go as they come, too: csv, tensorboard, wandb; several with commas."
+        ),
+    ] = None,
     save_every: Annotated[
         float,
         typer.Option(
@@ -160,6 +166,8 @@ def run(
         pristine.prepare()  # it imports torch at the same time as this process
 
     from bench.executors.here import Here
+    from bench.logs._log import open_logs
+    from bench.logs._logging import Logging
     from bench.plan import plan as plans
     from bench.plan import shard as shards
     from bench.programs.sweeping import look_at
@@ -172,6 +180,7 @@ def run(
     executor = Here.of(jobs)
     look_at(out)
     find_device(checked.device)
+    shown = Logging(progress.make(console), open_logs(as_list(log or ""), Store(out)))
     plan = plans.make(checked)
     if distill and not plan.setting.schedule.distillation:
         raise InputError("--distill, and the schedule says distillation=0; leave one of them out")
@@ -190,7 +199,7 @@ def run(
     from bench.runs.sweep import sweep
 
     try:
-        records = sweep(plan, Store(out), progress.make(console), executor, as_list(redo or ""), save_every)
+        records = sweep(plan, Store(out), shown, executor, as_list(redo or ""), save_every)
     except KeyboardInterrupt:
         console.print("interrupted; finished runs are kept, and the same command goes on where this one stopped")
         raise typer.Exit(RESUMABLE if interrupt.was_termination() else INTERRUPTED) from None

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -25,7 +26,7 @@ from bench.training.loop import Epoch
 # What it is told, besides a run's id and whether it is made again.
 STOP = "stop"
 # What it tells; all but the last four are for progress.
-SAY, BEGIN, STEP, EPOCH = "say", "begin", "step", "epoch"
+SAY, BEGIN, STEP, EPOCH, HISTORY = "say", "begin", "step", "epoch", "history"
 ENDED, REFUSED, NO_DISK, INTERRUPTED = "ended", "refused", "no disk", "interrupted"
 
 # So often a person wants to see how far a run is.
@@ -128,3 +129,6 @@ class _Relay:
 
     def epoch(self, run: Run, row: Epoch) -> None:
         self.pipe.send((EPOCH, row.row()))
+
+    def history(self, run: Run, rows: Sequence[Epoch]) -> None:
+        self.pipe.send((HISTORY, [row.row() for row in rows]))

@@ -17,7 +17,7 @@ import torch
 from bench.dataset import Data
 from bench.errors import DiskError, InputError
 from bench.executors import _worker
-from bench.executors._worker import BEGIN, ENDED, EPOCH, INTERRUPTED, NO_DISK, REFUSED, SAY, STEP, Asked
+from bench.executors._worker import BEGIN, ENDED, EPOCH, HISTORY, INTERRUPTED, NO_DISK, REFUSED, SAY, STEP, Asked
 from bench.files import pristine
 from bench.measure.cores import loaders
 from bench.plan.plan import Run
@@ -154,6 +154,8 @@ class _Crew:
             self.progress.step(run, *rest)
         elif what == EPOCH:
             self.progress.epoch(run, Epoch.of(rest[0]))
+        elif what == HISTORY:
+            self.progress.history(run, [Epoch.of(row) for row in rest[0]])
         elif what == ENDED:
             worker.run = None
             return Outcome(run, rest[0])

@@ -18,12 +18,13 @@ from bench.plan.plan import Plan, Run
 from bench.runs import environment
 from bench.runs.executor import Executor
 from bench.runs.material import load
-from bench.runs.progress import duration, epochs_of, title
+from bench.runs.progress import epochs_of, title
 from bench.runs.side_by_side import idle
 from bench.runs.sweep import check_network, look, to_redo
 from bench.store.printable import one_line
 from bench.store.store import Store
 from bench.training.loop import Trainer
+from bench.watching.words import duration
 
 _TIMED_STEPS = 8
 

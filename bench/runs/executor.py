@@ -56,6 +56,8 @@ class Watcher(Protocol):
 
     def epoch(self, run: Run, row: Epoch) -> None: ...
 
+    def history(self, run: Run, rows: Sequence[Epoch]) -> None: ...
+
 
 class Crew(Protocol):
     """An executor at work on a job.
@@ -104,6 +106,7 @@ def make(bench: Bench, plan: Plan, run: Run, again: bool, progress: Watcher) -> 
             say=progress.say,
             on_step=lambda epoch, done, loss: progress.step(run, epoch, done, loss),
             on_epoch=lambda row: progress.epoch(run, row),
+            on_history=lambda rows: progress.history(run, rows),
         )
         record = execute(watched, run, plan.kept_epochs(run.seed))
         trial = trial_of(bench, plan)

@@ -89,6 +89,7 @@ def bench_of(
         say=lambda line: None,
         on_step=lambda epoch, done, loss: None,
         on_epoch=lambda row: None,
+        on_history=lambda rows: None,
     )
 
 

@@ -9,11 +9,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from bench.metric import Metric
 from bench.plan.plan import Run
 from bench.store.printable import one_line
 from bench.store.record import FINISHED, Record
 from bench.training.loop import Epoch
+from bench.watching.planned import Planned
+from bench.watching.words import duration, score, scores
 
 
 class Progress:
@@ -60,6 +61,10 @@ class Progress:
     def epoch(self, run: Run, row: Epoch) -> None:
         self._part[run.id] = max(row.epoch - _joined(run), 0.0)
         self.say(f"  {title(run)}: {_epoch_text(row, run)}")
+
+    def history(self, run: Run, rows: Sequence[Epoch]) -> None:
+        """The rows that are new in the run's history, for logs (`bench.logs`): first all that are there where its
+        training begins or goes on, then each. None is of a teacher's training."""
 
     def end(self, run: Run, record: Record) -> None:
         self._count(run)
@@ -160,24 +165,14 @@ def outcome(run: Run, record: Record, reason: bool = True) -> str:
     return one_line(f"{title(run)}: {record['status']}" + (f": {record['reason']}" if reason else ""))
 
 
-def scores(record: Record) -> str:
-    """The score on the test split, and beside it that to choose by."""
-    metric = Metric.of(record)
-    unit = f" {metric.unit}" if metric.unit else ""
-    validation = record.get(metric.validation)
-    beside = "" if validation is None else f" (validation {validation:.2f}{unit})"
-    return f"{metric.label} {record[metric.test]:.2f}{unit}{beside}"
-
-
 def epochs_of(run: Run) -> float:
     """The run's share of the work: the epochs that it trains itself, and a little for all the rest."""
     return run.end_epoch - _joined(run) + 0.2
 
 
-def duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+def planned(run: Run) -> Planned:
+    """The run as `bench watch` knows it."""
+    return Planned(run.id, title(run), _joined(run), run.setting.schedule.epochs, epochs_of(run))
 
 
 def _joined(run: Run) -> int:
@@ -193,4 +188,4 @@ def _epoch_text(row: Epoch, run: Run) -> str:
 
 def _validation(row: Epoch, run: Run) -> str:
     metric = run.setting.dataset.task.task.headline
-    return f"{row[metric.validation]:.2f} {metric.unit}".strip()
+    return score(row[metric.validation], metric)

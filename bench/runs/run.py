@@ -4,7 +4,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from bench.plan.spec import Spec
 from bench.plugins import options
 from bench.plugins.code import rooms_hash
 from bench.runs import dense_prefix, environment, interrupt
-from bench.runs.progress import title
+from bench.runs.progress import planned, title
 from bench.runs.unfinished import Unfinished
 from bench.store import by_class, record
 from bench.store.examples import encode_examples
@@ -67,6 +67,7 @@ from bench.training.evaluate import Scores, evaluate, metered
 from bench.training.kept import Kept, KeptExamples
 from bench.training.loop import Epoch, Trainer, Training, check_finite
 from bench.training.schedule import Schedule
+from bench.watching import under_way
 
 # Training images on which the saved and the finished network must agree with the trained one.
 _CHECKED_IMAGES = 8
@@ -87,7 +88,10 @@ class Bench:
     """What every run of a sweep is made with. `data` is on the device and has its validation split; `start` gives
     networks the finished weights that the sweep starts from, if it does. Runs save their state every `save_every`
     seconds. `code` is the hash of the harness, and `loading` says who decodes what is streamed. `corruptions` is where
-    the corrupted images come from that finished networks are tried on."""
+    the corrupted images come from that finished networks are tried on.
+
+    `on_step` and `on_epoch` hear of all that is trained for a run, a teacher too. `on_history` hears of the rows that
+    are new in the run's history: first of all that are there, then of each."""
 
     data: Data
     data_hash: str
@@ -105,6 +109,7 @@ class Bench:
     say: Callable[[str], None]
     on_step: Callable[[int, float, float], None]
     on_epoch: Callable[[Epoch], None]
+    on_history: Callable[[Sequence[Epoch]], None]
 
     @property
     def classes(self) -> int:
@@ -201,7 +206,12 @@ def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
     The dense run keeps its state after each of `kept_epochs`. Raises DiskError where the disk won't take it; every
     other error makes a record with status failed and its reason, and its traceback beside it.
     """
-    with interrupt.noticed() as interrupted, bench.store.new_run(run.name) as folder:
+    metric = run.setting.dataset.task.task.headline
+    with (
+        interrupt.noticed() as interrupted,
+        bench.store.new_run(run.name) as folder,
+        under_way.telling(folder, planned(run), metric, bench.say) as tell,
+    ):
         if interrupted():  # since the command began
             raise KeyboardInterrupt
         started = time.perf_counter()
@@ -212,7 +222,7 @@ def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
         try:
             with contained():
                 columns |= declare(run)
-                for part in _parts(bench, run, kept_epochs, folder):
+                for part in _parts(_told(bench, tell), run, kept_epochs, folder):
                     columns |= part
                     if wrong := record.problem({**columns, "status": MISSED}):
                         raise Unrecordable(wrong)
@@ -242,6 +252,16 @@ def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
         bench.store.write(folder / SPEC, spec.write(run.own_spec(bench.spec)).encode())
     bench.store.forget(run.id)
     return made
+
+
+def _told(bench: Bench, tell: Callable[[int, float, float], None]) -> Bench:
+    """The same, with another who is told of steps."""
+
+    def on_step(epoch: int, progress: float, loss: float) -> None:
+        bench.on_step(epoch, progress, loss)
+        tell(epoch, progress, loss)
+
+    return replace(bench, on_step=on_step)
 
 
 def identify(bench: Bench, run: Run) -> Columns:
@@ -297,16 +317,30 @@ def declare(run: Run) -> Columns:
     }
 
 
+class _History:
+    """The run's epochs, the dense ones before compression too: in its folder at any time, and told as they come."""
+
+    def __init__(self, bench: Bench, folder: Path) -> None:
+        self.bench, self.path = bench, folder / HISTORY
+        self._told = 0
+
+    def show(self, epochs: Sequence[Epoch]) -> None:
+        """All of them so far."""
+        self.bench.store.write(self.path, encode_rows(epoch.row() for epoch in epochs))
+        self.bench.on_history(epochs[self._told :])
+        self._told = len(epochs)
+
+
 def _parts(bench: Bench, run: Run, kept_epochs: set[int], folder: Path) -> Iterator[Columns]:
     """The run, step by step; the columns of each as soon as they are known, so that a run that fails half-way shows how
     far it came."""
-    unfinished = bench.unfinished(run)
+    unfinished, history = bench.unfinished(run), _History(bench, folder)
     found = unfinished.find()
     if found is None:
-        begun = yield from _begin(bench, run, unfinished)
+        begun = yield from _begin(bench, run, unfinished, history)
     else:
         begun = yield from _go_on(bench, run, unfinished, found)
-    trained = train(bench, run, begun, unfinished, kept_epochs, folder)
+    trained = train(bench, run, begun, unfinished, kept_epochs, history)
     dense_values = begun.columns["dense_values"]
     yield trained.columns(dense_values)
     asked = Requested(begun.columns["requested_values"], begun.columns["requested_bytes"])
@@ -330,7 +364,7 @@ class Begun:
     prefix: Sequence[Epoch]
 
 
-def _begin(bench: Bench, run: Run, unfinished: Unfinished) -> Generator[Columns, None, Begun]:
+def _begin(bench: Bench, run: Run, unfinished: Unfinished, history: _History) -> Generator[Columns, None, Begun]:
     """From the start to where the compressed network's training begins."""
     network = bench.network(run)
     dense_values = count.stored_values(network)
@@ -352,7 +386,7 @@ def _begin(bench: Bench, run: Run, unfinished: Unfinished) -> Generator[Columns,
         columns |= tried.columns(dense_values)
         yield columns
         tried.stored.check(requested)
-    prefix = reach(bench, run, network, run.compress_epoch) if run.compress_epoch else []
+    prefix = reach(bench, run, network, run.compress_epoch, history.show) if run.compress_epoch else []
     if prefix:
         columns["prefix_seconds"] = sum(epoch.seconds for epoch in prefix)
     trainer = bench.trainer(run, run.schedule, unfinished)
@@ -452,9 +486,15 @@ def _weights_form(run: Run, why_not: str) -> Columns:
     return {"weights_form": KERNELS if why_not else COMPRESSED, "weights_form_reason": why_not or None}
 
 
-def reach(bench: Bench, run: Run, network: nn.Module, epochs: int) -> list[Epoch]:
+def reach(
+    bench: Bench,
+    run: Run,
+    network: nn.Module,
+    epochs: int,
+    after_epoch: Callable[[Sequence[Epoch]], None] = lambda history: None,
+) -> list[Epoch]:
     """Bring the dense `network` to where it is after so many epochs of the run's setting: from the kept state, or by
-    training up to there and keeping it."""
+    training up to there and keeping it. `after_epoch` gets the epochs so far where it trains."""
     name = bench.prefix_id(run, epochs)
     path = bench.store.prefix(name)
     with bench.store.lock(f"prefix-{name}", wait=True):
@@ -470,7 +510,7 @@ def reach(bench: Bench, run: Run, network: nn.Module, epochs: int) -> list[Epoch
         else:
             training = unfinished.read(trainer, lambda structure: Compressed(network))
         with interrupt.held():
-            history = trainer.go_on(training, epochs)
+            history = trainer.go_on(training, epochs, after_epoch)
             unfinished.leave_if_asked(training)
         bench.require_unchanged(run)
         dense_prefix.keep(bench.store, name, network, history)
@@ -505,23 +545,21 @@ class Trained:
         }
 
 
-def train(bench: Bench, run: Run, begun: Begun, unfinished: Unfinished, kept_epochs: set[int], folder: Path) -> Trained:
-    """Train to the end of the schedule. The epochs so far are in the folder at any time; the dense run keeps its state
-    after each of `kept_epochs`."""
+def train(
+    bench: Bench, run: Run, begun: Begun, unfinished: Unfinished, kept_epochs: set[int], history: _History
+) -> Trained:
+    """Train to the end of the schedule. The dense run keeps its state after each of `kept_epochs`."""
     training, prefix = begun.training, begun.prefix
     trainer, compressed = training.trainer, training.compressed
     unfinished.beside = {"columns": begun.columns, "prefix": [epoch.row() for epoch in prefix]}
 
-    def write(epochs: Sequence[Epoch]) -> None:
-        bench.store.write(folder / HISTORY, encode_rows(epoch.row() for epoch in (*prefix, *epochs)))
-
     def after_epoch(epochs: Sequence[Epoch]) -> None:
-        write(epochs)
+        history.show([*prefix, *epochs])
         if run.leaves_states and len(epochs) in kept_epochs:
             bench.require_unchanged(run)
             dense_prefix.keep(bench.store, bench.prefix_id(run, len(epochs)), compressed.network, epochs)
 
-    write(training.history)
+    history.show([*prefix, *training.history])
     with interrupt.held():
         own = trainer.go_on(training, run.end_epoch, after_epoch)
         unfinished.leave_if_asked(training)

@@ -30,13 +30,14 @@ from bench.runs.executor import Executor, Job
 from bench.runs.lost import record_lost
 from bench.runs.material import bench_of, given_of, load, on_device, prepare, trial_of
 from bench.runs.order import LOOK_SECONDS, Order
-from bench.runs.progress import Progress, title
+from bench.runs.progress import Progress, planned, title
 from bench.runs.side_by_side import idle
 from bench.store.apart.corruptions import with_columns
 from bench.store.clean import superfluous_weights
 from bench.store.record import FAILED, MISSED, Record
 from bench.store.store import SPEC, WEIGHTS, Damaged, Newer, Store
 from bench.training.multi_scale import require_scales
+from bench.watching.planned import remember
 
 # Gives the data of a plan, and says what there is to say.
 FindData = Callable[[Plan, Callable[[str], None]], Data]
@@ -140,7 +141,8 @@ def _sweep(
     _warn_of_changes(plan, [run for run in plan.runs if run not in todo], state, data, data_hash, progress)
     store.open()
     store.clean()
-    store.write_sealed(store.folder / SPEC, write_spec(plan.spec).encode())
+    store.write_sealed(store.folder / SPEC, spec := write_spec(plan.spec).encode())
+    remember(store, spec, [planned(run) for run in plan.runs])
     if data_hash is not None:
         images_seen.remember(store, data_hash, stamp or "")
     for _, folder, reason in state.damaged:

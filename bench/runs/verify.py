@@ -57,6 +57,7 @@ from bench.task import Task
 from bench.training.evaluate import metered
 from bench.training.kept import Kept, KeptExamples
 from bench.training.views import Views
+from bench.watching.planned import PLAN
 
 Content = TypeVar("Content")
 
@@ -136,7 +137,9 @@ class Verifier:
                 verdict.wrong[f"runs/{folder.name}"] = found
         states = self.store.folder / STATES
         named = {path.name.partition(".")[0] for path in states.glob("*.*")}
-        for path in (*(self.store.folder / name for name in (SPEC, IMAGES)), *map(self.store.prefix, sorted(named))):
+        for path in (self.store.folder / name for name in (SPEC, PLAN, IMAGES)):
+            self._file(path, verdict)
+        for path in map(self.store.prefix, sorted(named)):
             self._file(path, verdict)
         for folder in (self.store.folder / REPORT, self.store.folder / REPORT / "figures"):
             if folder.is_dir():

@@ -11,13 +11,26 @@ def mark() -> str:
     return f"{_HOST}.{os.getpid()}"
 
 
+def of(name: str) -> tuple[str, int] | None:
+    """The machine and the process by whose mark a name ends; None where it ends with none."""
+    parts = name.rsplit(".", 2)
+    if len(parts) < 3 or not parts[1] or not (parts[2].isascii() and parts[2].isdigit()):
+        return None
+    return parts[1], int(parts[2])
+
+
+def is_here(host: str) -> bool:
+    """Whether a mark's machine is this one."""
+    return host == _HOST
+
+
 def is_gone(name: str) -> bool:
     """Whether a name ends with the mark of a process of this machine that is no more."""
-    parts = name.rsplit(".", 2)
-    if len(parts) < 3 or parts[1] != _HOST or not parts[2].isdigit():
+    found = of(name)
+    if found is None or not is_here(found[0]):
         return False
     try:
-        os.kill(int(parts[2]), 0)
+        os.kill(found[1], 0)
     except ProcessLookupError:
         return True
     except (PermissionError, OverflowError):

@@ -14,11 +14,14 @@
         seal.json            hashes of all these (bench.store.seal)
         latency.json, corruptions.json  measured apart from the run, so that they can be measured again; each holds its
                              own hash (bench.store.apart)
+    runs/.NAME.HOST.PID/     a run that is being made, with its history so far and how far it is (bench.watching)
+    plan.json                the runs that the last sweep asked for (bench.watching.planned)
     prefixes/ID.safetensors  states of the dense network that other runs start from, each with a seal
     unfinished/ID.safetensors  states of runs in training, each with a seal (bench.runs.unfinished)
     images.json              sizes and times of the images' files, as last read (bench.runs.images_seen)
     aside/                   what was found damaged or was replaced
     report/                  see bench.reports
+    logs/                    what `bench run --log` wrote (bench.logs)
 
 Several processes may work on one store: a run is locked by the one that makes it (a lock that ends with its process),
 and what is renamed into place is complete.
@@ -102,6 +105,11 @@ class Store:
         with os.scandir(self.runs) as entries:
             names = sorted((one.name for one in entries if one.name[0] != "." and "-" in one.name), reverse=True)
         return {name.rpartition("-")[2]: self.runs / name for name in names}
+
+    def being_made(self) -> list[Path]:
+        """The folders of runs that processes fill, or that killed ones left; each name ends with its process's mark
+        (`bench.store.owner`)."""
+        return sorted(path for path in self.runs.glob(".*") if owner.of(path.name) is not None)
 
     def read(self, folder: Path) -> Record:
         """The record in a run's folder, in today's form, with None in columns that it lacks. Raises Damaged where it is

@@ -16,12 +16,12 @@ TOPS = ("methods", "datasets", "reports")  # installed inside bench
 FLOORS = (
     {"bench"},
     {"store", "data", "datasets", "models", "tasks"},
-    {"measure", "plugins", "kernels", "reports"},
+    {"measure", "plugins", "kernels", "reports", "watching"},
     {"files", "training"},
     {"methods", "plan"},
     {"cache", "latency", "corruptions"},
     {"runs", "testing"},
-    {"executors"},
+    {"executors", "logs"},
     {"programs", "deploy"},
     {"cli"},
 )

@@ -1,0 +1,188 @@
+"""What a store shows of the sweeps on it: which runs are made, under way, stopped or to come."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bench.errors import InputError
+from bench.metric import Metric
+from bench.store import owner
+from bench.store.record import FAILED, FINISHED, MISSED, Record
+from bench.store.rows import decode_rows
+from bench.store.store import HISTORY, SPEC, Damaged, Store
+from bench.watching import planned, under_way
+from bench.watching.planned import PLAN, Planned
+from bench.watching.under_way import Told
+
+# What a run can be besides finished, failed or missed.
+DAMAGED, UNDER_WAY, STOPPED, WAITING = "damaged", "under way", "stopped", "waiting"
+# Of these nothing more is to come.
+MADE = (FINISHED, MISSED, FAILED, DAMAGED)
+
+# Of a process elsewhere nobody here can ask whether it lives: it is taken to have stopped when it has told nothing for
+# so long. Some work tells nothing for a while: to compress a network, or to test it.
+_SILENT_SECONDS = 1800.0
+
+
+@dataclass(frozen=True)
+class Making:
+    """A run in the hands of a process, or left by one: which process, and what it tells, None where it is of an earlier
+    bench. `scores` are the validation scores so far, an epoch each."""
+
+    host: str
+    pid: int
+    told: Told | None
+    scores: Sequence[float] = ()
+
+    @property
+    def epoch(self) -> float:
+        """How far the training is, in epochs of the schedule: of short ones the history knows of more."""
+        told = 0.0 if self.told is None or self.told.epoch is None else self.told.epoch
+        return max(told, len(self.scores))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run and what there is of it, by its `status`: its record, or who makes it. `reason` says why it failed, missed
+    or is damaged; `saved` when a stopped run's state was saved, in seconds since 1970, None where there is none."""
+
+    planned: Planned
+    status: str
+    record: Record | None = None
+    making: Making | None = None
+    scores: Sequence[float] = ()
+    reason: str = ""
+    saved: float | None = None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """All runs of the last plan in its order, then those that other sweeps make. Without a plan, which earlier versions
+    did not write, those that are there; `notes` says so."""
+
+    runs: Sequence[Run]
+    has_plan: bool
+    notes: Sequence[str] = ()
+
+    def of(self, *statuses: str) -> list[Run]:
+        return [run for run in self.runs if run.status in statuses]
+
+    @property
+    def counts(self) -> Counter[str]:
+        return Counter(run.status for run in self.runs)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to come; without a plan, whether nothing is under way."""
+        left = (UNDER_WAY, STOPPED, WAITING) if self.has_plan else (UNDER_WAY,)
+        return not self.of(*left)
+
+
+@dataclass
+class Look:
+    """Looks at a store as often as it is asked to; what is finished is read once. Changes nothing."""
+
+    store: Store
+    _known: dict[str, tuple[int, Run]] = field(default_factory=dict)
+
+    def see(self) -> Sweep:
+        """What is there now. Raises InputError for a folder that is no store."""
+        store = self.store
+        if not store.runs.is_dir() and not (store.folder / SPEC).is_file():
+            raise InputError(f"no runs in {store.folder}; give the folder that `bench run --out` wrote")
+        notes = []
+        try:
+            plan = planned.read(store)
+        except ValueError as error:
+            plan = []
+            notes.append(str(error))
+        # In this order: a run that is finished in between is found among the finished.
+        making = self._being_made()
+        folders = store.folders()
+        if not plan:
+            notes.append(f"without {PLAN}, as of an earlier bench, what is to come can't be told")
+        wanted = {run.id: run for run in plan} or {run_id: _nameless(run_id, folders[run_id]) for run_id in folders}
+        for run_id, (folder, made_by) in making.items():
+            if run_id not in wanted and not owner.is_gone(folder.name):
+                wanted[run_id] = _nameless(run_id, folder) if made_by.told is None else made_by.told.run
+        runs = [self._run(run, making.get(run_id), folders.get(run_id)) for run_id, run in wanted.items()]
+        return Sweep(runs, bool(plan), notes)
+
+    def _run(self, run: Planned, making: tuple[Path, Making] | None, folder: Path | None) -> Run:
+        if making is not None and _is_alive(*making):
+            return Run(run, UNDER_WAY, making=making[1], scores=making[1].scores)
+        if folder is not None and (made := self._made(run, folder)) is not None:
+            return made
+        state = self.store.unfinished(run.id)
+        try:
+            saved = state.stat().st_mtime
+        except FileNotFoundError:
+            saved = None
+        if making is not None:
+            return Run(run, STOPPED, making=making[1], scores=making[1].scores, saved=saved)
+        return Run(run, WAITING if saved is None else STOPPED, saved=saved)
+
+    def _being_made(self) -> dict[str, tuple[Path, Making]]:
+        """By the ids of runs; of several processes that had one in hand, the one that is alive."""
+        found: dict[str, tuple[Path, Making]] = {}
+        for folder in self.store.being_made():
+            mark = owner.of(folder.name)
+            assert mark is not None
+            name = folder.name.removeprefix(".").removesuffix(f".{mark[0]}.{mark[1]}")
+            run_id, told = name.rpartition("-")[2], under_way.read(folder)
+            making = Making(*mark, told, _scores(_content(folder), None if told is None else told.metric))
+            if run_id not in found or not _is_alive(*found[run_id]):
+                found[run_id] = folder, making
+        return found
+
+    def _made(self, run: Planned, folder: Path) -> Run | None:
+        """A run that is there; None where it is gone since."""
+        try:
+            changed = folder.stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+        before = self._known.get(folder.name)
+        if before is None or before[0] != changed:
+            before = self._known[folder.name] = changed, self._read(run, folder)
+        return replace(before[1], planned=run)
+
+    def _read(self, run: Planned, folder: Path) -> Run:
+        try:
+            record = self.store.read(folder)
+            history = self.store.content(folder, HISTORY) or b""
+        except Damaged as error:
+            return Run(run, DAMAGED, reason=str(error))
+        scores = _scores(history, Metric.of(record))
+        return Run(run, record["status"], record, scores=scores, reason=record["reason"] or "")
+
+
+def _is_alive(folder: Path, making: Making) -> bool:
+    if owner.is_here(making.host):
+        return not owner.is_gone(folder.name)
+    return making.told is None or time.time() - making.told.updated < _SILENT_SECONDS
+
+
+def _nameless(run_id: str, folder: Path) -> Planned:
+    """A run that nothing tells of but its folder's name."""
+    mark = owner.of(folder.name)
+    name = folder.name if mark is None else folder.name.removesuffix(f".{mark[0]}.{mark[1]}")
+    return Planned(run_id, name.removeprefix(".").removesuffix(f"-{run_id}"), 0.0, 0.0, 0.0)
+
+
+def _content(folder: Path) -> bytes:
+    """The history of a run that is being made."""
+    try:
+        return (folder / HISTORY).read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _scores(history: bytes, metric: Metric | None) -> list[float]:
+    """The validation scores; none where the history can't be read, or has others."""
+    try:
+        rows: Sequence[Mapping[str, str]] = decode_rows(history)
+        return [] if metric is None else [float(row[metric.validation]) for row in rows]
+    except (ValueError, KeyError):
+        return []
