@@ -253,3 +253,31 @@ def test_settings_stand_side_by_side(browser: Browser, tmp_path: Path) -> None:
     assert view(page)["setting"] == ["other, data, quick"]
     assert found.said == []
     page.close()
+
+
+def test_the_margins_of_codes_do_not_follow_the_numbers_beside_their_axes(browser: Browser, tmp_path: Path) -> None:
+    """Both axes have one scale, so the numbers depend on the room: margins that follow them may never come to rest,
+    which plotly says on the console."""
+    page = browser.new_page()
+    found = Watched(page, page_of(write_store(tmp_path / "store", RECORDS), tmp_path))
+    drawn = page.evaluate(
+        """async () => {
+          const { data, layout } = document.getElementById("codes-plot-0"), made = [];
+          [data[0].x, data[0].y] = [[-1.57, 2.41, 0.4], [-1.34, 1.17, 0]];
+          for (let width = 300; width < 700; width += 5) {
+            const plot = document.createElement("div");
+            plot.style.cssText = `width: ${width}px; height: 400px`;
+            document.body.append(plot);
+            const axis = (own) => ({ ...own, range: undefined, autorange: true });
+            await Plotly.newPlot(plot, data, { ...layout, xaxis: axis(layout.xaxis), yaxis: axis(layout.yaxis) });
+            const labels = [...plot.querySelectorAll(".ytick text")].map((label) => label.textContent.length);
+            made.push([plot._fullLayout._size.l, Math.max(...labels)]);
+            plot.remove();
+          }
+          return made;
+        }"""
+    )
+    assert len({left for left, _ in drawn}) == 1
+    assert len({length for _, length in drawn}) > 1
+    assert found.said == []
+    page.close()

@@ -28,11 +28,17 @@ function drawCodes() {
     plot.setAttribute("aria-label", title.textContent);
     points.append(title, plot);
     byId("codes-spaces").append(pictures, points);
+    // Both axes have one scale, so the numbers beside them depend on the room. Margins that follow these numbers change
+    // it, and may never come to rest (plotly.js, issues 2704 and 4572).
+    const fixed = { automargin: false };
     draw(plot.id, [{
       type: "scatter", mode: "markers", x: space.points.map((point) => point[0]), y: space.points.map((point) => point[1]),
       marker: { color: space.points.map((point) => point[2]), colorscale: "Viridis", cmin: 0, cmax: Math.max(1, space.layers.length - 1), size: 7, opacity: 0.85, colorbar: layerScale(space.layers) },
       text: space.points.map((point) => escaped(space.layers[point[2]])), hovertemplate: "%{text}<extra></extra>",
-    }], { xaxis: { title: { text: "first component" } }, yaxis: { title: { text: "second component" }, scaleanchor: "x" } });
+    }], {
+      margin: { l: 82, r: 16, t: 16, b: 56 },
+      xaxis: { title: { text: "first component" }, ...fixed }, yaxis: { title: { text: "second component" }, scaleanchor: "x", ...fixed },
+    });
   });
 }
 
