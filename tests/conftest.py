@@ -1,7 +1,7 @@
 """Fixtures: a tiny dataset and method as plugins, a tiny sweep that many tests look at, and the reference data."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -23,6 +23,8 @@ from bench.data.splits import hold_out
 from bench.executors.in_process import InProcess
 from bench.files import artifact
 from bench.files.description import Description, Step
+from bench.logs._log import Log, open_logs
+from bench.logs._logging import Logging
 from bench.plan import plan, spec
 from bench.plugins import discovery, networks
 from bench.plugins.discovery import DATASETS, find
@@ -75,10 +77,15 @@ def run_sweep(
     redo: tuple[str, ...] = (),
     executor: Executor | None = None,
     save_every: float = 60,
+    logs: Mapping[str, Log] | Sequence[str] = (),
 ) -> tuple[list[Record], str]:
-    """Its records, in the order of the plan, and what it printed. In this process, unless another executor is given."""
+    """Its records, in the order of the plan, and what it printed. In this process, unless another executor is given.
+    Logs are given, or named."""
     printed = StringIO()
     progress = Progress(Console(file=printed, width=200))
+    if logs:
+        opened = logs if isinstance(logs, Mapping) else open_logs(logs, Store(folder))
+        progress = Logging(progress, opened)
     records = sweep(plan.make(asked), Store(folder), progress, executor or InProcess(), redo, save_every=save_every)
     return records, printed.getvalue()
 

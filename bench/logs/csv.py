@@ -44,7 +44,8 @@ class CsvLog:
         lines = [_of_epoch(run, row) for row in rows]
         with self.store.lock(LOG, wait=True):
             content = self.path.read_bytes() if self.path.exists() else b""
-            if content.endswith(b"\n") and f",{run.id},".encode() not in content:
+            is_ours = content.startswith(_encode([_HEADER])) and content.endswith(b"\n")
+            if is_ours and f",{run.id},".encode() not in content:
                 self._append(lines)
                 return
             there = _decode(content)

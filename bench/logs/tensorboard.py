@@ -3,7 +3,8 @@
 By torch's own writer. It needs the package tensorboard, which whoever looks at the files needs anyhow.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 from bench.logs._log import folder_of, hyperparameters, require, results, tag
@@ -16,22 +17,25 @@ from bench.training.loop import Epoch
 def open_log(store: Store) -> "TensorBoardLog":
     """Raises InputError."""
     require("tensorboard", "tensorboard")
-    return TensorBoardLog(store, require("torch.utils.tensorboard", "tensorboard").SummaryWriter)
+    return TensorBoardLog(store, require("torch.utils.tensorboard.writer", "tensorboard"))
 
 
 class TensorBoardLog:
     """The log (`bench.logs._log.Log`). Steps are epochs."""
 
-    def __init__(self, store: Store, open_writer: Callable[..., Any]) -> None:
+    def __init__(self, store: Store, torchs: ModuleType) -> None:
         self.folder = folder_of(store) / "tensorboard"
         self.place = f"tensorboard --logdir {self.folder}"
-        self.open_writer = open_writer
+        self.torchs = torchs
         self._writers: dict[str, Any] = {}
         self._epoch: dict[str, int] = {}
 
     def begin(self, run: Run, rows: Sequence[Epoch]) -> None:
-        """A file of its own, with all epochs so far: TensorBoard forgets what earlier ones hold from step 0 on."""
-        self._writers[run.id] = self.open_writer(str(self.folder / run.name), purge_step=0)
+        """A file anew, with all epochs so far. By `purge_step` a TensorBoard that is open forgets the file before it."""
+        folder = self.folder / run.name
+        for before in folder.glob("events.out.tfevents.*"):
+            before.unlink()
+        self._writers[run.id] = self.torchs.SummaryWriter(str(folder), purge_step=0)
         self._epoch[run.id] = 0
         for row in rows:
             self.epoch(run, row)
@@ -47,10 +51,14 @@ class TensorBoardLog:
         found = results(record) if record["status"] == FINISHED else {}
         figures = {tag(name): figure for name, figure in found.items()}
         asked = {**hyperparameters(run), "status": record["status"]}
-        # "." is the run's own folder: by default this would be a run of its own.
-        self._writers[run.id].add_hparams(asked, figures, run_name=".", global_step=self._epoch[run.id])
+        writer, epoch = self._writers[run.id], self._epoch[run.id]
+        for name, figure in figures.items():
+            writer.add_scalar(name, figure, epoch)
+        # As `add_hparams` has it, which puts them into another file: read in another order, that would be forgotten.
+        for summary in self.torchs.hparams(asked, figures):
+            writer.file_writer.add_summary(summary, epoch)
         if record["reason"]:
-            self._writers[run.id].add_text("reason", record["reason"], self._epoch[run.id])
+            writer.add_text("reason", record["reason"], epoch)
         self.leave(run)
 
     def leave(self, run: Run) -> None:

@@ -567,8 +567,8 @@ def train(
     validation = evaluate(compressed.network, trainer.validation, trainer.task, trainer.classes)
     check_finite(validation[LOSS], "the validation loss is {} once it is trained and settled")
     stored = account.stored(compressed, settled=True)
-    history = [*prefix, *own]
-    return Trained(compressed, stored, history, len(own), validation, training.parts, training.compile_seconds)
+    epochs = [*prefix, *own]
+    return Trained(compressed, stored, epochs, len(own), validation, training.parts, training.compile_seconds)
 
 
 @dataclass(frozen=True)

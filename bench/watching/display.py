@@ -68,7 +68,8 @@ def lines(name: str, sweep: Sweep) -> Iterator[str]:
 
 def view(name: str, sweep: Sweep, width: int, height: int) -> RenderableType:
     """As much of it as there is room for in `height` lines of `width` letters."""
-    rows, styles = [_HEADINGS], ["dim"]
+    rows: list[tuple[str, ...]] = [_HEADINGS]
+    styles = ["dim"]
     room = height - 2 - len(sweep.notes)
     kinds = [(style, own) for status, style in _STYLES.items() if (own := sweep.of(status))]
     for number, (style, own) in enumerate(kinds, start=1):
@@ -78,7 +79,10 @@ def view(name: str, sweep: Sweep, width: int, height: int) -> RenderableType:
         rows += [*map(_cells, shown), *more]
         styles += [style] * (len(shown) + len(more))
         room -= len(shown) + len(more)
-    texts = [Text(headline(name, sweep), "bold"), *(Text(one_line(note), "dim") for note in sweep.notes)]
+    texts = [
+        Text(headline(_cut(name, width // 3), sweep), "bold"),
+        *(Text(one_line(note), "dim") for note in sweep.notes),
+    ]
     for row, style, line in zip(rows, styles, _aligned(rows, width // 3), strict=True):
         text = Text(line)
         text.stylize(style, 0, len(line) if row is _HEADINGS else len(row[0]))
@@ -102,9 +106,10 @@ def _aligned(rows: Sequence[tuple[str, ...]], longest_title: int | None = None) 
         yield "  ".join(set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True) if width).rstrip()
 
 
-def _cut(title: str, longest: int) -> str:
+def _cut(text: str, longest: int) -> str:
+    """In the middle, where it is longer."""
     first = longest // 3
-    return title if len(title) <= longest else f"{title[:first]}…{title[len(title) - (longest - first - 1) :]}"
+    return text if len(text) <= longest else f"{text[:first]}…{text[len(text) - (longest - first - 1) :]}"
 
 
 def _nearest(runs: Sequence[Run], number: int) -> Sequence[Run]:
@@ -159,4 +164,4 @@ def _note(run: Run) -> str:
 def _clock(seconds: float) -> str:
     """A time of today, or with its date."""
     then = datetime.fromtimestamp(seconds)
-    return then.strftime("%H:%M" if then.date() == datetime.now().date() else "%Y-%m-%d %H:%M")
+    return then.strftime("%H:%M" if then.date() == datetime.fromtimestamp(time.time()).date() else "%Y-%m-%d %H:%M")
