@@ -3,8 +3,6 @@
 import os
 import signal
 import threading
-import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -15,22 +13,17 @@ from typing import Any
 import torch
 
 from bench.errors import DiskError, InputError
+from bench.executors._relay import Relay
 from bench.plan import plan as plans
 from bench.plan import spec as specs
-from bench.plan.plan import Run
 from bench.runs import material
 from bench.runs.executor import make
 from bench.store.store import Store
-from bench.training.loop import Epoch
 
 # What it is told, besides a run's id and whether it is made again.
 STOP = "stop"
-# What it tells; all but the last four are for progress.
-SAY, BEGIN, STEP, EPOCH, HISTORY = "say", "begin", "step", "epoch", "history"
+# What it tells, besides the progress of a run (`bench.executors._relay`).
 ENDED, REFUSED, NO_DISK, INTERRUPTED = "ended", "refused", "no disk", "interrupted"
-
-# So often a person wants to see how far a run is.
-_STEP_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -77,7 +70,7 @@ def _work(pipe: Connection, asked: Asked, inbox: "SimpleQueue[tuple[str, bool]]"
         device,
     )
     runs = {run.id: run for run in plan.runs}
-    progress = _Relay(pipe)
+    progress = Relay(pipe.send)
     with bench.fresh:
         while True:
             run_id, again = inbox.get()
@@ -106,29 +99,3 @@ def _listen(pipe: Connection, inbox: "SimpleQueue[tuple[str, bool]]") -> None:
                 inbox.put(message)
     except (EOFError, OSError):
         os._exit(1)
-
-
-class _Relay:
-    """Progress that is shown elsewhere. Of steps some are told."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self.pipe = pipe
-        self._told = 0.0
-
-    def say(self, line: str) -> None:
-        self.pipe.send((SAY, line))
-
-    def begin(self, run: Run) -> None:
-        self.pipe.send((BEGIN,))
-
-    def step(self, run: Run, epoch: int, progress: float, loss: float) -> None:
-        now = time.monotonic()
-        if now - self._told >= _STEP_SECONDS:
-            self._told = now
-            self.pipe.send((STEP, epoch, progress, loss))
-
-    def epoch(self, run: Run, row: Epoch) -> None:
-        self.pipe.send((EPOCH, row.row()))
-
-    def history(self, run: Run, rows: Sequence[Epoch]) -> None:
-        self.pipe.send((HISTORY, [row.row() for row in rows]))

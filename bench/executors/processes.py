@@ -17,13 +17,13 @@ import torch
 from bench.dataset import Data
 from bench.errors import DiskError, InputError
 from bench.executors import _worker
-from bench.executors._worker import BEGIN, ENDED, EPOCH, HISTORY, INTERRUPTED, NO_DISK, REFUSED, SAY, STEP, Asked
+from bench.executors._relay import SAY, show
+from bench.executors._worker import ENDED, INTERRUPTED, NO_DISK, REFUSED, Asked
 from bench.files import pristine
 from bench.measure.cores import loaders
 from bench.plan.plan import Run
 from bench.runs.executor import Job, Outcome
 from bench.runs.progress import Progress
-from bench.training.loop import Epoch
 
 # How long a worker that has closed its pipe may take to end.
 _ENDING_SECONDS = 10
@@ -148,17 +148,10 @@ class _Crew:
             raise KeyboardInterrupt
         run = worker.run
         assert run is not None
-        if what == BEGIN:
-            self.progress.begin(run)
-        elif what == STEP:
-            self.progress.step(run, *rest)
-        elif what == EPOCH:
-            self.progress.epoch(run, Epoch.of(rest[0]))
-        elif what == HISTORY:
-            self.progress.history(run, [Epoch.of(row) for row in rest[0]])
-        elif what == ENDED:
+        if what == ENDED:
             worker.run = None
             return Outcome(run, rest[0])
+        show(self.progress, run, what, *rest)
         return None
 
     def _ended(self, worker: _Worker) -> Outcome | None:

@@ -1,0 +1,57 @@
+"""The progress of a run that another process makes, as messages of plain data: told there, and shown here."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bench.plan.plan import Run
+from bench.runs.progress import Progress
+from bench.training.loop import Epoch
+
+SAY, BEGIN, STEP, EPOCH, HISTORY = "say", "begin", "step", "epoch", "history"
+
+# So often a person wants to see how far a run is.
+_STEP_SECONDS = 0.5
+
+
+class Relay:
+    """Who is told how a run goes on, there (`bench.runs.executor.Watcher`). Of steps some are told."""
+
+    def __init__(self, send: Callable[[tuple[Any, ...]], None]) -> None:
+        self.send = send
+        self._told = 0.0
+
+    def say(self, line: str) -> None:
+        self.send((SAY, line))
+
+    def begin(self, run: Run) -> None:
+        self.send((BEGIN,))
+
+    def step(self, run: Run, epoch: int, progress: float, loss: float) -> None:
+        now = time.monotonic()
+        if now - self._told >= _STEP_SECONDS:
+            self._told = now
+            self.send((STEP, epoch, progress, loss))
+
+    def epoch(self, run: Run, row: Epoch) -> None:
+        self.send((EPOCH, row.row()))
+
+    def history(self, run: Run, rows: Sequence[Epoch]) -> None:
+        self.send((HISTORY, [row.row() for row in rows]))
+
+
+def show(progress: Progress, run: Run, what: str, *rest: Any) -> bool:
+    """Show what a message says of a run; False for a message that is none of these."""
+    if what == SAY:
+        progress.say(*rest)
+    elif what == BEGIN:
+        progress.begin(run)
+    elif what == STEP:
+        progress.step(run, *rest)
+    elif what == EPOCH:
+        progress.epoch(run, Epoch.of(rest[0]))
+    elif what == HISTORY:
+        progress.history(run, [Epoch.of(row) for row in rest[0]])
+    else:
+        return False
+    return True
