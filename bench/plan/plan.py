@@ -25,6 +25,7 @@ from bench.files.start_weights import find as find_weights
 from bench.measure.cores import cores
 from bench.method import Compressed, Method
 from bench.plan import defaults, rates
+from bench.plan.known import Known
 from bench.plan.spec import Spec
 from bench.plugins import discovery, networks, options
 from bench.plugins.networks import ModelChoice
@@ -288,8 +289,9 @@ class Plan:
         return {run.compress_epoch for run in self.runs if run.seed == seed and run.compress_epoch > 0}
 
 
-def make(spec: Spec) -> Plan:
-    """The plan of a spec. Finds every name and checks every option; decodes no data. Raises InputError."""
+def make(spec: Spec, known: Known | None = None) -> Plan:
+    """The plan of a spec. Finds every name and checks every option; decodes no data. What is `known` of files that lie
+    on another machine is not looked for here. Raises InputError."""
     files = [str(Path(file).expanduser().resolve()) for file in spec.plugins]
     choices = _with_references(spec, files)
     require_unique([choice.text for choice in choices], "methods")
@@ -300,7 +302,7 @@ def make(spec: Spec) -> Plan:
     factors = [rates.parse(text) for text in spec.learning_rates]
     require_unique([factor_text(factor) for factor in factors], "learning rates")
 
-    chosen = find_dataset(spec.dataset, files)
+    chosen = find_dataset(spec.dataset, files, None if known is None else known.identity)
     model = networks.find(spec.model or chosen.dataset.network or defaults.MODEL)
     if model.model.task not in ("", chosen.task.name):
         raise InputError(
@@ -310,9 +312,7 @@ def make(spec: Spec) -> Plan:
     schedule_name, schedule = _schedule(spec.schedule)
     if not schedule.views.is_plain:
         require_pixels(chosen, "test_scales and test_flip")
-    weights = None if spec.weights is None else find_weights(spec.weights, model, files, spec.fresh_head)
-    if weights is None and spec.fresh_head:
-        raise InputError("--fresh-head is about the classifier of finished weights: give --weights, or leave it out")
+    weights = _weights(spec, model, files, known)
     notes = [] if weights is None else [*weights.notes]
     if weights is not None:
         inputs = weights.inputs or model.model.inputs
@@ -360,6 +360,17 @@ def make(spec: Spec) -> Plan:
                 "compress_at above 0 (of whole epochs), or --weights"
             )
     return Plan(runs, resolved, setting, tuple(notes))
+
+
+def _weights(spec: Spec, model: ModelChoice, files: Sequence[str], known: Known | None) -> Weights | None:
+    """The finished weights that are asked for. Raises InputError."""
+    if known is not None:
+        return known.weights_for(model)
+    if spec.weights is not None:
+        return find_weights(spec.weights, model, files, spec.fresh_head)
+    if spec.fresh_head:
+        raise InputError("--fresh-head is about the classifier of finished weights: give --weights, or leave it out")
+    return None
 
 
 def _located(corruptions: str | None) -> str | None:
@@ -436,13 +447,14 @@ def find_methods(texts: Sequence[str], files: Sequence[str] = ()) -> list[Method
     return chosen
 
 
-def find_dataset(text: str, files: Sequence[str] = ()) -> DatasetChoice:
-    """The dataset that `parquet:DIR` or the like asks for; nothing is decoded. Raises InputError."""
+def find_dataset(text: str, files: Sequence[str] = (), identity: str | None = None) -> DatasetChoice:
+    """The dataset that `parquet:DIR` or the like asks for; nothing is decoded. Its `identity` is asked of it, unless it
+    is known. Raises InputError."""
     written = options.split(text)
     plugin = discovery.find(discovery.DATASETS, written.name, files)
     dataset = plugin.make(written.value, dict(written.options))
     with asking(f"dataset {options.write(written.name, dataset, short=True)}"):
-        identity = dataset.identity()
+        identity = dataset.identity() if identity is None else identity
         _check_type(identity, str, "identity")
     return DatasetChoice(written.name, dataset, identity, plugin.code(), find_task(dataset.task, files))
 
