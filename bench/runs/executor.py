@@ -1,8 +1,8 @@
 """What carries out the runs of a sweep: the contract of `bench.executors`.
 
 The sweep (`bench.runs.sweep`) says which runs are to be made, in which order, and what waits for what. An executor
-makes those that it is given, as many at once as it has places, and tells what became of them. Adding one is a file in
-`bench/executors/`.
+makes those that it is given, as many at once as it has places, and tells what became of them. Adding one is a file or
+folder in `bench/executors/`, which `bench.executors.find` finds by its name.
 """
 
 from collections.abc import Collection, Sequence
@@ -18,6 +18,7 @@ from bench.runs.material import trial_of
 from bench.runs.progress import Progress
 from bench.runs.run import Bench, execute
 from bench.store.record import Record
+from bench.store.store import Store
 from bench.training.loop import Epoch
 
 
@@ -38,11 +39,13 @@ class Job:
 @dataclass(frozen=True)
 class Outcome:
     """What became of a run that was submitted: its record; or None where another process is making it now; or how the
-    process that made it `died`."""
+    process that made it `died`, which the run may have caused; or how it was `lost` with the machine that made it,
+    which is no fault of the run's."""
 
     run: Run
     record: Record | None = None
     died: str = ""
+    lost: str = ""
 
 
 class Watcher(Protocol):
@@ -62,11 +65,14 @@ class Watcher(Protocol):
 class Crew(Protocol):
     """An executor at work on a job.
 
-    `places` is how many runs it makes at once. A run is submitted where a place is free; its outcome comes once, by
-    `wait`. What it shows of itself until then goes to the progress that the crew was opened with.
+    A run is submitted where a place is free; its outcome comes once, by `wait`. What it shows of itself until then goes
+    to the progress that the crew was opened with.
     """
 
-    places: int
+    @property
+    def places(self) -> int:
+        """How many runs it takes at once now."""
+        ...
 
     def submit(self, run: Run) -> None:
         """Have the run made, under its lock and unless it is in the store by then (`make`). Returns at once."""
@@ -97,9 +103,9 @@ def make(bench: Bench, plan: Plan, run: Run, again: bool, progress: Watcher) -> 
     with bench.store.lock(run.id, wait=False) as ours:
         if not ours:
             return None
-        folder = bench.store.find(run.id)
-        if folder is not None and not again:
-            return bench.store.read(folder)
+        there = made_by_now(bench.store, run, again)
+        if there is not None:
+            return there
         progress.begin(run)
         watched = replace(
             bench,
@@ -111,3 +117,9 @@ def make(bench: Bench, plan: Plan, run: Run, again: bool, progress: Watcher) -> 
         record = execute(watched, run, plan.kept_epochs(run.seed))
         trial = trial_of(bench, plan)
         return record if trial is None else record | trial.of(record, progress.say)
+
+
+def made_by_now(store: Store, run: Run, again: bool) -> Record | None:
+    """The record of a run that is in the store by now; None where it is to be made, also because it is made `again`."""
+    folder = store.find(run.id)
+    return None if folder is None or again else store.read(folder)

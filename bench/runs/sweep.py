@@ -190,7 +190,8 @@ def _finish(plan: Plan, store: Store, state: State, device: torch.device, progre
 
 def make_all(job: Job, executor: Executor, progress: Progress) -> dict[str, Record]:
     """Have the runs of a job made, each when it need not wait for another; their records by id. One whose process dies
-    is made again once, by another process. Raises InputError."""
+    is made again once, by another process; one that is lost with its machine is, as often as that happens. Raises
+    InputError."""
     bench, records, died = job.bench, dict[str, Record](), set[str]()
     order, has_said = Order(job.plan, bench, job.todo), False
 
@@ -215,6 +216,10 @@ def make_all(job: Job, executor: Executor, progress: Progress) -> dict[str, Reco
             run = outcome.run
             if outcome.record is not None:
                 ended(run, outcome.record)
+            elif outcome.lost:
+                progress.lose(run)
+                progress.say(f"{title(run)}: {outcome.lost}; it goes on elsewhere")
+                order.put_back(run, 0)
             elif not outcome.died:  # another process is making it
                 order.put_back(run, LOOK_SECONDS)
             elif run.id in died:
