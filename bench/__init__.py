@@ -74,6 +74,8 @@ def run(
     spec: str | Path | None = None,
     redo: Sequence[str] = (),
     jobs: str | int = "auto",
+    executor: str = "here",
+    ray_address: str | None = None,
     show: bool = False,
     **settings: Any,
 ) -> "pd.DataFrame":
@@ -82,12 +84,13 @@ def run(
 
     `settings` are those of a spec file, as `methods=["csg", "lowrank"], budgets=["4x"], seeds=1`
     (`bench.plan.spec.Spec` has them all). They override what the file `spec` says. Finished runs in the store `out` are
-    kept, and only what is missing is trained; `redo` and `jobs` are those of the command. A run that failed is a row
-    with its reason. Prints nothing unless it shall `show` its progress. Raises `bench.errors.InputError`.
+    kept, and only what is missing is trained; `redo`, `jobs`, `executor` and `ray_address` are those of the command. A
+    run that failed is a row with its reason. Prints nothing unless it shall `show` its progress. Raises
+    `bench.errors.InputError`.
     """
     from bench.programs.sweeping import run
 
-    return run(out, spec, redo, jobs, show, settings)
+    return run(out, spec, redo, jobs, executor, ray_address, show, settings)
 
 
 def results(*stores: str | Path, all_rates: bool = False) -> "pd.DataFrame":

@@ -70,6 +70,13 @@ def run(
     jobs: Annotated[
         str, typer.Option(help="How many runs to make at once; auto: one a core, or as many as a GPU has room for.")
     ] = defaults.JOBS,
+    executor: Annotated[
+        str, typer.Option(help="Who makes the runs: here, or ray, on a Ray cluster.")
+    ] = defaults.EXECUTOR,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="Of the Ray cluster: auto, HOST:PORT or ray://HOST:PORT. Default: Ray is started here."),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(help=f"Of torch, for each run; bits depend on it. Default {defaults.THREADS}.")
     ] = None,
@@ -165,7 +172,7 @@ def run(
     if not dry_run:
         pristine.prepare()  # it imports torch at the same time as this process
 
-    from bench.executors.here import Here
+    from bench.executors.find import find
     from bench.logs._log import open_logs
     from bench.logs._logging import Logging
     from bench.plan import plan as plans
@@ -177,7 +184,7 @@ def run(
     from bench.store.store import REPORT, Store
 
     console = make_console()
-    executor = Here.of(jobs)
+    made_by = find(executor, jobs=jobs, ray_address=ray_address)
     look_at(out)
     find_device(checked.device)
     shown = Logging(progress.make(console), open_logs(as_list(log or ""), Store(out)))
@@ -193,13 +200,13 @@ def run(
     if dry_run:
         from bench.runs.dry_run import describe
 
-        describe(plan, Store(out), console, executor, as_list(redo or ""))
+        describe(plan, Store(out), console, made_by, as_list(redo or ""))
         return
 
     from bench.runs.sweep import sweep
 
     try:
-        records = sweep(plan, Store(out), shown, executor, as_list(redo or ""), save_every)
+        records = sweep(plan, Store(out), shown, made_by, as_list(redo or ""), save_every)
     except KeyboardInterrupt:
         console.print("interrupted; finished runs are kept, and the same command goes on where this one stopped")
         raise typer.Exit(RESUMABLE if interrupt.was_termination() else INTERRUPTED) from None

@@ -17,10 +17,17 @@ from bench.runs.executor import Crew, Executor, Job
 from bench.runs.progress import Progress
 from bench.runs.side_by_side import is_short
 
+DESCRIPTION = "this machine"
+
 _MOST_JOBS = 1024
 
 # The memory that a worker on a GPU is given, and the most workers that a GPU can feed (`benchmarks/packing.py`).
 _GPU_BYTES, _MOST_ON_GPU = 8 * 2**30, 4
+
+
+def asked(jobs: str | int) -> "Here":
+    """As a person writes it. Raises InputError."""
+    return Here.of(jobs)
 
 
 class Here:
@@ -58,8 +65,13 @@ def _fitting(todo: Sequence[Run], data: Data, device: torch.device) -> int:
     number = max(1, cores() // torch.get_num_threads())
     if device.type == "cuda":
         free = [torch.cuda.mem_get_info(name)[0] for name in _devices(device)]
-        number = min(number, sum(max(1, min(_MOST_ON_GPU, own // _GPU_BYTES)) for own in free))
+        number = min(number, sum(map(fit_on_gpu, free)))
     return number
+
+
+def fit_on_gpu(free_bytes: int) -> int:
+    """How many runs are made at once on a GPU with so much free memory."""
+    return max(1, min(_MOST_ON_GPU, free_bytes // _GPU_BYTES))
 
 
 def _devices(device: torch.device) -> list[str]:

@@ -11,6 +11,8 @@ MODEL, DATASET, SCHEDULE = "resnet8", "glyphs", "quick"
 DISTILLATION = 0.5
 DEVICE: Final = "auto"
 DATA_DIR = "data"
+# Who makes the runs: a file of `bench/executors`. It decides no result, so it is no part of a spec.
+EXECUTOR = "here"
 # How many runs are made at once. It decides no result, so it is no part of a spec.
 JOBS = "auto"
 # Of torch, in each process that makes runs: bits depend on it.

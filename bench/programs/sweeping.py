@@ -9,7 +9,7 @@ import pandas as pd
 from rich.console import Console
 
 from bench.errors import InputError
-from bench.executors.here import Here
+from bench.executors.find import find
 from bench.plan import plan, spec
 from bench.reports.load import load
 from bench.runs import progress
@@ -24,6 +24,8 @@ def run(
     spec_file: str | Path | None,
     redo: Sequence[str],
     jobs: str | int,
+    executor: str,
+    ray_address: str | None,
     show: bool,
     given: dict[str, Any],
 ) -> pd.DataFrame:
@@ -31,11 +33,11 @@ def run(
     table = {} if spec_file is None else spec.read(Path(spec_file))
     table |= {name: _plain(value) for name, value in given.items() if value is not None}
     checked = spec.check(table, "" if spec_file is None else str(spec_file))
-    folder, executor = Path(out), Here.of(jobs)
+    folder, made_by = Path(out), find(executor, jobs=jobs, ray_address=ray_address)
     look_at(folder)
     find_device(checked.device)
     shown = progress.make(Console(emoji=False)) if show else Progress(Console(quiet=True))
-    records = sweep(plan.make(checked), Store(folder), shown, executor, redo)
+    records = sweep(plan.make(checked), Store(folder), shown, made_by, redo)
     places = {record["id"]: place for place, record in enumerate(records)}
     found = load([folder]).tried
     ours = found[found["id"].isin(places.keys())]

@@ -1,0 +1,159 @@
+"""What a process of Ray's does on a node: it makes one run in a store of its own, and gives it back as bytes."""
+
+import atexit
+import os
+import platform
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import filelock
+import ray
+import torch
+
+from bench.cache import images as decoded
+from bench.dataset import Data
+from bench.errors import DiskError, InputError
+from bench.executors._relay import SAY, Relay
+from bench.executors.ray import parcel
+from bench.executors.ray.luggage import Images, Luggage
+from bench.executors.ray.mailbox import FORGET, NODE, STATE, Letter, Message, Sender
+from bench.plan.plan import Plan
+from bench.runs import interrupt, material
+from bench.runs.executor import make
+from bench.store import owner
+from bench.store.store import STATES, UNFINISHED, Store
+
+# How a task ends: with the run; or as a whole sweep does, with a line for the person; or because it was interrupted.
+ENDED, REFUSED, NO_DISK, STOPPED = "ended", "refused", "no disk", "stopped"
+Reply = tuple[str, Any]
+Send = Callable[[Message], None]
+
+# Of folders of ours on a node.
+_PREFIX = "bench-ray."
+
+
+@dataclass(frozen=True)
+class Errand:
+    """The run of this id, for the `attempt`th time, and references to the states that it may start from, by the folder
+    and the name that they have in a store."""
+
+    run: str
+    attempt: int
+    states: Mapping[tuple[str, str], Any] = field(default_factory=dict)
+
+
+def make_run(luggage: Luggage, images: Images | None, errand: Errand, mailbox: Any) -> Reply:
+    """Make a run, and reply with its folder (`parcel.pack`)."""
+
+    def exchange(letters: list[Letter]) -> bool:
+        return bool(ray.get(mailbox.exchange.remote(letters)))
+
+    def interrupt_this() -> None:
+        # The thread that makes the run may be waiting. (Ray blocks SIGINT.)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+    with interrupt.noticed():
+        sender = Sender(errand.run, errand.attempt, exchange, interrupt_this, lost=lambda error: os._exit(1))
+        try:
+            sender.send((NODE, ray.get_runtime_context().get_node_id()))
+            return ENDED, _make(luggage, images, errand, sender.send)
+        except DiskError as error:
+            return NO_DISK, f"node {platform.node()}: {error}"
+        except InputError as error:
+            return REFUSED, f"node {platform.node()}: {error}"
+        except KeyboardInterrupt:
+            return STOPPED, None
+        finally:
+            sender.close()  # what was said has arrived before the reply does
+
+
+def _make(luggage: Luggage, images: Images | None, errand: Errand, send: Send) -> parcel.Parcel:
+    torch.set_num_threads(luggage.spec.threads)
+    if torch.get_num_interop_threads() != 1:  # a process can set it once
+        torch.set_num_interop_threads(1)
+    plan = luggage.unpack(_folder() / luggage.digest)
+    run = next((run for run in plan.runs if run.id == errand.run), None)
+    if run is None:
+        raise InputError("a file that an option of a method names is another than where the sweep was begun")
+    made = material.prepare(plan, _data(plan, images, send))
+    if made.data_hash != luggage.data_hash:
+        raise InputError(f"the images of {plan.setting.dataset.label} are others than where the sweep was begun")
+    device = torch.device(luggage.device)
+    with _store(errand, send) as store:
+        bench = material.bench_of(plan, store, made, device, luggage.save_every, luggage.bench_code, luggage.loaders)
+        # The run's own spec says what it says where the sweep was begun.
+        bench = replace(material.on_device(bench, device), spec=luggage.spec)
+        with bench.fresh:
+            make(bench, plan, run, False, Relay(send))
+        folder = store.find(run.id)
+        assert folder is not None
+        return parcel.pack(folder)
+
+
+def _data(plan: Plan, images: Images | None, send: Send) -> Data:
+    """The images that came; or those that are streamed, looked over by one process of a node."""
+    if images is not None:
+        return images.data()
+    chosen, validation = plan.setting.dataset, plan.setting.schedule.validation
+    lock = filelock.FileLock(decoded.find_cache().folder / "locks" / "looked")
+    with suppress(OSError):  # of a cache that can't be written to
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    try:
+        return decoded.load(
+            chosen,
+            Path(plan.spec.data_dir),
+            plan.spec.download,
+            validation,
+            lambda line: send((SAY, f"node {platform.node()}: {line}")),
+        )
+    finally:
+        lock.release()
+
+
+@dataclass(frozen=True)
+class _Outpost(Store):
+    """A store on a node, whose states go to the sweep as they are written."""
+
+    send: Send
+
+    def write_sealed(self, path: Path, content: bytes) -> None:
+        super().write_sealed(path, content)
+        self.send((STATE, path.parent.name, path.stem, content))
+
+    def forget(self, name: str) -> None:
+        super().forget(name)
+        self.send((FORGET, name))
+
+
+@contextmanager
+def _store(errand: Errand, send: Send) -> Iterator[Store]:
+    """One for this run alone, with the states that came with it."""
+    folder = Path(tempfile.mkdtemp(dir=_folder()))
+    try:
+        plain = Store(folder).open()
+        places = {STATES: plain.prefix, UNFINISHED: plain.unfinished}
+        for (kind, name), state in errand.states.items():
+            plain.write_sealed(places[kind](name), ray.get(state))
+        yield _Outpost(folder, send)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@cache
+def _folder() -> Path:
+    """Of this process, which may make several runs. What killed ones left is removed."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        if owner.is_gone(left.name):
+            shutil.rmtree(left, ignore_errors=True)
+    made = Path(tempfile.mkdtemp(prefix=_PREFIX, suffix=f".{owner.mark()}"))
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return made
