@@ -31,7 +31,7 @@ class TensorBoardLog:
         self._epoch: dict[str, int] = {}
 
     def begin(self, run: Run, rows: Sequence[Epoch]) -> None:
-        """A file anew, with all epochs so far. By `purge_step` a TensorBoard that is open forgets the file before it."""
+        """A file anew, with all epochs so far. By `purge_step` an open TensorBoard forgets the file before it."""
         folder = self.folder / run.name
         for before in folder.glob("events.out.tfevents.*"):
             before.unlink()

@@ -132,6 +132,8 @@ class Look:
             assert mark is not None
             name = folder.name.removeprefix(".").removesuffix(f".{mark[0]}.{mark[1]}")
             run_id, told = name.rpartition("-")[2], under_way.read(folder)
+            if told is None and not folder.exists():  # it was finished just now
+                continue
             making = Making(*mark, told, _scores(_content(folder), None if told is None else told.metric))
             if run_id not in found or not _is_alive(*found[run_id]):
                 found[run_id] = folder, making

@@ -3,11 +3,13 @@
 import sys
 import threading
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import PLUGINS, STRIPES, Command, run_sweep, tiny_spec
+from rich.console import Console
 
 from bench.errors import InputError
 from bench.executors.processes import Processes
@@ -15,6 +17,7 @@ from bench.logs import _logging
 from bench.logs._log import hyperparameters, open_logs, require, results, tag
 from bench.plan import plan
 from bench.plan.plan import Run
+from bench.runs.progress import Progress
 from bench.store.record import FAILED, FINISHED, MISSED, Record
 from bench.store.store import SPEC, Store
 from bench.training.loop import Epoch
@@ -100,6 +103,17 @@ def test_a_worker_that_dies_leaves_its_run_and_the_last_time_ends_it(tmp_path: P
     run_sweep(asked, tmp_path / "store", executor=Processes(1, ["cpu"]), logs={"heard": log})
     # It dies before its training begins: nothing is known of it until its record is there.
     assert [one for one in log.heard if one[1] == "dying"] == [("begin", "dying", []), ("end", "dying", FAILED)]
+
+
+def test_what_another_sweep_makes_is_its_own_to_log(swept: tuple[Path, list[Record]]) -> None:
+    _, records = swept
+    runs = plan.make(tiny_spec(["csg", "lowrank"], budgets=["2x", "4x", "100x"], seeds=2)).runs
+    shown = _logging.Logging(Progress(Console(file=StringIO())), {"heard": (log := Heard())})
+    with shown.runs(runs):
+        shown.begin(runs[0])
+        for run, record in zip(runs, records, strict=True):
+            shown.end(run, record)
+    assert log.heard == [("begin", "dense", []), ("end", "dense", FINISHED)]
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.slow
 def shown(folder: Path, record: Record) -> Any:
     """What there is of a run."""
     (own,) = (folder / "logs" / "tensorboard").glob(f"*-{record['id']}")
+    assert len([*own.iterdir()]) == 1  # of two it would depend on their names which is read first
     return EventAccumulator(str(own)).Reload()
 
 

@@ -342,6 +342,19 @@ def test_a_process_elsewhere_is_at_work_as_long_as_it_tells_something(tmp_path: 
             assert (run.status, run.making and run.making.pid) == (UNDER_WAY, os.getpid())
 
 
+def test_a_run_that_is_finished_while_it_is_looked_at_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_sweep(tiny_spec(["csg"]), tmp_path)
+    store = Store(tmp_path)
+    left = [store.runs / f".{folder.name}.{owner.mark()}" for folder in store.folders().values()]
+    for folder in left:
+        folder.mkdir()
+    assert Look(store).see().counts == {UNDER_WAY: 2}  # as where they are made again
+    monkeypatch.setattr(under_way, "read", lambda folder: folder.rmdir())
+    assert Look(store).see().counts == {FINISHED: 2}
+
+
 def test_what_is_finished_is_read_once_and_what_changed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_sweep(tiny_spec(["csg"]), tmp_path)
     look, read, reads = Look(Store(tmp_path)), Store.read, []
