@@ -58,7 +58,7 @@ def test_the_installed_command_answers() -> None:
         ("run --methods csg --dataset glyph", "unknown dataset 'glyph'; did you mean 'glyphs'? have: cifar10,"),
         (
             "run --methods csg --schedule quik",
-            "unknown schedule 'quik'; did you mean 'quick'? have: csg-cifar, csg-imagenet,",
+            "unknown schedule 'quik'; did you mean 'quick'? have: cifar-fast, csg-cifar,",
         ),
         ("run --methods csg:cod=3", "unknown option of method 'csg': 'cod'; did you mean 'code'? have: code, codes,"),
         ("run --methods csg --budgets 4y", "'4y' is not a budget; write 4x (a fourth of dense), 0.25 (of dense)"),

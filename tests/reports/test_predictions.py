@@ -31,6 +31,7 @@ from bench.reports.summary import summary
 from bench.store.predictions import decode_predictions, encode_predictions
 from bench.store.record import FAILED, Record
 from bench.store.store import PREDICTIONS, RECORD, encode
+from bench.store.upgrade import upgraded
 
 LABEL = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2]
 # What dense and csg say, by seed; csg loses images of class 0 and wins one of class 1.
@@ -241,7 +242,7 @@ def test_mcnemar_is_of_metrics_that_count_images_alone(tmp_path: Path, metric: M
 
 
 def test_runs_without_predictions_are_as_they_were(tmp_path: Path) -> None:
-    made = [own for own, _ in runs()]
+    made = [upgraded(own) for own, _ in runs()]
     store = write_store(tmp_path, made)
     loaded = load([store])
     assert loaded.notes == []
