@@ -6,6 +6,7 @@ worker has a pipe of its own, so that what one does or suffers is its own.
 """
 
 import os
+import pickle
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -50,7 +51,7 @@ class Processes:
 class _Worker:
     """A process, one of so many `places`, and this end of its pipe; `run` is what it makes now."""
 
-    def __init__(self, job: Job, device: str, places: int) -> None:
+    def __init__(self, job: Job, device: str, places: int, streamed: bytes) -> None:
         bench = job.bench
         asked = Asked(
             spec=job.plan.spec.model_dump(),
@@ -61,6 +62,7 @@ class _Worker:
             save_every=bench.save_every,
             code=bench.code,
             loaders=loaders(places, torch.get_num_threads()),
+            streamed=streamed,
         )
         self.device = device
         self.run: Run | None = None
@@ -91,6 +93,7 @@ class _Crew:
         self.places, self.devices, self.job, self.progress = places, devices, job, progress
         self.workers: list[_Worker] = []
         self.runs = {run.id: run for run in job.todo}
+        self.streamed = pickle.dumps(job.bench.data) if job.bench.data.is_streamed else b""
 
     def submit(self, run: Run) -> None:
         worker = next((worker for worker in self.workers if worker.run is None), None) or self._start()
@@ -131,7 +134,7 @@ class _Crew:
 
     def _start(self) -> _Worker:
         busy = [worker.device for worker in self.workers]
-        worker = _Worker(self.job, min(self.devices, key=busy.count), self.places)
+        worker = _Worker(self.job, min(self.devices, key=busy.count), self.places, self.streamed)
         self.workers.append(worker)
         return worker
 

@@ -11,13 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import PLUGINS, STRIPES, run_sweep, tiny_spec
+from PIL import Image
 from records import results
 
 import bench
 from bench.errors import InputError
 from bench.executors.here import Here
+from bench.executors.in_process import InProcess
 from bench.executors.processes import Processes
 from bench.plan import plan, spec
 from bench.runs.interrupt import noticed
@@ -69,6 +72,27 @@ def test_runs_side_by_side_have_the_bits_of_runs_alone(alone: Path, tmp_path: Pa
     assert "lowrank 4x seed 0: epoch 2/2" in printed
     assert "[3/3]" in printed
     assert not list((tmp_path / "runs").glob(".*"))
+
+
+@pytest.mark.slow
+def test_streamed_files_are_listed_once_for_all(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for split, count in (("train", 20), ("test", 4)):
+        for name in ("cat", "dog"):
+            (tmp_path / "photos" / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "photos" / split / name / f"{number}.png")
+    stores = []
+    for executor in (InProcess(), Processes(2, ["cpu"])):
+        log = tmp_path / f"{len(stores)}.log"
+        dataset = f"listed:{tmp_path / 'photos'}:size=16:stream=true:log={log}"
+        asked = short(["csg"], budgets=["2x"], dataset=dataset, plugins=[str(PLUGINS / "listed.py")])
+        records, printed = run_sweep(asked, tmp_path / log.stem, executor=executor)
+        assert [record["status"] for record in records] == [FINISHED] * 2, printed
+        assert pids(log) == [os.getpid()]
+        stores.append([record["test_top1"] for record in records])
+    assert stores[0] == stores[1]
 
 
 @pytest.mark.slow
