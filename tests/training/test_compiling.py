@@ -1,5 +1,6 @@
 """Compiled steps: the same training to rounding, a failure that costs nothing, and what a record says of it."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ from bench.training.loop import Trainer, Training
 from bench.training.schedule import Schedule
 
 CPU = torch.device("cpu")
+NEEDS_COMPILER = pytest.mark.skipif(
+    not any(map(shutil.which, ("g++", "clang++"))),
+    reason="needs a C++ compiler, which torch.compile uses on processors",
+)
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
@@ -46,6 +51,7 @@ def trained(compile: Compile, steps: int = 5) -> Training:
     return training
 
 
+@NEEDS_COMPILER
 @pytest.mark.slow
 def test_compiled_steps_are_the_same_to_rounding_and_their_time_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     # Without a pool of processes of its own, which would be as many as there are cores for each process of tests.
