@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,9 +93,14 @@ class Crew:
         if self.known:
             return self.known.pop(0)
         tasks = {attempt.task: attempt for attempt in self.attempts.values()}
-        ended, _ = ray.wait([*tasks], timeout=min(seconds, _LOOK_SECONDS))
-        # What they said has arrived before they ended.
-        self._take_letters()
+        try:
+            ended, _ = ray.wait([*tasks], timeout=min(seconds, _LOOK_SECONDS))
+            # What they said has arrived before they ended.
+            self._take_letters()
+        except RayError as error:
+            raise InputError(
+                f"Ray ended: {first_line(error)}; what is finished is kept, and the same command goes on"
+            ) from error
         self._say_where_there_is_no_room()
         return self._outcome(tasks[ended[0]]) if ended else None
 
@@ -105,19 +110,22 @@ class Crew:
         if begun:
             self.progress.say("each run ends its step and keeps its state; interrupt again to end at once")
         try:
-            ray.get(self.mailbox.end.remote())
-            for attempt in self.attempts.values():
-                if not attempt.node:
-                    ray.cancel(attempt.task)
-            left = [attempt.task for attempt in self.attempts.values()]
-            while left:
-                _, left = ray.wait(left, timeout=_LOOK_SECONDS)
-                self._take_letters()
+            with suppress(RayError):  # where Ray has ended, so have they
+                ray.get(self.mailbox.end.remote())
+                for attempt in self.attempts.values():
+                    if not attempt.node:
+                        ray.cancel(attempt.task)
+                left = [attempt.task for attempt in self.attempts.values()]
+                while left:
+                    _, left = ray.wait(left, timeout=_LOOK_SECONDS)
+                    self._take_letters()
         finally:  # also where the person interrupts again
             for attempt in self.attempts.values():
-                ray.cancel(attempt.task, force=True)
                 attempt.held.close()
-            ray.kill(self.mailbox)
+            with suppress(RayError):
+                for attempt in self.attempts.values():
+                    ray.cancel(attempt.task, force=True)
+                ray.kill(self.mailbox)
 
     def _states(self, run: Run) -> Mapping[tuple[str, str], Any]:
         """References to what the run may start from: its own state, and those of the dense network, which several runs

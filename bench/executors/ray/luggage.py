@@ -26,6 +26,7 @@ from bench.plugins import by_path, networks
 from bench.plugins.code import harness_hash, own_files
 from bench.runs import environment
 from bench.runs.executor import Job
+from bench.store.store import Store
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
@@ -75,10 +76,11 @@ class Luggage:
     def unpack(self, folder: Path) -> Plan:
         """The sweep's plan, with a person's code from this folder, where it is put. Raises InputError where anything is
         other here."""
-        for place, content in self.code.items():
-            path = folder / place
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        with Store(folder).writing():
+            for place, content in self.code.items():
+                path = folder / place
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
         given = {**self.spec.model_dump(), "plugins": [str(folder / place) for place in self.plugins]}
         if self.model is not None:
             given["model"] = str(folder / self.model)

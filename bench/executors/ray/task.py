@@ -1,8 +1,8 @@
 """What a process of Ray's does on a node: it makes one run in a store of its own, and gives it back as bytes."""
 
-import atexit
 import os
 import platform
+import secrets
 import shutil
 import signal
 import tempfile
@@ -64,7 +64,8 @@ def make_run(luggage: Luggage, images: Images | None, errand: Errand, mailbox: A
         sender = Sender(errand.run, errand.attempt, exchange, interrupt_this, lost=lambda error: os._exit(1))
         try:
             sender.send((NODE, ray.get_runtime_context().get_node_id()))
-            return ENDED, _make(luggage, images, errand, sender.send)
+            with _folder() as folder:
+                return ENDED, _make(luggage, images, errand, folder, sender.send)
         except DiskError as error:
             return NO_DISK, f"node {platform.node()}: {error}"
         except InputError as error:
@@ -75,11 +76,11 @@ def make_run(luggage: Luggage, images: Images | None, errand: Errand, mailbox: A
             sender.close()  # what was said has arrived before the reply does
 
 
-def _make(luggage: Luggage, images: Images | None, errand: Errand, send: Send) -> parcel.Parcel:
+def _make(luggage: Luggage, images: Images | None, errand: Errand, folder: Path, send: Send) -> parcel.Parcel:
     torch.set_num_threads(luggage.spec.threads)
     if torch.get_num_interop_threads() != 1:  # a process can set it once
         torch.set_num_interop_threads(1)
-    plan = luggage.unpack(_folder() / luggage.digest)
+    plan = luggage.unpack(folder / luggage.digest)
     run = next((run for run in plan.runs if run.id == errand.run), None)
     if run is None:
         raise InputError("a file that an option of a method names is another than where the sweep was begun")
@@ -87,15 +88,15 @@ def _make(luggage: Luggage, images: Images | None, errand: Errand, send: Send) -
     if made.data_hash != luggage.data_hash:
         raise InputError(f"the images of {plan.setting.dataset.label} are others than where the sweep was begun")
     device = torch.device(luggage.device)
-    with _store(errand, send) as store:
-        bench = material.bench_of(plan, store, made, device, luggage.save_every, luggage.bench_code, luggage.loaders)
-        # The run's own spec says what it says where the sweep was begun.
-        bench = replace(material.on_device(bench, device), spec=luggage.spec)
-        with bench.fresh:
-            make(bench, plan, run, False, Relay(send))
-        folder = store.find(run.id)
-        assert folder is not None
-        return parcel.pack(folder)
+    store = _store(errand, folder / "store", send)
+    bench = material.bench_of(plan, store, made, device, luggage.save_every, luggage.bench_code, luggage.loaders)
+    # The run's own spec says what it says where the sweep was begun.
+    bench = replace(material.on_device(bench, device), spec=luggage.spec)
+    with bench.fresh:
+        make(bench, plan, run, False, Relay(send))
+    made_in = store.find(run.id)
+    assert made_in is not None
+    return parcel.pack(made_in)
 
 
 def _data(plan: Plan, images: Images | None, send: Send) -> Data:
@@ -134,26 +135,31 @@ class _Outpost(Store):
         self.send((FORGET, name))
 
 
-@contextmanager
-def _store(errand: Errand, send: Send) -> Iterator[Store]:
+def _store(errand: Errand, folder: Path, send: Send) -> Store:
     """One for this run alone, with the states that came with it."""
-    folder = Path(tempfile.mkdtemp(dir=_folder()))
+    plain = Store(folder).open()
+    places = {STATES: plain.prefix, UNFINISHED: plain.unfinished}
+    for (kind, name), state in errand.states.items():
+        plain.write_sealed(places[kind](name), ray.get(state))
+    return _Outpost(folder, send)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Of this process, for one run. It has the same name for each, since what is imported from there stays imported."""
+    folder = _name()
     try:
-        plain = Store(folder).open()
-        places = {STATES: plain.prefix, UNFINISHED: plain.unfinished}
-        for (kind, name), state in errand.states.items():
-            plain.write_sealed(places[kind](name), ray.get(state))
-        yield _Outpost(folder, send)
+        folder.mkdir(mode=0o700)
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @cache
-def _folder() -> Path:
-    """Of this process, which may make several runs. What killed ones left is removed."""
-    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+def _name() -> Path:
+    """What processes left that were killed is removed."""
+    tops = Path(tempfile.gettempdir())
+    for left in tops.glob(f"{_PREFIX}*"):
         if owner.is_gone(left.name):
             shutil.rmtree(left, ignore_errors=True)
-    made = Path(tempfile.mkdtemp(prefix=_PREFIX, suffix=f".{owner.mark()}"))
-    atexit.register(shutil.rmtree, made, ignore_errors=True)
-    return made
+    return tops / f"{_PREFIX}{secrets.token_hex(8)}.{owner.mark()}"
