@@ -1,11 +1,7 @@
 """Runs as tasks of Ray: the same bits, with nothing on the nodes but what travels to them."""
 
-import builtins
 import importlib.util
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,15 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import PLUGINS, Command, run_sweep, tiny_spec
+from conftest import PLUGINS, run_sweep, tiny_spec
 from PIL import Image
 from records import TIMES
 
-from bench.errors import InputError
-from bench.executors.find import find
-from bench.executors.here import Here
-from bench.executors.ray.luggage import Images
-from bench.executors.ray.mailbox import STATE, Letter, Mailbox, Sender
 from bench.executors.ray.ray import Ray
 from bench.models._build import build_network
 from bench.plugins import networks
@@ -68,7 +59,8 @@ def own(tmp_path: Path) -> Path:
     (folder / "halves.py").write_text((PLUGINS / "halves.py").read_text())
     (folder / "blocks.py").write_text((PLUGINS / "mynet.py").read_text())
     (folder / "mynet.py").write_text(
-        "from .blocks import mynet\n\ndef net(channels, num_classes):\n    return mynet(channels, num_classes, width=8)\n"
+        "from .blocks import mynet\n\n"
+        "def net(channels, num_classes):\n    return mynet(channels, num_classes, width=8)\n"
     )
     network = build_network(networks.find(f"{folder / 'mynet.py'}:net").model, 3, 2, seed=3)
     torch.save(network.state_dict(), folder / "weights.pt")
