@@ -200,12 +200,12 @@ def test_what_cannot_be_logged_is_said_before_anything_is_made(
 
 def test_a_folder_that_has_a_packages_name_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As `wandb` leaves where it ran."""
-    (tmp_path / "no_such_package").mkdir()
+    (tmp_path / "a_folder_without_code").mkdir()
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(
-        InputError, match=r"pip install 'csg-bench\[extra\]' \(ImportError: no_such_package is a folder"
+        InputError, match=r"pip install 'csg-bench\[extra\]' \(ImportError: a_folder_without_code is a folder"
     ):
-        require("no_such_package", "extra")
+        require("a_folder_without_code", "extra")
 
 
 def test_what_is_asked_for_and_what_comes_out(swept: tuple[Path, list[Record]]) -> None:
