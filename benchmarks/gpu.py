@@ -6,6 +6,7 @@ limit of its own; one that fails or takes too long is a line with its last words
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -84,7 +85,14 @@ def carry_out(name: str, stage: Stage, out: Path) -> Result:
     started = time.monotonic()
     try:
         run = subprocess.run(
-            command, timeout=stage.seconds, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=_ROOT
+            command,
+            timeout=stage.seconds,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=_ROOT,
+            # Else what it printed before an error comes after it, or not at all.
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
         printed, outcome = run.stdout, "done" if run.returncode == 0 else f"exit code {run.returncode}"
     except subprocess.TimeoutExpired as error:

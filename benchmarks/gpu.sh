@@ -12,5 +12,5 @@ if [ -d wheels ]; then
     export PYTHONPATH="$site${PYTHONPATH:+:$PYTHONPATH}"
 fi
 # From the checkout, whatever is installed.
-export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 exec timeout 540 "$python" benchmarks/gpu.py --out "${1:-results-gpu}"
