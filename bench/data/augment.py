@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms import v2
 
+from bench.data.batch import Places
 from bench.dataset import IGNORED
 from bench.seeding import AUGMENT, FLIPS, generator
 
@@ -34,7 +35,7 @@ class Drawn:
     def to(self, device: torch.device) -> Self:
         return type(self)(*(getattr(self, field.name).to(device) for field in fields(self)))
 
-    def __getitem__(self, place: slice) -> Self:
+    def __getitem__(self, place: Places) -> Self:
         return type(self)(*(getattr(self, field.name)[place] for field in fields(self)))
 
 

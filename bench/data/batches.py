@@ -1,12 +1,13 @@
 """Batches of a split: what the loop trains on, and what is evaluated, whatever the images come from."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 
 from bench.data.augment import Augment
-from bench.data.batch import Batch, Batches, WholeBatches
+from bench.data.batch import WHOLE, Batch, Batches, Ordered, Part, WholeBatches
 from bench.data.normalise import Normalise
 from bench.data.streaming import Loading, Shuffled, StreamedInOrder
 from bench.dataset import AnySplit, Split
@@ -27,7 +28,7 @@ class InMemory(WholeBatches):
     def images(self) -> int:
         return len(self.split)
 
-    def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+    def batches(self, epoch: int, first_step: int = 0, part: Part = WHOLE) -> Iterator[Batch]:
         device = self.split.images.device
         # Drawn on the CPU, so that every device draws the same numbers, for all of an epoch at once.
         order = torch.randperm(self.images, generator=generator(self.seed, epoch, ORDER))
@@ -35,7 +36,7 @@ class InMemory(WholeBatches):
         drawn = augment.draw_epoch(order, size, self.seed, epoch).to(device)
         order = order.to(device)
         seed = mixed(self.seed, epoch, OPERATIONS)
-        for place in self.places(first_step):
+        for place in self.places(first_step, part):
             taken = self.split.take(order[place])
             pixels = taken.images
             if augment.operates:
@@ -53,11 +54,15 @@ class InOrder:
     split: Split
     normalise: Normalise
     size: int = 500
+    seen: Part = WHOLE
+
+    def part(self, part: Part) -> Self:
+        return replace(self, seen=part)
 
     def __iter__(self) -> Iterator[Batch]:
         height, width = self.split.images.shape[2:]
         size = max(1, min(self.size, _PIXELS // (height * width)))
-        for start in range(0, len(self.split), size):
+        for start in range(self.seen.number * size, len(self.split), self.seen.of * size):
             place = slice(start, start + size)
             yield self.normalise(self.split.images[place]), self.split.targets[place]
 
@@ -71,7 +76,7 @@ def shuffled(
     return Shuffled(split, normalise, augment, seed, batch_size, loading)
 
 
-def in_order(split: AnySplit, normalise: Normalise, loading: Loading | None = None) -> Iterable[Batch]:
+def in_order(split: AnySplit, normalise: Normalise, loading: Loading | None = None) -> Ordered:
     """All images as they come, none of which is changed at random. Streamed ones go where `loading` says, or where
     `normalise` is."""
     loading = loading or Loading(normalise.mean.device)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torchvision.transforms import v2
 
-from bench.data.batch import Batch, Batches
+from bench.data.batch import WHOLE, Batch, Batches, Part
 from bench.seeding import MIX, mixed
 
 
@@ -33,12 +33,14 @@ class Mixed:
     def steps_per_epoch(self) -> int:
         return self.inner.steps_per_epoch
 
-    def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+    def batches(self, epoch: int, first_step: int = 0, part: Part = WHOLE) -> Iterator[Batch]:
         kinds = [(v2.MixUp, self.mixup), (v2.CutMix, self.cutmix)]
         mixers = [kind(alpha=alpha, num_classes=self.classes) for kind, alpha in kinds if alpha]
-        for step, (images, targets) in enumerate(self.inner.batches(epoch, first_step), first_step):
+        # torchvision mixes each image with the one before (`roll(1)`), so that a part takes one more with it.
+        of_inner = part if part.is_whole else part.led_by_one()
+        for step, (images, targets) in enumerate(self.inner.batches(epoch, first_step, of_inner), first_step):
             seed = mixed(self.seed, epoch * self.steps_per_epoch + step, MIX)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 found: Batch = v2.RandomChoice(mixers)(images, targets)
-            yield found
+            yield found if part.is_whole else (found[0][1:], found[1][1:])

@@ -7,13 +7,14 @@ generator of its own, so that neither the number of workers nor where an epoch i
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from bench.data.augment import AS_IT_IS, Augment
-from bench.data.batch import Batch, WholeBatches
+from bench.data.batch import WHOLE, Batch, Part, WholeBatches
 from bench.data.normalise import Normalise
 from bench.data.windows import RandomArea, RandomScale
 from bench.dataset import Streamed
@@ -48,14 +49,14 @@ class Shuffled(WholeBatches):
     def images(self) -> int:
         return len(self.split)
 
-    def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+    def batches(self, epoch: int, first_step: int = 0, part: Part = WHOLE) -> Iterator[Batch]:
         device, augment = self.loading.device, self.augment.at(epoch)
         size = (augment.crop, augment.crop) if augment.crop else self.split.size
         order = torch.randperm(self.images, generator=generator(self.seed, epoch, ORDER))
         # Windows are cut where images are decoded.
         of_batch = Augment(augment.padding, augment.flip, alternate=augment.alternate)
         drawn = of_batch.draw_epoch(order, size, self.seed, epoch)
-        places = self.places(first_step)
+        places = self.places(first_step, part)
         seeds = mixed(self.seed, epoch, WINDOWS), mixed(self.seed, epoch, OPERATIONS)
         items = _Items(self.split, _window(augment, size), augment, seeds)
         loaded = _loaded(items, [order[place].tolist() for place in places], self.loading)
@@ -81,11 +82,16 @@ class StreamedInOrder:
     normalise: Normalise
     loading: Loading
     size: int = 256
+    seen: Part = WHOLE
+
+    def part(self, part: Part) -> Self:
+        return replace(self, seen=part)
 
     def __iter__(self) -> Iterator[Batch]:
         height, width = self.split.size
         size = max(1, min(self.size, _PIXELS // (height * width)))
-        numbers = [[*range(start, min(start + size, len(self.split)))] for start in range(0, len(self.split), size)]
+        starts = range(self.seen.number * size, len(self.split), self.seen.of * size)
+        numbers = [[*range(start, min(start + size, len(self.split)))] for start in starts]
         for pixels, targets in _loaded(_Items(self.split), numbers, self.loading):
             yield self.normalise(pixels), targets
 

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from bench.data.augment import Augment
+from bench.data.batch import WHOLE, Batches, Part
 from bench.data.batches import InMemory, InOrder
+from bench.data.mixing import Mixed
 from bench.data.normalise import Normalise
 from bench.dataset import Split
 
@@ -12,6 +14,7 @@ from bench.dataset import Split
 SPLIT = Split(
     torch.arange(23, dtype=torch.uint8)[:, None, None, None].expand(23, 2, 5, 4).contiguous(), torch.arange(23)
 )
+RGB = Split(SPLIT.images[:, :1].expand(23, 3, 5, 4).contiguous(), SPLIT.targets)
 IDENTITY = Normalise(torch.zeros(2, 1, 1), torch.ones(2, 1, 1))
 
 
@@ -79,3 +82,27 @@ def test_of_large_images_a_batch_has_fewer(monkeypatch: pytest.MonkeyPatch) -> N
     assert [len(images) for images, _ in InOrder(SPLIT, IDENTITY, size=10)] == [*[3] * 7, 2]
     monkeypatch.setattr("bench.data.batches._PIXELS", 19)
     assert [len(images) for images, _ in InOrder(SPLIT, IDENTITY, size=10)] == [1] * 23
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("size", [4, 7])
+def test_parts_of_batches_are_what_the_whole_ones_have_there(processes: int, size: int) -> None:
+    operated = Augment(padding=1, flip=True, operations=3)
+    made: Batches = InMemory(RGB, Normalise(torch.zeros(3, 1, 1), torch.ones(3, 1, 1)), operated, 0, size)
+    for batches in (made, Mixed(made, 23, 0, 0.4, 1.0)):
+        whole = [*batches.batches(2, 1)]
+        parts = [[*batches.batches(2, 1, Part(number, processes))] for number in range(processes)]
+        for step, (images, targets) in enumerate(whole):
+            own = [parts[number][step] for number in range(processes)]
+            assert {len(part) for part, _ in own} <= {size // processes, size // processes + 1}
+            assert torch.equal(torch.cat([part for part, _ in own]), images)
+            assert torch.equal(torch.cat([part for _, part in own]), targets)
+
+
+@pytest.mark.parametrize("processes", [2, 5])
+def test_batches_that_are_evaluated_are_shared_out(processes: int) -> None:
+    made = InOrder(SPLIT, IDENTITY, size=10)
+    whole = [targets.tolist() for _, targets in made]
+    shares = [[targets.tolist() for _, targets in made.part(Part(n, processes))] for n in range(processes)]
+    assert [whole[number::processes] for number in range(processes)] == shares
+    assert [targets.tolist() for _, targets in made.part(WHOLE)] == whole

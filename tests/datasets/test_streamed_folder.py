@@ -3,6 +3,7 @@
 import pickle
 import random
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ from streamed_files import photo
 from bench.cache import images, inventory
 from bench.cache.images import load
 from bench.data.augment import Augment
+from bench.data.batch import Part
 from bench.data.batches import in_order, shuffled
 from bench.data.normalise import Normalise
 from bench.data.splits import fingerprint
-from bench.data.streaming import Loading
+from bench.data.streaming import Loading, StreamedInOrder
 from bench.data.windows import RandomArea
 from bench.dataset import Data, Streamed
 from bench.datasets._streaming.reader import Pillow
@@ -86,8 +88,17 @@ def test_batches_are_the_same_whoever_decodes_them_and_wherever_an_epoch_is_begu
         for (pixels, targets), (others, theirs) in zip(found, wanted[first:], strict=True):
             assert torch.equal(pixels, others)
             assert torch.equal(targets, theirs)
+    made = shuffled(streamed.train, normalise, augment, 5, 4, Loading(HERE, workers))
+    parts = [made.batches(2, 0, Part(number, 3)) for number in range(3)]
+    for (pixels, targets), *own in zip(wanted, *parts, strict=True):
+        assert torch.equal(torch.cat([images for images, _ in own]), pixels)
+        assert torch.equal(torch.cat([labels for _, labels in own]), targets)
     tests = [torch.cat([pixels for pixels, _ in in_order(data.test, normalise)]) for data in (memory, streamed)]
     assert torch.equal(*tests)
+    ordered = StreamedInOrder(streamed.test, normalise, Loading(HERE, workers), size=2)
+    shares = [[images for images, _ in ordered.part(Part(number, 2))] for number in range(2)]
+    in_turn = [images for pair in zip_longest(*shares) for images in pair if images is not None]
+    assert torch.equal(torch.cat(in_turn), tests[0])
 
 
 @pytest.mark.parametrize(
