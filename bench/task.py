@@ -80,7 +80,8 @@ class Task:
 
     def weight(self, targets: Tensor) -> int | Tensor:
         """How much a part of a batch counts in the mean that the loss is: its images, unless the loss is a mean over
-        something else. A batch that doesn't fit into memory is computed in parts."""
+        something else; 0 where nothing counts. A batch that doesn't fit into memory is computed in parts, or by several
+        processes."""
         return len(targets)
 
     def output(self, outputs: Any) -> Tensor:

@@ -43,7 +43,7 @@ def measure(
     """
     network = compressed.network
     groups = compressed.parameter_groups(0.0, _RATE)
-    with _left_as_it_was(network), seeded(0):
+    with left_as_it_was(network), seeded(0):
         network.train()
         with torch.enable_grad():
             before = network(batch[0])
@@ -77,7 +77,8 @@ def _norm(tensors: list[Tensor]) -> float:
 
 
 @contextmanager
-def _left_as_it_was(network: nn.Module) -> Iterator[None]:
+def left_as_it_was(network: nn.Module) -> Iterator[None]:
+    """What is done inside is undone: parameters, buffers and gradients, of which there are none at first."""
     training = network.training
     tensors = [*network.parameters(), *network.buffers()]
     values = [tensor.detach().clone() for tensor in tensors]

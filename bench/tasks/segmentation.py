@@ -65,7 +65,7 @@ class Segmentation(Task):
             total = functional.cross_entropy(
                 exact, targets.long(), ignore_index=IGNORED, label_smoothing=schedule.label_smoothing, reduction="sum"
             )
-            return total / self.weight(targets)
+            return total / self.weight(targets).clamp(min=1)  # where none has a class, there is no loss
 
         loss = of(self.output(outputs))
         if isinstance(outputs, Mapping) and AUXILIARY in outputs:
@@ -73,8 +73,8 @@ class Segmentation(Task):
         return loss
 
     def weight(self, targets: Tensor) -> Tensor:
-        """The pixels that have a class; 1 where none has, whose loss is none."""
-        return (targets != IGNORED).sum().clamp(min=1)
+        """The pixels that have a class."""
+        return (targets != IGNORED).sum()
 
     def output(self, outputs: Any) -> Tensor:
         """Logits `(images, classes, height, width)`."""

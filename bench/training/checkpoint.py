@@ -19,14 +19,19 @@ from bench import masks, seeding
 from bench.errors import MALFORMED, first_line, require_format
 from bench.method import Compressed
 from bench.plugins import options
+from bench.task import Meter
 from bench.training.loop import Epoch, Trainer, Training
 
 FORMAT = 3
 _KEY = "bench"
 
 
-def encode(training: Training, beside: Mapping[str, Any] | None = None) -> bytes:
-    """All that `read` needs, and what is to lie `beside` it, as JSON."""
+def encode(
+    training: Training, beside: Mapping[str, Any] | None = None, sums: tuple[Tensor, Meter] | None = None
+) -> bytes:
+    """All that `read` needs, and what is to lie `beside` it, as JSON. `sums` are those of all processes that train
+    together (`Training.sums`); None: this one has them all."""
+    loss_sum, meter = sums or (training.loss_sum, training.meter)
     compressed = training.compressed
     network = compressed.network
     tensors: dict[str, Tensor] = {}
@@ -49,7 +54,7 @@ def encode(training: Training, beside: Mapping[str, Any] | None = None) -> bytes
         "optimizer": _split({names[id(own)]: dict(state) for own, state in training.optimizer.state.items()}, tensors),
         "epoch": training.epoch,
         "parts": training.parts,
-        "sums": _split({"loss_sum": training.loss_sum, "meter": training.meter.sums}, tensors),
+        "sums": _split({"loss_sum": loss_sum, "meter": meter.sums}, tensors),
         "generators": _split(seeding.state(training.trainer.device), tensors),
         "seconds": training.seconds,
         "history": [epoch.row() for epoch in training.history],

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,19 +12,21 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bench import masks
 from bench.data.augment import Augment
-from bench.data.batch import Batch, Batches
+from bench.data.batch import Batch, Batches, Ordered
 from bench.data.batches import in_order, shuffled
 from bench.data.mixing import Mixed
 from bench.data.normalise import Normalise
 from bench.data.streaming import Loading
 from bench.dataset import AnySplit
 from bench.errors import typed_line
+from bench.measure.step_size import left_as_it_was
 from bench.method import Compressed
-from bench.seeding import LAYERS, mixed, seed_all
-from bench.task import LOSS, Task
+from bench.seeding import LAYERS, mixed, seed_all, seeded
+from bench.task import LOSS, Meter, Task
 from bench.training.compiling import AUTO, OFF, ON, Compile, compiled, pays
 from bench.training.distillation import distillation_loss
-from bench.training.evaluate import evaluate
+from bench.training.evaluate import Scores, metered
+from bench.training.group import ALONE, Group
 from bench.training.look import Look
 from bench.training.schedule import Schedule
 
@@ -71,11 +73,11 @@ class Trainer:
 
     `on_step(epoch, fraction_of_schedule, loss)` and `on_epoch(row)` are for progress alone. `after_step` is called when
     a step is done, and may keep the training's state, or end it. `compile` is auto, on or off: whether steps are
-    compiled (`bench.training.compiling`).
+    compiled (`bench.training.compiling`). The processes of `group` make each step together.
     """
 
     train: Batches
-    validation: Iterable[Batch]
+    validation: Ordered
     task: Task
     classes: int
     schedule: Schedule
@@ -85,6 +87,7 @@ class Trainer:
     teacher: nn.Module | None = None
     rate_of_layer: Callable[[str], float] | None = None
     compile: Compile = OFF
+    group: Group = ALONE
     on_step: Callable[[int, float, float], None] = lambda epoch, progress, loss: None
     on_epoch: Callable[[Epoch], None] = lambda row: None
     after_step: Callable[["Training"], None] = lambda training: None
@@ -105,6 +108,7 @@ class Trainer:
         rate_of_layer: Callable[[str], float] | None = None,
         loading: Loading | None = None,
         compile: Compile = OFF,
+        group: Group = ALONE,
         **callbacks: Callable[..., None],
     ) -> "Trainer":
         """On splits that are on the device, or streamed there (`loading`; None: where `normalise` is)."""
@@ -128,6 +132,7 @@ class Trainer:
             teacher,
             rate_of_layer,
             compile,
+            group,
             **callbacks,
         )
 
@@ -141,6 +146,9 @@ class Trainer:
 
     @property
     def compiles(self) -> bool:
+        """Not where several processes make a step: batch norm waits for the others in the middle of it."""
+        if self.group.size > 1:
+            return False
         return self.compile == ON or (self.compile == AUTO and pays(self.device, self.total_steps))
 
     def run(
@@ -174,6 +182,14 @@ class Trainer:
         return training.history
 
 
+@dataclass(frozen=True)
+class Share:
+    """A part's in the mean over a batch: of what its targets count by the task, and of its images."""
+
+    of_targets: Tensor
+    of_images: float
+
+
 class Training:
     """A network in training: what changes from step to step, and all that `bench.training.checkpoint` keeps.
 
@@ -182,7 +198,7 @@ class Training:
     of the schedule are done. A batch is computed in `parts`, more than one where it doesn't fit into memory.
     `loss_sum`, `meter` and `seconds` are of the epoch so far, `history` of those before it. `average` is that of the
     weights since the optimiser began, where the schedule has one. `compile_seconds` is what the step took in which the
-    network was compiled; None where it wasn't.
+    network was compiled; None where it wasn't. Sums and parts are those of this process (`sums` has those of all).
     """
 
     def __init__(self, trainer: Trainer, compressed: Compressed, epoch: int, history: Sequence[Epoch] = ()) -> None:
@@ -192,6 +208,7 @@ class Training:
         self.step = epoch * trainer.steps_per_epoch
         self.history = [*history]
         self.parts = 1
+        self._fitting: set[tuple[torch.Size, bool]] = set()
         self.seconds = 0.0
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=trainer.device)
         self.meter = trainer.task.training_meter(trainer.classes)
@@ -209,23 +226,20 @@ class Training:
             self.take_step()
             done = self.step - first
             if self.step == end:
-                self._check(float(self.loss_sum))
-            elif (done - 1) % _LOOK_EVERY == 0 and (arrived := self._look(self.loss_sum, done)) is not None:
+                self._check(float(self._loss_sum()))
+            elif (done - 1) % _LOOK_EVERY == 0 and (arrived := self._look(self._loss_sum(), done)) is not None:
                 # A sum stays NaN or infinite once it is, so looking now and then misses nothing.
                 self._check(arrived.loss_sum)
                 trainer.on_step(self.epoch, self.step / trainer.total_steps, arrived.loss_sum / arrived.steps)
             self.seconds = before + time.perf_counter() - started
             trainer.after_step(self)
-        network = self.compressed.network
-        if self.average is not None:
-            network = self.average.module
-            masks.enforce(masks.pairs(network))  # a mask may have changed since
-        scores = evaluate(network, trainer.validation, trainer.task, trainer.classes)
+        trainer.group.require_same(self.compressed.network)
+        scores = self._validate()
         check_finite(scores[LOSS], f"the validation loss became {{}} in epoch {self.epoch + 1}")
-        headline = trainer.task.headline.name
-        seen = {f"train_{name}": score for name, score in self.meter.scores().items()}
+        headline, (loss_sum, meter) = trainer.task.headline.name, self.sums()
+        seen = {f"train_{name}": score for name, score in meter.scores().items()}
         figures = {
-            "train_loss": float(self.loss_sum) / trainer.steps_per_epoch,
+            "train_loss": float(loss_sum) / trainer.steps_per_epoch,
             **seen,
             "validation_loss": scores[LOSS],
             f"validation_{headline}": scores[headline],
@@ -236,19 +250,43 @@ class Training:
         self._begin_sums()
         return done_epoch
 
+    def forget_sums(self) -> None:
+        """Those so far are another process's."""
+        self._begin_sums()
+
+    def sums(self) -> tuple[Tensor, Meter]:
+        """The sum of losses, and what the meter has seen, of the epoch so far, of all processes."""
+        group, task, classes = self.trainer.group, self.trainer.task, self.trainer.classes
+        return self._loss_sum(), group.merged(self.meter, lambda: task.training_meter(classes))
+
+    def _loss_sum(self) -> Tensor:
+        return torch.as_tensor(self.trainer.group.total(self.loss_sum))
+
+    def _validate(self) -> Scores:
+        """The validation split's scores; each process sees some of its batches."""
+        trainer, network = self.trainer, self.compressed.network
+        if self.average is not None:
+            network = self.average.module
+            masks.enforce(masks.pairs(network))  # a mask may have changed since
+        meter = metered(network, trainer.validation.part(trainer.group.part), trainer.task, trainer.classes)
+        return trainer.group.merged(meter, lambda: trainer.task.meter(trainer.classes)).scores()
+
     def take_step(self) -> None:
         """One step of the optimiser, and what the method does after it."""
         trainer, schedule = self.trainer, self.trainer.schedule
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * schedule.learning_rate_at((self.step + 0.5) / trainer.total_steps)
         images, targets = next(self._coming())
+        if trainer.group.size > 1:
+            self._agree_on_parts(images, targets)
         started, is_new = time.perf_counter(), self._compiled is not None and self.compile_seconds is None
         while True:
             try:
                 losses, seen = self._gradients(images, targets)
                 break
             except torch.OutOfMemoryError:
-                if self.parts >= len(images):
+                # Others may be waiting for this process in the middle of the step, which can't begin again.
+                if trainer.group.size > 1 or self.parts >= len(images):
                     raise
             except Exception as error:
                 if self._compiled is None or not is_new or trainer.compile == ON:
@@ -281,36 +319,81 @@ class Training:
             self.compressed.network.eval()  # what was computed of the weights before is computed again
 
     def _gradients(self, images: Tensor, targets: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """Those of the whole batch, computed in so many parts as fit into memory; the loss, and of each part what the
-        network gave and its targets."""
-        trainer, losses, seen = self.trainer, [], []
-        whole = trainer.task.weight(targets)
+        """Those of the whole batch; the loss, and of each part of this process what the network gave and its
+        targets."""
+        group = self.trainer.group
         self.optimizer.zero_grad(set_to_none=True)
-        for part, own in zip(images.tensor_split(self.parts), targets.tensor_split(self.parts), strict=True):
+        with group.as_one_batch(mixed(self.trainer.seed, self.step, LAYERS)):
+            found = self._in_parts(images, targets, self.parts, group.total(self.trainer.task.weight(targets)))
+        group.add_gradients(own for of_group in self.optimizer.param_groups for own in of_group["params"])
+        return found
+
+    def _in_parts(
+        self, images: Tensor, targets: Tensor, parts: int, whole: int | Tensor
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """The same of what this process has of the batch, in so many parts. All that the batch's targets count is
+        `whole`."""
+        trainer, losses, seen = self.trainer, [], []
+        for part, own in zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True):
             # What several parts gave is looked at afterwards, and a compiled network has room for one.
-            network = self.compressed.network if self._compiled is None or self.parts > 1 else self._compiled
+            network = self.compressed.network if self._compiled is None or parts > 1 else self._compiled
             with self._autocast(part):
                 outputs = network(part)
-            loss = self.loss((part, own), outputs)
-            if self.parts > 1:
-                loss = loss * (trainer.task.weight(own) / whole)
+            is_all = parts == 1 and trainer.group.size == 1
+            loss = self.loss((part, own), outputs, None if is_all else self._share(own, whole))
             loss.backward()
             losses.append(loss.detach())
             seen.append((trainer.task.output(outputs).detach(), own))
-        return torch.stack(losses).sum() if self.parts > 1 else losses[0], seen
+        return torch.stack(losses).sum() if parts > 1 else losses[0], seen
 
-    def loss(self, batch: Batch, outputs: Any) -> Tensor:
+    def _share(self, targets: Tensor, whole: int | Tensor) -> Share:
+        of_targets = torch.as_tensor(self.trainer.task.weight(targets), dtype=torch.float64) / whole
+        # Where nothing counts in the whole batch, its loss is none.
+        return Share(of_targets.nan_to_num(0.0), len(targets) / self.trainer.train.batch_size)
+
+    def loss(self, batch: Batch, outputs: Any, share: Share | None = None) -> Tensor:
         """What is minimised: the task's loss, the teacher's share, and what the method adds. Nothing else adds to it
-        anywhere."""
+        anywhere. Of a part of a batch, what it adds to that of the whole."""
         trainer, schedule = self.trainer, self.trainer.schedule
         loss = trainer.task.loss(outputs, batch[1], schedule)
+        if share is not None:
+            loss = loss * share.of_targets.to(loss.dtype)
         if trainer.teacher is not None:
             with torch.no_grad(), self._autocast(batch[0]):
                 wanted = trainer.task.output(trainer.teacher(batch[0]))
             taught = distillation_loss(trainer.task.output(outputs), wanted, schedule.temperature)
+            if share is not None:
+                taught = taught * share.of_images
             loss = (1 - schedule.distillation) * loss + schedule.distillation * taught
         extra = self.compressed.extra_loss(batch, outputs)
+        if extra is not None and share is not None:
+            extra = extra * share.of_images
         return loss if extra is None else loss + extra
+
+    def _agree_on_parts(self, images: Tensor, targets: Tensor) -> None:
+        """Find in how many parts a step fits into the memory of every process, before any waits for another in the
+        middle of one: tried and undone, with the optimiser's memory and without, and for each size of images."""
+        trainer, network = self.trainer, self.compressed.network
+        case = images.shape[1:], bool(self.optimizer.state)
+        if case in self._fitting:
+            return
+        most = trainer.train.batch_size // trainer.group.size
+        parts = min(self.parts, most)
+        with left_as_it_was(network), seeded(0):
+            while True:
+                try:
+                    self._in_parts(images, targets, parts, trainer.task.weight(targets))
+                    break
+                except torch.OutOfMemoryError:
+                    if parts >= most:
+                        raise
+                parts = min(2 * parts, most)
+                torch.cuda.empty_cache()
+        parts = trainer.group.largest(parts)
+        if parts > self.parts:
+            trainer.say(f"out of memory: batches are computed in {parts} parts from here on")
+        self.parts = parts
+        self._fitting.add(case)
 
     def _autocast(self, images: Tensor) -> torch.autocast:
         precision = self.trainer.precision
@@ -327,7 +410,7 @@ class Training:
             # For layers that draw numbers themselves, like dropout.
             seed_all(mixed(self.trainer.seed, self.epoch, LAYERS))
         if first == 0 or self._batches is None:
-            self._batches = self.trainer.train.batches(self.epoch, first)
+            self._batches = self.trainer.train.batches(self.epoch, first, self.trainer.group.part)
         return self._batches
 
     def _check(self, loss_sum: float) -> None:
