@@ -54,7 +54,7 @@ _COLUMNS = (
         "device",
         "device_name",
     ),
-    *("threads", "bench_version", "torch_version", "python_version", "platform", "git_commit"),
+    *("threads", "processes", "bench_version", "torch_version", "python_version", "platform", "git_commit"),
 )
 
 
@@ -157,7 +157,11 @@ def _facts(runs: pd.DataFrame) -> list[tuple[str, str]]:
         ("images are standardised by", _standard(first)),
         ("corrupted images", every(runs["corruptions"])),
         ("seeds", every(runs["seed"])),
-        ("hardware", f"{every(runs['device_name'])} ({every(runs['device'])}), threads {every(runs['threads'])}"),
+        (
+            "hardware",
+            f"{every(runs['device_name'])} ({every(runs['device'])}), threads {every(runs['threads'])}"
+            f"{_processes(runs)}",
+        ),
         ("precision of training", every(runs["precision"])),
         (
             "versions",
@@ -168,6 +172,12 @@ def _facts(runs: pd.DataFrame) -> list[tuple[str, str]]:
         ("runs", f"{_span(runs['started'])}"),
     ]
     return [(name, text) for name, text in facts if text]
+
+
+def _processes(runs: pd.DataFrame) -> str:
+    """Empty where each run is made by one."""
+    found = every(runs["processes"])
+    return "" if found in ("", "1") else f", processes a run {found}"
 
 
 def _views(schedule: Mapping[str, Any]) -> str:
@@ -193,6 +203,7 @@ def _warnings(runs: pd.DataFrame, finished: pd.DataFrame) -> list[str]:
         ("torch_version", "versions of torch"),
         ("device_name", "processors; latency and times are not comparable between them"),
         ("threads", "numbers of threads; latency and times are not comparable between them"),
+        ("processes", "numbers of processes a run; times are not comparable between them"),
         ("precision", "precisions of training"),
         ("git_commit", "commits of bench"),
         ("dataset_code", "versions of the dataset's file"),

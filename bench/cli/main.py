@@ -31,6 +31,7 @@ from bench.cli.app import (
     wants_traceback,
 )
 from bench.errors import InputError
+from bench.executors.torchrun import launched
 from bench.files.patience import be_patient
 from bench.version import __version__
 
@@ -52,7 +53,10 @@ def main() -> None:
             app()
         if wants_traceback():
             make_error_console().print(traceback.format_exc(), markup=False, highlight=False, soft_wrap=True)
-        print_error(str(error) if isinstance(error, InputError) else _usage(error) or unforeseen(error))
+        line = str(error) if isinstance(error, InputError) else _usage(error)
+        # What is wrong with a command is so in all processes of torchrun, and the first says it.
+        if not line or (place := launched.find()) is None or place.leads:
+            print_error(line or unforeseen(error))
         sys.exit(BAD_INPUT)
 
 
@@ -67,6 +71,7 @@ def _usage(error: Exception) -> str:
 
 @app.callback(invoke_without_command=True)
 def _options(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     with_traceback: Annotated[
         bool, typer.Option(TRACEBACK, help="With any command: print where an error came from, too.")
@@ -75,3 +80,5 @@ def _options(
     if version:
         print(__version__)
         raise typer.Exit
+    if context.invoked_subcommand not in (None, "run"):
+        launched.require_alone(f"bench {context.invoked_subcommand}")

@@ -1,7 +1,7 @@
 """`bench run`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,6 +9,9 @@ from bench.cli.app import FAILED_RUNS, INTERRUPTED, RESUMABLE, app, as_list, mak
 from bench.cli.stores import write_report
 from bench.errors import InputError
 from bench.plan import defaults
+
+if TYPE_CHECKING:
+    from bench.executors.torchrun.launched import Place
 
 
 @app.command()
@@ -71,7 +74,8 @@ def run(
         str, typer.Option(help="How many runs to make at once; auto: one a core, or as many as a GPU has room for.")
     ] = defaults.JOBS,
     executor: Annotated[
-        str, typer.Option(help="Who makes the runs: here, or ray, on a Ray cluster.")
+        str,
+        typer.Option(help="Who makes the runs: here, or ray, on a Ray cluster. Under torchrun all its processes do."),
     ] = defaults.EXECUTOR,
     ray_address: Annotated[
         str | None,
@@ -139,8 +143,13 @@ def run(
 ) -> None:
     """Train every method at every budget for every seed, and the dense reference, and write a report."""
     from bench.budget import parse_list
+    from bench.executors.torchrun import launched
     from bench.plan import spec as specs
 
+    place = launched.find()
+    if place is not None and not place.leads:
+        _follow(place)
+        return
     given: dict[str, Any] = {} if spec is None else specs.read(spec)
     options = {
         "methods": None if methods is None else as_list(methods),
@@ -184,7 +193,7 @@ def run(
     from bench.store.store import REPORT, Store
 
     console = make_console()
-    made_by = find(executor, jobs=jobs, ray_address=ray_address)
+    made_by = find(launched.executor(executor), jobs=jobs, ray_address=ray_address)
     look_at(out)
     find_device(checked.device)
     shown = Logging(progress.make(console), open_logs(as_list(log or ""), Store(out)))
@@ -215,3 +224,13 @@ def run(
     if failed:
         console.print(f"{failed} of {len(records)} runs failed; --redo failed makes them again", markup=False)
         raise typer.Exit(FAILED_RUNS)
+
+
+def _follow(place: "Place") -> None:
+    """Under torchrun the first process is the command, and the others train along."""
+    from bench.executors.torchrun.follower import follow
+
+    try:
+        follow(place)
+    except KeyboardInterrupt:  # which the first process tells of
+        raise typer.Exit(INTERRUPTED) from None

@@ -5,21 +5,15 @@ import pickle
 import signal
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
 import torch
 
 from bench.errors import DiskError, InputError
 from bench.executors._relay import Relay
-from bench.plan import plan as plans
-from bench.plan import spec as specs
-from bench.runs import material
 from bench.runs.executor import make
-from bench.store.store import Store
+from bench.runs.material import Asked, bench_elsewhere
 
 # What it is told, besides a run's id and whether it is made again.
 STOP = "stop"
@@ -27,31 +21,18 @@ STOP = "stop"
 ENDED, REFUSED, NO_DISK, INTERRUPTED = "ended", "refused", "no disk", "interrupted"
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What the runs of a sweep are made of, as plain data. `streamed` is the sweep's own data, pickled, where images
-    are decoded as they are needed: to list a million files and ask for the time of each takes half a minute. Other data
-    a process maps for itself (`bench.cache`)."""
+def work(pipe: Connection, asked: Asked, streamed: bytes) -> None:
+    """Make the runs that come by the pipe. Whatever ends the whole sweep is told, and ends this process.
 
-    spec: dict[str, Any]
-    store: str
-    device: str
-    data_hash: str
-    threads: int
-    save_every: float
-    code: str
-    loaders: int
-    streamed: bytes = b""
-
-
-def work(pipe: Connection, asked: Asked) -> None:
-    """Make the runs that come by the pipe. Whatever ends the whole sweep is told, and ends this process."""
+    `streamed` is the sweep's own data, pickled, where images are decoded as they are needed: to list a million files
+    and ask for the time of each takes half a minute. Other data a process maps for itself (`bench.cache`).
+    """
     inbox: SimpleQueue[tuple[str, bool]] = SimpleQueue()
     _leave_the_terminal()
     threading.Thread(target=_listen, args=(pipe, inbox), daemon=True).start()
     with suppress(BrokenPipeError):  # nobody listens any more; what is finished is in the store
         try:
-            _work(pipe, asked, inbox)
+            _work(pipe, asked, streamed, inbox)
         except DiskError as error:
             pipe.send((NO_DISK, str(error)))
         except InputError as error:
@@ -60,20 +41,10 @@ def work(pipe: Connection, asked: Asked) -> None:
             pipe.send((INTERRUPTED,))
 
 
-def _work(pipe: Connection, asked: Asked, inbox: "SimpleQueue[tuple[str, bool]]") -> None:
+def _work(pipe: Connection, asked: Asked, streamed: bytes, inbox: "SimpleQueue[tuple[str, bool]]") -> None:
     torch.set_num_threads(asked.threads)
     torch.set_num_interop_threads(1)
-    plan = plans.make(specs.check(asked.spec))
-    # The sweep said at its start whatever is odd about the data.
-    data = pickle.loads(asked.streamed) if asked.streamed else material.load(plan, lambda line: None)  # noqa: S301
-    made = material.prepare(plan, data)
-    if made.data_hash != asked.data_hash:
-        raise InputError(f"the images of {plan.setting.dataset.label} changed while the sweep began; start it again")
-    device = torch.device(asked.device)
-    bench = material.on_device(
-        material.bench_of(plan, Store(Path(asked.store)), made, device, asked.save_every, asked.code, asked.loaders),
-        device,
-    )
+    plan, bench = bench_elsewhere(asked, pickle.loads(streamed) if streamed else None)  # noqa: S301  # the sweep's own
     runs = {run.id: run for run in plan.runs}
     progress = Relay(pipe.send)
     with bench.fresh:

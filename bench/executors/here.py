@@ -33,6 +33,8 @@ def asked(jobs: str | int) -> "Here":
 class Here:
     """`jobs` runs at once; None: as many as this machine is made for."""
 
+    processes = 1
+
     def __init__(self, jobs: int | None = None) -> None:
         self.jobs = jobs
 

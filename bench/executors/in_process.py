@@ -15,16 +15,18 @@ from bench.runs.progress import Progress
 class InProcess:
     """The plainest executor (`bench.runs.executor`)."""
 
+    processes = 1
+
     def places(self, todo: Sequence[Run], data: Data, device: torch.device) -> int:
         return 1
 
     @contextmanager
-    def open(self, job: Job, progress: Progress) -> Iterator["_Alone"]:
+    def open(self, job: Job, progress: Progress) -> Iterator["Alone"]:
         with job.bench.fresh:
-            yield _Alone(job, progress)
+            yield Alone(job, progress)
 
 
-class _Alone:
+class Alone:
     """This process. A run is made where its outcome is waited for."""
 
     places = 1

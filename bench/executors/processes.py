@@ -19,11 +19,12 @@ from bench.dataset import Data
 from bench.errors import DiskError, InputError
 from bench.executors import _worker
 from bench.executors._relay import SAY, show
-from bench.executors._worker import ENDED, INTERRUPTED, NO_DISK, REFUSED, Asked
+from bench.executors._worker import ENDED, INTERRUPTED, NO_DISK, REFUSED
 from bench.files import pristine
 from bench.measure.cores import loaders
 from bench.plan.plan import Run
 from bench.runs.executor import Job, Outcome
+from bench.runs.material import Asked
 from bench.runs.progress import Progress
 
 # How long a worker that has closed its pipe may take to end.
@@ -32,6 +33,8 @@ _ENDING_SECONDS = 10
 
 class Processes:
     """`number` workers, which take turns on the `devices`."""
+
+    processes = 1
 
     def __init__(self, number: int, devices: Sequence[str]) -> None:
         self.number, self.devices = number, devices
@@ -62,12 +65,11 @@ class _Worker:
             save_every=bench.save_every,
             code=bench.code,
             loaders=loaders(places, torch.get_num_threads()),
-            streamed=streamed,
         )
         self.device = device
         self.run: Run | None = None
         self.pipe, theirs = pristine.pipe()
-        self.process = pristine.start(_worker.work, theirs, asked)
+        self.process = pristine.start(_worker.work, theirs, asked, streamed)
         theirs.close()
 
     def tell(self, *message: Any) -> None:

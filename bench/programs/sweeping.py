@@ -10,6 +10,7 @@ from rich.console import Console
 
 from bench.errors import InputError
 from bench.executors.find import find
+from bench.executors.torchrun import launched
 from bench.plan import plan, spec
 from bench.reports.load import load
 from bench.runs import progress
@@ -30,6 +31,7 @@ def run(
     given: dict[str, Any],
 ) -> pd.DataFrame:
     """`bench.run`, which says what it does."""
+    launched.require_alone("bench.run")
     table = {} if spec_file is None else spec.read(Path(spec_file))
     table |= {name: _plain(value) for name, value in given.items() if value is not None}
     checked = spec.check(table, "" if spec_file is None else str(spec_file))

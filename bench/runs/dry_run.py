@@ -72,7 +72,8 @@ def _describe(plan: Plan, store: Store, console: Console, executor: Executor, re
         line += f"; {places} at once" if places > 1 else ""
     _print(console, line)
     if data is not None:
-        if device.type == "cpu" and (hint := idle(todo, data, plan.spec.threads)):
+        alone = device.type == "cpu" and executor.processes == 1
+        if alone and (hint := idle(todo, data, plan.spec.threads)):
             _print(console, hint)
         networks, states = _bytes(plan, todo, dense_values)
         line = f"saved networks take about {networks / 1e6:,.1f} MB, states of the dense network {states / 1e6:,.1f} MB"

@@ -85,7 +85,10 @@ class Crew(Protocol):
 
 
 class Executor(Protocol):
-    """One way of making runs: one after the other in this process, say."""
+    """One way of making runs: one after the other in this process, say. Each run is computed by so many `processes`
+    together."""
+
+    processes: int
 
     def places(self, todo: Sequence[Run], data: Data, device: torch.device) -> int:
         """How many of these runs it would make at once."""

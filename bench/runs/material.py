@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,10 +16,13 @@ from bench.data.splits import fingerprint
 from bench.data.standard import normalisation
 from bench.data.streaming import Loading
 from bench.dataset import Data
+from bench.errors import InputError
 from bench.files.artifact import Given
 from bench.files.fresh_process import FreshProcess
 from bench.files.start_weights import Start
 from bench.measure.resizable import Resizing
+from bench.plan import plan as plans
+from bench.plan import spec as specs
 from bench.plan.plan import Plan
 from bench.runs.run import Bench
 from bench.store.store import Store
@@ -66,10 +70,17 @@ def given_of(plan: Plan) -> Given:
 
 
 def bench_of(
-    plan: Plan, store: Store, material: Material, device: torch.device, save_every: float, code: str, loaders: int = 0
+    plan: Plan,
+    store: Store,
+    material: Material,
+    device: torch.device,
+    save_every: float,
+    code: str,
+    loaders: int = 0,
+    processes: int = 1,
 ) -> Bench:
     """What runs are made with on `device`; its data is still where it is, and its fresh process not started. `code` is
-    `harness_hash()`; so many `loaders` decode what is streamed."""
+    `harness_hash()`; so many `loaders` decode what is streamed, and so many `processes` train each run."""
     data, model = material.data, plan.setting.model
     assert data.validation is not None
     return Bench(
@@ -90,7 +101,39 @@ def bench_of(
         on_step=lambda epoch, done, loss: None,
         on_epoch=lambda row: None,
         on_history=lambda rows: None,
+        processes=processes,
     )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What another process of a sweep makes all of this of, as plain data."""
+
+    spec: dict[str, Any]
+    store: str
+    device: str
+    data_hash: str
+    threads: int
+    save_every: float
+    code: str
+    loaders: int
+    processes: int = 1
+
+
+def bench_elsewhere(asked: Asked, data: Data | None = None) -> tuple[Plan, Bench]:
+    """What another process of a sweep makes runs with, its data on the device: made anew of what it was asked for, but
+    for data that it was given. Raises InputError."""
+    plan = plans.make(specs.check(asked.spec))
+    # The sweep said at its start whatever is odd about the data.
+    made = prepare(plan, data or load(plan, lambda line: None))
+    if made.data_hash != asked.data_hash:
+        label = plan.setting.dataset.label
+        raise InputError(f"the images of {label} are not those that the sweep began with; start it again")
+    device = torch.device(asked.device)
+    bench = bench_of(
+        plan, Store(Path(asked.store)), made, device, asked.save_every, asked.code, asked.loaders, asked.processes
+    )
+    return plan, on_device(bench, device)
 
 
 def trial_of(bench: Bench, plan: Plan) -> Trial | None:

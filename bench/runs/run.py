@@ -34,14 +34,14 @@ from bench.measure.step_size import Step
 from bench.method import Compressed
 from bench.models._build import build_network
 from bench.models._head import rate_of_layer
-from bench.plan import defaults, spec
+from bench.plan import spec
 from bench.plan.plan import Run, prefix_id
 from bench.plan.spec import Spec
 from bench.plugins import options
 from bench.plugins.code import rooms_hash
 from bench.runs import dense_prefix, environment, interrupt
 from bench.runs.progress import planned, title
-from bench.runs.unfinished import Unfinished
+from bench.runs.unfinished import USUAL_PLACE, Unfinished
 from bench.store import by_class, record
 from bench.store.examples import encode_examples
 from bench.store.predictions import encode_predictions
@@ -64,6 +64,7 @@ from bench.store.store import (
 from bench.task import LOSS, Meter, Task
 from bench.training import first_step
 from bench.training.evaluate import Scores, evaluate, metered
+from bench.training.followers import NOBODY, Followers, Stretch
 from bench.training.kept import Kept, KeptExamples
 from bench.training.loop import Epoch, Trainer, Training, check_finite
 from bench.training.schedule import Schedule
@@ -88,7 +89,8 @@ class Bench:
     """What every run of a sweep is made with. `data` is on the device and has its validation split; `start` gives
     networks the finished weights that the sweep starts from, if it does. Runs save their state every `save_every`
     seconds. `code` is the hash of the harness, and `loading` says who decodes what is streamed. `corruptions` is where
-    the corrupted images come from that finished networks are tried on.
+    the corrupted images come from that finished networks are tried on. So many `processes` train each run together,
+    this one and its `followers`.
 
     `on_step` and `on_epoch` hear of all that is trained for a run, a teacher too. `on_history` hears of the rows that
     are new in the run's history: first of all that are there, then of each."""
@@ -110,6 +112,8 @@ class Bench:
     on_step: Callable[[int, float, float], None]
     on_epoch: Callable[[Epoch], None]
     on_history: Callable[[Sequence[Epoch]], None]
+    processes: int = 1
+    followers: Followers = NOBODY
 
     @property
     def classes(self) -> int:
@@ -117,6 +121,12 @@ class Bench:
 
     def trainer(self, run: Run, schedule: Schedule, unfinished: Unfinished) -> Trainer:
         """On the run's own schedule, or on the one that dense epochs before it share."""
+        return self.trainer_with(run, schedule, self._teacher(run), unfinished.after_step)
+
+    def trainer_with(
+        self, run: Run, schedule: Schedule, teacher: nn.Module | None, after_step: Callable[[Training], None]
+    ) -> Trainer:
+        """The same with a teacher that is there."""
         assert self.data.validation is not None
         return Trainer.of(
             train=self.data.train,
@@ -127,13 +137,14 @@ class Bench:
             schedule=schedule,
             seed=run.seed,
             precision=environment.find_precision(schedule.precision, self.device),
-            teacher=self._teacher(run),
+            teacher=teacher,
             rate_of_layer=self._rate_of_layer(run, schedule),
             loading=self.loading,
             compile=self.spec.compile,
+            group=self.followers.group,
             on_step=self.on_step,
             on_epoch=self.on_epoch,
-            after_step=unfinished.after_step,
+            after_step=after_step,
             say=self.say,
         )
 
@@ -158,7 +169,8 @@ class Bench:
 
     def prefix_id(self, run: Run, epochs: int) -> str:
         """Names the dense network's state after some epochs of the run's seed."""
-        made_with = {**self._made_with(run), "device": self.device.type, **self._place()}
+        place = {name: own for name, own in self._place().items() if own != USUAL_PLACE.get(name)}
+        made_with = {**self._made_with(run), "device": self.device.type, **place}
         return prefix_id(run.setting, run.seed, epochs, made_with)
 
     def unfinished(self, run: Run) -> Unfinished:
@@ -188,8 +200,13 @@ class Bench:
         }
 
     def _place(self) -> dict[str, Any]:
-        asked = {} if self.spec.compile == defaults.COMPILE else {"compile": self.spec.compile}
-        return {"torch": torch.__version__, "threads": torch.get_num_threads(), **asked}
+        """What last bits depend on."""
+        return {
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "compile": self.spec.compile,
+            "processes": self.processes,
+        }
 
     def network(self, run: Run) -> nn.Module:
         """The dense network with the initial weights of the run's seed, on the device."""
@@ -302,6 +319,7 @@ def identify(bench: Bench, run: Run) -> Columns:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "bench_code": bench.code,
         **environment.describe(bench.device),
+        "processes": bench.processes,
         **flat("option", options.everything(method)),
         **flat("schedule", options.everything(setting.schedule)),
     }
@@ -413,6 +431,12 @@ def _go_on(bench: Bench, run: Run, unfinished: Unfinished, found: Mapping[str, A
     """The same of a run that was stopped in its training."""
     columns: Columns = found["columns"]
     yield columns
+    training = unfinished.read(bench.trainer(run, run.schedule, unfinished), rebuilding(bench, run))
+    return Begun(columns, training, [Epoch.of(row) for row in found["prefix"]])
+
+
+def rebuilding(bench: Bench, run: Run) -> Callable[[Mapping[str, Any]], Compressed]:
+    """Makes the run's compressed network of a structure, for its values to be filled in."""
     method, family = run.choice.method, run.setting.model.model.family
 
     def rebuild(structure: Mapping[str, Any]) -> Compressed:
@@ -420,8 +444,7 @@ def _go_on(bench: Bench, run: Run, unfinished: Unfinished, found: Mapping[str, A
         compressed.network.to(bench.device)
         return compressed
 
-    training = unfinished.read(bench.trainer(run, run.schedule, unfinished), rebuild)
-    return Begun(columns, training, [Epoch.of(row) for row in found["prefix"]])
+    return rebuild
 
 
 @dataclass(frozen=True)
@@ -509,7 +532,7 @@ def reach(
             training = Training(trainer, Compressed(network), 0)
         else:
             training = unfinished.read(trainer, lambda structure: Compressed(network))
-        with interrupt.held():
+        with interrupt.held(), bench.followers.along(Stretch(run.id, False, epochs), training):
             history = trainer.go_on(training, epochs, after_epoch)
             unfinished.leave_if_asked(training)
         bench.require_unchanged(run)
@@ -560,7 +583,7 @@ def train(
             dense_prefix.keep(bench.store, bench.prefix_id(run, len(epochs)), compressed.network, epochs)
 
     history.show([*prefix, *training.history])
-    with interrupt.held():
+    with interrupt.held(), bench.followers.along(Stretch(run.id, True, run.end_epoch), training):
         own = trainer.go_on(training, run.end_epoch, after_epoch)
         unfinished.leave_if_asked(training)
     compressed.settle()

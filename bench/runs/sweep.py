@@ -138,7 +138,9 @@ def _sweep(
         check_network(plan, data)
     made = None if data is None else prepare(plan, data)
     data_hash = None if made is None else made.data_hash
-    _warn_of_changes(plan, [run for run in plan.runs if run not in todo], state, data, data_hash, progress)
+    kept = [run for run in plan.runs if run not in todo]
+    _warn_of_changes(plan, kept, state, data, data_hash, progress)
+    _warn_of_processes(plan, kept, state, executor.processes, progress)
     store.open()
     store.clean()
     store.write_sealed(store.folder / SPEC, spec := write_spec(plan.spec).encode())
@@ -148,7 +150,8 @@ def _sweep(
     for _, folder, reason in state.damaged:
         progress.say(f"{reason}; set aside as {store.set_aside(folder)}, and made again")
     if made is not None and (todo or untried):
-        bench = bench_of(plan, store, made, device, save_every, harness_hash(), loaders(1, plan.spec.threads))
+        decoding = loaders(1, plan.spec.threads)
+        bench = bench_of(plan, store, made, device, save_every, harness_hash(), decoding, executor.processes)
         job = Job(bench, plan, tuple(todo), {run.id for run in again})
         _make(job, [run for run in untried if run not in todo], state, executor, progress)
     _relabel(plan, store, state.records, progress.say)
@@ -160,7 +163,8 @@ def _make(job: Job, untried: Sequence[Run], state: State, executor: Executor, pr
     """What is to be done, and then what was there before and is `untried` on corrupted images."""
     bench, plan = job.bench, job.plan
     if job.todo:
-        if bench.device.type == "cpu" and (line := idle(job.todo, bench.data, plan.spec.threads)):
+        alone = bench.device.type == "cpu" and bench.processes == 1
+        if alone and (line := idle(job.todo, bench.data, plan.spec.threads)):
             progress.say(line)
         if bench.start is not None:
             channels, classes = bench.data.image_shape[0], len(bench.data.classes)
@@ -329,6 +333,18 @@ def _warn_of_changes(
             [run for run in kept if others(run, "class_names", names)],
         )
     say(f"the code of {chosen.label} has", [] if images or data_hash is not None else code)
+
+
+def _warn_of_processes(plan: Plan, kept: Sequence[Run], state: State, processes: int, progress: Progress) -> None:
+    """Say where runs that are still to be made will be computed by another number of processes."""
+    numbers = [state.records[run.id]["processes"] for run in kept]
+    others = [number for number in numbers if number != processes]
+    if others and len(kept) < len(plan.runs):
+        then = ",".join(map(str, sorted({*others})))
+        progress.say(
+            f"{len(others)} of the finished runs were made by {then} processes together, and this sweep uses "
+            f"{processes}: results differ in their last bits, and no dense states are shared"
+        )
 
 
 def _relabel(plan: Plan, store: Store, known: Mapping[str, Record], say: Callable[[str], None]) -> None:

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.method import Compressed
+from bench.plan import defaults
 from bench.runs import interrupt
 from bench.store import seal
 from bench.store.seal import Broken
 from bench.store.store import Store, seal_beside
 from bench.training import checkpoint
 from bench.training.loop import Trainer, Training
+
+# What of a place is not named where it is so.
+USUAL_PLACE: Mapping[str, Any] = {"compile": defaults.COMPILE, "processes": 1}
 
 # Of a run's time, saving takes no larger part.
 _MOST = 0.02
@@ -23,9 +27,9 @@ class Unfinished:
     """One training's state in the store, under `name`.
 
     `made_with` has what decides its results, besides what the name stands for: a state that was made with anything else
-    is of no use. On another `place` (processor, threads, version of torch) sums are rounded otherwise: training goes
-    on, and that is said. A state is saved `every` so many seconds at most (0: after each step, whatever it takes),
-    and after a step in which an interrupt came, which is then raised.
+    is of no use. On another `place` (processor, threads, processes, version of torch) sums are rounded otherwise:
+    training goes on, and that is said. A state is saved `every` so many seconds at most (0: after each step, whatever
+    it takes), and after a step in which an interrupt came, which is then raised.
     """
 
     store: Store
@@ -58,8 +62,9 @@ class Unfinished:
             self.say(f"{self.title} begins again: its saved state can't be used ({error})")
             self.forget()
             return None
-        if other := _others(found["place"], self.place):
-            was, now = (", ".join(f"{name} {where[name]}" for name in other) for where in (found["place"], self.place))
+        place = {**USUAL_PLACE, **found["place"]}
+        if other := _others(place, self.place):
+            was, now = (", ".join(f"{name} {where[name]}" for name in other) for where in (place, self.place))
             self.say(f"{self.title} goes on elsewhere: {was} before, {now} now; its last bits may be others for it")
         else:
             self.say(f"{self.title} goes on where it was stopped")
@@ -71,29 +76,50 @@ class Unfinished:
 
     def after_step(self, training: Training) -> None:
         """Save where it is time to."""
-        self.leave_if_asked(training)
-        now = time.monotonic()
-        is_cheap = self._took + self._last <= _MOST * (now - self._began)
-        if self.every == 0 or (now - self._saved >= self.every and is_cheap):
-            self._save(training)
+        keep_or_leave(training, self._is_due(), self._save)
 
     def leave_if_asked(self, training: Training) -> None:
         """Raises KeyboardInterrupt, once it is saved, where there was one (`interrupt.held`)."""
-        if interrupt.is_asked():
-            self._save(training)
-            raise KeyboardInterrupt
+        keep_or_leave(training, False, self._save)
 
     def forget(self) -> None:
         """Once it is of no use any more."""
         self.store.forget(self.name)
 
+    def _is_due(self) -> bool:
+        now = time.monotonic()
+        is_cheap = self._took + self._last <= _MOST * (now - self._began)
+        return self.every == 0 or (now - self._saved >= self.every and is_cheap)
+
     def _save(self, training: Training) -> None:
         started = time.monotonic()
         beside = {"made_with": self.made_with, "place": self.place, **self.beside}
-        self.store.write_sealed(self.path, checkpoint.encode(training, beside))
+        self.store.write_sealed(self.path, checkpoint.encode(training, beside, training.sums()))
         self._saved = time.monotonic()
         self._last = self._saved - started
         self._took += self._last
+
+
+class KeptByAnother:
+    """The same in a process that trains along with the one that has the state."""
+
+    def after_step(self, training: Training) -> None:
+        self.leave_if_asked(training)
+
+    def leave_if_asked(self, training: Training) -> None:
+        keep_or_leave(training, False, lambda training: training.sums())
+
+
+def keep_or_leave(training: Training, is_due: bool, keep: Callable[[Training], object]) -> None:
+    """`keep` the training where one process finds that due, and where one was interrupted, which ends it in all: raises
+    KeyboardInterrupt. Called by all of them at the same step."""
+    group = training.trainer.group
+    asked, is_due = group.any(interrupt.is_asked(), is_due)
+    if asked or is_due:
+        keep(training)
+    if asked:
+        group.wait()  # else whoever started the processes would end the one that still writes
+        raise KeyboardInterrupt
 
 
 def _others(then: Mapping[str, Any], now: Mapping[str, Any]) -> Sequence[str]:

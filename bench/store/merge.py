@@ -15,7 +15,7 @@ from bench.store.store import APART, SEAL, SEALED, SPEC, Damaged, Store, seal_be
 
 # What may differ between two makings of the same run: when and where it was made, how long it took, how it is called.
 _MAKING = {
-    *("format", "method", "started", "peak_memory_bytes", "device", "device_name", "threads"),
+    *("format", "method", "started", "peak_memory_bytes", "device", "device_name", "threads", "processes"),
     *("bench_version", "torch_version", "python_version", "platform", "git_commit", "model_package", "weights"),
 }
 # Hashes of code, each with what it is the code of.

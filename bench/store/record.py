@@ -124,6 +124,7 @@ COLUMNS = {
     "device": "cpu or cuda",
     "device_name": "processor",
     "threads": "of torch on the CPU",
+    "processes": "that computed each training step together, each a part of the batch",
     "bench_version": "",
     "torch_version": "",
     "python_version": "",
@@ -139,7 +140,15 @@ _WHOLE = frozenset(
         *("requested_bytes", "counted_bytes", "dense_bytes"),
         *("statistics_values", "trained_values", "materialised_values", "macs", "generation_macs", "compress_epoch"),
         *("peak_memory_bytes", "leaked_images", "batch_parts"),
-        *("train_images", "validation_images", "test_images", "threads", "latency_threads", "schedule.epochs"),
+        *(
+            "train_images",
+            "validation_images",
+            "test_images",
+            "threads",
+            "processes",
+            "latency_threads",
+            "schedule.epochs",
+        ),
     }
 )
 _NUMBERS = frozenset(

@@ -14,7 +14,11 @@ def upgraded(record: Record) -> Record:
     require_format(number, FORMAT)
     for step in _STEPS[number:]:
         record = step(record)
-    return {**dict.fromkeys(COLUMNS), **LATER_OPTIONS, **record, "format": FORMAT}
+    return {**dict.fromkeys(COLUMNS), **_BEFORE, **LATER_OPTIONS, **record, "format": FORMAT}
+
+
+# Of records that say nothing of it.
+_BEFORE: Record = {"processes": 1}
 
 
 # Options of schedules that came after version 0.1, at what was done before they were there: else runs of one schedule

@@ -43,6 +43,8 @@ class Ray:
     """`jobs` runs at once; None: as many as there is room for. `address` is that of a cluster (auto, HOST:PORT or
     ray://HOST:PORT); None: Ray is started on this machine, and ended with the sweep."""
 
+    processes = 1
+
     def __init__(self, jobs: int | None = None, address: str | None = None) -> None:
         self.jobs, self.address = jobs, address
 
