@@ -1,4 +1,4 @@
-"""What the other processes of torchrun do: they train along with process 0 , and nothing else
+"""What the other processes of torchrun do: they train along with process 0, and nothing else
 (process 0: `torchrun.py`)."""
 
 import tempfile
