@@ -124,7 +124,7 @@ def _unlike(runs: pd.DataFrame, tried: list[rates.Tried]) -> list[str]:
     by_factors: dict[str, set[str]] = {}
     for each in tried:
         if each.cell.method_text in trained:
-            by_factors.setdefault(rates.listed(each.factors), set()).add(each.method)
+            by_factors.setdefault(rates.listed(each.all_factors), set()).add(each.method)
     if len(by_factors) < 2:
         return []
     said = [f"{factors} ({', '.join(sorted(methods))})" for factors, methods in by_factors.items()]

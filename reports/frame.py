@@ -26,6 +26,8 @@ _TEXTS = (
         "weights",
         "weights_code",
         "normalise",
+        "rates_before",
+        "rates_before_on",
         "exceptions",
         "citation",
         "corruptions",

@@ -31,7 +31,7 @@ def run(
         str | None,
         typer.Option(
             help="Factors of the schedule's rate to try for every method and dense, as 0.5x,1x,2x; the report chooses "
-            "one for each method and budget by validation."
+            "one for each method and budget by validation. Or the store of a sweep that chose them, on other seeds."
         ),
     ] = None,
     model: Annotated[
@@ -144,6 +144,7 @@ def run(
     """Train every method at every budget for every seed, and the dense reference, and write a report."""
     from bench.budget import parse_list
     from bench.executors.torchrun import launched
+    from bench.plan import rates
     from bench.plan import spec as specs
 
     place = launched.find()
@@ -155,7 +156,7 @@ def run(
         "methods": None if methods is None else as_list(methods),
         "budgets": None if budgets is None else [str(budget) for budget in parse_list(budgets)],
         "seeds": seeds,
-        "learning_rates": None if learning_rates is None else as_list(learning_rates),
+        "learning_rates": None if learning_rates is None else rates.asked(learning_rates),
         "model": model,
         "dataset": dataset,
         "schedule": schedule,

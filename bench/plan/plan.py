@@ -26,6 +26,7 @@ from bench.measure.cores import cores
 from bench.method import Compressed, Method
 from bench.plan import defaults, rates
 from bench.plan.known import Known
+from bench.plan.rates import Rates
 from bench.plan.spec import Spec
 from bench.plugins import discovery, networks, options
 from bench.plugins.networks import ModelChoice
@@ -299,8 +300,9 @@ def make(spec: Spec, known: Known | None = None) -> Plan:
     budgets = [parse(text) for text in spec.budgets]
     require_unique([str(budget) for budget in budgets], "budgets")
     require_unique([str(seed) for seed in spec.seed_list], "seeds")
-    factors = [rates.parse(text) for text in spec.learning_rates]
-    require_unique([factor_text(factor) for factor in factors], "learning rates")
+    factors = rates.find(spec.learning_rates, spec.seed_list)
+    if isinstance(factors.written, list):
+        require_unique(factors.written, "learning rates")
 
     chosen = find_dataset(spec.dataset, files, None if known is None else known.identity)
     model = networks.find(spec.model or chosen.dataset.network or defaults.MODEL)
@@ -330,7 +332,7 @@ def make(spec: Spec, known: Known | None = None) -> Plan:
         update={
             "methods": [_written(choice) for choice in choices],
             "budgets": [str(budget) for budget in budgets],
-            "learning_rates": [factor_text(factor) for factor in factors],
+            "learning_rates": factors.written,
             "model": model.asked,
             "dataset": options.write(chosen.name, chosen.dataset),
             # TOML has nothing for none, which is where an option stands that isn't there.
@@ -491,7 +493,7 @@ def prefix_id(setting: Setting, seed: int, epochs: int, made_with: Mapping[str, 
 
 
 def _runs(
-    choices: list[MethodChoice], budgets: list[Budget], setting: Setting, seeds: list[int], factors: list[float]
+    choices: list[MethodChoice], budgets: list[Budget], setting: Setting, seeds: list[int], factors: Rates
 ) -> Iterator[Run]:
     for seed in seeds:
         # What was given is the same for every seed.
@@ -499,7 +501,8 @@ def _runs(
             for budget in (*budgets_of(choice.method, budgets),) or (None,):
                 run = Run(choice, budget, setting, seed)
                 # Without epochs of its own there is nothing that a rate would change.
-                yield from (replace(run, rate=factor) for factor in factors) if run.trains_itself else [run]
+                own = factors.of(choice.text, budget) if run.trains_itself else [run.rate]
+                yield from (replace(run, rate=factor) for factor in own)
 
 
 def budgets_of(method: Method, budgets: Sequence[Budget]) -> list[Budget]:

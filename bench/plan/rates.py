@@ -1,8 +1,18 @@
-"""The learning rates that a sweep tries: the schedule's own, times a factor written `0.5x`."""
+"""The learning rates of a sweep: the schedule's own, times a factor written `0.5x`. Each method and budget is tried at
+the same factors, or has the one that was chosen for it before, on seeds that the sweep does not have."""
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
 
+from pydantic import BaseModel, ConfigDict
+
+from bench.budget import Budget
 from bench.errors import InputError
+from bench.store.rates import chosen_of, factor_text
+from bench.store.record import Record
+from bench.store.store import Store
 
 # Beyond these nothing trains, and a factor within them is written in few digits.
 _LEAST, _MOST = 0.0001, 10_000
@@ -19,5 +29,129 @@ def parse(text: str) -> float:
     hint = f"{text}x" if re.fullmatch(r"(\d{1,5}(\.\d{1,4})?|\.\d{1,4})", text, re.ASCII) and float(text) else "0.5x"
     raise InputError(
         f"{text[:40]!r} is no factor of the learning rate; write {hint}, from {_LEAST}x to {_MOST}x, for so many times "
-        "the schedule's"
+        "the schedule's, or name the store of a sweep that tried several"
     )
+
+
+class ChosenRates(BaseModel):
+    """Factors that were chosen in another sweep, by validation (`bench.store.rates`): as a table of a spec."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # By method, as it is written with its options, and budget.
+    chosen: dict[str, dict[str, str]]
+    # Of which they were chosen, on which seeds, and on what network, data and schedule.
+    tried: list[str]
+    seeds: list[int]
+    setting: str
+
+    def columns(self) -> dict[str, str]:
+        """What records say of it."""
+        seeds = ", ".join(map(str, self.seeds))
+        return {
+            "rates_before": ", ".join(self.tried),
+            "rates_before_on": f"seed{'s' if len(self.seeds) > 1 else ''} {seeds} of {self.setting}",
+        }
+
+
+class Rates(Protocol):
+    """At which factors a method is tried at a budget."""
+
+    def of(self, method_text: str, budget: Budget | None) -> Sequence[float]: ...
+
+    @property
+    def written(self) -> list[str] | ChosenRates:
+        """As in a spec, in full."""
+        ...
+
+
+class TheSame:
+    """The same factors for all."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.factors = [parse(text) for text in texts]
+
+    def of(self, method_text: str, budget: Budget | None) -> Sequence[float]:
+        return self.factors
+
+    @property
+    def written(self) -> list[str]:
+        return [factor_text(factor) for factor in self.factors]
+
+
+class Chosen:
+    """One factor for each method and budget, as another sweep found it."""
+
+    def __init__(self, written: ChosenRates) -> None:
+        self.written = written
+        self._factors = {
+            (method, budget): parse(text) for method, own in written.chosen.items() for budget, text in own.items()
+        }
+
+    def of(self, method_text: str, budget: Budget | None) -> Sequence[float]:
+        found = self._factors.get((method_text, _key(budget)))
+        if found is None:
+            at = "" if budget is None else f" at {budget}"
+            raise InputError(
+                f"no learning rate was chosen for {method_text}{at}; have that tried too where the others were, or "
+                "leave it out"
+            )
+        return [found]
+
+
+def asked(text: str) -> list[str] | str:
+    """Factors with commas, or a sweep's store, as a person writes it on the command line."""
+    if Path(text).expanduser().is_dir():
+        return str(Path(text).expanduser())
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def find(asked: list[str] | str | ChosenRates, seeds: Sequence[int]) -> Rates:
+    """Those that a spec for these seeds asks for: factors, a sweep's store, or what was found in one. Raises
+    InputError."""
+    if isinstance(asked, list):
+        return TheSame(asked)
+    chosen = chosen_in(Path(asked)) if isinstance(asked, str) else asked
+    if both := sorted({*chosen.seeds} & {*seeds}):
+        raise InputError(
+            f"seed {', '.join(map(str, both))} chose learning rates, and is to be compared at them too: give other "
+            f"seeds, as seeds = [{max(chosen.seeds) + 1}] in a spec"
+        )
+    return Chosen(chosen)
+
+
+def chosen_in(folder: Path) -> ChosenRates:
+    """The factor of each method and budget by which reports of this store go. Raises InputError where it is of several
+    settings."""
+    if not folder.is_dir():
+        raise InputError(f'no learning rates in {folder}: it is no folder of a store; factors are a list, as ["2x"]')
+    records, damaged = Store(folder).records()
+    if damaged:
+        raise InputError(f"learning rates of {folder}: {damaged[0]}")
+    settings = {_setting(record) for record in records}
+    if len(settings) != 1:
+        raise InputError(f"learning rates of {folder}: it has {len(settings)} settings, and must have one")
+    cells: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        cells.setdefault((record["method_text"], record["budget"] or _OWN_SIZE), []).append(record)
+    chosen: dict[str, dict[str, str]] = {}
+    for (method, budget), own in cells.items():
+        chosen.setdefault(method, {})[budget] = factor_text(chosen_of(own))
+    return ChosenRates(
+        chosen=chosen,
+        tried=[factor_text(factor) for factor in sorted({record["learning_rate_factor"] for record in records})],
+        seeds=sorted({record["seed"] for record in records}),
+        setting=settings.pop(),
+    )
+
+
+# In place of a budget, of methods of fixed size and dense.
+_OWN_SIZE = "own size"
+
+
+def _key(budget: Budget | None) -> str:
+    return _OWN_SIZE if budget is None else str(budget)
+
+
+def _setting(record: Record) -> str:
+    return f"{record['model']}, {record['dataset']}, {record['schedule']}"

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from bench.errors import InputError, require_format, unknown
 from bench.plan import defaults
+from bench.plan.rates import ChosenRates
 from bench.plugins.networks import is_file
 from bench.plugins.toml import read_toml
 from bench.store.record import is_text
@@ -29,8 +30,9 @@ class Spec(BaseModel):
     budgets: list[str] = Field(default=[*defaults.BUDGETS], min_length=1)
     # How many, counted from 0; or which.
     seeds: int | list[int] = defaults.SEEDS
-    # Factors of the schedule's learning rate, as 0.5x. Every method is tried at each, and dense.
-    learning_rates: list[str] = Field(default=[*defaults.LEARNING_RATES], min_length=1)
+    # Factors of the schedule's learning rate, as 0.5x: every method is tried at each, and dense. Or the store of another
+    # sweep that tried several, or what was chosen in it: every method has its own at each budget.
+    learning_rates: list[str] | str | ChosenRates = [*defaults.LEARNING_RATES]
     # By default the dataset's own.
     model: str | None = None
     # Finished weights to start from: `pretrained`, or the path of a run's artifact, a checkpoint or a state_dict.
@@ -54,6 +56,11 @@ class Spec(BaseModel):
     # Corrupted copies of the test images on which networks are tried once they are finished: computed, or a folder's.
     corruptions: str | None = None
     plugins: list[str] = []
+
+    @property
+    def rates_each(self) -> int:
+        """At how many learning rates a method is tried at a budget."""
+        return len(self.learning_rates) if isinstance(self.learning_rates, list) else 1
 
     @property
     def seed_list(self) -> list[int]:
@@ -151,6 +158,8 @@ def _from(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
         found["weights"] = part + (own if own == PRETRAINED else located(own))
     if given.get("corruptions") != defaults.COMPUTED and "corruptions" in given:
         found["corruptions"] = located(given["corruptions"])
+    if isinstance(given.get("learning_rates"), str):
+        found["learning_rates"] = located(given["learning_rates"])
     if isinstance(given.get("model"), str) and is_file(given["model"]):
         found["model"] = located(given["model"])
     schedule = given.get("schedule")

@@ -96,7 +96,7 @@ def _bytes(plan: Plan, todo: Sequence[Run], dense_values: int) -> tuple[float, f
     """What the saved networks and the kept states will take. A method of fixed size counts like the dense network."""
     dense = _VALUE_BYTES * dense_values
     asked = [dense if run.budget is None else _asked_bytes(run.budget.requested(dense_values, dense)) for run in todo]
-    best = 1 / len(plan.spec.seed_list) / len(plan.spec.learning_rates)
+    best = 1 / len(plan.spec.seed_list) / plan.spec.rates_each
     share = {"all": 1, "best": best, "none": 0}[plan.spec.keep_weights]
     states = sum(len(plan.kept_epochs(seed)) for seed in {run.seed for run in todo})
     return sum(asked) * share, dense * states

@@ -36,6 +36,7 @@ from bench.models._build import build_network
 from bench.models._head import rate_of_layer
 from bench.plan import spec
 from bench.plan.plan import Run, prefix_id
+from bench.plan.rates import ChosenRates
 from bench.plan.spec import Spec
 from bench.plugins import options
 from bench.plugins.code import rooms_hash
@@ -303,6 +304,7 @@ def identify(bench: Bench, run: Run) -> Columns:
         "dataset_code": setting.dataset.code,
         "schedule": setting.schedule_name,
         "learning_rate_factor": run.rate,
+        **_rates_before(bench, run),
         "task": setting.dataset.task.name,
         "task_code": setting.dataset.task.code,
         **setting.dataset.task.task.headline.columns(),
@@ -323,6 +325,11 @@ def identify(bench: Bench, run: Run) -> Columns:
         **flat("option", options.everything(method)),
         **flat("schedule", options.everything(setting.schedule)),
     }
+
+
+def _rates_before(bench: Bench, run: Run) -> Columns:
+    found = bench.spec.learning_rates
+    return found.columns() if isinstance(found, ChosenRates) and run.trains_itself else {}
 
 
 def declare(run: Run) -> Columns:

@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,14 +97,9 @@ def with_weights(records: Iterable[Record], keep: str) -> set[str]:
     return {max(_at_chosen_rate(group), key=_validation)["id"] for group in groups.values()}
 
 
-def _at_chosen_rate(group: Iterable[Record]) -> list[Record]:
+def _at_chosen_rate(group: Sequence[Record]) -> list[Record]:
     """Of the finished runs of a method and budget, those that reports go by."""
-    scores: dict[float, dict[int, float]] = {}
-    for record in group:
-        own = scores.setdefault(record["learning_rate_factor"], {})
-        if (score := _validation(record)) > -math.inf:
-            own.setdefault(record["seed"], score)
-    chosen = rates.choose(scores, higher=True).factor
+    chosen = rates.chosen_of(group)
     return [record for record in group if record["learning_rate_factor"] == chosen]
 
 

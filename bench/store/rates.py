@@ -5,8 +5,11 @@ pairs that comparisons are made of. Never by the test score. Reports and `--keep
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from bench.metric import Metric
+from bench.store.record import FINISHED, Record
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,19 @@ def choose(scores: Mapping[float, Mapping[int, float]], higher: bool) -> Choice:
     factor = _nearest(alike)
     lacking = {other: sorted(seeds - own.keys()) for other, own in sorted(scores.items()) if seeds - own.keys()}
     return Choice(factor, means, sorted(shared), [other for other in alike if other != factor], lacking)
+
+
+def chosen_of(records: Iterable[Record]) -> float:
+    """The factor that counts of the runs of one method and budget."""
+    scores: dict[float, dict[int, float]] = {}
+    higher = True
+    for record in records:
+        metric = Metric.of(record)
+        higher = metric.higher
+        own, score = scores.setdefault(record["learning_rate_factor"], {}), record.get(metric.validation)
+        if record["status"] == FINISHED and score is not None:
+            own.setdefault(record["seed"], score)
+    return choose(scores, higher).factor
 
 
 def _nearest(factors: Mapping[float, object] | Sequence[float]) -> float:

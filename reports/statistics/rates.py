@@ -4,6 +4,7 @@ Tables, figures and tests go by the runs of the rate that counts (`bench.store.r
 and in the curve alone.
 """
 
+import re
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from bench.roles import GIVEN, REFERENCE
 from bench.store.rates import Choice, choose, factor_text
 from bench.store.record import FINISHED
 
+_FACTOR = re.compile(r"(\d+(?:\.\d+)?)x")
 # Of a reason why a run has no score.
 _LETTERS = 80
 
@@ -46,7 +48,8 @@ class Cell(NamedTuple):
 @dataclass(frozen=True)
 class Tried:
     """What one method was tried at for one budget, and what was chosen. `not_finished` has, by factor and seed, what
-    became of a run and why."""
+    became of a run and why. Where its factor was chosen `before`, these are what it was chosen of, and `before_on` says
+    where."""
 
     cell: Cell
     method: str
@@ -54,18 +57,25 @@ class Tried:
     scores: dict[float, dict[int, float]]
     not_finished: dict[float, dict[int, str]]
     choice: Choice
+    before: tuple[float, ...] = ()
+    before_on: str = ""
+
+    @property
+    def all_factors(self) -> tuple[float, ...]:
+        """Whatever it was tried at, before too."""
+        return tuple(sorted({*self.factors, *self.before}))
 
     @property
     def edge(self) -> str:
         """Where a better rate may lie beyond what was tried."""
-        chosen = self.choice.factor
-        if len(self.factors) == 1 or not self.choice.means or chosen not in (self.factors[0], self.factors[-1]):
+        chosen, every = self.choice.factor, self.all_factors
+        if len(every) == 1 or not self.choice.means or chosen not in (every[0], every[-1]):
             return ""
-        return f"the {'smallest' if chosen == self.factors[0] else 'largest'} tried"
+        return f"the {'smallest' if chosen == every[0] else 'largest'} tried"
 
     def remarks(self) -> Iterator[str]:
         """What is odd about the choice, in words."""
-        if len(self.factors) == 1:
+        if len(self.all_factors) == 1:
             return
         if not self.choice.means:
             yield "no run finished"
@@ -91,12 +101,12 @@ def marked(runs: pd.DataFrame) -> pd.DataFrame:
     """The frame with `rates_tried`, how many rates the method was tried at for its budget, and `is_chosen_rate`,
     whether the run is at the one that counts."""
     factors = runs["learning_rate_factor"].astype(float).fillna(1.0)
-    if (factors == 1).all():
+    if (factors == 1).all() and runs["rates_before"].isna().all():
         return runs.assign(rates_tried=1, is_chosen_rate=True)
     found = {tried.cell: tried for tried in _tried(runs, factors)}
     cells = [found[cell] for cell in _cells(runs)]
     chosen = [tried.choice.factor == factor for tried, factor in zip(cells, factors, strict=True)]
-    return runs.assign(rates_tried=[len(tried.factors) for tried in cells], is_chosen_rate=chosen)
+    return runs.assign(rates_tried=[len(tried.all_factors) for tried in cells], is_chosen_rate=chosen)
 
 
 def chosen(runs: pd.DataFrame) -> pd.DataFrame:
@@ -168,14 +178,14 @@ def lines(runs: pd.DataFrame, setting: str, methods: Collection[str]) -> list[st
     """A line for each of these methods of a setting that was tried at several rates: which, and what was chosen."""
     by_method: dict[str, list[Tried]] = {}
     for tried in tried_in(runs[runs["setting"] == setting]):
-        if len(tried.factors) > 1 and tried.method in methods:
+        if len(tried.all_factors) > 1 and tried.method in methods:
             by_method.setdefault(tried.method, []).append(tried)
     return [f"learning rates of {method}: {in_words(own)}" for method, own in by_method.items()]
 
 
 def in_words(own: Sequence[Tried]) -> str:
     """What one method was tried at, and what was chosen for each budget."""
-    every = sorted({factor for tried in own for factor in tried.factors})
+    every = sorted({factor for tried in own for factor in tried.all_factors})
     if len(every) == 1:
         return "the schedule's" if every == [1] else f"{factor_text(every[0])} the schedule's"
     parts = []
@@ -183,7 +193,8 @@ def in_words(own: Sequence[Tried]) -> str:
         remarks = "; ".join(tried.remarks())
         at = f"{tried.cell.budget}: " if tried.cell.budget else ""
         parts.append(f"{at}{factor_text(tried.choice.factor)}{f' ({remarks})' if remarks else ''}")
-    return f"{listed(every)} tried; chosen by validation {', '.join(parts)}"
+    before = ", ".join(sorted({tried.before_on for tried in own if tried.before}))
+    return f"{listed(every)} tried; chosen by validation{f' before, on {before},' if before else ''} {', '.join(parts)}"
 
 
 def listed(factors: Sequence[float]) -> str:
@@ -197,13 +208,17 @@ def _tried(runs: pd.DataFrame, factors: "pd.Series[float]") -> Iterator[Tried]:
     about: dict[Cell, tuple[str, bool]] = {}
     places: dict[Cell, tuple[Any, ...]] = {}
     asked = runs["asked"].astype(float).fillna(0)
-    columns = [runs[name] for name in ("method", "seed", "status", "reason", "headline_better", "role")]
-    for cell, factor, score, values, method, seed, status, reason, better, role in zip(
+    before: dict[Cell, tuple[str, str]] = {}
+    names = ("method", "seed", "status", "reason", "headline_better", "role", "rates_before", "rates_before_on")
+    columns = [runs[name] for name in names]
+    for cell, factor, score, values, method, seed, status, reason, better, role, earlier, on in zip(
         _cells(runs), factors, _validation(runs), asked, *columns, strict=True
     ):
         about.setdefault(cell, (str(method), better == HIGHER))
         places.setdefault(cell, (cell.setting, role not in (GIVEN, REFERENCE), str(method), -values))
         own = scores.setdefault(cell, {}).setdefault(factor, {})
+        if not pd.isna(earlier):
+            before.setdefault(cell, (str(earlier), str(on)))
         if status != FINISHED:
             why = "" if pd.isna(reason) else f" ({str(reason)[:_LETTERS]})"
             lost.setdefault(cell, {}).setdefault(factor, {})[int(seed)] = f"{status}{why}"
@@ -212,7 +227,9 @@ def _tried(runs: pd.DataFrame, factors: "pd.Series[float]") -> Iterator[Tried]:
     for cell in sorted(scores, key=lambda cell: places[cell]):
         (method, higher), own_scores = about[cell], scores[cell]
         choice = choose(own_scores, higher)
-        yield Tried(cell, method, tuple(sorted(own_scores)), own_scores, lost.get(cell, {}), choice)
+        earlier, on = before.get(cell, ("", ""))
+        factors_before = tuple(map(float, _FACTOR.findall(earlier)))
+        yield Tried(cell, method, tuple(sorted(own_scores)), own_scores, lost.get(cell, {}), choice, factors_before, on)
 
 
 def _cells(runs: pd.DataFrame) -> list[Cell]:

@@ -86,7 +86,7 @@ def test_factors(text: str, factor: float) -> None:
         ("--learning-rates 2x,2.0x", "learning rates: '2x' is there twice; leave one out"),
         ("--learning-rates ,", "learning_rates can't be empty"),
         ("--spec numbers.toml", "'0.5' is no factor of the learning rate; write 0.5x"),
-        ("--spec text.toml", "learning_rates can't be '2x'"),
+        ("--spec text.toml", 'it is no folder of a store; factors are a list, as ["2x"]'),
     ],
 )
 def test_bad_factors_are_one_line(
