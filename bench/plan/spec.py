@@ -30,8 +30,8 @@ class Spec(BaseModel):
     budgets: list[str] = Field(default=[*defaults.BUDGETS], min_length=1)
     # How many, counted from 0; or which.
     seeds: int | list[int] = defaults.SEEDS
-    # Factors of the schedule's learning rate, as 0.5x: every method is tried at each, and dense. Or the store of another
-    # sweep that tried several, or what was chosen in it: every method has its own at each budget.
+    # Factors of the schedule's learning rate, as 0.5x: every method is tried at each, and dense. Or the store of
+    # another sweep that tried several, or what was chosen in it: every method has its own at each budget.
     learning_rates: list[str] | str | ChosenRates = [*defaults.LEARNING_RATES]
     # By default the dataset's own.
     model: str | None = None

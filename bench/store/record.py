@@ -55,8 +55,7 @@ COLUMNS = {
     "schedule": "schedule",
     "learning_rate_factor": "by which the schedule's learning rate was multiplied in the run's own epochs; the dense "
     "ones before them are on the schedule's",
-    "rates_before": "factors of which it was chosen before, by validation on seeds that are not compared; empty: it was "
-    "not",
+    "rates_before": "factors of which it was chosen before, by validation on other seeds; empty: it was not",
     "rates_before_on": "where: these seeds, and network, data and schedule",
     "task": "what networks learn from the images",
     "headline": "the metric NAME by which methods are compared: the columns test_NAME, validation_NAME",
