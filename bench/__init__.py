@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
 __all__ = ["__version__", "compress", "count_values", "load", "results", "run", "summary"]
 
+# Whose package this is, for `csg-bench`: another package on PyPI installs one of the same name.
+__distribution__ = "csg-bench"
+
 # In a checkout, methods/, datasets/ and reports/ stand beside this package; in an installed wheel they are inside it.
 # Appending the checkout to this package's path makes `bench.methods` the same module in both.
 # Ours alone: what stands beside a copy of this package in another project is not for us to import.
 _checkout = Path(__file__).resolve().parent.parent
 _project = _checkout / "pyproject.toml"
-if _project.is_file() and 'name = "csg-bench"' in _project.read_text(encoding="utf-8"):
+if _project.is_file() and f'name = "{__distribution__}"' in _project.read_text(encoding="utf-8"):
     __path__.append(str(_checkout))
 
 

@@ -39,6 +39,9 @@ from bench.version import __version__
 def main() -> None:
     """Run the command line. Whatever goes wrong is one line and exit code 2, with `--traceback` where it came from,
     too."""
+    if sys.platform == "win32":
+        print_error("it does not run on Windows; use WSL, or the container that Containerfile makes")
+        sys.exit(BAD_INPUT)
     be_patient(os.environ)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter gets its number

@@ -297,3 +297,10 @@ def test_a_spec_with_a_byte_order_mark_counts_paths_from_its_folder(command: Com
     (folder / "spec.toml").write_text(text.replace('"tens.py"', '"other.py"'), encoding="utf-8")
     code, _, err = command("run", "--spec", "specs/spec.toml", "--dry-run")
     assert (code, err[:27]) == (2, "bench: no such plugin: " + str(there)[:4])
+
+
+def test_windows_is_refused(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "win32")
+    code, out, err = command("list", "methods")
+    assert (code, out) == (2, "")
+    assert err == "bench: it does not run on Windows; use WSL, or the container that Containerfile makes\n"

@@ -32,7 +32,7 @@ def test_nothing_but_bench_is_installed() -> None:
         pytest.skip("csg-bench is not installed here, only imported")
     files = installed[0].files or []
     names = {file.parts[0] for file in files if file.parts[0] != ".."}
-    allowed = re.compile(r"bench|csg_bench-.*\.dist-info|_editable_impl_csg_bench\.pth|__pycache__")
+    allowed = re.compile(r"bench|csg_bench\.py|csg_bench-.*\.dist-info|_editable_impl_csg_bench\.pth|__pycache__")
     assert names
     assert all(allowed.fullmatch(name) for name in names), names
 
