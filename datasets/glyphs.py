@@ -66,7 +66,7 @@ _FONTS = (
     *("cmr10", "cmb10", "cmss10", "cmtt10", "cmmi10"),
 )
 
-# How hard it is; together with the schedule `quick` tuned so that the dense ResNet-8 lands between 80 and 95 %.
+# How hard it is, tuned by hand together with the schedule `quick` (docs/decisions/embedded-sets.md).
 _SHEAR = 0.25  # largest off-diagonal entry of the affine map; diagonal ones vary by as much
 _SHIFT = 0.16  # largest shift, as a fraction of the image
 _WARP = 0.10  # largest displacement of the warp's 4x4 grid, likewise

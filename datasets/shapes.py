@@ -45,7 +45,7 @@ CLASSES = ("background", "disc", "ring", "square", "triangle", "cross", "crescen
 _SIZE = 32  # pixels a side
 _MOST = 250_000  # images, about a gigabyte with their masks
 
-# How hard it is; with the schedule `quick` tuned so that the dense deeplabv3-resnet8 lands between 60 and 85 %.
+# How hard it is, tuned by hand together with the schedule `quick` (docs/decisions/embedded-sets.md).
 _SHAPES = 3  # in an image; the later ones cover the earlier
 _RADIUS = (0.2, 0.36)  # of a shape, as a fraction of the image
 _TURN = 0.2  # tangent of half the largest angle: 23 degrees

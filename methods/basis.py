@@ -25,28 +25,17 @@ class Basis(Method):
     """Filter basis: filters are linear combinations of a few basis filters, learned or fitted by SVD.
 
     Li, Gu, Van Gool and Timofte, "Learning Filter Basis for Convolutional Neural Network Compression", ICCV 2019. The
-    filters of a layer, `in` x kh x kw, are cut along the input channels into `s` parts of p, and each part is a
+    filters of a layer, `in` x kh x kw, are cut along the input channels into s parts of p channels. Each part is a
     combination of the layer's K basis filters, p x kh x kw each. With `out` filters a layer stores
 
         K (p kh kw + s out)    values.
 
-    `shared=true` gives one basis to all layers with the same kernel size and input channels, as the authors do in
-    ResNets; with L of them, the N parts of all their filters store K (p kh kw + N). Without it every layer has its own,
-    as in their VGG. As in both, p is 128 at most: s is `in / channels`, rounded up, and p is `in / s`, rounded up, with
-    what lies beyond the input channels cropped. Smaller filters are cheaper, so that there are more of them: on glyphs
-    at 8x, `channels=16` gave 75 % where whole filters gave 65.
+    `shared=true` gives one basis to all layers with the same kernel size and input channels. K is solved for the
+    budget. A trained network's kernels are fitted by the truncated singular value decomposition.
 
-    K is solved for the budget, in proportion to the largest that makes sense, min(p kh kw, N), for all bases; what is
-    left over buys one more basis filter in part, as in csg. A trained network's kernels (`compress_at` above 0) are
-    fitted by the truncated singular value decomposition of the N parts as rows of a matrix, which is nearest in the sum
-    of squares (Eckart and Young 1936). With `compress_at=0` basis and coefficients are drawn, at the scale of the
-    initial kernels.
-
-    The authors compute a convolution with the basis and a 1x1 convolution behind it; here the kernels are generated,
-    which is the same function, and costs in deployment what the dense network does. (Theirs has
-    K (p kh kw + out) s multiply-accumulates for each pixel where the dense one has in out kh kw.) They put batch norm
-    and rectifiers between the two in VGG, which is left out. Where the default choice of layers leaves too much alone
-    for the budget, 1x1 convolutions and then linear layers get a basis too.
+    What departs from the paper: the authors compute a convolution with the basis and a 1x1 convolution behind it; here
+    the kernels are generated, which is the same function. Batch norm and rectifiers between the two are left out.
+    docs/methods/basis.md has more.
     """
 
     citation = """@inproceedings{li2019learning,

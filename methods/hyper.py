@@ -32,21 +32,14 @@ class Hyper(Method):
 
         a_i = W_i z + B_i,    K_i = W_out a_i + B_out,
 
-    where a_i has d values and K_i, `Nout kh kw` values, is what the block's filters have for that channel. Stored are
+    where a_i has d values, and K_i, with `Nout kh kw` values, is the part of the block's filters for that channel.
+    Kernels of different sizes have a hypernetwork each. Stored are
 
         Nz D + d (Nz + 1) Nin + Nout kh kw (d + 1)    values, beside everything that is not generated.
 
-    Kernels of different sizes (3x3 and 1x1) have a hypernetwork each. Where all layers of a size have fewer channels
-    than a block, blocks are cut to the largest of them.
-
-    The paper has Nz and d of one size, 64 in its networks; here it is solved for the budget. More than D in Nz, or more
-    in d than K_i has values, could not do more, so there they stop. What is left over buys longer embeddings, the last
-    value of which only the first blocks may have, and d is a little smaller where it takes that to use the budget up.
-
-    The biases start at zero and the weights so that the kernels have the scale of the network's own initial ones. The
-    paper trains with Adam; for SGD, a bias takes the mean of the gradients of all sums that it is in, and not their
-    sum. The network is trained from scratch. Where the default choice of layers leaves too much alone for the budget,
-    1x1 convolutions and then linear layers are generated too.
+    What departs from the paper: Nz and d are solved for the budget, where the paper has 64 of both. For SGD, a bias
+    takes the mean of the gradients of all sums that it is in, and not their sum; the paper trains with Adam.
+    docs/methods/hyper.md has more.
     """
 
     citation = """@inproceedings{ha2017hypernetworks,
@@ -214,8 +207,8 @@ class Hypernetwork(Generator):
         if self.longer is not None:
             more = functional.pad(self.longer, (0, self.blocks.number - self.size.longer))
             embeddings = torch.cat([embeddings, more[:, None]], dim=1)
-        # Each bias is in many sums, and the sum of all their gradients would send it far beyond what they need: on
-        # glyphs at 4x, accuracy fell from 81 to 49 %.
+        # Each bias is in many sums, and the sum of all their gradients would send it far beyond what they need
+        # (docs/decisions/hyper-biases.md).
         inner_bias = slow_down(self.inner_bias, self.blocks.number)
         outer_bias = slow_down(self.outer_bias, self.blocks.number * self.blocks.inputs)
         # Each step is as large as all kernels or larger, and keeps the one before no longer than gradients need it.

@@ -24,22 +24,16 @@ class KMeans(Method):
     """Clusters the weights of each layer of a trained network and trains the centres: bytes shrink, and values don't.
 
     Han et al., "Deep Compression", ICLR 2016, section 3. In each convolution and linear layer, k-means in one
-    dimension, started from centres spread evenly between the smallest and the largest weight (which the paper found
-    best), gives `clusters` centres. From then on which centre a weight has is fixed, and a centre is trained by the
-    sum of its n weights' gradients over the root of n. (The paper has their sum, and a learning rate of its own. Here
-    the rate is that of all methods, which is for single weights; gradients that have nothing in common then move the
-    kernels as far as single weights would move.) Stored are
+    dimension gives `clusters` centres, from a start spread evenly between the smallest and the largest weight. From
+    then on the cluster of each weight is fixed. Stored are
 
-        the centres, and for each weight the number of its centre,
+        the centres, and for each weight the number of its centre, log2(clusters) bits.
 
-    which is still a value for each weight, but one of log2(clusters) bits. So budgets of values say nothing here: the
-    size follows from `clusters`, and reports have its bytes. The paper has 8 bits in convolutions and 5 in linear
-    layers, together with pruning; 16 clusters (4 bits) are an eighth of the bytes.
+    Budgets of values say nothing here: the size follows from `clusters`. Budgets of bytes choose `bits`.
 
-    Budgets of bytes choose `bits`, how many a weight takes on average, its share of the centres included: layers have
-    2^b clusters each, with the same b in all of them, and one bit more where that fits, in the first ones first.
-
-    Biases and batch norm stay as they are. A layer with fewer weights than clusters has a centre for each.
+    What departs from the paper: a centre is trained by the sum of its n weights' gradients over the root of n; the
+    paper has their sum, and a learning rate of its own. All layers have the same number of clusters, and nothing is
+    pruned. docs/methods/kmeans.md has more.
     """
 
     revision = 2  # since gradients are scaled by the root of the number of weights, and no longer by that number
@@ -54,7 +48,7 @@ class KMeans(Method):
 
     clusters: Annotated[int, "centres a layer; 2, 4, 16 or 256 use their bits up"] = 16
     bits: Annotated[float | None, "in place of clusters: bits a weight, centres too; budgets of bytes choose it"] = None
-    # Clusters are fixed from here on, so it is late: on glyphs (4 epochs, 2 seeds) 0.5 gave 79.3 %, 0.75 84.5, 1 84.2.
+    # Clusters are fixed from here on, so it is late (docs/decisions/kmeans-centres.md).
     compress_at: Annotated[float, "where on the schedule to cluster"] = 0.75
 
     def __post_init__(self) -> None:
@@ -165,9 +159,8 @@ class Centres(Generator):
         first = torch.empty(sum(kernels.sizes), dtype=torch.int32)
         for part, start in zip(first.split(kernels.sizes), accumulate(sizes, initial=0), strict=False):
             part.fill_(start)
-        # What the gradients of the centres are scaled by: one over the root of the number of a centre's weights. On
-        # glyphs (3 seeds, validation) it gave 86.3 % with 16 clusters and 82.3 with 4, where their mean gave 85.8 and
-        # 81.8, and was no worse at half of the rate or twice.
+        # Gradients of the centres are scaled by one over the root of the number of a centre's weights
+        # (docs/decisions/kmeans-centres.md).
         self.register_buffer("factors", torch.ones(sum(sizes)), persistent=False)
         self.register_buffer("first", first, persistent=False)
 

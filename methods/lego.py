@@ -26,26 +26,18 @@ class Lego(Method):
     """LegoNet: each fragment of a filter is one of the layer's few lego filters, times a coefficient.
 
     Yang et al., "LegoNet: Efficient Convolutional Neural Networks with Lego Filters", ICML 2019. The `out` filters of a
-    layer, `in` x kh x kw, are cut along the input channels into `split` fragments of `p = in / split` channels (rounded
-    up, with what lies beyond cropped). A layer has m lego filters of p x kh x kw values, and each fragment stores which
-    of them it is and a coefficient:
+    layer, `in` x kh x kw, are cut along the input channels into `split` fragments of `p = in / split` channels, rounded
+    up. A layer has m lego filters of p x kh x kw values. Each fragment stores the number of its filter, which counts as
+    a value, and a coefficient:
 
         m p kh kw + 2 split out    values.
 
-    Which filter it is takes log2 m bits in the file, but counts as a value. m is solved for the budget, in proportion
-    to `out` for all layers.
+    m is solved for the budget. The choice is learned along with the rest, straight through scores, as in the paper; it
+    becomes final at `until`. Trained from scratch.
 
-    The choice is learned along with the rest: each fragment has a score for every lego filter, the forward pass takes
-    the filter with the highest, and the gradient of what was chosen goes to all the scores (straight through, as in the
-    paper). `until` says where on the schedule the choice is final; then the scores are gone, and filters and
-    coefficients train on. It stands where the authors' code stops, after 10 of 400 epochs. A choice that changes for
-    long leaves little time to learn what was chosen: on glyphs at 4x, 0, 0.025, 0.25 and 0.5 gave 79, 80, 75 and 66 %.
-
-    The paper's code has a coefficient for each score while it trains, and pulls the choice towards using all filters
-    alike. Here a fragment has one coefficient, fragments are dealt out evenly at the start, and filters that no
-    fragment chose in the end go to those that have least against it, so that none is stored for nothing. The network is
-    trained from scratch, from kernels at the scale of its own initial ones. Where the default choice of layers leaves
-    too much alone for the budget, 1x1 convolutions and then linear layers are put together so too.
+    What departs from the paper: a fragment has one coefficient, where the authors have one for each score while they
+    train. Filters that no fragment chose in the end go to the fragments that lose least by them. docs/methods/lego.md
+    has more.
     """
 
     citation = """@inproceedings{yang2019legonet,

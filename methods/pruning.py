@@ -27,54 +27,19 @@ from bench.surgery import Channels, changed_channels, channels_of, give_channels
 class Pruning(MayBeFound):
     """Cuts out the channels that matter least: fewer filters in each layer, and nothing to skip or to look up.
 
-    Channels that depend on each other (those of all layers that a shortcut adds up, say) are cut together; which these
-    are says torch-pruning (Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023). A convolution from `a`
-    channels that are kept to `b` stores
+    Channels that depend on each other (those of all layers that a shortcut adds up, say) are cut together.
+    torch-pruning finds them (Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023). A convolution from a
+    channels that are kept to b stores
 
         a b kh kw    values;
 
-    neither masks nor indices. Channels go in the order of their `importance`, just as many as the budget needs, and of
-    the last few the most important that still fit come back.
+    neither masks nor indices. Channels go in the order of their `importance`, scores of torch-pruning, as many as the
+    budget needs. With `scope=global` all channels of the network compete; with `layerwise` each group loses the same
+    share. `until` prunes in stages. With `structure` the network gets the channels of another run and is trained from
+    initial weights (Liu et al., "Rethinking the Value of Network Pruning", ICLR 2019).
 
-    `importance` of a channel, all of them scores of torch-pruning:
-
-    * `lamp`: Lee et al., "Layer-adaptive Sparsity for the Magnitude-based Pruning", ICLR 2021, for whole channels: its
-      group norm, divided by the sum of it and of all larger ones in its group;
-    * `group-norm`: the mean square norm of all weights that would go with it, as in DepGraph;
-    * `magnitude`: the square norm of its filter alone (Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017,
-      which has the L1 norm and prunes layer by layer);
-    * `bn-scale`: the mean size of its batch-norm scales (Liu et al., "Learning Efficient Convolutional Networks through
-      Network Slimming", ICCV 2017). The paper trains these with an L1 penalty first. Here the schedule is that of all
-      methods, without it;
-    * `taylor`: what the loss would change by, to first order (Molchanov et al., "Importance Estimation for Neural
-      Network Pruning", CVPR 2019): the sum of |weight x gradient| over the kernels
-      that would go with it. It needs gradients, and a method sees no data: so nothing is cut at `compress_at`, but
-      after the next 10 steps of training, by the root mean square of the gradients that these left;
-    * `random`: drawn. The baseline that the others must beat.
-
-    With `scope=global` all channels of the network compete. torch-pruning would divide scores by their mean over the
-    group first; here only `lamp` is relative, which its formula makes it. (In one run on glyphs at 5x, group norms came
-    to 73 % divided, and to 80 % as they are.) With `scope=layerwise` each group loses the same share, its least
-    important channels.
-
-    `floor` is the share of its channels that a group keeps, rounded up. Where that stores more than the budget allows,
-    channels below it go too, wherever the largest share is left, down to one.
-
-    Only what is proven is cut (`bench.measure.channel_groups`); what is left alone, and why, is in the record
-    (`solved.left_alone`): channels that a GroupNorm or LayerNorm sees, say, or layers that share a weight. In
-    ShuffleNets what is cut is inside the branches: the shuffle ties all the rest together. In CIFAR ResNets, whose
-    shortcut pads with zeros, it is inside the blocks and, of what the shortcuts add up, as many channels as the first
-    stage has. These go last, when each block is down to one: the first stage has no others. (As equals of the others,
-    by divided norms, they cost 20 points in one run on glyphs at 8x.)
-
-    With `until` channels go in `stages`, evenly spaced from `compress_at` to `until`, by the cubic law of Zhu and
-    Gupta, "To prune, or not to prune" (2017): after the fraction x of that time the network stores
-    budget + (dense - budget) (1 - x)^3. Each stage starts the optimiser afresh.
-
-    With `structure` nothing is found: the network gets as many channels everywhere as another run of pruning has (a
-    file doesn't say which ones these were) and is trained from initial weights of the seed, as Liu et al. do in
-    "Rethinking the Value of Network Pruning", ICLR 2019. The structure fixes the size. The epochs in which it was found
-    are declared as an exception.
+    What departs from the papers: scores are not divided by their mean over the group; `bn-scale` trains without the L1
+    penalty. docs/methods/pruning.md has every importance, its paper, and what is left alone.
     """
 
     importance: Annotated[

@@ -28,10 +28,8 @@ class Separable(Method):
 
         in kh kw + in out    values, and with batch norm between them 2 in more.
 
-    Replaced are the convolutions larger than 1x1 but the first; from scratch. The structure is fixed, so that a budget
-    is met by the network's width, which is often more than the dense network's. A network whose convolutions are
-    separable already (MobileNetV2, ShuffleNetV2), or in groups (ResNeXt, RegNet), is refused. A layer whose weight the
-    network's own code reads stays as it is (`solved.left_alone`).
+    Replaced are the convolutions larger than 1x1 but the first; from scratch. The structure is fixed, so the network's
+    width meets the budget, and is often more than the dense network's. docs/methods/separable.md has more.
     """
 
     revision = 2  # since the widths of any network are traced, and no longer written by hand
@@ -44,8 +42,7 @@ class Separable(Method):
       year = {2017},
     }"""
 
-    # On glyphs at 4x this gave 79.2 % (2 seeds), norm-relu 72.1 and width 77.4: a batch norm and a rectifier in
-    # each layer make the network twice as deep, and a short training harder.
+    # norm-relu makes the network twice as deep, and a short training harder (docs/decisions/separable-between.md).
     between: Annotated[Literal["nothing", "norm-relu"], "what stands between the two convolutions"] = "nothing"
 
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:

@@ -32,19 +32,11 @@ class Sharing(Method):
 
         W_l = sum over k of alpha_lk T_k.    With D values in a kernel, a bank stores K (D + L) values.
 
-    A layer whose shape no other has keeps a kernel of its own, as the first layer of each stage does in the paper. K is
-    solved for the budget, in proportion to L for all banks; what is left over buys one more template in part, as in
-    csg.
+    A layer whose shape no other has keeps a kernel of its own. K is solved for the budget. Where one template for each
+    shape is more than the budget, the network gets narrower. Trained from scratch.
 
-    One template for each shape is the least that there can be, and often more than the budget: in ResNet-20 it leaves
-    27 % of the values. Beyond that the network gets narrower, to the width where one template a bank fits, and what is
-    left of the budget then buys more. (Where too few layers share for that, some of its groups of channels have one
-    more or less.) The paper has networks of several widths too, but chooses them by hand.
-
-    Coefficients start orthogonal across layers, as in the paper, and templates so that kernels have the scale of the
-    network's own initial ones. The paper spares the coefficients weight decay; here all is decayed alike. The network
-    is trained from scratch. Where sharing the default choice of layers is not enough for the budget, 1x1 convolutions
-    are shared too, before the network gets narrower.
+    What departs from the paper: coefficients have weight decay like all values, and the budget chooses the width, where
+    the authors choose by hand. docs/methods/sharing.md has more.
     """
 
     revision = 2  # since the widths of any network are traced, and no longer written by hand

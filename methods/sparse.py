@@ -23,39 +23,19 @@ from bench.selection import EVERY_LAYER, Layer, Rule, first_that_fits, select
 class Sparse(MayBeFound):
     """Keeps single weights, by magnitude or at random, and has the others stay at zero.
 
-    Every convolution is pruned, the first too, but for those with groups (depthwise ones), which have few weights and
-    are left alone, as by Zhu and Gupta. The classifier is, too, as in Blalock et al.: an output of the last convolution
-    that it has no weight for is lost with all that leads to it. Where the budget needs it both are pruned.
-    Biases and batch norm never are.
-    Stored are the weights that are kept, and as side information, in bytes alone, where they are: for each layer the
-    cheaper of a bitmap and of the gaps between them. With `fixed` values that are left alone,
+    Blalock et al., "What is the State of Neural Network Pruning?", MLSys 2020. Stored are the weights that are kept,
+    and as side information, in bytes alone, where they are. With `fixed` values that are left alone (biases, batch
+    norm, layers that are not pruned),
 
         budget - fixed    weights are kept, to the value.
 
-    `criterion` says which (Blalock et al., "What is the State of Neural Network Pruning?", MLSys 2020):
+    Every convolution without groups is pruned; where the budget needs it, so are those with groups and the classifier.
+    `criterion` says which weights are kept, and `training` when: `one-shot`, `gradual` (Zhu and Gupta, "To prune, or
+    not to prune", 2017) or `rigl` (Evci et al., "Rigging the Lottery", ICML 2020). With `structure` the masks of
+    another run are trained from the seed's initial weights (Frankle and Carbin, ICLR 2019).
 
-    * `global`: the largest of the network, but in no layer fewer than a tenth of the share that is kept overall, since
-      a layer without weights cuts the network in two;
-    * `layerwise`: the largest of each layer, the same share everywhere;
-    * `random`: as many as in `layerwise`, drawn. The baseline that a criterion must beat.
-
-    `training` says when:
-
-    * `one-shot`: all at once at `compress_at`;
-    * `gradual`: from `compress_at` to `until` by the cubic law of Zhu and Gupta, "To prune, or not to prune" (2017):
-      after the fraction x of that time, n - (n - kept) (1 - (1 - x)^3) of n weights are left;
-    * `rigl`: Evci et al., "Rigging the Lottery", ICML 2020. Sparse from the start at random, with the densities of
-      Erdős-Rényi kernels (in proportion to (in + out + kh + kw) / (in out kh kw)). `updates` times up to `until`, each
-      layer drops the fraction `drop` (falling as a cosine to zero) of its weights that are smallest, and has as many
-      grow, from zero, where the gradient is largest; what was dropped just now may stay. A weight that grows has the
-      momentum of the gradients that it would have followed, which the authors' code clears.
-
-    The papers change masks every 100 steps or so; here the number of changes is given and not the interval, for
-    schedules are of all lengths.
-
-    With `structure` no mask is found: the network gets those of another run of sparse, and is trained from the seed's
-    initial weights. Where the other run had the same seed that is a lottery ticket (Frankle and Carbin, ICLR 2019). The
-    masks fix the size. The epochs in which they were found are declared as an exception.
+    What departs from the papers: the number of changes of masks is given, and not the steps between them; in RigL a
+    weight that grows has momentum. docs/methods/sparse.md has more.
     """
 
     criterion: Annotated[Literal["global", "layerwise", "random"], "which weights are kept"] = "global"

@@ -16,12 +16,13 @@ from bench.surgery import changed_channels, channels_of, give_channels
 class Width(Method):
     """A narrower dense network: the baseline that no method may be compared without.
 
-    The network's groups of channels (of stages, inside blocks) all keep the same share, but for single channels that
-    bring it to the budget, and it is trained from scratch. Much of what was published on pruning does no better (Liu et
-    al., "Rethinking the Value of Network Pruning", ICLR 2019; Blalock et al., MLSys 2020). With all channels times s it
-    stores about
+    The network's groups of channels (of stages, inside blocks) all keep the same share s, but for single channels that
+    bring it to the budget, and it is trained from scratch. It stores about
 
         s^2 dense    values: s^2 of the kernels between two groups, s of the first layer, the last, and batch norm.
+
+    Much of what was published on pruning does no better (Liu et al., "Rethinking the Value of Network Pruning", ICLR
+    2019; Blalock et al., MLSys 2020). docs/methods/width.md has more.
     """
 
     revision = 2  # since the widths of any network are traced, and no longer written by hand

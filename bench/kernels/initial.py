@@ -37,7 +37,7 @@ def scale_to(group: SliceGroup, weights: Mapping[str, Tensor]) -> None:
 
     The slices of the generator get norm 1, and the codes of each layer what is left. Then a step of SGD on the
     codes moves a kernel as far along the slices as a step on the kernel itself would, and the schedule's learning
-    rate means for CSG what it means for the dense network. (With slices of norm 10, CSG lost 4 points on glyphs.)
+    rate means for CSG what it means for the dense network (docs/decisions/csg-start.md).
     """
     for learned in (group.hidden, group.slices):
         if learned is not None and learned.requires_grad:  # frozen ones stay as they are
@@ -68,8 +68,8 @@ def decompose(group: SliceGroup, weights: Mapping[str, Tensor], random: torch.Ge
     # Beyond the rank of the matrix slices are free, and their codes zero; both zero, they could never learn.
     spare = torch.randn(group.slices.shape, generator=random) / math.sqrt(group.slices.shape[1])
     group.slices.copy_(spare)
-    # The singular values are shared out evenly: with all of them in the codes, a step of SGD on the slices moves the
-    # kernels by their square, and csg at 4x on glyphs came to 64 % instead of 82 %.
+    # The singular values are shared evenly: with all of them in the codes, a step of SGD on the slices would move the
+    # kernels by their square (docs/decisions/csg-start.md).
     root = values.sqrt()
     group.codes[:, :rank] = (left * root).to(group.codes.dtype)
     group.slices[:rank] = (root[:, None] * right).to(group.slices.dtype)

@@ -23,15 +23,15 @@ class CReLU(Method):
     """CReLU: of two filters of opposite sign one is stored; convolutions give half of their outputs and the negatives.
 
     Shang et al., "Understanding and Improving Convolutional Neural Networks via Concatenated Rectified Linear Units",
-    ICML 2016: the filters of trained networks come in pairs of opposite phase, since a rectifier drops one sign. So a
-    convolution computes y, and what is rectified is y beside -y. With C outputs and n inputs a kernel stores
+    ICML 2016. A convolution computes y, and y beside -y is rectified. With C outputs and n inputs a kernel stores
 
         ceil(C / 2) n kh kw    values.
 
-    It makes sense where a rectifier follows, at once or after the batch norm: such convolutions are replaced, those
-    larger than 1x1 but the first, or where there are none, those of 1x1. Convolutions whose outputs are added to a
-    shortcut first keep their filters. The negatives come before the batch norm, whose scales and shifts are the
-    network's own. The structure is fixed, so that a budget is met by the network's width; trained from scratch.
+    Replaced are convolutions that a rectifier follows, at once or after the batch norm. The structure is fixed, so the
+    network's width meets the budget; trained from scratch.
+
+    What departs from the paper: the negatives come before the batch norm, whose scales and shifts are the network's
+    own. docs/methods/crelu.md has more.
     """
 
     revision = 2  # since the widths of any network are traced, and no longer written by hand

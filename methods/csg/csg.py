@@ -31,50 +31,18 @@ class CSG(Method):
     """Convolutional Slice Generator: kernels are linear combinations of slices that all layers share.
 
     Omidvar et al., "Associative Convolutional Layers", AISTATS 2021. A slice is a piece of a kernel, `S0` input by `S1`
-    output channels (`slice=S0xS1`). The generator holds K slices, each `D = S0 S1 kh kw` values; a layer with `in` and
-    `out` channels stores a code of K values for each of its `ceil(in/S0) ceil(out/S1)` slices, and its kernel is those
-    slices, each the code-weighted sum of the generator's, laid out and cropped. With N slices in the network the
-    generated kernels store
+    output channels (`slice=S0xS1`), D = S0 S1 kh kw values. The generator holds K slices. A layer stores a code of K
+    values for each of its `ceil(in/S0) ceil(out/S1)` slices. Its kernel is those slices, each the code-weighted sum of
+    the generator's, laid out and cropped. With N slices in the network the generated kernels store
 
         K (D + N)    values, beside everything that is not generated.
 
-    Kernels of different sizes (3x3 and 1x1) have a generator each, and so, in DeepLab, have the dilated 3x3 of the
-    pyramid (ASPP). A random generator (`binary`: values of one size and
-    either sign; `gaussian`) follows from a seed and stores nothing, which leaves K N. One that is reused from another
-    run (`generator=FILE`, or a checkpoint of the authors) is frozen, and counts like a learned one; its slices decide
-    `slice`, and one that was learned in part is left out. That it was trained before is declared as an exception. With
-    `hidden=H` a code goes through a layer of H rectified units first, which makes the kernels a nonlinear function of
-    the codes: K N + K H + H D values (not in the paper: an experiment, and the place to start from for others).
+    Kernels of different sizes have a generator each. K is solved for the budget, and the rest of the budget buys one
+    more slice in part. A random generator (`binary`, `gaussian`) follows from a seed and stores nothing.
 
-    Where all layers of a kernel size have fewer channels than a slice, their slices are cut to the largest of them.
-
-    With small networks or budgets the generator of 16x16 slices alone may be too much. Where nothing was said of
-    slices, and with none of the choices of layers below the budget can be met, each kernel size then has the square
-    slices with which K = 1 costs least, `D + N` values: so K is as large as it can be. `solved.slice` says which. A
-    slice that is given stays.
-
-    The code length K is solved for the budget; with several kernel sizes it is in proportion to each one's D. Whole
-    steps of K are coarse (2,420 values in ResNet-20 with 16x16 slices), so what is left over buys one more slice of the
-    generator that is learned in part: its first m values, with code values for the first c slices of the network, m + c
-    being what is left. With `code=K` the size is fixed and nothing is left over, as in the paper.
-
-    `init=svd` compresses a trained network: with the kernels' slices as rows of a matrix, the best generator and codes
-    are its truncated singular value decomposition (Eckart and Young 1936), since the generator is linear. Where slices
-    are cropped, the values cut off count as zeros. It needs a trained network: `compress_at` above 0, where it stands
-    at 0.5 if nothing is said, or a start from finished weights. Without it, codes and slices are drawn, and of the
-    network's kernels nothing but their size is used.
-
-    What is generated, with `layers=paper`, is what the authors generate in networks of that kind (`papers_choice`), and
-    in others every Conv2d with a kernel larger than 1x1 and one group, but the first; where there are none, the 1x1
-    ones. Where that leaves too much alone for the budget, all that are larger than 1x1 are generated, then the 1x1 ones
-    too, then linear layers. Other kinds of convolutions are left alone. A kernel of a grouped
-    convolution is `(out, in / groups)`: with `grouped=true` it is generated like any other, which pays only where
-    groups are wide.
-
-    Two things differ from the authors' code by default: slices tile in blocks, as the paper says (`tiling=view` is
-    theirs: see `bench.kernels.tiling`), and the kernels start at the scale of the network's own initial ones instead of
-    about twenty times that (`init=authors`). With `view`, slices that the crop leaves nothing of have dead codes, which
-    are stored, reported, and start at zero, so that decay does nothing to them.
+    What departs from the paper: slices tile in blocks, as the paper says and the authors' code does not (`tiling=view`
+    is theirs); kernels start at the scale of the network's own initial ones, where theirs are about twenty times as
+    large (`init=authors`). docs/methods/csg.md has the options, the choice of layers and small budgets.
     """
 
     citation = """@inproceedings{omidvar2021associative,

@@ -32,37 +32,16 @@ class Hashing(Method):
 
         V[p] = xi(p) w[h(p)],
 
-    where h (a bucket) and xi (+1 or -1) are xxHash32 with two seeds, drawn from the run's, of the layer's number and p.
-    They are worked out anew when a network is loaded, so that buckets are all that is stored of the kernels:
+    where h (a bucket) and xi (+1 or -1) are xxHash32, with two seeds drawn from the run's, of the layer's number and p.
+    Both are worked out again when a network is loaded, so buckets are all that is stored of the kernels:
 
-        budget - what is not hashed    buckets, to the value; each layer's share is in proportion to its weights.
+        budget - what is not hashed    buckets, exactly; each layer's share is in proportion to its weights.
 
-    `share=network` gives all layers one vector of buckets, as ROAST does (Desai, Zhou and Shrivastava, "Hardware-Aware
-    Compression with Random Operation Access Specific Tile (ROAST) Hashing", ICML 2023), which found it better; so it
-    is on glyphs, by 3 points at 4x and at 16x. The weights of a layer with n inputs are then lambda = c / sqrt(n) times
-    as large as their buckets. That follows from the network's shapes (with a c that makes the mean of lambda^2 over all
-    weights 1), so it is not stored either.
+    `share=network` gives all layers one vector of buckets, and `block` hashes consecutive weights together, both as in
+    ROAST (Desai, Zhou and Shrivastava, ICML 2023). A trained network is fitted by least squares.
 
-    `block=144` hashes so many consecutive weights (in memory: output channel, row, column, input channel) together, to
-    as many consecutive values; signs remain the weights' own. As in ROAST, memory is then read in whole cache lines,
-    and the index is 144 times shorter (`benchmarks/hashing_gather.py`). ROAST lets blocks start anywhere; here they are
-    aligned, so that fetching them is copying rows. Where a layer is no multiple of a block its last one is cut off, and
-    the last block of values overlaps the one before it by what the budget doesn't pay for. Layers of less than two
-    blocks are left alone.
-
-    Training starts from uniform values, as in the paper, scaled so that the kernels of each layer (with
-    `share=network`, all together) have the size of the network's own initial ones. A trained network (`compress_at`
-    above 0, or a start from finished weights) is fitted by least squares: each bucket is the mean of its weights, their
-    signs undone (with `share=network`, weighted by lambda). It leaves little of a network, and on glyphs training from
-    scratch ended higher.
-
-    One departure from the paper: hashing N weights to B buckets leaves about B exp(-N / B) without a weight, 14 % at
-    2x, which are stored for nothing. Here the hash has a few more buckets to choose from, as many as it takes for B of
-    them to get a weight, and these are stored. (Desai and Shrivastava, "In Defense of Parameter Sharing for
-    Model-Compression", ICLR 2024, found this waste in ROAST, and fold instead of hashing.)
-
-    Where the default choice of layers leaves too much alone for the budget, 1x1 convolutions are hashed too, then
-    linear layers, then the first convolution and those with groups.
+    What departs from the paper: the hash has a few more buckets to choose from, so that every stored bucket has a
+    weight. docs/methods/hashing.md has more.
     """
 
     citation = """@inproceedings{chen2015compressing,
@@ -214,9 +193,8 @@ class HashedKernels(Generator):
         self.register_buffer("pace", None, persistent=False)
 
     def forward(self) -> dict[str, Tensor]:
-        # A bucket's gradient is the sum of those of its n weights, as in the paper. The sum over the root of n, and the
-        # mean, did no better on glyphs: at 8x (means of two seeds) 73.6 and 63.8 % where the sum gave 74.7 %; in four
-        # times as many epochs (one seed) 88.1 and 86.7 % where it gave 87.1 %.
+        # A bucket's gradient is the sum of those of its n weights, as in the paper. Other sums did no better
+        # (docs/decisions/hashing-gradients.md).
         buckets = self.buckets if self.pace is None else scale_gradient(self.buckets, self.pace)
         return self.kernels.split(self.values_of(buckets))
 
@@ -258,9 +236,8 @@ class HashedKernels(Generator):
         squares = self._transposed(self._each(torch.ones_like(self.buckets)))
         self.buckets.copy_(products / squares)
         # The mean of n weights that have little to do with each other is smaller than they are, by the root of n. Batch
-        # norm undoes that, so that gradients are larger by as much, and a step, beside what it changes, is n times too
-        # long. Shortened, steps go on as those of the network did: on glyphs (means of two seeds) 4x rose from 72.9 to
-        # 78.6 % and 16x from 32.2 to 51.0 %.
+        # norm undoes that, so gradients are larger by as much, and a step is n times too long for what it changes.
+        # Shortened, steps go on as those of the network did (docs/decisions/hashing-gradients.md).
         each = zip(self._missing(weights), self.vectors, strict=True)
         self.pace = torch.cat([missing.reciprocal().expand(size) for missing, size in each])
 

@@ -126,8 +126,8 @@ def decompose(kind: Kind, kernel: Tensor, ranks: Ranks) -> list[Tensor]:
 def share_gain(kernels: Sequence[Tensor]) -> list[Tensor]:
     """The same product, with the same gain (largest singular value) in each of the kernels; not for depthwise ones.
 
-    An SVD leaves all of it in one of them, and a step of SGD then moves the product by its square. Shared out evenly,
-    training on is steadier: with Tucker-2 at 8x on glyphs the mean of two seeds rose from 68.4 to 75.9 %.
+    An SVD leaves all of it in one of them, and a step of SGD then moves the product by its square. Further training is
+    steadier with an even share (docs/decisions/lowrank-training.md).
     """
     gains = torch.stack([torch.linalg.matrix_norm(kernel.flatten(1), ord=2) for kernel in kernels])
     if not gains.all():  # the product is zero
@@ -181,7 +181,7 @@ def _kept(squares: Tensor) -> Tensor:
 def leading(matrix: Tensor, n_eigenvecs: int | None = None, **_: Any) -> tuple[Tensor, Tensor, Tensor]:
     """The truncated SVD of a matrix, as tensorly wants it (and names the rank).
 
-    By way of the eigenvectors of `matrix matrix.T`: four times as fast as an SVD for kernels of 512 channels. The left
+    By way of the eigenvectors of `matrix matrix.T`, which is faster than an SVD where the matrix is wide. The left
     vectors are orthonormal whatever the matrix is, and the rest is the matrix itself, seen along them.
     """
     vectors = torch.linalg.eigh(matrix @ matrix.T)[1].flip(1)[:, :n_eigenvecs]
@@ -193,8 +193,8 @@ def leading(matrix: Tensor, n_eigenvecs: int | None = None, **_: Any) -> tuple[T
 def _tucker(kernel: Tensor, rank_in: int, rank_out: int) -> list[Tensor]:
     """Kim et al. 2016, by higher-order orthogonal iteration.
 
-    (tensorly's `partial_tucker` does the same, but with a full SVD for each half of an iteration: 20 seconds instead of
-    3 for a kernel of 512 channels.)
+    (tensorly's `partial_tucker` does the same with a full SVD for each half of an iteration, which takes far longer:
+    docs/decisions/lowrank-iterations.md.)
     """
     down = leading(kernel.transpose(0, 1).flatten(1), rank_in)[0]
     for _ in range(_TUCKER_ITERATIONS):
@@ -307,19 +307,15 @@ def _norms(factor: Tensor) -> Tensor:
     return norms.clamp_min(torch.finfo(factor.dtype).tiny)
 
 
-# Of random kernels, the worst case, the error is then within 0.4 % of the converged one (1 iteration: 0.8, 5: 0.15),
-# and a ResNet-18 takes 3 seconds (with 5: 6).
+# More take time and win little (docs/decisions/lowrank-iterations.md, for CP below too).
 _TUCKER_ITERATIONS = 2
-# From the orthogonal terms, 20 iterations lower the error of a 64x64x3x3 kernel by 2 to 15 %. They are fewer where they
-# would take longer than about a fifth of a second: in kernels of 512 channels two iterations won 0.2 to 1 % in 2 to
-# 20 seconds.
+# At most; fewer where they would take longer than about a fifth of a second, by the work of one.
 _CP_ITERATIONS = 5
 _CP_WORK = 25_000_000
-# Against singular systems alone. What a stronger one (0.001) does against growing terms it pays for with small terms,
-# which it drives to zero: the error rose above that of the orthogonal terms.
+# Against singular systems alone. A stronger one holds growing terms down, but drives small terms to zero.
 _CP_REGULARISATION = 1e-9
-# The root of the sum of squares of the terms' norms, the kernel's own norm being 1. That of orthogonal terms is at most
-# 1, what 20 iterations made of kernels in good order 0.2 to 1.9.
+# The root of the sum of squares of the terms' norms, the kernel's own norm being 1; just above what terms of kernels in
+# good order have.
 _LARGEST_TERMS = 2.0
 # A term that is nothing, of a kernel of low rank, still gets this size, so that it can learn.
 _SMALLEST_TERM = 1e-8

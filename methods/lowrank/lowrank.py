@@ -35,8 +35,7 @@ from bench.surgery import replace
 class LowRank(Method):
     """Low-rank factorisation: each convolution becomes a chain of smaller ones (Tucker-2, SVD, tensor-train, CP).
 
-    What a kernel of `in` and `out` channels and h x w taps becomes, and how many values that stores, with its bias
-    kept by the last:
+    A kernel of `in` and `out` channels and h x w taps becomes, and stores, with its bias kept by the last:
 
         tucker         1x1, hxw, 1x1          in p + p q h w + q out          Kim et al. 2016
         svd-spatial    hx1, 1xw               r (in h + w out)                Jaderberg et al. 2014
@@ -45,35 +44,12 @@ class LowRank(Method):
         cp             the same, with hx1     r (in + h + w + out)            Lebedev et al. 2015
                        and 1xw depthwise
 
-    A 1x1 convolution and a linear layer have but one such form, the SVD of the matrix: r (in + out). The kernels alone
-    are factorised: Zhang et al. look at the layers' responses, which no method sees here. CP is guarded against terms
-    that grow without end (`bench.methods.lowrank.decomposition`).
+    A 1x1 convolution and a linear layer become the SVD of the matrix: r (in + out). Ranks are solved for the budget
+    (`ranks`). A layer stays dense where its chain would not be smaller.
 
-    Ranks (`ranks`): in `proportion` to those that would give any kernel exactly (of a tensor-train's q, to half of
-    that), with one share for the network; `energy`: each layer gets the smallest ranks that keep a fraction of its
-    kernel's sum of squared singular values, with one fraction for the network, which takes a trained network; or given,
-    one number for all (`ranks=8`) or a share (`ranks=0.25`), and no budget. Share and fraction are solved for the
-    budget, and what is left is spent a rank at a time. A layer stays dense where that is not larger.
-
-    Factorised are the convolutions larger than 1x1 but the first; where these are none, or the budget can't be met with
-    them, also those of 1x1, and last of all the linear layers and the first convolution. A layer whose weight the
-    network's own code reads stays as it is (`solved.left_alone`).
-
-    Each kernel is scaled back to the norm that it had, of which a truncation takes away much: before training it would
-    start at the wrong scale, and after it, in front of batch norm, it would take larger steps than it did: on glyphs
-    the mean of two seeds rose from 82.5 to 82.9 % at 4x, and from 75.3 to 77.4 % at 8x. With `compress_at=1` nothing is
-    trained any more, and it stays the nearest that there is: scaled, 6 points (Tucker-2) and 13
-    (svd-spatial) were lost at 2x, for one seed 16.
-
-    Each of a chain's n convolutions moves the kernel that they are, so each has 1/n of the learning rate, which reports
-    show. On glyphs, at the rate that is best for dense (means of three seeds, validation), 2x rose from 82.5 to 85.9 %,
-    4x from 83.9 to 84.9 and 8x from 74.8 to 79.9; one of three seeds had fallen by 8 points at 2x. From scratch it is
-    0.5 to 3 points.
-
-    `weight_decay=scaled` multiplies the decay of each factorised layer by the share of its values that it stores (Gray
-    et al. 2019, "Separable Layers Enable Structured Efficient Linear Substitutions"). The other methods have no such
-    thing, so reports show it. On glyphs it made no difference and is off: at 4x 82.8 instead of 82.5 % and at 8x 75.1
-    instead of 75.3 %, from scratch 76.1 instead of 76.6 and 69.0 instead of 69.9 %, all means of two seeds.
+    What departs from the papers: only kernels are factorised, and no layer's response is looked at. Kernels keep their
+    norm. Each of a chain's n convolutions has 1/n of the learning rate, which reports show.
+    docs/methods/lowrank.md has more.
     """
 
     revision = 2  # since each convolution of a chain has its share of the learning rate

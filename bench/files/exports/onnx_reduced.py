@@ -1,9 +1,8 @@
 """ONNX in half precision and with int8 weights: a further step beside the method's, which changes the outputs.
 
 What the file takes and gives stays float32. Half precision is onnxruntime's own conversion. The weights in int8 are as
-its quantiser writes them (DequantizeLinear before each layer), but weights alone: its `quantize_dynamic` rounds what
-flows between layers too, with one scale for all of it. On a MobileNetV2 that put outputs off by 12 % of the largest and
-took four times as long, since integer convolutions with groups are slow there; and only its CPU provider runs them.
+its quantiser writes them (DequantizeLinear before each layer), but weights alone: its `quantize_dynamic` rounds the
+values between layers too, which is worse and slower (docs/decisions/onnx-int8.md).
 """
 
 from typing import Any
