@@ -60,7 +60,8 @@ _ALONE = {"--corruptions": defaults.COMPUTED}
 
 
 def _completed(args: list[str]) -> list[str]:
-    """With what options stand for that are written alone: what comes next is another option, or nothing."""
+    """Give options that stand alone the value that this stands for. An option stands alone if another option follows,
+    or nothing."""
     found = []
     for given, following in pairwise([*args, None]):
         assert given is not None
@@ -75,8 +76,8 @@ _REPEATABLE = {"--plugin"}
 
 
 def _look_at(args: list[str]) -> None:
-    """Refuse what would silently mean something else: an option that is empty (an empty path is the current folder),
-    and one that is written twice and takes one value (the first would go unheard). Raises InputError."""
+    """Refuse options that would silently mean something else: an empty one (an empty path is the current folder), and
+    one that is written twice but takes one value (the first would be ignored). Raises InputError."""
     seen: set[str] = set()
     for given, following in pairwise([*args, None]):
         assert given is not None

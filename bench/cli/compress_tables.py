@@ -17,7 +17,8 @@ from bench.task import LOSS
 
 
 def compress_tables(request: Request, outcome: Outcome) -> Iterator[RenderableType]:
-    """What was tried, which of it is not smaller where it runs, and before and after; text is a line by itself."""
+    """Tables of the trials, of networks that are no smaller where they run, and of before and after. A text is a line
+    by itself."""
     yield _candidates(request, outcome)
     for one in outcome.tried:
         if not one.finished:
@@ -78,7 +79,7 @@ def _score(record: Record, metric: Metric) -> str:
 
 
 def _size(one: Tried, in_bytes: bool) -> int:
-    """The largest first; what was not made comes last."""
+    """The largest first, and trials without a network last."""
     return -int(one.record["counted_bytes" if in_bytes else "stored_values"]) if one.finished else 0
 
 
@@ -103,7 +104,7 @@ def _unmet(request: Request) -> str:
 
 
 def _broken(before: Record, after: Record) -> str:
-    """What to try where little is left of the accuracy; empty where there is enough."""
+    """Advice where little is left of the accuracy; empty where enough is left."""
     metric = Metric.of(before)
     if not metric.higher or after[metric.validation] >= _LITTLE * before[metric.validation]:
         return ""

@@ -29,7 +29,7 @@ from bench.training.views import PLAIN, Views
 
 
 def views_of(scales: str | None, flip: bool) -> Views | None:
-    """What `--test-scales` and `--test-flip` ask for; None: nothing. Raises InputError."""
+    """The views that `--test-scales` and `--test-flip` ask for; None if neither is given. Raises InputError."""
     if scales is None and not flip:
         return None
     read = PLAIN.scales if scales is None else options.read(tuple[float, ...], scales, "--test-scales", PLAIN.scales)
@@ -48,8 +48,8 @@ def evaluate_saved(
     given: Given,
     asked: Views | None = None,
 ) -> dict[str, Any]:
-    """The metrics of the dataset's task, stored values, and bytes of the file, with what they are of;
-    `other_code` where code that the file is held to is another.
+    """The metrics of the dataset's task, stored values and bytes of the file, each with its name. `other_code` is set
+    if the code differs from the code that made the file.
 
     Images are standardised as the file says that those it was trained on were; where it doesn't say, by the mean and
     deviation of the dataset's training images. So is their size, where the dataset was given none. They are seen in the
@@ -137,8 +137,8 @@ def measure_exported(
 
 
 def _views_for(path: Path, chosen: DatasetChoice, asked: Views | None) -> Views:
-    """Those that were asked for, else those of the run whose file this is; of another file each image is seen once.
-    Raises InputError."""
+    """The views that were asked for; else those of the run whose file this is; else each image once, as it is. Raises
+    InputError."""
     if asked is not None:
         if not asked.is_plain:
             require_pixels(chosen, "--test-scales and --test-flip")
@@ -169,7 +169,7 @@ def _decoded(chosen: DatasetChoice, data_dir: Path, download: bool, sized: Seque
 
 
 def _notes_on_classes(path: Path, opened: Opened, data: Data, label: str) -> Iterator[str]:
-    """Where the classes that a file tells apart have other names than the dataset's: accuracy goes by their numbers."""
+    """A line if the classes of the file have other names than the dataset's: accuracy then goes by their numbers."""
     names = () if opened.about is None else opened.about.class_names
     odd = [number for number, name in enumerate(names) if name != data.classes[number]]
     if odd:

@@ -98,9 +98,8 @@ def _plain(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -
 def show_run(
     store: Store, wanted: str, model: str | None = None, plugins: Sequence[str] = ()
 ) -> Iterator[RenderableType]:
-    """One run: its record, column by column, what its predictions say, and its history; and whether the code that it
-    was made with is that of today. What lies in files is looked at where a person names these: `model`, `plugins`.
-    Raises InputError."""
+    """One run: its record, column by column, its predictions in numbers, its history, and whether its code is today's.
+    Code in files is only looked at if a person names the files (`model`, `plugins`). Raises InputError."""
     by_folder, _ = store.read_all()
     records = list(by_folder.values())
     wanted = wanted.rstrip("/").rpartition("/")[2]
@@ -181,7 +180,7 @@ _FEW = 5
 
 
 def _code_here(record: Record, model: str | None, plugins: Sequence[str]) -> dict[str, str]:
-    """Today's hashes of the code that the record has hashes of, by column; without what isn't here."""
+    """Today's hashes of the same code as in the record, by column, without code that isn't here."""
     found = {}
     with suppress(InputError):
         found["method_code"] = discovery.find(discovery.METHODS, record["method_name"], plugins).code()
@@ -219,7 +218,7 @@ def _rate(record: Record) -> float:
 
 
 def _order(record: Record) -> tuple[object, ...]:
-    """As in reports' tables, what was given stands first, whatever its name and seed."""
+    """The given network stands first, as in tables of reports."""
     setting = (str(record[name]) for name in _SETTING)
     known = (str(record[name]) for name in ("seed", "method", "budget"))
     return *setting, record["role"] != GIVEN, *known, _rate(record)

@@ -64,8 +64,8 @@ def main() -> None:
 
 
 def _usage(error: Exception) -> str:
-    """What the parser of the command line says, in a line; empty for other errors. Its classes are typer's own, and lie
-    elsewhere in each version."""
+    """The message of the command line's parser in one line; empty for other errors. Its classes are typer's own, and
+    lie elsewhere in each version."""
     said = getattr(error, "format_message", lambda: "")()
     context = getattr(error, "ctx", None)
     command = f"bench {context.info_name}" if context is not None and context.parent is not None else "bench"

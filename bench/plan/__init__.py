@@ -1,1 +1,1 @@
-"""From what is asked for to the list of runs."""
+"""From a spec to the list of runs."""

@@ -1,4 +1,4 @@
-"""Methods that compress before the first step, for whoever has finished weights: what follows is fine-tuning alone."""
+"""Methods that compress before the first step, for finished weights: the training after it is fine-tuning alone."""
 
 from collections.abc import Sequence
 

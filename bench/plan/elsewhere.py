@@ -42,8 +42,8 @@ class Elsewhere:
             raise ValueError(first_line(error)) from error
 
     def code(self, hashes: Collection[str]) -> dict[str, bytes]:
-        """The files of all plugins that the specs name, by their place. Those alone whose hash is among these: records
-        have the hash of what made them, and no spec shall publish another file. The others go to `needs`."""
+        """The files of all plugins that the specs name, by their place. Only files whose hash is among these. Records
+        have the hash of the code that made them, and no spec may publish another file. The others go to `needs`."""
         found: dict[str, bytes] = {}
         for source, place in self._code.items():
             try:
@@ -85,7 +85,7 @@ class Elsewhere:
             yield "corruptions", up + name
 
     def _moved(self, text: str) -> str:
-        """A method or dataset without the folders of what it reads."""
+        """A method or dataset without the folders of the files that it reads."""
         moved, names = options.without_folders(text)
         for name in names:
             self._need(
@@ -94,7 +94,7 @@ class Elsewhere:
         return moved
 
     def _place(self, text: str) -> str:
-        """Where the plugin of this path lies in the publication's folder. Plugins of one folder stay together."""
+        """The place of this plugin in the publication's folder. Plugins of one folder stay together."""
         if text not in self._code:
             file = _located(text)
             base = file.parent.parent if _is_folder(file) else file.parent
@@ -108,7 +108,7 @@ class Elsewhere:
         return self._code[text]
 
     def _files(self, source: Path, place: str, hashes: Collection[str]) -> dict[str, bytes]:
-        """Raises ValueError, with the reason, for what isn't to be published."""
+        """Raises ValueError, with the reason, for a spec that may not be published."""
         file = _located(str(source))
         if not file.is_file():
             raise ValueError("no such file is there any more")
@@ -144,7 +144,7 @@ def _labelled(text: str) -> tuple[str, str]:
 
 
 def _located(text: str) -> Path:
-    """The plugin's file; where there is none any more, what its path says."""
+    """The plugin's file; if it is gone, the name by its path."""
     try:
         return by_path.locate(text)
     except InputError:

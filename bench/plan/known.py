@@ -1,4 +1,4 @@
-"""What a plan is made with that lies on another machine: found there, and taken here as it was found."""
+"""Facts about files on another machine that a plan needs: found there, and taken here as they were found."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields

@@ -65,14 +65,14 @@ class MethodChoice:
         return [self.name, options.changed(self.method), *identity, *_above_one(self.method.revision)]
 
     def step(self, compressed: Compressed) -> Step:
-        """What a file says of a network that it compressed."""
+        """The description of the compressed network in a file."""
         code = self.code if self.is_given else ""
         return Step(self.name, options.changed(self.method), compressed.structure(), code)
 
 
 @dataclass(frozen=True)
 class TaskChoice:
-    """What networks are to do with a dataset's images."""
+    """A task by name, chosen for a dataset."""
 
     name: str
     task: Task
@@ -119,7 +119,7 @@ class DatasetChoice:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all runs of a sweep share: the network, the weights it starts from, the data, the schedule."""
+    """The part that all runs of a sweep share: the network, the weights it starts from, the data, the schedule."""
 
     model: ModelChoice
     weights: Weights | None
@@ -143,7 +143,7 @@ class Setting:
 
     @cached_property
     def in_ids(self) -> dict[str, Any]:
-        """What goes into ids: everything that changes results, nothing that stands at its default."""
+        """The part of ids: everything that changes results, and nothing that is at its default."""
         return {
             "model": self.model.identity(),
             "dataset": [
@@ -197,7 +197,7 @@ class Run:
 
     @property
     def rate_words(self) -> list[str]:
-        """What names its learning rate where that is not the schedule's."""
+        """The text for its learning rate, if that is not the schedule's."""
         return [] if self.rate == 1 else [f"rate={factor_text(self.rate)}"]
 
     @property
@@ -236,7 +236,7 @@ class Run:
 
     @property
     def compresses_trained(self) -> bool:
-        """Whether what is compressed holds more than initial weights."""
+        """Whether the network to compress holds more than initial weights."""
         return self.compress_epoch > 0 or self.setting.weights is not None
 
     @property
@@ -265,7 +265,7 @@ class Run:
 
     @property
     def leaves_states(self) -> bool:
-        """Whether others start from what it was after some epochs: on the schedule's own rate."""
+        """Whether others start from its state after some epochs: only on the schedule's own rate."""
         return self.is_reference and self.rate == 1
 
     def own_spec(self, spec: Spec) -> Spec:
@@ -376,7 +376,7 @@ def _weights(spec: Spec, model: ModelChoice, files: Sequence[str], known: Known 
 
 
 def _located(corruptions: str | None) -> str | None:
-    """What is asked for, its folder wherever one stands."""
+    """The corruptions that were asked for; a folder as an absolute path."""
     is_folder = corruptions not in (None, defaults.COMPUTED)
     return str(Path(corruptions).expanduser().resolve()) if corruptions and is_folder else corruptions
 
@@ -384,9 +384,9 @@ def _located(corruptions: str | None) -> str | None:
 def _standard(
     asked: str | None, weights: Weights | None, model: ModelChoice, notes: list[str]
 ) -> tuple[Standard | None, bool]:
-    """How images are standardised, and whether that is what is done where nothing is asked for: as the weights say or
-    the network; fresh ones take the dataset's own mean and deviation. Raises InputError where finished weights would
-    get these though nobody said so."""
+    """How images are standardised, and whether that is the default. By default the weights decide, or the network;
+    fresh networks take the dataset's own mean and deviation. Raises InputError where finished weights would get these
+    though nobody said so."""
     inputs = None if weights is None else weights.inputs or model.model.inputs
     is_known = weights is None or inputs is not None
     usual = None if inputs is None else Standard.of(inputs)
@@ -486,8 +486,8 @@ def _check_type(given: object, wanted: type, function: str) -> None:
 
 
 def prefix_id(setting: Setting, seed: int, epochs: int, made_with: Mapping[str, Any]) -> str:
-    """Names the state of the dense network after some epochs. `made_with` has what else decides it: the images, their
-    normalisation, code, the device."""
+    """Names the state of the dense network after some epochs. `made_with` has everything else that decides it: the
+    images, their normalisation, code, the device."""
     network = {"network": setting.model.code}
     return _hash({"prefix": epochs, "seed": seed, **network, **made_with, **setting.untested.in_ids})
 
@@ -506,7 +506,7 @@ def _runs(
 
 
 def budgets_of(method: Method, budgets: Sequence[Budget]) -> list[Budget]:
-    """Those that the method takes part in; none where its options say how large it is."""
+    """The budgets that the method takes part in; none if its options fix its size."""
     takes = {True: method.sized_by_bytes, False: method.sized_by_budget}
     return [budget for budget in budgets if takes[budget.in_bytes]]
 
@@ -526,7 +526,7 @@ def no_part(choice: MethodChoice, budgets: Sequence[Budget]) -> str:
 
 
 def split_label(text: str) -> tuple[str, str]:
-    """The label of a method, "" where it has none, and what is behind it. Raises InputError."""
+    """The label of a method, "" if it has none, and the text behind the label. Raises InputError."""
     label, equals, rest = text.partition("=")
     # In `csg:code=8` the first = belongs to an option; in `small=csg:code=8` it ends a label.
     if not equals or ":" in label:
@@ -573,7 +573,7 @@ def _schedule(given: str | dict[str, Any]) -> tuple[str, Schedule]:
 
 
 def require_unique(texts: Sequence[str], what: str) -> None:
-    """Raise InputError for what is written twice."""
+    """Raise InputError for a text that is there twice."""
     for text, times in Counter(texts).items():
         if times > 1:
             hint = ", or give them names, as a=csg,b=csg:code=8" if what == "method names" else ""

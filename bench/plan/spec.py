@@ -1,4 +1,4 @@
-"""What a sweep is asked to do, from the command line or a TOML file, checked and written back in full."""
+"""The spec of a sweep, from the command line or a TOML file, checked and written back in full."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a sweep would do, without doing it: the runs, what they share, and about how long they take."""
+"""A sweep in words, without running it: the runs, what they share, and about how long they take."""
 
 from collections.abc import Sequence
 
@@ -93,7 +93,7 @@ _VALUE_BYTES = 4  # float32
 
 
 def _bytes(plan: Plan, todo: Sequence[Run], dense_values: int) -> tuple[float, float]:
-    """What the saved networks and the kept states will take. A method of fixed size counts like the dense network."""
+    """The space that saved networks and kept states will take. A method of fixed size counts like the dense network."""
     dense = _VALUE_BYTES * dense_values
     asked = [dense if run.budget is None else _asked_bytes(run.budget.requested(dense_values, dense)) for run in todo]
     best = 1 / len(plan.spec.seed_list) / plan.spec.rates_each

@@ -1,4 +1,4 @@
-"""On what a run is made: the device, the precision it trains in, and the versions that a record keeps."""
+"""The environment of a run: the device, the precision of training, and the versions that a record keeps."""
 
 import os
 import platform
@@ -29,7 +29,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def find_precision(name: Precision, device: torch.device) -> torch.dtype:
-    """What to compute the forward and backward pass in. The weights stay float32. `auto` is bfloat16 only where the
+    """The precision of the forward and backward pass. The weights stay float32. `auto` is bfloat16 only where the
     device has it: elsewhere torch emulates it, which is slower than float32."""
     if name == "auto":
         return torch.bfloat16 if has_bfloat16(device) else torch.float32
@@ -50,7 +50,7 @@ _EMULATED = 5
 
 
 def slow_precision(name: Precision, device: torch.device) -> str | None:
-    """A line where what was asked for is slower than float32; None where it isn't."""
+    """A line if the precision that was asked for is slower than float32; else None."""
     if name != "bfloat16" or has_bfloat16(device):
         return None
     return (
@@ -71,7 +71,7 @@ def _cpu_flags() -> frozenset[str]:
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """The columns of a record that say on what it was made."""
+    """The columns of a record about the environment."""
     return {
         "device": device.type,
         "device_name": processor(device),

@@ -1,7 +1,7 @@
-"""What carries out the runs of a sweep: the contract of `bench.executors`.
+"""Executors carry out the runs of a sweep: the contract of `bench.executors`.
 
 The sweep (`bench.runs.sweep`) says which runs are to be made, in which order, and what waits for what. An executor
-makes those that it is given, as many at once as it has places, and tells what became of them. Adding one is a file or
+makes the runs that it is given, as many at once as it has places, and tells their outcomes. Adding one is a file or
 folder in `bench/executors/`, which `bench.executors.find` finds by its name.
 """
 
@@ -24,7 +24,7 @@ from bench.training.loop import Epoch
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done: the runs `todo` of a plan, of which those `again` replace finished ones.
+    """The work: the runs `todo` of a plan, of which those in `again` replace finished ones.
 
     `bench` is what they are made with in this process: its data is in main memory, and its fresh process not yet
     started. A process elsewhere makes its own of `plan.spec` and the store's folder.
@@ -38,9 +38,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run that was submitted: its record; or None where another process is making it now; or how the
-    process that made it `died`, which the run may have caused; or how it was `lost` with the machine that made it,
-    which is no fault of the run's."""
+    """The outcome of a run that was submitted: its record; or None if another process is making it now; or how its
+    process `died`, which the run may have caused; or how it was `lost` with its machine, which the run did not
+    cause."""
 
     run: Run
     record: Record | None = None
@@ -49,7 +49,7 @@ class Outcome:
 
 
 class Watcher(Protocol):
-    """Who is told how a run goes on: `bench.runs.progress`, or what passes it on."""
+    """The listener to a run's progress: `bench.runs.progress`, or a relay to it."""
 
     def say(self, line: str) -> None: ...
 
@@ -65,8 +65,8 @@ class Watcher(Protocol):
 class Crew(Protocol):
     """An executor at work on a job.
 
-    A run is submitted where a place is free; its outcome comes once, by `wait`. What it shows of itself until then goes
-    to the progress that the crew was opened with.
+    A run is submitted where a place is free; its outcome comes once, by `wait`. Until then it reports to the progress
+    that the crew was opened with.
     """
 
     @property
@@ -101,8 +101,8 @@ class Executor(Protocol):
 
 
 def make(bench: Bench, plan: Plan, run: Run, again: bool, progress: Watcher) -> Record | None:
-    """Make a run that another process is not making, in this one, and tell `progress`; None where one is. What is in
-    the store by now is read, unless it is to be made `again`."""
+    """Make a run that another process is not making, in this one, and tell `progress`; None where one is. A record that
+    is in the store by now is read, unless the run is to be made `again`."""
     with bench.store.lock(run.id, wait=False) as ours:
         if not ours:
             return None

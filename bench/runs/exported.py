@@ -1,4 +1,4 @@
-"""The accuracy of an exported file: of that very file, by what runs it, and written into it."""
+"""The accuracy of an exported file, measured with that very file by the runtime for it, and written into it."""
 
 import math
 from collections.abc import Sequence
@@ -74,7 +74,7 @@ def score(
 
 
 def measure(path: Path, data: Data, chosen: DatasetChoice, normalise: Normalise | None = None) -> Accuracy:
-    """Evaluate one of our exported files on the test split, and write into it what was found; its graph stays as it is.
+    """Evaluate one of our exported files on the test split, and write the scores into it. Its graph stays as it is.
     `normalise` is for a file that doesn't say how images are standardised. Raises InputError."""
     opened = open_exported(path)
     if opened.about is None:

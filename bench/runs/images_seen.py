@@ -16,13 +16,13 @@ def unchanged(store: Store, hashes: Iterable[str], stamp: str) -> bool:
 
 
 def remember(store: Store, data_hash: str, stamp: str) -> None:
-    """Keep what stamp the files had before they were read. Raises InputError where the disk won't take it."""
+    """Keep the stamp that the files had before they were read. Raises InputError where the disk won't take it."""
     if stamp and _read(store).get(data_hash) != stamp:
         store.write_sealed(store.folder / FILE, json.dumps(_read(store) | {data_hash: stamp}, indent=0).encode())
 
 
 def _read(store: Store) -> dict[str, str]:
-    """What is kept; nothing where it can't be read: then the images are looked at, which is always right."""
+    """The stamps that are kept; none if they can't be read. Then the images are looked at, which is always right."""
     path = store.folder / FILE
     try:
         content = path.read_bytes()

@@ -1,5 +1,5 @@
-"""Ctrl-C and SIGTERM: what is asked to end ends, also where code on the way up swallows it, as some imports of torch
-do; and training ends with a whole step."""
+"""Ctrl-C and SIGTERM: a process that is asked to end does so, even if code on the way up swallows the exception, as
+some imports of torch do. Training ends with a whole step."""
 
 import signal
 import threading

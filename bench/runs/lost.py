@@ -10,7 +10,7 @@ from bench.store.store import HISTORY, RECORD, SPEC, encode
 
 
 def record_lost(bench: Bench, run: Run, reason: str) -> Record:
-    """Write it. No code of the method is called: it may be what ended that process."""
+    """Write it. No code of the method is called: it may have ended that process."""
     made = record.make({**identify(bench, run), "status": FAILED, "reason": reason})
     with bench.store.lock(run.id, wait=True), bench.store.new_run(run.name) as folder:
         bench.store.write(folder / HISTORY, encode_rows([]))

@@ -1,4 +1,4 @@
-"""What all runs of a sweep are made with: its images, decoded and looked over, and all that follows from them."""
+"""The material of all runs of a sweep: its images, decoded and looked over, and everything that follows from them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -41,7 +41,7 @@ class Material:
 
 
 def load(plan: Plan, say: Callable[[str], None]) -> Data:
-    """The plan's data, decoded and looked over, with its validation split; what is odd about it is said. Raises
+    """The plan's data, decoded and looked over, with its validation split. Lines say what is odd about it. Raises
     InputError."""
     chosen = plan.setting.dataset
     say(f"loading {chosen.label}")
@@ -64,7 +64,7 @@ def prepare(plan: Plan, data: Data) -> Material:
 
 
 def given_of(plan: Plan) -> Given:
-    """What loading a network takes besides its file: the person named it."""
+    """What a person named to load networks with, besides their files."""
     model = plan.setting.model
     return Given(plan.spec.plugins, model.asked if model.kind == "file" else None)
 
@@ -79,7 +79,7 @@ def bench_of(
     loaders: int = 0,
     processes: int = 1,
 ) -> Bench:
-    """What runs are made with on `device`; its data is still where it is, and its fresh process not started. `code` is
+    """The material of runs on `device`. The data is not yet moved there, and the fresh process not started. `code` is
     `harness_hash()`; so many `loaders` decode what is streamed, and so many `processes` train each run."""
     data, model = material.data, plan.setting.model
     assert data.validation is not None
@@ -107,7 +107,7 @@ def bench_of(
 
 @dataclass(frozen=True)
 class Asked:
-    """What another process of a sweep makes all of this of, as plain data."""
+    """The same as plain data, from which another process of the sweep makes it again."""
 
     spec: dict[str, Any]
     store: str
@@ -121,8 +121,8 @@ class Asked:
 
 
 def bench_elsewhere(asked: Asked, data: Data | None = None) -> tuple[Plan, Bench]:
-    """What another process of a sweep makes runs with, its data on the device: made anew of what it was asked for, but
-    for data that it was given. Raises InputError."""
+    """The material of another process of a sweep, with the data on the device. It is made again from the sweep's spec,
+    except for data that was handed over. Raises InputError."""
     plan = plans.make(specs.check(asked.spec))
     # The sweep said at its start whatever is odd about the data.
     made = prepare(plan, data or load(plan, lambda line: None))
@@ -137,8 +137,7 @@ def bench_elsewhere(asked: Asked, data: Data | None = None) -> tuple[Plan, Bench
 
 
 def trial_of(bench: Bench, plan: Plan) -> Trial | None:
-    """What finished runs are tried with on corrupted images, if that is asked for; the data is where that of `bench`
-    is."""
+    """The corrupted images for finished runs, if they are asked for; the data is where that of `bench` is."""
     if bench.corruptions is None:
         return None
     task = plan.setting.dataset.task.task

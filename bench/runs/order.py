@@ -1,4 +1,4 @@
-"""Which run is made next, and which waits for what another leaves in the store."""
+"""Which run is made next, and which waits for a state that another leaves in the store."""
 
 import time
 from collections.abc import Sequence
@@ -14,11 +14,12 @@ LOOK_SECONDS = 0.5
 
 
 class Order:
-    """The runs that are to be made. First the network as it was given, then what others wait for, then the longest.
+    """The runs that are to be made. First the network as it was given, then runs that others wait for, then the
+    longest.
 
     A run waits as long as something that it needs is not there and a run that leaves it is to come or being made. If
-    none is, it makes it itself, and others that need it wait for that. What is needed is a path in the store: the state
-    of the dense network that a run starts from, or of the one that teaches it.
+    none is, it makes it itself, and others that need it wait for that. A need is a path in the store: the state of the
+    dense network that a run starts from, or of its teacher.
     """
 
     def __init__(self, plan: Plan, bench: Bench, todo: Sequence[Run]) -> None:
@@ -59,11 +60,11 @@ class Order:
         return lacking.isdisjoint(set().union(*to_come))
 
     def _needs(self, run: Run) -> set[Path]:
-        """What it starts from, and makes itself where it is not there."""
+        """The state that it starts from, and makes itself if it is not there."""
         return {self._state(of, epochs) for of, epochs in run.needs}
 
     def _leaves(self, run: Run) -> set[Path]:
-        """What it makes for others beside its own results."""
+        """The states that it makes for others, beside its own results."""
         if not run.leaves_states:
             return set()
         return {self._state(run, epochs) for epochs in self.plan.kept_epochs(run.seed)}

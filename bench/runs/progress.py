@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: bars on a terminal, plain lines elsewhere."""
+"""The progress that a person sees while a sweep runs: bars on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -47,7 +47,7 @@ class Progress:
         yield
 
     def expect(self, more: int) -> None:
-        """Of a search, whose sweeps come one after the other: how many runs like those of the next one may follow it.
+        """In a search, whose sweeps come one after the other: the number of runs like the next ones that may follow.
         Runs are counted over all of its sweeps then."""
         self._more = more
 

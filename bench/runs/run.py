@@ -150,7 +150,7 @@ class Bench:
         )
 
     def require_unchanged(self, run: Run) -> None:
-        """Raises InputError where streamed files are others by now: what was trained on them is not kept."""
+        """Raises InputError if streamed files have changed meanwhile: a network trained on them is not kept."""
         if changed(self.data):
             label = run.setting.dataset.label
             raise InputError(f"files of {label} changed while it was trained on them; --redo failed makes it again")
@@ -475,8 +475,8 @@ class Compression:
 
 
 def compress(bench: Bench, run: Run, network: nn.Module, requested: Requested, brought_to_size: bool) -> Compression:
-    """Have the method compress the network, and where it fits start from the backbone that a run of the same method
-    left; one that is brought to its size is only asked what it stores, and thrown away. Raises BudgetError."""
+    """Have the method compress the network. If it fits, start from the backbone that a run of the same method left; a
+    network that is brought to its final size is only counted, and thrown away. Raises BudgetError."""
     method, started = run.choice.method, time.perf_counter()
 
     def made(network: nn.Module, seeds: Sequence[int] = ()) -> Compressed:
@@ -508,7 +508,7 @@ def compress(bench: Bench, run: Run, network: nn.Module, requested: Requested, b
 
 
 def _weights_form(run: Run, why_not: str) -> Columns:
-    """Of a run that may take a backbone in compressed form: whether it does, or why not."""
+    """Whether a run takes a backbone in compressed form, or why not."""
     backbone = None if run.setting.weights is None else run.setting.weights.compressed
     if backbone is None:
         return {}
@@ -653,7 +653,7 @@ class Tested:
 
 
 def test(bench: Bench, run: Run, saved: Saved, folder: Path) -> Tested:
-    """Finish the network, measure it, and evaluate it once on the test split; what it says of images is kept."""
+    """Finish the network, measure it, and evaluate it once on the test split. Its predictions are kept."""
     deployed, task = account.deploy(saved.compressed, bench.data.image_shape), run.setting.dataset.task.task
     with torch.inference_mode():
         difference = relative_difference(task.output(deployed.network(saved.images)), saved.expected)
@@ -675,7 +675,7 @@ def test(bench: Bench, run: Run, saved: Saved, folder: Path) -> Tested:
 
 
 def by_class_columns(task: Task, meter: Meter, classes: Sequence[str]) -> Columns:
-    """What the record says of each class; nothing where the task has nothing to say."""
+    """The columns of the record for each class; none if the task has none."""
     return {} if task.by_class is None else by_class.columns(task.by_class, classes, meter.by_class())
 
 
@@ -713,7 +713,7 @@ def _trace() -> bytes:
 
 
 def flat(prefix: str, values: Columns) -> Columns:
-    """One column for each value; what is neither number nor text becomes text, so that a row stays flat."""
+    """One column for each value. A value that is neither number nor text becomes text, so that a row stays flat."""
     return {f"{prefix}.{key}": _cell(value) for key, value in values.items()}
 
 

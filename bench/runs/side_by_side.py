@@ -1,4 +1,4 @@
-"""What this machine's cores can do at once, and whether a sweep makes use of it."""
+"""How many runs this machine's cores can make at once, and whether a sweep makes use of it."""
 
 from collections.abc import Sequence
 
@@ -19,8 +19,8 @@ def is_short(runs: Sequence[Run], data: Data) -> bool:
 
 
 def idle(runs: Sequence[Run], data: Data, threads: int) -> str | None:
-    """What to say where there are fewer runs than cores, and it matters. Threads are never chosen by how many runs are
-    left: bits would depend on it."""
+    """A line if there are fewer runs than cores, and it matters. Threads are never chosen by how many runs are left:
+    bits would depend on it."""
     have, busy = cores(), len(runs) * threads
     if not runs or have < 2 * busy or is_short(runs, data):
         return None

@@ -1,4 +1,4 @@
-"""All runs of a plan: what is finished stays, what is missing is made, one failing run stops no other."""
+"""All runs of a plan: finished runs stay, missing runs are made, and one failing run stops no other."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -48,8 +48,8 @@ REDO = {FAILED, MISSED}
 
 @dataclass
 class State:
-    """What the store has of a plan: the finished runs' records by id, the runs that are missing, those that lie there
-    damaged, and those that missed their budget by other code than there is now."""
+    """The state of a plan in a store: the finished runs' records by id, the missing runs, the damaged ones, and those
+    that missed their budget with other code than today's."""
 
     records: dict[str, Record] = field(default_factory=dict)
     missing: list[Run] = field(default_factory=list)
@@ -101,7 +101,7 @@ def sweep(
     save_every: float = SAVE_EVERY,
     find_data: FindData | None = None,
 ) -> list[Record]:
-    """Make what is missing and return the records of all runs of the plan, in its order.
+    """Make the missing runs and return the records of all runs of the plan, in its order.
 
     `redo` names methods whose runs are made again (or `failed`, or `missed`). Runs save their state every `save_every`
     seconds. `find_data` is for who has the data of the plan already; by default it is `load`. Raises InputError.
@@ -160,7 +160,7 @@ def _sweep(
 
 
 def _make(job: Job, untried: Sequence[Run], state: State, executor: Executor, progress: Progress) -> None:
-    """What is to be done, and then what was there before and is `untried` on corrupted images."""
+    """The runs to make, and then the finished ones that are `untried` on corrupted images."""
     bench, plan = job.bench, job.plan
     if job.todo:
         alone = bench.device.type == "cpu" and bench.processes == 1
@@ -182,7 +182,7 @@ def _make(job: Job, untried: Sequence[Run], state: State, executor: Executor, pr
 
 
 def _finish(plan: Plan, store: Store, state: State, device: torch.device, progress: Progress) -> None:
-    """What is done when all runs are made: their latency, and the networks that are not to stay."""
+    """The end of a sweep: measure latency, and remove networks that are not to stay."""
     records = [state.records[run.id] for run in plan.runs]
     for run_id, columns in of_runs.measure(
         store, records, given_of(plan), device, defaults.LATENCY_SECONDS, progress.say
@@ -270,8 +270,8 @@ def _look_again(plan: Plan, state: State, store: Store, stamp: str | None, say: 
 
 
 def check_network(plan: Plan, data: Data) -> None:
-    """Raise InputError unless the plan's network takes the images, at all scales that they are tested at, gives what
-    the task wants of it, is what it stores, and has a head where the schedule has a rate for one."""
+    """Raise InputError unless the plan's network takes the images at all scales of the test, gives outputs of the
+    task's form, can be rebuilt from its stored values, and has a head if the schedule has a rate for one."""
     channels, model, task = data.image_shape[0], plan.setting.model.model, plan.setting.dataset.task.task
     network, other = (build_network(model, channels, len(data.classes), seed) for seed in (0, 1))
     require_outputs(network, data.image_shape, len(data.classes), task)
@@ -300,7 +300,7 @@ def _warn_of_changes(
             )
 
     def others(run: Run, column: str, code: str) -> bool:
-        """Whether it was made by other code than there is now; what older records don't know is no change."""
+        """Whether it was made by other code than today's. A hash that older records lack counts as no change."""
         return state.records[run.id][column] not in (None, code)
 
     for choice in dict.fromkeys(run.choice for run in kept):

@@ -26,10 +26,10 @@ _MOST = 0.02
 class Unfinished:
     """One training's state in the store, under `name`.
 
-    `made_with` has what decides its results, besides what the name stands for: a state that was made with anything else
-    is of no use. On another `place` (processor, threads, processes, version of torch) sums are rounded otherwise:
-    training goes on, and that is said. A state is saved `every` so many seconds at most (0: after each step, whatever
-    it takes), and after a step in which an interrupt came, which is then raised.
+    `made_with` has everything that decides its results besides its name: a state that was made with anything else is of
+    no use. On another `place` (processor, threads, processes, version of torch) sums are rounded otherwise: training
+    goes on, and that is said. A state is saved `every` so many seconds at most (0: after each step, whatever it takes),
+    and after a step in which an interrupt came, which is then raised.
     """
 
     store: Store

@@ -112,7 +112,7 @@ def _first(names: Sequence[str]) -> str:
 
 @dataclass
 class Verifier:
-    """Looks a store over. `given` is what a person names to load networks; nothing that the store names is run."""
+    """Looks a store over. `given` is named by a person, to load networks with. Nothing that the store names is run."""
 
     store: Store
     given: Given
@@ -173,7 +173,7 @@ class Verifier:
             verdict.wrong[name] = [str(error)]
 
     def _publication(self, verdict: Verdict) -> None:
-        """What belongs to no run where the store is a folder that was published."""
+        """The files that belong to no run, if the store was published."""
         try:
             found = published.read(self.store.folder)
         except Broken as error:
@@ -354,7 +354,7 @@ class Verifier:
 
 
 def _on_corrupted(record: Record, network: nn.Module, data: Data, normalise: Normalise, task: Task) -> dict[str, float]:
-    """What the record says of corrupted images, measured again where they are computed; a folder's need not be here."""
+    """The scores on corrupted images, measured again if the images are computed. Those of a folder need not be here."""
     source = Computed()
     if record[corruptions.SOURCE] != source.name:
         return {}
@@ -365,8 +365,8 @@ def _on_corrupted(record: Record, network: nn.Module, data: Data, normalise: Nor
 
 
 def _read(folder: Path, name: str, decode: Callable[[bytes], Content]) -> Content | None:
-    """What the run kept of images in this file; None where there is none, as of an earlier bench. Raises TooNew, or
-    another ValueError, which names the file."""
+    """The predictions that the run kept in this file; None if there is none, as from an earlier bench. Raises TooNew,
+    or another ValueError, which names the file."""
     content = Store.content(folder, name)
     try:
         return None if content is None else decode(content)

@@ -1,5 +1,5 @@
 """A metric's figure for each class, as columns of a record: `test_NAME.CLASS` in the order of the classes, so that a
-row stays flat. Which metric that is, the task says (`Task.by_class`)."""
+row stays flat. The task says which metric (`Task.by_class`)."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,20 +15,20 @@ _LONGEST = 100
 
 
 def columns(metric: Metric, classes: Sequence[str], figures: Sequence[float | None]) -> dict[str, Any]:
-    """Those of a record; None for a class that has no figure."""
+    """The figures of a record by class; None for a class that has none."""
     about = {"by_class": metric.name, "by_class_label": metric.label, "by_class_unit": metric.unit or None}
     own = zip(distinct(classes), figures, strict=True)
     return {**about, **{f"{prefix(metric.name)}{name}": figure for name, figure in own}}
 
 
 def prefix(metric: str) -> str:
-    """What the columns of a metric begin with; behind it stands the class."""
+    """The beginning of a metric's columns; the class follows."""
     return f"test_{metric}."
 
 
 def distinct(classes: Sequence[str]) -> list[str]:
-    """The names of classes as columns have them: on one line, and cut where they are very long. Where one is empty or
-    two are the same, each has its number before it."""
+    """The names of classes as columns have them: on one line, and cut where they are very long. If one is empty or two
+    are the same, each has its number before it."""
     names = [one_line(name, _LONGEST) for name in classes]
     if all(name.strip() for name in names) and len(set(names)) == len(names):
         return names

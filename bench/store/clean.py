@@ -98,7 +98,7 @@ def with_weights(records: Iterable[Record], keep: str) -> set[str]:
 
 
 def _at_chosen_rate(group: Sequence[Record]) -> list[Record]:
-    """Of the finished runs of a method and budget, those that reports go by."""
+    """The finished runs of a method and budget that reports use."""
     chosen = rates.chosen_of(group)
     return [record for record in group if record["learning_rate_factor"] == chosen]
 

@@ -59,8 +59,8 @@ class Predictions:
 
 
 def encode_predictions(arrays: Mapping[str, NDArray[Any]], classes: Sequence[str]) -> bytes:
-    """The bytes of the file, of what a task keeps (`Task.keep`): whole numbers that index classes in the smallest type
-    that holds them, floats as float16."""
+    """The bytes of the file with the tensors that a task keeps (`Task.keep`): whole numbers that index classes in the
+    smallest type that holds them, floats as float16."""
     whole = np.min_scalar_type(len(classes) - 1)
     tensors = {name: own.astype(np.float16 if own.dtype.kind == "f" else whole) for name, own in arrays.items()}
     return encode_arrays(_KIND, {"format": FORMAT, "classes": list(classes)}, tensors)

@@ -1,5 +1,5 @@
-"""What `bench publish` wrote into a folder: publish.json, by which a later one knows that the folder is its own, and
-`bench verify` checks the files that belong to no run."""
+"""publish.json lists what `bench publish` wrote into a folder. By it a later `bench publish` knows that the folder is
+its own, and `bench verify` checks the files that belong to no run."""
 
 import hashlib
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class Published:
         return seal.encode({"format": _FORMAT, "bench_version": __version__, "files": dict(sorted(self.files.items()))})
 
     def strange(self, folder: Path) -> str | None:
-        """What now lies in the folder and was not published, or is not as it was; None where there is nothing such."""
+        """A file in the folder that was not published, or has changed since; None if there is none."""
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(folder).as_posix()
             if name == PUBLISHED or (path.is_dir() and not path.is_symlink() and any(path.iterdir())):
@@ -57,7 +57,7 @@ def of(folder: Path) -> Published:
 
 
 def read(folder: Path) -> Published | None:
-    """What was published; None where nothing was. Raises Broken."""
+    """The list of published files; None if there is none. Raises Broken."""
     content = seal.read_file(folder / PUBLISHED)
     if content is None:
         return None

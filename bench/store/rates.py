@@ -1,4 +1,4 @@
-"""Of several learning rates that a method was tried at for one budget, the one that counts.
+"""The learning rate that counts, of several that a method was tried at for one budget.
 
 By the mean validation score over all seeds, so that it is one rate for all of them: one for each seed would break the
 pairs that comparisons are made of. Never by the test score. Reports and `--keep-weights best` choose alike.
@@ -29,9 +29,9 @@ def choose(scores: Mapping[float, Mapping[int, float]], higher: bool) -> Choice:
     """`scores` has, for each factor that was tried, the validation score of each seed whose run finished; `higher`:
     whether more is better.
 
-    Seeds for which no run at any factor finished say nothing of rates. Of the others a factor must have all; if none
-    does, those with the most are compared, over the seeds that they share. Of equal means the factor nearest to 1
-    counts, and of two that are as near the smaller.
+    Seeds for which no run at any factor finished say nothing of rates. A factor must have all other seeds. If none has,
+    those with the most seeds are compared, over the seeds that they share. If means are equal, the factor nearest to 1
+    counts, and of two equally near ones the smaller.
     """
     seeds = set().union(*scores.values())
     if not seeds:

@@ -40,7 +40,7 @@ class File:
 
 @dataclass(frozen=True)
 class Seal:
-    """The files of a folder by name. Those `left_out` were removed on purpose; their hashes stay."""
+    """The files of a folder by name. Files in `left_out` were removed on purpose; their hashes stay."""
 
     files: Mapping[str, File]
     left_out: Mapping[str, str] = field(default_factory=dict)

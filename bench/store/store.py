@@ -23,8 +23,8 @@
     report/                  see bench.reports
     logs/                    what `bench run --log` wrote (bench.logs)
 
-Several processes may work on one store: a run is locked by the one that makes it (a lock that ends with its process),
-and what is renamed into place is complete.
+Several processes may work on one store. The process that makes a run locks it (the lock ends with the process), and a
+file that is renamed into place is complete.
 """
 
 import errno
@@ -65,7 +65,7 @@ _NEEDED = ("id", "status", "method", "method_text", "seed", "model", "dataset", 
 
 
 class Damaged(ValueError):
-    """A run's folder that doesn't hold what it should. The message says what is wrong with which."""
+    """A damaged folder of a run. The message says which file is damaged, and how."""
 
 
 class Newer(Damaged):
@@ -311,11 +311,11 @@ class Store:
         return target
 
     def prefix(self, prefix_id: str) -> Path:
-        """Where a dense state is or will be."""
+        """The path of a dense state."""
         return self.folder / STATES / f"{prefix_id}.safetensors"
 
     def unfinished(self, name: str) -> Path:
-        """Where the state of a run in training is or will be."""
+        """The path of the state of a run in training."""
         return self.folder / UNFINISHED / f"{name}.safetensors"
 
     def forget(self, name: str) -> None:
@@ -339,14 +339,14 @@ class Store:
             lock.release()
 
     def clean(self) -> None:
-        """Remove what killed processes left half-written."""
+        """Remove files that killed processes left half-written."""
         for left in self.runs.glob(".*"):
             if owner.is_gone(left.name):  # others put files into folders too: .DS_Store
                 shutil.rmtree(left, ignore_errors=True)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Turn what a disk refuses into one clear line."""
+        """Turn an error of the disk into one clear line."""
         try:
             yield
         except filelock.Timeout:
@@ -359,12 +359,12 @@ class Store:
 
 
 def seal_beside(path: Path) -> Path:
-    """Where the seal of a file lies that is sealed by itself."""
+    """The path of the seal of a file that is sealed by itself."""
     return path.with_name(f"{path.stem}.seal.json")
 
 
 def _seal_files(folder: Path, before: Seal | None = None) -> Seal:
-    """The seal of a run's files as they are now; what was left out stays so."""
+    """The seal of a run's files as they are now. Files that were left out stay left out."""
     beside = {SEAL, *(apart.name for apart in APART)}
     names = [path.name for path in folder.iterdir() if path.is_file() and path.name not in beside]
     left_out = {} if before is None else before.left_out

@@ -97,7 +97,7 @@ def _from_7(record: Record) -> Record:
 
 
 def _role(record: Record) -> str | None:
-    """What the methods of then had as their part, by name and options."""
+    """The role of methods in old records, by name and options."""
     match record.get("method_name"):
         case "dense":
             return REFERENCE

@@ -29,7 +29,7 @@ _KEY = "bench"
 def encode(
     training: Training, beside: Mapping[str, Any] | None = None, sums: tuple[Tensor, Meter] | None = None
 ) -> bytes:
-    """All that `read` needs, and what is to lie `beside` it, as JSON. `sums` are those of all processes that train
+    """Everything that `read` needs, and JSON that is to lie `beside` it. `sums` are those of all processes that train
     together (`Training.sums`); None: this one has them all."""
     loss_sum, meter = sums or (training.loss_sum, training.meter)
     compressed = training.compressed
@@ -67,8 +67,8 @@ def encode(
 
 def read(path: Path, trainer: Trainer, rebuild: Callable[[Mapping[str, Any]], Compressed]) -> Training:
     """The training as it was; the generators stand where they stood. `rebuild` makes a compressed network of a
-    structure, on the device. Raises ValueError for what is no checkpoint of this form, or one of another network, seed
-    or schedule."""
+    structure, on the device. Raises ValueError if the file is no checkpoint of this form, or one of another network,
+    seed or schedule."""
     header, tensors = _open(path)
     mine = {"seed": trainer.seed, "schedule": options.everything(trainer.schedule)}
     for name, value in mine.items():

@@ -1,7 +1,7 @@
 """Several processes as one group (`bench.training.group`), by torch.distributed.
 
-What the loop decides by goes through gloo, between the processes themselves, and so never waits for a GPU; what is
-computed goes through gloo on processors and through NCCL between GPUs.
+Decisions of the loop go through gloo, between the processes themselves, and so never wait for a GPU. Tensors go through
+gloo on processors and through NCCL between GPUs.
 """
 
 import hashlib
@@ -126,7 +126,7 @@ class Distributed(Group):
             )
 
     def spread(self, content: bytes) -> bytes:
-        """What process 0 has, for all; the others' own is not looked at."""
+        """The value of process 0, for all; that of the others is ignored."""
         length = torch.tensor(len(content))
         self._reached(lambda: dist.broadcast(length, 0))
         found = _padded(content if self.rank == 0 else b"", int(length))
@@ -141,7 +141,7 @@ class Distributed(Group):
         return [bytes(row[:length].numpy()) for row, length in rows]
 
     def _gathered(self, own: Tensor) -> Tensor:
-        """What each has, of one shape, in their order: `(processes, ...)`."""
+        """The tensors of all processes, of one shape, in their order: `(processes, ...)`."""
         found = [torch.empty_like(own) for _ in range(self.size)]
         self._reached(lambda: dist.all_gather(found, own))
         return torch.stack(found)

@@ -37,9 +37,9 @@ def metered(
     *by_batch: ByBatch,
     views: Views = PLAIN,
 ) -> Meter:
-    """Run `model` in eval mode, float32, over every image, without what only training uses. The task's meter, which has
-    seen all of them. `by_batch` see in the same pass what its scores are made of: outputs averaged over `views`, which
-    are for tasks whose outputs are classes of pixels."""
+    """Run `model` in eval mode, float32, over every image, without the modules that only training uses. The task's
+    meter, which has seen all of them. `by_batch` get, in the same pass, the outputs that scores are made of, averaged
+    over `views`, which are for tasks whose outputs are classes of pixels."""
     was_training = model.training
     model.eval()
     meter = task.meter(classes)
@@ -54,7 +54,7 @@ def metered(
 
 
 def _outputs(model: nn.Module, images: Tensor, task: Task, views: Views) -> Tensor:
-    """Of a batch, by halves where it doesn't fit into memory: in eval mode no image sees another."""
+    """The outputs of a batch, computed by halves if it doesn't fit into memory: in eval mode no image sees another."""
     try:
         return averaged(lambda seen: task.output(model(seen)).float(), images, views)
     except torch.OutOfMemoryError:

@@ -9,7 +9,7 @@ _IMAGES = 32
 
 
 def measure(training: Training) -> Step:
-    """Of a step on some images of the batch that comes first. The training is left as it was."""
+    """Figures of a step on some images of the first batch. The training is left as it was."""
     trainer = training.trainer
     images, targets = next(trainer.train.batches(training.epoch))
     batch = images[:_IMAGES], targets[:_IMAGES]

@@ -1,7 +1,7 @@
 """Processes that train a run along with the one that makes it: the contract.
 
-Process 0 makes runs as ever: it alone compresses, measures, tests and writes the store. Where a network is to be
-trained it hands the training over as it stands, and all go on together.
+Process 0 makes runs as ever: it alone compresses, measures, tests and writes the store. Before a network trains,
+process 0 hands the training over as it stands, and all go on together.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -13,8 +13,8 @@ from bench.training.loop import Training
 
 @dataclass(frozen=True)
 class Stretch:
-    """What is trained together: up to so many epochs, with the run's own schedule, or the dense network on that which
-    the dense epochs of all methods share."""
+    """A training that processes do together: up to so many epochs, with the run's own schedule, or the dense network
+    with the schedule that the dense epochs of all methods share."""
 
     run_id: str
     is_own: bool

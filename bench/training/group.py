@@ -14,7 +14,7 @@ class Group:
     """Process `rank` of `size`.
 
     Each sees its `part` of every batch, and all have the same network at any step: they begin with one state, and each
-    makes the step of the whole batch's gradients. What is asked for here must be asked for by all, in the same order.
+    makes the step of the whole batch's gradients. All processes must ask for the same, in the same order.
     """
 
     rank = 0
@@ -30,25 +30,25 @@ class Group:
         return nullcontext()
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Give each of these the sum of what all have as its gradient; None stays where none has one."""
+        """Give each of these the sum of all processes' gradients; None if no process has one."""
 
     def total(self, value: int | Tensor) -> int | Tensor:
-        """The sum of a number that each has."""
+        """The sum of all processes' values."""
         return value
 
     def merged(self, meter: Meter, make: Callable[[], Meter]) -> Meter:
-        """What the meters of all have seen together, in one that `make` gives."""
+        """The meters of all processes, merged into one that `make` gives."""
         return meter
 
     def any(self, *asked: bool) -> tuple[bool, ...]:
-        """Of each question, whether one of all says yes."""
+        """For each question, whether any process says yes."""
         return asked
 
     def wait(self) -> None:
         """Until all are here."""
 
     def largest(self, number: int) -> int:
-        """Of the numbers that each has."""
+        """The largest of all processes' numbers."""
         return number
 
     def require_same(self, network: nn.Module) -> None:

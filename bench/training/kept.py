@@ -1,5 +1,5 @@
-"""What a run keeps of the images of its test, beside the means: what that is, the task says. Both are given to
-`evaluate` as `by_batch`, so that they come from the pass that gives the score."""
+"""What a run keeps of each test image, beside the means. The task says what. Both are given to `evaluate` as
+`by_batch`, so that they come from the pass that gives the score."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ Arrays = dict[str, NDArray[np.generic]]
 
 
 class Kept:
-    """Of each image."""
+    """What is kept of each image."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -33,7 +33,7 @@ class Kept:
 
 
 class KeptExamples:
-    """Of a few images, evenly spread over the split and so the same for every run, what is shown of them."""
+    """What is shown of a few images, evenly spread over the split and so the same for every run."""
 
     def __init__(self, task: Task, split: AnySplit) -> None:
         self._task, self._split = task, split

@@ -67,9 +67,9 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Trainer:
-    """What stays the same for every run of a seed: data on the device, the task, the schedule, the seed, and where the
-    schedule asks for one a teacher, in eval mode. `rate_of_layer` is each layer's factor on the learning rate, by its
-    name; None: 1 for all.
+    """The part that is the same for every run of a seed: data on the device, the task, the schedule, the seed, and a
+    teacher in eval mode if the schedule asks for one. `rate_of_layer` is each layer's factor on the learning rate, by
+    its name; None: 1 for all.
 
     `on_step(epoch, fraction_of_schedule, loss)` and `on_epoch(row)` are for progress alone. `after_step` is called when
     a step is done, and may keep the training's state, or end it. `compile` is auto, on or off: whether steps are
@@ -160,9 +160,9 @@ class Trainer:
     ) -> list[Epoch]:
         """Train in place over the epochs `first_epoch` to `end_epoch` (exclusive) of the schedule.
 
-        Batches, augmentation and learning rates depend on the seed and the step alone, so a run that joins at an epoch
-        sees what it would have seen had it been there from the start. `after_epoch` gets the epochs of this call so
-        far. Raises NonFiniteLoss.
+        Batches, augmentation and learning rates depend on the seed and the step alone. So a run that starts at a later
+        epoch sees the same as if it had started at the first. `after_epoch` gets the epochs of this call so far. Raises
+        NonFiniteLoss.
         """
         return self.go_on(Training(self, compressed, first_epoch), end_epoch, after_epoch)
 
@@ -184,21 +184,21 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Share:
-    """A part's in the mean over a batch: of what its targets count by the task, and of its images."""
+    """The share of a part in the mean over a batch: by the task's weight of its targets, and by its images."""
 
     of_targets: Tensor
     of_images: float
 
 
 class Training:
-    """A network in training: what changes from step to step, and all that `bench.training.checkpoint` keeps.
+    """A network in training: everything that changes from step to step, which `bench.training.checkpoint` keeps.
 
-    The optimiser starts afresh with it, and once more where `Compressed.after_step` returns True. What masks leave out
-    is zeroed after each step. `epoch`, from 0, is the one that it is in, or that comes next, and `step` how many steps
-    of the schedule are done. A batch is computed in `parts`, more than one where it doesn't fit into memory.
-    `loss_sum`, `meter` and `seconds` are of the epoch so far, `history` of those before it. `average` is that of the
-    weights since the optimiser began, where the schedule has one. `compile_seconds` is what the step took in which the
-    network was compiled; None where it wasn't. Sums and parts are those of this process (`sums` has those of all).
+    The optimiser starts afresh with it, and once more where `Compressed.after_step` returns True. Masked weights are
+    zeroed after each step. `epoch`, from 0, is the one that it is in, or that comes next, and `step` how many steps of
+    the schedule are done. A batch is computed in `parts`, more than one where it doesn't fit into memory. `loss_sum`,
+    `meter` and `seconds` are of the epoch so far, `history` of those before it. `average` is that of the weights since
+    the optimiser began, where the schedule has one. `compile_seconds` is what the step took in which the network was
+    compiled; None where it wasn't. Sums and parts are those of this process (`sums` has those of all).
     """
 
     def __init__(self, trainer: Trainer, compressed: Compressed, epoch: int, history: Sequence[Epoch] = ()) -> None:
@@ -255,7 +255,7 @@ class Training:
         self._begin_sums()
 
     def sums(self) -> tuple[Tensor, Meter]:
-        """The sum of losses, and what the meter has seen, of the epoch so far, of all processes."""
+        """The sum of losses and the merged meter of all processes, for the epoch so far."""
         group, task, classes = self.trainer.group, self.trainer.task, self.trainer.classes
         return self._loss_sum(), group.merged(self.meter, lambda: task.training_meter(classes))
 
@@ -272,7 +272,7 @@ class Training:
         return trainer.group.merged(meter, lambda: trainer.task.meter(trainer.classes)).scores()
 
     def take_step(self) -> None:
-        """One step of the optimiser, and what the method does after it."""
+        """One step of the optimiser, and the method's own step after it."""
         trainer, schedule = self.trainer, self.trainer.schedule
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * schedule.learning_rate_at((self.step + 0.5) / trainer.total_steps)
@@ -319,8 +319,8 @@ class Training:
             self.compressed.network.eval()  # what was computed of the weights before is computed again
 
     def _gradients(self, images: Tensor, targets: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """Those of the whole batch; the loss, and of each part of this process what the network gave and its
-        targets."""
+        """The gradients of the whole batch; returns the loss, and the outputs and targets of each part of this
+        process."""
         group = self.trainer.group
         self.optimizer.zero_grad(set_to_none=True)
         with group.as_one_batch(mixed(self.trainer.seed, self.step, LAYERS)):
@@ -331,8 +331,8 @@ class Training:
     def _in_parts(
         self, images: Tensor, targets: Tensor, parts: int, whole: int | Tensor
     ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """The same of what this process has of the batch, in so many parts. All that the batch's targets count is
-        `whole`."""
+        """The same for this process's part of the batch, cut into so many parts. `whole` is the weight of the whole
+        batch's targets."""
         trainer, losses, seen = self.trainer, [], []
         for part, own in zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True):
             # What several parts gave is looked at afterwards, and a compiled network has room for one.
@@ -352,8 +352,8 @@ class Training:
         return Share(of_targets.nan_to_num(0.0), len(targets) / self.trainer.train.batch_size)
 
     def loss(self, batch: Batch, outputs: Any, share: Share | None = None) -> Tensor:
-        """What is minimised: the task's loss, the teacher's share, and what the method adds. Nothing else adds to it
-        anywhere. Of a part of a batch, what it adds to that of the whole."""
+        """The loss to minimise: the task's, the teacher's share, and the method's extra loss. Nothing else adds to it
+        anywhere. With a `share`: the contribution of a part to the loss of the whole batch."""
         trainer, schedule = self.trainer, self.trainer.schedule
         loss = trainer.task.loss(outputs, batch[1], schedule)
         if share is not None:

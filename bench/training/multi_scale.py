@@ -1,4 +1,4 @@
-"""Multi-scale testing: what a network says of an image at several scales, and of its mirror image, is averaged."""
+"""Multi-scale testing: outputs for an image at several scales, and for its mirror image, are averaged."""
 
 import math
 from collections.abc import Callable

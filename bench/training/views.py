@@ -1,5 +1,5 @@
-"""In which forms a test sees each image: at which scales, and mirrored or not. What is done with them is
-`bench.training.multi_scale`. Imports no torch, since schedules hold these options."""
+"""In which forms a test sees each image: at which scales, and mirrored or not. `bench.training.multi_scale` averages
+over them. Imports no torch, since schedules hold these options."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Views:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "Views":
-        """Those that the run of this record was tested with. Raises ValueError."""
+        """The views that the run of this record was tested with. Raises ValueError."""
         scales, flip = (record.get(f"schedule.{name}") for name in ("test_scales", "test_flip"))
         return cls() if scales is None else cls(tuple(map(float, str(scales).split("x"))), bool(flip))
 

@@ -1,1 +1,1 @@
-"""What is measured of finished runs and stands in files beside those that are sealed: a file here for each kind."""
+"""Measurements of finished runs, in files beside the sealed ones: a file here for each kind."""

@@ -21,7 +21,7 @@ CORRUPTIONS = Apart("corruptions.json", 1, lambda name: name in (SOURCE, MEAN) o
 
 
 def columns(source: str, by_variant: Mapping[str, float]) -> dict[str, Any]:
-    """Of figures by NAME.STRENGTH."""
+    """The mean of figures by NAME.STRENGTH."""
     mean = sum(by_variant.values()) / len(by_variant)
     return {SOURCE: source, MEAN: mean, **{f"{MEAN}.{variant}": own for variant, own in by_variant.items()}}
 
@@ -32,5 +32,5 @@ def by_variant(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def with_columns(record: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """The record with these in place of what it had of other corrupted images; as it is where there are none."""
+    """The record with these figures in place of those of other corrupted images; unchanged if there are none."""
     return {**{name: own for name, own in record.items() if not (found and is_variant(name))}, **found}
