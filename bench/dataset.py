@@ -1,5 +1,5 @@
-"""What a dataset plugin is, and the images it gives: decoded once, in memory, as uint8; or decoded as they are needed,
-from files that stay where they are, for sets that are larger than memory."""
+"""The contract of a dataset plugin, and the images it gives: decoded once, in memory, as uint8; or, for sets larger
+than memory, decoded as they are needed, from files that stay where they are."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -102,7 +102,7 @@ class Sequential(Contents, Protocol):
 
     @property
     def origin(self) -> str:
-        """What tells them from other contents of the same files."""
+        """A text that tells these contents from others of the same files."""
         ...
 
     def in_order(self) -> Iterator[bytes]:
@@ -122,8 +122,8 @@ class Reader(Protocol):
         ...
 
     def look(self, content: bytes, name: str) -> list[str]:
-        """What is to be said of an image, in words that follow "images are". Raises InputError where it can't be
-        decoded, as far as that can be seen without decoding all of it."""
+        """The remarks on an image, in words that follow "images are". Raises InputError where it can't be decoded, as
+        far as that can be seen without decoding all of it."""
         ...
 
     def look_at_mask(self, content: bytes, name: str, image: bytes, classes: int) -> None:
@@ -191,7 +191,7 @@ class Streamed:
 
 
 class _Once:
-    """What is cut out, said once for an image and its mask: a cut that draws numbers would draw others."""
+    """The window, computed once for an image and its mask: a cut that draws numbers would draw others for the mask."""
 
     def __init__(self, cut: Cut) -> None:
         self.cut, self.windows = cut, dict[tuple[int, int], Window]()
@@ -246,7 +246,7 @@ class Data:
                 raise ValueError(f"images of the {name} split are empty: {split.image_shape}")
 
     def splits(self) -> dict[str, AnySplit]:
-        """Those that there are, by name."""
+        """The splits that exist, by name."""
         both = {"train": self.train, "test": self.test}
         return both if self.validation is None else {**both, "validation": self.validation}
 
@@ -269,7 +269,7 @@ def in_memory(shape: tuple[int, ...]) -> Tensor:
 class Decoding:
     """How a dataset of many files decodes them: by so many threads at once, into the tensor that `room` gives for
     images `(n, channels, height, width)`: in memory, or mapped to a file. `done` hears now and then how many images of
-    how many are decoded. What comes out is the same whatever stands here."""
+    how many are decoded. The images are the same with any value."""
 
     room: Callable[[tuple[int, ...]], Tensor] = in_memory
     threads: int = 1
@@ -316,7 +316,7 @@ class Dataset:
         return self.load(data_dir, download)
 
     def identity(self) -> str:
-        """What tells this data from other data under the same name, cheap to compute; part of every run's id.
+        """A text that tells this data from other data of the same name, cheap to compute; part of every run's id.
 
         A dataset read from a folder says what lies there (names and sizes), not where the folder is.
         """

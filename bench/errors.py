@@ -15,7 +15,7 @@ class InputError(ValueError):
 
 
 class DiskError(InputError):
-    """The disk won't take what is to be written: no run can go on."""
+    """The disk refuses a file, so no run can go on."""
 
 
 class TooNew(ValueError):
@@ -27,7 +27,7 @@ class BudgetError(ValueError):
 
 
 class PluginEnded(RuntimeError):
-    """Code of a plugin raised what would end the whole process. The message is what it raised."""
+    """Code of a plugin raised an exception that would end the whole process. The message is what it raised."""
 
 
 # Errors that a malformed file can cause in the code that builds on its content.
@@ -35,7 +35,7 @@ MALFORMED = (ArithmeticError, AssertionError, AttributeError, LookupError, Runti
 
 
 def require_format(number: object, newest: int) -> None:
-    """Raise ValueError for what is no number of a format, and TooNew for one of a newer bench."""
+    """Raise ValueError unless this is the number of a format, and TooNew for one of a newer bench."""
     if not isinstance(number, int) or isinstance(number, bool) or number < 0:
         raise ValueError(f"format is {str(number)[:40]!r}, and not a whole number")
     if number > newest:
@@ -43,7 +43,7 @@ def require_format(number: object, newest: int) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says; its type where it says nothing."""
+    """The first line of an error's message; its type if the message is empty."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
@@ -65,8 +65,8 @@ def place(error: BaseException) -> str:
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """Around code of a plugin: what would end the process without a word, `sys.exit()` say, becomes an error like
-    others. An interrupt stays one: it is the person's. Raises PluginEnded."""
+    """Around code of a plugin: an exception that would end the process without a word, as of `sys.exit()`, becomes an
+    ordinary error. An interrupt stays one: it is the person's. Raises PluginEnded."""
     try:
         yield
     except (Exception, KeyboardInterrupt):

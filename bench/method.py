@@ -1,4 +1,4 @@
-"""What a method plugin is: it turns a network and a budget into a smaller network. It never sees data.
+"""The contract of a method plugin: it turns a network and a budget into a smaller network. It never sees data.
 
 Two objects: the Method is frozen and has the options; the Compressed is made for each run, has the network, and is free
 to change. What a method may import is a test, tests/project/test_layout.py: the public face (the files of bench/),
@@ -41,7 +41,7 @@ class Resizable:
 
 @dataclass(frozen=True)
 class Context:
-    """What a method may know besides the network and the budget.
+    """The facts that a method may use besides the network and the budget.
 
     `generator` is on the CPU and seeded for this run alone: draw every random number from it. `trained` says whether
     the network has been trained up to here (`compress_at` above 0, or a start from finished weights) or holds its
@@ -78,8 +78,8 @@ class Context:
 
 @dataclass(frozen=True)
 class CodeSpace:
-    """What generated kernels are made of, to look at. `pieces` `(K, height, width)` are combined into kernels, laid out
-    as pictures; `codes` are the coefficients of the combinations, `(n, K)` for each layer by name."""
+    """The pieces and codes of generated kernels, to look at. `pieces` `(K, height, width)` are combined into kernels,
+    laid out as pictures; `codes` are the coefficients of the combinations, `(n, K)` for each layer by name."""
 
     pieces: Tensor
     codes: Mapping[str, Tensor]
@@ -91,7 +91,7 @@ Gradients = Literal["exact", "scaled", "straight-through"]
 
 
 class Compressed:
-    """A network as a method compressed it: what the harness trains from here on. One for each run, free to change.
+    """A compressed network, which the harness trains from here on. One for each run, free to change.
 
     Most methods return a plain `Compressed(network, structure)`. A subclass overrides what its method needs.
 
@@ -141,7 +141,7 @@ class Compressed:
         return {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state` gave, after `rebuild` and after the network's tensors were filled in."""
+        """Take back the result of `state`, after `rebuild` and after the network's tensors were filled in."""
 
     @final
     def parameter_groups(
@@ -182,7 +182,7 @@ class Compressed:
         ]
 
     def extra_loss(self, batch: tuple[Tensor, Tensor], output: Any) -> Tensor | None:
-        """What is added to the task's loss in training, a number; None: nothing. `batch` are images as the network saw
+        """A number that is added to the task's loss in training; None: nothing. `batch` are images as the network saw
         them and their targets, or a part of a batch where that doesn't fit into memory; `output` is what the network
         gave. A method that adds any overrides this: gradients that come from elsewhere are found by the kit."""
         return None
@@ -231,7 +231,7 @@ class Compressed:
 
     @final
     def own_rules(self) -> list[str]:
-        """What it has that others have not, in words."""
+        """The exceptions of this method, in words."""
         trained = {name for name, parameter in self.network.named_parameters() if parameter.requires_grad}
         said = ["a loss of its own"] if type(self).extra_loss is not Compressed.extra_loss else []
         for factors, what in ((self.decay, "weight decay"), (self.rates, "learning rate")):

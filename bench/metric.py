@@ -1,4 +1,4 @@
-"""A figure of merit of a task: what it is called, and what a report must know of it."""
+"""A figure of merit of a task: its names, and the facts that a report needs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Metric:
         return "points" if self.unit == "%" else self.unit
 
     def columns(self) -> dict[str, Any]:
-        """What a record says of the one that methods are compared by."""
+        """The columns of a record about the metric that methods are compared by."""
         return {
             "headline": self.name,
             "headline_label": self.label,
@@ -48,7 +48,7 @@ class Metric:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "Metric":
-        """That by which a record is compared."""
+        """The metric by which a record is compared."""
         return cls(
             record["headline"],
             record["headline_label"],

@@ -1,4 +1,4 @@
-"""What a network plugin is: how to build the network, and what is known of it."""
+"""The contract of a network plugin: how to build the network, and facts about it."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence

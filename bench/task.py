@@ -1,4 +1,4 @@
-"""What a network is to do, as a plugin: its loss, its metrics, what is kept and shown of images."""
+"""The contract of a task plugin: loss, metrics, and the figures of images that are kept and shown."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,15 @@ LOSS = "loss"
 
 
 class LossOptions(Protocol):
-    """What of a schedule (`bench.training.schedule`) a loss may ask for."""
+    """The options of a schedule (`bench.training.schedule`) that a loss may use."""
 
     @property
     def label_smoothing(self) -> float: ...
 
 
 class Meter(ABC):
-    """Adds up what a network says of a split, batch by batch, and gives its scores: means over all images, exact to the
-    last smaller batch.
+    """Adds up a network's outputs on a split, batch by batch, and gives its scores: means over all images, exact even
+    with a smaller last batch.
 
     `sums` are tensors on the device, whole numbers or float64: they can be added to those of another part of the split,
     and kept when training stops. Nothing in `add` should wait for the device.
@@ -45,7 +45,7 @@ class Meter(ABC):
         return ()
 
     def merge(self, other: "Meter") -> None:
-        """Add what another one of the same task has seen."""
+        """Add the counts of another meter of the same task."""
         for name, value in other.sums.items():
             self._add(name, value)
 
@@ -75,7 +75,8 @@ class Task:
         raise NotImplementedError
 
     def loss(self, outputs: Any, targets: Tensor, schedule: LossOptions) -> Tensor:
-        """Of what the network gave in training, a mean over the batch; auxiliary heads have their part in it."""
+        """The loss of the network's outputs in training, a mean over the batch; auxiliary heads have their part in
+        it."""
         raise NotImplementedError
 
     def weight(self, targets: Tensor) -> int | Tensor:
@@ -85,8 +86,7 @@ class Task:
         return len(targets)
 
     def output(self, outputs: Any) -> Tensor:
-        """The one tensor of what a network gave that is scored, and that a reloaded, finished or exported network must
-        give again."""
+        """The one output tensor that is scored, and that a reloaded, finished or exported network must give again."""
         raise NotImplementedError
 
     def meter(self, classes: int) -> Meter:
@@ -120,7 +120,7 @@ class Task:
         return self.metrics[0]
 
     def score_columns(self) -> list[str]:
-        """Of a record: those that every run has, be they empty."""
+        """The score columns that every record has, even if empty."""
         of_splits = [name for metric in self.metrics for name in (metric.test, metric.validation)]
         return [*of_splits, f"train_{self.headline.name}"]
 

@@ -1,4 +1,4 @@
-"""What of a network only training uses, as auxiliary heads: it is neither compressed, counted nor stored.
+"""Parts of a network that only training uses, as auxiliary heads: they are neither compressed, counted nor stored.
 
 The network's plugin names such modules (`bench.model.Model.training_only`), and they are marked where it is built. They
 stay in the network while it is trained, so that a method which changes the channels that they see changes what they
@@ -27,7 +27,7 @@ def mark(network: nn.Module, names: Collection[str]) -> None:
 
 
 def names(network: nn.Module) -> list[str]:
-    """Of the marked submodules that a network has, as they are called in it."""
+    """The names of the marked submodules of a network."""
     return [name for name, module in network.named_modules(remove_duplicate=False) if hasattr(module, _MARK)]
 
 

@@ -29,8 +29,8 @@ Faults = dict[str, list[str]]
 
 
 def features(path: Path, faults: Faults) -> Features:
-    """What the Hugging Face metadata of a file says of its columns; empty where there is none. Where it isn't as it
-    should be, that is added to `faults`. Raises InputError for what is no Parquet file."""
+    """The Hugging Face metadata of a file's columns; empty if there is none. Where it isn't as it should be, that is
+    added to `faults`. Raises InputError for what is no Parquet file."""
     schema = _schema(path)
     metadata = (schema.metadata or {}).get(b"huggingface")
     if metadata is None:
@@ -144,7 +144,7 @@ def batches(path: Path, column: str, groups: Sequence[int] | None = None) -> Ite
 
 
 def labels(path: Path, column: str) -> list[int | str | None]:
-    """What stands in the label column: whole numbers or text, and None where there is nothing. Raises InputError."""
+    """The values of the label column: whole numbers or text, and None if there is none. Raises InputError."""
     schema = _schema(path)
     if column not in schema.names:
         raise InputError(f"{shown(path)} has no label column {column!r}; it has {_have(schema)}")

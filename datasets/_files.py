@@ -23,7 +23,7 @@ def walk(top: Path, hidden: list[Path] | None = None) -> list[Path]:
 
 
 def hiding(paths: Iterable[Path], endings: Collection[str]) -> list[Path]:
-    """Those of these hidden files and folders that are, or hold, files with such an ending; sorted.
+    """The hidden files and folders, of these, that are or hold files with such an ending; sorted.
 
     What begins with `._` is left out: macOS writes it beside files on other systems' disks, under their names.
     """

@@ -102,7 +102,7 @@ def numbers(labels: Sequence[Labels], classes: Classes, split: str, way_out: str
 
 
 def _remedy(values: Sequence[int | str | None]) -> str:
-    """What can be done about a split with hidden labels. Two classes are often written -1 and 1."""
+    """The way out for a split with hidden labels. Two classes are often written -1 and 1."""
     known = set(values) - set(_HIDDEN)
     if not known:
         return "; give a split with labels in its place"

@@ -68,7 +68,7 @@ def roles(found: Collection[str], test: TestSplit | None, where: str) -> tuple[s
 
 
 def way_out(name: str, found: Collection[str]) -> str:
-    """What a person can do about a test split that is of no use."""
+    """The way out for a test split that can't be used."""
     return _WAY_OUT if name == "test" and "validation" in found else ""
 
 

@@ -134,7 +134,7 @@ def _images(folder: Path) -> list[str]:
 
 
 def _names(folder: Path) -> Iterator[str]:
-    """Those of all images below a split's folder."""
+    """The names of all images below a split's folder."""
     yield from _images(folder)
     for own in _subfolders(folder):
         yield from (f"{own}/{name}" for name in _images(folder / own))

@@ -83,7 +83,7 @@ class SegFolder(OfFiles):
         return [*classes, *(path for pair in pairs for path in pair)]
 
     def _names(self) -> tuple[str, ...] | None:
-        """What `classes.txt` says; None where there is none."""
+        """The classes in `classes.txt`; None if there is no such file."""
         path = self.directory / CLASSES
         if not path.is_file():
             return None

@@ -107,6 +107,6 @@ def part_of(inputs: int, most: int) -> int:
 
 
 def cost_of(tilings: Mapping[str, Tiling]) -> Cost:
-    """Of the layers of one basis."""
+    """The cost of the layers of one basis."""
     slice_values = next(iter(tilings.values())).slice_values
     return Cost(sum(tiling.slices for tiling in tilings.values()), slice_values, slice_values)

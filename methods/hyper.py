@@ -236,7 +236,7 @@ def solved_by(groups: Mapping[str, Hypernetwork]) -> dict[str, Any]:
 
 
 def slow_down(shared: Tensor, number: int) -> Tensor:
-    """What is used so many times, with the mean of its gradients instead of their sum."""
+    """A tensor that is used so many times, with the mean of its gradients instead of their sum."""
     return scale_gradient(shared, torch.full_like(shared, 1 / number))
 
 

@@ -114,7 +114,7 @@ def clusters_of(sizes: Sequence[int], bits: float) -> list[int]:
 
 
 def most_bits(sizes: Sequence[int]) -> list[int]:
-    """As many as still make each layer smaller."""
+    """The most bits that still make each layer smaller."""
     return [max([1, *(b for b in range(1, _MOST_BITS + 1) if _cost([n], [b]) < _VALUE_BITS * n)]) for n in sizes]
 
 

@@ -138,7 +138,7 @@ def tiling_of(layer: Layer, split: int) -> Tiling:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a layer stores: `own` values with a kernel of its own."""
+    """The stored values of a layer: `own` with a kernel of its own."""
 
     own: int
     outputs: int
@@ -156,7 +156,7 @@ class Cost:
 
     @property
     def most(self) -> int:
-        """As many lego filters as still make it smaller, and no more than there are fragments; 0 where none does."""
+        """The most lego filters that still make it smaller, and no more than there are fragments; 0 if none does."""
         return max(0, min((self.own - 2 * self.fragments - 1) // self.fragment_values, self.fragments))
 
 
@@ -175,7 +175,7 @@ class LegoKernels(Generator):
 
     @property
     def layers(self) -> list["Fragments"]:
-        """Of each layer, in the order of the network."""
+        """The fragments of each layer, in the order of the network."""
         return [part for part in self.parts if isinstance(part, Fragments)]
 
     @property

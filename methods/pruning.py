@@ -219,7 +219,7 @@ class PrunedNetwork(Compressed):
         return max(self.progress.stage, min(method.stages, math.floor(done * method.stages)))
 
     def _scores(self) -> list[Tensor | None]:
-        """What each channel of each group is worth; None where a group has nothing to say it by."""
+        """The score of each channel of each group; None if a group has no score."""
         network, state = self.network, self.progress
         name: str = self.method.importance
         if name == "random":
@@ -329,7 +329,7 @@ class State:
 
 
 def nothing_to_do() -> State:
-    """Of a network that has its channels already."""
+    """The state of a network that has its channels already."""
     return State([], [], 0, 0, 0)
 
 

@@ -197,7 +197,7 @@ def _leaked(runs: pd.DataFrame) -> str:
 
 
 def _warnings(runs: pd.DataFrame, finished: pd.DataFrame) -> list[str]:
-    """What makes runs of this setting not quite comparable."""
+    """The reasons why runs of this setting are not quite comparable."""
     lines = []
     for column, what in (
         ("torch_version", "versions of torch"),

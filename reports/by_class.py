@@ -29,8 +29,8 @@ class Row:
 
 @dataclass(frozen=True)
 class ByClass:
-    """Of a setting. `title` is the metric's: IoU %. Classes in their own order, those that no run has a figure of left
-    out; rows in the order of the table."""
+    """The figures by class of a setting. `title` is the metric's: IoU %. Classes in their own order, those that no run
+    has a figure of left out; rows in the order of the table."""
 
     setting: str
     title: str
@@ -39,7 +39,7 @@ class ByClass:
 
 
 def figures_by_class(runs: pd.DataFrame, summary: pd.DataFrame) -> list[ByClass]:
-    """Of each setting that has figures by class. `runs` is the frame of `bench.reports.frame.results`."""
+    """The figures by class of each setting that has some. `runs` is the frame of `bench.reports.frame.results`."""
     known = runs[(runs["status"] == FINISHED) & runs["by_class"].notna()]
     return [
         _of_setting(str(setting), own.drop_duplicates(["method_text", "budget", "seed"]), summary)
@@ -72,7 +72,7 @@ def _of_setting(setting: str, runs: pd.DataFrame, summary: pd.DataFrame) -> ByCl
 
 
 def _mean(rows: Array) -> Array:
-    """Of each column, over what is known of it; nan where nothing is."""
+    """The mean of each column over its known values; nan if none is known."""
     known = ~np.isnan(rows)
     number = known.sum(axis=0)
     total = np.where(known, rows, 0).sum(axis=0)

@@ -121,7 +121,7 @@ def _spread(summary: pd.DataFrame) -> Line:
 
 
 def _baselines(finished: pd.DataFrame) -> Line:
-    """What a criterion must beat, by the roles that methods have."""
+    """The baselines that a criterion must beat, by the roles of methods."""
     roles = (RANDOM_PRUNING, GLOBAL_PRUNING, LAYERWISE_PRUNING)
     lacking = [role for role in roles if not (finished["role"] == role).any()]
     answer: Answer = "yes" if not lacking else "no" if len(lacking) == len(roles) else "partly"
@@ -139,7 +139,7 @@ def _narrower(finished: pd.DataFrame) -> Line:
 
 
 def _scratch(finished: pd.DataFrame) -> Line:
-    """What starts trained should also be seen trained from scratch at its final shape."""
+    """A method that starts trained should also be seen trained from scratch at its final shape."""
     trained = finished[finished["compress_epoch"].astype(float) > 0]
     demand = "What compresses a trained network is also trained from scratch in its final shape"
     if not len(trained):

@@ -48,8 +48,8 @@ COLUMNS = {
 def compare(old: str | Path, new: str | Path) -> tuple[pd.DataFrame, list[str]]:
     """A row for each setting, method and budget of either store, with COLUMNS; and a line for each record left out.
 
-    Runs of one setting, method, budget, learning rate and seed are paired. Where every pair is the same, so is the
-    method; the rest is tested. Raises InputError where nothing can be compared.
+    Runs of one setting, method, budget, learning rate and seed are paired. If every pair is the same, so is the method;
+    other pairs are tested. Raises InputError where nothing can be compared.
     """
     sides, notes = [], []
     for side, path in (("old", old), ("new", new)):
@@ -148,7 +148,7 @@ def _row(key: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
 
 
 def _test(rows: Sequence[dict[str, Any]]) -> None:
-    """Give a verdict to what has none: what differs, and with more than one seed."""
+    """Give a verdict to methods that have none: those that differ, with more than one seed."""
     tested = [row for row in rows if row["verdict"] == ""]
     if not tested:
         return

@@ -90,7 +90,7 @@ _IN_BYTES = ("requested_bytes", "counted_bytes", "dense_bytes")
 
 
 def metric_of(runs: pd.DataFrame) -> Metric:
-    """That of the runs of one setting."""
+    """The metric of the runs of one setting."""
     return Metric.of({str(name): None if pd.isna(value) else value for name, value in runs[METRIC].iloc[0].items()})
 
 

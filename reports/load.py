@@ -30,8 +30,8 @@ class Loaded:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """Of methods that were tried at several learning rates the runs at the one that counts, so that nothing but
-        what tells of rates needs to know of the others."""
+        """Without the runs at learning rates that don't count, if a method was tried at several. So only code about
+        rates needs to know of the others."""
         return rates.chosen(self.tried)
 
 

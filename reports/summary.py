@@ -164,7 +164,7 @@ class Analysis:
 
     @property
     def unit_ranked(self) -> str:
-        """What the budgets are of in most of the settings in which there is something to compare."""
+        """The unit of budgets in most of the settings that have something to compare."""
         units = [self._units[name] for name in self._compared]
         return max(units, key=units.count, default=VALUES)
 
@@ -214,8 +214,8 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def analyse(frame: pd.DataFrame) -> Analysis:
-    """The statistics of `bench.reports.frame.results`. What needs two seeds is missing where there is one; a difference
-    from dense is over the seeds that the dense reference has."""
+    """The statistics of `bench.reports.frame.results`. Columns that need two seeds are empty if there is one. A
+    difference from dense is over the seeds that the dense reference has."""
     frame = chosen(frame)
     finished = frame[frame["status"] == FINISHED].drop_duplicates(SAME)
     tables, paired, verdicts, overalls = [], [], {}, []
@@ -253,7 +253,7 @@ class _Setting:
         self.overall = self._overall(sizes)
 
     def _changes(self) -> Spread:
-        """Of each row against the dense run of its seed."""
+        """The change of each row against the dense run of its seed."""
         reference = np.flatnonzero(self.rows["role"] == REFERENCE)
         alone = np.flatnonzero(self.rows["role"].isin([REFERENCE, GIVEN]))
         dense = self.gains[:, reference[0]] if len(reference) else np.full(len(self.gains), np.nan)

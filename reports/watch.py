@@ -25,7 +25,7 @@ def _changes(stores: Sequence[Path], seconds: float, seen: set[tuple[str, int]])
 
 
 def _state(stores: Sequence[Path]) -> set[tuple[str, int]]:
-    """What is there, with the time at which each was put there."""
+    """The entries that are there, each with its time."""
     found = set()
     for store in stores:
         runs = Store(store).runs

@@ -1,4 +1,4 @@
-"""What the score is called where a whole report speaks of it: headings, the question on top, the card."""
+"""The name of the score in texts about a whole report: headings, the question on top, the card."""
 
 from dataclasses import dataclass
 
@@ -31,8 +31,8 @@ class Words:
 
 
 def words(runs: pd.DataFrame) -> Words:
-    """Of all settings of a report. The share of images that are right is their accuracy; another metric goes by its own
-    name, and several are scores."""
+    """The words for all settings of a report. The share of images that are right is their accuracy; another metric goes
+    by its own name, and several are scores."""
     first = runs.drop_duplicates(METRIC)
     metrics = [metric_of(first.iloc[place : place + 1]) for place in range(len(first))]
     if all(metric.counts_images for metric in metrics):

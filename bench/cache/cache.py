@@ -3,8 +3,9 @@
     KEY/             a dataset, decoded (bench.cache.decoded) or as it is encoded (bench.cache.copied)
     locks/KEY        held by the process that makes it, so that of several one does
 
-It lies outside of stores, is shared by all of them, and can be deleted at any time. What was used longest ago goes when
-it is full. Files that processes have mapped or opened stay theirs until they end, also once they are removed here.
+It lies outside of stores, is shared by all of them, and can be deleted at any time. When it is full, the entry that was
+used longest ago goes. Files that processes have mapped or opened stay theirs until they end, also once they are removed
+here.
 """
 
 import os
@@ -83,7 +84,7 @@ class Cache:
     limit: int
 
     def get(self, wanted: Wanted[T], say: Callable[[str], None]) -> T:
-        """What is wanted, and where it can't be kept it is said why. Raises InputError."""
+        """The entry; or, if it can't be kept, a line says why. Raises InputError."""
         if self.limit == 0:
             return wanted.unkept()
         found = self._find(wanted, say)
@@ -106,7 +107,7 @@ class Cache:
         return wanted.unkept()
 
     def kept(self) -> list[Kept]:
-        """All that is there, what was used last first."""
+        """All entries, the last used first."""
         return sorted(self._all(), key=lambda one: one.used, reverse=True)
 
     def remove(self, folder: Path) -> None:
@@ -118,7 +119,7 @@ class Cache:
             shutil.rmtree(gone)
 
     def clean(self) -> None:
-        """Remove what killed processes left half-written or half-removed."""
+        """Remove entries that killed processes left half-written or half-removed."""
         for left in self.folder.glob(".*"):
             if owner.is_gone(left.name) and _KEY.match(left.name[1:]):
                 shutil.rmtree(left, ignore_errors=True)
@@ -165,7 +166,7 @@ class Cache:
         return lock
 
     def _make(self, wanted: Wanted[T]) -> str:
-        """Put what is wanted into its folder, or say why that can't be."""
+        """Write the entry into its folder, or say why that is impossible."""
         self.clean()
         folder = self.folder / f".{wanted.key}.{owner.mark()}"
         try:
@@ -187,8 +188,8 @@ class Cache:
         return ""
 
     def _make_room(self, size: int) -> None:
-        """Remove what was used longest ago, until there is room for so many bytes. Raises OSError, also where there is
-        never room for so many."""
+        """Remove the entries used longest ago, until there is room for so many bytes. Raises OSError, also where there
+        is never room for so many."""
         if size > self.limit:
             raise OSError(f"they take {shown(size)} or more, and there is room for {shown(self.limit)}")
         kept = self.kept()

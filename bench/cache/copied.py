@@ -132,8 +132,8 @@ def write(
     make_room: Callable[[int], None],
     done: Callable[[int, int], None],
 ) -> None:
-    """Copy all images into the folder. `make_room` is told now and then how many bytes it has. Raises InputError for
-    what can't be read, and OSError."""
+    """Copy all images into the folder. `make_room` is told now and then how many bytes it has. Raises InputError for a
+    file that can't be read, and OSError."""
     ends, end, room, count = array("q"), 0, 0, sum(map(len, contents))
     digest = hashlib.blake2b()
     with (folder / IMAGES).open("wb") as file:

@@ -1,4 +1,4 @@
-"""What stands beside kept files, whatever they hold: whose they are, and how they were when they were written.
+"""The header beside kept files: whose they are, and their sizes and times when they were written.
 
 data.json    the header, with its own hash
 """
@@ -19,8 +19,8 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Header:
-    """`dataset` is for people, and `fingerprint` a hash of all that is kept. `files` has sizes and times. `own` is what
-    else is said of what is kept here, by name."""
+    """`dataset` is for people, and `fingerprint` a hash of all that is kept. `files` has sizes and times. `own` has
+    further facts about the entry, by name."""
 
     dataset: str
     fingerprint: str

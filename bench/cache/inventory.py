@@ -46,7 +46,7 @@ class Found:
     words: list[str]
 
     def bits(self, remarks: Sequence[str]) -> int:
-        """Of these remarks."""
+        """The bits of these remarks."""
         for remark in remarks:
             if remark not in self.words and len(self.words) < _MOST_REMARKS:
                 self.words.append(remark)
@@ -148,7 +148,7 @@ def changed(data: Data) -> bool:
 
 
 def _state(stamps: Iterable[Sequence[bytes]]) -> str:
-    """Of all files, in whatever splits they are."""
+    """The state of all files, of all splits."""
     return hashlib.sha256(b"".join(sorted(stamp for own in stamps for stamp in own))).hexdigest()[:16]
 
 
@@ -186,7 +186,7 @@ def _digest(content: bytes) -> bytes:
 
 
 def _stamps(split: Streamed) -> list[bytes]:
-    """Of each image, with its mask."""
+    """The stamp of each image with its mask."""
     parts = [split.images, *([] if isinstance(split.targets, Tensor) else [split.targets])]
     own = [_stamps_of(part) for part in parts]
     return own[0] if len(own) == 1 else [_digest(image + mask) for image, mask in zip(*own, strict=True)]

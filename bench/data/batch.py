@@ -1,4 +1,4 @@
-"""What batches are, whatever the images come from, and which part of each one of several processes sees."""
+"""Batches, wherever the images come from, and the part of each that one of several processes sees."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ Places = slice | Tensor
 
 @dataclass(frozen=True)
 class Part:
-    """What process `number` of so many sees of each batch: a stretch of it, as long as the others' or by one image
+    """The part of each batch that process `number` of so many sees: a stretch as long as the others', or one image
     shorter. Where it is `led`, the image before comes first, which for the first image is the batch's last: mixing
     takes each image with the one before."""
 
@@ -45,9 +45,9 @@ WHOLE = Part()
 
 
 class Batches(Protocol):
-    """The training images of one seed in batches. Which images come when, and how each is augmented, follows from the
-    seed and the step alone: a run that begins at a step sees what it would have seen had it been there from the start,
-    and every method sees the same."""
+    """The training images of one seed in batches. The order of images and their augmentation follow from the seed and
+    the step alone. So every method sees the same, and a run that starts at a later step sees the same as if it had
+    started at the first."""
 
     @property
     def batch_size(self) -> int: ...
@@ -56,8 +56,8 @@ class Batches(Protocol):
     def steps_per_epoch(self) -> int: ...
 
     def batches(self, epoch: int, first_step: int = 0, part: Part = WHOLE) -> Iterator[Batch]:
-        """Those of an epoch, from 0, in their order, from its step `first_step` on; of each its `part`, as it is in the
-        whole batch."""
+        """The batches of an epoch, counted from 0, in order, from its step `first_step` on; of each batch the `part`,
+        as it is in the whole batch."""
         ...
 
 
@@ -89,6 +89,6 @@ class WholeBatches:
         return self.images // self.batch_size
 
     def places(self, first_step: int, part: Part) -> list[Places]:
-        """Of each batch's part from a step on, in the epoch's order of images."""
+        """The places of each batch's part from a step on, in the epoch's order of images."""
         size = self.batch_size
         return [part.within(slice(step * size, (step + 1) * size)) for step in range(first_step, self.steps_per_epoch)]

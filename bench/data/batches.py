@@ -1,4 +1,4 @@
-"""Batches of a split: what the loop trains on, and what is evaluated, whatever the images come from."""
+"""Batches of a split, for training and evaluation, wherever the images come from."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from bench.seeding import OPERATIONS, ORDER, generator, mixed
 
 @dataclass(frozen=True)
 class InMemory(WholeBatches):
-    """Of a split that is on the device, for training."""
+    """Training batches of a split that is on the device."""
 
     split: Split
     normalise: Normalise
@@ -70,7 +70,7 @@ class InOrder:
 def shuffled(
     split: AnySplit, normalise: Normalise, augment: Augment, seed: int, batch_size: int, loading: Loading
 ) -> Batches:
-    """Those that are trained on."""
+    """The batches to train on."""
     if isinstance(split, Split):
         return InMemory(split, normalise, augment, seed, batch_size)
     return Shuffled(split, normalise, augment, seed, batch_size, loading)

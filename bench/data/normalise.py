@@ -1,4 +1,4 @@
-"""From stored uint8 images to what a network sees."""
+"""From stored uint8 images to the standardised ones that a network sees."""
 
 from dataclasses import dataclass
 
@@ -24,8 +24,8 @@ class Normalise:
 
     @classmethod
     def of(cls, train: AnySplit) -> "Normalise":
-        """The mean and deviation of the training images, from exact integer sums. Of streamed ones those of some,
-        evenly spread over the split. Raises InputError where one can't be decoded."""
+        """The mean and deviation of the training images, from exact integer sums. If images are streamed, those of
+        some, evenly spread over the split. Raises InputError where one can't be decoded."""
         if isinstance(train, Streamed):
             spread = torch.linspace(0, len(train) - 1, min(_SAMPLE, len(train)), dtype=torch.float64)
             train = train.decoded(spread.long())

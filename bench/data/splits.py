@@ -1,4 +1,4 @@
-"""The validation split, held out of the training images, and what tells one set of images from another."""
+"""The validation split, held out of the training images, and the hash that tells one set of images from another."""
 
 import hashlib
 import json

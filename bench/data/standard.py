@@ -44,7 +44,7 @@ class Standard:
 
 
 def parse(text: str) -> Standard | None:
-    """What was asked for; None for the dataset's own. Raises InputError."""
+    """The standard that was asked for; None for the dataset's own. Raises InputError."""
     if text == DATASET:
         return None
     mean, slash, deviation = _NAMES.get(text, text).partition("/")

@@ -35,8 +35,8 @@ class Loading:
 
 @dataclass(frozen=True)
 class Shuffled(WholeBatches):
-    """Of a streamed split, for training. `augment` says what is cut out of each image,
-    and what is done to a batch."""
+    """Training batches of a streamed split. `augment` says which window is cut out of each image, and how a batch is
+    changed."""
 
     split: Streamed
     normalise: Normalise
@@ -66,7 +66,7 @@ class Shuffled(WholeBatches):
 
 
 def _window(augment: Augment, size: tuple[int, int]) -> RandomArea | RandomScale | None:
-    """What is cut out of each image, of this size."""
+    """The window that is cut out of each image, of this size."""
     if augment.area != AS_IT_IS:
         return RandomArea(size, augment.area)
     if augment.scale != AS_IT_IS or augment.crop:
@@ -110,7 +110,7 @@ class _Items(Dataset[Batch | InputError]):
         self.split, self.window, self.augment, self.seeds = split, window, augment or Augment(), seeds
 
     def __getitem__(self, numbers: Sequence[int]) -> Batch | InputError:
-        """A batch, or what is wrong with one of its images: raised here, it would be wrapped in a worker's words."""
+        """A batch, or the error of one of its images: raised here, it would be wrapped in a worker's message."""
         try:
             pairs = [self._one(number) for number in numbers]
         except InputError as error:

@@ -1,5 +1,5 @@
-"""What of an image in a file is cut out in training, at random: drawn from a generator of its own for each image, so
-that it is the same whoever reads it, and when."""
+"""The random window that training cuts out of an image in a file. Each image has a generator of its own, so the window
+is the same whoever reads it, and when."""
 
 import math
 import random
@@ -15,8 +15,7 @@ _TRIES = 10
 @dataclass(frozen=True)
 class RandomArea:
     """A part of the image with a fraction of its area between the two of `area`, of a shape between 3:4 and 4:3,
-    brought to `size`. Where none of ten that are drawn lies in the image, the largest one in its middle of such a
-    shape."""
+    brought to `size`. If none of ten drawn windows lies in the image, the largest one of such a shape in its middle."""
 
     size: tuple[int, int]
     area: tuple[float, float]
@@ -61,7 +60,7 @@ class RandomScale:
 
 
 def scaled(size: tuple[int, int], sides: tuple[int, int], starts: tuple[int, int], out: tuple[int, int]) -> Window:
-    """Of an image of `size`, brought to `sides`, the window `out` that begins at `starts` of that; outside of it, where
+    """The window `out` of an image of `size` that is brought to `sides`. It begins at `starts`, outside of the image if
     these are negative. All are (height, width)."""
     first = [max(0, start) for start in starts]
     last = [min(side, start + length) for side, start, length in zip(sides, starts, out, strict=True)]

@@ -99,6 +99,6 @@ def _write(request: Request, trials: Trials, chosen: Tried, progress: Progress) 
 
 
 def _names(plan: Plan) -> Given:
-    """What it takes to load the network: the person named it."""
+    """What a person named to load the network with."""
     model = plan.setting.model
     return Given(plan.spec.plugins, model.asked if model.kind == "file" else None)

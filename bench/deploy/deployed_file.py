@@ -1,4 +1,5 @@
-"""The file that is deployed: written from a run's artifact, run as it will be, measured, and told what was measured."""
+"""The file to deploy: written from a run's artifact, run as it will be, and measured; the scores are written into
+it."""
 
 import shutil
 from collections.abc import Callable
@@ -38,7 +39,7 @@ class Measured:
 
 
 def format_of(path: Path) -> str:
-    """That which the file's ending says. Raises InputError, also where a package that it takes is missing."""
+    """The format that the file's ending names. Raises InputError, also where a package that it takes is missing."""
     found = _FORMATS.get(path.suffix)
     if found is None:
         raise InputError(f"--export can't be {path}: give it the ending .onnx, .pt2 or {COMPACT}")

@@ -1,4 +1,4 @@
-"""What `bench compress` is asked, looked over before anything is read or trained."""
+"""The request of `bench compress`, checked before anything is read or trained."""
 
 import math
 import tempfile
@@ -34,7 +34,7 @@ class Request:
 
     @property
     def compact(self) -> Path:
-        """Where the artifact goes, in as few bytes as hold it."""
+        """The path of the artifact, packed into as few bytes as possible."""
         return self.export.with_suffix(deployed_file.COMPACT)
 
     @property

@@ -19,7 +19,7 @@ _CLOSE, _LARGEST = 1.15, 256.0
 
 @dataclass(frozen=True)
 class Tried:
-    """A method, as the person wrote it, at a budget, and what came of it."""
+    """A method, as the person wrote it, at a budget, and its outcome."""
 
     method: str
     budget: str
@@ -46,7 +46,7 @@ def smallest(
     goodness: Callable[[Record], float],
     most_trainings: int,
 ) -> list[Tried]:
-    """All that was tried, in turn, with `most_trainings` at most; what has most `goodness` is the best."""
+    """All trials in turn, with `most_trainings` at most. The trial with most `goodness` is the best."""
     tried: list[Tried] = []
     for ratio in _FIRST:
         tried += attempt(methods, budget_of(ratio))

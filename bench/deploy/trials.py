@@ -30,8 +30,8 @@ class Trials:
         self._before: Record | None = None
 
     def __call__(self, methods: Sequence[str], budget: str) -> list[Tried]:
-        """What came of each, in their order. Those that failed before are made again. Raises InputError, also where
-        what all are held against can't be measured."""
+        """What came of each, in their order. Runs that failed before are made again. Raises InputError, also where what
+        all are held against can't be measured."""
         plan = self.request.plan(methods, budget)
         if self._before is not None:
             plan = replace(plan, notes=())  # they were said

@@ -1,4 +1,4 @@
-"""The saved network: what it stores and nothing else, with enough of a description to build it again.
+"""The saved network: its stored values and nothing else, with enough of a description to build it again.
 
 One safetensors file: the stored values, batch norm's statistics, and in its header a description as JSON
 (`bench.files.description`) with the layout of packed tensors. Loading builds a network of the same kind, has each
@@ -36,8 +36,8 @@ _NO_RUNS_SEED = 2**32
 
 @dataclass(frozen=True)
 class Given:
-    """What a person names to load a network by, since nothing in a file is ever run: files of methods, the network
-    where it is one of a file, and whether other code than the network was made with will do."""
+    """What a person names to load a network with, since nothing in a file is ever run: files of methods; the network,
+    if it comes from a file; and whether code other than the original is accepted."""
 
     plugins: Sequence[str] = ()
     model: str | None = None
@@ -49,7 +49,7 @@ NOTHING = Given()
 
 @dataclass(frozen=True)
 class Saved:
-    """What a file holds: the description of a network, its stored values and statistics by name, and the masks of those
+    """The content of a file: the description of a network, its stored values and statistics by name, and the masks of
     tensors that have one. `old` is what a file of format 0 says instead of structures."""
 
     description: Description
@@ -194,8 +194,8 @@ def find_method(step: Step, path: Path, given: Given = NOTHING) -> Method:
 
 
 def other_code(description: Description, path: Path, given: Given) -> list[str]:
-    """Of the network and the methods that are held to the code that they were made with: those that have other code
-    here, and are taken all the same. Raises InputError."""
+    """The network and methods whose code must be the original, but differs here and is accepted all the same. Raises
+    InputError."""
     model = description.model
     held = model.kind in ("package", "file") and find_model(model, path, given).code != model.code
     changed = [
@@ -207,5 +207,5 @@ def other_code(description: Description, path: Path, given: Given) -> list[str]:
 
 
 def describe_model(chosen: ModelChoice, channels: int, classes: int, **rest: Any) -> ModelDescription:
-    """What a file says of a network that was asked for."""
+    """The description of a network for its file."""
     return ModelDescription(chosen.kind, chosen.text, chosen.code, chosen.package, channels, classes, **rest)

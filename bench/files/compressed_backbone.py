@@ -40,7 +40,7 @@ class CompressedBackbone:
     kernels: Mapping[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     def start(self, make: Callable[[Sequence[int]], Compressed]) -> tuple[Compressed, str]:
-        """A compressed network that starts from it, and "". Where it can't, the network as it is made without, and why.
+        """A compressed network that starts from it, and "". If it can't, the network made without it, and the reason.
 
         `make` compresses a fresh network whose backbone has the kernels in full; of the seeds that the method draws,
         the first are those that it is given.
@@ -111,7 +111,7 @@ class CompressedBackbone:
 
 
 def at_places(layers: Layers, places: Mapping[str, str]) -> dict[str, Mapping[str, Tensor]]:
-    """Those layers that have a place, or stand in the place of one that has, by what it is called there."""
+    """The layers that have a place, or stand in for one that has, by their name there."""
     found = {}
     for layer, tensors in layers.items():
         outer = layer
@@ -124,7 +124,7 @@ def at_places(layers: Layers, places: Mapping[str, str]) -> dict[str, Mapping[st
 
 
 def copied(layers: Layers) -> dict[str, dict[str, Tensor]]:
-    """The tensors by themselves, on the CPU; what serves several layers is one object still."""
+    """The tensors alone, on the CPU. A tensor that serves several layers is still one object."""
     copies: dict[int, Tensor] = {}
     for own in (own for tensors in layers.values() for own in tensors.values()):
         if id(own) not in copies:

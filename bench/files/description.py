@@ -1,4 +1,4 @@
-"""What an artifact says of itself: which network it holds, and what was done to it. Read and written as JSON."""
+"""The description in an artifact: which network it holds, and which methods compressed it. Read and written as JSON."""
 
 import json
 from collections.abc import Mapping
@@ -68,7 +68,7 @@ class Description:
 
 
 def from_plain(given: Mapping[str, Any]) -> Description:
-    """From JSON of this format. Raises ValueError where it is not what it should be, an unknown field included."""
+    """From JSON of this format. Raises ValueError if a field is missing, unknown or of the wrong type."""
     rest = {name: value for name, value in given.items() if name != "format"}
     try:
         made = TypeAdapter(Description).validate_json(json.dumps(rest), strict=True)

@@ -76,7 +76,7 @@ class Written:
     about: About
 
     def notes(self, stored_bytes: int | None = None) -> list[str]:
-        """For people, in words: what they might take the file for, and it is not. `stored_bytes` are the artifact's."""
+        """A warning for people: what the file is not, although it might seem so. `stored_bytes` are the artifact's."""
         notes = []
         form = FORMATS[self.format]
         if not form.compact and form.reduce is None and (larger := self.about.not_smaller(stored_bytes, self.bytes)):
@@ -246,7 +246,7 @@ def _difference(opened: Opened, cases: list[tuple[Tensor, Tensor]]) -> float:
 
 
 def _images(channels: int, height: int, width: int) -> Tensor:
-    """Standardised images, or what looks like them."""
+    """Standardised images, or random ones of the same form."""
     return torch.randn((_CHECKED_IMAGES, channels, height, width), generator=torch.Generator().manual_seed(0))
 
 
@@ -285,7 +285,7 @@ def _size(saved: Saved) -> tuple[int, int]:
 
 
 def _class_names(path: Path, classes: int) -> tuple[str, ...]:
-    """Those that the run kept beside its network; none of a file that lies alone. (An artifact has no names: its bytes
+    """The names that the run kept beside its network; none if the file lies alone. (An artifact has no names: its bytes
     are what methods are compared by.) Raises InputError."""
     if path.name != WEIGHTS:
         return ()

@@ -1,7 +1,7 @@
 """Artifacts of format 0, those of version 0.1: their files name the arguments of solvers and builders, not shapes.
 
-What they hold of a structure is brought to today's form here. Where they hold none, the method compresses a fresh
-network as it did then, with the solver and the widths of its day; a stored file of each method is a test.
+Their structures are brought to today's form here. Where they hold none, the method compresses a fresh network as it did
+then, with the solver and the widths of its day; a stored file of each method is a test.
 """
 
 import copy

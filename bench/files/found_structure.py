@@ -18,7 +18,7 @@ FOUND_IN = "found_in_epochs"
 
 @dataclass(frozen=True)
 class FoundStructure:
-    """What a run of some method left: the structure in its file, the masks, and the shapes of all that it stores.
+    """The result of a run of some method: the structure in its file, the masks, and the shapes of all stored tensors.
     `epochs` were spent on finding it, in the network called `model`."""
 
     path: Path
@@ -30,7 +30,7 @@ class FoundStructure:
 
     @classmethod
     def read(cls, path: Path, method: str) -> "FoundStructure":
-        """Of a run of this method. Raises InputError."""
+        """Read it from a run of this method. Raises InputError."""
         saved = network_file.read(path)
         description = saved.description
         if description.methods != method:
@@ -62,7 +62,7 @@ class FoundStructure:
             )
 
     def require_same_network(self, network: nn.Module) -> None:
-        """Raise BudgetError unless the network, brought to this structure, stores what the run's own did."""
+        """Raise BudgetError unless the network, brought to this structure, stores the same shapes as the run's own."""
         have = {
             name: tuple(tensor.shape)
             for name, tensor in (count.stored_tensors(network) | count.statistics(network)).items()

@@ -80,8 +80,8 @@ class Helper:
             raise error
 
     def _answer(self, request: Mapping[str, Any]) -> dict[str, str]:
-        """What the helper answers; empty where it ended instead, and then there is a new one. Raises NotReloadable
-        where it takes too long."""
+        """The helper's answer; empty if it ended instead. Then there is a new one. Raises NotReloadable where it takes
+        too long."""
         try:
             self._pipe.send(dict(request))
             if self._pipe.poll(LONGEST_SECONDS):
@@ -113,7 +113,7 @@ class Helper:
 
 
 class FreshProcess(Helper):
-    """Loads artifacts, by what a person named for it."""
+    """Loads artifacts with the plugins that a person named."""
 
     module = "bench.files.fresh_process"
 
@@ -173,7 +173,7 @@ def serve(pipe: Connection, module: str) -> None:
 
 
 def answer(request: dict[str, Any]) -> None:
-    """Load an artifact, and write what it makes of the inputs."""
+    """Load an artifact, and write its outputs for the inputs."""
     given = Given(request["plugins"], request["model"], request["other_code"])
     network = artifact.load(Path(request["artifact"]), given).network
     task: Task = discovery.find(discovery.TASKS, request["task"], given.plugins).load()()

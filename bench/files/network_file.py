@@ -18,10 +18,10 @@ def load(
     """The network in `path`, on the CPU, in eval mode.
 
     `path` is a run's folder or its weights.safetensors, or a checkpoint (`.t7`) of the CSG authors. A compressed
-    network comes as it is stored: `bench.count.stored_values` of it is what the file holds. It takes standardised
-    images `(batch, channels, height, width)` and gives logits `(batch, classes)`. `plugins` are the files of methods
-    that are not installed, `model` is `path/to/mynet.py:mynet` for a network of a file. Both must be the code that the
-    network was made with, unless `other_code` says that others will do. Raises InputError.
+    network comes as it is stored: `bench.count.stored_values` of it equals the file's number of values. It takes
+    standardised images `(batch, channels, height, width)` and gives logits `(batch, classes)`. `plugins` are the files
+    of methods that are not installed, `model` is `path/to/mynet.py:mynet` for a network of a file. Both must be the
+    code that the network was made with, unless `other_code` says that others will do. Raises InputError.
     """
     path = locate(path)
     return artifact.build(read(path), path, Given(plugins, model, other_code)).network

@@ -60,7 +60,7 @@ class Weights:
 
     @property
     def place(self) -> str:
-        """The same, to begin a line on what is wrong with them."""
+        """The same, as the beginning of a line about an error."""
         return f"the pretrained {self.model.text}" if self.text == PRETRAINED else self.text
 
     def columns(self) -> dict[str, Any]:
@@ -125,7 +125,8 @@ def _filled(state: Mapping[str, Tensor], network: nn.Module, seed: int) -> nn.Mo
 
 
 def find(text: str, model: ModelChoice, plugins: Sequence[str] = (), fresh_head: bool = False) -> Weights:
-    """Look at what was asked for, and that it fits the network, as far as that needs no data. Raises InputError."""
+    """Check the weights that were asked for, and that they fit the network, as far as that needs no data. Raises
+    InputError."""
     if text.startswith(BACKBONE):
         return _backbone(text.removeprefix(BACKBONE), model, plugins, fresh_head)
     if text == PRETRAINED:
@@ -162,7 +163,7 @@ def _is_artifact(path: Path) -> bool:
 
 
 def _backbone(text: str, model: ModelChoice, plugins: Sequence[str], fresh_head: bool) -> Weights:
-    """Those of a classifier, say, for the backbone of a network that does something else. Raises InputError."""
+    """Weights, as of a classifier, for the backbone of a network that does something else. Raises InputError."""
     inside = f"{model.model.backbone}."
     if not model.model.backbone:
         raise InputError(f"{model.text} names no backbone that {BACKBONE}{text} could fill (bench.model.Model)")
@@ -337,8 +338,8 @@ _PROBE, _OTHERS = (3, 10), ((3, 11), (4, 10), (1, 10))
 
 
 def _probed(model: ModelChoice) -> tuple[nn.Module, Collection[str], Collection[str]]:
-    """A fresh network, the names of what has another shape for other channels or classes, and of what has for other
-    classes."""
+    """A fresh network; the names of tensors whose shape depends on channels or classes; and of those whose shape
+    depends on classes."""
     network = build_network(model.model, *_PROBE, seed=0)
     depends: set[str] = set()
     head: set[str] = set()
@@ -354,7 +355,7 @@ def _probed(model: ModelChoice) -> tuple[nn.Module, Collection[str], Collection[
 
 
 def _pretrained(model: ModelChoice, channels: int) -> Mapping[str, Tensor]:
-    """What the plugin has, for the classes that it was made for. Raises InputError."""
+    """The plugin's weights, for the classes that they were made for. Raises InputError."""
     make = model.model.pretrained
     assert make is not None
     with seeded(0), asking(f"the pretrained weights of {model.text}"):

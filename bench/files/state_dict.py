@@ -1,7 +1,7 @@
 """Weights from any ordinary file, as `{name: tensor}`: what torch.save or safetensors wrote of a state_dict.
 
-Files are told by their content. Which dict in them is meant, and which part of the names is a wrapper's, is found out
-here; what doesn't fit the network is said in one line. Nothing in a file is ever run.
+Files are told by their content. This finds out which dict in them is meant, and which part of the names is a wrapper's.
+One line says what doesn't fit the network. Nothing in a file is ever run.
 """
 
 import hashlib
@@ -97,7 +97,7 @@ def renamed(tensors: Mapping[str, Tensor], wanted: Collection[str]) -> dict[str,
 
 
 def _prefix(names: Collection[str]) -> str:
-    """What more than half of the names begin with, up to a dot; empty where there is none such."""
+    """The beginning, up to a dot, that more than half of the names share; empty if there is none."""
     firsts = Counter(name.partition(".")[0] + "." for name in names if "." in name)
     (first, times), *_ = firsts.most_common(1) or [("", 0)]
     return first if 2 * times > len(names) else ""
@@ -149,7 +149,7 @@ def lacking(found: Collection[str], network: nn.Module) -> set[str]:
 
 
 def content_hash(tensors: Mapping[str, Tensor]) -> str:
-    """Of names, types, shapes and bytes: the same for the same tensors, whatever file they are in."""
+    """The hash of names, types, shapes and bytes: the same for the same tensors in any file."""
     made = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -270,7 +270,7 @@ def _instead(content: Mapping[Any, Any]) -> str:
 
 
 def _content(path: Path) -> Any:
-    """What the file holds: of tensors, numbers and text. Raises InputError."""
+    """The content of the file: tensors, numbers and text. Raises InputError."""
     try:
         with path.open("rb") as file:
             start = file.read(512)
@@ -314,7 +314,7 @@ _READ = 3
 
 
 def _protocol(path: Path) -> int:
-    """Of a pickle, or of that in a zip file of torch's."""
+    """The protocol of a pickle, or of the one in a zip file of torch's."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             start = archive.read(next(name for name in archive.namelist() if name.endswith("data.pkl")))[:2]
@@ -356,7 +356,7 @@ def _require_saved_by_torch(path: Path) -> None:
 
 
 def _kind(start: bytes) -> str:
-    """What a file is that begins so, in a few words."""
+    """The kind of a file that begins so, in a few words."""
     if not start:
         return "is empty"
     if start.startswith(b"\x89HDF"):

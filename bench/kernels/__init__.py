@@ -1,1 +1,1 @@
-"""What methods share that generate kernels: how slices tile them, are combined and start."""
+"""Shared by methods that generate kernels: how slices tile them, are combined, and start."""

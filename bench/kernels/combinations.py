@@ -1,4 +1,4 @@
-"""Kernels that are linear combinations of learned slices: what CSG and its relatives generate them with."""
+"""Kernels as linear combinations of learned slices, as CSG and its relatives generate them."""
 
 from collections.abc import Mapping
 from dataclasses import astuple
@@ -96,7 +96,7 @@ class SliceGroup(Generator):
         return codes, slices
 
     def layer_tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Of each layer its rows of the codes, and what all layers share."""
+        """For each layer its rows of the codes, and the slices that all layers share."""
         shared = {name: getattr(self, name) for name in ("slices", "hidden", "partial_slice")}
         stored = {name: tensor for name, tensor in shared.items() if isinstance(tensor, nn.Parameter)}
         found = {

@@ -1,4 +1,4 @@
-"""How far a step of the optimiser moves what many weights share."""
+"""Scales how far a step of the optimiser moves values that many weights share."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def scale_gradient(values: Tensor, factors: Tensor) -> Tensor:
-    """`values` as they are, but their gradients times `factors`, of the same shape.
+    """`values` unchanged, with their gradients multiplied by `factors` of the same shape.
 
     A value that n weights share gets the sum of n gradients, and a learning rate made for single weights sends it n
     times too far. With factors 1 / n it moves as its weights would on average.

@@ -11,7 +11,7 @@ from bench.kernels.tiling import Tiling
 
 
 def draw(group: SliceGroup, codes: str, random: torch.Generator) -> None:
-    """Draw the codes, and what is learned of the generator, with a variance of one."""
+    """Draw the codes, and the learned part of the generator, with a variance of one."""
     shape = group.codes.shape
     if codes == "uniform":
         drawn = (torch.rand(shape, generator=random) * 2 - 1) * math.sqrt(3)
@@ -50,8 +50,8 @@ def scale_to(group: SliceGroup, weights: Mapping[str, Tensor]) -> None:
 
 
 def factors(tilings: Mapping[str, Tiling], made: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
-    """What the slices of each layer must be multiplied by for the `made` weights, by parameter name, to get the root
-    mean square of `weights`, by layer name; one factor for each slice, `(N,)`."""
+    """The factors for each layer's slices that give the `made` weights (by parameter name) the root mean square of
+    `weights` (by layer name); one for each slice, `(N,)`."""
     found = []
     for name, tiling in tilings.items():
         size = made[f"{name}.weight"].square().mean().sqrt()

@@ -1,4 +1,4 @@
-"""How long several calls take, in turn: what else the machine does falls on all of them."""
+"""How long several calls take, in turn: so other work of the machine slows all of them alike."""
 
 import statistics
 import time
@@ -27,7 +27,7 @@ class Latency:
 
 
 def measured_in_turn(calls: Sequence[Callable[[], object]]) -> list[Latency]:
-    """Of each of them, round by round."""
+    """The latency of each call, measured round by round."""
     for call in calls:
         _round(call)
     rounds = [[_round(call) for call in calls] for _ in range(_ROUNDS)]

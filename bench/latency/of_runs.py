@@ -48,8 +48,8 @@ def measure(
     seconds: float,
     say: Callable[[str], None],
 ) -> dict[str, Columns]:
-    """Measure what finished runs lack, for about so many seconds; the columns of each, by id. What is left is measured
-    by the next sweep. One process of a store does at a time. Raises InputError where the disk won't take it."""
+    """Measure the missing latency of finished runs, for about so many seconds; the columns of each, by id. The next
+    sweep measures the rest. One process of a store does at a time. Raises InputError where the disk won't take it."""
     lacking = [record for record in records if record["status"] == FINISHED and record["latency_ms"] is None]
     if not lacking:
         return {}
@@ -75,7 +75,8 @@ def measure(
 
 
 def _groups(store: Store, records: Sequence[Record]) -> Iterator[Group]:
-    """Those that have a saved network. Of a method and budget the seal of its layers tells which are alike."""
+    """The runs that have a saved network. Within a method and budget, the seal of the layers tells which runs are
+    alike."""
     folders = store.folders()
     alike: dict[tuple[str, ...], list[tuple[str, Path]]] = {}
     for record in records:

@@ -1,7 +1,7 @@
-"""What a log is: the contract of the files in this folder, and what they share.
+"""The contract of a log, a file in this folder, and the code that logs share.
 
-A file NAME.py here is what `--log NAME` takes. It defines `open_log(store)`, which returns a Log, and raises InputError
-where nothing can be logged: before anything is trained. Whatever a log raises later ends the log and not the sweep
+`--log NAME` takes a file NAME.py here. It defines `open_log(store)`, which returns a Log, and raises InputError where
+nothing can be logged: before anything is trained. Whatever a log raises later ends the log and not the sweep
 (`bench.logs._logging`), so it may let errors of disks and networks pass.
 """
 

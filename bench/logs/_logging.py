@@ -98,7 +98,7 @@ class Logging(Progress):
         self._look()
 
     def _look(self) -> None:
-        """Say what failed, once, and go on without it."""
+        """Say once which log failed and why, and go on without it."""
         for thread in [thread for thread in self._threads if thread.failure]:
             self._threads.remove(thread)
             self.say(f"log {thread.name} failed, and the sweep goes on without it: {thread.failure}")

@@ -23,7 +23,7 @@ Shape = tuple[int, int, int]  # of an image: (channels, height, width)
 
 @dataclass(frozen=True)
 class Stored:
-    """What is known of a network once it is compressed; `solved` is what was chosen for the budget."""
+    """The account of a network once it is compressed; `solved` has the numbers chosen for the budget."""
 
     stored_values: int
     counted_bytes: int
@@ -90,7 +90,7 @@ def rebuild(method: Method, network: nn.Module, structure: Mapping[str, Any], fa
 
 
 def require(made: object, what: str) -> Compressed:
-    """Raise TypeError for what is no compressed network, as plugins for version 0.1 return it."""
+    """Raise TypeError unless this is a Compressed; plugins for version 0.1 return a plain network."""
     if not isinstance(made, Compressed):
         raise TypeError(
             f"{what} returned {type(made).__name__}, and not a Compressed; since version 0.2 it is "
@@ -119,14 +119,14 @@ def _require_no_larger(network: nn.Module, dense_values: int) -> None:
 
 
 def to_size(method: Method, compressed: Compressed) -> Compressed:
-    """At the size that it has in the end, before anything is trained; use it on what is thrown away."""
+    """The compressed network at its final size, before anything is trained. Use it on a network that is thrown away."""
     if method.at_size == "at the end":
         compressed.after_step(1.0)
     return compressed
 
 
 def stored(compressed: Compressed, settled: bool = False) -> Stored:
-    """What it stores as it is now. Of one that is `settled`, what it promised to round is looked at."""
+    """What it stores as it is now. If it is `settled`, check the rounding that it promised."""
     half = compressed.half
     if settled and half:
         tensors = count.stored_tensors(compressed.network)

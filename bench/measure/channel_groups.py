@@ -1,4 +1,4 @@
-"""Groups of channels that can be cut out of a network, each checked: what is left computes what it computed before.
+"""Groups of channels that can be cut out of a network, each checked: the rest computes the same as before.
 
 torch-pruning's dependency graph follows channels through a network (what makes them, normalises them, reads them) and
 cuts them out of all these layers. Where it can't follow, as where a shortcut pads or channels are shuffled, it may cut

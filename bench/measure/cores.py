@@ -12,7 +12,7 @@ _MANY = 1e6
 
 
 def cores() -> int:
-    """Those that this process is bound to, or fewer where its container is given less time than they have."""
+    """The number of cores that this process is bound to, or fewer if its container is given less time."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(bound, int(limit(Path("/proc/self/cgroup"), _CGROUPS))))
 
@@ -41,7 +41,7 @@ def loaders(places: int, threads: int) -> int:
 
 @contextmanager
 def threads(number: int) -> Iterator[None]:
-    """What torch does inside, it does with so many threads."""
+    """Inside, torch uses so many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:

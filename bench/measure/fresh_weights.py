@@ -37,7 +37,7 @@ class Law:
 
 
 def _fans(shape: Sequence[int], groups: int) -> dict[str, float]:
-    """Of a kernel of this shape. torch's fan-out leaves groups out of account; others' doesn't."""
+    """The fans of a kernel of this shape. torch's fan-out ignores groups; others' doesn't."""
     taps = math.prod(shape[2:])
     fan_in, fan_out = shape[1] * taps, shape[0] * taps
     return {
@@ -71,7 +71,7 @@ def _tensors(network: nn.Module) -> dict[str, Tensor]:
 
 
 def _groups(network: nn.Module) -> dict[str, int]:
-    """Of each grouped convolution's kernel."""
+    """The number of groups of each grouped convolution's kernel."""
     return {
         f"{name}.weight" if name else "weight": module.groups
         for name, module in network.named_modules()

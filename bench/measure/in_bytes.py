@@ -115,7 +115,7 @@ class Search:
         return min(self.known, key=lambda number: (abs(self.known[number] - self.requested), number))
 
     def _next(self, first: int, is_slow: bool) -> int | None:
-        """What to try next; None where nothing new promises more. Half-way where straight lines are slow."""
+        """The next size to try; None if no new one promises more. Half-way where straight lines are slow."""
         if not self.known:
             others = (min(max(round(first * factor), self.least), self.most) for factor in _OTHERS)
             return next((number for number in others if number not in self.refused), None)

@@ -1,4 +1,4 @@
-"""The one tensor that counts of what a network gives, for methods and measurements, which know of no task."""
+"""The one output tensor that counts, for methods and measurements, which know of no task."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from bench.model import OUTPUT
 
 
 def main_output(outputs: Any) -> Tensor:
-    """Of several outputs the first; of a dictionary the one called `out`, or else the first. Raises TypeError."""
+    """The first of several outputs; of a dictionary the one called `out`, or else the first. Raises TypeError."""
     found = outputs
     if isinstance(found, Mapping) and found:
         found = found.get(OUTPUT, next(iter(found.values())))

@@ -1,8 +1,8 @@
-"""In how many bytes a network's values are stored: what budgets of bytes bind, and the forms that a file packs them in.
+"""The bytes of a network's stored values, as budgets of bytes count them, and the forms in which a file packs values.
 
 A float has the bytes of its type, and two where the method rounds it to half precision for good; a float that merely
-happens to be round has four. Whole numbers have the bits of the largest. Of a masked tensor the kept values count, and
-where they are: the cheaper of a bitmap and of the gaps between them. Batch norm's statistics and a file's header, which
+happens to be round has four. Whole numbers have the bits of the largest. A masked tensor counts the kept values and
+their places: the cheaper of a bitmap and of the gaps between them. Batch norm's statistics and a file's header, which
 are the same for all methods, are left out.
 """
 

@@ -16,8 +16,8 @@ from bench.surgery import replace_all
 
 
 def read_by_code(network: nn.Module, layers: Collection[str]) -> dict[str, str]:
-    """Those of the layers of these names that the network's code asks for more than their outputs, and what it asks
-    for first (`weight`). The network is run, and stays as it is."""
+    """The layers, of these names, whose attributes the network's code reads, with the first attribute that it reads
+    (`weight`). The network is run, and stays as it is."""
     read: dict[str, str] = {}
     if not layers:
         return read
@@ -43,7 +43,7 @@ def in_words(read: Mapping[str, str]) -> str:
 
 
 def left_alone(read: Mapping[str, str]) -> dict[str, str]:
-    """What a record says of them (in `Compressed.solved`)."""
+    """The text about them in a record (in `Compressed.solved`)."""
     return {"left_alone": in_words(read)} if read else {}
 
 
@@ -53,7 +53,7 @@ def but_for(read: Mapping[str, str]) -> str:
 
 
 class _Watched(nn.Module):
-    """Stands for a layer and does what it does; notes which of its attributes are asked for from outside."""
+    """Stands in for a layer and computes the same; notes which attributes are read from outside."""
 
     def __init__(self, layer: nn.Module, name: str, read: dict[str, str]) -> None:
         super().__init__()

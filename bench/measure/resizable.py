@@ -51,7 +51,7 @@ class Resizing:
 
 @dataclass(frozen=True)
 class Traced(Resizable):
-    """By the groups of channels that were found in a network."""
+    """Widths by the groups of channels that were found in a network."""
 
     found: "Widths" = field(kw_only=True)
 

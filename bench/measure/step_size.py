@@ -1,4 +1,4 @@
-"""How far a step of SGD goes: what the same learning rate means to a method.
+"""How far a step of SGD goes: the same learning rate moves methods differently far.
 
 Methods share the schedule's learning rate, and a parameter that stands for many weights, or a product of factors, moves
 kernels further with it than a weight does, or less far. Two numbers say how far, both of one small step at the start:
@@ -36,8 +36,8 @@ class Step:
 def measure(
     compressed: Compressed, batch: tuple[Tensor, Tensor], loss: Callable[[Any], Tensor], output: Callable[[Any], Tensor]
 ) -> Step:
-    """Of one step on a batch. `loss` and `output` take what the network gives: the loss that is trained on, and the one
-    tensor that is compared. The network is left as it was, and so are random numbers.
+    """Measure one step on a batch. `loss` and `output` take what the network gives: the loss that is trained on, and
+    the one tensor that is compared. The network is left as it was, and so are random numbers.
 
     A method's own factors on the learning rate are in the step; weight decay and momentum are not.
     """

@@ -1,4 +1,4 @@
-"""A network run with other numbers of channels: whether it runs, and what the numbers of its layers are then.
+"""A network run with other numbers of channels: whether it runs, and the numbers of its layers then.
 
 Large networks are run without memory (torch's meta device).
 """
@@ -68,7 +68,7 @@ def is_depthwise(conv: _ConvNd) -> bool:
 
 
 class Trial:
-    """Runs a network with other numbers of channels, and sees what the layers are then."""
+    """Runs a network with other numbers of channels, and notes the sizes of its layers."""
 
     def __init__(self, network: nn.Module) -> None:
         self.network, self.images = runnable(network)

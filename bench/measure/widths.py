@@ -1,10 +1,10 @@
 """A network's widths: its groups of channels that can have a number of their own, and the network at other numbers.
 
 Which layers must have the same number of channels says torch-pruning's graph (`channel_groups.Graph`). It is not taken
-on trust, and where it is lost the layers are tried by themselves and together. What the numbers of all other layers are
-then is seen, not computed: the network runs with some channels more in one group, and each layer takes what arrives.
-Then it must run with each group changed alone, and with all changed together, to several widths, narrower and wider. A
-group that fails stays as it is, and why is said.
+on trust, and where it is lost the layers are tried by themselves and together. The numbers of all other layers are
+observed, not computed: the network runs with more channels in one group, and each layer adapts to its input. Then it
+must run with each group changed alone, and with all changed together, to several widths, narrower and wider. A group
+that fails stays as it is, and why is said.
 """
 
 import math
@@ -41,7 +41,7 @@ class Widths:
         return tuple(group.size for group in self.groups)
 
     def channels(self, widths: Sequence[int]) -> Channels:
-        """Of each layer whose numbers change, the numbers at these widths."""
+        """The numbers of channels at these widths, for each layer whose numbers change."""
         return moved(self.layers, [(group.layers, width - group.size) for group, width in self._pairs(widths)])
 
     def stored_values(self, widths: Sequence[int]) -> int:
@@ -109,8 +109,8 @@ def _candidates(network: nn.Module) -> list[dict[str, int]]:
 def _together(
     trial: Trial, failed: Sequence[tuple[dict[str, int], str]], left_alone: dict[str, str]
 ) -> Iterator[WidthGroup]:
-    """Of what doesn't go by itself: the groups that go with all others of the same number of channels, or with another
-    one."""
+    """For groups that can't change alone: those that can change with all others of the same number of channels, or with
+    one other."""
     rest = list(failed)
     sizes = dict.fromkeys(tuple(sorted(set(makers.values()))) for makers, _ in failed)
     alike = [[one for one in rest if tuple(sorted(set(one[0].values()))) == size] for size in sizes]
@@ -130,7 +130,7 @@ _MOST_PAIRS = 300
 
 
 def _that_go_together(trial: Trial, groups: Sequence[WidthGroup], left_alone: dict[str, str]) -> Sequence[WidthGroup]:
-    """Those with which the network runs at any widths, as far as trying tells."""
+    """The groups with which the network runs at any widths, as far as trials tell."""
 
     def run(some: Sequence[WidthGroup]) -> None:
         for widths in _tried(some):

@@ -1,4 +1,4 @@
-"""What a network must be for `bench` to compress and compare it: looked over once, where it is built.
+"""Checks that `bench` can compress and compare a network, made once, where it is built.
 
 A layer that `torch.nn.utils.prune` masked is refused, and not folded: its zeros would be weights like others to every
 method here, and training would move them. So whoever masked it decides.
@@ -112,7 +112,7 @@ def require_outputs(network: nn.Module, image_shape: tuple[int, int, int], num_c
 
 @contextmanager
 def _noted(network: nn.Module, names: Sequence[str]) -> Iterator[set[str]]:
-    """Those of these submodules that run in the meantime."""
+    """The submodules, of these, that run in the meantime."""
     run: set[str] = set()
     hooks = [network.get_submodule(name).register_forward_hook(lambda *_, name=name: run.add(name)) for name in names]
     try:
@@ -173,7 +173,8 @@ def require_reloadable(network: nn.Module, other: nn.Module, image_shape: tuple[
 def _of_both(
     network: nn.Module, other: nn.Module, image_shape: tuple[int, int, int], task: Task
 ) -> tuple[Tensor, Tensor]:
-    """What two networks give for the same images: small ones where they take them, since large ones take seconds."""
+    """The outputs of two networks for the same images: small images if they take them, since large ones take
+    seconds."""
     _, *size = image_shape
     images = torch.randn(2, *image_shape, generator=torch.Generator().manual_seed(0))
     small = images[..., : min(size[0], _ENOUGH), : min(size[1], _ENOUGH)]

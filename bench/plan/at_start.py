@@ -20,6 +20,6 @@ def at_start(text: str, files: Sequence[str] = ()) -> str:
 
 
 def find_at_start(text: str, files: Sequence[str] = ()) -> MethodChoice:
-    """That method. Raises InputError."""
+    """The method for finished weights. Raises InputError."""
     (choice,) = find_methods([at_start(text, files)], files)
     return choice

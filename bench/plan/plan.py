@@ -202,7 +202,7 @@ class Run:
 
     @property
     def schedule(self) -> Schedule:
-        """That of its own epochs. The dense ones before, which runs share, are on the setting's."""
+        """The schedule of the run's own epochs. The dense ones before, which runs share, are on the setting's."""
         schedule = self.setting.schedule
         return replace(schedule, learning_rate=schedule.learning_rate * self.rate)
 

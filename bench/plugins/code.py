@@ -20,8 +20,8 @@ _LENGTH = 16
 
 
 def code_hash(files: Iterable[Path], top: Path | None = None) -> str:
-    """Of these files, and of what they import that counts: of bench, the maths; of others, what lies in `top`, the
-    folder of an installed package (default: what lies beside each file)."""
+    """The hash of these files and of the imported files that count: of bench, the maths; of others, files in `top`, the
+    folder of an installed package (default: the files beside each file)."""
     return _joined(map(digest_of, _reached(files, top)))
 
 
@@ -47,7 +47,7 @@ def _reached(files: Iterable[Path], top: Path | None) -> set[Path]:
 
 @cache
 def rooms_hash(*rooms: str) -> str:
-    """Of all code in these rooms of bench (`training`), or of single files of its face (`masks`)."""
+    """The hash of all code in these rooms of bench (`training`), or of single files of its face (`masks`)."""
     import bench
 
     root = Path(bench.__file__).parent
@@ -57,7 +57,7 @@ def rooms_hash(*rooms: str) -> str:
 
 
 def harness_hash() -> str:
-    """Of the harness as a whole, without plugins, reports and the command line."""
+    """The hash of the whole harness, without plugins, reports and the command line."""
     import bench
 
     root = Path(bench.__file__).parent
@@ -71,7 +71,7 @@ _TOPS = ("methods", "datasets", "reports")
 
 
 def digest_of(path: Path) -> str:
-    """Of one file."""
+    """The hash of one file."""
     return _parsed(path.read_bytes()).digest
 
 
@@ -178,7 +178,7 @@ def _text(node: object) -> str:
 
 @cache
 def _important(fields: tuple[str, ...]) -> list[str]:
-    """Those that matter, by name."""
+    """The entries that matter, by name."""
     return sorted(name for name in fields if name not in _UNIMPORTANT)
 
 

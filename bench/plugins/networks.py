@@ -45,7 +45,7 @@ class ModelChoice:
     package: str = ""
 
     def identity(self) -> Any:
-        """What goes into ids: the name; of a file also its code, and never where it lies."""
+        """The part of ids: the name; for a file also its code, and never its path."""
         return [self.text, self.code] if self.kind == "file" else self.text
 
 

@@ -21,7 +21,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Written:
-    """What a person wrote: a name, perhaps one value without a key (`folder:DIR`), and options as text."""
+    """A text that a person wrote, split: a name, perhaps one value without a key (`folder:DIR`), and options as
+    text."""
 
     name: str
     value: str | None
@@ -60,7 +61,7 @@ def split(text: str) -> Written:
 
 
 def without_folders(text: str) -> tuple[str, list[str]]:
-    """What `write` gave, with the last part alone of each absolute path in it, and these parts."""
+    """The result of `write` with only the last part of each absolute path, and these parts."""
     written = split(text)
     parts, names = [written.name], []
     for key, value in (("", written.value), *written.options.items()):
@@ -216,7 +217,7 @@ _LONGEST_TEXT = 1000
 
 
 def _shown(text: str, length: int = 80) -> str:
-    """What was written, as far as a line has room."""
+    """The text as a person wrote it, cut to the room in a line."""
     return repr(text if len(text) <= length else text[: length - 3] + "...")
 
 

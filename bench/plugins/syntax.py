@@ -1,4 +1,4 @@
-"""What a plugin's file says of itself, read from its syntax: listing plugins imports neither them nor torch."""
+"""The facts in a plugin's file, read from its syntax: so listing plugins imports neither them nor torch."""
 
 import ast
 import importlib
@@ -11,7 +11,7 @@ from bench.plugins.options import Option, text_of
 
 
 class Unreadable(ValueError):
-    """What is looked for can't be told from the syntax alone; importing the file can."""
+    """The syntax alone doesn't tell; importing the file does."""
 
 
 def first_line(path: Path, name: str | None = None, base: str = "") -> str:

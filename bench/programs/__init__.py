@@ -1,1 +1,1 @@
-"""What programs call: `bench.compress` and `bench.run`."""
+"""The functions that programs call: `bench.compress` and `bench.run`."""

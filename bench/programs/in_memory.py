@@ -28,7 +28,7 @@ def compress(
     trained: bool = True,
     plugins: Sequence[str] = (),
 ) -> Compressed:
-    """`bench.compress`, which says what it does."""
+    """`bench.compress`, whose docstring describes it."""
     require_module(network)
     seed = _seed(seed)
     if isinstance(plugins, str):
@@ -70,7 +70,7 @@ def require_module(network: object) -> None:
 
 
 def _seed(seed: object) -> int:
-    """Those that a sweep takes (and NumPy's numbers). Raises InputError."""
+    """A seed that a sweep takes (and NumPy's numbers). Raises InputError."""
     if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= int(seed) <= LARGEST_SEED:
         raise InputError(f"seed can't be {seed!r}; it is a whole number from 0 to {LARGEST_SEED}")
     return int(seed)

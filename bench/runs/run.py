@@ -179,7 +179,7 @@ class Bench:
         return self._unfinished(run, run.id, title(run), [run.choice.code, rooms_hash("method", "generated")])
 
     def unfinished_prefix(self, run: Run, name: str) -> Unfinished:
-        """That of dense training which the run begins with or learns from, and others too, whatever their methods."""
+        """The unfinished dense training that the run begins with or learns from; runs of all methods share it."""
         return self._unfinished(run, f"prefix-{name}", f"the dense training before {title(run)}", [])
 
     def _unfinished(self, run: Run, name: str, title: str, method_code: list[str]) -> Unfinished:

@@ -75,7 +75,7 @@ def read(folder: Path) -> Published | None:
 
 
 def _sha256(path: Path) -> str | None:
-    """None for what is no file."""
+    """The hash of a file; None if it is no file."""
     return _hash(path) if path.is_file() else None
 
 

@@ -28,7 +28,7 @@ class Classification(Task):
     )
 
     def check(self, targets: Tensor, classes: int, outputs: Any = None) -> None:
-        """Targets `(images,)` int64, outputs `(images, classes)`, with what auxiliary heads give behind them."""
+        """Targets `(images,)` int64, outputs `(images, classes)`, followed by the outputs of auxiliary heads."""
         if targets.dtype != torch.int64 or targets.ndim != 1:
             raise ValueError(f"has labels of {tuple(targets.shape)} {targets.dtype}; they are (images,) int64")
         if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < classes:
@@ -105,7 +105,7 @@ class _Scores(Meter):
 
 class _Hits(Meter):
     def add(self, outputs: Tensor, targets: Tensor) -> None:
-        """Of mixed images, that which has the larger part."""
+        """The label of mixed images is the one with the larger part."""
         targets = targets.argmax(1) if targets.ndim == 2 else targets
         self._add("images", torch.tensor(len(targets)))
         self._add("top1", (outputs.argmax(1) == targets).sum())

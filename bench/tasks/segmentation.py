@@ -22,10 +22,10 @@ _TINY_IMAGES, _TINY_CLASSES, _TINY_PIXELS, _TINY_BORDER = 8, 10, 32, 4
 class Segmentation(Task):
     """Telling classes of pixels apart: mean IoU, pixel accuracy.
 
-    Masks are `(images, height, width)` uint8, as large as the images; what is 255 there belongs to no class, and counts
-    neither in the loss nor in a score. All scores come from one confusion matrix over the whole split: the IoU of a
-    class is its pixels that are right over those that are its own, or taken for its own (Everingham et al., "The Pascal
-    Visual Object Classes Challenge: A Retrospective", 2015), and the mean is over the classes that occur in either.
+    Masks are `(images, height, width)` uint8, as large as the images. A pixel of 255 has no class, and counts neither
+    in the loss nor in a score. All scores come from one confusion matrix over the whole split: the IoU of a class is
+    its pixels that are right over those that are its own, or taken for its own (Everingham et al., "The Pascal Visual
+    Object Classes Challenge: A Retrospective", 2015), and the mean is over the classes that occur in either.
     """
 
     of_pixels = True

@@ -42,9 +42,9 @@ _PRECISIONS = (_Precision(torch.float64, (1e-8, 1e-10), 0.01, 1), _Precision(tor
 
 @dataclass(frozen=True)
 class Difference:
-    """Of the parameters of a kind (in layers of one class, or in one list) along random directions: what the gradient
-    says, what the loss does, and how far they are apart, of the larger. `opposed` says that single values have the
-    wrong sign."""
+    """A comparison along random directions, for the parameters of a kind (in layers of one class, or in one list): the
+    slope by the gradient, the slope of the loss, and their difference relative to the larger. `opposed` says that
+    single values have the wrong sign."""
 
     kind: str
     by_gradient: float
@@ -122,7 +122,7 @@ def _along(
     random: torch.Generator,
     moved: float,
 ) -> tuple[float, float]:
-    """Along one direction: what the gradient says of the loss, and what it does."""
+    """Two slopes along one direction: by the gradient, and of the loss itself."""
     direction = {}
     for name, parameter in parameters.items():
         drawn = torch.randn(parameter.shape, generator=random).to(parameter) * kept.get(name, 1.0)

@@ -25,7 +25,7 @@ FAMILIES = ("resnet8", "densenet-bc-40-12", "mobilenetv2-cifar", "shufflenetv2-x
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a check: passed, failed or skipped, and why; where the method broke, its traceback."""
+    """The outcome of a check: passed, failed or skipped, and why; if the method broke, its traceback."""
 
     check: str
     model: str
@@ -50,8 +50,8 @@ def compress(method: Method, model: str, values: int | None, seed: int = 0, trai
 
 
 def run(check: str, method: str, model: str = FAMILIES[0], plugins: Sequence[str] = ()) -> str:
-    """One of `CHECKS` on a method (with options, as `csg:slice=8x8`) in a network. `plugins` are files. What it found,
-    where it has something to say.
+    """One of `CHECKS` on a method (with options, as `csg:slice=8x8`) in a network. `plugins` are files. Returns what
+    the check found, if it has something to say.
 
     Raises CheckFailed, unittest.SkipTest with a reason, or InputError for a name that isn't there.
     """

@@ -49,7 +49,7 @@ class Subject:
 
     @cached_property
     def task(self) -> TaskChoice:
-        """What the network is for, and what it learns here."""
+        """The network's task, which it learns here."""
         return find_task(self.model.model.task or Dataset.task)
 
     @cached_property

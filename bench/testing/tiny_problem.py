@@ -24,7 +24,7 @@ _FEW_PASSES = 5
 
 @dataclass(frozen=True)
 class TinyProblem:
-    """That of a task, which says what the images are."""
+    """The tiny problem of a task, which says what the images are."""
 
     task: Task
 
@@ -66,7 +66,7 @@ class TinyProblem:
         return self.trainer_of(halved, torch.device("cpu"))
 
     def schedule(self, passes: int) -> Schedule:
-        """That of so many passes, each a step."""
+        """A schedule of so many passes, each a step."""
         batch = len(self.split)
         return Schedule(epochs=passes, batch_size=batch, learning_rate=0.05, weight_decay=0.0, curve="constant")
 

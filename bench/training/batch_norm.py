@@ -80,7 +80,8 @@ def batch_norm(
 
 
 class _Normalise(torch.autograd.Function):
-    """By the given mean and variance of `total` values a channel, of which `input` has some, in all processes."""
+    """Normalises by the given mean and variance of `total` values a channel in all processes; `input` has some of
+    them."""
 
     @staticmethod
     def forward(

@@ -251,7 +251,7 @@ class Training:
         return done_epoch
 
     def forget_sums(self) -> None:
-        """Those so far are another process's."""
+        """Forget the sums so far: another process has them."""
         self._begin_sums()
 
     def sums(self) -> tuple[Tensor, Meter]:

@@ -121,7 +121,7 @@ def _nearest(runs: Sequence[Run], number: int) -> Sequence[Run]:
 
 
 def _cells(run: Run) -> tuple[str, ...]:
-    """Those of a run, by _HEADINGS."""
+    """The cells of a run, by _HEADINGS."""
     making = run.making
     told = None if making is None else making.told
     metric = None if told is None else told.metric

@@ -1,4 +1,4 @@
-"""What a store shows of the sweeps on it: which runs are made, under way, stopped or to come."""
+"""The sweeps on a store, as seen from outside: which runs are made, under way, stopped or to come."""
 
 import time
 from collections import Counter

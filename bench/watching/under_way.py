@@ -89,7 +89,7 @@ def _body(told: Told) -> dict[str, Any]:
 
 
 def read(folder: Path) -> Told | None:
-    """What a folder that is being filled tells; None where it tells nothing that this version can read."""
+    """The progress in a folder that is being filled; None if this version can't read it."""
     try:
         content = seal.read_file(folder / PROGRESS)
         if content is None:

@@ -54,8 +54,8 @@ def pixels(
 
 
 def window_of(content: bytes, name: str, cut: Cut, warned: Warned) -> tuple[np.ndarray, list[str]]:
-    """What is cut out of an image, uint8 (height, width, 3), and remarks. A JPEG of which a rough window is to become
-    much smaller is decoded at a half, fourth or eighth of its size, never below what is asked for. Raises
+    """The part that is cut out of an image, uint8 (height, width, 3), and remarks. A JPEG of which a rough window is to
+    become much smaller is decoded at a half, fourth or eighth of its size, never below what is asked for. Raises
     InputError."""
     image, _, remarks, (width, height) = _decoded(content, name, 3, warned, cut)
     window = cut(height, width)
@@ -230,6 +230,6 @@ def _has_deep_colours(opened: ImageFile.ImageFile, content: bytes) -> bool:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Those that the installed Pillow knows."""
+    """The formats that the installed Pillow knows."""
     Image.init()
     return tuple(name for name in _FORMATS if name in Image.OPEN)

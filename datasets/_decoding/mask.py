@@ -25,7 +25,7 @@ def mask_pixels(content: bytes, name: str, size: int | None) -> tuple[np.ndarray
 
 
 def window_of_mask(content: bytes, name: str, cut: Cut) -> np.ndarray:
-    """What is cut out of a mask, uint8 (height, width); around it no pixel has a class. Raises InputError."""
+    """The part that is cut out of a mask, uint8 (height, width); around it no pixel has a class. Raises InputError."""
     mask = _opened(content, name)
     window = cut(mask.height, mask.width)
     if mask.mode == "1":

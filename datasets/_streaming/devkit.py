@@ -1,4 +1,4 @@
-"""What says which classes ImageNet has and what its validation images show: the devkit of 2012, or Kaggle's lists."""
+"""The lists of ImageNet's classes and of the labels of its validation images: the devkit of 2012, or Kaggle's lists."""
 
 import csv
 from collections.abc import Sequence

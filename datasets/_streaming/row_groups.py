@@ -89,7 +89,7 @@ class RowGroups:
 
     @cached_property
     def _first_rows(self) -> dict[int, int]:
-        """Of each file that has rows, the number of its first row among all."""
+        """For each file that has rows, the number of its first row among all."""
         return {file: start for file, _, start in reversed(self.groups)}
 
     @cached_property

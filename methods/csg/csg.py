@@ -203,8 +203,8 @@ class CSG(Method):
     def _structure(
         self, network: nn.Module, values: int | None, reused: "Reused | None", context: Context
     ) -> Structure:
-        """What to build: with the first choice of layers that the budget can be met with, and smaller slices where it
-        can with none and nothing was said of slices. Raises BudgetError."""
+        """The structure to build: with the first choice of layers that meets the budget; if none does and no slices
+        were given, with smaller slices. Raises BudgetError."""
         rules = [self._rule(self.layers)]
         if self.layers == "paper":
             changes = self._changes()
@@ -229,7 +229,8 @@ class CSG(Method):
         reused: "Reused | None",
         context: Context,
     ) -> Structure:
-        """What to build with this choice of layers, its code lengths solved for the budget. Raises BudgetError."""
+        """The structure to build with this choice of layers, its code lengths solved for the budget. Raises
+        BudgetError."""
         layers = select(network, rule)
         apart = set_apart(layers, context.family) if self.layers == "paper" else {}
         slice_ = self.slice or SLICE if reused is None else reused.slice
@@ -343,9 +344,9 @@ def set_apart(layers: Mapping[str, Layer], family: str) -> dict[str, str]:
 
 
 def papers_choice(network: nn.Module, family: str, changes: Mapping[str, Any] | None = None) -> Rule:
-    """What the CSG authors generate in a network of this family; every 3x3 but the first in their CIFAR ResNets and
-    DenseNets. In other networks, in the same spirit: what is larger than 1x1, or all where nothing is. `changes` are to
-    the rule.
+    """The layers that the CSG authors generate in a network of this family; every 3x3 but the first in their CIFAR
+    ResNets and DenseNets. In other networks, in the same spirit: what is larger than 1x1, or all where nothing is.
+    `changes` are to the rule.
     """
     choices = [*filter(None, [PAPERS_CHOICES.get(family)]), *WIDER]
     changed = [replace(choice, **(changes or {})) for choice in choices]
@@ -367,7 +368,7 @@ WAYS_OUT: dict[str, dict[str, Any]] = {
 
 
 def _too_small(values: int, kept: int, least: Sequence[int]) -> str:
-    """Why a budget can't be met, by what binds: what is left alone, or the least that is generated."""
+    """Why a budget can't be met: the values that are left alone are too many, or the least that is generated."""
     asked = f"{values:,} were asked for"
     if kept >= values:
         return f"what is not generated stores {kept:,} values by itself; {asked}"
@@ -405,7 +406,7 @@ class SliceNetwork(Compressed):
 
 
 def slices_in(groups: Mapping[str, SliceGroup]) -> dict[str, Any]:
-    """What a record says where slices were chosen for the budget."""
+    """The columns of a record if slices were chosen for the budget."""
     tilings = {size: next(iter(group.tilings.values())) for size, group in groups.items()}
     return {f"slice{_mark(size, groups)}": size_text(tiling.slice) for size, tiling in tilings.items()}
 

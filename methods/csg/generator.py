@@ -70,8 +70,7 @@ class Structure:
 
 
 def groups_of(network: nn.Module, structure: Structure) -> dict[str, SliceGroup]:
-    """What generates the kernels of the network's layers, by group. Codes and what is learned of the generators
-    are still zeros.
+    """The generators of the network's kernels, by group. Codes and what is learned of the generators are still zeros.
 
     Raises ValueError where the network doesn't have the layers that the structure speaks of.
     """

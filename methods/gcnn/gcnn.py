@@ -189,8 +189,8 @@ def require_symmetry(name: str, layer: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) 
 
 
 def require_invariance(network: GeneratedNetwork, images: Tensor) -> None:
-    """Raises BudgetError unless the network gives the same for all images: one, turned, and mirrored. What stays under
-    these two stays under all that is made of them, so that not each of the eight has to be computed.
+    """Raises BudgetError unless the network gives the same for all images: one, turned, and mirrored. Outputs that stay
+    the same under these two stay the same under all elements made of them, so not all eight have to be computed.
 
     In double precision, where what is exact shows: in single, rounding alone is 1e-4 of the logits of a ResNet-50.
     """

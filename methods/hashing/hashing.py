@@ -119,7 +119,7 @@ def hashed(network: nn.Module, structure: Mapping[str, Any]) -> "Hashed":
 
 
 class Hashed(Compressed):
-    """A network on buckets. What a run needs besides these is the pace of buckets that were fitted."""
+    """A network on buckets. Besides these a run needs the pace of buckets that were fitted."""
 
     def __init__(self, network: nn.Module, structure: Mapping[str, Any], generator: "HashedKernels") -> None:
         seeds = [structure[name] for name in ("index_seed", "sign_seed") if structure[name] is not None]
@@ -202,7 +202,7 @@ class HashedKernels(Generator):
         return self.kernels.parameter_shapes
 
     def layer_tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Of each layer its buckets: those of all layers where the network shares them."""
+        """The buckets of each layer; all buckets if the network shares them."""
         vectors = (
             self.buckets.split(self.vectors) if len(self.vectors) > 1 else [self.buckets] * len(self.kernels.sizes)
         )
@@ -258,7 +258,7 @@ class HashedKernels(Generator):
             yield (values if multipliers is None else values.mul_(multipliers)).view(-1)[:size]
 
     def _by_layer(self) -> Iterator[tuple[int, Tensor, Tensor | None]]:
-        """Of each layer its weights, its part of the index, and what is multiplied by."""
+        """For each layer its number of weights, its part of the index, and its multipliers."""
         parts = [size // self.block for size in self.gathered]
         multipliers: Sequence[Tensor | None] = [None] * len(parts)
         if self.multipliers is not None:
@@ -275,7 +275,7 @@ class HashedKernels(Generator):
         return blocks
 
     def _transposed(self, values: Iterable[Tensor]) -> Tensor:
-        """What the transpose of `values_of` gives; `values` are by layer."""
+        """The transpose of `values_of`, applied to `values` by layer."""
         with torch.enable_grad():
             buckets = torch.zeros_like(self.buckets, requires_grad=True)
             blocks = self._in_blocks(buckets)

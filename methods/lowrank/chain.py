@@ -10,7 +10,7 @@ from bench.selection import Layer
 
 
 class Chain(nn.Sequential):
-    """What stands in the place of `layer`: plain convolutions, or linear layers, one after the other.
+    """Stands in the place of `layer`: plain convolutions, or linear layers, one after the other.
 
     That of them which has the kernel's height has the stride, padding and dilation for it, and so with the width; the
     last has the bias. The weights are fresh.

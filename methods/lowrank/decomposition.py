@@ -107,7 +107,7 @@ def decompose(kind: Kind, kernel: Tensor, ranks: Ranks) -> list[Tensor]:
     """The kernels of `links`, whose product is near to `kernel`, in the order in which they are applied.
 
     With the ranks of `full_ranks` they give it exactly. The two SVDs are the best of their ranks, the others near it.
-    What the kernel has of gain is shared out evenly among them.
+    The kernel's gain is shared evenly among them.
     """
     with tensorly.backend_context("pytorch"):
         match kind:

@@ -98,7 +98,7 @@ class LowRank(Method):
         return self._compressed(network)
 
     def _compressed(self, network: nn.Module, solved: Mapping[str, Any] | None = None) -> Compressed:
-        """Of a network whose layers are factorised."""
+        """The Compressed of a network whose layers are factorised."""
         chains = {name: module for name, module in network.named_modules() if isinstance(module, Chain)}
         structure = {name: {"kind": chain.kind, "ranks": list(chain.ranks)} for name, chain in chains.items()}
         ranks = "+".join("x".join(map(str, chain.ranks)) for chain in chains.values())
@@ -170,7 +170,7 @@ RULES = (
 
 @dataclass(frozen=True)
 class Form:
-    """What a layer is factorised into, and the shape of its kernel."""
+    """The kind of a layer's factorisation, and the shape of its kernel."""
 
     kind: Kind
     shape: Shape
@@ -197,7 +197,7 @@ class Form:
 
 
 def _smaller(forms: Mapping[str, Form], ranks: Sequence[Ranks]) -> dict[str, tuple[Form, Ranks]]:
-    """Those layers that are smaller than dense with their ranks."""
+    """The layers that are smaller than dense with their ranks."""
     return {
         name: (form, chosen)
         for (name, form), chosen in zip(forms.items(), ranks, strict=True)

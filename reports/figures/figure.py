@@ -1,8 +1,8 @@
 """Figures for papers: the score over size or cost, and its change against dense, at the width of a column. They take
 the frame of `bench.results`.
 
-Seeds move all methods together, so a mean has no bar here: its seeds are dots. What is known of a difference is in the
-change, paired by seed, with its interval.
+Seeds move all methods together, so a mean has no bar here: its seeds are dots. The change, paired by seed, with its
+interval, shows how sure a difference is.
 """
 
 import io
@@ -132,7 +132,7 @@ def accuracy_vs(
 
 
 def axis_of(runs: pd.DataFrame, over: str) -> str:
-    """What a setting is drawn over: in place of stored values the bytes, where its budgets are of bytes."""
+    """The axis of a setting: bytes in place of stored values if its budgets are of bytes."""
     return "counted_bytes" if over == "stored_values" and (runs["unit"] == BYTES).any() else over
 
 
@@ -222,7 +222,7 @@ def check_style(style_file: str | Path | None) -> None:
 
 
 class _Complaints(logging.Handler):
-    """What matplotlib only warns of, and goes on: lines that it can't read, settings that it doesn't know."""
+    """The warnings of matplotlib that it goes on after: lines that it can't read, settings that it doesn't know."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -242,8 +242,8 @@ def styled(style_file: str | Path | None) -> Any:
 
 @dataclass(frozen=True)
 class _Drawing:
-    """What the panels of a setting are drawn from. `rows` are those of the summary that have a place on the axis,
-    `runs` the finished runs."""
+    """The data of a setting's panels. `rows` are those of the summary that have a place on the axis, `runs` the
+    finished runs."""
 
     over: str
     metric: Metric

@@ -24,8 +24,8 @@ def curves(
     runs: pd.DataFrame, folders: Mapping[str, Path], at_most: int | None = None, problems: list[str] | None = None
 ) -> pd.DataFrame:
     """The history of every finished run in one frame: `setting`, `method`, `method_text`, `budget`, `seed`, `epoch`
-    from 1, and METRICS. `folders` has each run's folder by its id. Runs without a history are left out. Of a run with
-    more epochs than `at_most`, so many, evenly, the first and the last among them. `problems` gets a line for each that
+    from 1, and METRICS. `folders` has each run's folder by its id. Runs without a history are left out. At most
+    `at_most` epochs of a run, evenly spread, the first and the last among them. `problems` gets a line for each that
     can't be read."""
     keys: list[tuple[Any, ...]] = []
     found: list[np.ndarray[Any, Any]] = []

@@ -52,9 +52,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Shown:
-    """Of a setting, all of one seed: in each of `rows` an image, its mask, and a picture for each of `columns`. Where
-    there is little room, not all networks are there, nor all of the `images` that were kept. `legend` has the classes
-    that are seen, each with its colour; `with_ignored`: pixels without a class are seen."""
+    """The examples of a setting, all of one seed: each of `rows` has an image, its mask, and a picture for each of
+    `columns`. Where there is little room, not all networks are there, nor all of the `images` that were kept. `legend`
+    has the classes that are seen, each with its colour; `with_ignored`: pixels without a class are seen."""
 
     seed: int
     score: str
@@ -68,8 +68,8 @@ class Shown:
 def examples(
     runs: pd.DataFrame, summary: pd.DataFrame, folders: Mapping[str, Path], problems: list[str]
 ) -> tuple[dict[str, Shown], list[str]]:
-    """Of each setting that has runs with examples, by its name, and a line for each of which not all are shown. `runs`
-    is the frame of `bench.reports.frame.results`; `problems` gets a line for each file that can't be used."""
+    """The examples of each setting that has some, by its name, and a line for each setting of which not all are shown.
+    `runs` is the frame of `bench.reports.frame.results`; `problems` gets a line for each file that can't be used."""
     finished = runs[runs["status"] == FINISHED]
     has = [run_id in folders and (folders[run_id] / EXAMPLES).exists() for run_id in finished["id"]]
     groups = list(finished[np.array(has, dtype=bool)].groupby("setting", sort=False))
@@ -95,8 +95,8 @@ def examples(
 def _of_setting(
     runs: pd.DataFrame, ordered: pd.DataFrame, folders: Mapping[str, Path], room: int, problems: list[str]
 ) -> Shown | None:
-    """Of the seed that most networks have, in the order of the table, as many as there is room for; None where no file
-    can be used."""
+    """The examples of the seed that most networks have, in the order of the table, as many as there is room for; None
+    if no file can be used."""
     counts = runs["seed"].value_counts()
     seed = int(min(counts[counts == counts.max()].index))
     own = runs[runs["seed"] == seed]

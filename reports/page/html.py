@@ -208,7 +208,7 @@ def _packed(text: str) -> Markup:
 
 
 def _policy(*scripts: str) -> str:
-    """What the browser may do: run these scripts and no others, and load nothing."""
+    """The content security policy: the browser may run these scripts and no others, and load nothing."""
     hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{value}'" for value in hashes)
     return (
@@ -240,7 +240,7 @@ def _number(count: int, what: str) -> str:
 
 
 def _columns(runs: pd.DataFrame) -> list[Column]:
-    """Those that can hold something."""
+    """The columns that are not empty."""
     has_images, has_corrupted = (runs["headline_counts"] == IMAGES).any(), runs["corrupted"].notna().any()
     return [
         column

@@ -1,4 +1,5 @@
-"""All that the page's script draws, as plain data. What is too much for a page is thinned here, and said."""
+"""All that the page's script draws, as plain data. Data that is too much for a page is thinned here, and a note says
+so."""
 
 from collections.abc import Mapping
 from dataclasses import asdict

@@ -21,17 +21,17 @@ _SMALL = 0.01
 
 @dataclass(frozen=True)
 class Spending:
-    """Of one setting: `dense` has the dense network's values by layer, `rows` what each method and budget stores of
-    them, SHARED among them, by (method_text, budget). Both may be empty: runs made by early versions kept no layers."""
+    """The values of one setting: `dense` has the dense network's by layer, `rows` those that each method and budget
+    stores of them, SHARED among them, by (method_text, budget). Both may be empty: runs made by early versions kept no
+    layers."""
 
     dense: dict[str, int]
     rows: dict[tuple[str, str], dict[str, int]]
 
 
 def spending(runs: pd.DataFrame, folders: Mapping[str, Path], problems: list[str] | None = None) -> Spending:
-    """From the layers of a run of each method and budget, the one of the first seed. What is stored in a part of a
-    dense layer (of a factorised convolution, say) counts for that layer. `problems` gets a line for each file that
-    can't be read."""
+    """From the layers of a run of each method and budget, the one of the first seed. Values in a part of a dense layer
+    (as of a factorised convolution) count for that layer. `problems` gets a line for each file that can't be read."""
     finished = runs[runs["status"] == FINISHED].sort_values("seed", kind="stable")
     # The first that has them: early versions kept none.
     kept = [run_id in folders and (folders[run_id] / LAYERS).is_file() for run_id in finished["id"]]

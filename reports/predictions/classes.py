@@ -1,4 +1,4 @@
-"""What is right of each class, for each method and budget: by predictions, or by records that have figures by class."""
+"""The accuracy of each class, for each method and budget: by predictions, or by records that have figures by class."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the predictions of one run say, for `bench show`."""
+"""The predictions of one run in figures, for `bench show`."""
 
 from collections.abc import Mapping
 from pathlib import Path

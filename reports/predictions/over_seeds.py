@@ -1,4 +1,4 @@
-"""What the runs of a method at a budget say of their test images, over seeds."""
+"""The predictions of a method at a budget on test images, over its seeds."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,21 +39,22 @@ class Cell:
 
     @property
     def images(self) -> Counts:
-        """Of each class in the test split."""
+        """The number of images of each class in the test split."""
         return next(iter(self.tallies.values())).images
 
     def accuracy(self) -> Array:
-        """Of each class in percent, mean over seeds; nan for a class without an image."""
+        """The accuracy of each class in percent, mean over seeds; nan for a class without an image."""
         return _mean([tally.accuracy for tally in self.tallies.values()], len(self.classes))
 
     def difference(self) -> Array:
-        """That minus the dense run's of the same seed, mean over the seeds that have one; nan where none has."""
+        """The accuracy minus that of the dense run of the same seed, mean over the seeds that have one; nan if none
+        has."""
         paired = [self.tallies[seed].accuracy - dense.accuracy for seed, dense in self.dense.items()]
         return _mean(paired, len(self.classes))
 
     def bins(self) -> Array:
-        """Of each bin the images a seed, and the mean confidence and accuracy (0 to 1) of all seeds' images in it; nan
-        where there are none. `(BINS, 3)`"""
+        """For each bin the images a seed, and the mean confidence and accuracy (0 to 1) of all seeds' images in it; nan
+        if there are none. `(BINS, 3)`"""
         sums = np.sum([tally.bins for tally in self.tallies.values()], axis=0)
         images = sums[:, :1]
         shares = np.divide(sums[:, 1:], images, out=np.full((BINS, 2), np.nan), where=images > 0)
@@ -87,8 +88,8 @@ _NEEDED = ("setting", "method", "method_text", "role", "budget", "seed", "id", "
 
 
 def cells(runs: pd.DataFrame, tallies: Mapping[str, Tally]) -> list[Cell]:
-    """Of each method and budget that has a run with predictions: by setting, dense first, then by method and from large
-    budgets to small, as in the summary. `runs` is the frame of `bench.reports.frame.results`."""
+    """A cell for each method and budget that has a run with predictions: by setting, dense first, then by method and
+    from large budgets to small, as in the summary. `runs` is the frame of `bench.reports.frame.results`."""
     known = (runs["status"] == FINISHED) & runs["id"].isin(tallies.keys())
     own = runs.loc[known, list(_NEEDED)]
     own = own.assign(budget=texts(own["budget"])).drop_duplicates(["setting", "method_text", "budget", "seed"])

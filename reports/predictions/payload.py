@@ -1,4 +1,4 @@
-"""What the page shows of predictions, as plain data, and no more of it than a page has room for.
+"""The predictions that the page shows, as plain data, and no more than a page has room for.
 
 The rule: what is said of classes and bins takes at most `_LETTERS` of JSON in all. A setting may take what is left,
 divided by the settings that are left. Of its methods and budgets the dense network comes first, then budgets from the
@@ -58,7 +58,7 @@ def predictions_payload(loaded: Loaded) -> tuple[dict[str, Any], list[str]]:
 
 
 def _setting(name: str, own: Sequence[Cell], room: int) -> dict[str, Any]:
-    """What is said of a setting in about so many letters."""
+    """The data of a setting in about so many letters."""
     setting: dict[str, Any] = {"name": name, "classes": [], "images": [], "rows": []}
     if not own:
         return setting

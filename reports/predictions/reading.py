@@ -1,4 +1,4 @@
-"""What a run kept of each test image, read from its folder as it was sealed."""
+"""The predictions that a run kept, read from its folder as it was sealed."""
 
 from pathlib import Path
 

@@ -116,7 +116,7 @@ def _dense_first(finished: pd.DataFrame, dense: set[str]) -> Iterator[tuple[str,
 
 
 def _read(folder: Path, score: float | None, problems: list[str]) -> Predictions | None:
-    """Those that agree with the record's score, if that can be told."""
+    """The predictions, if they agree with the record's score, as far as that can be checked."""
     try:
         own = read(folder)
         if own is not None and score not in (None, own.accuracy):

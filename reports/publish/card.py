@@ -33,7 +33,7 @@ _FILES = (
 
 
 def default_title(runs: pd.DataFrame) -> str:
-    """What a publication is called where nobody says."""
+    """The default title of a publication."""
     return f"{words(runs).title}: {_few(runs['model'])} on {_few(runs['dataset'])}"
 
 
@@ -49,8 +49,8 @@ def card(
     bibliography: str,
 ) -> str:
     """The text of CARD. `summary` is that of summary.md, `specs` and `code` are files here, `given` has the options for
-    plugins, `needs` says what the reader must provide, `weights` how many saved networks there are. What records say is
-    text, and never markup."""
+    plugins, `needs` says what the reader must provide, `weights` how many saved networks there are. Text from records
+    is never markup."""
     title, version = " ".join(printable(title).split()), _version(runs)
     options = [f"{option} {shlex.quote(one_line(place))}" for option, place in given]
     files = [*_FILES]

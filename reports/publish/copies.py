@@ -82,7 +82,7 @@ def copy_runs(stores: Sequence[Path], folder: Path, weights: str, specs: Specs, 
 
 @dataclass
 class _Files:
-    """What a copy is to hold: contents and times by name, and the hashes of what is left out."""
+    """The content of a copy: contents and times by name, and the hashes of files that are left out."""
 
     contents: dict[str, bytes] = field(default_factory=dict)
     times: dict[str, int] = field(default_factory=dict)

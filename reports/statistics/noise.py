@@ -27,8 +27,8 @@ _ROWS_FOR_TREND, _SIZES_FOR_TREND, _TREND = 3, 2, 2
 
 @dataclass(frozen=True)
 class Spread:
-    """Of rows of differences by seed: the mean of each, its moderated variance with the degrees of freedom, and how
-    many seeds it has. `prior_freedom` is how much the rows' variances have in common: inf, where they differ by no more
+    """For rows of differences by seed: the mean of each, its moderated variance with the degrees of freedom, and its
+    number of seeds. `prior_freedom` is how much the rows' variances have in common: inf, where they differ by no more
     than chance would have it, 0 for nothing. A row of fewer than two differences has nan."""
 
     means: Array
@@ -90,8 +90,8 @@ def spread(
 
 
 def _means_and_variances(rows: Sequence[Array], seeds: Array) -> tuple[Array, Array]:
-    """Of each row; nan where there are too few. Rows of one length at once, since of many methods there are very many
-    pairs."""
+    """The mean and variance of each row; nan if it has too few values. Rows of one length at once, since of many
+    methods there are very many pairs."""
     means, variances = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     for length in np.unique(seeds[seeds > 0]):
         places = np.flatnonzero(seeds == length)
@@ -129,7 +129,8 @@ def prior_of_variances(
 
 
 def quantile(probability: float, freedom: Array) -> Array:
-    """Of Student's t. (scipy.stats has the same, and takes twenty times as long to look its arguments over.)"""
+    """A quantile of Student's t. (scipy.stats has the same, and takes twenty times as long to look its arguments
+    over.)"""
     return np.asarray(special.stdtrit(freedom, probability), dtype=float)
 
 

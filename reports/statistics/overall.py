@@ -83,7 +83,7 @@ def fullest(met: Mapping[float, Sequence[Hashable]]) -> tuple[list[Hashable], li
 
 
 def _weights(logs: Array) -> Array:
-    """Of the trapezoidal rule over these places, adding up to 1."""
+    """The weights of the trapezoidal rule over these places, adding up to 1."""
     if len(logs) == 1:
         return np.ones(1)
     gaps = np.diff(logs)

@@ -26,7 +26,7 @@ _Places = tuple[NDArray[np.int_], NDArray[np.int_], NDArray[np.int_]]
 
 
 class Standing(StrEnum):
-    """What can be said of a method at a budget."""
+    """The standing of a method at a budget."""
 
     BEST = "may be the best"
     WIDE = "spreads too widely to tell"

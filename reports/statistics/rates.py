@@ -47,9 +47,9 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Tried:
-    """What one method was tried at for one budget, and what was chosen. `not_finished` has, by factor and seed, what
-    became of a run and why. Where its factor was chosen `before`, these are what it was chosen of, and `before_on` says
-    where."""
+    """The learning rates that one method was tried at for one budget, and the one chosen. `not_finished` has, by factor
+    and seed, what became of a run and why. If the factor was chosen `before`, these are those it was chosen of, and
+    `before_on` says where."""
 
     cell: Cell
     method: str
@@ -67,7 +67,7 @@ class Tried:
 
     @property
     def edge(self) -> str:
-        """Where a better rate may lie beyond what was tried."""
+        """A remark if a better rate may lie beyond those tried."""
         chosen, every = self.choice.factor, self.all_factors
         if len(every) == 1 or not self.choice.means or chosen not in (every[0], every[-1]):
             return ""
@@ -92,7 +92,7 @@ class Tried:
             yield f"{factor_text(factor)}{'' if factor in self.choice.means else ' is out'}: {', '.join(said)}"
 
     def mean(self, factor: float) -> float:
-        """Of validation scores; nan where no seed finished."""
+        """The mean of validation scores; nan if no seed finished."""
         own = self.scores[factor]
         return self.choice.means.get(factor, sum(own.values()) / len(own) if own else float("nan"))
 
@@ -122,7 +122,8 @@ def chosen_for(runs: pd.DataFrame, ids: Collection[str]) -> pd.DataFrame:
 
 
 def tried_in(runs: pd.DataFrame) -> list[Tried]:
-    """Of each method and budget of a frame with all runs: dense first, and of a method the largest budget."""
+    """An entry for each method and budget of a frame with all runs: dense first, and of each method the largest budget
+    first."""
     return list(_tried(runs, runs["learning_rate_factor"].astype(float).fillna(1.0)))
 
 
@@ -184,7 +185,7 @@ def lines(runs: pd.DataFrame, setting: str, methods: Collection[str]) -> list[st
 
 
 def in_words(own: Sequence[Tried]) -> str:
-    """What one method was tried at, and what was chosen for each budget."""
+    """The rates that one method was tried at, and the one chosen for each budget."""
     every = sorted({factor for tried in own for factor in tried.all_factors})
     if len(every) == 1:
         return "the schedule's" if every == [1] else f"{factor_text(every[0])} the schedule's"
@@ -241,7 +242,7 @@ def _cells(runs: pd.DataFrame) -> list[Cell]:
 
 
 def _validation(runs: pd.DataFrame) -> Iterator[float]:
-    """Of each run, by the metric of its own task."""
+    """The validation score of each run, by the metric of its own task."""
     names: dict[Hashable, list[float]] = {
         name: runs[f"validation_{name}"].astype(float).tolist() for name in runs["headline"].unique()
     }

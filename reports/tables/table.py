@@ -1,5 +1,5 @@
-"""The summary as a table for people: on the terminal and in Markdown, from the same cells. What is bold in it is
-decided in frame.py, by the tests in statistics."""
+"""The summary as a table for people: on the terminal and in Markdown, from the same cells. The tests in statistics
+decide which cells are bold."""
 
 import re
 from typing import Any
@@ -64,7 +64,7 @@ def _corrupted(row: "pd.Series[Any]") -> str:
 
 
 def _rate(row: "pd.Series[Any]") -> str:
-    """That of the runs behind the row, where there was a choice, or where it is not the schedule's."""
+    """The learning-rate factor of the row's runs, if there was a choice, or if it is not 1."""
     factor = 1.0 if pd.isna(row["learning_rate_factor"]) else float(row["learning_rate_factor"])
     return "" if row["rates_tried"] == 1 and factor == 1 else factor_text(factor)
 

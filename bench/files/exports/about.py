@@ -1,4 +1,4 @@
-"""What an exported file says of itself, for whoever deploys it: one JSON object, the same in every format.
+"""The description in an exported file, for whoever deploys it: one JSON object, the same in every format.
 
 ONNX has it in its metadata under the key `bench`, pt2 as the extra file `bench.json`.
 """
@@ -94,9 +94,9 @@ class About:
         return json.dumps({"format": FORMAT, **asdict(self)}, allow_nan=False)
 
     def not_smaller(self, stored_bytes: int | None, exported_bytes: int) -> str | None:
-        """In words, where the network is as large once exported as the one that was not compressed: what is stored in
-        little is computed for good before it runs. None where it is smaller, or nothing was compressed. `stored_bytes`
-        are those of the artifact, None where there is none."""
+        """A line if the exported network is as large as the uncompressed one, since its kernels are computed before it
+        runs. None where it is smaller, or nothing was compressed. `stored_bytes` are those of the artifact, None where
+        there is none."""
         if self.dense_values is None or self.deployed_values < _AS_MANY * self.dense_values:
             return None
         if self.stored_values < _AS_MANY * self.deployed_values:

@@ -25,7 +25,7 @@ _QUIET = 4  # what it says on standard error, its exceptions say too
 
 
 def write(network: nn.Module, images: Tensor, any_size: bool) -> bytes:
-    """The file, without what it says of itself. The batch is free, and the size of images where `any_size` says so."""
+    """The file, without its description. The batch is free, and the size of images where `any_size` says so."""
     need("onnx", "onnxscript", "onnxruntime")
     names: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"]}
     if Version(torch.__version__) < _EXPORTS_BY_DYNAMO:

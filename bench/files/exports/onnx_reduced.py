@@ -1,6 +1,6 @@
 """ONNX in half precision and with int8 weights: a further step beside the method's, which changes the outputs.
 
-What the file takes and gives stays float32. Half precision is onnxruntime's own conversion. The weights in int8 are as
+Inputs and outputs of the file stay float32. Half precision is onnxruntime's own conversion. The weights in int8 are as
 its quantiser writes them (DequantizeLinear before each layer), but weights alone: its `quantize_dynamic` rounds the
 values between layers too, which is worse and slower (docs/decisions/onnx-int8.md).
 """
@@ -17,7 +17,7 @@ _WEIGHTS = {"Conv": (1, 0), "ConvTranspose": (1, 1), "Gemm": (1, 0), "MatMul": (
 
 
 def half(content: bytes) -> bytes:
-    """An ONNX file's content, its weights and what is computed in half precision."""
+    """An ONNX file's content, with weights and computation in half precision."""
     need("onnx", "onnxruntime")
     from onnxruntime.transformers.float16 import convert_float_to_float16
 

@@ -17,7 +17,7 @@ from bench.measure.main_output import main_output
 
 
 def write(network: nn.Module, images: Tensor, any_size: bool) -> bytes:
-    """The file, without what it says of itself. Raises InputError for a network whose kernels are not generated."""
+    """The file, without its description. Raises InputError for a network whose kernels are not generated."""
     if not isinstance(network, GeneratedNetwork):
         raise InputError(
             "--to pt2-compact is for networks whose kernels are computed from something smaller (csg, hashing, basis, "

@@ -37,7 +37,7 @@ def trace(network: nn.Module, images: Tensor, any_size: bool) -> ExportedProgram
 
 
 def write(network: nn.Module, images: Tensor, any_size: bool) -> bytes:
-    """The file, without what it says of itself."""
+    """The file, without its description."""
     return save(trace(network, images, any_size))
 
 

@@ -1,4 +1,4 @@
-"""A pt2 file, taken apart and put together again of what is plain, so that opening it runs no code.
+"""A pt2 file, taken apart and put together again from its plain parts alone, so that opening it runs no code.
 
 `torch.export.load` of a file from elsewhere would: it unpickles weights that are declared as pickles, custom objects
 and example inputs that `weights_only` refuses; it loads compiled libraries; symbolic sizes are evaluated as text by
@@ -120,7 +120,7 @@ def vetted(path: Path) -> bytes:
 
 
 class _Refused(Exception):
-    """What is in the file that could run code or can't be told."""
+    """The entries of the file that could run code, or that are unknown."""
 
 
 def _vetted(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""What a method says of itself: its options, its exceptions, its gradients."""
+"""Checks of a method's declarations: its options, its exceptions, its gradients."""
 
 import inspect
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a method leaves behind: a file that is the whole network, and one that is deployed."""
+"""Checks of a method's files: one that is the whole network, and one that is deployed."""
 
 import tempfile
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def reloads_in_a_fresh_process(subject: Subject) -> None:
 
 
 def finishes_with_the_same_outputs(subject: Subject) -> None:
-    """What is deployed gives the outputs of what was trained."""
+    """The deployed network gives the outputs of the trained one."""
     network, output = subject.taught.compressed.network, subject.task.task.output
     images = subject.tiny.images()[0]
     with torch.inference_mode(), _file_of(subject) as path:

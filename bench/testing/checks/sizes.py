@@ -1,4 +1,4 @@
-"""What a method stores: what was asked for, what is counted, and what its masks keep."""
+"""Checks of a method's size: values asked for, values counted, and values that masks keep."""
 
 import json
 import math
@@ -169,7 +169,8 @@ def _train_a_little(compressed: Compressed) -> None:
 
 
 def _bytes_in_file(subject: Subject, compressed: Compressed) -> int:
-    """Of its tensors, and of what says where their values are, by the header alone; without batch norm's statistics."""
+    """The bytes of its tensors and of the places of their values, by the header alone, without batch norm's
+    statistics."""
     content = artifact.pack(compressed, subject.describe(compressed))
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
