@@ -30,8 +30,8 @@ def allocate(
     None where even ones cost more.
 
     `cost` must not fall when a number rises. Bisects the share of `full` that all have in common (above 1 too, unless
-    `most` is reached), then spends what is left one step at a time, a step wherever the share is smallest and it still
-    fits, until not more than the fraction `enough` of the budget is left.
+    `most` is reached). Then spends the rest one step at a time, where the share is smallest and the step still fits,
+    until the fraction `enough` of the budget is left, or less.
     """
     known: dict[Numbers, int] = {}
 
@@ -73,8 +73,8 @@ def refine(numbers: Numbers, cost: Callable[[Numbers], int], budget: int, enough
     """Numbers that cost nearer to the budget than these, be it more or less: up to three of them one higher or lower.
 
     For knobs so coarse that nothing more fits where much is left: one number higher and another lower is a finer step
-    than either. Tries the combinations that promise most by what single steps cost, until one is off by no more than
-    the fraction `enough` of the budget, or `_TRIED` are tried. Each number stays at least 1.
+    than either. Tries the most promising combinations, by the cost of single steps, until one is off by the fraction
+    `enough` of the budget or less, or `_TRIED` are tried. Each number stays at least 1.
     """
     start = cost(numbers)
     singles = [(place, by) for place, number in enumerate(numbers) for by in (1, -1) if number + by >= 1]

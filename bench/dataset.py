@@ -54,10 +54,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Window:
-    """What is cut out of an image, and what it becomes: the `box` (left, top, right, bottom) of it, in its pixels,
-    brought to `size`, with its first pixel at `place` (row, column) of a picture `out`, which is empty around it. Sizes
-    are (height, width). A `rough` one may be taken from an image that was decoded smaller, where the file allows that:
-    other pixels, and sooner."""
+    """A part to cut out of an image: its `box` (left, top, right, bottom), in pixels of the image, is brought to
+    `size`. Its first pixel then lies at `place` (row, column) of a picture of size `out`, which is empty around it.
+    Sizes are (height, width). A `rough` one may be taken from an image that was decoded smaller, where the file allows
+    that: other pixels, and sooner."""
 
     box: tuple[float, float, float, float]
     size: tuple[int, int]

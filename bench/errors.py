@@ -77,8 +77,8 @@ def contained() -> Iterator[None]:
 
 @contextmanager
 def asking(what: str) -> Iterator[None]:
-    """Around what a plugin says of itself or gives before anything is made. Raises InputError, which begins with
-    `what`, for whatever it raises."""
+    """Around calls of a plugin before anything is made. Other errors become an InputError that begins with
+    `what`."""
     try:
         with contained():
             yield

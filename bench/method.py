@@ -72,7 +72,7 @@ class Context:
         """The network at other widths, for methods that can't reach a budget otherwise (`bench.allocation.at_budget`).
         Raises BudgetError where none of its channels can have another number, with the reason."""
         if self.find_resizable is None:
-            raise BudgetError("it takes the network at another width, and nobody says here how to make that")
+            raise BudgetError("it takes the network at another width, and there is no way here to make one")
         return self.find_resizable()
 
 
@@ -196,13 +196,13 @@ class Compressed:
         return {name: [name.rpartition(".")[0]] for name, _ in self.network.named_parameters(remove_duplicate=False)}
 
     def layer_tensors(self) -> Mapping[str, Mapping[str, Tensor]]:
-        """What is stored for each layer, by the layer's name in the network as it was: parameters and persistent
-        buffers, batch norm's statistics and masks too, each by a name of its own that is the same wherever that layer
+        """The stored tensors of each layer, by the layer's name in the network as it was: parameters and persistent
+        buffers, batch norm's statistics and masks too. Each has a name of its own that is the same wherever that layer
         stands.
 
-        The tensors themselves or views of them, so that what is copied into them is stored. What serves several layers
-        is there for each of them, as the same object. A layer with other layers in its place is there by their names.
-        By default what each submodule holds; of generated kernels, what the generator says
+        They are the tensors themselves or views, so that values copied into them are stored. A tensor that serves
+        several layers is there for each of them, as the same object. A layer with other layers in its place is there by
+        their names. By default the tensors of each submodule; for generated kernels those that the generator names
         (`bench.generated.Generator.layer_tensors`).
         """
         if isinstance(self.network, GeneratedNetwork):

@@ -22,9 +22,9 @@ class Glyphs(Dataset):
     """Letters A to Z in 21 fonts, warped and cluttered: 16x16 RGB, 26 classes. Embedded.
 
     Small enough for a comparison in minutes on a laptop, and hard enough that compression costs visible accuracy. The
-    same bytes for the same seed on every machine: outlines are read in the fonts' own integer units and rasterised
-    here (FreeType's change between versions), and everything is computed from uniform random numbers in float64, so
-    that no difference in rounding between processors reaches the 8 bits of a pixel.
+    same seed gives the same bytes on every machine. Outlines are read in the fonts' own integer units and rasterised
+    here, since FreeType's results change between versions. Everything is computed from uniform random numbers in
+    float64, so that no difference in rounding between processors reaches the 8 bits of a pixel.
     """
 
     made_once = True

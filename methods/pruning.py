@@ -288,9 +288,8 @@ _GRADIENTS = 10
 
 @dataclass
 class State:
-    """How far pruning has come: the groups as they are, their full sizes, what the network stored before and shall
-    store in the end, which groups are left alone and why, how many stages are behind it, and the squares of gradients
-    that it was told to remember."""
+    """The progress of pruning: the groups as they are, their full sizes, the values stored before and in the end, the
+    groups that are left alone and why, the number of stages done, and the squares of remembered gradients."""
 
     groups: list[ChannelGroup]
     full: list[int]

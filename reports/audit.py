@@ -346,7 +346,7 @@ def _weights(first: "pd.Series[Any]") -> str:
     epochs = first["weights_epochs"]
     return (
         f"finished weights {first['weights']} ({first['weights_code']}), trained before for "
-        f"{'nobody knows how many' if pd.isna(epochs) else _whole(epochs)} epochs, the dense run too"
+        f"{'an unknown number of' if pd.isna(epochs) else _whole(epochs)} epochs, the dense run too"
     )
 
 

@@ -141,7 +141,7 @@ def _narrower(finished: pd.DataFrame) -> Line:
 def _scratch(finished: pd.DataFrame) -> Line:
     """A method that starts trained should also be seen trained from scratch at its final shape."""
     trained = finished[finished["compress_epoch"].astype(float) > 0]
-    demand = "What compresses a trained network is also trained from scratch in its final shape"
+    demand = "A method that compresses a trained network is also trained from scratch in its final shape"
     if not len(trained):
         return Line(demand, "yes", "no method here starts from a trained network")
     scratch = finished[~(finished["compress_epoch"].astype(float) > 0)]

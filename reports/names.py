@@ -5,8 +5,8 @@ from itertools import takewhile
 
 
 def short_names(names: Iterable[str], length: int) -> dict[str, str]:
-    """Each of these names in at most `length` letters (8 or more), no two the same: of those that are too long the
-    beginning, and then what is from the first letter on that no other name has in its place."""
+    """Each of these names in at most `length` letters (8 or more), no two the same. A name that is too long keeps its
+    beginning, and then its text from the first letter on in which no other name agrees."""
     every = sorted(set(names))
     short = {name: name for name in every if len(name) <= length}
     taken = set(short)

@@ -1,5 +1,5 @@
-"""A row for each method and budget over its seeds, with what statistics say of it; every pair of methods; and methods
-over all budgets."""
+"""A row for each method and budget over its seeds, with statistics; a row for every pair of methods; and a row for each
+method over all budgets."""
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass

@@ -127,7 +127,7 @@ def check(
 
 @app.command(name="new-method")
 def new_method(
-    name: Annotated[str, typer.Argument(help="What to call it: my_method is written to my_method.py.")],
+    name: Annotated[str, typer.Argument(help="Its name: my_method is written to my_method.py.")],
     out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path(),
 ) -> None:
     """Write a method that works, and its test, to start your own from."""

@@ -19,7 +19,7 @@ def publish(
     weights: Annotated[
         str, typer.Option(help="Saved networks: none, all, or best: of each method and budget the best validated seed.")
     ] = "none",
-    title: Annotated[str | None, typer.Option(help="What to call it. Default: by its networks and datasets.")] = None,
+    title: Annotated[str | None, typer.Option(help="Its title. Default: by its networks and datasets.")] = None,
 ) -> None:
     """Write a folder for a web server or the Hugging Face hub: the page, tables, figures, a card, and all runs.
 

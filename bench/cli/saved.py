@@ -13,9 +13,9 @@ _SAVED = "A run's folder, its weights.safetensors, what bench compress wrote (sm
 _MODEL = "path/to/mynet.py:mynet, where the network is one of a file."
 _NORMALISE = "Where an .onnx or .pt2 doesn't say: imagenet, dataset or MEAN/DEVIATION (of pixels, 0 to 1)."
 _TO = "dense (safetensors), onnx, onnx-half, onnx-int8, pt2 (torch.export), or pt2-compact (codes and generator)."
-_SCALES = "Of each image, over which what is said of pixels is averaged, as 0.5x0.75x1. Default: as the run was tested."
+_SCALES = "Scales of each image, over which pixels are averaged, as 0.5x0.75x1. Default: as the run was tested."
 _FLIP = "See each image mirrored too, at all of these scales."
-_OTHER_CODE = "Take a network or method whose code is not what the file was made with."
+_OTHER_CODE = "Accept a network or method whose code changed since the file was made."
 
 
 @app.command()

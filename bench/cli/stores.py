@@ -24,7 +24,7 @@ def report(
         bool, typer.Option("--watch", help="Write it again whenever runs arrive, until interrupted.")
     ] = False,
     figure: Annotated[
-        str | None, typer.Option(help="Write this figure alone: accuracy_vs_bytes, or another by what it is over.")
+        str | None, typer.Option(help="Write this figure alone: accuracy_vs_bytes, or another by its axis.")
     ] = None,
     methods: Annotated[str | None, typer.Option(help="These methods and the dense reference alone.")] = None,
     style: Annotated[Path | None, typer.Option(help="A matplotlib style file for the figures.")] = None,
@@ -52,7 +52,7 @@ def report(
 
         webbrowser.open((folder / "index.html").resolve().as_uri())
     if watch:
-        console.print("watching; reload the page for what is new, and interrupt to stop")
+        console.print("watching; reload the page to see news, and interrupt to stop")
         try:
             for number in arrivals:
                 try:
@@ -71,7 +71,7 @@ def compare(
         bool, typer.Option("--fail-on-regression", help="Exit with 1 if anything is worse beyond noise or broken.")
     ] = False,
     everything: Annotated[
-        bool, typer.Option("--all", help="Also what is the same, and what only one of them has.")
+        bool, typer.Option("--all", help="Also methods that are the same, and those that only one store has.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of rows.")] = False,
 ) -> None:
@@ -129,7 +129,7 @@ def verify(
     ] = None,
     model: Annotated[str | None, typer.Option(help="path/to/mynet.py:mynet, where networks are of a file.")] = None,
     other_code: Annotated[
-        bool, typer.Option("--other-code", help="Take a network or method whose code is not that of the runs.")
+        bool, typer.Option("--other-code", help="Accept a network or method whose code changed since the runs.")
     ] = False,
     set_aside: Annotated[
         bool, typer.Option("--set-aside", help="Move runs that are not as recorded away: the sweep makes them again.")
@@ -251,5 +251,5 @@ def _figure(
         raise unknown("figure", name, FIGURES)
     written = write_figures(only_methods(load(stores).runs, methods), folder, [name], style)
     if not written:
-        raise InputError(f"no run here has measured what {name} is drawn over ({' and '.join(columns_of(name))})")
+        raise InputError(f"no run here has measured the axis of {name} ({' and '.join(columns_of(name))})")
     return written

@@ -41,9 +41,9 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Augment:
-    """Enlarges images by a random factor between the two of `scale`, pads them with `padding` zeros on every side
-    (masks with what has no class), cuts a window of `crop` pixels a side out at a random place (0: one as large as the
-    images were), and mirrors half of them, if they are to `flip`.
+    """Enlarges images by a random factor between the two of `scale`, and pads them with `padding` zeros on every side
+    (masks with pixels of no class). Then cuts out a window of `crop` pixels a side at a random place (0: as large as
+    the images were), and with `flip` mirrors half of them.
 
     In place of that window, `area` takes a part of the image with a fraction of its area between these two, of a shape
     between 3:4 and 4:3, and brings it to the window's size (Szegedy et al., "Going Deeper with Convolutions", 2015).

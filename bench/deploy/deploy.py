@@ -21,9 +21,9 @@ from bench.store.record import Record
 
 @dataclass(frozen=True)
 class Written:
-    """The file that is deployed and the compact one beside it (the same, where that is what was asked for), and the
-    given network in a file of the same kind, each measured on the test split, and then both in turn for how long an
-    image takes."""
+    """The file to deploy, the compact file beside it (the same file if that was asked for), and the given network in a
+    file of the same kind. Each is measured on the test split; then the time for an image is measured for both in
+    turn."""
 
     export: Path
     compact: Path

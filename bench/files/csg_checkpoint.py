@@ -127,7 +127,7 @@ def _state(path: Path) -> tuple[dict[str, Tensor], int | None]:
         raise InputError(f"{path} can't be read: {error.strerror or type(error).__name__}") from error
     try:
         if damaged := damaged_entry(path):
-            raise InputError(f"{path} is damaged: {one_line(damaged)} in it is not what its checksum says")
+            raise InputError(f"{path} is damaged: {one_line(damaged)} in it doesn't match its checksum")
         content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Not in torch's words: these advise to run what is in the file.

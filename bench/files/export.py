@@ -83,13 +83,13 @@ class Written:
             notes.append(larger)
         if form.compact and stored_bytes is not None and self.bytes > _NOT_COMPACT * stored_bytes:
             notes.append(
-                f"what says where each value of a kernel comes from is no pattern that can be compressed: the file has "
+                f"the places of a kernel's values follow no pattern that could be compressed: the file has "
                 f"{self.bytes:,} bytes, the artifact {stored_bytes:,}"
             )
         if self.about.precision != "float32":
             notes.append(
                 f"weights in {self.about.precision} are a further step beside {self.about.method}: outputs differ by "
-                f"up to {100 * self.difference:.2g} % of the largest; what that costs, bench evaluate says of this file"
+                f"up to {100 * self.difference:.2g} % of the largest; bench evaluate says what that costs"
             )
         return notes
 

@@ -212,7 +212,7 @@ def _backbone(text: str, model: ModelChoice, plugins: Sequence[str], fresh_head:
 @dataclass(frozen=True)
 class _Source:
     """What is to fill a backbone: the tensors, with kernels in full, the images and epochs that they were trained on,
-    as far as that is known, and notes. Of a run, `layers` and `seeds` are what its method, `method`, left of it."""
+    as far as that is known, and notes. For a run, `layers` and `seeds` are what its `method` stores of the backbone."""
 
     tensors: Mapping[str, Tensor]
     text: str

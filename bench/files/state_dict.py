@@ -284,7 +284,7 @@ def _content(path: Path) -> Any:
         return _pickled(path)
     if start[:1] == b"\x80":
         return _pickled(path)
-    raise InputError(f"{path} {_kind(start)}; give what torch.save or safetensors wrote of a state_dict")
+    raise InputError(f"{path} {_kind(start)}; give a state_dict that torch.save or safetensors wrote")
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
@@ -306,7 +306,7 @@ def _pickled(path: Path) -> Any:
         # Not in torch's words: these advise to run what is in the file.
         raise InputError(f"{path} {_of_code(path)}") from error
     except (*MALFORMED, EOFError, OSError) as error:
-        raise InputError(f"{path} can't be read as what torch.save writes: it is cut short or damaged") from error
+        raise InputError(f"{path} can't be read as a file of torch.save: it is cut short or damaged") from error
 
 
 # The newest protocol of pickle that torch reads without running anything.
@@ -331,7 +331,7 @@ def _require_saved_by_torch(path: Path) -> None:
             names = archive.namelist()
         damaged = damaged_entry(path)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error, OSError) as error:
-        raise InputError(f"{path} can't be read as what torch.save writes: it is cut short or damaged") from error
+        raise InputError(f"{path} can't be read as a file of torch.save: it is cut short or damaged") from error
     ends = {name.rpartition("/")[2] for name in names}
     if "constants.pkl" in ends:
         raise InputError(
@@ -341,7 +341,7 @@ def _require_saved_by_torch(path: Path) -> None:
     if "data.pkl" in ends:
         if damaged is not None:
             raise InputError(
-                f"{path} is damaged: {_short(damaged)} in it is not what its checksum says; fetch or copy it again"
+                f"{path} is damaged: {_short(damaged)} in it doesn't match its checksum; fetch or copy it again"
             )
         return
     if any(name.endswith(".npy") for name in ends):
@@ -352,7 +352,7 @@ def _require_saved_by_torch(path: Path) -> None:
         kind = "is an exported program (pt2)"
     else:
         kind = "is a zip file that torch.save did not write"
-    raise InputError(f"{path} {kind}; give what torch.save or safetensors wrote of a state_dict")
+    raise InputError(f"{path} {kind}; give a state_dict that torch.save or safetensors wrote")
 
 
 def _kind(start: bytes) -> str:
@@ -380,7 +380,7 @@ def _of_code(path: Path) -> str:
     called = list(dict.fromkeys(name for name in _called(path) if not name.startswith(_HARMLESS)))
     if not called and (protocol := _protocol(path)) > _READ:
         return (
-            f"was saved with pickle's protocol {protocol}, which torch can't read without running what is in it; load "
+            f"was saved with pickle's protocol {protocol}, which torch can't read without running its content; load "
             f"it where it was made, and save it without pickle_protocol: {SAVE}"
         )
     if not called:

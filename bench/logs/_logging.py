@@ -105,7 +105,8 @@ class Logging(Progress):
 
 
 class _Thread:
-    """Tells a log, in a thread of its own: no slow disk or network holds up a run. `failure` is what ended it."""
+    """Tells a log, in a thread of its own: no slow disk or network holds up a run. `failure` is the error that ended
+    it."""
 
     def __init__(self, name: str, log: Log) -> None:
         self.name, self.log, self.failure = name, log, ""

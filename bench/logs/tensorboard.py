@@ -1,6 +1,6 @@
 """TensorBoard: an event file for each run, in logs/tensorboard/RUN. Shown by `tensorboard --logdir`.
 
-By torch's own writer. It needs the package tensorboard, which whoever looks at the files needs anyhow.
+By torch's own writer. It needs the package tensorboard, which people need anyhow to look at the files.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Which part of a network is its head: what a schedule may train faster than the rest."""
+"""Which part of a network is its head, which a schedule may train faster than the rest."""
 
 from collections.abc import Callable
 

@@ -104,8 +104,8 @@ def require_outputs(network: nn.Module, image_shape: tuple[int, int, int], num_c
             raise InputError("no gradient reaches the network's parameters; leave no_grad() out of its forward()")
     if idle := [name for name in heads if name not in run]:
         raise InputError(
-            f"the network runs its {idle[0]} in training alone, so that nobody sees in eval mode which channels it "
-            "takes; have forward() run it wherever it is not None"
+            f"the network runs its {idle[0]} in training alone, so its channels can't be seen in eval mode; "
+            "have forward() run it wherever it is not None"
         )
     _require_the_same_again(network, images, task, task.output(outputs), heads)
 

@@ -466,7 +466,7 @@ def require_pixels(chosen: DatasetChoice, options: str) -> None:
     has none."""
     if not chosen.task.task.of_pixels:
         raise InputError(
-            f"{options} average what is said of each pixel, and {chosen.label} is for {chosen.task.name}, which says "
+            f"{options} average outputs for pixels, and {chosen.label} is for {chosen.task.name}, which says "
             "nothing of pixels; leave them out"
         )
 

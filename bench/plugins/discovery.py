@@ -91,7 +91,7 @@ class Plugin:
             return (self.load().__doc__ or "").strip().partition("\n")[0]
 
     def options(self) -> list[Option]:
-        """Its options with defaults and meanings; likewise. Raises InputError."""
+        """Its options with defaults and meanings, without importing it if its syntax tells them. Raises InputError."""
         try:
             return syntax.options(self.find_file(), _BASES[self.kind], self.attribute)
         except syntax.Unreadable:

@@ -38,7 +38,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a run that was submitted: its record; or None if another process is making it now; or how its
+    """The outcome of a run that was submitted: its record, or None if another process is making it now. Or how its
     process `died`, which the run may have caused; or how it was `lost` with its machine, which the run did not
     cause."""
 

@@ -73,9 +73,9 @@ def _remove(store: Store, path: Path) -> None:
 
 
 def superfluous_weights(store: Store, records: Iterable[Record], keep: str) -> Iterator[Path]:
-    """The folders of finished runs whose saved network is there and is not to be kept: none of them (`all`), every
-    one (`none`), or all but those of the seed that validates best (`best`), for each method and budget; of several
-    learning rates, at the one that counts (`bench.store.rates`)."""
+    """The folders of finished runs whose saved network is to be removed: none of them (`all`), every one (`none`), or,
+    for each method and budget, all except those of the seed that validates best (`best`). Of several learning rates the
+    one that counts is kept (`bench.store.rates`)."""
     if keep == "all":
         return
     finished = [record for record in records if record["status"] == FINISHED]

@@ -70,7 +70,7 @@ def read(folder: Path) -> Published | None:
         raise Broken(f"{PUBLISHED}: {error}") from error
     files = body.get("files")
     if not isinstance(files, dict) or any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):
-        raise Broken(f"{PUBLISHED} names what is no file beside it")
+        raise Broken(f"{PUBLISHED} names something that is no file beside it")
     return Published(files)
 
 

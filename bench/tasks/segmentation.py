@@ -23,9 +23,10 @@ class Segmentation(Task):
     """Telling classes of pixels apart: mean IoU, pixel accuracy.
 
     Masks are `(images, height, width)` uint8, as large as the images. A pixel of 255 has no class, and counts neither
-    in the loss nor in a score. All scores come from one confusion matrix over the whole split: the IoU of a class is
-    its pixels that are right over those that are its own, or taken for its own (Everingham et al., "The Pascal Visual
-    Object Classes Challenge: A Retrospective", 2015), and the mean is over the classes that occur in either.
+    in the loss nor in a score. All scores come from one confusion matrix over the whole split. The IoU of a class is
+    the number of its right pixels over the number of pixels that are of the class or are taken for it (Everingham et
+    al., "The Pascal Visual Object Classes Challenge: A Retrospective", 2015). The mean is over the classes that occur
+    in masks or predictions.
     """
 
     of_pixels = True

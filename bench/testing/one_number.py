@@ -1,9 +1,9 @@
 """Whether each stored number is one number, and not several in disguise.
 
 Values are what budgets are in. 31 bits of a mask in an int32, or a second weight in the low bits of a float, would be
-counted once and stand for many. So single bits of a number are flipped, and several, within the range of the others of
-its tensor, and what the network then computes with is compared: all that meets an image in a forward pass (kernels,
-batch norm's factors, masks), however it came about.
+counted once and stand for many. So bits of a number are flipped, one and several, within the range of its tensor's
+other numbers. Then everything that meets an image in a forward pass (kernels, batch norm's factors, masks) is compared,
+however it came about.
 
 * A number that is moved further in one direction changes at least what it changed when it was moved less. So it is for
   the entry of a table, for the place of one, for a factor; a rectifier between the number and the weights switches more
@@ -133,8 +133,8 @@ def _check(
 
 
 def _others(tensor: Tensor, before: Tensor, random: torch.Generator) -> Sequence[Tensor]:
-    """What the number is changed to: by single bits and by several; whole ones stay between the least and the largest
-    of their tensor, and floats keep their sign and exponent."""
+    """The changed values of a number: by single bits and by several. Whole numbers stay between the least and the
+    largest of their tensor, and floats keep their sign and exponent."""
     if tensor.is_floating_point():
         whole = before.view(_WHOLE[tensor.element_size()])
         bits = _MANTISSAS[tensor.dtype]
@@ -191,9 +191,8 @@ def _fresh(network: nn.Module) -> nn.Module:
 
 
 class _Watch(TorchDispatchMode):
-    """Follows a forward pass. `met` are the tensors that come together with what depends on the image, in the order in
-    which they do, but for those in the memory of `stored` ones; `read` is the memory of those that something was
-    computed from before that."""
+    """Follows a forward pass. `met` are the tensors that meet tensors depending on the image, in order, without those
+    in the memory of `stored` ones. `read` is the memory of tensors from which something was computed before."""
 
     def __init__(self, image: Tensor, stored: Collection[int] = ()) -> None:
         super().__init__()

@@ -55,7 +55,7 @@ class TinyProblem:
         return torch.randn(count, channels, pixels, pixels, generator=random), targets
 
     def trainer(self, passes: int, device: torch.device) -> Trainer:
-        """The harness's own, for the tiny problem."""
+        """The harness's own trainer, for the tiny problem."""
         return self.trainer_of(self.schedule(passes), device)
 
     def halves(self) -> Trainer:

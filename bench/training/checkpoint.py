@@ -1,8 +1,8 @@
 """A run in the middle of its training, as a file: all that it needs to go on to the same bits.
 
-One safetensors file: every parameter and buffer of the network (masks among them), the optimiser's tensors, those of
-the method's state and of the generators; in the header, as JSON, the structure, the rest of the state, the epochs so
-far, and where on the schedule it stands.
+One safetensors file: every parameter and buffer of the network (masks too), and the tensors of the optimiser, of the
+method's state and of the random generators. The header has, as JSON, the structure, the rest of the state, the epochs
+so far, and the place on the schedule.
 """
 
 import json

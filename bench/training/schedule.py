@@ -59,12 +59,12 @@ class Schedule:
     blur: Annotated[float, "the share of images that are blurred a little"] = 0.0
     mixup: Annotated[float, "alpha of mixup; 0: none"] = 0.0
     cutmix: Annotated[float, "alpha of cutmix; 0: none. Of both, each batch has one"] = 0.0
-    ema: Annotated[float, "what an average of the weights keeps in each step, and is tested at the end; 0: none"] = 0.0
+    ema: Annotated[float, "decay of an average of the weights, which is tested at the end; 0: none"] = 0.0
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"], "of training; auto: bfloat16 on a device that has it, else float32"
     ] = "auto"
     validation: Annotated[float, "the fraction of the training images held out"] = 0.1
-    test_scales: Annotated[tuple[float, ...], "of each test image, over which what is said of pixels is averaged"] = (
+    test_scales: Annotated[tuple[float, ...], "scales of each test image, over which pixels are averaged"] = (
         PLAIN.scales
     )
     test_flip: Annotated[bool, "see each test image mirrored too, at all of these scales"] = PLAIN.flip

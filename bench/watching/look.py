@@ -102,7 +102,7 @@ class Look:
         making = self._being_made()
         folders = store.folders()
         if not plan:
-            notes.append(f"without {PLAN}, as of an earlier bench, what is to come can't be told")
+            notes.append(f"without {PLAN}, as of an earlier bench, the runs to come are unknown")
         wanted = {run.id: run for run in plan} or {run_id: _nameless(run_id, folders[run_id]) for run_id in folders}
         for run_id, (folder, made_by) in making.items():
             if run_id not in wanted and not owner.is_gone(folder.name):

@@ -108,8 +108,8 @@ def middle(resized: int, size: int, height: int, width: int) -> Window:
 def _decoded(
     content: bytes, name: str, channels: int, warned: Warned, cut: Cut | None = None
 ) -> tuple[Image.Image, bool, list[str], tuple[int, int]]:
-    """An image as it is seen, of mode RGB, or L where `channels` is 1 and it is grey; whether the file is of a grey
-    mode; remarks; and its (width, height), of which it has less where a `cut` of it will be much smaller. Raises
+    """The decoded image, of mode RGB, or L if `channels` is 1 and it is grey; whether the file is of a grey mode;
+    remarks; and its full (width, height). It may be decoded smaller if a `cut` of it will be much smaller. Raises
     InputError."""
     remarks = []
     try:

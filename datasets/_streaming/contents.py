@@ -1,4 +1,4 @@
-"""Image files by number, whole or as members of larger files; their names take as little memory as can be."""
+"""Image files by number, whole or as members of larger files, with names in as little memory as possible."""
 
 import os
 from collections.abc import Iterable, Sequence

@@ -117,7 +117,7 @@ class RowGroups:
 
 
 class _Reading:
-    """Where a group of rows is being read: at some that lie one after another, of which `first` is the first."""
+    """The place of reading in a group of rows: some consecutive rows, of which `first` is the first."""
 
     def __init__(self, group: tuple[int, int], batches: Iterator[Any]) -> None:
         self.group, self.first = group, 0

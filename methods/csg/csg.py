@@ -40,9 +40,9 @@ class CSG(Method):
     Kernels of different sizes have a generator each. K is solved for the budget, and the rest of the budget buys one
     more slice in part. A random generator (`binary`, `gaussian`) follows from a seed and stores nothing.
 
-    What departs from the paper: slices tile in blocks, as the paper says and the authors' code does not (`tiling=view`
-    is theirs); kernels start at the scale of the network's own initial ones, where theirs are about twenty times as
-    large (`init=authors`). docs/methods/csg.md has the options, the choice of layers and small budgets.
+    What departs from the authors: slices tile in blocks, as in the paper, where their code reshapes (`tiling=view`).
+    Kernels start at the scale of the network's own initial ones; theirs are about twenty times as large
+    (`init=authors`). docs/methods/csg.md has the options, the choice of layers and small budgets.
     """
 
     citation = """@inproceedings{omidvar2021associative,

@@ -78,9 +78,8 @@ def full_ranks(kind: Kind, shape: Shape) -> Ranks:
 
 
 def proportions(kind: Kind, shape: Shape) -> Ranks:
-    """What the ranks of kernels had best be in proportion to: the full ones, but in a tensor-train half of the middle
-    one, whose share would otherwise be too large: of a trained 64x64x3x3 kernel in a fourth of its values the relative
-    error was 0.733 with the ranks (25, 38, 25) and 0.764 with (19, 57, 19)."""
+    """The ranks are best in proportion to these: the full ones, but half of the middle one of a tensor-train, whose
+    share would otherwise be too large (docs/decisions/lowrank-iterations.md)."""
     ranks = full_ranks(kind, shape)
     if kind == "tensor-train":
         return ranks[0], max(1, ranks[1] // 2), ranks[2]

@@ -32,9 +32,9 @@ RUN_COLUMNS = {
 
 @dataclass(frozen=True)
 class Tally:
-    """Of one run: `images` and `hits` are, by class `(classes,)`, the number of test images and of those that are
-    right; `bins` those of `calibration.reliability`; `confusion` None above MOST_CLASSES; `change` None of the dense
-    run itself, and where there is no dense run of the seed that was tested on the same images."""
+    """The tally of one run. `images` and `hits` are, by class `(classes,)`, the number of test images and of right
+    ones; `bins` are those of `calibration.reliability`; `confusion` is None above MOST_CLASSES. `change` is None for
+    the dense run itself, and if no dense run of the seed was tested on the same images."""
 
     classes: tuple[str, ...]
     images: Counts
@@ -108,7 +108,7 @@ def _dense(finished: pd.DataFrame) -> dict[tuple[str, int], str]:
 
 
 def _dense_first(finished: pd.DataFrame, dense: set[str]) -> Iterator[tuple[str, int, str]]:
-    """Setting, seed and id of each run, seed by seed, so that one dense run at a time is held."""
+    """Setting, seed and id of each run, ordered by seed, so that only one dense run is in memory at a time."""
     ordered = finished.assign(other=~finished["id"].isin(dense)).sort_values(
         ["setting", "seed", "other"], kind="stable"
     )

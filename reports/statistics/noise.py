@@ -1,10 +1,10 @@
 """The noise of differences between runs: one model for every test and every interval of a report.
 
 With three seeds the variance of one difference says little by itself, and one variance for all would let a method that
-spreads widely hide the differences between others. So each variance is drawn towards what the others have in common, as
-far as they have anything in common (Smyth, "Linear Models and Empirical Bayes Methods for Assessing Differential
-Expression in Microarray Experiments", 2004, section 6.2), with a trend over the size (as limma has it), since small
-networks spread more.
+spreads widely hide the differences between others. So each variance is drawn towards the common variance of all, as far
+as they agree (Smyth, "Linear Models and Empirical Bayes Methods for Assessing Differential Expression in Microarray
+Experiments", 2004, section 6.2). The common variance has a trend over the size, as in limma, since small networks
+spread more.
 """
 
 from collections.abc import Sequence
@@ -105,9 +105,10 @@ def _means_and_variances(rows: Sequence[Array], seeds: Array) -> tuple[Array, Ar
 def prior_of_variances(
     variances: Array, freedom: Array, logs: Array | None = None, floor: float = 0.0
 ) -> tuple[float, Array, int]:
-    """The degrees of freedom d0 and, for each row, the variance s0² that `variances`, each of its `freedom`, suggest
-    for one more of their kind; and how many degrees of freedom a trend over `logs` took. d0 is inf where they differ by
-    no more than chance would have it, 0 for a single one. By the mean and the variance of their logarithms."""
+    """The prior that `variances` with their `freedom` suggest for one more of their kind: the degrees of freedom d0,
+    and for each row the variance s0²; and the number of degrees of freedom that a trend over `logs` took. d0 is inf if
+    the variances differ no more than by chance, and 0 for a single one. By the mean and the variance of their
+    logarithms."""
     known = variances > variances.max(initial=0.0) * _SMALLEST
     number = int(known.sum())
     if number < 2:

@@ -95,10 +95,10 @@ def _weights(logs: Array) -> Array:
 
 
 def values_for_the_same(sizes: Sequence[float], scores: Array, others: Array) -> float:
-    """How many values one method stores where it scores as the other does, relative to what that one stores: the
-    geometric mean over the scores that both reach (Bjontegaard, VCEG-M33, 2001, with straight lines between points, as
-    few are there). nan where there are none. A score lower than one at a smaller size counts as that one: whoever may
-    choose takes the smaller."""
+    """The stored values of one method relative to those of the other at the same score: the geometric mean over the
+    scores that both reach (Bjontegaard, VCEG-M33, 2001, with straight lines between the few points). nan if they reach
+    none in common. A score lower than one at a smaller size counts as that one: whoever may choose takes the
+    smaller."""
     logs = np.log(np.asarray(sizes, dtype=float))
     own, other = (np.maximum.accumulate(values) for values in (scores, others))
     low, high = max(own[0], other[0]), min(own[-1], other[-1])

@@ -77,9 +77,9 @@ def compare(tables: Sequence[Array], sizes: Sequence[float], floor: float = 0.0)
     where a run is missing; `sizes` what each budget asks for; `floor` is the least variance of a difference.
 
     The noise of all budgets' pairs is estimated together (`bench.reports.statistics.noise`): from three methods on with
-    a trend over the size. All pairs together know no more of it than the tables that they are from: of n seeds, M
-    methods and B budgets (n - 1)(M - 1) B degrees of freedom less the trend's; of two methods (n - 1)(B - 1), since the
-    two may share what their seeds do over all budgets.
+    a trend over the size. All pairs together have no more degrees of freedom than their tables: with n seeds, M methods
+    and B budgets (n - 1)(M - 1) B, less the trend's; with two methods (n - 1)(B - 1), since seeds may act on both alike
+    over all budgets.
     """
     # By budget: the numbers of its pairs' rows, and their two methods; how many seeds two methods share.
     places: list[_Places] = []

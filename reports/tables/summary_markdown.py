@@ -46,7 +46,9 @@ def summary_markdown(
         lines += _listed("### Not quite comparable", found.warnings)
         if found.curves is not None:
             headings = ["method", "budget", *found.curves.factors, "remarks"]
-            what = f"Mean validation {metric.title} by factor of the schedule's learning rate; in brackets what counts."
+            what = (
+                f"Mean validation {metric.title} by factor of the schedule's learning rate; the chosen one in brackets."
+            )
             lines += ["### Learning rates", "", plain_markdown(what), "", _table(headings, found.curves.rows), ""]
         exceptions = [f"{row.method}: {row.exceptions}" for row in found.methods if row.exceptions != "none"]
         lines += _listed("### Exceptions that methods declare", exceptions)

@@ -77,9 +77,9 @@ def headings(summary: pd.DataFrame) -> tuple[str, ...]:
 
 
 def by_budget(summary: pd.DataFrame, higher: bool = True) -> pd.DataFrame:
-    """The summary of one setting with methods of fixed size first (above them what was given, then dense), then budget
-    by budget from large to small, and in each from the best to the worst (`higher`: more is better): the question is
-    what to take at a size."""
+    """The summary of one setting in the order of the question, which method to take at a size. Methods of fixed size
+    come first, with the given network and dense on top; then budgets from large to small, and in each methods from the
+    best to the worst (`higher`: more is better)."""
     ordered = summary.assign(
         place=summary["role"].map(PLACES).fillna(len(PLACES)), is_sized=summary["asked"].notna()
     ).sort_values(

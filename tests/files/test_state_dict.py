@@ -299,7 +299,7 @@ REFUSED = {
         _saved({"model": {"a": torch.zeros(1)}, "net": {"a": torch.zeros(1)}}),
         r"holds several networks \(model, net\)",
     ),
-    "text": (lambda path: path.write_text("epoch 1: 71 %\n"), "is a text file; give what torch.save or safetensors"),
+    "text": (lambda path: path.write_text("epoch 1: 71 %\n"), "is a text file; give a state_dict that torch.save or safetensors"),
     "empty": (lambda path: path.write_bytes(b""), "is empty"),
     "noise": (lambda path: path.write_bytes(bytes(range(129, 256)) * 4), "is neither a file of torch.save nor"),
     "pointer": (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "pointer of Git LFS"),
@@ -315,7 +315,7 @@ REFUSED = {
     "hdf5": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64)), "is an HDF5 file, as Keras writes"),
     "exported": (_zipped("net/archive_format", "net/models/model.json"), r"is an exported program \(pt2\)"),
     "zip": (_zipped("photo.png"), "is a zip file that torch.save did not write"),
-    "a byte": (_flipped, r"is damaged: w/data/\d+ in it is not what its checksum says; fetch or copy it again$"),
+    "a byte": (_flipped, r"is damaged: w/data/\d+ in it doesn't match its checksum; fetch or copy it again$"),
     "meta": (
         _saved({"w": torch.empty(2, device="meta")}),
         "can't be used: w is on torch's meta device, and has no values",

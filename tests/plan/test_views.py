@@ -45,7 +45,7 @@ def test_states_in_training_are_the_same_however_the_test_is() -> None:
 
 def test_what_tells_whole_images_apart_has_no_pixels_to_average() -> None:
     message = (
-        "test_scales and test_flip average what is said of each pixel, and glyphs is for classification, which says "
+        "test_scales and test_flip average outputs for pixels, and glyphs is for classification, which says "
         "nothing of pixels; leave them out"
     )
     for option in ("test_flip=true", "test_scales=0.5x1"):

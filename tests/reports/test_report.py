@@ -414,7 +414,7 @@ def test_every_column_is_documented() -> None:
         ("none", "no runs in none; give the folder that `bench run --out` wrote"),
         ("{store} --figure accuracy_vs_bite", "unknown figure 'accuracy_vs_bite'; did you mean 'accuracy_vs_bytes'?"),
         ("{store} --methods cgs", "unknown method 'cgs'; did you mean 'csg'?"),
-        ("{store} --figure accuracy_vs_latency", "no run here has measured what accuracy_vs_latency is drawn over"),
+        ("{store} --figure accuracy_vs_latency", "no run here has measured the axis of accuracy_vs_latency"),
         ("{store} --figure accuracy_vs_bytes --watch", "--figure writes files and ends; leave --watch and --open out"),
         ("{store} --style none.mplstyle", "no style can be read from none.mplstyle"),
     ],

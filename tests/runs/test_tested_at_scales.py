@@ -190,7 +190,7 @@ def test_reports_keep_the_two_apart_and_the_audit_says_how_it_was(
         (("--test-scales", "two"), "--test-scales can't be 'two': it takes numbers joined by x, like 16x16"),
         (
             ("--dataset", "glyphs", "--test-flip"),
-            "--test-scales and --test-flip average what is said of each pixel, and glyphs is for classification, which "
+            "--test-scales and --test-flip average outputs for pixels, and glyphs is for classification, which "
             "says nothing of pixels; leave them out",
         ),
         (("--dataset", "glyphs"), "takes 3 channels and tells 7 classes apart; glyphs has 3 and 26"),

@@ -178,7 +178,7 @@ def test_a_store_of_an_earlier_bench(command: Command) -> None:
     records, damaged = Store(EARLIER).records()
     head, note, _, *rows = out.splitlines()
     assert head.startswith(f"{EARLIER}: {len(records)} runs made")
-    assert note == "without plan.json, as of an earlier bench, what is to come can't be told"
+    assert note == "without plan.json, as of an earlier bench, the runs to come are unknown"
     assert len(rows) == len(records) > 0
     assert damaged == []
     assert not (EARLIER / PLAN).exists()

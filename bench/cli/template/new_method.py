@@ -35,7 +35,7 @@ class NewMethod(Method):
         others = count.stored_values(network) - sum(sizes)
         keep = values - others
         if keep < 1:
-            raise BudgetError(f"what is no kernel stores {others:,} values; {values:,} were asked for")
+            raise BudgetError(f"the part without kernels stores {others:,} values; {values:,} were asked for")
         if keep >= sum(sizes):
             return Compressed(network)
         # YOUR IDEA GOES HERE: a score for each weight. Here it is its size, next to others of its layer.

@@ -52,8 +52,8 @@ def meets_budgets(subject: Subject) -> None:
             if budget.met(requested, nonzero):
                 hint = ": its zeros count, since no mask says that they stay zero (bench.masks.attach)"
             raise CheckFailed(
-                f"at {ratio}x it stores {stored:,} values where {requested:,} were asked for{hint}; what can't be met "
-                "within 1 % is refused with a BudgetError"
+                f"at {ratio}x it stores {stored:,} values where {requested:,} were asked for{hint}; raise a "
+                "BudgetError for a budget that can't be met within 1 %"
             )
     if len(refused) == len(RATIOS):
         raise unittest.SkipTest(refused[0])

@@ -37,8 +37,8 @@ def trains_every_value(subject: Subject) -> None:
 
 
 def steps_like_dense(subject: Subject) -> str:
-    """At the start a step moves the outputs about as far as the same step of the dense network: the learning rate is
-    the same for all, and how a method shares a kernel's size among its factors decides what that means."""
+    """At the start a step moves the outputs about as far as the same step of the dense network. The learning rate is
+    the same for all methods, and how a method shares a kernel's size among its factors decides how far a step goes."""
     trainer, method = subject.tiny.trainer(SCHEDULE, torch.device("cpu")), subject.method
     first = subject.tiny.first_pass(method, SCHEDULE)
     dense = first_step.measure(Training(trainer, Compressed(subject.network(OTHER_WEIGHTS)), first))

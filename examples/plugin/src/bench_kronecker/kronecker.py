@@ -54,7 +54,7 @@ class Kronecker(Method):
         terms = allocate(whole, cost, values - others, most=[shape.most for shape in shapes.values()])
         if terms is None:
             raise BudgetError(
-                f"what is not generated stores {others:,} values, and one term for each kernel "
+                f"the part that is not generated stores {others:,} values, and one term for each kernel "
                 f"{cost((1,) * len(shapes)):,}; {values:,} were asked for. Give another block"
             )
         # What the file says of the shape: the layers, and the sizes of what makes their kernels.
