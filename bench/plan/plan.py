@@ -315,16 +315,7 @@ def make(spec: Spec, known: Known | None = None) -> Plan:
     if not schedule.views.is_plain:
         require_pixels(chosen, "test_scales and test_flip")
     weights = _weights(spec, model, files, known)
-    notes = [] if weights is None else [*weights.notes]
-    if weights is not None:
-        inputs = weights.inputs or model.model.inputs
-        if not weights.backbone:  # which takes images of any size
-            chosen, sized = with_size(chosen, None if inputs is None else inputs.size)
-            notes += sized
-        if weights.backbone:
-            notes.append(f"{weights.name} fills the backbone, and the head is fresh")
-        elif weights.fresh_head:
-            notes.append(f"{weights.name} as it came is not measured, since its classifier is fresh")
+    chosen, notes = _suiting(chosen, weights, model)
     standard, is_usual = _standard(spec.normalise, weights, model, notes)
     setting = Setting(model, weights, chosen, schedule_name, schedule, standard, is_usual)
 
@@ -349,19 +340,42 @@ def make(spec: Spec, known: Known | None = None) -> Plan:
     )
     notes += [line for choice in choices if (line := no_part(choice, budgets))]
     runs = tuple(_runs(choices, budgets, setting, spec.seed_list, factors))
+    _require_distinct(runs)
+    _require_trained(runs)
+    return Plan(runs, resolved, setting, tuple(notes))
+
+
+def _suiting(chosen: DatasetChoice, weights: Weights | None, model: ModelChoice) -> tuple[DatasetChoice, list[str]]:
+    """The dataset with images of the size that finished weights were trained on, and notes on these. Raises
+    InputError."""
+    if weights is None:
+        return chosen, []
+    if weights.backbone:  # which takes images of any size
+        return chosen, [*weights.notes, f"{weights.name} fills the backbone, and the head is fresh"]
+    inputs = weights.inputs or model.model.inputs
+    chosen, sized = with_size(chosen, None if inputs is None else inputs.size)
+    fresh = [f"{weights.name} as it came is not measured, since its classifier is fresh"] if weights.fresh_head else []
+    return chosen, [*weights.notes, *sized, *fresh]
+
+
+def _require_distinct(runs: Sequence[Run]) -> None:
+    """Raise InputError if two methods have the same runs."""
     labels: dict[str, str] = {}
     for run in runs:
         if labels.setdefault(run.id, run.choice.label) != run.choice.label:
             raise InputError(
                 f"methods: {labels[run.id]!r} and {run.choice.label!r} are one and the same; leave one out"
             )
+
+
+def _require_trained(runs: Sequence[Run]) -> None:
+    """Raise InputError if a method that compresses trained networks would get initial weights."""
     for run in runs:
         if run.choice.method.needs_trained and not run.compresses_trained:
             raise InputError(
                 f"{run.choice.label} compresses a trained network, and here it would get initial weights: give "
                 "compress_at above 0 (of whole epochs), or --weights"
             )
-    return Plan(runs, resolved, setting, tuple(notes))
 
 
 def _weights(spec: Spec, model: ModelChoice, files: Sequence[str], known: Known | None) -> Weights | None:

@@ -267,22 +267,8 @@ class Verifier:
         verdict.other_code.update(artifact.other_code(saved.description, path, given))
         stored = account.stored(compressed, settled=True)
         deployed = account.deploy(compressed, data.image_shape)
-        yield from _differences(
-            record,
-            {
-                "dense_values": count.stored_values(dense),
-                "compression": count.stored_values(dense) / stored.stored_values,
-                "stored_values": stored.stored_values,
-                "counted_bytes": stored.counted_bytes,
-                "statistics_values": stored.statistics_values,
-                "stored_bytes": path.stat().st_size,
-                "materialised_values": deployed.materialised_values,
-                "macs": deployed.macs,
-                "generation_macs": deployed.generation_macs,
-                "test_images": len(data.test),
-            },
-            sealed,
-        )
+        sizes = {"stored_bytes": path.stat().st_size, "test_images": len(data.test)}
+        yield from _differences(record, _account(stored, deployed, count.stored_values(dense)) | sizes, sealed)
         # Where it was made if that can be had here; else on what there is, within the tolerances.
         device = environment.find_device("auto" if record["device"] == "cuda" else "cpu")
         with threads(record["threads"] or torch.get_num_threads()):
@@ -416,6 +402,20 @@ def _other_by_class(record: Record, measured: Record, exactly: bool) -> Iterator
         if figure != other and (exactly or abs((figure or 0) - (other or 0)) > TOLERANCE_CLASS):
             said = ["none" if each is None else f"{each:,}" for each in (other, figure)]
             yield f"{record['by_class_label']} of {name} is {said[0]}, and {said[1]} in the record"
+
+
+def _account(stored: account.Stored, deployed: account.Deployed, dense_values: int) -> dict[str, Any]:
+    """The columns of a record that count a network's values, bytes and multiply-accumulates."""
+    return {
+        "dense_values": dense_values,
+        "compression": dense_values / stored.stored_values,
+        "stored_values": stored.stored_values,
+        "counted_bytes": stored.counted_bytes,
+        "statistics_values": stored.statistics_values,
+        "materialised_values": deployed.materialised_values,
+        "macs": deployed.macs,
+        "generation_macs": deployed.generation_macs,
+    }
 
 
 def _differences(record: Record, measured: dict[str, Any], sealed: bool, exactly: bool = True) -> Iterator[str]:

@@ -16,14 +16,14 @@ from plotly.offline import get_plotlyjs
 
 from bench.metric import IMAGES, Metric
 from bench.reports.audit import SettingAudit
-from bench.reports.by_class import figures_by_class, that_fit
+from bench.reports.by_class import ByClass, figures_by_class, that_fit
 from bench.reports.checklist import checklist
 from bench.reports.frame import BYTES, metric_of
 from bench.reports.how_to_read import reading
 from bench.reports.load import Loaded
 from bench.reports.names import short_names
 from bench.reports.page.curves import METRICS
-from bench.reports.page.examples import examples
+from bench.reports.page.examples import Shown, examples
 from bench.reports.page.payload import NAME, payload, plain
 from bench.reports.statistics.pairs import TEST, Standing
 from bench.reports.summary import AXES, Analysis
@@ -98,36 +98,10 @@ def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit])
     figures = {each.setting: each for each in by_class}
     shown_examples, fewer_examples = examples(runs, summary, loaded.folders, loaded.notes)
     thinned += [*fewer, *fewer_examples]
-    environment = Environment(autoescape=True, trim_blocks=True)
-    template, table, audit, classes, pictures = (
-        environment.from_string(_file(f"{name}.html")) for name in ("page", "table", "audit", "by_class", "examples")
-    )
     script, plotly = _script(), get_plotlyjs()
-    names = short_names(summary["method"], NAME)
     said, columns = words(runs), _columns(runs)
-    settings: list[dict[str, Any]] = []
-    rows = 0
-    for name, own in runs.groupby("setting", sort=False):
-        results, metric = summary[summary["setting"] == name], metric_of(own)
-        packed = bool(settings) and rows + len(results) > _PLAIN_ROWS
-        rows += len(results)
-        parts = {
-            "table": table.render(
-                name=name,
-                columns=[replace(column, name=metric.title) if column.name == SCORE else column for column in columns],
-                rows=_rows(results, metric, names, columns),
-                comparisons=[*comparisons(results, metric), *left_out_of_the_verdict(analysis, str(name))],
-                left_out=_left_out(own),
-            ),
-            "audit": audit.render(name=name, audit=audits[str(name)]),
-            "by_class": classes.render(name=name, figures=figures.get(str(name)), names=names),
-            "examples": pictures.render(name=name, shown=shown_examples.get(str(name)), names=names),
-        }
-        # Escaped by the templates.
-        shown = {part: _packed(text) if packed else Markup(text) for part, text in parts.items()}  # noqa: S704
-        lines = verdict(runs, analysis, str(name))
-        by_size = verdict_table(analysis, str(name), metric)
-        settings.append({"name": name, "packed": packed, "verdict": lines, "by_size": by_size, **shown})
+    environment = Environment(autoescape=True, trim_blocks=True)
+    template = environment.from_string(_file("page.html"))
     text = template.render(
         policy=_policy(script, plotly),
         css=Markup(_file("page.css")),  # noqa: S704  # our own files
@@ -138,7 +112,7 @@ def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit])
         notes=loaded.notes[:_NOTES],
         more_notes=max(0, len(loaded.notes) - _NOTES),
         thinned=thinned,
-        settings=settings,
+        settings=_settings(environment, runs, analysis, audits, figures, shown_examples, columns),
         headings=VERDICT_HEADINGS,
         over_settings=over_settings_lines(analysis),
         by_settings=_by_settings(analysis),
@@ -155,6 +129,47 @@ def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit])
         made_by=f"Made by bench {__version__} from records alone. Figures are drawn by plotly.js (MIT licence).",
     )
     return text.encode()
+
+
+def _settings(
+    environment: Environment,
+    runs: pd.DataFrame,
+    analysis: Analysis,
+    audits: Mapping[str, SettingAudit],
+    figures: Mapping[str, ByClass],
+    shown_examples: Mapping[str, Shown],
+    columns: Sequence[Column],
+) -> list[dict[str, Any]]:
+    """The parts of the page for each setting, those of further settings compressed where there are many."""
+    table, audit, classes, pictures = (
+        environment.from_string(_file(f"{name}.html")) for name in ("table", "audit", "by_class", "examples")
+    )
+    summary = analysis.summary
+    names = short_names(summary["method"], NAME)
+    settings: list[dict[str, Any]] = []
+    rows = 0
+    for key, own in runs.groupby("setting", sort=False):
+        name = str(key)
+        results, metric = summary[summary["setting"] == name], metric_of(own)
+        packed = bool(settings) and rows + len(results) > _PLAIN_ROWS
+        rows += len(results)
+        parts = {
+            "table": table.render(
+                name=name,
+                columns=[replace(column, name=metric.title) if column.name == SCORE else column for column in columns],
+                rows=_rows(results, metric, names, columns),
+                comparisons=[*comparisons(results, metric), *left_out_of_the_verdict(analysis, name)],
+                left_out=_left_out(own),
+            ),
+            "audit": audit.render(name=name, audit=audits[name]),
+            "by_class": classes.render(name=name, figures=figures.get(name), names=names),
+            "examples": pictures.render(name=name, shown=shown_examples.get(name), names=names),
+        }
+        # Escaped by the templates.
+        shown = {part: _packed(text) if packed else Markup(text) for part, text in parts.items()}  # noqa: S704
+        lines, by_size = verdict(runs, analysis, name), verdict_table(analysis, name, metric)
+        settings.append({"name": name, "packed": packed, "verdict": lines, "by_size": by_size, **shown})
+    return settings
 
 
 # Settings that a table of methods has columns for.

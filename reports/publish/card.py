@@ -52,7 +52,6 @@ def card(
     plugins, `needs` says what the reader must provide, `weights` how many saved networks there are. Text from records
     is never markup."""
     title, version = " ".join(printable(title).split()), _version(runs)
-    options = [f"{option} {shlex.quote(one_line(place))}" for option, place in given]
     files = [*_FILES]
     if specs:
         files.insert(-1, (", ".join(specs), "what was asked, for `bench run --spec`; paths of files count from here"))
@@ -75,9 +74,9 @@ def card(
         "| --- | --- |",
         *(f"| {plain_markdown(name)} | {what} |" for name, what in files),
         "",
-        f"{kept} What is not here on purpose (saved networks, tracebacks of failed runs) is "
-        "named in the seals of the runs. The folder is a store of bench: `bench show .`, `bench compare . OTHER` and "
-        "the other commands work on it.",
+        f"{kept} The seals of the runs name the files that were left out on purpose (saved networks, tracebacks of "
+        "failed runs). The folder is a store of bench: `bench show .`, `bench compare . OTHER` and the other commands "
+        "work on it.",
         "",
         "## Repeat it",
         "",
@@ -86,6 +85,16 @@ def card(
         "Each run has a spec of its own too, `runs/NAME/spec.toml`. Read code of others before you run it.",
         "",
         *(["You must provide:", "", *(f"* {plain_markdown(line)}" for line in needs), ""] if needs else []),
+        *_check_it(given),
+        *_made_with(runs),
+        *_citation(bibliography),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _check_it(given: Sequence[tuple[str, str]]) -> list[str]:
+    options = [f"{option} {shlex.quote(one_line(place))}" for option, place in given]
+    return [
         "## Check it",
         "",
         *_block(" ".join(["bench verify .", *options])),
@@ -93,22 +102,18 @@ def card(
         "It compares every file with its seal, and measures saved networks again; `--data-dir` says where images that "
         "are fetched lie.",
         "",
-        "## Made with",
-        "",
-        *(
-            f"* {name}: {plain_markdown(every(runs[column]))}"
-            for name, column in _MADE_WITH
-            if runs[column].notna().any()
-        ),
-        f"* published by bench {__version__}",
-        "",
-        "## Citation",
-        "",
-        "Of the methods compared, as their authors ask:",
-        "",
-        *_block(*(printable(line) for line in bibliography.strip().split("\n")), language="bibtex"),
     ]
-    return "\n".join(lines) + "\n"
+
+
+def _made_with(runs: pd.DataFrame) -> list[str]:
+    known = ((name, column) for name, column in _MADE_WITH if runs[column].notna().any())
+    lines = [f"* {name}: {plain_markdown(every(runs[column]))}" for name, column in known]
+    return ["## Made with", "", *lines, f"* published by bench {__version__}", ""]
+
+
+def _citation(bibliography: str) -> list[str]:
+    lines = [printable(line) for line in bibliography.strip().split("\n")]
+    return ["## Citation", "", "Of the methods compared, as their authors ask:", "", *_block(*lines, language="bibtex")]
 
 
 _MADE_WITH = (

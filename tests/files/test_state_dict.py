@@ -299,7 +299,7 @@ REFUSED = {
         _saved({"model": {"a": torch.zeros(1)}, "net": {"a": torch.zeros(1)}}),
         r"holds several networks \(model, net\)",
     ),
-    "text": (lambda path: path.write_text("epoch 1: 71 %\n"), "is a text file; give a state_dict that torch.save or safetensors"),
+    "text": (lambda path: path.write_text("epoch 1: 71 %\n"), "is a text file; give a state_dict that torch.save"),
     "empty": (lambda path: path.write_bytes(b""), "is empty"),
     "noise": (lambda path: path.write_bytes(bytes(range(129, 256)) * 4), "is neither a file of torch.save nor"),
     "pointer": (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "pointer of Git LFS"),
