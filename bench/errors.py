@@ -107,6 +107,7 @@ def unknown(kind: str, name: str, have: Iterable[str], listing: str = "") -> Inp
     )
 
 
+# Names that fit into a message; of more the nearest few are listed. Chosen, not measured.
 _LISTED = 24
 # Of a longer name the beginning is shown.
 _LONGEST = 80

@@ -284,6 +284,7 @@ class Compressed:
         return {}
 
 
+# Factors that a line has room for.
 _SHOWN = 3
 
 

@@ -171,7 +171,7 @@ def solve_sizes(budget: int, blocks: Sequence[Blocks]) -> list[Size] | None:
     return [next(enough, max(possible, key=blocks[0].cost)), *others]
 
 
-# What of the budget may be left: less than the tolerance.
+# The part of the budget that may be left: less than half of the tolerance of budgets. Chosen, not measured.
 _LEFT = 0.004
 
 

@@ -99,7 +99,7 @@ class KMeans(Method):
 
 # Of a centre, and of a number of one at most.
 _VALUE_BITS, _MOST_BITS = 32, 8
-# In a bit: a step is less than a hundredth of what it is at.
+# Steps in a bit: one is less than a hundredth of any number of bits.
 _STEPS = 128
 
 

@@ -282,7 +282,7 @@ SCORES: dict[str, Callable[..., Tensor | None]] = {
     "bn-scale": library.BNScaleImportance(normalizer=None),
     "taylor": library.GroupTaylorImportance(normalizer=None),
 }
-# Steps of training whose gradients are put together.
+# Steps of training whose gradients are put together. Chosen, not measured.
 _GRADIENTS = 10
 
 

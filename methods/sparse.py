@@ -168,7 +168,7 @@ class SparseNetwork(Compressed):
 
 CONVOLUTIONS = Rule(kernel="all", skip_first=False)
 _MOMENTS = {"one-shot": 0.5, "gradual": 0.25, "rigl": 0.0}
-# No layer keeps less than this part of the share that the whole network keeps.
+# No layer keeps less than this part of the share that the whole network keeps. Chosen, not measured.
 _FLOOR = 0.1
 
 

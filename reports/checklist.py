@@ -18,6 +18,7 @@ from bench.store.record import COMPRESSED, FINISHED
 
 Answer = Literal["yes", "partly", "no"]
 
+# Of compression ratios and pairs of network and data: the paper's checklist. Three seeds are the default of a sweep.
 _RATIOS, _PAIRS, _SEEDS = 5, 3, 3
 _ALL = 100.0
 

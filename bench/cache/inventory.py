@@ -27,6 +27,7 @@ from bench.store import owner
 
 FOLDER = "looked"
 FORMAT = 1
+# Of a digest: no two of billions of files get the same by chance.
 _BYTES = 16
 # So many kinds of remarks are told apart, a bit for each.
 _MOST_REMARKS = 60

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from bench.store.record import FAILED, FINISHED, Record
 
+# Ratios to try first, and by how much the next one is at most larger. Chosen, not measured.
 _FIRST = (4.0, 2.0, 1.4)
 _STEP = 4.0
 # Nearer bounds differ by less than seeds do; beyond the largest ratio nothing is left of a network.

@@ -23,6 +23,7 @@ from bench.store.apart.latency import LATENCY
 from bench.store.record import FINISHED, Record
 from bench.store.store import LAYERS, WEIGHTS, Store
 
+# Images of the larger batch: in `latency_128_ms`, a column of records.
 BATCH = 128
 # A batch that would take longer isn't measured.
 _LONGEST_MS = 2000.0

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 _CGROUPS = Path("/sys/fs/cgroup")
+# Cores where nothing limits them.
 _MANY = 1e6
 
 

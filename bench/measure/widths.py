@@ -126,6 +126,7 @@ def _together(
         left_alone[next(iter(makers))] = reason
 
 
+# Each pair is a trial of some milliseconds. Chosen, not measured.
 _MOST_PAIRS = 300
 
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+# Chosen: three sizes, and the fewest seeds that show how much they spread.
 BUDGETS = ("2x", "4x", "8x")
 SEEDS = 3
 # Factors of the schedule's learning rate that every method is tried at, and dense.

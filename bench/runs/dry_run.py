@@ -26,6 +26,7 @@ from bench.store.store import Store
 from bench.training.loop import Trainer
 from bench.watching.words import duration
 
+# Enough for an estimate in a second or so. Chosen, not measured.
 _TIMED_STEPS = 8
 
 

@@ -132,6 +132,7 @@ def merge(stores: Sequence[Path], out: Path, other_code: bool = False) -> Found:
     return found
 
 
+# Contradictions that a line has room for.
 _SHOWN = 5
 
 

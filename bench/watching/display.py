@@ -139,6 +139,7 @@ def _cells(run: Run) -> tuple[str, ...]:
     return tuple(one_line(cell, _LONGEST_CELL) for cell in cells)
 
 
+# Letters, a few lines of a terminal.
 _LONGEST_CELL = 300
 
 

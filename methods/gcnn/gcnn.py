@@ -97,8 +97,8 @@ class Equivariant(Compressed):
         return super().finish()
 
 
-# The side of the image that is shown turned and mirrored, where the network takes it, and by how much rounding in
-# double precision may change the outputs.
+# The side of the image that is shown turned and mirrored, if the network takes it; and the largest relative change of
+# outputs that counts as rounding in double precision. Both chosen, not measured.
 _PIXELS = 32
 _ROUNDING = 1e-8
 

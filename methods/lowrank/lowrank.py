@@ -258,7 +258,7 @@ def _solve(
 # but the last ranks, which are as good as nothing, make a larger difference.
 _STEPS = 10_000
 _ROUNDING = 1e-12
-# What may be left of a budget: there are many steps in which no rank changes, and each takes its time.
+# The part of a budget that may be left: in many steps no rank changes, and each takes its time. Chosen, not measured.
 _ENERGY_LEFT = 0.001
 
 

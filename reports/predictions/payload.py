@@ -17,6 +17,7 @@ from bench.reports.predictions.over_seeds import Cell, cells
 from bench.reports.predictions.tally import MOST_CLASSES
 from bench.store.printable import one_line
 
+# A fifth of a megabyte, a tenth of what plotly.js takes in the page. Chosen, not measured.
 _LETTERS = 200_000
 
 

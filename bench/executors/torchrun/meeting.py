@@ -23,6 +23,7 @@ from bench.training.distributed import Distributed, Unreachable
 # What is told: what all begin with, that one has it (or why not), what is trained next, how it failed, and the end.
 BEGIN, READY, NEXT, FAILED, END = "begin", "ready", "next", "failed", "end"
 
+# Between two looks: far less than a step of training. Chosen, not measured.
 _LOOK_SECONDS = 0.02
 # How soon processes that fail for the same reason all do.
 _FAILING_SECONDS = 5.0

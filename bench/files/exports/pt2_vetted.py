@@ -82,6 +82,7 @@ _SIZE_WORDS = frozenset(
     )
 )
 _SIZE_TEXT = re.compile(r"[\w\s+\-*/%(),<>=&|~]*")
+# Letters of a size: far more than torch.export writes, and few enough to be read quickly. Chosen, not measured.
 _LONGEST_SIZE = 2000
 
 _ATEN = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)")
