@@ -102,7 +102,7 @@ def results(*stores: str | Path, all_rates: bool = False) -> "pd.DataFrame":
 
     The columns are those of `bench.store.record.COLUMNS`, with their units there; then each option, what was solved and
     the schedule, and `setting`, which is the same for runs that can be compared; and what the runs' predictions say
-    (`bench.reports.predictions.tally.RUN_COLUMNS`). Raises `bench.errors.InputError` where there is none.
+    (`bench.reports.predictions.tally.RUN_COLUMNS`). Raises `bench.errors.InputError` if there is none.
     """
     from bench.reports.load import load
 

@@ -27,7 +27,7 @@ def allocate(
 ) -> Numbers | None:
     """Whole numbers of at least 1, in proportion to `full`, that cost at most `budget`, and close to it.
 
-    None where even ones cost more.
+    None if even ones cost more.
 
     `cost` must not fall when a number rises. Bisects the share of `full` that all have in common (above 1 too, unless
     `most` is reached). Then spends the rest one step at a time, where the share is smallest and the step still fits,

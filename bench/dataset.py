@@ -122,12 +122,12 @@ class Reader(Protocol):
         ...
 
     def look(self, content: bytes, name: str) -> list[str]:
-        """The remarks on an image, in words that follow "images are". Raises InputError where it can't be decoded, as
+        """The remarks on an image, in words that follow "images are". Raises InputError if it can't be decoded, as
         far as that can be seen without decoding all of it."""
         ...
 
     def look_at_mask(self, content: bytes, name: str, image: bytes, classes: int) -> None:
-        """Raises InputError where a mask can't be decoded, has another size than its image, or names a class that there
+        """Raises InputError if a mask can't be decoded, has another size than its image, or names a class that there
         isn't."""
         ...
 
@@ -323,7 +323,7 @@ class Dataset:
         return ""
 
     def stamp(self, data_dir: Path) -> str | None:
-        """A hash of names, sizes and times of the files that the data is read from; empty where they are not there.
+        """A hash of names, sizes and times of the files that the data is read from; empty if they are not there.
 
         While it is the same, so are the images: they are not read again to see whether they changed, and come decoded
         from `bench.cache`. None: images are made by code, whose own hash tells.

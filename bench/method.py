@@ -45,7 +45,7 @@ class Context:
 
     `generator` is on the CPU and seeded for this run alone: draw every random number from it. `trained` says whether
     the network has been trained up to here (`compress_at` above 0, or a start from finished weights) or holds its
-    initial weights. `family` is the network's registered kind (`bench.model.Model.family`), "" where it has none.
+    initial weights. `family` is the network's registered kind (`bench.model.Model.family`), "" if it has none.
     `account_only` says that the network is counted and thrown away, as by `bench footprint`: a method may leave out
     costly work that changes weights and no shape. `training_images` is how many images it will be trained on, for
     losses that weigh a prior against the data; 0 where nobody knows.
@@ -63,14 +63,14 @@ class Context:
 
     def draw_seeds(self, number: int, below: int) -> list[int]:
         """So many whole numbers from 0 on, for the structure: what follows from a seed need not be stored. They are
-        those of the network whose compressed layers this one is to start from, where there is one."""
+        those of the network whose compressed layers this one is to start from, if there is one."""
         drawn: list[int] = torch.randint(below, (number,), generator=self.generator).tolist()
         return [*self.seeds, *drawn[len(self.seeds) :]][:number]
 
     @cached_property
     def resizable(self) -> Resizable:
         """The network at other widths, for methods that can't reach a budget otherwise (`bench.allocation.at_budget`).
-        Raises BudgetError where none of its channels can have another number, with the reason."""
+        Raises BudgetError if none of its channels can have another number, with the reason."""
         if self.find_resizable is None:
             raise BudgetError("it takes the network at another width, and there is no way here to make one")
         return self.find_resizable()
@@ -158,7 +158,7 @@ class Compressed:
         of theirs.
 
         `rate` of a group is its factor on the learning rate, for loops that set that in each step. With `learning_rate`
-        given, `lr` of a group is that times its factor. Raises ValueError where there are factors and it is not given.
+        given, `lr` of a group is that times its factor. Raises ValueError if there are factors and it is not given.
         """
         self._masked = None
         by_layer = {} if rate_of_layer is None else self._rates_by_layer(rate_of_layer)
@@ -259,7 +259,7 @@ class Compressed:
     def after_step(self, progress: float) -> bool:
         """For methods to override, and called by `step_done` alone; `progress` is the fraction of the schedule done.
 
-        Gradients are there, but None where the harness only asks for the final size. Masks (`bench.masks`) may be
+        Gradients are there, but None if the harness only asks for the final size. Masks (`bench.masks`) may be
         changed in place; what they leave out is zeroed after the call. Returns whether parameters were replaced by
         others: then the optimiser starts afresh.
         """
@@ -279,7 +279,7 @@ class Compressed:
         return self.network.materialise() if isinstance(self.network, GeneratedNetwork) else self.network
 
     def pictures(self) -> Mapping[str, CodeSpace]:
-        """What the kernels are combined from, for reports to show, by a name for each set of shared pieces; empty where
+        """What the kernels are combined from, for reports to show, by a name for each set of shared pieces; empty if
         kernels are no combinations."""
         return {}
 
@@ -306,7 +306,7 @@ class Method:
 
     @property
     def citation(self) -> str:
-        """The paper as a BibTeX entry, for the bibliography of a comparison; empty where there is none."""
+        """The paper as a BibTeX entry, for the bibliography of a comparison; empty if there is none."""
         return ""
 
     @property
@@ -358,7 +358,7 @@ class Method:
 
     def identity(self) -> str:
         """What tells this method from one with the same options, for the run's id: the content of a file that it reads,
-        say, since where files lie is no part of ids. Raises InputError where the file can't be used."""
+        say, since where files lie is no part of ids. Raises InputError if the file can't be used."""
         return ""
 
     def exceptions(self) -> str:
@@ -369,13 +369,13 @@ class Method:
     def check_size(self, network: nn.Module, context: Context) -> None:
         """Asked before `compress` where `sized_by_budget` is False: raise BudgetError, with the reason and a way out,
         for options that would make this network larger. So nobody waits, or runs out of memory, for what the harness
-        refuses in the end: whatever stores more than the dense network. By default it knows nothing beforehand."""
+        refuses in the end: whatever stores more than the dense network. By default nothing is checked."""
 
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
         """The network that is trained from here on. It may reuse or change `network`, which belongs to this run.
 
         `values` is the number of values the result shall store, as `bench.count.stored_values` counts them: every
-        parameter and persistent buffer once, but no batch-norm statistics. It is None where `sized_by_budget` is False.
+        parameter and persistent buffer once, but no batch-norm statistics. It is None if `sized_by_budget` is False.
         What a seed regenerates belongs in a buffer with `persistent=False`, made from a seed in the structure.
 
         Raises BudgetError, with the reason, where the budget can't be met.
@@ -387,7 +387,7 @@ class Method:
         be filled in. `network` is a fresh one, and the context's random numbers mean nothing. The shape must follow
         from these alone: no file, and no option that is not in the structure. (Options may say how training goes on.)
         By default a plain Compressed of the network itself, which suits methods that return one and leave its layers
-        as they are, masks or not. Raises ValueError where the network is not one that the structure can be of.
+        as they are, masks or not. Raises ValueError if the network is not one that the structure can be of.
         """
         return Compressed(network, structure)
 

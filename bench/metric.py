@@ -28,7 +28,7 @@ class Metric:
 
     @property
     def title(self) -> str:
-        """For headings and axes: `mean IoU %`, or `error` where there is no unit."""
+        """For headings and axes: `mean IoU %`, or `error` if there is no unit."""
         return f"{self.label} {self.unit}".strip()
 
     @property

@@ -55,7 +55,7 @@ class Model:
     `build` makes the network with fresh weights from torch's global generator. It gets `channels` and `num_classes`,
     those of these that it has as parameters. `description` is by default the first line of its docstring.
 
-    `pretrained(channels, num_classes)`, where there is one, makes the same layers with weights that others trained, for
+    `pretrained(channels, num_classes)`, if there is one, makes the same layers with weights that others trained, for
     images as `inputs` says. It may fetch them, and raises InputError where they don't fit or can't be had.
     `pretrained_for` are the channels and classes that these weights are for.
 

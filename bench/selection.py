@@ -88,7 +88,7 @@ def main_convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
 
 
 def layer_called(model: nn.Module, name: str) -> Layer:
-    """The layer called so. Raises ValueError where the network has none."""
+    """The layer called so. Raises ValueError if the network has none."""
     found = None
     with suppress(AttributeError):  # to list all modules for each name would take a deep network seconds
         found = model.get_submodule(name)
@@ -98,12 +98,12 @@ def layer_called(model: nn.Module, name: str) -> Layer:
 
 
 def layers_called(model: nn.Module, names: Iterable[str]) -> dict[str, Layer]:
-    """The layers of these names, in this order. Raises ValueError where the network lacks one."""
+    """The layers of these names, in this order. Raises ValueError if the network lacks one."""
     return {name: layer_called(model, name) for name in names}
 
 
 def convolution_called(model: nn.Module, name: str) -> nn.Conv2d:
-    """The convolution called so. Raises ValueError where the network has none."""
+    """The convolution called so. Raises ValueError if the network has none."""
     found = layer_called(model, name)
     if not isinstance(found, nn.Conv2d):
         raise ValueError(f"{name} is no convolution")

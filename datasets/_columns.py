@@ -170,7 +170,7 @@ def _given(what: str, given: str, possible: Sequence[str], path: Path, of: str) 
 
 
 def _one(what: str, path: Path, *candidates: Sequence[str]) -> str | None:
-    """The column of the first of these lists that names one. Raises InputError where it names several."""
+    """The column of the first of these lists that names one. Raises InputError if it names several."""
     for listed in candidates:
         if len(listed) == 1:
             return listed[0]

@@ -40,7 +40,7 @@ class Classes:
 
 def classes(labels: Mapping[str, Sequence[Labels]], notes: list[str]) -> Classes:
     """The classes of a dataset: those that the metadata names (of the training files first), or else what different
-    labels the training files have, in their order. Raises InputError where these can't be classes."""
+    labels the training files have, in their order. Raises InputError if these can't be classes."""
     files = [file for split in labels.values() for file in split]
     named = next((file for file in files if file.names), None)
     if named is not None:

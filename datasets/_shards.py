@@ -17,7 +17,7 @@ _Shards = dict[int, list[Path]]
 
 
 def series(split: str, paths: Sequence[Path], notes: list[str]) -> list[str]:
-    """The series that a split's files belong to, each by a pattern. Raises InputError where a shard is missing, is
+    """The series that a split's files belong to, each by a pattern. Raises InputError if a shard is missing, is
     there twice, or is numbered past the count; notes say where one may be missing."""
     counted: dict[tuple[str, int], _Shards] = {}
     uncounted: dict[str, _Shards] = {}

@@ -30,7 +30,7 @@ def entries_of(directory: Path) -> list[Path]:
 
 
 def folders_of(directory: Path) -> dict[str, Path]:
-    """The folder of each split that is there, train first. Raises InputError where train or all others are missing."""
+    """The folder of each split that is there, train first. Raises InputError if train or all others are missing."""
     if not directory.is_dir():
         raise InputError(f"no such folder: {shown(directory)}")
     found: dict[str, Path] = {}
@@ -54,7 +54,7 @@ def folders_of(directory: Path) -> dict[str, Path]:
 
 
 def roles(found: Collection[str], test: TestSplit | None, where: str) -> tuple[str, str | None, list[str]]:
-    """The split to test on; the one to validate on, or None where it is held out of the training images; and notes.
+    """The split to test on; the one to validate on, or None if it is held out of the training images; and notes.
 
     `test` is what the person chose. `found` has train and one more. Raises InputError.
     """

@@ -26,6 +26,6 @@ def fetch(
 
 
 def stamp_below(folder: Path, pattern: str = "*") -> str:
-    """The stamp of the fetched files in `folder` (`Dataset.stamp`); empty where there are none."""
+    """The stamp of the fetched files in `folder` (`Dataset.stamp`); empty if there are none."""
     files = sorted(path for path in folder.rglob(pattern) if path.is_file()) if folder.is_dir() else []
     return stamp_of(files, folder) if files else ""

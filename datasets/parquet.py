@@ -102,7 +102,7 @@ class Parquet(OfFiles):
         return [path for group in self._files()[0].values() for path in group]
 
     def _files(self) -> tuple[dict[str, list[Path]], list[str]]:
-        """The files of each split, and notes on what is left out. Raises InputError, also where a shard is
+        """The files of each split, and notes on what is left out. Raises InputError, also if a shard is
         missing or there twice."""
         if not self.directory.is_dir():
             raise InputError(f"no such folder: {shown(self.directory)}")

@@ -141,7 +141,7 @@ def _require_known(masks: Tensor, names: tuple[str, ...], pairs: list[tuple[Path
 
 
 def _pairs(folder: Path, notes: list[str] | None = None) -> list[tuple[Path, Path]]:
-    """The images of a split with their masks, sorted. Raises InputError where one of two is missing."""
+    """The images of a split with their masks, sorted. Raises InputError if one of two is missing."""
     for room in (IMAGES, MASKS):
         if not (folder / room).is_dir():
             raise InputError(f"{shown(folder)} needs folders {IMAGES}/ and {MASKS}/; it has no {room}/")

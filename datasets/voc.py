@@ -101,7 +101,7 @@ class VOC(OfStreamedFiles):
 
 
 def _pairs(folder: Path, name: str, masks: str) -> Sequence[tuple[Path, Path]]:
-    """The images of a list with their masks. Raises InputError where one is missing."""
+    """The images of a list with their masks. Raises InputError if one is missing."""
     path = folder / _LISTS / f"{name}.txt"
     if not path.is_file():
         raise InputError(f"{shown(path)} is missing")

@@ -102,7 +102,7 @@ class Basis(Method):
 
 
 def part_of(inputs: int, most: int) -> int:
-    """Input channels of each part of a filter, where it is cut evenly into parts of at most `most`."""
+    """Input channels of each part of a filter that is cut evenly into parts of at most `most`."""
     return math.ceil(inputs / math.ceil(inputs / most))
 
 

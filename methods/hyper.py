@@ -139,7 +139,7 @@ class Blocks:
         return embeddings + size.hidden * (embedding + 1) * self.inputs + self.values * (size.hidden + 1)
 
     def longest(self, hidden: int, budget: int) -> Size | None:
-        """The largest of this d within `budget` values; None where there is none."""
+        """The largest of this d within `budget` values; None if there is none."""
         fixed, more = self.cost(Size(0, hidden)), self.cost(Size(1, hidden)) - self.cost(Size(0, hidden))
         embedding = min((budget - fixed) // more, self.inputs * self.values)
         if embedding < 1:
@@ -150,7 +150,7 @@ class Blocks:
 
 def solve_sizes(budget: int, blocks: Sequence[Blocks]) -> list[Size] | None:
     """The largest sizes within `budget` values, Nz and d the same for all; only of the first, they are changed until
-    next to nothing is left of the budget. None where nothing fits."""
+    next to nothing is left of the budget. None if nothing fits."""
 
     def sizes(common: int) -> list[Size]:
         return [own.size(common) for own in blocks]

@@ -123,7 +123,7 @@ class Banks:
 
     @classmethod
     def meeting(cls, budget: int, model: nn.Module, rule: Rule) -> "Banks":
-        """Raises BudgetError where there are none, or what they store is not the budget."""
+        """Raises BudgetError if there are none, or what they store is not the budget."""
         made = cls.of(model, rule, budget)
         if not made.layers:
             raise BudgetError(f"no two layers have kernels of one shape to share; {budget:,} values were asked for")

@@ -27,7 +27,7 @@ def bibliography(results: pd.DataFrame) -> tuple[str, list[str]]:
 
 
 def split(text: str) -> dict[str, str]:
-    """The entries of a BibTeX text by key, their lines indented by two; empty where it is anything else."""
+    """The entries of a BibTeX text by key, their lines indented by two; empty if it is anything else."""
     entries: dict[str, str] = {}
     position = 0
     while position < len(text):

@@ -49,7 +49,7 @@ def compare(old: str | Path, new: str | Path) -> tuple[pd.DataFrame, list[str]]:
     """A row for each setting, method and budget of either store, with COLUMNS; and a line for each record left out.
 
     Runs of one setting, method, budget, learning rate and seed are paired. If every pair is the same, so is the method;
-    other pairs are tested. Raises InputError where nothing can be compared.
+    other pairs are tested. Raises InputError if nothing can be compared.
     """
     sides, notes = [], []
     for side, path in (("old", old), ("new", new)):

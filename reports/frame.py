@@ -99,7 +99,7 @@ METRIC = [f"headline{part}" for part in ("", "_label", "_unit", "_better", "_cou
 
 
 def texts(column: "pd.Series[Any]", missing: str = "") -> "pd.Series[str]":
-    """A column as text, with `missing` where there is nothing."""
+    """A column as text, with `missing` if there is nothing."""
     known = column.astype(object)
     return known.where(column.notna(), missing).astype(str)
 

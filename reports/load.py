@@ -36,7 +36,7 @@ class Loaded:
 
 
 def load(stores: Sequence[Path]) -> Loaded:
-    """All records of these stores; a run that several have counts once. Raises InputError where there is none."""
+    """All records of these stores; a run that several have counts once. Raises InputError if there is none."""
     records: dict[str, Record] = {}
     folders: dict[str, Path] = {}
     notes = []
@@ -67,7 +67,7 @@ _FEW = 5
 
 
 def read_rows(folder: Path | None, name: str, problems: list[str] | None) -> list[dict[str, str]]:
-    """A run's HISTORY or LAYERS; none where there is none, or where it can't be read, which goes to `problems`."""
+    """A run's HISTORY or LAYERS; none if there is none, or if it can't be read, which goes to `problems`."""
     try:
         return [] if folder is None else Store.rows(folder, name)
     except Damaged as error:

@@ -1,4 +1,4 @@
-"""Names of methods where there is no room for whole ones: cut where they agree with others, not where they differ."""
+"""Names of methods if there is no room for whole ones: cut where they agree with others, not where they differ."""
 
 from collections.abc import Iterable
 from itertools import takewhile
@@ -6,7 +6,7 @@ from itertools import takewhile
 
 def short_names(names: Iterable[str], length: int) -> dict[str, str]:
     """Each of these names in at most `length` letters (8 or more), no two the same. A name that is too long keeps its
-    beginning, and then its text from the first letter on in which no other name agrees."""
+    beginning and, behind it, the text from the first letter on that tells it from all others."""
     every = sorted(set(names))
     short = {name: name for name in every if len(name) <= length}
     taken = set(short)

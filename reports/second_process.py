@@ -16,7 +16,7 @@ _MANY_RUNS = 2000
 
 @contextmanager
 def second_process(stores: Sequence[Path]) -> Iterator[Executor | None]:
-    """None where these stores have few runs. It ends when the block does, well or not. Scripts that call this must
+    """None if these stores have few runs. It ends when the block does, well or not. Scripts that call this must
     allow to be loaded again, as multiprocessing's "spawn" does."""
     if sum(len(Store(store).folders()) for store in stores) < _MANY_RUNS:
         yield None

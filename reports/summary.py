@@ -148,7 +148,7 @@ SAME = ["setting", "method_text", "budget", "seed"]
 
 @dataclass(frozen=True)
 class Analysis:
-    """Tables with the columns above. `verdicts` has by setting how its methods compare over all budgets; None where
+    """Tables with the columns above. `verdicts` has by setting how its methods compare over all budgets; None if
     there are not two to compare."""
 
     summary: pd.DataFrame
@@ -158,7 +158,7 @@ class Analysis:
 
     @cached_property
     def over_settings(self) -> OverSettings | None:
-        """Methods over the settings, by their scores over all budgets; None where there is one setting."""
+        """Methods over the settings, by their scores over all budgets; None if there is one setting."""
         known = {name: found for name, found in self._compared.items() if self._units[name] == self.unit_ranked}
         return over_settings({n: dict(zip(found.methods, found.scores, strict=True)) for n, found in known.items()})
 
@@ -187,7 +187,7 @@ class Analysis:
 
     @property
     def by_settings(self) -> pd.DataFrame:
-        """A row for each method and setting, with the columns of SETTING_COLUMNS; empty where there is one setting."""
+        """A row for each method and setting, with the columns of SETTING_COLUMNS; empty if there is one setting."""
         found = self.over_settings
         if found is None:
             return pd.DataFrame(columns=list(SETTING_COLUMNS))
@@ -234,7 +234,7 @@ def analyse(frame: pd.DataFrame) -> Analysis:
 
 
 class _Setting:
-    """The runs of one setting. `gains` are scores of which more is better, `(seeds, rows)`, nan where a run is missing;
+    """The runs of one setting. `gains` are scores of which more is better, `(seeds, rows)`, nan if a run is missing;
     `rows` has a row for each method and budget."""
 
     def __init__(self, name: str, metric: Metric, runs: pd.DataFrame) -> None:

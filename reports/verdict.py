@@ -229,7 +229,7 @@ def _capital(text: str) -> str:
 
 
 def over_settings_lines(analysis: Analysis) -> list[str]:
-    """Which method has the lowest mean rank over settings, and which differ; empty where there is one setting."""
+    """Which method has the lowest mean rank over settings, and which differ; empty if there is one setting."""
     found = analysis.over_settings
     if found is None:
         return []

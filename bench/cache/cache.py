@@ -188,7 +188,7 @@ class Cache:
         return ""
 
     def _make_room(self, size: int) -> None:
-        """Remove the entries used longest ago, until there is room for so many bytes. Raises OSError, also where there
+        """Remove the entries used longest ago, until there is room for so many bytes. Raises OSError, also if there
         is never room for so many."""
         if size > self.limit:
             raise OSError(f"they take {shown(size)} or more, and there is room for {shown(self.limit)}")
@@ -198,6 +198,6 @@ class Cache:
 
 
 def check(folder: Path) -> None:
-    """Go through every byte that is kept of a dataset. Raises Broken where one is not as it was written, and
+    """Go through every byte that is kept of a dataset. Raises Broken if one is not as it was written, and
     FileNotFoundError."""
     (copied if (folder / copied.IMAGES).exists() else decoded).check(folder)

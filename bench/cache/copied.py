@@ -118,7 +118,7 @@ class _Copy:
 
 
 def _opened(path: Path) -> _Copy | None:
-    """None where a process that was sent the path is too late."""
+    """None if a process that was sent the path is too late."""
     try:
         return _Copy(path)
     except FileNotFoundError:
@@ -173,7 +173,7 @@ def read(folder: Path, contents: Sequence[Sequential]) -> list[Copied]:
 
 
 def check(folder: Path) -> None:
-    """Go through every byte. Raises Broken where one is not as it was written, and FileNotFoundError."""
+    """Go through every byte. Raises Broken if one is not as it was written, and FileNotFoundError."""
     header, digest = Header.read(folder), hashlib.blake2b()
     with (folder / IMAGES).open("rb") as file:
         while piece := file.read(_PIECE):

@@ -126,7 +126,7 @@ class Rooms:
         return in_memory(shape)
 
     def path_of(self, images: Tensor) -> Path | None:
-        """The file that these images fill, on the disk; None where they are none that room was given for."""
+        """The file that these images fill, on the disk; None if they are none that room was given for."""
         for path, array in self._given.items():
             if array.shape == images.shape and array.ctypes.data == images.data_ptr() and images.is_contiguous():
                 array.flush()
@@ -182,7 +182,7 @@ def read(folder: Path, validation: float | None) -> Data:
 
 
 def check(folder: Path) -> None:
-    """Go through every pixel. Raises Broken where one is not as it was written, and FileNotFoundError."""
+    """Go through every pixel. Raises Broken if one is not as it was written, and FileNotFoundError."""
     header = Header.read(folder)
     data = read(folder, _About.of(header).arranged)
     if fingerprint(replace(data, fingerprint=None)) != header.fingerprint:
@@ -212,7 +212,7 @@ def _open(folder: Path, header: Header, about: _About, validation: float | None)
 
 
 def _arranged(data: Data, validation: float) -> tuple[int, Tensor | None]:
-    """How many images are held out, and the order that puts these first; 0 and None where train stays as it is."""
+    """How many images are held out, and the order that puts these first; 0 and None if train stays as it is."""
     if data.validation is not None:
         return 0, None
     try:

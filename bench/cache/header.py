@@ -29,7 +29,7 @@ class Header:
 
     @classmethod
     def read(cls, folder: Path) -> "Header":
-        """Raises Broken where anything is not as it was written, by sizes and times, and FileNotFoundError where there
+        """Raises Broken if anything is not as it was written, by sizes and times, and FileNotFoundError if there
         is nothing."""
         content = seal.read_file(folder / NAME)
         if content is None:

@@ -55,7 +55,7 @@ class Found:
 
     @classmethod
     def read(cls, path: Path) -> "Found":
-        """Empty where there is nothing that can be read."""
+        """Empty if there is nothing that can be read."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 words = json.loads(file["words"].tobytes())

@@ -104,7 +104,7 @@ def _unmet(request: Request) -> str:
 
 
 def _broken(before: Record, after: Record) -> str:
-    """Advice where little is left of the accuracy; empty where enough is left."""
+    """Advice where little is left of the accuracy; empty if enough is left."""
     metric = Metric.of(before)
     if not metric.higher or after[metric.validation] >= _LITTLE * before[metric.validation]:
         return ""

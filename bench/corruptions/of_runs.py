@@ -33,7 +33,8 @@ def lacks(record: Record, source: Source | None) -> bool:
 
 @dataclass(frozen=True)
 class Trial:
-    """What the runs of a store are tried with. The data and `normalise` are on the device of `loading`."""
+    """The corrupted images that the runs of a store are tried on. The data and `normalise` are on the device of
+    `loading`."""
 
     store: Store
     given: Given
@@ -44,8 +45,8 @@ class Trial:
     loading: Loading
 
     def of(self, record: Record, say: Callable[[str], None]) -> dict[str, Any]:
-        """Try a finished run, and write what it gives to its record: these columns. None where it has them, and where
-        its network can't be tried, which is said. Raises InputError where an image can't be read, or the disk won't
+        """Try a finished run, and write what it gives to its record: these columns. None if it has them, and if
+        its network can't be tried, which is said. Raises InputError if an image can't be read, or the disk won't
         take it."""
         folder = self.store.find(record["id"])
         if folder is None or not lacks(record, self.source):

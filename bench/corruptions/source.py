@@ -35,7 +35,7 @@ class Source(Protocol):
         ...
 
     def check(self, data: Data) -> None:
-        """Raises InputError where these are no copies of the data's test images."""
+        """Raises InputError if these are no copies of the data's test images."""
         ...
 
     def batches(self, variant: Variant, data: Data, normalise: Normalise, loading: Loading) -> Iterable[Batch]:

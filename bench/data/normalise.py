@@ -25,7 +25,7 @@ class Normalise:
     @classmethod
     def of(cls, train: AnySplit) -> "Normalise":
         """The mean and deviation of the training images, from exact integer sums. If images are streamed, those of
-        some, evenly spread over the split. Raises InputError where one can't be decoded."""
+        some, evenly spread over the split. Raises InputError if one can't be decoded."""
         if isinstance(train, Streamed):
             spread = torch.linspace(0, len(train) - 1, min(_SAMPLE, len(train)), dtype=torch.float64)
             train = train.decoded(spread.long())

@@ -33,7 +33,7 @@ class Standard:
         return next((name for name, numbers in _NAMES.items() if numbers == written), written)
 
     def normalise(self, channels: int) -> Normalise:
-        """The mean and deviation for images of so many channels. Raises InputError where it has numbers for others."""
+        """The mean and deviation for images of so many channels. Raises InputError if it has numbers for others."""
         mean, deviation = (values * channels if len(values) == 1 else values for values in (self.mean, self.deviation))
         if (len(mean), len(deviation)) != (channels, channels):
             raise InputError(

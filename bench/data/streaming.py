@@ -1,5 +1,5 @@
 """Batches of images that are decoded as they are needed, by worker processes that are ahead of the training (torch's
-DataLoader), or by the process that trains where there are none.
+DataLoader), or by the process that trains if there are none.
 
 What a batch holds follows from the seed, the epoch and the images' numbers alone: each image's window is drawn from a
 generator of its own, so that neither the number of workers nor where an epoch is begun shows.

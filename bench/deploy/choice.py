@@ -12,7 +12,7 @@ _AS_LARGE = 0.95
 
 def best(tried: Iterable[Tried]) -> Tried | None:
     """The finished one with the best validation score; of equal ones one that is smaller where it runs, and of these
-    that with the least loss. None where none is."""
+    that with the least loss. None if none is."""
 
     def order(one: Tried) -> tuple[float, bool, float]:
         return validation(one.record), is_smaller_where_it_runs(one.record), -float(one.record["validation_loss"])

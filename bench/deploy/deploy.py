@@ -36,7 +36,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What all were held against, all that was tried, what was chosen of it, and what was written; None where nothing
+    """What all were held against, all that was tried, what was chosen of it, and what was written; None if nothing
     met what was asked."""
 
     before: Record

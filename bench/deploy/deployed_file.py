@@ -39,7 +39,7 @@ class Measured:
 
 
 def format_of(path: Path) -> str:
-    """The format that the file's ending names. Raises InputError, also where a package that it takes is missing."""
+    """The format that the file's ending names. Raises InputError, also if a package that it takes is missing."""
     found = _FORMATS.get(path.suffix)
     if found is None:
         raise InputError(f"--export can't be {path}: give it the ending .onnx, .pt2 or {COMPACT}")

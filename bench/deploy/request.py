@@ -112,7 +112,7 @@ def _check_method(text: str, files: Sequence[str], in_bytes: bool) -> None:
 
 
 def _check_targets(request: Request, force: bool) -> None:
-    """Raise InputError where the files can't be written, by writing one beside them."""
+    """Raise InputError if the files can't be written, by writing one beside them."""
     folder = request.export.absolute().parent
     if not folder.is_dir():
         raise InputError(f"--export can't be {request.export}: there is no folder {folder}")

@@ -76,7 +76,7 @@ def trainings(tried: Sequence[Tried]) -> int:
 
 
 def rounded(ratio: float) -> float:
-    """To three digits, as a budget is written."""
+    """Rounded to three digits, as a budget is written."""
     return float(f"{ratio:.3g}")
 
 

@@ -30,7 +30,7 @@ class Trials:
         self._before: Record | None = None
 
     def __call__(self, methods: Sequence[str], budget: str) -> list[Tried]:
-        """What came of each, in their order. Runs that failed before are made again. Raises InputError, also where what
+        """What came of each, in their order. Runs that failed before are made again. Raises InputError, also if what
         all are held against can't be measured."""
         plan = self.request.plan(methods, budget)
         if self._before is not None:

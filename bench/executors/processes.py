@@ -141,7 +141,7 @@ class _Crew:
         return worker
 
     def _heard(self, worker: _Worker, what: str, *rest: Any) -> Outcome | None:
-        """What a message of a worker means. Raises what ends the sweep."""
+        """What a message of a worker means. Raises the error that ends the sweep."""
         if what == SAY:
             self.progress.say(*rest)
             return None
@@ -160,7 +160,7 @@ class _Crew:
         return None
 
     def _ended(self, worker: _Worker) -> Outcome | None:
-        """The outcome of the run that a worker was making when it died; None where it had none."""
+        """The outcome of the run that a worker was making when it died; None if it had none."""
         self.workers.remove(worker)
         worker.end()
         return None if worker.run is None else Outcome(worker.run, died=_how(worker.process.exitcode))

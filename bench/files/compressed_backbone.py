@@ -53,9 +53,9 @@ class CompressedBackbone:
         return made, ""
 
     def fill(self, compressed: Compressed) -> None:
-        """Put the backbone's tensors into the network, the rest of which stays. Raises Misfit where its layers are not
-        stored in that form, would store another number of values, or would have other kernels; what was filled by then
-        is of no use."""
+        """Put the backbone's tensors into the network, the rest of which stays. Raises Misfit if its layers are not
+        stored in that form, would store another number of values, or would have other kernels; the network is then of
+        no use."""
         values = count.stored_values(compressed.network)
         pairs = list(self._pairs(compressed))
         with torch.no_grad():

@@ -17,7 +17,7 @@ _FORBID = ConfigDict(extra="forbid")
 @dataclass(frozen=True, config=_FORBID)
 class ModelDescription:
     """Which network was built, as `bench.plugins.networks` finds it, for images of so many channels, and how many
-    classes. `inputs` says what it was trained on; None where nobody knows."""
+    classes. `inputs` says what it was trained on; None if nobody knows."""
 
     kind: str
     text: str
@@ -51,7 +51,7 @@ class Step:
 @dataclass(frozen=True, config=_FORBID)
 class Description:
     """How to build the network whose values an artifact holds: the network, then each step in turn. `epochs` counts all
-    that the values were trained for; None where nobody knows."""
+    that the values were trained for; None if nobody knows."""
 
     model: ModelDescription
     steps: tuple[Step, ...]

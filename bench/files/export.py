@@ -40,7 +40,7 @@ _NOT_COMPACT = 1.5
 @dataclass(frozen=True)
 class Format:
     """`write(network, images, any_size)` gives the content of the file, `says` the same with what it says of itself,
-    `open` reads it. `reduce`, where there is one, is a further step that changes outputs, and leaves weights in
+    `open` reads it. `reduce`, if there is one, is a further step that changes outputs, and leaves weights in
     `precision`. A `compact` file is of the network as it is stored; the others are of the network as deployed."""
 
     ending: str
@@ -183,7 +183,7 @@ def say(path: Path, about: About) -> None:
 
 
 def check_target(out: Path, to: str, force: bool, source: Path | None = None) -> None:
-    """Raises InputError where a file can't be written there, or would replace what it should not."""
+    """Raises InputError if a file can't be written there, or would replace what it should not."""
     target = out.absolute()
     if target.is_dir() or not target.parent.is_dir():
         raise InputError(f"--out can't be {out}; give a file in a folder that is there")
@@ -204,7 +204,7 @@ def check_target(out: Path, to: str, force: bool, source: Path | None = None) ->
 
 @contextmanager
 def _written_beside(out: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `out` at the end unless something was raised. Raises InputError where the disk
+    """A path to write to, which becomes `out` at the end unless something was raised. Raises InputError if the disk
     won't take it."""
     target = out.absolute()
     try:

@@ -54,7 +54,7 @@ class FoundStructure:
         return f"its structure was found before, in {epochs} epochs of {self.model}"
 
     def require_initial(self, context: Context) -> None:
-        """Raise BudgetError where training wouldn't begin with initial weights."""
+        """Raise BudgetError if training wouldn't begin with initial weights."""
         if context.trained:
             raise BudgetError(
                 f"the structure of {self.path.name} is trained from the seed's initial weights, and this network has "
@@ -85,7 +85,7 @@ class MayBeFound(Method):
     structure: Path | None
 
     def found(self, path: Path) -> FoundStructure:
-        """What that run found. Raises InputError where it can't be used."""
+        """What that run found. Raises InputError if it can't be used."""
         raise NotImplementedError
 
     @property
@@ -110,7 +110,7 @@ def given_path(path: Path) -> Path:
 
 
 def require_alone(method: Method, *others: str) -> None:
-    """Raise ValueError where options beside `structure` (and these) say how a structure is to be found."""
+    """Raise ValueError if options beside `structure` (and these) say how a structure is to be found."""
     for option in fields(method):
         value = getattr(method, option.name)
         if option.name not in ("structure", *others) and value != option.default:

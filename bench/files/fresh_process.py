@@ -80,7 +80,7 @@ class Helper:
             raise error
 
     def _answer(self, request: Mapping[str, Any]) -> dict[str, str]:
-        """The helper's answer; empty if it ended instead. Then there is a new one. Raises NotReloadable where it takes
+        """The helper's answer; empty if it ended instead. Then there is a new one. Raises NotReloadable if it takes
         too long."""
         try:
             self._pipe.send(dict(request))

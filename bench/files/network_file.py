@@ -28,7 +28,7 @@ def load(
 
 
 def read(path: Path) -> Saved:
-    """The description and the values of a network. Nothing in the file is run. Raises InputError, also where a run's
+    """The description and the values of a network. Nothing in the file is run. Raises InputError, also if a run's
     file is not as it was sealed."""
     path = locate(path)
     if path.name == WEIGHTS:

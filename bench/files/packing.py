@@ -25,7 +25,7 @@ MASK = ":mask"
 def pack(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """`tensors` on the CPU by name, and the masks (bool) of those that have one.
 
-    Raises ValueError where a value that its mask leaves out is not zero.
+    Raises ValueError if a value that its mask leaves out is not zero.
     """
     packed: dict[str, Tensor] = {}
     layout: dict[str, Any] = {}
@@ -53,7 +53,7 @@ _MOST = 2**30
 
 
 def unpack(packed: Mapping[str, Tensor], layout: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The tensors and the masks. Raises ValueError, TypeError or LookupError where the layout doesn't fit."""
+    """Returns the tensors and the masks. Raises ValueError, TypeError or LookupError where the layout doesn't fit."""
     tensors = {name: tensor for name, tensor in packed.items() if not name.endswith(MASK)}
     masks: dict[str, Tensor] = {}
     for name, have in layout.items():

@@ -33,7 +33,7 @@ class Weights:
     """`text` is `pretrained` (what the plugin of the network `model` has) or a file's absolute path. `identity` is a
     hash of their content.
 
-    `epochs` is how long they were trained, and `inputs` what images they were trained on, None where nobody knows.
+    `epochs` is how long they were trained, and `inputs` what images they were trained on, None if nobody knows.
     `made_for` are the channels and classes of a network that says so. With `fresh_head` the classifier is none of
     theirs. Those of a `backbone` fill that submodule alone (`text` begins with `backbone=`), and the rest is fresh;
     where they are a run's, `compressed` is what its method left of it. `notes` are lines for the person.
@@ -68,7 +68,7 @@ class Weights:
         return {"weights": self.name, "weights_code": self.identity, "weights_epochs": self.epochs}
 
     def open(self, channels: int, num_classes: int) -> "Start":
-        """The weights, for all runs of a sweep. Raises InputError where they don't fit images of so many channels and
+        """The weights, for all runs of a sweep. Raises InputError if they don't fit images of so many channels and
         so many classes, or where `fresh_head` was asked for and is not needed."""
         if self.backbone:
             return self._open_backbone(channels, num_classes)
@@ -227,7 +227,7 @@ class _Source:
         self, found: Mapping[str, Tensor], plain: Mapping[str, Tensor], backbone: str
     ) -> CompressedBackbone | None:
         """What the method left of the tensors that were `found`, by the names in the backbone, of which the `plain`
-        ones are it; None where that is these tensors themselves."""
+        ones are it; None if that is these tensors themselves."""
         if not self.layers:
             return None
         kernels = {name: found[name] for name in plain if name in found}

@@ -44,7 +44,7 @@ SAVE = "torch.save(network.state_dict(), FILE)"
 @dataclass(frozen=True)
 class StateDict:
     """The tensors of a file as it holds them, on the CPU; `under` is the name of the wrapper that they were found in,
-    "" where there was none; `notes` what a person should know of how they were found."""
+    "" if there was none; `notes` what a person should know of how they were found."""
 
     tensors: Mapping[str, Tensor]
     under: str
@@ -68,7 +68,7 @@ def read(path: Path) -> StateDict:
 
 
 def require_values(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raises InputError where a tensor of a file is a shape without the values that it tells of."""
+    """Raises InputError if a tensor of a file is a shape without the values that it tells of."""
     for name, tensor in tensors.items():
         if tensor.device.type == "meta":
             raise InputError(f"{path} can't be used: {_short(name)} is on torch's meta device, and has no values")

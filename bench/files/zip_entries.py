@@ -7,7 +7,7 @@ _CHUNK = 2**20
 
 
 def damaged_entry(path: Path) -> str | None:
-    """The first entry whose content is not what its checksum says; None where all are, for a file that is no zip file,
+    """The first entry whose content is not what its checksum says; None if all are, for a file that is no zip file,
     and for one that was written without (`torch.serialization.set_crc32_options(False)`), in which none fits. Raises
     BadZipFile where the file can't be taken apart."""
     if not zipfile.is_zipfile(path):

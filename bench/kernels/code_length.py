@@ -18,7 +18,7 @@ class CodeLength:
 @dataclass(frozen=True)
 class Cost:
     """What a code length stores: N code values for each whole slice of the generator, and `stored` of the slice's own
-    `slice_values` (none where they follow from a seed). `fixed` does not depend on K."""
+    `slice_values` (none if they follow from a seed). `fixed` does not depend on K."""
 
     slices: int
     stored: int
@@ -33,7 +33,7 @@ def solve_code_lengths(
     budget: int, costs: Sequence[Cost], full: Sequence[int] | None = None, most: Sequence[int] | None = None
 ) -> list[CodeLength] | None:
     """The largest code lengths that fit into `budget` values, in proportion to `full` (by default, to the sizes of the
-    slices) and at most `most`; for the first that can be longer, what is left in part. None where even 1 is too much.
+    slices) and at most `most`; for the first that can be longer, what is left in part. None if even 1 is too much.
 
     Uses the budget to the value, unless only one is left, or all are as long as they can be.
     """

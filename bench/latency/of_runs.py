@@ -50,7 +50,7 @@ def measure(
     say: Callable[[str], None],
 ) -> dict[str, Columns]:
     """Measure the missing latency of finished runs, for about so many seconds; the columns of each, by id. The next
-    sweep measures the rest. One process of a store does at a time. Raises InputError where the disk won't take it."""
+    sweep measures the rest. One process of a store does at a time. Raises InputError if the disk won't take it."""
     lacking = [record for record in records if record["status"] == FINISHED and record["latency_ms"] is None]
     if not lacking:
         return {}

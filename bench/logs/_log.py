@@ -60,7 +60,7 @@ def open_logs(names: Sequence[str], store: Store) -> dict[str, Log]:
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """An optional package. Raises InputError where it can't be imported."""
+    """An optional package. Raises InputError if it can't be imported."""
     try:
         found = importlib.import_module(module)
         # A folder of this name where one stands is taken for a package too.

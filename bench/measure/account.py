@@ -32,7 +32,7 @@ class Stored:
     solved: Mapping[str, Any]
 
     def check(self, requested: Requested, trained: bool = False) -> None:
-        """Raise BudgetError where the budget is not met; more may be off in the bytes of what is `trained`."""
+        """Raise BudgetError if the budget is not met; more may be off in the bytes of what is `trained`."""
         requested.check(self.stored_values, self.counted_bytes, trained)
 
 
@@ -106,7 +106,7 @@ def _require_module(made: object, what: str) -> None:
 
 
 def _require_no_larger(network: nn.Module, dense_values: int) -> None:
-    """Raise BudgetError where the method's options make the network larger. Whole numbers don't count here: clustered
+    """Raise BudgetError if the method's options make the network larger. Whole numbers don't count here: clustered
     weights are as many as there were, of a few bits."""
     tensors = count.stored_tensors(network)
     values = count.values_by_tensor(network)

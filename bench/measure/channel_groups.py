@@ -39,7 +39,7 @@ class ChannelGroup:
 
     A grouped convolution must lose a channel of each of its groups at once. Such a set of `together` channels is what
     counts as one here: number i stands for the root's channels i, i + size, i + 2 size and so on. `shrinks` says by
-    how much each dimension of a parameter gets smaller with every one that is cut. `whole` is False where a layer makes
+    how much each dimension of a parameter gets smaller with every one that is cut. `whole` is False if a layer makes
     channels that are in no group besides these, as where a shortcut pads with zeros.
     """
 
@@ -149,7 +149,7 @@ def _all_groups(graph: Graph, left_alone: dict[str, str] | None) -> list[Channel
 
 
 def _reason(group: Group, shared: Mapping[nn.Module, str]) -> str:
-    """Why these channels are not to be cut, whatever comes of it; empty where they may be."""
+    """Why these channels are not to be cut, whatever comes of it; empty if they may be."""
     modules = [dep.target.module for dep, _ in group]
     tied = [shared[module] for module in modules if module in shared]
     tied += [shared[own] for own in shared if any(one is held for held in own._parameters.values() for one in modules)]
@@ -236,7 +236,7 @@ def width(module: nn.Module) -> int:
 
 def _check(graph: Graph, root: str, group: Group, outputs: Tensor) -> ChannelGroup | str:
     """The group, if cutting it is the same as making zeros of it, and one of its channels as large as another. Else
-    why it is none; empty where these are the network's outputs."""
+    why it is none; empty if these are the network's outputs."""
     network = graph.model
     together = max(_together(dep.target.module) for dep, _ in group)
     makers = graph.makers(group).items()

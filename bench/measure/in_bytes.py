@@ -92,7 +92,7 @@ class Search:
     refused: dict[int, BudgetError] = field(default_factory=dict)
 
     def run(self, first: int) -> int:
-        """The number, looked for from `first` on. Raises BudgetError where none comes within the tolerance."""
+        """The number, looked for from `first` on. Raises BudgetError if none comes within the tolerance."""
         wanted: int | None = first
         for tries in range(1, _TRIES + 1):
             if wanted is None:

@@ -22,7 +22,7 @@ def forget_peak(device: torch.device) -> bool:
 
 
 def peak_bytes(device: torch.device) -> int | None:
-    """The most bytes at one time since `forget_peak` gave True; None where the system doesn't say."""
+    """The most bytes at one time since `forget_peak` gave True; None if the system doesn't say."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     found = re.search(r"^VmHWM:\s+(\d+) kB$", (_PROCESS / "status").read_text(), re.MULTILINE)

@@ -64,7 +64,7 @@ class Traced(Resizable):
 
 def traced_resizable(fresh: Callable[[], nn.Module], seed: int, found: "Widths") -> Traced:
     """Of a network that `fresh` makes with its initial weights; others are drawn from the seed. Raises BudgetError
-    where no group was found."""
+    if no group was found."""
     from bench.measure.channel_groups import in_words
 
     left_alone = in_words(found.left_alone)

@@ -39,7 +39,7 @@ _LARGE = 8_000_000
 
 
 def example(network: nn.Module) -> Tensor:
-    """An image of noise of a size that the network takes, on its device. Raises BudgetError where there is no
+    """An image of noise of a size that the network takes, on its device. Raises BudgetError if there is no
     convolution to tell its channels by, and what the network says where it takes none."""
     parameter = next(network.parameters())
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]

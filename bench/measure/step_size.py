@@ -27,7 +27,7 @@ _RATE = 1e-3
 
 @dataclass(frozen=True)
 class Step:
-    """`outputs` is the norm of their change; `kernels` as above, None where none are generated."""
+    """`outputs` is the norm of their change; `kernels` as above, None if none are generated."""
 
     outputs: float
     kernels: float | None

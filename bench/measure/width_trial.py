@@ -92,7 +92,7 @@ class Trial:
         self.steps = sorted({1, 2} | groups | {norm.num_groups for norm in norms})
 
     def group(self, makers: Mapping[str, int]) -> WidthGroup | None:
-        """So many channels of these layers as a group; None where they are the network's outputs. Raises Misfit where
+        """So many channels of these layers as a group; None if they are the network's outputs. Raises Misfit if
         the network doesn't run with other numbers of them."""
         whole = math.gcd(*makers.values())
         misfit = Misfit("the network runs with no other number of them")
@@ -250,7 +250,7 @@ class _OutputsChange(Exception):
 
 def _axes(network: nn.Module, images: Sequence[Tensor]) -> dict[nn.Module, dict[str, list[int | None]]]:
     """For the tensors of modules that are no plain layers, and for each of their dimensions: the axis of the module's
-    input that it has the size of, whatever the size of the images; None where there is none."""
+    input that it has the size of, whatever the size of the images; None if there is none."""
     seen: dict[nn.Module, list[tuple[int, ...]]] = {}
 
     def note(module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -294,7 +294,7 @@ def _fitting_sizes(
     module: nn.Module, shape: Sequence[int], axes: Mapping[str, Sequence[int | None]]
 ) -> dict[str, list[int]]:
     """The numbers of channels with which the module takes what arrives, or the shapes of its tensors by their names;
-    empty where it does as it is."""
+    empty if it does as it is."""
     sizes: list[int] = []
     match module:
         case _ConvNd() if shape[1] != module.in_channels:

@@ -13,7 +13,7 @@ def rate_of_layer(model: Model, channels: int, num_classes: int, head_rate: floa
     """A layer's factor on the learning rate, by its name: `head_rate` in the head, 1 elsewhere.
 
     The head is all that isn't in the backbone, where the network's plugin names one, and else the layers whose size
-    depends on the number of classes. Raises InputError where there are none such.
+    depends on the number of classes. Raises InputError if there are none such.
     """
     if model.backbone:
         inside = f"{model.backbone}."

@@ -38,7 +38,7 @@ def _pretrained(name: str, channels: int, num_classes: int) -> nn.Module:
 
 
 def _inputs(config: Any) -> Inputs | None:
-    """As its pretrained weights want them; None where there are none."""
+    """As its pretrained weights want them; None if there are none."""
     if config is None:
         return None
     _, height, width = config.input_size

@@ -37,7 +37,7 @@ def lines(runs: Sequence[Run], channels: int, classes: int, start: Start) -> Ite
 
 
 def _misfit(backbone: CompressedBackbone, run: Run, channels: int, classes: int, start: Start) -> str:
-    """Why the run's network can't start from the backbone, empty where it can. Raises BudgetError."""
+    """Why the run's network can't start from the backbone, empty if it can. Raises BudgetError."""
     model = run.setting.model.model
     dense = start(build_network(model, channels, classes, run.seed), run.seed)
     requested = Requested()

@@ -248,7 +248,7 @@ class Run:
 
     @property
     def why_kernels(self) -> str:
-        """Why it takes the kernels of a backbone that a run left compressed, whatever size it is of; empty where it
+        """Why it takes the kernels of a backbone that a run left compressed, whatever size it is of; empty if it
         need not."""
         found = None if self.setting.weights is None else self.setting.weights.compressed
         if found is None:
@@ -399,7 +399,7 @@ def _standard(
     asked: str | None, weights: Weights | None, model: ModelChoice, notes: list[str]
 ) -> tuple[Standard | None, bool]:
     """How images are standardised, and whether that is the default. By default the weights decide, or the network;
-    fresh networks take the dataset's own mean and deviation. Raises InputError where finished weights would get these
+    fresh networks take the dataset's own mean and deviation. Raises InputError if finished weights would get these
     though nobody said so."""
     inputs = None if weights is None else weights.inputs or model.model.inputs
     is_known = weights is None or inputs is not None
@@ -476,7 +476,7 @@ def find_dataset(text: str, files: Sequence[str] = (), identity: str | None = No
 
 
 def require_pixels(chosen: DatasetChoice, options: str) -> None:
-    """Raises InputError where these options, which average predictions of pixels, were given for a dataset whose task
+    """Raises InputError if these options, which average predictions of pixels, were given for a dataset whose task
     has none."""
     if not chosen.task.task.of_pixels:
         raise InputError(
@@ -526,7 +526,7 @@ def budgets_of(method: Method, budgets: Sequence[Budget]) -> list[Budget]:
 
 
 def no_part(choice: MethodChoice, budgets: Sequence[Budget]) -> str:
-    """Why a method that some budgets size has no part in others, in one line; empty where it has, or where no budget
+    """Why a method that some budgets size has no part in others, in one line; empty if it has, or if no budget
     sizes it."""
     method, left = choice.method, [budget for budget in budgets if budget not in budgets_of(choice.method, budgets)]
     if not left or method.sized_by_budget == method.sized_by_bytes:

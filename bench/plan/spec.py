@@ -87,7 +87,7 @@ class Spec(BaseModel):
 
 def with_teacher(schedule: Any) -> Any:
     """The schedule with distillation, as `--distill` asks for; one that has it already keeps its own. (The table of a
-    resolved spec says 0 where there was none.)"""
+    resolved spec says 0 if there was none.)"""
     if isinstance(schedule, dict):
         return {**schedule, "distillation": schedule.get("distillation") or defaults.DISTILLATION}
     has = not isinstance(schedule, str) or ":distillation=" in schedule

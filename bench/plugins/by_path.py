@@ -95,7 +95,7 @@ class _Neighbours(MetaPathFinder):
 
 
 def _neighbours(path: Path, seen: set[Path]) -> dict[str, Path]:
-    """The files beside a plugin that it and they import by their bare names. Raises InputError where such a name means
+    """The files beside a plugin that it and they import by their bare names. Raises InputError if such a name means
     another module already."""
     seen.add(path)
     absolute, relative = _imported_names(path)

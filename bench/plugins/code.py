@@ -85,7 +85,7 @@ class Import:
 
 
 def imports_of(path: Path) -> tuple[Import, ...]:
-    """All imports in a file; none where its syntax can't be read."""
+    """All imports in a file; none if its syntax can't be read."""
     return _parsed(path.read_bytes()).imports
 
 

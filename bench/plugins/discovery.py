@@ -53,7 +53,7 @@ class Plugin:
         return self._class_in(module)
 
     def _class_in(self, module: ModuleType) -> type:
-        """Raises InputError where the module doesn't define one class, or one for version 0.1."""
+        """Raises InputError if the module doesn't define one class, or one for version 0.1."""
         found = self._named_in(module)
         hooks = {name for name, value in vars(found).items() if isinstance(value, FunctionType | property)}
         old = sorted(_OF_VERSION_0_1 & hooks) if self.kind == METHODS else []

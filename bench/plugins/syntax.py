@@ -106,7 +106,7 @@ def _adds_to(path: Path, node: ast.ClassDef, base: str) -> bool:
 
 
 def _meaning(annotation: ast.expr) -> str:
-    """The meaning in `Annotated[..., "meaning"]`. Raises Unreadable where an annotation may hide one."""
+    """The meaning in `Annotated[..., "meaning"]`. Raises Unreadable if an annotation may hide one."""
     match annotation:
         case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[_, *notes])):
             if not all(isinstance(note, ast.Constant) for note in notes):

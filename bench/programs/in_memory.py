@@ -85,7 +85,7 @@ def _find(method: str | Method, plugins: Sequence[str]) -> Method:
 
 
 def _requested(method: Method, network: nn.Module, budget: str | int | float | None) -> Requested:
-    """What the budget asks for. Raises InputError where one is missing, is one too many, or is of the other kind."""
+    """What the budget asks for. Raises InputError if one is missing, is one too many, or is of the other kind."""
     if budget is None:
         if method.sized_by_budget:
             raise InputError("how small? give a budget, as budget='4x'")
@@ -120,7 +120,7 @@ def _copy(network: nn.Module) -> nn.Module:
 
 
 def _resizable(network: nn.Module, seed: int, trained: bool) -> Resizable:
-    """The network at other widths. Raises BudgetError where no channels can have another number."""
+    """The network at other widths. Raises BudgetError if no channels can have another number."""
     from bench.measure import widths  # torch-pruning takes more than a second to import
 
     return traced_resizable(lambda: _fresh(network, seed, trained), seed, widths.find(_copy(network).cpu()))

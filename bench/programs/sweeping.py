@@ -47,7 +47,7 @@ def run(
 
 
 def look_at(out: Path) -> None:
-    """Raise InputError where a store can't be, before data are decoded."""
+    """Raise InputError if a store can't be, before data are decoded."""
     nearest = next((path for path in (out, *out.parents) if os.path.lexists(path)), out)
     if os.path.lexists(nearest) and not nearest.is_dir():
         raise InputError(f"can't write to {out}: {nearest} is no folder; give another --out")

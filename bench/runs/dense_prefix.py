@@ -19,7 +19,7 @@ _KEY = "bench"
 
 
 def keep(store: Store, prefix_id: str, model: nn.Module, history: Sequence[Epoch]) -> None:
-    """Write the dense network's state and the epochs that led to it. Raises InputError where the disk won't take it."""
+    """Write the dense network's state and the epochs that led to it. Raises InputError if the disk won't take it."""
     # Each by itself: two names may share a tensor.
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
     header = {"format": FORMAT, "history": [epoch.row() for epoch in history]}

@@ -31,7 +31,7 @@ _TIMED_STEPS = 8
 
 
 def describe(plan: Plan, store: Store, console: Console, executor: Executor, redo: Sequence[str] = ()) -> None:
-    """Print the plan. Raises InputError where the data can't be read."""
+    """Print the plan. Raises InputError if the data can't be read."""
     with with_threads(plan.spec.threads):
         _describe(plan, store, console, executor, redo)
 

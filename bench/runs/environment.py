@@ -15,7 +15,7 @@ from bench.version import __version__
 
 
 def find_device(name: str) -> torch.device:
-    """The device to train on: auto (CUDA where there is one), cpu or cuda. Raises InputError."""
+    """The device to train on: auto (CUDA if there is one), cpu or cuda. Raises InputError."""
     if name not in ("auto", "cpu", "cuda"):
         raise unknown("device", name, ["auto", "cpu", "cuda"])
     if name == "auto":

@@ -79,7 +79,7 @@ class Crew(Protocol):
         ...
 
     def wait(self, seconds: float) -> Outcome | None:
-        """The next outcome; None where there is none after so long. Raises InputError where no run can go on, and
+        """The next outcome; None if there is none after so long. Raises InputError if no run can go on, and
         KeyboardInterrupt where a run was interrupted."""
         ...
 
@@ -101,7 +101,7 @@ class Executor(Protocol):
 
 
 def make(bench: Bench, plan: Plan, run: Run, again: bool, progress: Watcher) -> Record | None:
-    """Make a run that another process is not making, in this one, and tell `progress`; None where one is. A record that
+    """Make a run that another process is not making, in this one, and tell `progress`; None if one is. A record that
     is in the store by now is read, unless the run is to be made `again`."""
     with bench.store.lock(run.id, wait=False) as ours:
         if not ours:
@@ -123,6 +123,6 @@ def make(bench: Bench, plan: Plan, run: Run, again: bool, progress: Watcher) -> 
 
 
 def made_by_now(store: Store, run: Run, again: bool) -> Record | None:
-    """The record of a run that is in the store by now; None where it is to be made, also because it is made `again`."""
+    """The record of a run that is in the store by now; None if it is to be made, also because it is made `again`."""
     folder = store.find(run.id)
     return None if folder is None or again else store.read(folder)

@@ -28,7 +28,7 @@ def find_dataset_for(text: str, opened: Opened, plugins: Sequence[str] = ()) -> 
 
 
 def wanted_size(opened: Opened) -> tuple[int | None, int | None]:
-    """Height and width of the images that the network was made for; None where any will do and nothing is said."""
+    """Height and width of the images that the network was made for; None if any will do and nothing is said."""
     if opened.about is not None:
         return opened.about.height, opened.about.width
     return opened.shape[1:]
@@ -51,7 +51,7 @@ def normalise_for(path: Path, opened: Opened, asked: str | None, train: AnySplit
 def score(
     path: Path, opened: Opened, data: Data, chosen: DatasetChoice, normalise: Normalise, views: Views = PLAIN
 ) -> Scores:
-    """The metrics on the test split. Raises InputError where the file is for other images or classes, or of one size
+    """The metrics on the test split. Raises InputError if the file is for other images or classes, or of one size
     where `views` have several."""
     label = chosen.label
     channels, height, width = data.image_shape

@@ -16,7 +16,7 @@ def unchanged(store: Store, hashes: Iterable[str], stamp: str) -> bool:
 
 
 def remember(store: Store, data_hash: str, stamp: str) -> None:
-    """Keep the stamp that the files had before they were read. Raises InputError where the disk won't take it."""
+    """Keep the stamp that the files had before they were read. Raises InputError if the disk won't take it."""
     if stamp and _read(store).get(data_hash) != stamp:
         store.write_sealed(store.folder / FILE, json.dumps(_read(store) | {data_hash: stamp}, indent=0).encode())
 

@@ -221,7 +221,7 @@ class Bench:
 def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
     """Make the run and write it to the store, whatever becomes of it. Returns its record.
 
-    The dense run keeps its state after each of `kept_epochs`. Raises DiskError where the disk won't take it; every
+    The dense run keeps its state after each of `kept_epochs`. Raises DiskError if the disk won't take it; every
     other error makes a record with status failed and its reason, and its traceback beside it.
     """
     metric = run.setting.dataset.task.task.headline

@@ -50,7 +50,7 @@ class Unfinished:
         return self.store.unfinished(self.name)
 
     def find(self) -> dict[str, Any] | None:
-        """The JSON beside a saved state that this training can go on from; None where there is no such state."""
+        """The JSON beside a saved state that this training can go on from; None if there is no such state."""
         if not self.path.exists():
             return None
         try:
@@ -79,7 +79,7 @@ class Unfinished:
         keep_or_leave(training, self._is_due(), self._save)
 
     def leave_if_asked(self, training: Training) -> None:
-        """Raises KeyboardInterrupt, once it is saved, where there was one (`interrupt.held`)."""
+        """Raises KeyboardInterrupt, once it is saved, if there was one (`interrupt.held`)."""
         keep_or_leave(training, False, self._save)
 
     def forget(self) -> None:

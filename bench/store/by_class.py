@@ -41,6 +41,6 @@ def is_column(name: str) -> bool:
 
 
 def figures(record: Mapping[str, Any]) -> dict[str, float | None]:
-    """By class, in the order of the classes; empty where the record has none."""
+    """By class, in the order of the classes; empty if the record has none."""
     before = prefix(record["by_class"])
     return {column.removeprefix(before): own for column, own in record.items() if column.startswith(before)}

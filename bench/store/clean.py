@@ -54,7 +54,7 @@ def _of_whole_runs(store: Store) -> Iterator[Path]:
 
 
 def remove(store: Store, kinds: Iterable[Dispensable]) -> None:
-    """Remove them. A state that a running sweep reads or writes stays. Raises InputError where the disk refuses."""
+    """Remove them. A state that a running sweep reads or writes stays. Raises InputError if the disk refuses."""
     for path in (path for kind in kinds for path in kind.paths):
         if path.parent.name == STATES:
             with store.open().lock(f"prefix-{path.name.partition('.')[0]}", wait=False) as free:

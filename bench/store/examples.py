@@ -33,7 +33,7 @@ class Examples:
     ignored: int
 
     def problem(self) -> str | None:
-        """Why these can't be examples, in a few words; None where they can."""
+        """Why these can't be examples, in a few words; None if they can."""
         if not self.classes or not all(isinstance(name, str) for name in self.classes):
             return "it has no names of classes"
         if type(self.ignored) is not int:

@@ -13,13 +13,13 @@ _PATH = re.compile(
 
 
 def first_path(text: str) -> str | None:
-    """The first absolute path in a text; None where there is none."""
+    """The first absolute path in a text; None if there is none."""
     found = _PATH.search(text)
     return found[0] if found else None
 
 
 def first_of(content: bytes, folders: Iterable[str]) -> str | None:
-    """The first of these folders that a file of any kind names; None where it names none. The root names nothing."""
+    """The first of these folders that a file of any kind names; None if it names none. The root names nothing."""
     for folder in folders:
         if len(folder.rstrip("/\\")) > 1 and re.search(
             rb"(?<![\w+.])" + re.escape(folder.encode()) + rb"(?![\w+.-])", content

@@ -137,7 +137,7 @@ _SHOWN = 5
 
 
 def _common_spec(stores: Sequence[Path]) -> Path | None:
-    """The spec that all have; None where they have not the same."""
+    """The spec that all have; None if they have not the same."""
     contents = set()
     for store in stores:
         with suppress(OSError):

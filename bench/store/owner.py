@@ -12,7 +12,7 @@ def mark() -> str:
 
 
 def of(name: str) -> tuple[str, int] | None:
-    """The machine and the process by whose mark a name ends; None where it ends with none."""
+    """The machine and the process by whose mark a name ends; None if it ends with none."""
     parts = name.rsplit(".", 2)
     if len(parts) < 3 or not parts[1] or not (parts[2].isascii() and parts[2].isdigit()):
         return None

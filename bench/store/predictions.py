@@ -41,7 +41,7 @@ class Predictions:
         return 100 * int(self.right.sum()) / len(self.label)
 
     def problem(self) -> str | None:
-        """Why these can't be predictions, in a few words; None where they can."""
+        """Why these can't be predictions, in a few words; None if they can."""
         if not self.classes or not all(isinstance(name, str) for name in self.classes):
             return "it has no names of classes"
         if self.label.ndim != 1 or not len(self.label):

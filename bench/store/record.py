@@ -177,7 +177,7 @@ LARGEST = 2**53
 
 
 def problem(record: Record) -> str | None:
-    """Why a row is no record of this form, in a few words; None where it is one."""
+    """Why a row is no record of this form, in a few words; None if it is one."""
     for (name, value), check in zip(record.items(), _checks(tuple(record)), strict=True):
         if check is None:
             return f"it has the unknown column {name[:40]!r}"
@@ -235,7 +235,7 @@ _KINDS: dict[Callable[[Any], bool], str] = {
 
 @lru_cache(maxsize=256)  # thousands of records have a few sets of columns
 def _checks(names: tuple[str, ...]) -> list[Callable[[Any], bool] | None]:
-    """For each column its check; None where a record can't have it."""
+    """For each column its check; None if a record can't have it."""
     return [_CHECKS.get(name) or _check_beside(name) for name in names]
 
 

@@ -105,7 +105,7 @@ def of(folder: Path, names: Iterable[str], left_out: Mapping[str, str] | None = 
 
 
 def read(path: Path) -> Seal:
-    """The seal in a file. Raises Broken, and FileNotFoundError where there is none."""
+    """The seal in a file. Raises Broken, and FileNotFoundError if there is none."""
     content = read_file(path)
     if content is None:
         raise FileNotFoundError(path)
@@ -152,7 +152,7 @@ _TO_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 
 
 
 def read_file(path: Path) -> bytes | None:
-    """Its content; None where there is none. Raises Broken where it can't be read."""
+    """Its content; None if there is none. Raises Broken if it can't be read."""
     # Looked up once: of thousands of small files that takes as long as reading them.
     try:
         descriptor = os.open(path, _TO_READ)

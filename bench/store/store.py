@@ -112,7 +112,7 @@ class Store:
         return sorted(path for path in self.runs.glob(".*") if owner.of(path.name) is not None)
 
     def read(self, folder: Path) -> Record:
-        """The record in a run's folder, in today's form, with None in columns that it lacks. Raises Damaged where it is
+        """The record in a run's folder, in today's form, with None in columns that it lacks. Raises Damaged if it is
         not as it was sealed, or of a newer bench."""
         return self._read(folder, self.seal_of(folder))
 
@@ -181,7 +181,7 @@ class Store:
 
     @staticmethod
     def content(folder: Path, name: str) -> bytes | None:
-        """A run's file as it was sealed; None where there is none. Raises Damaged."""
+        """A run's file as it was sealed; None if there is none. Raises Damaged."""
         return _content(folder, name, Store.seal_of(folder))
 
     @staticmethod
@@ -223,7 +223,7 @@ class Store:
 
     @staticmethod
     def rows(folder: Path, name: str) -> list[dict[str, str]]:
-        """The rows of a run's HISTORY or LAYERS, as text; empty where it has none. Raises Damaged."""
+        """The rows of a run's HISTORY or LAYERS, as text; empty if it has none. Raises Damaged."""
         content = Store.content(folder, name)
         if content is None:
             return []
@@ -256,7 +256,7 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     def write(self, path: Path, content: bytes) -> None:
-        """Write one file whole or not at all. Raises InputError where the disk won't take it."""
+        """Write one file whole or not at all. Raises InputError if the disk won't take it."""
         temporary = path.with_name(f".{path.name}.{owner.mark()}")
         with self.writing():
             try:

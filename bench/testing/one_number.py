@@ -51,7 +51,7 @@ class _Move:
 
 
 def several_in_one(network: nn.Module, image: Tensor, random: torch.Generator) -> str:
-    """The name of a stored tensor whose numbers stand for several each, and how that shows; empty where there is none.
+    """The name of a stored tensor whose numbers stand for several each, and how that shows; empty if there is none.
 
     `network` is changed and put back. `image` is a batch of one or more.
     """
@@ -85,7 +85,7 @@ def _decoded(network: nn.Module, image: Tensor) -> dict[str, Tensor]:
 
 
 def _chosen(tensors: dict[str, Tensor], numbers: int, random: torch.Generator) -> Iterator[tuple[str, Tensor, int]]:
-    """Numbers at random: whole ones first, of each tensor a few, and zeros only where there is nothing else."""
+    """Numbers at random: whole ones first, of each tensor a few, and zeros only if there is nothing else."""
     each = max(1, min(_OF_A_TENSOR, numbers // max(1, len(tensors))))
     names = list(tensors)
     mixed = [names[index] for index in torch.randperm(len(names), generator=random).tolist()]

@@ -60,7 +60,7 @@ class Subject:
         return build_network(self.model.model, self.tiny.channels, self.tiny.classes, seed)
 
     def requested(self, ratio: int) -> int | None:
-        """How many values this ratio asks for; None where the method's size is fixed."""
+        """How many values this ratio asks for; None if the method's size is fixed."""
         if not self.method.sized_by_budget:
             return None
         return max(1, round(count.stored_values(self.network()) / ratio))
@@ -112,7 +112,7 @@ class Subject:
 
     @property
     def possible(self) -> int | None:
-        """Values that the method can be asked for here. Skips where there are none."""
+        """Values that the method can be asked for here. Skips if there are none."""
         return self._first[0]
 
     @property

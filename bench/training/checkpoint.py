@@ -112,7 +112,7 @@ def beside(path: Path) -> dict[str, Any]:
 
 
 def _average(training: Training) -> dict[str, Tensor]:
-    """The state of the average of the weights; empty where there is none."""
+    """The state of the average of the weights; empty if there is none."""
     return {} if training.average is None else dict(training.average.state_dict())
 
 

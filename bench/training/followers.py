@@ -29,7 +29,7 @@ class Followers:
 
     def along(self, stretch: Stretch, training: Training) -> AbstractContextManager[None]:
         """While this lasts, all train from where the training stands to the end of the stretch. Raises RuntimeError
-        where one of them fails."""
+        if one of them fails."""
         return nullcontext()
 
 

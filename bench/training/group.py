@@ -52,7 +52,7 @@ class Group:
         return number
 
     def require_same(self, network: nn.Module) -> None:
-        """Raises RuntimeError where the processes' networks are not the same to the bit."""
+        """Raises RuntimeError if the processes' networks are not the same to the bit."""
 
 
 ALONE = Group()

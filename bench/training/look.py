@@ -23,7 +23,7 @@ class Look:
         self._coming: tuple[Tensor, torch.cuda.Event, int] | None = None
 
     def __call__(self, loss_sum: Tensor, steps: int) -> Seen | None:
-        """None where nothing has arrived yet."""
+        """None if nothing has arrived yet."""
         if self._waits:
             return Seen(float(loss_sum), steps)
         before = self._coming

@@ -198,7 +198,7 @@ class Training:
     the schedule are done. A batch is computed in `parts`, more than one where it doesn't fit into memory. `loss_sum`,
     `meter` and `seconds` are of the epoch so far, `history` of those before it. `average` is that of the weights since
     the optimiser began, where the schedule has one. `compile_seconds` is what the step took in which the network was
-    compiled; None where it wasn't. Sums and parts are those of this process (`sums` has those of all).
+    compiled; None if it wasn't. Sums and parts are those of this process (`sums` has those of all).
     """
 
     def __init__(self, trainer: Trainer, compressed: Compressed, epoch: int, history: Sequence[Epoch] = ()) -> None:

@@ -28,7 +28,7 @@ _SILENT_SECONDS = 1800.0
 
 @dataclass(frozen=True)
 class Making:
-    """A run in the hands of a process, or left by one: which process, and what it tells, None where it is of an earlier
+    """A run in the hands of a process, or left by one: which process, and what it tells, None if it is of an earlier
     bench. `scores` are the validation scores so far, an epoch each."""
 
     host: str
@@ -46,7 +46,7 @@ class Making:
 @dataclass(frozen=True)
 class Run:
     """A run and what there is of it, by its `status`: its record, or who makes it. `reason` says why it failed, missed
-    or is damaged; `saved` when a stopped run's state was saved, in seconds since 1970, None where there is none."""
+    or is damaged; `saved` when a stopped run's state was saved, in seconds since 1970, None if there is none."""
 
     planned: Planned
     status: str
@@ -140,7 +140,7 @@ class Look:
         return found
 
     def _made(self, run: Planned, folder: Path) -> Run | None:
-        """A run that is there; None where it is gone since."""
+        """A run that is there; None if it is gone since."""
         try:
             changed = folder.stat().st_mtime_ns
         except FileNotFoundError:
@@ -182,7 +182,7 @@ def _content(folder: Path) -> bytes:
 
 
 def _scores(history: bytes, metric: Metric | None) -> list[float]:
-    """The validation scores; none where the history can't be read, or has others."""
+    """The validation scores; none if the history can't be read, or has others."""
     try:
         rows: Sequence[Mapping[str, str]] = decode_rows(history)
         return [] if metric is None else [float(row[metric.validation]) for row in rows]

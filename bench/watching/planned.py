@@ -65,7 +65,7 @@ def remember(store: Store, spec: bytes, runs: Sequence[Planned]) -> None:
 
 
 def read(store: Store) -> list[Planned]:
-    """The runs; none where no sweep of this version was there. Raises ValueError."""
+    """The runs; none if no sweep of this version was there. Raises ValueError."""
     return _read(store)[1]
 
 

@@ -7,7 +7,7 @@ from bench.watching.look import STOPPED, UNDER_WAY, WAITING, Run
 
 
 def seconds_left(runs: Sequence[Run]) -> float | None:
-    """Until the last run is made, if as many go on as do now; None where nothing is under way, or no epoch was trained.
+    """Until the last run is made, if as many go on as do now; None if nothing is under way, or no epoch was trained.
 
     A run under way goes on at its own speed, one that waits at the mean of all. What is left is shared out among those
     that are at work, and takes no less than the one that has most to do.

@@ -24,7 +24,7 @@ class Devkit:
 
     @classmethod
     def find(cls, directory: Path) -> "Devkit | None":
-        """The one in a folder; None where there is none. Raises InputError where it can't be read."""
+        """The one in a folder; None if there is none. Raises InputError if it can't be read."""
         for inside in _FOLDERS:
             if (directory / inside / _META).is_file():
                 return cls._official(directory / inside)
@@ -37,7 +37,7 @@ class Devkit:
         return [path for path in (*own, directory / _MAPPING, directory / _SOLUTION) if path.is_file()]
 
     def truth(self, names: Sequence[str]) -> dict[str, str] | None:
-        """What the validation images of these file names, sorted, show: WordNet's ids by name; None where nothing says
+        """What the validation images of these file names, sorted, show: WordNet's ids by name; None if nothing says
         so. Raises InputError."""
         path = self.folder / (_TRUTH if self.ids else _SOLUTION)
         if not path.is_file():

@@ -191,7 +191,7 @@ class CSG(Method):
         return {field.name: mine[field.name] for field in fields(Rule) if mine[field.name] != field.default}
 
     def _way_out(self, network: nn.Module, values: int, context: Context) -> str:
-        """Options with which this budget can be met, tried one after the other; empty where none was found."""
+        """Options with which this budget can be met, tried one after the other; empty if none was found."""
         for option, changes in WAYS_OUT.items():
             with suppress(BudgetError, ValueError):
                 other = replace(self, **changes)
@@ -439,7 +439,7 @@ class Reused:
 
     @classmethod
     def read(cls, path: Path) -> "Reused":
-        """Raises InputError where the file holds no CSG network with a stored generator."""
+        """Raises InputError if the file holds no CSG network with a stored generator."""
         saved = network_file.read(path)
         suffix, prefix = ".slices", "generator.groups."
         found = {
@@ -456,7 +456,7 @@ class Reused:
         return cls(path, structure.slice, structure.slices, found)
 
     def code(self, size: str, wanted: int | None) -> int:
-        """How many of the generator's slices are used. Raises BudgetError where it has none of this size."""
+        """How many of the generator's slices are used. Raises BudgetError if it has none of this size."""
         if self._source(size) not in self.slices:
             raise BudgetError(f"{self.path} has generators for {', '.join(self.slices)}, and this network needs {size}")
         return len(self.slices[self._source(size)]) if wanted is None else wanted

@@ -52,7 +52,7 @@ class Structure:
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Structure":
-        """From JSON. Raises ValueError where it doesn't say what it must."""
+        """From JSON. Raises ValueError if something is missing or contradictory."""
         try:
             lengths = {size: CodeLength(*length) for size, length in plain["lengths"].items()}
             slices = {size: (int(own[0]), int(own[1])) for size, own in plain.get("slices", {}).items()}
@@ -72,7 +72,7 @@ class Structure:
 def groups_of(network: nn.Module, structure: Structure) -> dict[str, SliceGroup]:
     """The generators of the network's kernels, by group. Codes and what is learned of the generators are still zeros.
 
-    Raises ValueError where the network doesn't have the layers that the structure speaks of.
+    Raises ValueError if the network doesn't have the layers that the structure speaks of.
     """
     layers = layers_called(network, structure.layers)
     sizes = group_by_size(layers, structure.slice_of, structure.tiling, structure.apart)

@@ -130,7 +130,7 @@ def linear_layers(network: nn.Module) -> list[str]:
 
 def first_of_the_head(network: nn.Module, image: Tensor) -> str:
     """The linear layer behind the convolutions that sees the network's last features, `(images, features)`, first.
-    Raises BudgetError where there is none."""
+    Raises BudgetError if there is none."""
     flat: list[str] = []
     convolutions = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
     hooks = [
@@ -159,7 +159,7 @@ def require_layers_without_directions(network: nn.Module) -> None:
 
 
 def require_own_weights(network: nn.Module) -> None:
-    """Raises BudgetError where two convolutions share a weight: each gets filters of its own."""
+    """Raises BudgetError if two convolutions share a weight: each gets filters of its own."""
     names = {module: name for name, module in network.named_modules()}
     for places in owners(network).values():
         sharing = [names[module] for module, own in places if own == "weight" and isinstance(module, nn.Conv2d)]

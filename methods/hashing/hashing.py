@@ -139,7 +139,7 @@ class HashedKernels(Generator):
 
     `index` has for each block of weights the block of buckets that it is made from, int32 `(blocks,)`. `multipliers` is
     what these are multiplied by: signs, scales or both, `(blocks, block)`, or `(blocks,)` where a block is one weight;
-    None for nothing. Without a `sign_seed` there are no signs. Raises BudgetError where the hashes tell too few blocks
+    None for nothing. Without a `sign_seed` there are no signs. Raises BudgetError if the hashes tell too few blocks
     apart.
 
     Where single weights have signs and nothing else, these are in the index, which goes into the buckets and behind

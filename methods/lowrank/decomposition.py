@@ -172,7 +172,7 @@ def _squared_singular_values(matrix: Tensor) -> Tensor:
 
 
 def _kept(squares: Tensor) -> Tensor:
-    """The fraction that the first so many hold; all of it where there is nothing."""
+    """The fraction that the first so many hold; all of it if there is nothing."""
     kept = squares.cumsum(0)
     return kept / kept[-1] if kept[-1] > 0 else torch.ones_like(kept)
 

@@ -35,7 +35,7 @@ class Space:
 
 
 def read(folder: Path) -> list[Space]:
-    """The code spaces that a run kept; none where it kept no such file. Raises ValueError where it can't be read."""
+    """The code spaces that a run kept; none if it kept no such file. Raises ValueError if it can't be read."""
     if Store.content(folder, CODES) is None:
         return []
     try:

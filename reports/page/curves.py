@@ -56,7 +56,7 @@ def bands(history: pd.DataFrame) -> pd.DataFrame:
 
 
 def _numbers(rows: list[list[str | None]]) -> "np.ndarray[Any, Any]":
-    """These cells as float64, NaN where there is no number."""
+    """These cells as float64, NaN if there is no number."""
     cells = [[cell or "nan" for cell in row] for row in rows]
     try:
         return np.array(cells, dtype=float)

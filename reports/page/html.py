@@ -89,7 +89,7 @@ COLUMNS = (
 def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit]) -> bytes:
     """The page as a file's content.
 
-    Tables and audits of further settings, where there are many, lie in it compressed and are unpacked when they are
+    Tables and audits of further settings, if there are many, lie in it compressed and are unpacked when they are
     chosen, so that neither the file nor what a browser must hold grows with them.
     """
     runs, summary = loaded.runs, analysis.summary
@@ -140,7 +140,7 @@ def _settings(
     shown_examples: Mapping[str, Shown],
     columns: Sequence[Column],
 ) -> list[dict[str, Any]]:
-    """The parts of the page for each setting, those of further settings compressed where there are many."""
+    """The parts of the page for each setting, those of further settings compressed if there are many."""
     table, audit, classes, pictures = (
         environment.from_string(_file(f"{name}.html")) for name in ("table", "audit", "by_class", "examples")
     )
@@ -282,7 +282,7 @@ def _rows(
 
 
 def _cells(row: dict[Any, Any]) -> list[dict[str, Any]]:
-    """A row's cells: the text, and the number to sort by where there is one."""
+    """A row's cells: the text, and the number to sort by if there is one."""
 
     def cell(value: Any, pattern: str, more: str = "", behind: Any = None) -> dict[str, Any]:
         known = plain(value, 8)

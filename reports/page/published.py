@@ -26,7 +26,7 @@ def everything() -> pd.DataFrame:
 
 
 def images_of(runs: pd.DataFrame) -> str | None:
-    """The set that the images of one setting's runs are as many as; None where they are none of these."""
+    """The set that the images of one setting's runs are as many as; None if they are none of these."""
     first = runs.iloc[0]
     training = (first["train_images"] or 0) + (first["validation_images"] or 0)
     fitting = (name for name, (_, some, test) in IMAGES.items() if training in some and first["test_images"] == test)
@@ -42,6 +42,6 @@ def beside(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def measured_on(runs: pd.DataFrame) -> str:
-    """In words, what points beside these runs were measured on; empty where there are none."""
+    """In words, what points beside these runs were measured on; empty if there are none."""
     images = images_of(runs)
     return "" if images is None else IMAGES[images][0]

@@ -18,7 +18,7 @@ class Change:
 
 
 def change(own: Predictions, dense: Predictions) -> Change | None:
-    """None where these are not predictions of the same images."""
+    """None if these are not predictions of the same images."""
     if not np.array_equal(own.label, dense.label):
         return None
     return Change(

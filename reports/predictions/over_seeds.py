@@ -21,7 +21,7 @@ from bench.store.record import FINISHED
 @dataclass(frozen=True)
 class Cell:
     """A method at a budget (empty: of a fixed size) in a setting. `tallies` are of its runs by seed, one or more, and
-    `ids` their ids; `dense` the dense runs' of these seeds, where there are such and they had the same images."""
+    `ids` their ids; `dense` the dense runs' of these seeds, if there are such and they had the same images."""
 
     setting: str
     method: str
@@ -65,13 +65,13 @@ class Cell:
         return float(np.mean([tally.calibration_error for tally in self.tallies.values()]))
 
     def churn(self) -> float | None:
-        """In percent, mean over the seeds that have a dense run; None where none has."""
+        """In percent, mean over the seeds that have a dense run; None if none has."""
         own = [tally.change.churn for tally in self.tallies.values() if tally.change is not None]
         return float(np.mean(own)) if own else None
 
     def confusion(self, folders: Mapping[str, Path] | None = None) -> Counts | None:
         """The images of all seeds by class and by the class that they were given. With many classes it is not among the
-        tallies: it is read again from `folders` of runs, or None where these are not given. Raises Damaged."""
+        tallies: it is read again from `folders` of runs, or None if these are not given. Raises Damaged."""
         found: Counts = np.zeros((len(self.classes), len(self.classes)), dtype=np.int64)
         for seed, tally in self.tallies.items():
             own = tally.confusion

@@ -24,7 +24,7 @@ _LETTERS = 200_000
 def predictions_payload(loaded: Loaded) -> tuple[dict[str, Any], list[str]]:
     """The data, and a line for each thing that was left out. `settings` has, in the order of the frame, for each:
 
-    * `name`; `classes`, their names, and `images`, how many of each are tested, empty where no run has predictions;
+    * `name`; `classes`, their names, and `images`, how many of each are tested, empty if no run has predictions;
     * `rows`, each with `method`, `budget`, `reference`, `n` (seeds), `churn` (percent, or None), `calibrationError`
       (percent), `accuracy` and `difference` (from dense) by class (percent and points, or None), `bins` (images a seed,
       mean confidence and accuracy in percent; None for an empty bin), and `confusion`: images of all seeds by class and

@@ -8,7 +8,7 @@ from bench.store.store import PREDICTIONS, Damaged, Newer, Store
 
 
 def read(folder: Path) -> Predictions | None:
-    """None where the run was made without: by an earlier bench, or for another task. Raises Damaged."""
+    """None if the run was made without: by an earlier bench, or for another task. Raises Damaged."""
     content = Store.content(folder, PREDICTIONS)
     try:
         return None if content is None else decode_predictions(content)

@@ -57,7 +57,7 @@ def publish(
     """Write `out`, whole or not at all, in the place of an earlier publication if there is one. `weights` says which
     saved networks go with it: none, best (of each method and budget the seed that validates best) or all.
 
-    Raises InputError for another folder, and where there is nothing to publish.
+    Raises InputError for another folder, and if there is nothing to publish.
     """
     for store in stores:
         if not Store(store).runs.is_dir():

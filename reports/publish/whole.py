@@ -44,7 +44,7 @@ def check_place(out: Path, stores: Sequence[Path]) -> None:
 @contextmanager
 def whole(out: Path) -> Iterator[Path]:
     """A folder to fill. If the block ends well it is on the disk and becomes `out`, in the place of an earlier one;
-    else nothing changes. Raises InputError where the disk won't take it."""
+    else nothing changes. Raises InputError if the disk won't take it."""
     out = out.resolve()
     missing = [parent for parent in out.parents if not parent.exists()]
     _tidy(out)

@@ -33,7 +33,7 @@ def is_on_front(sizes: Array, scores: Array) -> NDArray[np.bool_]:
 
 def probabilities(sizes: Array, scores: Array, floor: float = 0.0) -> Array:
     """How probable it is of each point to be on the front, 0 to 1: how often it is there when every mean is drawn from
-    what is known of it. `sizes` and `scores` `(seeds, points)`, nan where a seed has no run; `floor` is the least
+    what is known of it. `sizes` and `scores` `(seeds, points)`, nan if a seed has no run; `floor` is the least
     variance of a difference of scores. nan for a point with one seed, which says nothing of chance.
 
     A mean is drawn by Student's t with the moderated variance (`bench.reports.statistics.noise`) of the point's

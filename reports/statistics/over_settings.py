@@ -43,7 +43,7 @@ class OverSettings:
 
 def over_settings(scores: Mapping[str, Mapping[Hashable, float]]) -> OverSettings | None:
     """Compare methods over settings. `scores` has for each setting a score of each method, more being better. None
-    where fewer than two methods have two settings in common."""
+    if fewer than two methods have two settings in common."""
     numbers = {setting: number for number, setting in enumerate(scores)}
     methods, chosen = fullest({numbers[setting]: list(own) for setting, own in scores.items()})
     if len(chosen) < 2:

@@ -15,7 +15,7 @@ from bench.reports.statistics.pairs import Pairs, Standing, adjusted_means, comp
 class Overall:
     """Methods over the budgets that all of them met. `scores` is each one's mean over the logarithm of the size, as it
     would be if no run were missing; `ranks` the mean of its rank at each budget, 1 for the best; `values` how many
-    values budgets ask of it, relative to the best one, for as good a score (nan where no score is reached by both).
+    values budgets ask of it, relative to the best one, for as good a score (nan if no score is reached by both).
     `left_out` are the methods that met fewer of the budgets."""
 
     methods: Sequence[Hashable]
@@ -37,8 +37,8 @@ class Overall:
 
 def overall(tables: Mapping[float, Mapping[Hashable, Array]], floor: float = 0.0) -> Overall | None:
     """Compare methods over budgets. `tables` has for each budget, by the values that it asks for, the scores by seed
-    `(seeds,)` of each method that met it, nan where a run is missing; seeds are the same everywhere. `floor` is the
-    least variance of a difference of scores. None where fewer than two methods have a budget in common."""
+    `(seeds,)` of each method that met it, nan if a run is missing; seeds are the same everywhere. `floor` is the
+    least variance of a difference of scores. None if fewer than two methods have a budget in common."""
     methods, budgets = fullest({size: list(table) for size, table in tables.items()})
     if not methods:
         return None
@@ -67,7 +67,7 @@ def overall(tables: Mapping[float, Mapping[Hashable, Array]], floor: float = 0.0
 
 def fullest(met: Mapping[float, Sequence[Hashable]]) -> tuple[list[Hashable], list[float]]:
     """The methods and the budgets, each of them met by each of these, that are most together; of as many the one with
-    more methods. Empty where there are no two methods."""
+    more methods. Empty if there are no two methods."""
     patterns: dict[Hashable, set[float]] = {}
     for size, methods in met.items():
         for method in methods:

@@ -41,7 +41,7 @@ class Pairs:
     interval. `p_value` is that of the pair alone, `corrected` for all pairs of the budget (Holm 1979). `worse` is
     one-sided and corrected for the number of others: small where the row's method is surely worse than the column's.
     `least` is the least difference that would mostly be found with as many seeds as these pairs have, and with five;
-    empty where there are no pairs. `means` are `adjusted_means`.
+    empty if there are no pairs. `means` are `adjusted_means`.
     """
 
     seeds: NDArray[np.int_]
@@ -74,7 +74,7 @@ class Pairs:
 
 def compare(tables: Sequence[Array], sizes: Sequence[float], floor: float = 0.0) -> list[Pairs]:
     """The pairs of each budget. `tables` has for each of them the scores `(seeds, methods)`, higher is better, nan
-    where a run is missing; `sizes` what each budget asks for; `floor` is the least variance of a difference.
+    if a run is missing; `sizes` what each budget asks for; `floor` is the least variance of a difference.
 
     The noise of all budgets' pairs is estimated together (`bench.reports.statistics.noise`): from three methods on with
     a trend over the size. All pairs together have no more degrees of freedom than their tables: with n seeds, M methods

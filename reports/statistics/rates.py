@@ -154,7 +154,7 @@ class Curves:
 
 
 def curves_of(tried: Sequence[Tried]) -> Curves | None:
-    """None where each was tried at one rate."""
+    """None if each was tried at one rate."""
     several = [each for each in tried if len(each.factors) > 1]
     if not several:
         return None

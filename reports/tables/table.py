@@ -163,7 +163,7 @@ def deviation(mean: float, std: float) -> str:
 
 
 def p_value(value: float) -> str:
-    """With the digits that are looked at; empty where there is none."""
+    """With the digits that are looked at; empty if there is none."""
     return "" if pd.isna(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 

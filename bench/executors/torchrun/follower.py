@@ -28,7 +28,7 @@ _ENDING_SECONDS = 20.0
 
 
 def follow(place: Place) -> None:
-    """Train along until process 0 is at its end. Raises InputError where the processes don't meet."""
+    """Train along until process 0 is at its end. Raises InputError if the processes don't meet."""
     meeting = Meeting(place)
     try:
         _follow(meeting)
@@ -68,7 +68,7 @@ def _follow(meeting: Meeting) -> None:
 
 
 def _begin(meeting: Meeting, asked: Asked) -> tuple[torch.device, Plan, Bench] | None:
-    """The device, and what runs are made of; None where that can't be had, which process 0 is told. The first process
+    """The device, and what runs are made of; None if that can't be had, which process 0 is told. The first process
     of a machine reads, or fetches, the images before the others do."""
     place = meeting.place
     ready, first = f"{READY}/{place.rank}", f"{READY}/node{place.node}"

@@ -27,7 +27,7 @@ class Place:
 
 
 def find() -> Place | None:
-    """None where this process is alone."""
+    """None if this process is alone."""
     if _MARK not in os.environ:
         return None
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
@@ -36,7 +36,7 @@ def find() -> Place | None:
 
 
 def executor(asked: str) -> str:
-    """The name of the executor where a person asked for this one. Raises InputError where torchrun started several
+    """The name of the executor where a person asked for this one. Raises InputError if torchrun started several
     processes, and another is to make the runs."""
     place = find()
     if place is None:
@@ -50,7 +50,7 @@ def executor(asked: str) -> str:
 
 
 def require_alone(what: str) -> None:
-    """Raises InputError where torchrun started several processes, of which each would do what one is to do."""
+    """Raises InputError if torchrun started several processes, of which each would do what one is to do."""
     if (place := find()) is not None:
         raise InputError(
             f"torchrun started {place.size} processes, and {what} is for one; start it without torchrun, which is for "

@@ -82,7 +82,7 @@ class Meeting:
         return Distributed(store, self.place.rank, self.place.size, device)
 
     def failed(self, number: int, error: Exception) -> list[Reason] | None:
-        """Tell that training `number` failed here, and hear how others did. None where all failed for the same reason,
+        """Tell that training `number` failed here, and hear how others did. None if all failed for the same reason,
         and so at the same place, and can go on with the next; else the reasons that processes had of their own."""
         own = Reason(self.place.rank, typed_line(error), traceback.format_exc())
         told = [f"{FAILED}/{number}/{rank}" for rank in range(self.place.size)]

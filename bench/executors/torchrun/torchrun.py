@@ -1,7 +1,7 @@
 """Runs one after the other, each by all processes that torchrun started, on several GPUs or machines: process 0.
 
 It makes the runs as a process alone does. Where one is trained, it hands the training to the others as it stands: its
-checkpoint, from which they build the same network whatever the method is, and the teacher where there is one. So they
+checkpoint, from which they build the same network whatever the method is, and the teacher if there is one. So they
 need neither the store nor what was drawn, decomposed or read before, and what goes on from a saved state is no other
 case.
 """
@@ -40,7 +40,7 @@ class ProcessFailed(RuntimeError):
 
 
 def asked(jobs: str | int) -> "Torchrun":
-    """Raises InputError where torchrun did not start several processes, and for a number of runs at once."""
+    """Raises InputError if torchrun did not start several processes, and for a number of runs at once."""
     place = launched.find()
     if place is None:
         raise InputError(
@@ -93,7 +93,7 @@ class Torchrun:
 
 
 def _require_shareable(job: Job, processes: int) -> None:
-    """Raises InputError where so many can't train a run together."""
+    """Raises InputError if so many can't train a run together."""
     if job.plan.spec.compile == ON:
         raise InputError(f"--compile on: steps of {processes} processes together are not compiled; leave it out")
     images = min(job.plan.setting.schedule.batch_size, len(job.bench.data.train))
@@ -134,7 +134,7 @@ class _Leading(Alone):
 
 
 class _Leader(Followers):
-    """Has the others train along (`follower.py`). `is_whole` until one of them fails alone. Raises InputError where one
+    """Has the others train along (`follower.py`). `is_whole` until one of them fails alone. Raises InputError if one
     can't begin."""
 
     group: Distributed
@@ -189,7 +189,7 @@ def _failure(reasons: Sequence[Reason]) -> ProcessFailed:
 
 
 def _weights(network: nn.Module | None) -> bytes:
-    """Of a teacher; empty where there is none."""
+    """Of a teacher; empty if there is none."""
     if network is None:
         return b""
     # Each by itself: two names may share a tensor.

@@ -39,12 +39,12 @@ class About:
     """The network in an exported file, and what it takes and gives.
 
     It takes images `(batch, channels, height, width)` that were standardised: of pixel values 0 to 255, `mean` is
-    subtracted, and the rest divided by `deviation`, a number for each channel (both None where nobody knows). It gives
-    a logit for each class, in the order of `class_names` (empty where nobody knows). `free` are those of batch, height
+    subtracted, and the rest divided by `deviation`, a number for each channel (both None if nobody knows). It gives
+    a logit for each class, in the order of `class_names` (empty if nobody knows). `free` are those of batch, height
     and width that may be others than the file was made with.
 
     `stored_values` are what the compressed network stores, `deployed_values` what it has where it runs, and
-    `dense_values` those of the network that it was made from (None where nobody knows). `precision` is that of the
+    `dense_values` those of the network that it was made from (None if nobody knows). `precision` is that of the
     weights in the file.
     """
 
@@ -79,7 +79,7 @@ class About:
 
     @property
     def inputs(self) -> Inputs | None:
-        """What it takes, as artifacts say it; None where nobody knows how images are standardised."""
+        """What it takes, as artifacts say it; None if nobody knows how images are standardised."""
         if self.mean is None or self.deviation is None:
             return None
         return Inputs(self.height, self.width, self.mean, self.deviation)
@@ -95,7 +95,7 @@ class About:
 
     def not_smaller(self, stored_bytes: int | None, exported_bytes: int) -> str | None:
         """A line if the exported network is as large as the uncompressed one, since its kernels are computed before it
-        runs. None where it is smaller, or nothing was compressed. `stored_bytes` are those of the artifact, None where
+        runs. None if it is smaller, or nothing was compressed. `stored_bytes` are those of the artifact, None if
         there is none."""
         if self.dense_values is None or self.deployed_values < _AS_MANY * self.dense_values:
             return None

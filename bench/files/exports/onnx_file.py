@@ -147,7 +147,7 @@ def _in_batches_of(batch: int | None, run: Callable[[Tensor], Tensor]) -> Callab
 
 
 def _external(model: Any, path: Path) -> list[Path]:
-    """The files beside it that hold its weights. Raises InputError where it names files that are not in its folder."""
+    """The files beside it that hold its weights. Raises InputError if it names files that are not in its folder."""
     files = set()
     folder = path.resolve().parent
     for tensor in _tensors(model):
@@ -182,7 +182,7 @@ def parsed(content: bytes) -> Any:
 
 
 def need(*packages: str) -> None:
-    """Raises InputError where what ONNX takes is not installed."""
+    """Raises InputError if what ONNX takes is not installed."""
     for package in packages:
         try:
             importlib.import_module(package)

@@ -109,7 +109,7 @@ _CHECKS = re.compile(r"_assert\w*|sym_constrain\w*")
 
 
 def vetted(path: Path) -> bytes:
-    """The file as it may be given to torch. Raises InputError where it holds anything else."""
+    """The file as it may be given to torch. Raises InputError if it holds anything else."""
     try:
         return _vetted(path)
     except _Refused as refused:

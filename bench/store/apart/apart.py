@@ -25,7 +25,7 @@ class Apart:
         return seal.encode({"format": self.format, "id": run_id, **others, **columns})
 
     def read(self, folder: Path, run_id: str) -> dict[str, Any]:
-        """The columns that a run's record lacks; none where there is no such file. Raises TooNew, or Broken or another
+        """The columns that a run's record lacks; none if there is no such file. Raises TooNew, or Broken or another
         ValueError where the file is not as it was written, or is another run's."""
         content = seal.read_file(folder / self.name)
         if content is None:
