@@ -5,7 +5,6 @@ import contextlib
 import importlib.util
 import logging
 import signal
-import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import torch
 from bench.dataset import Data
 from bench.errors import InputError, first_line
 from bench.executors.here import Here
+from bench.executors.ray.address import knock, place
 from bench.measure.cores import cores
 from bench.plan.plan import Run
 from bench.runs.executor import Crew, Job
@@ -24,18 +24,12 @@ from bench.runs.progress import Progress
 DESCRIPTION = "tasks of Ray, on this machine or a cluster (--ray-address)"
 
 
-# The address of the cluster that this machine belongs to.
-_AUTO = "auto"
-# How long another machine may take to answer.
-_ANSWER_SECONDS = 20
-
-
 def asked(jobs: str | int, ray_address: str | None = None) -> "Ray":
     """As a person writes it. Raises InputError, also where Ray isn't installed."""
     if importlib.util.find_spec("ray") is None:
         raise InputError("--executor ray needs the package ray: pip install 'csg-bench[ray]'")
     if ray_address is not None:
-        _place(ray_address)
+        place(ray_address)
     return Ray(Here.of(jobs).jobs, ray_address)
 
 
@@ -101,23 +95,12 @@ class Ray:
 
         shared = {"log_to_driver": False, "logging_level": logging.ERROR}
         if self.address is not None:
-            if (place := _place(self.address)) is not None:  # where nobody answers, Ray tries for minutes
-                socket.create_connection(place, _ANSWER_SECONDS).close()
+            knock(self.address)
             ray.init(address=self.address, **shared)
         else:
             # Of no use to other machines, and so not to be reached by them.
             most = max(cores(), torch.get_num_threads())
             ray.init(address="local", num_cpus=most, include_dashboard=False, _node_ip_address="127.0.0.1", **shared)
-
-
-def _place(address: str) -> tuple[str, int] | None:
-    """The host and port of an address; None for auto. Raises InputError."""
-    if address == _AUTO:
-        return None
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise InputError(f"--ray-address can't be {address[:80]!r}; it is auto, HOST:PORT or ray://HOST:PORT")
-    return host.strip("[]"), int(port)
 
 
 @contextmanager
