@@ -1,0 +1,213 @@
+"""Writes index.md, and the figures in it, from the records beside it: `python docs/results/rebuild.py`.
+
+index.md.jinja is the page with an expression wherever a figure stands, so that no number on it was typed. A table has a
+spec of its name, tables/NAME.toml, and is made of the runs in `runs/` that are of its network, data and schedule. With
+`--check` nothing is written, and the exit code is 1 where the page is not what the records say.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from bench.budget import parse
+from bench.plan import plan
+from bench.plan import spec as specs
+from bench.plan.spec import Spec
+from bench.reports.figures import figure
+from bench.reports.frame import BYTES, VALUES, metric_of
+from bench.reports.load import Loaded, load
+from bench.reports.statistics import rates
+from bench.reports.summary import Analysis, analyse
+from bench.reports.tables.table import by_budget, markdown
+from bench.reports.verdict import verdict
+from bench.store.record import FINISHED
+
+HERE = Path(__file__).resolve().parent
+TEMPLATE, PAGE = "index.md.jinja", HERE / "index.md"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 where the page is another")
+    asked = parser.parse_args(arguments)
+    figures: dict[str, bytes] = {}
+    text = page(figures)
+    if asked.check:
+        if text == PAGE.read_text(encoding="utf-8"):
+            return 0
+        print(f"{PAGE} is not what the records say; python {Path(__file__).name} writes it anew")
+        return 1
+    PAGE.write_text(text, encoding="utf-8")
+    for name, content in figures.items():
+        (HERE / name).parent.mkdir(exist_ok=True)
+        (HERE / name).write_bytes(content)
+    return 0
+
+
+def page(figures: dict[str, bytes]) -> str:
+    """The text of index.md; `figures` gets the content of each of its pictures by its path."""
+    loaded, tried = load([HERE]), load([HERE / "rates"])
+    for notes in (loaded.notes, tried.notes):
+        if notes:
+            raise ValueError(notes[0])
+    analysis = analyse(loaded.runs)
+    tables = {
+        path.stem: Table(path.stem, specs.check(specs.read(path)), loaded, analysis, figures)
+        for path in sorted((HERE / "tables").glob("*.toml"))
+    }
+    around = Environment(
+        loader=FileSystemLoader(HERE), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True
+    )
+    return around.get_template(TEMPLATE).render(tables, rates=Rates(tried))
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the runs of a spec say, for expressions on the page: those with budgets of `unit`. Scores are of the test
+    split, in the metric's unit. Methods are named as the spec names them."""
+
+    name: str
+    spec: Spec
+    loaded: Loaded
+    analysis: Analysis
+    figures: dict[str, bytes] = field(repr=False)
+    unit: str = VALUES
+
+    @property
+    def in_bytes(self) -> "Table":
+        return replace(self, unit=BYTES)
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """Raises ValueError where there is none, or they are of several settings."""
+        every, spec = self.loaded.runs, self.spec
+        found = every[(every["model"] == spec.model) & (every["dataset"] == spec.dataset)]
+        found = found[(found["schedule"] == spec.schedule) & (found["unit"] == self.unit)]
+        if found["setting"].nunique() != 1:
+            raise ValueError(f"{self.name}: its runs are of {found['setting'].nunique()} settings")
+        return found
+
+    @property
+    def setting(self) -> str:
+        return str(self.runs["setting"].iloc[0])
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        return self.analysis.summary[self.analysis.summary["setting"] == self.setting]
+
+    @property
+    def planned(self) -> int:
+        """How many runs the spec asks for."""
+        choices = plan.find_methods(self.spec.methods)
+        budgets = [parse(text) for text in self.spec.budgets]
+        cells = sum(max(1, len(plan.budgets_of(choice.method, budgets))) for choice in choices)
+        has_dense = any(choice.text == plan.REFERENCE for choice in choices)
+        return (cells + (not has_dense)) * len(self.spec.seed_list) * self.spec.rates_each
+
+    @property
+    def made(self) -> int:
+        """How many of them are there, whatever became of them."""
+        settings = self.loaded.tried["setting"].str.removesuffix(_IN_BYTES)
+        return int(self.loaded.tried.loc[settings == self.setting.removesuffix(_IN_BYTES), "id"].nunique())
+
+    def row(self, method: str, budget: str | None = None) -> "pd.Series[Any]":
+        """Of the summary. Raises KeyError."""
+        own = self.summary[self.summary["method"] == method]
+        own = own[own["budget"].isna() if budget is None else own["budget"] == budget]
+        if len(own) != 1:
+            raise KeyError(f"{self.name}: {len(own)} rows of {method} at {budget}")
+        return own.iloc[0]
+
+    def score(self, method: str, budget: str | None = None, digits: int = 1) -> str:
+        return f"{self.row(method, budget)['score_mean']:.{digits}f}"
+
+    def change(self, method: str, budget: str, digits: int = 1) -> str:
+        """Against dense, by seed, with its 95 % interval."""
+        row = self.row(method, budget)
+        return f"{row['difference']:+.{digits}f} ± {row['difference_interval']:.{digits}f}"
+
+    def lead(self, method: str, other: str, budget: str, digits: int = 1) -> str:
+        """Of a method over another, by seed, with its 95 % interval. Raises KeyError."""
+        pairs = self.analysis.pairwise
+        pairs = pairs[(pairs["setting"] == self.setting) & (pairs["budget"] == budget)]
+        for sign, first, second in ((1, method, other), (-1, other, method)):
+            own = pairs[(pairs["method"] == first) & (pairs["other"] == second)]
+            if len(own):
+                found = own.iloc[0]
+                return f"{sign * found['difference']:+.{digits}f} ± {found['difference_interval']:.{digits}f}"
+        raise KeyError(f"{self.name}: no pair of {method} and {other} at {budget}")
+
+    def best(self, budget: str) -> str:
+        """The methods that may be the best, the highest mean first."""
+        own = self.summary[(self.summary["budget"] == budget) & self.summary["is_best"].fillna(False)]
+        return ", ".join(own.sort_values("score_mean", ascending=False)["method"].astype(str))
+
+    @property
+    def verdict(self) -> str:
+        """The suite's own lines."""
+        return "\n".join(f"* {line}" for line in verdict(self.loaded.runs, self.analysis, self.setting))
+
+    @property
+    def rows(self) -> str:
+        """A row for each method and budget."""
+        metric = metric_of(self.runs)
+        return markdown(by_budget(self.summary, metric.higher), metric)
+
+    @property
+    def not_finished(self) -> str:
+        """What missed its budget or failed, and why, a line each."""
+        lost = self.runs[self.runs["status"] != FINISHED]
+        lines = {f"* {row['method']} at {row['budget']} {row['status']}: {row['reason']}" for _, row in lost.iterrows()}
+        return "\n".join(sorted(lines))
+
+    @property
+    def machine(self) -> str:
+        """Processors, versions and threads of its runs."""
+        parts = [self.runs[name].dropna().unique() for name in ("device_name", "torch_version", "threads")]
+        names, versions, threads = (", ".join(map(str, sorted(part))) for part in parts)
+        return f"{names}, torch {versions}, {threads} thread{'s' if threads != '1' else ''} a run"
+
+    def draw(self, over: str = "stored_values", methods: list[str] | None = None) -> str:
+        """The figure as a link in Markdown."""
+        path = f"figures/{self.name}-{over.replace('_', '-')}.png"
+        self.figures[path] = figure.encode(figure.accuracy_vs(self.runs, over, methods), "png")
+        return f"![{metric_of(self.runs).title} over {over.replace('_', ' ')}]({path})"
+
+
+# What the name of a setting ends with whose budgets are of bytes.
+_IN_BYTES = ", budgets in bytes"
+
+
+class Rates:
+    """What was tried of learning rates, on seeds that no table has."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.tried = rates.tried_in(loaded.tried)
+        self.runs = len(loaded.tried.drop_duplicates("id"))
+        self.seeds = ", ".join(map(str, sorted(loaded.tried["seed"].unique())))
+        self.factors = rates.listed(sorted({factor for each in self.tried for factor in each.factors}))
+
+    def chosen(self, method: str, budget: str | None = None) -> str:
+        own = [each for each in self.tried if (each.method, each.cell.budget) == (method, budget or "")]
+        return rates.factor_text(own[0].choice.factor)
+
+    @property
+    def rows(self) -> str:
+        """The validation score of each method, budget and factor, that which counts in brackets."""
+        found = rates.curves_of(self.tried)
+        assert found is not None
+        columns = ["method", "budget", *found.factors]
+        lines: list[Sequence[str]] = [columns, ["---", "---", *["---:"] * len(found.factors)]]
+        lines += [row[:-1] for row in found.rows]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
