@@ -1,5 +1,5 @@
 """Writes what the pages of methods say by themselves: their options, from the code, and what was measured, from the
-records of the stores under docs/results.
+records of docs/results.
 
     python docs/methods/refresh.py
 
@@ -62,15 +62,10 @@ def options(methods: tuple[str, ...]) -> str:
 
 
 def measured(methods: tuple[str, ...]) -> str:
-    """A table for each store and setting that has finished runs of these methods, the latest first, below the dense
-    network's row."""
-    found = [part for store in stores() for part in _measured_in(store, methods)]
+    """A table for each setting of docs/results that has finished runs of these methods, the latest first, below the
+    dense network's row."""
+    found = _measured_in(RESULTS, methods)
     return "\n\n".join(text for _, text in sorted(found, reverse=True)) or "No record of it is in docs/results yet."
-
-
-def stores() -> list[Path]:
-    """The folders under docs/results that have runs."""
-    return sorted(runs.parent for runs in RESULTS.rglob("runs") if runs.is_dir())
 
 
 def _measured_in(store: Path, methods: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -87,10 +82,9 @@ def _measured_in(store: Path, methods: tuple[str, ...]) -> Iterator[tuple[str, s
         started = str(own["started"].min())
         codes = " and ".join(f"`{code}`" for code in sorted(set(own["method_code"].dropna())))
         versions = " and ".join(sorted(set(own["bench_version"].dropna())))
-        path = f"../{store.relative_to(PAGES.parent).as_posix()}"
         said = (
-            f"{plain_markdown(str(setting))}, in the store [{store.name}]({path}): bench {versions}, {started[:10]}, "
-            f"the method's code {codes}."
+            f"{plain_markdown(str(setting))} ([results](../results/index.md)): bench {versions}, {started[:10]}, the "
+            f"method's code {codes}."
         )
         yield started, f"{said}\n\n{markdown(by_budget(shown, metric.higher), metric)}"
 

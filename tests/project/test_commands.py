@@ -47,7 +47,7 @@ PARSED = {
     "bench footprint --methods csg:slice=16x16:code=128 --model deeplabv3plus-resnet101 --image 3x513x513 --classes "
     "21": "test_segmentation_docs.py runs it",
     "bench footprint --methods all --model resnet56": "it takes a minute",
-    "bench report docs/results/glyphs --out report": "it reads 225 runs; test_results.py compares its table",
+    "bench report docs/results --out report": "it reads hundreds of runs; test_results.py computes its tables",
     "bench report results --figure accuracy_vs_bytes --methods csg,lowrank --style mine.mplstyle": "your style",
     "bench report results --open": "it opens a browser",
     "bench report results --watch": "it never ends",
