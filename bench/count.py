@@ -115,7 +115,7 @@ def _shapes_of_convolutions() -> "TorchDispatchMode":
             bare = [value.to("meta") if isinstance(value, Tensor) else value for value in args]
             return torch.zeros_like(operator(*bare, **(kwargs or {})), device=args[0].device)
 
-    return Shapes()
+    return Shapes()  # type: ignore[no-untyped-call]  # of torch
 
 
 def _kept(model: nn.Module) -> dict[str, Tensor]:

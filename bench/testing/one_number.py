@@ -195,7 +195,7 @@ class _Watch(TorchDispatchMode):
     in the memory of `stored` ones. `read` is the memory of tensors from which something was computed before."""
 
     def __init__(self, image: Tensor, stored: Collection[int] = ()) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # of torch
         self.stored = stored
         # Tensors are held, since another may come to lie where one that is gone lay.
         self.of_image = {id(image): image}

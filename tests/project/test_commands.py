@@ -80,8 +80,6 @@ PARSED = {
     "pip install csg-bench[ray]": INSTALLS,
     ".venv/bin/python -m pytest": "it would run itself",
     ".venv/bin/python -m pytest -m ''": "it would run itself",
-    ".venv/bin/ruff check": "tox does",
-    ".venv/bin/ruff format": "tox does",
 }
 # Those of tox, which would run this.
 TOX = re.compile(r"(\.venv/bin/)?tox( -e (?P<environment>\S+))?")
@@ -178,7 +176,7 @@ def test_what_is_not_run_can_be_parsed(line: str) -> None:
             assert words[-1].partition("[")[0] in (".", project["name"])
             assert set(extras.split(",")) <= project["optional-dependencies"].keys()
     else:
-        assert program in {"hf", "[", "scontrol", "python", "python3", "ruff"}
+        assert program in {"hf", "[", "scontrol", "python", "python3"}
 
 
 def test_environments_of_tox_are_there() -> None:

@@ -51,3 +51,8 @@ def test_the_folders_are_modules_of_bench_everywhere() -> None:
     )
     out = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True).stdout
     assert out == "set()\n"
+
+
+def test_pre_commit_has_the_linter_of_tox() -> None:
+    (pinned,) = re.findall(r'"ruff==(.*?)"', (ROOT / "pyproject.toml").read_text())
+    assert f"ruff-pre-commit\n    rev: v{pinned}\n" in (ROOT / ".pre-commit-config.yaml").read_text()
