@@ -1,8 +1,8 @@
 """Takes the runs of a published store in here: `python docs/results/collect.py PUBLISHED runs` (or `rates/runs`).
 
-`bench publish STORE --out PUBLISHED` has left out saved networks and paths. To stay small, the codes of csg are left out
-here too, but those of seed 0, and of the runs that only choose learning rates what each image was taken for. Seals keep
-the hashes of all that was left out. A run that is there already stays.
+`bench publish STORE --out PUBLISHED` has left out saved networks and paths. To stay small, the codes of csg are left
+out here too, but for seed 0; and of runs that only choose learning rates, the predictions. Seals keep the hashes of all
+that was left out. A run that is there already stays.
 """
 
 import shutil
