@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from bench.errors import InputError, contained, place, typed_line
-from bench.plugins import code
+from bench.plugins import code, contract
 
 
 def locate(text: str) -> Path:
@@ -71,6 +71,7 @@ def _load(name: str, path: Path) -> ModuleType:
     except BaseException:
         del sys.modules[name]
         raise
+    contract.check(module, path.name)
     return module
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from bench.errors import InputError, contained, typed_line, unknown
-from bench.plugins import by_path, options, syntax
+from bench.plugins import by_path, contract, options, syntax
 from bench.plugins.code import code_hash
 from bench.plugins.options import Option
 
@@ -50,18 +50,14 @@ class Plugin:
             raise
         except Exception as error:
             raise InputError(f"{self.origin} can't be imported: {typed_line(error)}") from error
+        contract.check(module, self.origin)
         return self._class_in(module)
 
     def _class_in(self, module: ModuleType) -> type:
-        """Raises InputError if the module doesn't define one class, or one for version 0.1."""
+        """Raises InputError if the module doesn't define one class, or one for bench 0.1."""
         found = self._named_in(module)
-        hooks = {name for name, value in vars(found).items() if isinstance(value, FunctionType | property)}
-        old = sorted(_OF_VERSION_0_1 & hooks) if self.kind == METHODS else []
-        if old:
-            raise InputError(
-                f"{self.origin} was written for bench 0.1: {', '.join(old)} of {found.__name__} moved; compress() "
-                "returns a Compressed, which has them (docs/writing-a-method.md)"
-            )
+        if self.kind == METHODS:
+            contract.check_method(found, self.origin)
         return found
 
     def _named_in(self, module: ModuleType) -> type:
@@ -100,12 +96,6 @@ class Plugin:
     def make(self, value: str | None, given: dict[str, Any]) -> Any:
         """The method or dataset with these options. Raises InputError."""
         return options.build(self.load(), _SINGULAR[self.kind], self.name, value, given)
-
-
-# What methods of version 0.1 could override and now would go unheard.
-_OF_VERSION_0_1 = {
-    *("moment", "gradual", "structure", "after_step", "decay", "settle", "finish", "solved", "code_space"),
-}
 
 
 def available(kind: str, files: Sequence[str] = ()) -> dict[str, Plugin]:

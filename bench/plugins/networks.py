@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.errors import InputError, contained, typed_line, unknown
-from bench.plugins import by_path, options, syntax
+from bench.plugins import by_path, contract, options, syntax
 from bench.plugins.code import code_hash
 from bench.plugins.discovery import catalogue, top_of
 
@@ -171,7 +171,9 @@ def _of_package(text: str) -> ModelChoice:
     origin = f"entry point {point.value}"
     try:
         with contained():
-            model = wrap(point.load(), origin)
+            function = point.load()
+            contract.check(importlib.import_module(point.module), origin)
+            model = wrap(function, origin)
     except InputError:
         raise
     except Exception as error:

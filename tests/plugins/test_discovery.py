@@ -10,7 +10,7 @@ from conftest import HALVES, STRIPES, run_sweep, tiny_spec
 
 from bench.errors import InputError
 from bench.plan import plan
-from bench.plugins import discovery
+from bench.plugins import contract, discovery, networks
 from bench.store.record import FINISHED
 
 TAPE = '''
@@ -148,6 +148,35 @@ def test_a_method_for_version_0_1_is_told_which_hooks_moved(tmp_path: Path, hook
         InputError, match=rf"old\.py was written for bench 0\.1: {hook} of Tape moved; compress\(\) ret"
     ):
         discovery.find(discovery.METHODS, "old", [str(file)]).load()
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("3", r"tape\.py was written for contract 3 of plugins, and this bench has 2: install a newer csg-bench"),
+        ("1", r"tape\.py was written for contract 1 of plugins, and this bench has 2: docs/writing-a-method\.md says"),
+        ("'two'", r"tape\.py: CONTRACT is 'two', and must be a whole number, like 2"),
+        ("True", r"tape\.py: CONTRACT is 'True', and must be a whole number, like 2"),
+    ],
+)
+def test_a_plugin_for_another_contract_is_refused(tmp_path: Path, written: str, said: str) -> None:
+    file = tmp_path / "tape.py"
+    file.write_text(f"{TAPE}\nCONTRACT = {written}\n")
+    with pytest.raises(InputError, match=said):
+        discovery.find(discovery.METHODS, "tape", [str(file)]).load()
+
+
+def test_a_plugin_for_this_contract_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "tape.py"
+    file.write_text(f"{TAPE}\nCONTRACT = {contract.VERSION}\n")
+    assert discovery.find(discovery.METHODS, "tape", [str(file)]).load().__name__ == "Tape"
+
+
+def test_a_network_for_another_contract_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("CONTRACT = 3\n\ndef build(channels, classes):\n    pass\n")
+    with pytest.raises(InputError, match=r"mine\.py was written for contract 3 of plugins"):
+        networks.find(f"{file}:build")
 
 
 def test_no_such_plugin_file() -> None:

@@ -1,0 +1,44 @@
+"""The version of the contract of plugins: methods, datasets, tasks and networks that are no part of bench.
+
+A file may say for which it was written, `CONTRACT = 2`. docs/writing-a-method.md has the rule for changes.
+"""
+
+from types import FunctionType, ModuleType
+
+from bench.errors import InputError
+
+# 1 was that of bench 0.1.
+VERSION = 2
+NAME = "CONTRACT"
+
+# What methods could override in 1, and now would go unheard.
+_MOVED = {
+    *("moment", "gradual", "structure", "after_step", "decay", "settle", "finish", "solved", "code_space"),
+}
+
+
+def check(module: ModuleType, origin: str) -> None:
+    """Raises InputError if the file says that it was written for another contract than this."""
+    written = getattr(module, NAME, VERSION)
+    if type(written) is not int or written < 1:
+        raise InputError(f"{origin}: {NAME} is {str(written)[:40]!r}, and must be a whole number, like {VERSION}")
+    if written > VERSION:
+        raise InputError(
+            f"{origin} was written for contract {written} of plugins, and this bench has {VERSION}: install a newer "
+            "csg-bench"
+        )
+    if written < VERSION:
+        raise InputError(
+            f"{origin} was written for contract {written} of plugins, and this bench has {VERSION}: "
+            f"docs/writing-a-method.md says what changed; then write {NAME} = {VERSION}"
+        )
+
+
+def check_method(found: type, origin: str) -> None:
+    """Raises InputError if the class overrides what methods had in contract 1, whatever its file says."""
+    hooks = {name for name, value in vars(found).items() if isinstance(value, FunctionType | property)}
+    if old := sorted(_MOVED & hooks):
+        raise InputError(
+            f"{origin} was written for bench 0.1: {', '.join(old)} of {found.__name__} moved; compress() "
+            "returns a Compressed, which has them (docs/writing-a-method.md)"
+        )
