@@ -245,6 +245,7 @@ def test_all_that_runs_need_travels_and_they_have_the_bits_of_one_machine(
     assert not [*(tmp_path / "ray").glob("unfinished/*")]
 
 
+@pytest.mark.whole
 def test_streamed_images_are_found_by_each_node(nodes: Nodes, own: Path, tmp_path: Path) -> None:
     photos = own / "photos"
     asked = tiny_spec(["lowrank"], dataset=f"folder:{photos}:size=8:stream=true", schedule=SHORT)
@@ -328,6 +329,7 @@ def test_runs_of_a_lost_node_go_on_elsewhere_from_their_state(nodes: Nodes, tmp_
     assert not [*(tmp_path / "ray").glob("unfinished/*")]
 
 
+@pytest.mark.whole
 def test_a_run_whose_process_is_killed_is_made_again(nodes: Nodes, tmp_path: Path) -> None:
     asked = tiny_spec([f"dying:log={tmp_path}/log:deaths=1"], schedule=SHORT, plugins=[STRIPES, DYING])
     records, printed = run_sweep(asked, tmp_path / "ray", executor=Ray())
@@ -376,7 +378,8 @@ def command(asked: spec.Spec, out: Path, *more: str) -> Iterator["subprocess.Pop
             process.kill()
 
 
-@pytest.mark.parametrize("kind", ["", pytest.param("ray://", marks=pytest.mark.whole)])
+@pytest.mark.whole
+@pytest.mark.parametrize("kind", ["", "ray://"])
 def test_a_cluster_is_joined_at_its_address(nodes: Nodes, tmp_path: Path, kind: str) -> None:
     asked = tiny_spec(["lowrank"], schedule=SHORT)
     with command(asked, tmp_path / "ray", "--ray-address", nodes.addresses[kind]) as process:
@@ -386,7 +389,8 @@ def test_a_cluster_is_joined_at_its_address(nodes: Nodes, tmp_path: Path, kind: 
     assert contents(tmp_path / "ray") == contents(tmp_path / "here")
 
 
-@pytest.mark.parametrize("where", ["local", pytest.param("cluster", marks=pytest.mark.whole)])
+@pytest.mark.whole
+@pytest.mark.parametrize("where", ["local", "cluster"])
 def test_an_interrupt_ends_each_run_with_its_state(nodes: Nodes, tmp_path: Path, where: str) -> None:
     """As a terminal gives it, to all processes: those of a Ray that was started for the sweep end too. The same sweep
     then goes on, on the cluster."""
