@@ -72,6 +72,7 @@ PARSED = {
     "hf upload ME/my-results site --repo-type dataset": NOT_OURS,
     "[ $? -eq 75 ]": NOT_OURS,
     "scontrol requeue $SLURM_JOB_ID": NOT_OURS,
+    "python docs/results/rebuild.py": "test_results.py compares what it makes",
     "python3 -m venv .venv": NOT_OURS,
     ".venv/bin/bench run --methods csg,lowrank": "it is installed there",
     ".venv/bin/pip install .": INSTALLS,

@@ -35,7 +35,7 @@ def linked(text: str, source: str, pages: set[str]) -> str:
         ("index.md", "[`bench/method.py`](../bench/method.py)", "[`bench/method.py`](api/method.md)"),
         ("methods/index.md", "[it](../../bench/method.py)", "[it](../api/method.md)"),
         ("index.md", "[the store](../bench/store/store.py), [layout](../CONTRIBUTING.md)", "the store, layout"),
-        ("results/index.md", "[`glyphs/`](glyphs)", "`glyphs/`"),
+        ("results/index.md", "[`rates/`](rates)", "`rates/`"),
         ("index.md", "[gone](../no_such_file.py)", "[gone](../no_such_file.py)"),  # for mkdocs to refuse
         ("index.md", "![figure](../README.md)", "![figure](../README.md)"),
     ],

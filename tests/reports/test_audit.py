@@ -162,7 +162,13 @@ def test_a_comparison_that_has_it_all() -> None:
         (lambda r: r["method_name"] != "width", {}, "A plain narrower network", "no", "no method here has the role"),
         (lambda r: "random" not in r["method"], {}, "Random, global and layerwise", "partly", "lacking: random"),
         (lambda r: r["budget"] != "8x", {}, "At least 5 compression ratios", "no", "fewer met by csg, sparse, "),
-        (lambda r: True, {"compress_epoch": 2}, "What compresses a trained network", "no", "to have it: compress_at=0"),
+        (
+            lambda r: True,
+            {"compress_epoch": 2},
+            "A method that compresses a trained network",
+            "no",
+            "to have it: compress_at=0",
+        ),
     ],
 )
 def test_what_is_lacking(keep: Any, change: dict[str, Any], demand: str, answer: str, because: str) -> None:

@@ -69,6 +69,8 @@ def test_records_are_flat_and_complete(swept: tuple[Path, list[Record]]) -> None
             "weights_epochs",
             "weights_form",
             "weights_form_reason",
+            "rates_before",
+            "rates_before_on",
             "corruptions",
             "corrupted",
             "compile_seconds",

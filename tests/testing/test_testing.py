@@ -21,7 +21,7 @@ BROKEN = str(PLUGINS / "broken.py")
 # How the method is broken, the check that must notice, and what it must say. resnet8 stores 75,290 values: 4x is
 # 18,822, and a 100,000th is one.
 FAULTS = [
-    ("stores more", "meets_budgets", "at 2x it stores 73,728 values where 37,645 were asked for; what can't be met"),
+    ("stores more", "meets_budgets", "at 2x it stores 73,728 values where 37,645 were asked for; raise a BudgetError"),
     (
         "unmasked",
         "meets_budgets",
