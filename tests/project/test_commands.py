@@ -88,7 +88,7 @@ TOX = re.compile(r"(\.venv/bin/)?tox( -e (?P<environment>\S+))?")
 BESIDE = {"run": "--dry-run", "watch": "--once"}
 # The first word of a line that is one. Trees of folders and formulas stand in indented blocks too.
 PROGRAMS = re.compile(
-    r"(\.venv/bin/\S+|bench|csg-bench|python3?|pip|tox|torchrun|hf|scontrol|docker|podman|twine|git|\[) "
+    r"(\.venv/bin/\S+|bench|csg-bench|python3?|pip|tox|torchrun|srun|hf|scontrol|docker|podman|twine|git|\[) "
 )
 
 
@@ -118,7 +118,7 @@ def commands(page: str) -> list[str]:
         elif block.kind != "sh":
             continue
         for line in lines:
-            words = shlex.split(line, comments=True)
+            words = shlex.split(line.removeprefix("srun "), comments=True)
             while "&&" in words:
                 place = words.index("&&")
                 found.append(plain(words[:place]))
