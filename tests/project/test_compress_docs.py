@@ -108,7 +108,7 @@ def test_no_command_is_out_of_the_tests_sight() -> None:
     assert {kind for kind, _ in BLOCKS} == {"sh", "net.py", "classify.py"}
     assert re.findall(
         r"^    ((?:bench|python|pip) .*)", re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL), flags=re.M
-    ) == ["pip install '.[onnx]'"]
+    ) == ["pip install 'csg-bench[onnx]'"]
 
 
 def test_what_it_says_is_tried_is_tried() -> None:

@@ -54,7 +54,7 @@ def test_every_command_works_and_the_figure_is_there(
 
 def test_no_command_is_out_of_the_tests_sight() -> None:
     """Blocks of another kind, or indented ones, would not be run."""
-    assert set(re.findall(r"^ *```(\w*)", TEXT, flags=re.MULTILINE)) == {"sh", ""}
+    assert set(re.findall(r"^ *```(\w*)", TEXT, flags=re.MULTILINE)) == {"sh", "python", ""}
     assert not re.findall(r"^    (?:bench|python|pip) ", TEXT, flags=re.MULTILINE)
 
 
@@ -82,3 +82,11 @@ def test_it_tells_of_the_whole_contract() -> None:
 def test_links_lead_somewhere(file: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / file).read_text()):
         assert (ROOT / file).parent.joinpath(target).exists() or target.startswith("http"), target
+
+
+def test_it_shows_the_method_that_new_method_writes(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command("new-method", "mine")[0] == 0
+    assert re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL) == [(tmp_path / "mine.py").read_text()]
