@@ -1,8 +1,9 @@
-"""Takes the runs of a published store in here: `python docs/results/collect.py PUBLISHED runs` (or `rates/runs`).
+"""Takes the runs of a published store in here: `python docs/results/collect.py PUBLISHED runs` (or `rates/runs`, or
+`rates-shapes/runs` and the like).
 
-`bench publish STORE --out PUBLISHED` has left out saved networks and paths. To stay small, the codes of csg are left
-out here too, but for seed 0; and of runs that only choose learning rates, the predictions. Seals keep the hashes of all
-that was left out. A run that is there already stays.
+`bench publish STORE --out PUBLISHED` leaves out saved networks and paths. To save space, this leaves out more: the codes
+of csg for all seeds but 0, and the predictions of runs that only choose learning rates. Seals keep the hashes of all
+files that were left out. A run that is there already stays.
 """
 
 import shutil
@@ -18,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 def main(published: Path, to: Path) -> None:
     store = Store(published)
     for folder, record in store.read_all()[0].items():
-        left_out = {PREDICTIONS, CODES} if to.parent.name == "rates" else set()
+        left_out = {PREDICTIONS, CODES} if to.parent.name.startswith("rates") else set()
         left_out |= {CODES} if record["seed"] > 0 else set()
         new = to / folder.name
         if (new / RECORD).exists():

@@ -43,16 +43,27 @@ def test_no_number_is_typed() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("store", [RESULTS, RESULTS / "rates"], ids=["runs", "rates"])
+@pytest.mark.parametrize("store", [path.parent for path in sorted(RESULTS.glob("**/runs"))], ids=lambda path: path.name)
 def test_every_record_is_as_it_was_sealed(store: Path) -> None:
     found, damaged = Store(store).read_all()
     assert damaged == []
-    assert len(found) == len([*(store / "runs").iterdir()]) > 300
+    assert len(found) == len([*(store / "runs").iterdir()]) >= 20
     for folder in found:
         sealed = Store.seal_of(folder)
         assert sealed is not None
         sealed.check_all(folder)
-        assert not [path for path in folder.iterdir() if path.name not in {*sealed.files, "seal.json", "latency.json"}]
+        known = {*sealed.files, *sealed.left_out, "seal.json", "latency.json"}
+        assert {path.name for path in folder.iterdir()} <= known
+
+
+def test_generators_that_other_networks_reuse_are_there() -> None:
+    reused = {
+        (path.parent / match).resolve()
+        for path in (*RESULTS.glob("*.toml"), *(RESULTS / "tables").glob("*.toml"))
+        for match in re.findall(r"generator=([./\w-]*/[\w.=-]+)", path.read_text())
+    }
+    assert reused
+    assert [folder for folder in reused if not (folder / "weights.safetensors").is_file()] == []
 
 
 def test_what_is_said_of_learning_rates_is_in_their_table() -> None:
