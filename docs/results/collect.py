@@ -1,9 +1,9 @@
 """Takes the runs of a published store in here: `python docs/results/collect.py PUBLISHED runs` (or `rates/runs`, or
 `rates-shapes/runs` and the like).
 
-`bench publish STORE --out PUBLISHED` leaves out saved networks and paths. To save space, this leaves out more: the codes
-of csg for all seeds but 0, and the predictions of runs that only choose learning rates. Seals keep the hashes of all
-files that were left out. A run that is there already stays.
+`bench publish STORE --out PUBLISHED` leaves out saved networks and paths. To save space, this leaves out more: the
+codes of csg for all seeds but 0, and the predictions of runs that only choose learning rates. Seals keep the hashes of
+all files that were left out. A run that is there already stays.
 """
 
 import shutil

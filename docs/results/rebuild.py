@@ -1,8 +1,9 @@
-"""Writes index.md, and the figures in it, from the records beside it: `python docs/results/rebuild.py`.
+"""Writes the pages of results, and their figures, from the records beside them: `python docs/results/rebuild.py`.
 
-index.md.jinja is the page with an expression wherever a figure stands, so that no number on it was typed. A table has a
-spec of its name, tables/NAME.toml, and is made of the runs in `runs/` that are of its network, data and schedule. With
-`--check` nothing is written, and the exit code is 1 where the page is not what the records say.
+Each page NAME.md is made of NAME.md.jinja, which has an expression in the place of each number, so that no number was
+typed. A table has a spec of its name, tables/NAME.toml. Its runs are those in `runs/` that have the spec's network,
+dataset and schedule. With `--check` nothing is written, and the exit code is 1 if a page differs from what the records
+say.
 """
 
 import argparse
@@ -30,29 +31,30 @@ from bench.reports.verdict import verdict
 from bench.store.record import FINISHED
 
 HERE = Path(__file__).resolve().parent
-TEMPLATE, PAGE = "index.md.jinja", HERE / "index.md"
+_TEMPLATE = ".jinja"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 where the page is another")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a page would change")
     asked = parser.parse_args(arguments)
     figures: dict[str, bytes] = {}
-    text = page(figures)
+    made = pages(figures)
     if asked.check:
-        if text == PAGE.read_text(encoding="utf-8"):
-            return 0
-        print(f"{PAGE} is not what the records say; python {Path(__file__).name} writes it anew")
-        return 1
-    PAGE.write_text(text, encoding="utf-8")
+        stale = [name for name, text in made.items() if text != (HERE / name).read_text(encoding="utf-8")]
+        for name in stale:
+            print(f"{HERE / name} is not what the records say; python {Path(__file__).name} writes it anew")
+        return 1 if stale else 0
+    for name, text in made.items():
+        (HERE / name).write_text(text, encoding="utf-8")
     for name, content in figures.items():
         (HERE / name).parent.mkdir(exist_ok=True)
         (HERE / name).write_bytes(content)
     return 0
 
 
-def page(figures: dict[str, bytes]) -> str:
-    """The text of index.md; `figures` gets the content of each of its pictures by its path."""
+def pages(figures: dict[str, bytes]) -> dict[str, str]:
+    """The text of each page by its name; `figures` gets the content of each picture by its path."""
     loaded = _whole(HERE)
     chosen = {folder.name.replace("-", "_"): Rates(_whole(folder)) for folder in sorted(HERE.glob("rates*/"))}
     analysis = analyse(loaded.runs)
@@ -63,7 +65,9 @@ def page(figures: dict[str, bytes]) -> str:
     around = Environment(  # noqa: S701  # Markdown, of our own records
         loader=FileSystemLoader(HERE), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True
     )
-    return around.get_template(TEMPLATE).render(tables, authors=AuthorsLogs(), **chosen)
+    known = {**tables, **chosen, "authors": AuthorsLogs()}
+    names = sorted(path.name for path in HERE.glob(f"*{_TEMPLATE}"))
+    return {name.removesuffix(_TEMPLATE): around.get_template(name).render(known) for name in names}
 
 
 def _whole(store: Path) -> Loaded:
@@ -211,7 +215,8 @@ class Rates:
         assert found is not None
         columns = ["method", "budget", *found.factors]
         lines: list[Sequence[str]] = [columns, ["---", "---", *["---:"] * len(found.factors)]]
-        lines += [row[:-1] for row in found.rows]
+        # Dense is the same run for budgets of values and of bytes.
+        lines += [*dict.fromkeys(tuple(row[:-1]) for row in found.rows)]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

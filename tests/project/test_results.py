@@ -25,21 +25,28 @@ def rebuild() -> ModuleType:
 
 
 @pytest.mark.slow
-def test_the_page_is_what_the_records_say(rebuild: ModuleType) -> None:
+def test_the_pages_are_what_the_records_say(rebuild: ModuleType) -> None:
     figures: dict[str, bytes] = {}
-    assert rebuild.page(figures) == (RESULTS / "index.md").read_text(), "run docs/results/rebuild.py"
+    pages = rebuild.pages(figures)
+    assert sorted(pages) == sorted(path.name for path in RESULTS.glob("*.md"))
+    for name, text in pages.items():
+        assert text == (RESULTS / name).read_text(), "run docs/results/rebuild.py"
     assert sorted(figures) == sorted(f"figures/{path.name}" for path in (RESULTS / "figures").iterdir())
 
 
 # Names, budgets, and what is said of statistics alike everywhere.
-NO_FIGURES = re.compile(r"\b\d+x(-bytes)?\b|ResNet-\d+|CIFAR-10|top-1|Top-1|95 %")
+NO_FIGURES = re.compile(
+    r"\b\d+x(-bytes)?\b|ResNet-\d+|DenseNet-BC-\d+-\d+|MobileNetV2|ShuffleNetV2(\s+x0\.5)?|CIFAR-10|16x16"
+    r"|top-1|Top-1|95 %"
+)
 
 
-def test_no_number_is_typed() -> None:
-    text = (RESULTS / "index.md.jinja").read_text()
+@pytest.mark.parametrize("template", sorted(RESULTS.glob("*.jinja")), ids=lambda path: path.name)
+def test_no_number_is_typed(template: Path) -> None:
+    text = template.read_text()
     prose = re.sub(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", "", text, flags=re.DOTALL)
     assert re.findall(r"\S*\d\S*", NO_FIGURES.sub("", prose)) == []
-    assert text.count("{{") > 30
+    assert "{{" in text
 
 
 @pytest.mark.slow
