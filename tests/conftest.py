@@ -26,6 +26,7 @@ from bench.files.description import Description, Step
 from bench.logs._log import Log, open_logs
 from bench.logs._logging import Logging
 from bench.plan import plan, spec
+from bench.plan.task_choice import find_task
 from bench.plugins import discovery, networks
 from bench.plugins.discovery import DATASETS, find
 from bench.reports.figures.figure import FIGURES, RANKS
@@ -86,7 +87,9 @@ def run_sweep(
     if logs:
         opened = logs if isinstance(logs, Mapping) else open_logs(logs, Store(folder))
         progress = Logging(progress, opened)
-    records = sweep(plan.make(asked), Store(folder), progress, executor or InProcess(), redo, save_every=save_every)
+    records = sweep(
+        plan.from_spec(asked), Store(folder), progress, executor or InProcess(), redo, save_every=save_every
+    )
     return records, printed.getvalue()
 
 
@@ -96,7 +99,7 @@ def tiny_trainer(seed: int = 0, device: str = "cpu", **changes: object) -> Train
     data = hold_out(find(DATASETS, "stripes", [STRIPES]).make(None, {}).load(None, False), 0.2)
     assert data.validation is not None
     schedule = replace(schedule, **changes)  # type: ignore[arg-type]
-    normalise, task = Normalise.of(data.train).to(torch.device(device)), plan.find_task("classification").task
+    normalise, task = Normalise.of(data.train).to(torch.device(device)), find_task("classification").task
     train, validation = data.train.to(torch.device(device)), data.validation.to(torch.device(device))
     return Trainer.of(train, validation, normalise, task, len(data.classes), schedule, seed)
 

@@ -26,7 +26,7 @@ from bench.dataset import Data, Decoding, Sequential, Streamed
 from bench.errors import InputError
 from bench.measure.cores import cores
 from bench.plan import defaults
-from bench.plan.plan import DatasetChoice
+from bench.plan.dataset_choice import DatasetChoice
 from bench.plugins import options
 from bench.training.schedule import Schedule
 

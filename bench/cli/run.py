@@ -198,7 +198,7 @@ def run(
     look_at(out)
     find_device(checked.device)
     shown = Logging(progress.make(console), open_logs(as_list(log or ""), Store(out)))
-    plan = plans.make(checked)
+    plan = plans.from_spec(checked)
     if distill and not plan.setting.schedule.distillation:
         raise InputError("--distill, and the schedule says distillation=0; leave one of them out")
     if shard is not None:

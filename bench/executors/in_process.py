@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from bench.dataset import Data
-from bench.plan.plan import Run
+from bench.plan.run import Run
 from bench.runs.executor import Job, Outcome, make
 from bench.runs.material import on_device
 from bench.runs.progress import Progress

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from bench.errors import InputError, typed_line, unknown
-from bench.plan.plan import Run
+from bench.plan.run import Run
 from bench.plugins import discovery, options
 from bench.runs.run import flat
 from bench.store.record import COLUMNS, Record

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bench.errors import InputError
-from bench.plan.plan import ALL, MethodChoice, find_methods, split_label
+from bench.plan.method_choice import ALL, MethodChoice, find_methods, split_label
 from bench.plugins import discovery, options
 
 OPTION = "compress_at"

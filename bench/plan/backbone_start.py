@@ -10,7 +10,7 @@ from bench.files.start_weights import Start
 from bench.measure import in_bytes, packed_size
 from bench.measure.resizable import Resizing
 from bench.models._build import build_network
-from bench.plan.plan import Run
+from bench.plan.run import Run
 
 
 def lines(runs: Sequence[Run], channels: int, classes: int, start: Start) -> Iterator[str]:

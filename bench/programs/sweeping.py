@@ -39,7 +39,7 @@ def run(
     look_at(folder)
     find_device(checked.device)
     shown = progress.make(Console(emoji=False)) if show else Progress(Console(quiet=True))
-    records = sweep(plan.make(checked), Store(folder), shown, made_by, redo)
+    records = sweep(plan.from_spec(checked), Store(folder), shown, made_by, redo)
     places = {record["id"]: place for place, record in enumerate(records)}
     found = load([folder]).tried
     ours = found[found["id"].isin(places.keys())]

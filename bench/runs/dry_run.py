@@ -14,7 +14,8 @@ from bench.measure.cores import threads as with_threads
 from bench.method import Compressed
 from bench.models._build import build_network
 from bench.plan import backbone_start
-from bench.plan.plan import Plan, Run
+from bench.plan.plan import Plan
+from bench.plan.run import Run
 from bench.runs import environment
 from bench.runs.executor import Executor
 from bench.runs.material import load

@@ -13,7 +13,8 @@ from typing import Protocol
 import torch
 
 from bench.dataset import Data
-from bench.plan.plan import Plan, Run
+from bench.plan.plan import Plan
+from bench.plan.run import Run
 from bench.runs.material import trial_of
 from bench.runs.progress import Progress
 from bench.runs.run import Bench, execute

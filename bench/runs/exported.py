@@ -15,7 +15,7 @@ from bench.files import export
 from bench.files.exported import open_exported
 from bench.files.exports.about import Accuracy
 from bench.files.exports.opened import Opened
-from bench.plan.plan import DatasetChoice, find_dataset, with_size
+from bench.plan.dataset_choice import DatasetChoice, find_dataset, with_size
 from bench.task import LOSS
 from bench.training.evaluate import Scores, evaluate
 from bench.training.views import PLAIN, Views

@@ -21,7 +21,8 @@ from bench.measure.layers import Row
 from bench.measure.resizable import Resizing
 from bench.models._build import build_network
 from bench.models._usable import require_outputs, require_reloadable
-from bench.plan.plan import REFERENCE, MethodChoice, budgets_of, find_task, no_part
+from bench.plan.method_choice import REFERENCE, MethodChoice, budgets_of, no_part
+from bench.plan.task_choice import find_task
 from bench.plugins.networks import ModelChoice
 
 # What a row has besides its method and budget; None where the budget can't be met.

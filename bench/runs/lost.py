@@ -1,7 +1,7 @@
 """The record of a run whose process died, which could write none itself."""
 
 from bench.plan import spec
-from bench.plan.plan import Run
+from bench.plan.run import Run
 from bench.runs.run import Bench, identify
 from bench.store import record
 from bench.store.record import FAILED, Record

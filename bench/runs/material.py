@@ -123,7 +123,7 @@ class Asked:
 def bench_elsewhere(asked: Asked, data: Data | None = None) -> tuple[Plan, Bench]:
     """The material of another process of a sweep, with the data on the device. It is made again from the sweep's spec,
     except for data that was handed over. Raises InputError."""
-    plan = plans.make(specs.check(asked.spec))
+    plan = plans.from_spec(specs.check(asked.spec))
     # The sweep said at its start whatever is odd about the data.
     made = prepare(plan, data or load(plan, lambda line: None))
     if made.data_hash != asked.data_hash:

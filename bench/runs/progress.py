@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from bench.plan.plan import Run
+from bench.plan.run import Run
 from bench.store.printable import one_line
 from bench.store.record import FINISHED, Record
 from bench.training.loop import Epoch

@@ -35,8 +35,9 @@ from bench.method import Compressed
 from bench.models._build import build_network
 from bench.models._head import rate_of_layer
 from bench.plan import spec
-from bench.plan.plan import Run, prefix_id
 from bench.plan.rates import ChosenRates
+from bench.plan.run import Run
+from bench.plan.setting import prefix_id
 from bench.plan.spec import Spec
 from bench.plugins import options
 from bench.plugins.code import rooms_hash

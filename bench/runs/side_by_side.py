@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bench.dataset import Data
 from bench.measure.cores import cores
-from bench.plan.plan import Run
+from bench.plan.run import Run
 from bench.runs.progress import epochs_of
 
 # To start workers takes some seconds, and on one core so does this work: in pixels that go through training, as many as

@@ -22,7 +22,8 @@ from bench.models._head import rate_of_layer
 from bench.models._usable import require_outputs, require_reloadable
 from bench.plan import backbone_start, defaults
 from bench.plan.defaults import SAVE_EVERY
-from bench.plan.plan import Plan, Run
+from bench.plan.plan import Plan
+from bench.plan.run import Run
 from bench.plan.spec import write as write_spec
 from bench.plugins.code import harness_hash
 from bench.runs import environment, images_seen

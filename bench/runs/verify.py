@@ -28,7 +28,7 @@ from bench.metric import Metric
 from bench.models._build import build_network
 from bench.plan import plan
 from bench.plan import spec as specs
-from bench.plan.plan import find_dataset
+from bench.plan.dataset_choice import find_dataset
 from bench.plugins import networks, options
 from bench.runs import environment
 from bench.runs.run import by_class_columns, flat
@@ -304,7 +304,7 @@ class Verifier:
         if self._given_for(record).model is not None:
             asked["model"] = self.given.model
         spec = specs.check({**asked, "plugins": list(self.given.plugins)}, str(folder / SPEC))
-        run = plan.make(spec).runs[-1]
+        run = plan.from_spec(spec).runs[-1]
         known = {
             # Of other code, which the person takes, the id would be another.
             "id": record["id"] if self.given.other_code else run.id,

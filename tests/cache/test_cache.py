@@ -22,7 +22,7 @@ from bench.cache.images import find_cache, load
 from bench.data.splits import count_leaked, fingerprint, hold_out
 from bench.dataset import Data, Decoding, Split
 from bench.errors import InputError
-from bench.plan.plan import DatasetChoice, find_dataset
+from bench.plan.dataset_choice import DatasetChoice, find_dataset
 from bench.store.seal import Broken
 
 Load = Callable[..., tuple[Data, list[str]]]

@@ -28,7 +28,7 @@ from bench.data.streaming import Loading
 from bench.dataset import Data, Streamed
 from bench.datasets import _columns
 from bench.errors import InputError
-from bench.plan.plan import find_dataset
+from bench.plan.dataset_choice import find_dataset
 from bench.store.seal import Broken
 
 Said = list[str]

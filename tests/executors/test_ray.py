@@ -409,7 +409,7 @@ def test_an_interrupt_ends_each_run_with_its_state(nodes: Nodes, tmp_path: Path,
         for pid in {pid for name in begun for pid, _ in gate.steps(name)}:
             assert not [*temporary.glob(f"bench-ray.*.{pid}"), *nodes.temporary.glob(f"bench-ray.*.{pid}")]
             until(lambda pid=pid: not Path(f"/proc/{pid}").exists())
-    for run in plan.make(gate.asked).runs:
+    for run in plan.from_spec(gate.asked).runs:
         assert store.unfinished(run.id).exists() or run.choice.label not in begun
         with store.lock(run.id, wait=False) as ours:
             assert ours
@@ -451,6 +451,6 @@ def test_runs_end_with_a_sweep_that_is_killed(nodes: Nodes, tmp_path: Path) -> N
     (pid,) = (tmp_path / "log").read_text().split()
     until(lambda: not Path(f"/proc/{pid}").exists())
     store = Store(tmp_path / "ray")
-    for run in plan.make(asked).runs:
+    for run in plan.from_spec(asked).runs:
         with store.lock(run.id, wait=False) as ours:
             assert ours

@@ -23,7 +23,7 @@ from bench.errors import InputError
 from bench.files.export import ENDINGS, export, export_network, say
 from bench.files.exported import is_exported, open_exported
 from bench.files.exports.about import About
-from bench.plan.plan import find_dataset
+from bench.plan.dataset_choice import find_dataset
 from bench.runs import exported
 from bench.store.record import Record
 from bench.store.store import Store

@@ -119,7 +119,7 @@ def test_initial_weights_follow_the_seed(file: Path) -> None:
 
 
 def ids(model: str) -> list[str]:
-    return [run.id for run in plan.make(tiny_spec(["csg"], model=model)).runs]
+    return [run.id for run in plan.from_spec(tiny_spec(["csg"], model=model)).runs]
 
 
 def copy(folder: Path, text: str = MYNET, **others: str) -> str:

@@ -119,12 +119,12 @@ def test_verify_finds_it_as_recorded_and_every_changed_file(published: Publicati
 def test_the_spec_plans_the_same_runs_elsewhere(store: Path, published: Publication, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere"
     shutil.copytree(published.folder, moved)
-    here = plan.make(spec.check(spec.read(store / SPEC)))
-    there = plan.make(spec.check(spec.read(moved / SPEC)))
+    here = plan.from_spec(spec.check(spec.read(store / SPEC)))
+    there = plan.from_spec(spec.check(spec.read(moved / SPEC)))
     assert [run.id for run in there.runs] == [run.id for run in here.runs]
     assert set(there.spec.plugins) == {str(moved / "code" / name) for name in ("stripes.py", "broken.py")}
     for folder in Store(moved).runs.iterdir():
-        (own,) = {run.id for run in plan.make(spec.check(spec.read(folder / SPEC))).runs} & {folder.name[-12:]}
+        (own,) = {run.id for run in plan.from_spec(spec.check(spec.read(folder / SPEC))).runs} & {folder.name[-12:]}
         assert folder.name.endswith(own)
 
 

@@ -16,7 +16,7 @@ from bench.data.batches import InOrder
 from bench.data.normalise import Normalise
 from bench.dataset import Split
 from bench.files.artifact import Given
-from bench.plan.plan import find_task
+from bench.plan.task_choice import find_task
 from bench.plugins.discovery import DATASETS, find
 from bench.runs.verify import Verdict, Verifier
 from bench.store.clean import dispensable, remove

@@ -142,7 +142,7 @@ def test_artifacts_load_in_a_fresh_process(swept: tuple[Path, list[Record]]) -> 
 def test_the_shared_prefix_is_what_the_run_would_have_trained(swept: tuple[Path, list[Record]], tmp_path: Path) -> None:
     """The sweep's lowrank runs started from what the dense run kept. Without that, lowrank trains up to there."""
     asked = tiny_spec(["lowrank"], budgets=["2x"])
-    made = plan.make(asked)
+    made = plan.from_spec(asked)
     lone = next(run for run in made.runs if run.choice.name == "lowrank")
     shutil.copytree(swept[0], tmp_path / "store")
     store = Store(tmp_path / "store")
@@ -424,7 +424,7 @@ def test_a_damaged_dense_state_is_named_set_aside_and_trained_again(
     store = Store(tmp_path / "store")
     shutil.copytree(swept[0], store.folder)
     asked = tiny_spec(["lowrank"], budgets=["2x"])
-    lone = next(run for run in plan.make(asked).runs if run.choice.name == "lowrank")
+    lone = next(run for run in plan.from_spec(asked).runs if run.choice.name == "lowrank")
     folder = store.find(lone.id)
     assert folder is not None
     shutil.rmtree(folder)
@@ -463,7 +463,7 @@ def test_what_missed_its_budget_is_tried_again_when_code_has_changed_or_when_ask
     asked = tiny_spec(["csg", "lowrank"], budgets=["2x", "4x", "100x"], seeds=2)
     missed = [record for record in swept[1] if record["status"] == MISSED]
     assert len(missed) == 4
-    made = plan.make(asked)
+    made = plan.from_spec(asked)
     assert to_redo(made, look(made, store), ()) == []
     assert {run.id for run in to_redo(made, look(made, store), ["missed"])} == {record["id"] for record in missed}
     folder = store.find(missed[0]["id"])
@@ -500,17 +500,17 @@ def test_weights_are_kept_as_asked_for(tmp_path: Path, keep: str, left: int) -> 
 
 def test_the_saved_specs_repeat_the_sweep_and_the_run(swept: tuple[Path, list[Record]]) -> None:
     saved = spec.check(spec.read(swept[0] / SPEC))
-    assert {run.id for run in plan.make(saved).runs} == {record["id"] for record in swept[1]}
+    assert {run.id for run in plan.from_spec(saved).runs} == {record["id"] for record in swept[1]}
     victim = next(record for record in swept[1] if record["method"] == "lowrank" and record["seed"] == 1)
     folder = Store(swept[0]).find(victim["id"])
     assert folder is not None
-    own = plan.make(spec.check(spec.read(folder / SPEC)))
+    own = plan.from_spec(spec.check(spec.read(folder / SPEC)))
     assert [run.id for run in own.runs if not run.is_reference] == [victim["id"]]
 
 
 def test_ids_depend_on_what_is_done_and_on_nothing_else(tmp_path: Path) -> None:
     def ids(*methods: str, **changes: Any) -> list[str]:
-        return [run.id for run in plan.make(tiny_spec(list(methods), **changes)).runs]
+        return [run.id for run in plan.from_spec(tiny_spec(list(methods), **changes)).runs]
 
     base = ids("csg")
     assert ids("csg:tiling=block") == base
@@ -523,7 +523,7 @@ def test_ids_depend_on_what_is_done_and_on_nothing_else(tmp_path: Path) -> None:
 
 
 def test_all_methods_are_every_one_there_is(tmp_path: Path) -> None:
-    runs = plan.make(tiny_spec(["all", "csg:slice=8x8"])).runs
+    runs = plan.from_spec(tiny_spec(["all", "csg:slice=8x8"])).runs
     names = [run.choice.label for run in runs]
     assert {*discovery.available(discovery.METHODS, [HALVES]), "csg:slice=8x8"} - {"given"} == set(names)
     assert len(names) == len(set(names))

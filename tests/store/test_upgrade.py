@@ -10,7 +10,7 @@ from records import RECORDS
 
 from bench.errors import InputError, TooNew
 from bench.metric import Metric
-from bench.plan.plan import find_methods
+from bench.plan.method_choice import find_methods
 from bench.plugins import discovery, options
 from bench.reports.frame import results
 from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, NARROWER, RANDOM_PRUNING, REFERENCE

@@ -14,7 +14,7 @@ from bench import testing
 from bench.data.normalise import Normalise
 from bench.dataset import Split
 from bench.method import Compressed
-from bench.plan.plan import find_task
+from bench.plan.task_choice import find_task
 from bench.plugins import discovery
 from bench.training import loop
 from bench.training.compiling import Compile, pays

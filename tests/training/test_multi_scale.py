@@ -14,7 +14,7 @@ from bench.data.normalise import Normalise
 from bench.dataset import IGNORED, Split
 from bench.errors import InputError
 from bench.models._build import build_network
-from bench.plan.plan import find_task
+from bench.plan.task_choice import find_task
 from bench.plugins import networks
 from bench.plugins.options import everything
 from bench.runs.run import flat

@@ -24,7 +24,7 @@ from bench.data.normalise import Normalise
 from bench.dataset import IGNORED, Split
 from bench.measure import account
 from bench.method import Compressed
-from bench.plan.plan import find_task
+from bench.plan.task_choice import find_task
 from bench.plugins import discovery
 from bench.training import checkpoint
 from bench.training.batch_norm import OverAll

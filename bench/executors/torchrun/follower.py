@@ -14,7 +14,8 @@ from bench.executors.torchrun.launched import Place
 from bench.executors.torchrun.meeting import BEGIN, END, NEXT, READY, Meeting
 from bench.executors.torchrun.torchrun import own_device
 from bench.method import Compressed
-from bench.plan.plan import Plan, Run
+from bench.plan.plan import Plan
+from bench.plan.run import Run
 from bench.runs import interrupt
 from bench.runs.material import Asked, bench_elsewhere
 from bench.runs.run import Bench, rebuilding
