@@ -15,9 +15,10 @@ import torch
 from bench.dataset import Data
 from bench.plan.plan import Plan
 from bench.plan.run import Run
+from bench.runs.bench import Bench
 from bench.runs.material import trial_of
 from bench.runs.progress import Progress
-from bench.runs.run import Bench, execute
+from bench.runs.run import execute
 from bench.store.record import Record
 from bench.store.store import Store
 from bench.training.loop import Epoch

@@ -24,7 +24,7 @@ from bench.measure.resizable import Resizing
 from bench.plan import plan as plans
 from bench.plan import spec as specs
 from bench.plan.plan import Plan
-from bench.runs.run import Bench
+from bench.runs.bench import Bench
 from bench.store.store import Store
 
 

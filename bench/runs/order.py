@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bench.plan.plan import Plan
 from bench.plan.run import Run
+from bench.runs.bench import Bench
 from bench.runs.progress import epochs_of
-from bench.runs.run import Bench
 
 # How soon to look again at a run that another process is making.
 LOOK_SECONDS = 0.5

@@ -17,7 +17,7 @@ from bench.plan.dataset_choice import find_dataset
 from bench.plan.elsewhere import Elsewhere
 from bench.reports.load import load
 from bench.reports.report import write
-from bench.runs.verify import Verifier
+from bench.runs.verify.verifier import Verifier
 from bench.store import seal
 from bench.store.apart.corruptions import CORRUPTIONS, by_variant
 from bench.store.merge import merge

@@ -22,7 +22,7 @@ from bench.method import Compressed
 from bench.models._build import build_network
 from bench.plan import plan
 from bench.plugins import networks
-from bench.runs.verify import Verifier
+from bench.runs.verify.verifier import Verifier
 from bench.store.record import FINISHED
 from bench.store.store import Store
 

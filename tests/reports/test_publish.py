@@ -26,7 +26,7 @@ from bench.reports.publish.card import card, default_title
 from bench.reports.publish.copies import copy_runs
 from bench.reports.publish.publish import Publication, publish
 from bench.reports.publish.whole import check_place, whole
-from bench.runs.verify import Verifier
+from bench.runs.verify.verifier import Verifier
 from bench.store import owner, seal
 from bench.store.machine_paths import first_of, first_path
 from bench.store.published import PUBLISHED

@@ -18,8 +18,10 @@ from bench.plan import plan
 from bench.plan.run import Run
 from bench.plan.spec import Spec
 from bench.runs import dry_run, run
-from bench.runs.run import Begun
-from bench.runs.verify import Verifier
+from bench.runs.bench import Bench
+from bench.runs.steps.begin import Begun
+from bench.runs.steps.train import Trained
+from bench.runs.verify.verifier import Verifier
 from bench.store.record import COMPRESSED, FINISHED, KERNELS, Record
 from bench.store.store import WEIGHTS, Store
 
@@ -56,7 +58,7 @@ def segmented(
     began: dict[str, dict[str, torch.Tensor]] = {}
     train = run.train
 
-    def noting(bench: run.Bench, own: Run, begun: Begun, *rest: Any) -> run.Trained:
+    def noting(bench: Bench, own: Run, begun: Begun, *rest: Any) -> Trained:
         state = begun.training.compressed.network.state_dict()
         began[own.choice.label] = {name: tensor.clone() for name, tensor in state.items()}
         return train(bench, own, begun, *rest)

@@ -12,7 +12,7 @@ import bench
 from bench.files.artifact import Given
 from bench.plan import plan
 from bench.runs.sweep import look, to_redo
-from bench.runs.verify import Verifier
+from bench.runs.verify.verifier import Verifier
 from bench.store.merge import merge
 from bench.store.record import FINISHED, Record
 from bench.store.store import WEIGHTS, Store

@@ -83,7 +83,7 @@ def test_a_run_whose_files_change_meanwhile_fails(
     """One is replaced after the test images were seen."""
     path, measure = next((folder / "train" / "cat").iterdir()), run.test
 
-    def replaced(*arguments: Any) -> run.Tested:
+    def replaced(*arguments: Any) -> Any:
         found = measure(*arguments)
         path.write_bytes(path.read_bytes() + b"\0")
         return found

@@ -21,7 +21,7 @@ from bench.files.artifact import Given
 from bench.plan import plan, spec
 from bench.plugins import discovery
 from bench.runs.sweep import look, to_redo
-from bench.runs.verify import Verifier
+from bench.runs.verify.verifier import Verifier
 from bench.store.record import COLUMNS, FAILED, FINISHED, MISSED, Record
 from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SEAL, SPEC, WEIGHTS, Store, seal_beside
 

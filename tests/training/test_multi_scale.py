@@ -17,7 +17,7 @@ from bench.models._build import build_network
 from bench.plan.task_choice import find_task
 from bench.plugins import networks
 from bench.plugins.options import everything
-from bench.runs.run import flat
+from bench.runs.steps.columns import flat
 from bench.training.evaluate import evaluate, metered
 from bench.training.kept import KeptExamples
 from bench.training.multi_scale import averaged, require_scales

@@ -20,7 +20,7 @@ from bench.cli import watch
 from bench.plan import plan, shard, spec
 from bench.plan.run import Run as PlannedRun
 from bench.runs import progress
-from bench.runs.verify import Verifier
+from bench.runs.verify.verifier import Verifier
 from bench.store import owner
 from bench.store.record import FINISHED, MISSED, Record
 from bench.store.rows import decode_rows
