@@ -96,7 +96,7 @@ def run_sweep(
 def tiny_trainer(seed: int = 0, device: str = "cpu", **changes: object) -> Trainer:
     """The loop on the tiny dataset."""
     schedule = Schedule(epochs=4, batch_size=32, learning_rate=0.05, crop_padding=1, flip=True, momentum=0.0)
-    data = hold_out(find(DATASETS, "stripes", [STRIPES]).make(None, {}).load(None, False), 0.2)
+    data = hold_out(find(DATASETS, "stripes", [STRIPES]).build(None, {}).load(None, False), 0.2)
     assert data.validation is not None
     schedule = replace(schedule, **changes)  # type: ignore[arg-type]
     normalise, task = Normalise.of(data.train).to(torch.device(device)), find_task("classification").task
@@ -106,7 +106,7 @@ def tiny_trainer(seed: int = 0, device: str = "cpu", **changes: object) -> Train
 
 def write_artifact(path: Path, options: dict[str, Any], model: str = "resnet8") -> nn.Module:
     """A csg network with these options in `path`, with batch norm that has seen images."""
-    method = discovery.find(discovery.METHODS, "csg").make(None, options)
+    method = discovery.find(discovery.METHODS, "csg").build(None, options)
     budget = round(count.stored_values(testing.network(model)) / 2) if method.sized_by_budget else None
     compressed = testing.compress(method, model, budget, seed=1)
     compressed.network(images())

@@ -147,7 +147,7 @@ def run(
     from bench.plan import rates
     from bench.plan import spec as specs
 
-    place = launched.find()
+    place = launched.from_environment()
     if place is not None and not place.leads:
         _follow(place)
         return
@@ -156,7 +156,7 @@ def run(
         "methods": None if methods is None else as_list(methods),
         "budgets": None if budgets is None else [str(budget) for budget in parse_list(budgets)],
         "seeds": seeds,
-        "learning_rates": None if learning_rates is None else rates.asked(learning_rates),
+        "learning_rates": None if learning_rates is None else rates.from_option(learning_rates),
         "model": model,
         "dataset": dataset,
         "schedule": schedule,
@@ -197,7 +197,7 @@ def run(
     made_by = find(launched.executor(executor), jobs=jobs, ray_address=ray_address)
     look_at(out)
     find_device(checked.device)
-    shown = Logging(progress.make(console), open_logs(as_list(log or ""), Store(out)))
+    shown = Logging(progress.for_console(console), open_logs(as_list(log or ""), Store(out)))
     plan = plans.from_spec(checked)
     if distill and not plan.setting.schedule.distillation:
         raise InputError("--distill, and the schedule says distillation=0; leave one of them out")

@@ -63,7 +63,7 @@ class Request:
         return replace(made, runs=tuple(run for run in made.runs if not run.is_reference))
 
 
-def make(
+def check(
     methods: Sequence[str] | None,
     to: str | None,
     max_drop: float | None,

@@ -56,7 +56,7 @@ def find_dataset(text: str, files: Sequence[str] = (), identity: str | None = No
     Raises InputError."""
     written = options.split(text)
     plugin = discovery.find(discovery.DATASETS, written.name, files)
-    dataset = plugin.make(written.value, dict(written.options))
+    dataset = plugin.build(written.value, dict(written.options))
     with asking(f"dataset {options.write(written.name, dataset, short=True)}"):
         identity = dataset.identity() if identity is None else identity
         _check_type(identity, str, "identity")

@@ -79,7 +79,7 @@ def find_method(text: str, files: Sequence[str] = ()) -> MethodChoice:
     if re.search(r"\+(?!\d)", rest):
         raise InputError(f"can't read {rest.strip()!r}: + is kept for a step that follows a method, and none can yet")
     plugin = discovery.find(discovery.METHODS, written.name, files)
-    method = plugin.make(written.value, dict(written.options))
+    method = plugin.build(written.value, dict(written.options))
     with asking(f"method {rest!r}"):
         # The plan asks these later. An error in them should be told here, with the method's name.
         _ = method.sized_by_budget, method.sized_by_bytes, method.needs_trained, method.at_size

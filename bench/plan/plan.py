@@ -52,7 +52,7 @@ def from_spec(spec: Spec, known: Known | None = None) -> Plan:
     budgets = [parse(text) for text in spec.budgets]
     require_unique([str(budget) for budget in budgets], "budgets")
     require_unique([str(seed) for seed in spec.seed_list], "seeds")
-    factors = rates.find(spec.learning_rates, spec.seed_list)
+    factors = rates.from_spec(spec.learning_rates, spec.seed_list)
     if isinstance(factors.written, list):
         require_unique(factors.written, "learning rates")
     setting, notes = find_setting(spec, files, known)

@@ -99,16 +99,16 @@ class Chosen:
         return [found]
 
 
-def asked(text: str) -> list[str] | str:
-    """Factors with commas, or a sweep's store, as a person writes it on the command line."""
+def from_option(text: str) -> list[str] | str:
+    """The factors that an option lists with commas, or the path of the store that it names."""
     if Path(text).expanduser().is_dir():
         return str(Path(text).expanduser())
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def find(asked: list[str] | str | ChosenRates, seeds: Sequence[int]) -> Rates:
-    """Those that a spec for these seeds asks for: factors, a sweep's store, or what was found in one. Raises
-    InputError."""
+def from_spec(asked: list[str] | str | ChosenRates, seeds: Sequence[int]) -> Rates:
+    """The rates that a spec asks for: a list of factors, the store of another sweep, or the factors that were chosen in
+    one. The other sweep must have none of these `seeds`. Raises InputError."""
     if isinstance(asked, list):
         return TheSame(asked)
     chosen = chosen_in(Path(asked)) if isinstance(asked, str) else asked

@@ -93,7 +93,7 @@ class Plugin:
         except syntax.Unreadable:
             return options.describe(self.load())
 
-    def make(self, value: str | None, given: dict[str, Any]) -> Any:
+    def build(self, value: str | None, given: dict[str, Any]) -> Any:
         """The method or dataset with these options. Raises InputError."""
         return options.build(self.load(), _SINGULAR[self.kind], self.name, value, given)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bench.model import Model  # it imports torch, and listing names must not
 
 MODELS = "models"
-Kind = Literal["built-in", "package", "timm", "file"]
+Origin = Literal["built-in", "package", "timm", "file"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ModelChoice:
     again on this machine. `code` is a hash of the plugin's code, `package` the installed one that it comes from, with
     its version."""
 
-    kind: Kind
+    kind: Origin
     text: str
     asked: str
     model: "Model"

@@ -38,7 +38,7 @@ def run(
     folder, made_by = Path(out), find(executor, jobs=jobs, ray_address=ray_address)
     look_at(folder)
     find_device(checked.device)
-    shown = progress.make(Console(emoji=False)) if show else Progress(Console(quiet=True))
+    shown = progress.for_console(Console(emoji=False)) if show else Progress(Console(quiet=True))
     records = sweep(plan.from_spec(checked), Store(folder), shown, made_by, redo)
     places = {record["id"]: place for place, record in enumerate(records)}
     found = load([folder]).tried

@@ -77,7 +77,7 @@ class Crew(Protocol):
         ...
 
     def submit(self, run: Run) -> None:
-        """Have the run made, under its lock and unless it is in the store by then (`make`). Returns at once."""
+        """Have the run made, under its lock and unless it is in the store by then (`perform`). Returns at once."""
         ...
 
     def wait(self, seconds: float) -> Outcome | None:
@@ -102,9 +102,9 @@ class Executor(Protocol):
         ...
 
 
-def make(bench: Bench, plan: Plan, run: Run, again: bool, progress: Watcher) -> Record | None:
-    """Make a run that another process is not making, in this one, and tell `progress`; None if one is. A record that
-    is in the store by now is read, unless the run is to be made `again`."""
+def perform(bench: Bench, plan: Plan, run: Run, again: bool, progress: Watcher) -> Record | None:
+    """Make the run in this process, and tell `progress`. Returns its record, or None if another process is making the
+    run. If the store has the record by now, it is read, unless the run is to be made `again`."""
     with bench.store.lock(run.id, wait=False) as ours:
         if not ours:
             return None
@@ -125,6 +125,6 @@ def make(bench: Bench, plan: Plan, run: Run, again: bool, progress: Watcher) -> 
 
 
 def made_by_now(store: Store, run: Run, again: bool) -> Record | None:
-    """The record of a run that is in the store by now; None if it is to be made, also because it is made `again`."""
-    folder = store.find(run.id)
+    """The run's record if the store has it by now; None if the run is to be made, for the first time or `again`."""
+    folder = store.folder_of(run.id)
     return None if folder is None or again else store.read(folder)

@@ -145,7 +145,7 @@ class BarProgress(Progress):
             self.bars.remove_task(self._bar.pop(run.id))
 
 
-def make(console: Console) -> Progress:
+def for_console(console: Console) -> Progress:
     """Bars on a terminal, lines elsewhere."""
     return BarProgress(console) if console.is_terminal else Progress(console)
 

@@ -77,7 +77,7 @@ def execute(bench: Bench, run: Run, kept_epochs: set[int]) -> Record:
 
 def write_record(bench: Bench, run: Run, folder: Path, columns: Columns) -> Record:
     """Write the record and the run's own spec into its folder. Returns the record."""
-    complete = record.make(columns)
+    complete = record.complete(columns)
     bench.store.write(folder / RECORD, encode(complete))
     bench.store.write(folder / SPEC, spec.write(run.own_spec(bench.spec)).encode())
     return complete
@@ -115,7 +115,7 @@ def _parts(bench: Bench, run: Run, kept_epochs: set[int], folder: Path) -> Itera
     """The steps of the run. Gives the columns of each step as soon as they are known, so that the record of a failed
     run shows how far it came."""
     unfinished, history = bench.unfinished(run), _History(bench, folder)
-    found = unfinished.find()
+    found = unfinished.usable_state()
     if found is None:
         begun = yield from begin(bench, run, unfinished, history.show)
     else:

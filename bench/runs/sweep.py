@@ -172,7 +172,7 @@ def _make(job: Job, untried: Sequence[Run], state: State, executor: Executor, pr
             for line in backbone_start.lines(job.todo, channels, classes, bench.start):
                 progress.say(line)
         with progress.runs(job.todo):
-            state.records |= make_all(job, executor, progress)
+            state.records |= carry_out(job, executor, progress)
     if untried:
         trial = trial_of(on_device(bench, bench.device), plan)
         assert trial is not None
@@ -193,10 +193,10 @@ def _finish(plan: Plan, store: Store, state: State, device: torch.device, progre
         store.leave_out(folder, WEIGHTS)
 
 
-def make_all(job: Job, executor: Executor, progress: Progress) -> dict[str, Record]:
-    """Have the runs of a job made, each when it need not wait for another; their records by id. One whose process dies
-    is made again once, by another process; one that is lost with its machine is, as often as that happens. Raises
-    InputError."""
+def carry_out(job: Job, executor: Executor, progress: Progress) -> dict[str, Record]:
+    """Have the executor make the runs of a job, each as soon as it need not wait for another. Returns their records by
+    id. A run whose process dies is made once more, by another process. A run that is lost with its machine is made
+    again as often as that happens. Raises InputError."""
     bench, records, died = job.bench, dict[str, Record](), set[str]()
     order, has_said = Order(job.plan, bench, job.todo), False
 

@@ -49,7 +49,7 @@ class Unfinished:
     def path(self) -> Path:
         return self.store.unfinished(self.name)
 
-    def find(self) -> dict[str, Any] | None:
+    def usable_state(self) -> dict[str, Any] | None:
         """The JSON beside a saved state that this training can go on from; None if there is no such state."""
         if not self.path.exists():
             return None

@@ -19,7 +19,7 @@ from PIL import Image
 
 from bench.cache import copied, images
 from bench.cache.cache import Cache
-from bench.cache.images import find_cache, load
+from bench.cache.images import cache_from_environment, load
 from bench.data.augment import Augment
 from bench.data.batches import shuffled
 from bench.data.normalise import Normalise
@@ -39,7 +39,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
     """An empty one for each test."""
     monkeypatch.setenv(images.FOLDER, str(tmp_path / "cache"))
     monkeypatch.setenv(images.LIMIT, "1")
-    return find_cache()
+    return cache_from_environment()
 
 
 def bitmap(number: int) -> bytes:

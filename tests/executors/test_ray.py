@@ -233,7 +233,7 @@ def test_all_that_runs_need_travels_and_they_have_the_bits_of_one_machine(
     assert [record["method"] for record in records] == ["given", "dense", "lowrank", "halves", "bad"]
     assert [record["status"] for record in records] == [FINISHED] * 4 + [FAILED]
     assert records[4]["reason"] == "RuntimeError: this method is broken"
-    failed = Store(tmp_path / "ray").find(records[4]["id"])
+    failed = Store(tmp_path / "ray").folder_of(records[4]["id"])
     assert failed is not None
     assert "in compress" in (failed / TRACEBACK).read_text()
     assert contents(tmp_path / "ray") == contents(tmp_path / "here")

@@ -23,6 +23,7 @@ from bench.method import Method
 from bench.plan import plan, spec
 from bench.plan.method_choice import find_methods
 from bench.plan.run import Run
+from bench.plugins import networks
 from bench.runs import dense_prefix
 from bench.runs.sweep import look
 from bench.store import record
@@ -155,7 +156,7 @@ def edited(path: Path, folder: Path, change: Callable[[dict[str, Any]], object])
 def today(tmp_path: Path) -> Path:
     """An artifact of today's format."""
     compressed = testing.compress(find_methods(["width"])[0].method, "resnet8", 20_000)
-    model = artifact.describe_model(plan.networks.find("resnet8"), 3, 10)
+    model = artifact.describe_model(networks.find("resnet8"), 3, 10)
     description = Description(model, (Step("width", {}, compressed.structure()),), epochs=3)
     path = tmp_path / "today.safetensors"
     path.write_bytes(artifact.pack(compressed, description))

@@ -23,7 +23,7 @@ RESNET8 = networks.find("resnet8")
 
 
 def weights_of(store: Path, record: Record) -> Path:
-    folder = Store(store).find(record["id"])
+    folder = Store(store).folder_of(record["id"])
     assert folder is not None
     return folder / WEIGHTS
 

@@ -81,12 +81,12 @@ def test_seeds_that_chose_are_not_compared(store: Path) -> None:
 
 def test_stores_that_can_not_say_it(store: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"it is no folder of a store; factors are a list, as \[\"2x\"\]"):
-        rates.find("2x", [0])
+        rates.from_spec("2x", [0])
     with pytest.raises(InputError, match="no runs in"):
-        rates.find(str(tmp_path), [0])
+        rates.from_spec(str(tmp_path), [0])
     two = write_store(tmp_path / "two", [record("dense", 7, 60.0), record("dense", 7, 60.0, dataset="other")])
     with pytest.raises(InputError, match="it has 2 settings, and must have one"):
-        rates.find(str(two), [0])
+        rates.from_spec(str(two), [0])
     failed = record("csg", 7, None, "4x", status=FAILED, reason="x", id="other", learning_rate_factor=0.5)
     alone = rates.chosen_in(write_store(tmp_path / "alone", [record("csg", 7, 60.0, "4x"), failed]))
     assert alone.chosen == {"csg": {"4x": "1x"}}

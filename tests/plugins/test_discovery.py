@@ -108,7 +108,7 @@ def test_a_method_whose_compress_at_is_no_fraction(tmp_path: Path) -> None:
 
 
 def test_a_dataset_by_its_path() -> None:
-    found = discovery.find(discovery.DATASETS, "stripes", [STRIPES]).make(None, {"train": "20"}).load(Path(), False)
+    found = discovery.find(discovery.DATASETS, "stripes", [STRIPES]).build(None, {"train": "20"}).load(Path(), False)
     assert len(found.train) == 20
     assert "stripes" not in discovery.available(discovery.METHODS, [STRIPES])
 

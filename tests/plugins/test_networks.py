@@ -177,7 +177,7 @@ def test_a_sweep_on_a_network_of_a_file_and_what_its_files_need(file: Path, tmp_
     assert {record["model"] for record in records} == {"mynet.py:mynet:depth=2"}
     assert {record["model_code"] for record in records} == {networks.find(f"{file}:mynet").code}
     assert not {record["model_package"] for record in records} - {None}
-    run = Store(tmp_path / "store").find(records[1]["id"])
+    run = Store(tmp_path / "store").folder_of(records[1]["id"])
     assert run is not None
     model = f"{file}:mynet:depth=2"
     assert count.stored_values(bench.load(run, model=model)) == records[1]["stored_values"]

@@ -47,7 +47,7 @@ def started(swept: tuple[Path, list[Record]], tmp_path_factory: pytest.TempPathF
 
 
 def artifact(swept: tuple[Path, list[Record]]) -> Path:
-    folder = Store(swept[0]).find(swept[1][0]["id"])
+    folder = Store(swept[0]).folder_of(swept[1][0]["id"])
     assert folder is not None
     return folder / WEIGHTS
 
@@ -62,7 +62,7 @@ def test_it_is_measured_as_it_came(swept: tuple[Path, list[Record]], started: tu
     assert given["train_seconds"] is None
     assert given["train_loss"] is None
     assert given["budget"] is None
-    folder = Store(started[0]).find(given["id"])
+    folder = Store(started[0]).folder_of(given["id"])
     assert folder is not None
     assert Store.rows(folder, HISTORY) == []
     assert (folder / PREDICTIONS).is_file()

@@ -76,7 +76,7 @@ def test_what_is_kept_is_softmax_of_the_class_that_counted(generator: torch.Gene
 
 def test_every_finished_run_keeps_what_its_score_was_made_of(swept: tuple[Path, list[Record]]) -> None:
     store = Store(swept[0])
-    images = find(DATASETS, "stripes", [STRIPES]).make(None, {}).load(Path(), False).test
+    images = find(DATASETS, "stripes", [STRIPES]).build(None, {}).load(Path(), False).test
     for record in swept[1]:
         folder = store.folders()[record["id"]]
         assert (folder / PREDICTIONS).is_file() == (record["status"] == FINISHED)

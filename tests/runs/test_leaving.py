@@ -33,7 +33,7 @@ def test_it_fails_its_own_run_wherever_it_leaves(tmp_path: Path) -> None:
     assert all("SystemExit" in reason for reason in reasons[: len(IN_A_RUN)])
     assert reasons[len(IN_A_RUN) :] == ["GeneratorExit", "Unheard: not an exception"]
     for record in records[1:-1]:
-        folder = Store(tmp_path).find(record["id"])
+        folder = Store(tmp_path).folder_of(record["id"])
         assert folder is not None
         assert "leaves.py" in (folder / TRACEBACK).read_text(encoding="utf-8")
 

@@ -138,7 +138,7 @@ def test_steps_as_cuda_graphs_are_the_same_to_rounding(name: str) -> None:
     found = []
     compiles: tuple[Compile, ...] = ("off", "on")
     for compile in compiles:
-        method = discovery.find(discovery.METHODS, name).make(None, {})
+        method = discovery.find(discovery.METHODS, name).build(None, {})
         compressed = testing.compress(method, "resnet8", 30_000 if name == "csg" else None)
         compressed.network.cuda()
         torch.manual_seed(0)

@@ -96,7 +96,7 @@ def outcome(trainer: Trainer, compressed: Compressed, end: int = 2) -> Outcome:
 
 def compressed(name: str, **options: Any) -> Compressed:
     """A network of three classes."""
-    method = discovery.find(discovery.METHODS, name).make(None, options)
+    method = discovery.find(discovery.METHODS, name).build(None, options)
     network = testing.network("resnet8", 3, 3, seed=1)
     made = account.compress(method, network, 20_000 if method.sized_by_budget else None, seed=1, trained=False)
     made.network.double()

@@ -41,7 +41,7 @@ class ProcessFailed(RuntimeError):
 
 def asked(jobs: str | int) -> "Torchrun":
     """Raises InputError if torchrun did not start several processes, and for a number of runs at once."""
-    place = launched.find()
+    place = launched.from_environment()
     if place is None:
         raise InputError(
             "--executor torchrun is for processes that torchrun started, of which each is one: "

@@ -39,7 +39,7 @@ def reach(
                 bench.say(f"{error}; set aside as {bench.store.set_aside(path)}, and trained again")
         unfinished = bench.unfinished_prefix(run, name)
         trainer = trainer_of(bench, run, run.setting.schedule, unfinished)
-        if unfinished.find() is None:
+        if unfinished.usable_state() is None:
             training = Training(trainer, Compressed(network), 0)
         else:
             training = unfinished.read(trainer, lambda structure: Compressed(network))
