@@ -110,6 +110,11 @@ def budgets_of(method: Method, budgets: Sequence[Budget]) -> list[Budget]:
     return [budget for budget in budgets if takes[budget.in_bytes]]
 
 
+def sizes_of(method: Method, budgets: Sequence[Budget]) -> list[Budget | None]:
+    """The budgets at which the method is compared. A method that takes part in none has its own size alone: [None]."""
+    return [*budgets_of(method, budgets)] or [None]
+
+
 def no_part(choice: MethodChoice, budgets: Sequence[Budget]) -> str:
     """The line for a method that takes part in budgets of one unit only, where `budgets` has others. Empty if there are
     no others, or if the method takes part in no budget at all."""

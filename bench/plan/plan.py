@@ -14,10 +14,10 @@ from bench.plan.method_choice import (
     GIVEN,
     REFERENCE,
     MethodChoice,
-    budgets_of,
     find_method,
     find_methods,
     no_part,
+    sizes_of,
 )
 from bench.plan.rates import Rates
 from bench.plan.run import Run
@@ -63,6 +63,12 @@ def from_spec(spec: Spec, known: Known | None = None) -> Plan:
     return Plan(runs, _resolved(spec, files, choices, budgets, factors, setting), setting, tuple(notes))
 
 
+def require_teacher(plan: Plan) -> None:
+    """Raise InputError if `--distill` asks for a teacher and the schedule says that it has none."""
+    if not plan.setting.schedule.distillation:
+        raise InputError("--distill, and the schedule says distillation=0; leave one of them out")
+
+
 def _with_references(spec: Spec, files: Sequence[str]) -> list[MethodChoice]:
     """The network as finished weights give it, the dense network, and then the methods of the spec. Raises
     InputError."""
@@ -86,7 +92,7 @@ def _runs(
     for seed in seeds:
         # The given network is the same for every seed.
         for choice in choices if seed == seeds[0] else [choice for choice in choices if choice.text != GIVEN]:
-            for budget in (*budgets_of(choice.method, budgets),) or (None,):
+            for budget in sizes_of(choice.method, budgets):
                 run = Run(choice, budget, setting, seed)
                 # A rate changes nothing in a run without epochs of its own.
                 own = factors.of(choice.text, budget) if run.trains_itself else [run.rate]

@@ -1,6 +1,6 @@
 """The spec of a sweep, from the command line or a TOML file, checked and written back in full."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,9 +85,19 @@ class Spec(BaseModel):
         return value
 
 
+def from_options(options: Mapping[str, Any], path: Path | None, distill: bool = False) -> Spec:
+    """The spec in the file at `path`, if there is one, with these options in place of the file's. An option that is
+    None was not given. With `distill` the schedule has a teacher. Raises InputError."""
+    fields = {} if path is None else read(path)
+    fields |= {name: value for name, value in options.items() if value is not None}
+    if distill:
+        fields["schedule"] = with_teacher(fields.get("schedule", defaults.SCHEDULE))
+    return check(fields, "" if path is None else str(path))
+
+
 def with_teacher(schedule: Any) -> Any:
-    """The schedule with distillation, as `--distill` asks for; one that has it already keeps its own. (The table of a
-    resolved spec says 0 if there was none.)"""
+    """The schedule with distillation. A schedule that says how much of it keeps its own. (The table of a resolved spec
+    says 0 if there was none.)"""
     if isinstance(schedule, dict):
         return {**schedule, "distillation": schedule.get("distillation") or defaults.DISTILLATION}
     has = not isinstance(schedule, str) or ":distillation=" in schedule

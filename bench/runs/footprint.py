@@ -21,8 +21,9 @@ from bench.measure.layers import Row
 from bench.measure.resizable import Resizing
 from bench.models._build import build_network
 from bench.models._usable import require_outputs, require_reloadable
-from bench.plan.method_choice import REFERENCE, MethodChoice, budgets_of, no_part
+from bench.plan.method_choice import REFERENCE, MethodChoice, find_methods, no_part, sizes_of
 from bench.plan.task_choice import find_task
+from bench.plan.unique import require_unique
 from bench.plugins.networks import ModelChoice
 
 # What a row has besides its method and budget; None where the budget can't be met.
@@ -59,6 +60,17 @@ class Question:
         return Resizing(self.model.model, self.image_shape[0], self.num_classes)
 
 
+def find_compared(texts: Sequence[str], files: Sequence[str]) -> list[MethodChoice]:
+    """The dense reference, and then the methods that the texts name. Raises InputError."""
+    require_unique(texts, "methods")
+    return find_methods([REFERENCE, *(text for text in texts if text != REFERENCE)], files)
+
+
+def number_of_rows(choices: Sequence[MethodChoice], budgets: Sequence[Budget]) -> int:
+    """The number of rows that `footprint` gives."""
+    return sum(len(sizes_of(choice.method, budgets)) for choice in choices)
+
+
 def footprint(
     choices: Sequence[MethodChoice], budgets: Sequence[Budget], question: Question, layers: bool = False
 ) -> Iterator[Row]:
@@ -79,7 +91,7 @@ def footprint(
     require_reloadable(network, replace(question, seed=question.seed + 1).network(), question.image_shape, task)
     del network
     for choice in choices:
-        for asked in (*budgets_of(choice.method, budgets),) or (None,):
+        for asked in sizes_of(choice.method, budgets):
             requested = Requested() if asked is None else asked.requested(dense_values, dense_bytes)
             row: Row = {
                 "method": choice.label,
