@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from bench import budget
-from bench.plan import plan
+from bench.plan.method_choice import REFERENCE, find_methods
 from bench.plugins import networks
 from bench.runs.footprint import Question, footprint
 
@@ -28,13 +28,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     torch.set_num_threads(options.threads)
-    methods, budgets = plan.find_methods(options.methods.split(",")), budget.parse_list(options.budgets)
+    methods, budgets = find_methods(options.methods.split(",")), budget.parse_list(options.budgets)
     print("| network | method | budget | seconds | of these, compressing (wall) | reason |")
     print("| --- | --- | --- | --: | --: | --- |")
     for name in options.networks.split(","):
         question = Question(networks.find(name), (3, options.pixels, options.pixels), options.classes)
         # The reference comes first: with it, the network is built and looked over.
-        rows = footprint([*plan.find_methods([plan.REFERENCE]), *methods], budgets, question)
+        rows = footprint([*find_methods([REFERENCE]), *methods], budgets, question)
         started = time.process_time()
         for row in rows:
             seconds = time.process_time() - started

@@ -37,7 +37,7 @@ from bench.data.augment import Augment
 from bench.data.batches import shuffled
 from bench.data.normalise import Normalise
 from bench.data.streaming import Loading
-from bench.plan.plan import find_dataset
+from bench.plan.dataset_choice import find_dataset
 
 BATCH, SIZE, CLASSES = 64, 224, 10
 VARIANTS = ("torchvision", "folder", "parquet", "in groups")

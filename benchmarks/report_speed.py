@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.metric import TOP1
+from bench.metric import Metric
 from bench.store import seal
-from bench.store.record import FINISHED, make
+from bench.store.record import FINISHED, complete
 from bench.store.rows import encode_rows
 from bench.store.store import HISTORY, LAYERS, RECORD, SEAL, encode
 
 _METHODS, _RATIOS, _DENSE, _LAYERS = 16, (2, 4, 8, 16, 32, 64), 270_000, 40
+_TOP1 = Metric("top1", "top-1", "%", higher=True, counts_images=True)
 
 
 def write_store(folder: Path, runs: int, settings: int, epochs: int) -> None:
@@ -48,7 +49,7 @@ def _write_run(
 ) -> None:
     stored = _DENSE // (ratio or 1)
     top1 = float(90 - 3 * np.log2(ratio or 1) + random.normal())
-    record = make(
+    record = complete(
         {
             "id": run_id,
             "status": FINISHED,
@@ -61,7 +62,7 @@ def _write_run(
             "dataset": "data",
             "schedule": "quick",
             "data": "d",
-            **TOP1.columns(),
+            **_TOP1.columns(),
             "requested_values": None if ratio is None else stored,
             "stored_values": stored,
             "dense_values": _DENSE,

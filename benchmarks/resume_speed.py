@@ -36,7 +36,7 @@ def settings(seeds: int) -> dict[str, Any]:
 
 
 def plan_of(seeds: int) -> Plan:
-    return plans.make(specs.check(settings(seeds)))
+    return plans.from_spec(specs.check(settings(seeds)))
 
 
 def write_store(folder: Path, seeds: int) -> None:

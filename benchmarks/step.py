@@ -19,7 +19,7 @@ from torch.nn import functional
 from bench import count, testing
 from bench.data.normalise import Normalise
 from bench.method import Compressed
-from bench.plan import plan
+from bench.plan.task_choice import find_task
 from bench.runs import environment
 from bench.training import schedule
 from bench.training.compiling import Compile
@@ -140,7 +140,7 @@ def trained(network: str, precision: torch.dtype, device: torch.device, compile:
     normalise = Normalise.of(data).to(device)
     _, recipe = schedule.find(f"csg-cifar:epochs=100000:batch_size={BATCH}")
     model = testing.network(network).to(device, memory_format=torch.channels_last)
-    task = plan.find_task("classification").task
+    task = find_task("classification").task
     trainer = Trainer.of(data, data, normalise, task, 10, recipe, 0, precision, compile=compile)
     return Training(trainer, Compressed(model), 0)
 

@@ -26,6 +26,7 @@ from bench.files.description import Description, Step
 from bench.logs._log import Log, open_logs
 from bench.logs._logging import Logging
 from bench.plan import plan, spec
+from bench.plan.task_choice import find_task
 from bench.plugins import discovery, networks
 from bench.plugins.discovery import DATASETS, find
 from bench.reports.figures.figure import FIGURES, RANKS
@@ -86,24 +87,26 @@ def run_sweep(
     if logs:
         opened = logs if isinstance(logs, Mapping) else open_logs(logs, Store(folder))
         progress = Logging(progress, opened)
-    records = sweep(plan.make(asked), Store(folder), progress, executor or InProcess(), redo, save_every=save_every)
+    records = sweep(
+        plan.from_spec(asked), Store(folder), progress, executor or InProcess(), redo, save_every=save_every
+    )
     return records, printed.getvalue()
 
 
 def tiny_trainer(seed: int = 0, device: str = "cpu", **changes: object) -> Trainer:
     """The loop on the tiny dataset."""
     schedule = Schedule(epochs=4, batch_size=32, learning_rate=0.05, crop_padding=1, flip=True, momentum=0.0)
-    data = hold_out(find(DATASETS, "stripes", [STRIPES]).make(None, {}).load(None, False), 0.2)
+    data = hold_out(find(DATASETS, "stripes", [STRIPES]).build(None, {}).load(None, False), 0.2)
     assert data.validation is not None
     schedule = replace(schedule, **changes)  # type: ignore[arg-type]
-    normalise, task = Normalise.of(data.train).to(torch.device(device)), plan.find_task("classification").task
+    normalise, task = Normalise.of(data.train).to(torch.device(device)), find_task("classification").task
     train, validation = data.train.to(torch.device(device)), data.validation.to(torch.device(device))
     return Trainer.of(train, validation, normalise, task, len(data.classes), schedule, seed)
 
 
 def write_artifact(path: Path, options: dict[str, Any], model: str = "resnet8") -> nn.Module:
     """A csg network with these options in `path`, with batch norm that has seen images."""
-    method = discovery.find(discovery.METHODS, "csg").make(None, options)
+    method = discovery.find(discovery.METHODS, "csg").build(None, options)
     budget = round(count.stored_values(testing.network(model)) / 2) if method.sized_by_budget else None
     compressed = testing.compress(method, model, budget, seed=1)
     compressed.network(images())

@@ -16,7 +16,7 @@ from bench.roles import NARROWER, REFERENCE
 from bench.store import by_class, seal
 from bench.store.apart.latency import LATENCY
 from bench.store.examples import encode_examples
-from bench.store.record import COLUMNS, FAILED, FINISHED, MISSED, Record, make
+from bench.store.record import COLUMNS, FAILED, FINISHED, MISSED, Record, complete
 from bench.store.rows import encode_rows
 from bench.store.store import CODES, EXAMPLES, HISTORY, LAYERS, RECORD, SEAL, WEIGHTS, Store
 
@@ -71,7 +71,7 @@ def record(method: str, seed: int, top1: float | None, budget: str | None = None
         "bench_version": "0",
         "git_commit": "",
     }
-    return make({**known, **values})
+    return complete({**known, **values})
 
 
 def segmented(
@@ -163,7 +163,7 @@ def results(folder: Path) -> dict[str, tuple[dict[str, Any], bytes, list[dict[st
     found = {}
     store = Store(folder)
     for record in store.records()[0]:
-        run = store.find(record["id"])
+        run = store.folder_of(record["id"])
         assert run is not None
         weights = (run / WEIGHTS).read_bytes() if (run / WEIGHTS).is_file() else b""
         rows = [{key: cell for key, cell in row.items() if key != "seconds"} for row in store.rows(run, HISTORY)]

@@ -26,7 +26,7 @@ from bench.dataset import Data, Decoding, Sequential, Streamed
 from bench.errors import InputError
 from bench.measure.cores import cores
 from bench.plan import defaults
-from bench.plan.plan import DatasetChoice
+from bench.plan.dataset_choice import DatasetChoice
 from bench.plugins import options
 from bench.training.schedule import Schedule
 
@@ -62,12 +62,12 @@ def load(
     )
     if not stamp and not (stamp is None and chosen.dataset.made_once):  # yet to be fetched, or quick to make
         return wanted.unkept()
-    return find_cache().get(wanted, say)
+    return cache_from_environment().get(wanted, say)
 
 
 def _streamed(chosen: DatasetChoice, data_dir: Path, download: bool, say: Callable[[str], None]) -> Data:
     """The data, looked over. Raises InputError."""
-    cache, dataset = find_cache(), options.write(chosen.name, chosen.dataset)
+    cache, dataset = cache_from_environment(), options.write(chosen.name, chosen.dataset)
 
     def copied(data: Data, stamps: Stamps) -> Data:
         splits = {name: own for name, own in data.splits().items() if isinstance(own, Streamed)}
@@ -95,7 +95,7 @@ def _streamed(chosen: DatasetChoice, data_dir: Path, download: bool, say: Callab
     return look_over(chosen.decode(data_dir, download), looks, dataset, say, tell, copied)
 
 
-def find_cache() -> Cache:
+def cache_from_environment() -> Cache:
     """The cache of this machine, or that which the environment names. Raises InputError."""
     named = os.environ.get(FOLDER)
     folder = platformdirs.user_cache_path("csg-bench", appauthor=False) if not named else Path(named).expanduser()

@@ -26,11 +26,11 @@ def cache(
     """
     from bench.cache.cache import check as check_bytes
     from bench.cache.copied import IMAGES
-    from bench.cache.images import find_cache
+    from bench.cache.images import cache_from_environment
     from bench.cache.inventory import FOLDER, dataset_of
     from bench.store.seal import Broken
 
-    console, found = make_console(), find_cache()
+    console, found = make_console(), cache_from_environment()
 
     def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -80,10 +80,10 @@ def compress(
     executor = Here.of(jobs)
     look_at(out)
     find_device(device or defaults.DEVICE)
-    request = requests.make(None if methods is None else as_list(methods), to, max_drop, settings, export, out, force)
+    request = requests.check(None if methods is None else as_list(methods), to, max_drop, settings, export, out, force)
     console = make_console()
     try:
-        shown = progress.make(console)
+        shown = progress.for_console(console)
         shown.reasons_follow = True
         outcome = deploy(request, shown, executor)
     except KeyboardInterrupt:

@@ -19,7 +19,7 @@ from bench.files import artifact, network_file
 from bench.files.artifact import Given
 from bench.files.exported import open_exported
 from bench.files.exports.opened import Opened
-from bench.plan.plan import DatasetChoice, find_dataset, require_pixels, with_size
+from bench.plan.dataset_choice import DatasetChoice, find_dataset, require_pixels, with_size
 from bench.plugins import options
 from bench.runs import exported
 from bench.store.store import RECORD, WEIGHTS, Store

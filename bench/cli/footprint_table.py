@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.measure.layers import Row
-from bench.plan.plan import REFERENCE
+from bench.plan.method_choice import REFERENCE
 from bench.runs.footprint import Question
 from bench.store.printable import one_line
 

@@ -58,7 +58,7 @@ def main() -> None:
             make_error_console().print(traceback.format_exc(), markup=False, highlight=False, soft_wrap=True)
         line = str(error) if isinstance(error, InputError) else _usage(error)
         # What is wrong with a command is so in all processes of torchrun, and the first says it.
-        if not line or (place := launched.find()) is None or place.leads:
+        if not line or (place := launched.from_environment()) is None or place.leads:
             print_error(line or unforeseen(error))
         sys.exit(BAD_INPUT)
 

@@ -8,7 +8,7 @@ from keyword import iskeyword
 from pathlib import Path
 
 from bench.errors import InputError
-from bench.plan import plan
+from bench.plan.method_choice import ALL
 from bench.plugins import discovery
 
 # What the template's method is called: its file, itself and its class.
@@ -32,7 +32,7 @@ def new_method(name: str, folder: Path) -> list[str]:
     for file in texts:
         if file.exists():
             raise InputError(f"there is a {file} already; give another name, or a folder with --out")
-    if method == plan.ALL or method in discovery.available(discovery.METHODS):
+    if method == ALL or method in discovery.available(discovery.METHODS):
         raise InputError(f"there is a method {method!r} already; give another name")
     if find_spec(stem) is not None:
         raise InputError(f"can't call a method {name!r}: its file would hide Python's {stem}; give another name")

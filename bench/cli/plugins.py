@@ -50,9 +50,9 @@ def footprint(
 
     from bench.budget import parse_list
     from bench.cli.footprint_table import footprint_tables
-    from bench.plan import plan as plans
+    from bench.plan.unique import require_unique
     from bench.plugins import networks
-    from bench.runs.footprint import Question
+    from bench.runs.footprint import Question, find_compared, number_of_rows
     from bench.runs.footprint import footprint as rows_of
 
     match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})x([1-9]\d{0,4})", image, re.ASCII)
@@ -61,15 +61,11 @@ def footprint(
     channels, height, width = map(int, match.groups())
     question = Question(networks.find(model), (channels, height, width), classes)
     written, asked = as_list(methods), parse_list(budgets)
-    for what, texts in (("methods", written), ("budgets", list(map(str, asked)))):
-        plans.require_unique(texts, what)
+    require_unique(list(map(str, asked)), "budgets")
     if not written or not asked:
         raise InputError(f"{'--budgets' if written else '--methods'} names nothing; for example csg,lowrank and 2x,4x")
-    choices = plans.find_methods(
-        [plans.REFERENCE, *(text for text in written if text != plans.REFERENCE)], plugin or []
-    )
-    total = sum(len(plans.budgets_of(choice.method, asked)) or 1 for choice in choices)
-    made = rows_of(choices, asked, question, layers)
+    choices = find_compared(written, plugin or [])
+    total, made = number_of_rows(choices, asked), rows_of(choices, asked, question, layers)
     watched = make_error_console()
     rows = [*track(made, "", total, console=watched, transient=True, disable=not watched.is_terminal)]
     if json:

@@ -1,17 +1,20 @@
 """`bench run`."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.app import FAILED_RUNS, INTERRUPTED, RESUMABLE, app, as_list, make_console
 from bench.cli.stores import write_report
-from bench.errors import InputError
 from bench.plan import defaults
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from bench.executors.torchrun.launched import Place
+    from bench.store.record import Record
 
 
 @app.command()
@@ -147,16 +150,15 @@ def run(
     from bench.plan import rates
     from bench.plan import spec as specs
 
-    place = launched.find()
+    place = launched.from_environment()
     if place is not None and not place.leads:
         _follow(place)
         return
-    given: dict[str, Any] = {} if spec is None else specs.read(spec)
     options = {
         "methods": None if methods is None else as_list(methods),
         "budgets": None if budgets is None else [str(budget) for budget in parse_list(budgets)],
         "seeds": seeds,
-        "learning_rates": None if learning_rates is None else rates.asked(learning_rates),
+        "learning_rates": None if learning_rates is None else rates.from_option(learning_rates),
         "model": model,
         "dataset": dataset,
         "schedule": schedule,
@@ -172,10 +174,7 @@ def run(
         "corruptions": corruptions,
         "plugins": plugin or None,
     }
-    given |= {name: value for name, value in options.items() if value is not None}
-    if distill:
-        given["schedule"] = specs.with_teacher(given.get("schedule", defaults.SCHEDULE))
-    checked = specs.check(given, "" if spec is None else str(spec))
+    checked = specs.from_options(options, spec, distill)
 
     from bench.files import pristine
 
@@ -188,19 +187,18 @@ def run(
     from bench.plan import plan as plans
     from bench.plan import shard as shards
     from bench.programs.sweeping import look_at
-    from bench.runs import interrupt, progress
+    from bench.runs import progress
     from bench.runs.environment import find_device
-    from bench.store.record import FAILED
-    from bench.store.store import REPORT, Store
+    from bench.store.store import Store
 
-    console = make_console()
+    console, store = make_console(), Store(out)
     made_by = find(launched.executor(executor), jobs=jobs, ray_address=ray_address)
     look_at(out)
     find_device(checked.device)
-    shown = Logging(progress.make(console), open_logs(as_list(log or ""), Store(out)))
-    plan = plans.make(checked)
-    if distill and not plan.setting.schedule.distillation:
-        raise InputError("--distill, and the schedule says distillation=0; leave one of them out")
+    shown = Logging(progress.for_console(console), open_logs(as_list(log or ""), store))
+    plan = plans.from_spec(checked)
+    if distill:
+        plans.require_teacher(plan)
     if shard is not None:
         part = shards.parse(shard)
         whole, plan = len(plan.runs), part.of(plan)
@@ -210,13 +208,22 @@ def run(
     if dry_run:
         from bench.runs.dry_run import describe
 
-        describe(plan, Store(out), console, made_by, as_list(redo or ""))
+        describe(plan, store, console, made_by, as_list(redo or ""))
         return
 
     from bench.runs.sweep import sweep
 
+    _tell(lambda: sweep(plan, store, shown, made_by, as_list(redo or ""), save_every), out, console)
+
+
+def _tell(make: Callable[[], Sequence["Record"]], out: Path, console: "Console") -> None:
+    """Make the runs of a sweep, and print its report, or that it was interrupted. The exit code says which."""
+    from bench.runs import interrupt
+    from bench.store.record import FAILED
+    from bench.store.store import REPORT
+
     try:
-        records = sweep(plan, Store(out), shown, made_by, as_list(redo or ""), save_every)
+        records = make()
     except KeyboardInterrupt:
         console.print("interrupted; finished runs are kept, and the same command goes on where this one stopped")
         raise typer.Exit(RESUMABLE if interrupt.was_termination() else INTERRUPTED) from None
@@ -228,10 +235,10 @@ def run(
 
 
 def _follow(place: "Place") -> None:
-    """Under torchrun the first process is the command, and the others train along."""
+    """Train along with the first process of torchrun, which is the command."""
     from bench.executors.torchrun.follower import follow
 
     try:
         follow(place)
-    except KeyboardInterrupt:  # which the first process tells of
+    except KeyboardInterrupt:  # the first process prints it
         raise typer.Exit(INTERRUPTED) from None

@@ -140,7 +140,7 @@ def verify(
     Exit code 1 where something doesn't.
     """
     from bench.files.artifact import Given
-    from bench.runs.verify import Verifier
+    from bench.runs.verify.verifier import Verifier
     from bench.store.store import Store
 
     console = make_console()

@@ -48,7 +48,7 @@ class Trial:
         """Try a finished run, and write what it gives to its record: these columns. None if it has them, and if
         its network can't be tried, which is said. Raises InputError if an image can't be read, or the disk won't
         take it."""
-        folder = self.store.find(record["id"])
+        folder = self.store.folder_of(record["id"])
         if folder is None or not lacks(record, self.source):
             return {}
         if not (folder / WEIGHTS).is_file():

@@ -18,7 +18,7 @@ from bench.files.artifact import Given
 from bench.files.export import export
 from bench.files.exported import open_exported
 from bench.files.exports import onnx_file
-from bench.plan.plan import DatasetChoice
+from bench.plan.dataset_choice import DatasetChoice
 from bench.runs import exported
 from bench.training.evaluate import Scores, evaluate
 

@@ -14,6 +14,7 @@ from bench.plan import defaults, spec
 from bench.plan import plan as plans
 from bench.plan.at_start import OPTION, at_start, find_at_start
 from bench.plan.plan import Plan
+from bench.plan.unique import require_unique
 
 # Trainings of a search, and so many methods that are tried first.
 MOST_TRAININGS, MOST_SEARCHED = 6, 3
@@ -51,7 +52,7 @@ class Request:
         them what they are held against: the network as it was given. (With a fresh classifier that says nothing, and it
         is the dense network, trained like the others.) Raises InputError."""
         asked = {"methods": [at_start(text, self.files) for text in methods], "budgets": [budget], "seeds": [0]}
-        made = plans.make(spec.check({"schedule": defaults.FINE_TUNING, **self.settings, **asked}))
+        made = plans.from_spec(spec.check({"schedule": defaults.FINE_TUNING, **self.settings, **asked}))
         # Whoever watches wrote no compress_at.
         written = {find_at_start(text, self.files).text: text for text in methods}
         choices = [replace(run.choice, shown=written.get(run.choice.text, "")) for run in made.runs]
@@ -62,7 +63,7 @@ class Request:
         return replace(made, runs=tuple(run for run in made.runs if not run.is_reference))
 
 
-def make(
+def check(
     methods: Sequence[str] | None,
     to: str | None,
     max_drop: float | None,
@@ -87,7 +88,7 @@ def make(
             f"--methods at most, and not {len(chosen)}"
         )
     made = Request(chosen, to, max_drop, settings, export, deployed_file.format_of(export), out)
-    plans.require_unique(chosen, "methods")
+    require_unique(chosen, "methods")
     for text in chosen:
         _check_method(text, made.files, made.in_bytes)
     _check_targets(made, force)

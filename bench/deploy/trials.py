@@ -60,7 +60,7 @@ class Trials:
 
     def artifact(self, record: Record) -> Path:
         """The saved network of a run. Raises InputError."""
-        folder = self.store.find(record["id"])
+        folder = self.store.folder_of(record["id"])
         if folder is None or not (folder / WEIGHTS).is_file():
             raise InputError(
                 f"the network of run {record['id']} is no longer in {self.request.out}; give another --out"

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bench.plan.plan import Run
+from bench.plan.run import Run
 from bench.runs.progress import Progress
 from bench.training.loop import Epoch
 

@@ -12,7 +12,7 @@ import torch
 
 from bench.errors import DiskError, InputError
 from bench.executors._relay import Relay
-from bench.runs.executor import make
+from bench.runs.executor import perform
 from bench.runs.material import Asked, bench_elsewhere
 
 # What it is told, besides a run's id and whether it is made again.
@@ -50,7 +50,7 @@ def _work(pipe: Connection, asked: Asked, streamed: bytes, inbox: "SimpleQueue[t
     with bench.fresh:
         while True:
             run_id, again = inbox.get()
-            pipe.send((ENDED, make(bench, plan, runs[run_id], again, progress)))
+            pipe.send((ENDED, perform(bench, plan, runs[run_id], again, progress)))
 
 
 def _leave_the_terminal() -> None:

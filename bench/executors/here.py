@@ -12,7 +12,7 @@ from bench.executors.in_process import InProcess
 from bench.executors.processes import Processes
 from bench.measure.cores import cores
 from bench.plan import defaults
-from bench.plan.plan import Run
+from bench.plan.run import Run
 from bench.runs.executor import Crew, Executor, Job
 from bench.runs.progress import Progress
 from bench.runs.side_by_side import is_short

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import torch
 
 from bench.dataset import Data
-from bench.plan.plan import Run
-from bench.runs.executor import Job, Outcome, make
+from bench.plan.run import Run
+from bench.runs.executor import Job, Outcome, perform
 from bench.runs.material import on_device
 from bench.runs.progress import Progress
 
@@ -41,4 +41,4 @@ class Alone:
 
     def wait(self, seconds: float) -> Outcome | None:
         run = self.submitted.pop(0)
-        return Outcome(run, make(self.bench, self.job.plan, run, run.id in self.job.again, self.progress))
+        return Outcome(run, perform(self.bench, self.job.plan, run, run.id in self.job.again, self.progress))

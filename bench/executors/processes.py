@@ -22,7 +22,7 @@ from bench.executors._relay import SAY, show
 from bench.executors._worker import ENDED, INTERRUPTED, NO_DISK, REFUSED
 from bench.files import pristine
 from bench.measure.cores import loaders
-from bench.plan.plan import Run
+from bench.plan.run import Run
 from bench.runs.executor import Job, Outcome
 from bench.runs.material import Asked
 from bench.runs.progress import Progress

@@ -183,7 +183,7 @@ def find_method(step: Step, path: Path, given: Given = NOTHING) -> Method:
                 f"({code[:8]}...); --other-code takes it all the same"
             )
     try:
-        method: Method = plugin.make(None, dict(step.options))
+        method: Method = plugin.build(None, dict(step.options))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     # No file of ours has one: what a network was made from is in it, and a file from elsewhere must name no other.

@@ -411,30 +411,35 @@ def _called(path: Path) -> Iterator[str]:
         content = path.read_bytes()
     # The old format is several pickles, one behind the other, and then the bytes of the tensors.
     while content[:1] == b"\x80":
-        texts: list[str] = []
-        memo: dict[int, str] = {}
-        memoised, is_text = 0, False
-        end = None
-        try:
-            for instruction, argument, place in pickletools.genops(content):
-                name = ""
-                if instruction.name == "GLOBAL":
-                    name = str(argument).replace(" ", ".")
-                elif instruction.name == "STACK_GLOBAL":  # by the two texts before it, or what stands for them
-                    name = ".".join(texts[-2:])
-                elif instruction.name == "MEMOIZE":
-                    if is_text:
-                        memo[memoised] = texts[-1]
-                    memoised += 1
-                elif instruction.name in ("BINGET", "LONG_BINGET") and argument in memo:
-                    texts.append(memo[argument])
-                is_text = isinstance(argument, str) and instruction.name != "GLOBAL"
+        names, end = _imports(content)
+        yield from (name for name in names if not re.fullmatch(r"torch\.\w+", name))  # types and storages are harmless
+        content = content[end:]
+
+
+def _imports(content: bytes) -> tuple[list[str], int]:
+    """The names that the first pickle of the content imports, and where that pickle ends. A damaged pickle has the
+    names before the damage, and ends with the content."""
+    names: list[str] = []
+    texts: list[str] = []
+    memo: dict[int, str] = {}
+    memoised, is_text = 0, False
+    try:
+        for instruction, argument, place in pickletools.genops(content):
+            if instruction.name == "GLOBAL":
+                names.append(str(argument).replace(" ", "."))
+            elif instruction.name == "STACK_GLOBAL":  # by the two texts before it, or what stands for them
+                names.append(".".join(texts[-2:]))
+            elif instruction.name == "MEMOIZE":
                 if is_text:
-                    texts.append(str(argument))
-                if name and not re.fullmatch(r"torch\.\w+", name):  # types and storages are harmless
-                    yield name
-                if instruction.name == "STOP":
-                    end = (place or 0) + 1
-        except ValueError:  # damaged from here on
-            return
-        content = content[end:] if end else b""
+                    memo[memoised] = texts[-1]
+                memoised += 1
+            elif instruction.name in ("BINGET", "LONG_BINGET") and argument in memo:
+                texts.append(memo[argument])
+            elif instruction.name == "STOP":
+                return names, (place or 0) + 1
+            is_text = isinstance(argument, str) and instruction.name != "GLOBAL"
+            if is_text:
+                texts.append(str(argument))
+    except ValueError:  # damaged from here on
+        pass
+    return names, len(content)

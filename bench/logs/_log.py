@@ -12,9 +12,9 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from bench.errors import InputError, typed_line, unknown
-from bench.plan.plan import Run
+from bench.plan.run import Run
 from bench.plugins import discovery, options
-from bench.runs.run import flat
+from bench.runs.steps.columns import flat
 from bench.store.record import COLUMNS, Record
 from bench.store.store import Store
 from bench.training.loop import Epoch

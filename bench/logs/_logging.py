@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.errors import contained, typed_line
 from bench.logs._log import Log
-from bench.plan.plan import Run
+from bench.plan.run import Run
 from bench.runs.progress import Progress
 from bench.store.record import Record
 from bench.training.loop import Epoch

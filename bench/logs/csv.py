@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bench.logs._log import folder_of
-from bench.plan.plan import Run
+from bench.plan.run import Run
 from bench.store.printable import one_line
 from bench.store.record import Record
 from bench.store.store import Store

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from bench.logs._log import folder_of, hyperparameters, require, results, tag
-from bench.plan.plan import Run
+from bench.plan.run import Run
 from bench.store.record import FINISHED, Record
 from bench.store.store import Store
 from bench.training.loop import Epoch

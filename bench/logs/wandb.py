@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.errors import InputError, typed_line
 from bench.logs._log import folder_of, hyperparameters, require, results, tag
-from bench.plan.plan import Run
+from bench.plan.run import Run
 from bench.runs.progress import title
 from bench.store.record import FAILED, FINISHED, Record
 from bench.store.store import Store

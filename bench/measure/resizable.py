@@ -46,7 +46,7 @@ class Resizing:
     def _widths(self) -> "Widths":
         from bench.measure import widths
 
-        return widths.find(build_network(self.model, self.channels, self.num_classes, seed=0))
+        return widths.trace(build_network(self.model, self.channels, self.num_classes, seed=0))
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class Widths:
         return zip(self.groups, widths, strict=True)
 
 
-def find(network: nn.Module) -> Widths:
+def trace(network: nn.Module) -> Widths:
     """The groups, in the order of the layers. Depends on the network's structure alone."""
     trial = Trial(network)
     left_alone: dict[str, str] = {}

@@ -35,42 +35,52 @@ def require_usable(network: nn.Module) -> None:
     if not any(parameter.numel() for parameter in network.parameters()):
         raise InputError("the network has no parameters, so there is nothing to train or to compress")
     for name, parameter in network.named_parameters():
-        if parameter.is_floating_point() and parameter.dtype != torch.float32:
-            dtype = str(parameter.dtype).removeprefix("torch.")
-            raise InputError(f"the network's {name} is {dtype}, and bench trains in float32; make it with .float()")
-        # Methods that put others in a parameter's place would train what the rest can't.
-        if not parameter.requires_grad:
-            raise InputError(
-                f"the network's {name} is frozen (requires_grad=False), and bench trains all of a network, the same "
-                "for every method; make it trainable, or a buffer"
-            )
-        if parameter.device.type != "meta" and not bool(parameter.isfinite().all()):
-            raise InputError(f"the network's {name} holds NaN or infinite values before anything is trained")
+        _require_trainable(name, parameter)
     for name, module in network.named_modules():
-        for hook in module._forward_pre_hooks.values():
-            if isinstance(hook, BasePruningMethod):
-                own = hook._tensor_name
-                raise InputError(
-                    f"the network's {name}.{own} is masked by torch.nn.utils.prune, and its mask would be counted as "
-                    f"values, or lost; call prune.remove(module, {own!r}) where the network is made"
-                )
-            if hasattr(hook, "compute_weight"):  # torch's hook-style weight_norm and spectral_norm
-                raise InputError(
-                    f"the network's {name} computes its weight in a hook ({type(hook).__name__}), so that it can't be "
-                    "copied; use torch.nn.utils.parametrizations, or remove it where the network is made"
-                )
-        computed = [own for own, value in vars(module).items() if isinstance(value, Tensor) and not value.is_leaf]
-        if computed:
-            raise InputError(
-                f"the network's {name or 'module'} keeps {computed[0]}, a tensor computed from parameters, so that it "
-                "can't be copied; compute it in forward()"
-            )
-        for own, mask in _parametrised_masks(module):
-            raise InputError(
-                f"the network's {name}.{own} is masked by a parametrization, and {mask} would be counted as values; "
-                f"call parametrize.remove_parametrizations(module, {own!r}) where the network is made"
-            )
+        _require_plain_weights(name, module)
     _require_own_memory(network)
+
+
+def _require_trainable(name: str, parameter: nn.Parameter) -> None:
+    """Raises InputError."""
+    if parameter.is_floating_point() and parameter.dtype != torch.float32:
+        dtype = str(parameter.dtype).removeprefix("torch.")
+        raise InputError(f"the network's {name} is {dtype}, and bench trains in float32; make it with .float()")
+    # Methods that put others in a parameter's place would train what the rest can't.
+    if not parameter.requires_grad:
+        raise InputError(
+            f"the network's {name} is frozen (requires_grad=False), and bench trains all of a network, the same "
+            "for every method; make it trainable, or a buffer"
+        )
+    if parameter.device.type != "meta" and not bool(parameter.isfinite().all()):
+        raise InputError(f"the network's {name} holds NaN or infinite values before anything is trained")
+
+
+def _require_plain_weights(name: str, module: nn.Module) -> None:
+    """Raises InputError for a module whose weights are masked, or computed from other tensors."""
+    for hook in module._forward_pre_hooks.values():
+        if isinstance(hook, BasePruningMethod):
+            own = hook._tensor_name
+            raise InputError(
+                f"the network's {name}.{own} is masked by torch.nn.utils.prune, and its mask would be counted as "
+                f"values, or lost; call prune.remove(module, {own!r}) where the network is made"
+            )
+        if hasattr(hook, "compute_weight"):  # torch's hook-style weight_norm and spectral_norm
+            raise InputError(
+                f"the network's {name} computes its weight in a hook ({type(hook).__name__}), so that it can't be "
+                "copied; use torch.nn.utils.parametrizations, or remove it where the network is made"
+            )
+    computed = [own for own, value in vars(module).items() if isinstance(value, Tensor) and not value.is_leaf]
+    if computed:
+        raise InputError(
+            f"the network's {name or 'module'} keeps {computed[0]}, a tensor computed from parameters, so that it "
+            "can't be copied; compute it in forward()"
+        )
+    for own, mask in _parametrised_masks(module):
+        raise InputError(
+            f"the network's {name}.{own} is masked by a parametrization, and {mask} would be counted as values; "
+            f"call parametrize.remove_parametrizations(module, {own!r}) where the network is made"
+        )
 
 
 def require_outputs(network: nn.Module, image_shape: tuple[int, int, int], num_classes: int, task: Task) -> None:

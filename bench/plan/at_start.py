@@ -1,17 +1,17 @@
-"""Methods that compress before the first step, for finished weights: the training after it is fine-tuning alone."""
+"""Methods for finished weights. They compress before the first step, so that all training after it is fine-tuning."""
 
 from collections.abc import Sequence
 
 from bench.errors import InputError
-from bench.plan.plan import ALL, MethodChoice, find_methods, split_label
+from bench.plan.method_choice import ALL, MethodChoice, find_methods, split_label
 from bench.plugins import discovery, options
 
 OPTION = "compress_at"
 
 
 def at_start(text: str, files: Sequence[str] = ()) -> str:
-    """The method that was written, with `compress_at=0` where it has such an option and nothing else was given. Raises
-    InputError."""
+    """The text of the method with `compress_at=0` added. A method without this option, or a text that gives it, stays
+    as it is. Raises InputError."""
     if text.strip() == ALL:
         raise InputError(f"which method? {ALL} stands for several; write one, as csg")
     written = options.split(split_label(text)[1].strip())
@@ -20,6 +20,6 @@ def at_start(text: str, files: Sequence[str] = ()) -> str:
 
 
 def find_at_start(text: str, files: Sequence[str] = ()) -> MethodChoice:
-    """The method for finished weights. Raises InputError."""
+    """The method that the text names, compressing before the first step. Raises InputError."""
     (choice,) = find_methods([at_start(text, files)], files)
     return choice

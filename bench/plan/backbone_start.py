@@ -1,4 +1,4 @@
-"""Whether runs start from a compressed backbone: asked before anything is trained, of networks that are thrown away."""
+"""Which runs can start from a compressed backbone. Networks that are thrown away tell it before anything is trained."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,13 +10,13 @@ from bench.files.start_weights import Start
 from bench.measure import in_bytes, packed_size
 from bench.measure.resizable import Resizing
 from bench.models._build import build_network
-from bench.plan.plan import Run
+from bench.plan.run import Run
 
 
 def lines(runs: Sequence[Run], channels: int, classes: int, start: Start) -> Iterator[str]:
-    """A line for each method and budget among the runs whose method left the backbone that all of them take: whether it
-    starts from the compressed form, or why it takes the kernels in full. `start` gives networks the finished weights.
-    What can't be compressed has none, since its run says so."""
+    """A line for each method and budget, where the method is the one that compressed the backbone: it starts from the
+    compressed form, or takes the kernels in full, with the reason. `start` gives networks the finished weights. A
+    method that can't compress the network has no line here; its run gives the reason."""
     asked = set()
     for run in runs:
         weights = run.setting.weights
@@ -29,7 +29,7 @@ def lines(runs: Sequence[Run], channels: int, classes: int, start: Start) -> Ite
             with contained():
                 why_not = run.why_kernels or _misfit(backbone, run, channels, classes, start)
         except Exception:
-            why_not = None  # the run fails, or misses its budget, and its record says why
+            why_not = None  # the run will fail or miss its budget, and its record says why
         if why_not == "":
             yield f"{what} starts from the compressed backbone of {backbone.name}"
         elif why_not:
@@ -37,7 +37,7 @@ def lines(runs: Sequence[Run], channels: int, classes: int, start: Start) -> Ite
 
 
 def _misfit(backbone: CompressedBackbone, run: Run, channels: int, classes: int, start: Start) -> str:
-    """Why the run's network can't start from the backbone, empty if it can. Raises BudgetError."""
+    """The reason why the run's network can't start from the backbone; empty if it can. Raises BudgetError."""
     model = run.setting.model.model
     dense = start(build_network(model, channels, classes, run.seed), run.seed)
     requested = Requested()

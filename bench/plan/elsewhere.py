@@ -1,4 +1,4 @@
-"""Specs that mean the same on another machine: without this one's paths, with the code that they need beside them."""
+"""Specs rewritten for another machine: without paths of this one, and with the code that they need beside them."""
 
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
@@ -17,15 +17,16 @@ from bench.plugins.code import code_hash, own_files
 from bench.plugins.discovery import name_of
 from bench.store.machine_paths import first_path
 
-# The folder of a person's code, beside the spec. More than so much isn't the code of a plugin.
+# The folder of a person's code, beside the spec. A plugin with more bytes than this is not published.
 CODE = "code"
 _MOST_BYTES = 1_000_000
 
 
 @dataclass
 class Elsewhere:
-    """Rewrites the specs of one publication. `needs` has, in words, what must be provided where they are read; `given`
-    the options by which a command is given the plugins that they name, since nothing that a store names is run."""
+    """Rewrites the specs of one publication. `needs` has a line for each thing that the reader of the specs must
+    provide. `given` has the options that name the plugins of the specs. Commands need them, since bench runs nothing
+    that only a store names."""
 
     needs: list[str] = field(default_factory=list)
     given: list[tuple[str, str]] = field(default_factory=list)
@@ -33,8 +34,8 @@ class Elsewhere:
     _folders: dict[Path, str] = field(default_factory=dict)
 
     def spec(self, content: bytes, up: str = "") -> bytes:
-        """The spec, to lie in the publication's folder or in one from which `up` leads there. Runs keep their ids, as
-        places are no part of them. Raises ValueError for what is no spec."""
+        """The spec for the publication's folder, or for a folder from which the path `up` leads there. Runs keep their
+        ids, since places are no part of ids. Raises ValueError if the content is no spec."""
         try:
             given = tomllib.loads(content.decode())
             return tomli_w.dumps({**given, **dict(self._changed(given, up))}).encode()
@@ -42,8 +43,8 @@ class Elsewhere:
             raise ValueError(first_line(error)) from error
 
     def code(self, hashes: Collection[str]) -> dict[str, bytes]:
-        """The files of all plugins that the specs name, by their place. Only files whose hash is among these. Records
-        have the hash of the code that made them, and no spec may publish another file. The others go to `needs`."""
+        """The files of all plugins that the specs name, by their place. Only code with one of these `hashes`, which
+        come from records: a spec may publish no other file. A plugin with another hash gets a line in `needs`."""
         found: dict[str, bytes] = {}
         for source, place in self._code.items():
             try:
@@ -56,14 +57,14 @@ class Elsewhere:
         return found
 
     def _changed(self, given: Mapping[str, Any], up: str) -> Iterator[tuple[str, Any]]:
-        """The fields that are others elsewhere."""
+        """The fields that change, with their new values."""
         yield "data_dir", defaults.DATA_DIR
         texts = [rest for _, rest in map(_labelled, given.get("methods", []))]
         used = {options.split(text).name for text in [*texts, *([given["dataset"]] if "dataset" in given else [])]}
         yield "methods", [label + self._moved(text) for label, text in map(_labelled, given.get("methods", []))]
         if "dataset" in given:
             yield "dataset", self._moved(given["dataset"])
-        # A plugin that nothing here is of is nobody's business.
+        # A plugin that no method or dataset comes from stays private.
         plugins = [text for text in given.get("plugins", []) if name_of(Path(text).stem) in used]
         places = [self._place(text) for text in plugins]
         yield "plugins", [up + place for place in places]
@@ -138,13 +139,13 @@ class Elsewhere:
 
 
 def _labelled(text: str) -> tuple[str, str]:
-    """`small=csg:code=8` in two: what it is called, with the `=`, and the method."""
+    """`small=csg:code=8` in two parts: its label with the `=`, and the method."""
     label, equals, rest = text.partition("=")
     return ("", text) if not equals or ":" in label else (label + equals, rest)
 
 
 def _located(text: str) -> Path:
-    """The plugin's file; if it is gone, the name by its path."""
+    """The plugin's file. If the file is gone, the path as it was written."""
     try:
         return by_path.locate(text)
     except InputError:
@@ -152,5 +153,5 @@ def _located(text: str) -> Path:
 
 
 def _is_folder(file: Path) -> bool:
-    """Whether a plugin is all that lies in its folder."""
+    """Whether the plugin is its whole folder, and not the file alone."""
     return file.parent.name == file.stem

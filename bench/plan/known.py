@@ -1,4 +1,4 @@
-"""Facts about files on another machine that a plan needs: found there, and taken here as they were found."""
+"""Facts about files that a plan needs, for a machine that doesn't have these files: another machine found them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -10,7 +10,7 @@ from bench.plugins.networks import ModelChoice
 
 @dataclass(frozen=True)
 class Known:
-    """What the dataset says of its files (`Dataset.identity`), and the finished weights without their network."""
+    """The identity of the dataset's files (`Dataset.identity`), and the finished weights without their network."""
 
     identity: str
     weights: Mapping[str, Any] | None
@@ -23,5 +23,5 @@ class Known:
         return cls(identity, own)
 
     def weights_for(self, model: ModelChoice) -> Weights | None:
-        """The weights, which were seen to fit this network."""
+        """The weights with this network. The other machine checked that they fit it."""
         return None if self.weights is None else Weights(model=model, **self.weights)

@@ -1,5 +1,7 @@
-"""The learning rates of a sweep: the schedule's own, times a factor written `0.5x`. Each method and budget is tried at
-the same factors, or has the one that was chosen for it before, on seeds that the sweep does not have."""
+"""The learning rates of a sweep: factors of the schedule's own rate, written `0.5x`.
+
+Either all methods and budgets are tried at the same factors. Or each has one factor, which another sweep chose on other
+seeds."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +16,7 @@ from bench.store.rates import chosen_of, factor_text
 from bench.store.record import Record
 from bench.store.store import Store
 
-# Beyond these nothing trains, and a factor within them is written in few digits.
+# Factors outside of this range train nothing. Within it a factor needs few digits.
 _LEAST, _MOST = 0.0001, 10_000
 _LONGEST = 12  # letters
 
@@ -38,15 +40,15 @@ class ChosenRates(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # By method, as it is written with its options, and budget.
+    # The factor by the method's text with its options, and then by budget.
     chosen: dict[str, dict[str, str]]
-    # Of which they were chosen, on which seeds, and on what network, data and schedule.
+    # The factors that were tried, the seeds, and the network, data and schedule.
     tried: list[str]
     seeds: list[int]
     setting: str
 
     def columns(self) -> dict[str, str]:
-        """What records say of it."""
+        """The columns of records."""
         seeds = ", ".join(map(str, self.seeds))
         return {
             "rates_before": ", ".join(self.tried),
@@ -55,13 +57,13 @@ class ChosenRates(BaseModel):
 
 
 class Rates(Protocol):
-    """At which factors a method is tried at a budget."""
+    """The factors at which a method is tried at a budget."""
 
     def of(self, method_text: str, budget: Budget | None) -> Sequence[float]: ...
 
     @property
     def written(self) -> list[str] | ChosenRates:
-        """As in a spec, in full."""
+        """As a resolved spec has it."""
         ...
 
 
@@ -80,7 +82,7 @@ class TheSame:
 
 
 class Chosen:
-    """One factor for each method and budget, as another sweep found it."""
+    """One factor for each method and budget, which another sweep chose."""
 
     def __init__(self, written: ChosenRates) -> None:
         self.written = written
@@ -99,16 +101,16 @@ class Chosen:
         return [found]
 
 
-def asked(text: str) -> list[str] | str:
-    """Factors with commas, or a sweep's store, as a person writes it on the command line."""
+def from_option(text: str) -> list[str] | str:
+    """The factors that an option lists with commas, or the path of the store that it names."""
     if Path(text).expanduser().is_dir():
         return str(Path(text).expanduser())
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def find(asked: list[str] | str | ChosenRates, seeds: Sequence[int]) -> Rates:
-    """Those that a spec for these seeds asks for: factors, a sweep's store, or what was found in one. Raises
-    InputError."""
+def from_spec(asked: list[str] | str | ChosenRates, seeds: Sequence[int]) -> Rates:
+    """The rates that a spec asks for: a list of factors, the store of another sweep, or the factors that were chosen in
+    one. The other sweep must have none of these `seeds`. Raises InputError."""
     if isinstance(asked, list):
         return TheSame(asked)
     chosen = chosen_in(Path(asked)) if isinstance(asked, str) else asked
@@ -121,7 +123,7 @@ def find(asked: list[str] | str | ChosenRates, seeds: Sequence[int]) -> Rates:
 
 
 def chosen_in(folder: Path) -> ChosenRates:
-    """The factor of each method and budget by which reports of this store go. Raises InputError where it is of several
+    """The factor of each method and budget that reports of this store take. Raises InputError if the store has several
     settings."""
     if not folder.is_dir():
         raise InputError(f'no learning rates in {folder}: it is no folder of a store; factors are a list, as ["2x"]')
@@ -145,7 +147,7 @@ def chosen_in(folder: Path) -> ChosenRates:
     )
 
 
-# In place of a budget, of methods of fixed size and dense.
+# In place of a budget: for dense, and for methods of fixed size.
 _OWN_SIZE = "own size"
 
 

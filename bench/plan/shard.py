@@ -1,18 +1,19 @@
-"""A part of a plan, for one of several machines or jobs that share the work without knowing of one another."""
+"""A part of a plan. Several machines or jobs can share the work by parts, without any message between them."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bench.errors import InputError
-from bench.plan.plan import Plan, Run
+from bench.plan.plan import Plan
+from bench.plan.run import Run
 
 _MOST = 100_000
 
 
 @dataclass(frozen=True)
 class Shard:
-    """The part `number`, from 1, of `count`."""
+    """The part `number` of `count`. Numbers begin at 1."""
 
     number: int
     count: int
@@ -21,10 +22,10 @@ class Shard:
         return f"{self.number}/{self.count}"
 
     def of(self, plan: Plan) -> Plan:
-        """The plan with its own runs alone. All shards together have each run once.
+        """The plan with the shard's own runs alone. All shards together have each run once.
 
-        A seed's runs stay together as long as there are no more shards than seeds; beyond that they are dealt out by
-        their epochs, and those that start from the dense network's state stay with the dense run.
+        If there are no more shards than seeds, the runs of a seed stay together. Otherwise they are dealt out by their
+        epochs; runs that start from a state of the dense network stay with the dense run.
         """
         seeds = list(dict.fromkeys(run.seed for run in plan.runs))
         mine: set[str] = set()
@@ -46,7 +47,7 @@ def parse(text: str) -> Shard:
 
 
 def _dealt(runs: Sequence[Run], count: int) -> list[list[Run]]:
-    """The runs of a seed in `count` parts: the largest piece of work first, each to the part that has least so far."""
+    """The runs of a seed in `count` parts. The largest piece of work goes first, and each to the smallest part."""
     if count == 1:
         return [list(runs)]
     together = [run for run in runs if run.leaves_states or run.compress_epoch]
@@ -58,5 +59,5 @@ def _dealt(runs: Sequence[Run], count: int) -> list[list[Run]]:
 
 
 def _epochs(runs: Sequence[Run]) -> float:
-    # A little for all that is no training.
+    # A little more for everything besides training.
     return sum(run.end_epoch - run.compress_epoch + 0.2 for run in runs)

@@ -1,6 +1,6 @@
 """The spec of a sweep, from the command line or a TOML file, checked and written back in full."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,37 +23,37 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # Of the file's form. One that a person writes need not say it.
+    # The number of the file's format. A person need not write it.
     format: int = FORMAT
 
     methods: list[str] = Field(min_length=1)
     budgets: list[str] = Field(default=[*defaults.BUDGETS], min_length=1)
-    # How many, counted from 0; or which.
+    # The number of seeds, which are counted from 0; or a list of seeds.
     seeds: int | list[int] = defaults.SEEDS
     # Factors of the schedule's learning rate, as 0.5x: every method is tried at each, and dense. Or the store of
-    # another sweep that tried several, or what was chosen in it: every method has its own at each budget.
+    # another sweep that tried several, or the factors that were chosen there: one for each method and budget.
     learning_rates: list[str] | str | ChosenRates = [*defaults.LEARNING_RATES]
     # By default the dataset's own.
     model: str | None = None
     # Finished weights to start from: `pretrained`, or the path of a run's artifact, a checkpoint or a state_dict.
     weights: str | None = None
-    # Whether their classifier, being for other classes, is drawn anew from the seed.
+    # Whether the classifier of finished weights, which is for other classes, is drawn anew from the seed.
     fresh_head: bool = False
-    # How images are standardised: imagenet, dataset, or MEAN/DEVIATION. By default as the weights or the network say.
+    # How images are standardised: imagenet, dataset, or MEAN/DEVIATION. By default the weights or the network say it.
     normalise: str | None = None
     dataset: str = defaults.DATASET
     # A name, a path of a TOML file, or the schedule itself as a table with its name.
     schedule: str | dict[str, Any] = defaults.SCHEDULE
     device: Literal["auto", "cpu", "cuda"] = defaults.DEVICE
-    # Of torch, for each run. Results differ in their last bits with it; they never do with how many runs go on at once.
+    # Of torch, for each run. The last bits of results depend on it, and not on how many runs go on at once.
     threads: int = Field(default=defaults.THREADS, ge=1, le=1024)
-    # Whether training steps are compiled; results differ in their last bits with it.
+    # Whether training steps are compiled. The last bits of results depend on it.
     compile: Literal["auto", "on", "off"] = defaults.COMPILE
     data_dir: str = defaults.DATA_DIR
     download: bool = False
-    # Of which runs the saved network stays: all, none, or of each method and budget the seed that validates best.
+    # The runs whose saved network stays: all, none, or for each method and budget the seed that validates best.
     keep_weights: Literal["all", "best", "none"] = defaults.KEEP_WEIGHTS
-    # Corrupted copies of the test images on which networks are tried once they are finished: computed, or a folder's.
+    # Finished networks are tried on corrupted test images: computed ones, or those in a folder. By default on none.
     corruptions: str | None = None
     plugins: list[str] = []
 
@@ -69,13 +69,13 @@ class Spec(BaseModel):
     @field_validator("budgets", "learning_rates", mode="before")
     @classmethod
     def _numbers_too(cls, value: Any) -> Any:
-        """TOML may hold 160450 and 0.25 as numbers. (The plan says what is wrong with one.)"""
+        """A TOML file may write 160450 and 0.25 as numbers. (The plan checks them.)"""
         return [str(number) for number in value] if isinstance(value, list) else value
 
     @field_validator("seeds", mode="before")
     @classmethod
     def _whole(cls, value: Any) -> Any:
-        """Whole numbers in range: True is a whole number to Python."""
+        """Take whole numbers in range, and not True, which is a whole number to Python."""
         seeds = value if isinstance(value, list) else [value]
         low, high = (0, LARGEST_SEED) if isinstance(value, list) else (1, 10_000)
         if not seeds or not all(type(seed) is int and low <= seed <= high for seed in seeds):
@@ -85,9 +85,19 @@ class Spec(BaseModel):
         return value
 
 
+def from_options(options: Mapping[str, Any], path: Path | None, distill: bool = False) -> Spec:
+    """The spec in the file at `path`, if there is one, with these options in place of the file's. An option that is
+    None was not given. With `distill` the schedule has a teacher. Raises InputError."""
+    fields = {} if path is None else read(path)
+    fields |= {name: value for name, value in options.items() if value is not None}
+    if distill:
+        fields["schedule"] = with_teacher(fields.get("schedule", defaults.SCHEDULE))
+    return check(fields, "" if path is None else str(path))
+
+
 def with_teacher(schedule: Any) -> Any:
-    """The schedule with distillation, as `--distill` asks for; one that has it already keeps its own. (The table of a
-    resolved spec says 0 if there was none.)"""
+    """The schedule with distillation. A schedule that says how much of it keeps its own. (The table of a resolved spec
+    says 0 if there was none.)"""
     if isinstance(schedule, dict):
         return {**schedule, "distillation": schedule.get("distillation") or defaults.DISTILLATION}
     has = not isinstance(schedule, str) or ":distillation=" in schedule
@@ -125,7 +135,7 @@ def check(given: dict[str, Any], source: str = "") -> Spec:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text in a field."""
+    """All texts in the value of a field."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
@@ -141,8 +151,8 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _from(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
-    """The fields, with the paths of files among them counted from the spec's own folder, so that a spec means the same
-    wherever one stands."""
+    """The fields with absolute paths. Paths in a spec begin at its own folder, so that it means the same whatever the
+    current folder is."""
 
     from bench.files.start_weights import BACKBONE, PRETRAINED  # it imports torch
 

@@ -27,8 +27,8 @@ def locate(text: str) -> Path:
 
 
 def files_of(path: Path) -> list[Path]:
-    """The plugin's own code: the file, or of a folder that is one plugin all that is in it, but for its tests and what
-    is hidden or an environment of Python's."""
+    """The plugin's own code: its file, or all files of a folder that is one plugin. Tests, hidden files and Python
+    environments are left out."""
     folder = path.parent
     if folder.name != path.stem:
         return [path]
@@ -65,7 +65,7 @@ def _load(name: str, path: Path) -> ModuleType:
     spec = _spec(name, path)
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up there
+    sys.modules[name] = module  # dataclasses look for their module there
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -83,8 +83,8 @@ def _spec(name: str, path: Path) -> ModuleSpec:
 
 
 class _Neighbours(MetaPathFinder):
-    """Finds the files beside a plugin that it imports by their bare names, behind all that is installed. No others of
-    its folder: what else lies there is not the person's word."""
+    """Finds the files beside a plugin that it imports by their bare names. Installed modules come first. Other files of
+    the folder are not found, since the person didn't name them."""
 
     def __init__(self, files: Mapping[str, Path]) -> None:
         self.files = files
@@ -96,8 +96,8 @@ class _Neighbours(MetaPathFinder):
 
 
 def _neighbours(path: Path, seen: set[Path]) -> dict[str, Path]:
-    """The files beside a plugin that it and they import by their bare names. Raises InputError if such a name means
-    another module already."""
+    """The files beside a plugin that the plugin, or one of these files, imports by a bare name. Raises InputError if
+    the name means another module already."""
     seen.add(path)
     absolute, relative = _imported_names(path)
     found = {}

@@ -1,7 +1,7 @@
 """A hash of code: of a plugin and the maths that it calls, or of rooms of the harness.
 
 Comments, docstrings, formatting and names of files don't count, and the same code has the same hash under every version
-of Python. So a record can say by which code it was made, and a sweep which finished runs were made by other code.
+of Python. So a record names the code that made it, and a sweep can tell which finished runs were made by other code.
 """
 
 import ast
@@ -12,21 +12,21 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-# Rooms of bench whose code a plugin's results depend on, if it imports it, and what of the public face does not count:
-# the contract and the words for what is wrong. Else every plugin would change with every change of the harness.
+# A plugin's results depend on the code of these rooms of bench, if the plugin imports it. They depend on the public
+# face, too, but for the contract: else every change of the harness would change every plugin.
 _MATHS = ("kernels", "measure", "methods", "datasets", "models")
 _CONTRACT = ("dataset", "errors", "method", "model", "roles", "task", "version")
 _LENGTH = 16
 
 
 def code_hash(files: Iterable[Path], top: Path | None = None) -> str:
-    """The hash of these files and of the imported files that count: of bench, the maths; of others, files in `top`, the
-    folder of an installed package (default: the files beside each file)."""
+    """The hash of these files and of files that they import: the maths of bench, and files of the plugin itself. The
+    latter are those in `top`, the folder of an installed package, or by default those beside each file."""
     return _joined(map(digest_of, _reached(files, top)))
 
 
 def own_files(files: Iterable[Path]) -> list[Path]:
-    """The same files without those of bench: all code that a person wrote for a plugin of these files."""
+    """The same files without those of bench: all code that a person wrote for the plugin."""
     package = importlib.import_module("bench")
     roots = [Path(root).resolve() for root in package.__path__]
     ours = [root / top for root in roots[1:] for top in _TOPS] + roots[:1]
@@ -57,7 +57,7 @@ def rooms_hash(*rooms: str) -> str:
 
 
 def harness_hash() -> str:
-    """The hash of the whole harness, without plugins, reports and the command line."""
+    """The hash of the whole harness, but not of plugins, reports and the command line."""
     import bench
 
     root = Path(bench.__file__).parent
@@ -97,10 +97,10 @@ class _Parsed:
 
 @cache
 def _parsed(content: bytes) -> _Parsed:
-    """Cached, as most plugins import the same files of ours, and by content, as files change."""
+    """Cached, since most plugins import the same files of ours. By content, since files change."""
     try:
         tree = ast.parse(content)
-    except (SyntaxError, ValueError):  # what can't be parsed is no code that ran; but a plugin may be of a newer Python
+    except (SyntaxError, ValueError):  # a plugin may be written for a newer Python
         return _Parsed(hashlib.sha256(content).hexdigest())
     imports: list[Import] = []
     for node in ast.walk(tree):
@@ -116,7 +116,7 @@ def _joined(digests: Iterable[str]) -> str:
 
 
 def _imported(path: Path, top: Path | None, beside: Path) -> Iterator[Path]:
-    """The files that a file imports, of those that count; absolute imports find what lies `beside` the plugin."""
+    """The imported files that count. Absolute imports find files `beside` the plugin."""
     for found in imports_of(path):
         parts = found.module.split(".") if found.module else []
         if found.level:
@@ -146,7 +146,7 @@ def _in_bench(parts: list[str]) -> Iterator[Path]:
 
 
 def _file(folder: Path, parts: list[str]) -> Path | None:
-    """The module's file; None for what is no file below the folder (a name inside a module, say)."""
+    """The module's file; None if there is no such file below the folder: a name inside a module, for example."""
     if not parts:
         return None
     path = folder.joinpath(*parts)
@@ -157,9 +157,9 @@ def _file(folder: Path, parts: list[str]) -> Path | None:
 
 
 def _text(node: object) -> str:
-    """The syntax as text, in a form that does not depend on Python's version: fields by name, empty ones left out."""
+    """The syntax as text that does not depend on Python's version: fields by name, without empty ones."""
     if isinstance(node, ast.Constant):
-        return f"{type(node.value).__name__}:{node.value!a}"  # what repr() prints as it is, depends on the version
+        return f"{type(node.value).__name__}:{node.value!a}"  # what repr() escapes depends on Python's version
     if isinstance(node, ast.JoinedStr):
         return f"JoinedStr({_text(_merged(node.values))})"
     if isinstance(node, ast.AST):
@@ -178,7 +178,7 @@ def _text(node: object) -> str:
 
 @cache
 def _important(fields: tuple[str, ...]) -> list[str]:
-    """The entries that matter, by name."""
+    """The names of the fields that matter, sorted."""
     return sorted(name for name in fields if name not in _UNIMPORTANT)
 
 
@@ -194,7 +194,7 @@ def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
 
 
 def _merged(parts: list[ast.expr]) -> list[ast.expr]:
-    """The parts of an f-string with neighbouring texts as one; versions cut them differently."""
+    """The parts of an f-string, with neighbouring texts joined. Versions of Python cut them differently."""
     merged: list[ast.expr] = []
     for part in parts:
         if isinstance(part, ast.Constant) and isinstance(part.value, str):

@@ -11,14 +11,14 @@ from bench.errors import InputError
 VERSION = 2
 NAME = "CONTRACT"
 
-# What methods could override in 1, and now would go unheard.
+# Methods of contract 1 could override these. Today nothing would call them.
 _MOVED = {
     *("moment", "gradual", "structure", "after_step", "decay", "settle", "finish", "solved", "code_space"),
 }
 
 
 def check(module: ModuleType, origin: str) -> None:
-    """Raises InputError if the file says that it was written for another contract than this."""
+    """Raises InputError if the file names another contract than this one."""
     written = getattr(module, NAME, VERSION)
     if type(written) is not int or written < 1:
         raise InputError(f"{origin}: {NAME} is {str(written)[:40]!r}, and must be a whole number, like {VERSION}")
@@ -35,7 +35,7 @@ def check(module: ModuleType, origin: str) -> None:
 
 
 def check_method(found: type, origin: str) -> None:
-    """Raises InputError if the class overrides what methods had in contract 1, whatever its file says."""
+    """Raises InputError if the class overrides members of contract 1, whatever its file says."""
     hooks = {name for name, value in vars(found).items() if isinstance(value, FunctionType | property)}
     if old := sorted(_MOVED & hooks):
         raise InputError(

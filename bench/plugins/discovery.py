@@ -1,6 +1,6 @@
-"""Finding methods, datasets and tasks by name: in their folder, among entry points of installed packages, by path.
+"""Methods, datasets and tasks by name: from their folder, from entry points of installed packages, or by a path.
 
-Networks are found the same way, by `bench.plugins.networks`.
+`bench.plugins.networks` does the same for networks.
 """
 
 import importlib
@@ -26,10 +26,11 @@ _BASES = {METHODS: "Method", DATASETS: "Dataset", TASKS: "Task"}
 
 @dataclass(frozen=True)
 class Plugin:
-    """A method, dataset or task that can be had by name. It is imported only when `load` is called.
+    """A method, dataset or task by its name. It is imported only when `load` is called.
 
-    `find_file` gives the file with its class, `attribute` is the class's name where an entry point says it. A plugin
-    that `is_given` was named by a path: its code is no part of this package, nor of an installed one.
+    `find_file` gives the file with its class. `attribute` is the name of the class if an entry point says it.
+    `is_given` says that the user named the plugin by a path: its code belongs neither to this package nor to an
+    installed one.
     """
 
     kind: str
@@ -54,7 +55,7 @@ class Plugin:
         return self._class_in(module)
 
     def _class_in(self, module: ModuleType) -> type:
-        """Raises InputError if the module doesn't define one class, or one for bench 0.1."""
+        """Raises InputError if the module defines none, several, or one for bench 0.1."""
         found = self._named_in(module)
         if self.kind == METHODS:
             contract.check_method(found, self.origin)
@@ -72,7 +73,7 @@ class Plugin:
         return classes[0]
 
     def code(self) -> str:
-        """A hash of the plugin's code and of the maths that it calls, so that a record says which version made it."""
+        """A hash of the plugin's code and of the maths that it calls. Records keep it."""
         try:
             path = self.find_file()
         except syntax.Unreadable:
@@ -80,20 +81,22 @@ class Plugin:
         return code_hash(by_path.files_of(path), self.top)
 
     def first_line(self) -> str:
-        """What it is, in a line. Without importing it, where its syntax says so. Raises InputError."""
+        """The first line of its docstring. The plugin is imported only if its syntax doesn't tell. Raises
+        InputError."""
         try:
             return syntax.first_line(self.find_file(), self.attribute, _BASES[self.kind])
         except syntax.Unreadable:
             return (self.load().__doc__ or "").strip().partition("\n")[0]
 
     def options(self) -> list[Option]:
-        """Its options with defaults and meanings, without importing it if its syntax tells them. Raises InputError."""
+        """Its options with defaults and meanings. The plugin is imported only if its syntax doesn't tell. Raises
+        InputError."""
         try:
             return syntax.options(self.find_file(), _BASES[self.kind], self.attribute)
         except syntax.Unreadable:
             return options.describe(self.load())
 
-    def make(self, value: str | None, given: dict[str, Any]) -> Any:
+    def build(self, value: str | None, given: dict[str, Any]) -> Any:
         """The method or dataset with these options. Raises InputError."""
         return options.build(self.load(), _SINGULAR[self.kind], self.name, value, given)
 
@@ -131,7 +134,7 @@ def find(kind: str, name: str, files: Sequence[str] = ()) -> Plugin:
 
 def catalogue(kind: str) -> list[tuple[str, str, Path]]:
     """The plugins in one of our folders: name, module below `bench.KIND`, and file. A plugin is a file NAME.py, or a
-    folder NAME with a NAME.py in it; what begins with `_` is none, and shared by plugins."""
+    folder NAME with a NAME.py in it. Files and folders that begin with `_` are shared by plugins."""
     found = []
     for folder in map(Path, importlib.import_module(f"bench.{kind}").__path__):
         for entry in sorted(folder.iterdir()):
@@ -151,8 +154,8 @@ def name_of(stem: str) -> str:
 
 
 def top_of(module: str) -> Path | None:
-    """The folder of the package that an installed module belongs to: its own modules count as its code. None for a
-    module by itself."""
+    """The folder of the package of an installed module. All modules in it count as the plugin's code. None for a module
+    without a package."""
     try:
         file = syntax.file_of(module.partition(".")[0])
     except syntax.Unreadable:

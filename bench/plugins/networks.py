@@ -1,7 +1,7 @@
-"""Finding networks: in `bench/models`, among entry points of installed packages, in timm, or in a file.
+"""Networks by name: from `bench/models`, from entry points of installed packages, from timm, or from a file.
 
-resnet20                      one of ours, or what an installed package calls so (group bench.models)
-timm:resnet10t                one of timm's
+resnet20                      one of ours, or one of an installed package (group bench.models)
+timm:resnet10t                one of timm
 path/to/mynet.py:mynet        a function (or Model) in a file; with options as mynet.py:mynet:depth=3
 path/to/mynet:mynet           the same of a folder with a mynet.py in it
 """
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from bench.model import Model  # it imports torch, and listing names must not
 
 MODELS = "models"
-Kind = Literal["built-in", "package", "timm", "file"]
+Origin = Literal["built-in", "package", "timm", "file"]
 
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A network that was asked for. `text` is how records call it, where no path of a folder is in it; `asked` gives it
-    again on this machine. `code` is a hash of the plugin's code, `package` the installed one that it comes from, with
-    its version."""
+    """A network that the user named. Records call it by its `text`, which holds no path of a folder. `asked` names it
+    again on this machine. `code` is a hash of the plugin's code. `package` is the installed package that it comes from,
+    with the version; empty for other networks."""
 
-    kind: Kind
+    kind: Origin
     text: str
     asked: str
     model: "Model"
@@ -45,12 +45,12 @@ class ModelChoice:
     package: str = ""
 
     def identity(self) -> Any:
-        """The part of ids: the name; for a file also its code, and never its path."""
+        """The part of ids: the name, and the code of a file. The path of a file is never in ids."""
         return [self.text, self.code] if self.kind == "file" else self.text
 
 
 def find(text: str) -> ModelChoice:
-    """The network that a person asks for. Raises InputError."""
+    """The network that the text names. Raises InputError."""
     if is_file(text):
         return _in_file(text)
     if text.partition(":")[0] == "timm":
@@ -62,7 +62,7 @@ def find(text: str) -> ModelChoice:
 
 
 def _left_out(text: str) -> InputError | None:
-    """The error for a network that a catalogue leaves out, with the reason."""
+    """The error for a network that our folder leaves out on purpose, with the reason."""
     for _, _, path in catalogue(MODELS):
         with suppress(syntax.Unreadable):
             for reason, marks in syntax.constant(path, "LEFT_OUT").items():
@@ -72,8 +72,8 @@ def _left_out(text: str) -> InputError | None:
 
 
 def find_installed(kind: str, text: str) -> ModelChoice:
-    """A network of this kind, which is not that of a file: for names that were read, and not given by a person. Nothing
-    is imported that is not installed. Raises InputError."""
+    """A network of this kind, which can't be `file`. For names that come from a file, and not from a person: only
+    installed code is imported. Raises InputError."""
     if kind not in _FINDERS:
         raise InputError(f"there is no kind {kind!r} of networks; have: {', '.join(_FINDERS)}")
     try:
@@ -87,7 +87,7 @@ def code_of(text: str) -> str:
     if match := _FILE.match(text):
         return code_hash(by_path.files_of(by_path.locate(match["path"])))
     if text.startswith("timm:"):
-        return package_of("timm")  # its own code is too much to read, and its version stands for it
+        return package_of("timm")  # timm has too much code to read, so its version stands for it
     if text in (built_in := _built_in()):
         return code_hash([built_in[text][1]])
     if point := _installed().get(text):
@@ -96,12 +96,12 @@ def code_of(text: str) -> str:
 
 
 def is_file(text: str) -> bool:
-    """Whether a network is called by the path of its file or folder."""
+    """Whether the text names a network by the path of its file or folder."""
     return split_file(text) is not None
 
 
 def split_file(text: str) -> tuple[str, str] | None:
-    """The path of a network's file or folder, and what follows it; None for a network that is called otherwise."""
+    """The path of a network's file or folder, and the rest of the text. None if the text names no path."""
     match = _FILE.match(text)
     return None if match is None else (match["path"], match["rest"] or "")
 
@@ -111,7 +111,7 @@ _FILE = re.compile(r"(?P<path>.+?\.py|[^:]*/[^:]*)(?P<rest>:.*)?$", re.DOTALL)
 
 
 def names() -> dict[str, str]:
-    """Every network that has a name of its own, with its description. Imports none of them."""
+    """The name and description of every network of ours and of installed packages. Imports none of them."""
     found = {name: description for _, _, path in catalogue(MODELS) for name, description in _names_in(path).items()}
     for name, point in _installed().items():
         if name in found:
@@ -123,7 +123,7 @@ def names() -> dict[str, str]:
     return found
 
 
-# Networks that have no name of their own, for listings.
+# For listings: how to name networks that are not among `names`.
 OTHERS = {
     "timm:NAME": "any convolutional network of timm, by its name there (pip install 'csg-bench[timm]')",
     "FILE.py:FUNCTION": "a function of your own that returns the network; its channels and num_classes are given",
@@ -190,7 +190,7 @@ def _of_timm(text: str) -> ModelChoice:
     return ModelChoice("timm", text, text, _timm.model(name), code_of(text), package_of("timm"))
 
 
-# Each raises KeyError for a name that it doesn't have.
+# Each raises KeyError for a name that is not of its kind.
 _FINDERS: Mapping[str, Callable[[str], ModelChoice]] = {
     "built-in": _of_ours,
     "package": _of_package,
@@ -211,7 +211,7 @@ def _in_file(text: str) -> ModelChoice:
     model = wrap(found, f"{path.name}:{name}")
     given = _options(model, written.options, f"{path.name}:{name}")
     if given:
-        # Its other widths and pretrained weights are those of the network without them.
+        # Other widths and pretrained weights belong to the network without these options.
         build = partial(model.build, **{key: value for key, (value, _) in given.items()})
         model = replace(model, build=build, description=model.first_line, pretrained=None, widths=(), resize=None)
     call = "".join([name, *(f":{key}={given[key][1]}" for key in sorted(given))])
@@ -219,8 +219,8 @@ def _in_file(text: str) -> ModelChoice:
 
 
 def _options(model: "Model", given: Mapping[str, str], what: str) -> dict[str, tuple[Any, str]]:
-    """The arguments of a network's function that were given, as its annotations want them, each with the text that
-    gives it again; those at their default are left out."""
+    """The given arguments of a network's function, in the types of its annotations, each with the text that gives it
+    again. Arguments at their default are left out."""
     try:
         parameters = inspect.signature(model.build, eval_str=True).parameters
     except NameError:  # annotations for type checkers alone
@@ -242,7 +242,7 @@ def _value(parameter: inspect.Parameter, raw: str, what: str) -> Any:
         return _WORDS[raw.lower()]
     try:
         return ast.literal_eval(raw)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # text, then
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # no literal, so it is text
         return raw
 
 
@@ -251,7 +251,7 @@ _WORDS = {options.text_of(value): value for value in (None, True, False)}
 
 
 def _shortest(parameter: inspect.Parameter, value: Any, raw: str) -> str:
-    """The usual way of writing a value, where that gives it again: one value, one text."""
+    """The usual text of a value, if that text gives the value again; so that one value has one text."""
     usual = options.text_of(value)
     with suppress(InputError):
         if _value(parameter, usual, "") == value:
@@ -267,7 +267,7 @@ def _only_network(module: ModuleType, path: Path) -> str:
 
 
 def _networks_in(module: ModuleType) -> list[str]:
-    """The public functions and Models that it defines."""
+    """The public functions and Models that the module defines."""
     from bench.model import Model
 
     return [

@@ -1,7 +1,7 @@
 """Options of methods, datasets and schedules: frozen dataclasses, written as `csg:slice=12x12:code=8`.
 
-The fields of the class are the options. Everything that needs to know them (the command line, spec files, `bench list`,
-run ids, records) reads them here, so an option and its default are written once.
+The fields of the class are the options. The command line, spec files, `bench list`, run ids and records all read them
+here, so an option and its default are written once.
 """
 
 import re
@@ -21,8 +21,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Written:
-    """A text that a person wrote, split: a name, perhaps one value without a key (`folder:DIR`), and options as
-    text."""
+    """A text that a person wrote, in parts: a name, one value without a key if there is one (`folder:DIR`), and options
+    as text."""
 
     name: str
     value: str | None
@@ -41,7 +41,8 @@ class Option:
 def split(text: str) -> Written:
     r"""Take `name`, `name:value` or `name:key=value:key=value` apart.
 
-    A value may hold colons (`parquet:C:/data`); before what looks like an option they are written `\:` (`x\:y=z`).
+    A value may hold colons (`parquet:C:/data`). A colon before text that looks like an option is written `\:`
+    (`x\:y=z`).
     """
     name, colon, rest = text.partition(":")
     if not name or (colon and not rest):
@@ -61,7 +62,7 @@ def split(text: str) -> Written:
 
 
 def without_folders(text: str) -> tuple[str, list[str]]:
-    """The result of `write` with only the last part of each absolute path, and these parts."""
+    """The text with only the last part of each absolute path, and a list of these parts."""
     written = split(text)
     parts, names = [written.name], []
     for key, value in (("", written.value), *written.options.items()):
@@ -89,7 +90,7 @@ def _unescaped(text: str) -> str:
 def build(cls: type[T], kind: str, name: str, value: str | None, given: Mapping[str, Any]) -> T:
     """Make the options object of class `cls`, checked field by field.
 
-    `value` (from `name:value`) goes to the first field. Text is read as the field's type wants it: `16x16` as a tuple,
+    `value` (from `name:value`) goes to the first required field. Text is read by the field's type: `16x16` as a tuple,
     `none` as None. `kind` and `name` are for messages. Raises InputError, which names the option and what it takes.
     """
     hints = get_type_hints(cls, include_extras=True)
@@ -123,7 +124,7 @@ def build(cls: type[T], kind: str, name: str, value: str | None, given: Mapping[
 def changed(options: Any) -> dict[str, Any]:
     """The fields that differ from their defaults, as JSON-able values, in the order of the class.
 
-    Paths are left out: where something lies doesn't change what it is.
+    Paths are left out, since the place of a file changes no result.
     """
     return {
         field.name: _plain(getattr(options, field.name))
@@ -165,8 +166,8 @@ def describe(cls: type) -> list[Option]:
 
 
 def read(hint: Any, raw: Any, what: str, default: Any) -> Any:
-    """A value that was given (text from the command line, or from TOML) as the type `hint` wants it. Raises InputError,
-    which says it of `what`."""
+    """A value (text of the command line, or a value of TOML) in the type `hint`. `what` begins the message of an error.
+    Raises InputError."""
     kinds = _alternatives(hint)
     if default is None and (raw is None or (isinstance(raw, str) and raw.lower() == "none")):
         return None
@@ -178,10 +179,10 @@ def read(hint: Any, raw: Any, what: str, default: Any) -> Any:
         elif tuples:
             value = raw.split("x")
         elif Path in kinds and raw not in [word for kind in kinds for word in get_args(kind)]:
-            # Made absolute at once: a saved spec must mean the same in another folder.
+            # Made absolute at once, so that a saved spec means the same in another folder.
             value = _path(raw, what)
     try:
-        # Infinity and NaN pass as floats otherwise, and JSON, TOML and arithmetic all trip over them later.
+        # Without this, infinity and NaN would pass as floats, and break JSON, TOML and arithmetic later.
         adapter: TypeAdapter[Any] = TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False))
         return _recordable(adapter.validate_python(value))
     except (ValidationError, _NotRecordable) as error:
@@ -197,8 +198,8 @@ class _NotRecordable(ValueError):
 
 
 def _recordable(value: Any) -> Any:
-    """The value, with one zero for both. Raises _NotRecordable for what a record can't hold: found here, and not once
-    everything is trained."""
+    """The value, with 0.0 in place of -0.0. Raises _NotRecordable for a value that a record can't hold. It is found
+    here, and not after the training."""
     if isinstance(value, tuple | list):
         return type(value)(_recordable(part) for part in value)
     if isinstance(value, int) and abs(value) > LARGEST:
@@ -212,12 +213,12 @@ def _recordable(value: Any) -> Any:
     return 0.0 if isinstance(value, float) and value == 0 else value
 
 
-# Of an option that is text.
+# Letters of an option that is text.
 _LONGEST_TEXT = 1000
 
 
 def _shown(text: str, length: int = 80) -> str:
-    """The text as a person wrote it, cut to the room in a line."""
+    """The text as a person wrote it, cut to fit into a line."""
     return repr(text if len(text) <= length else text[: length - 3] + "...")
 
 
@@ -238,14 +239,14 @@ def _alternatives(hint: Any) -> list[Any]:
 
 
 def _at_default(options: Any, field: Field[Any]) -> bool:
-    """Whether leaving the option out gives the same. A class may replace a default of None by what others decide."""
+    """Whether the object is the same without the option. A class may compute a value in place of a default of None."""
     value = getattr(options, field.name)
     if field.default is MISSING:
         return False
     if field.default is None and value is not None:
         try:
             return bool(getattr(replace(options, **{field.name: None}), field.name) == value)
-        except ValueError:  # it can't be left out beside the other options
+        except ValueError:  # the other options need it
             return False
     return bool(value == field.default)
 

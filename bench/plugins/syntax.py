@@ -1,4 +1,4 @@
-"""The facts in a plugin's file, read from its syntax: so listing plugins imports neither them nor torch."""
+"""Facts about a plugin, read from the syntax of its file. So listing plugins imports neither them nor torch."""
 
 import ast
 import importlib
@@ -11,7 +11,7 @@ from bench.plugins.options import Option, text_of
 
 
 class Unreadable(ValueError):
-    """The syntax alone doesn't tell; importing the file does."""
+    """The syntax alone doesn't tell. Importing the file would."""
 
 
 def first_line(path: Path, name: str | None = None, base: str = "") -> str:
@@ -39,7 +39,7 @@ def options(path: Path, base: str, name: str | None = None) -> list[Option]:
 
 
 def constant(path: Path, name: str) -> Any:
-    """The value of a module's constant that is written out. Raises Unreadable."""
+    """The value of a module's constant, if it is a literal or names one. Raises Unreadable."""
     for node in reversed(_tree(path).body):  # the last counts
         match node:
             case ast.Assign(targets=[ast.Name(id=found)], value=value) if found == name:
@@ -50,7 +50,7 @@ def constant(path: Path, name: str) -> Any:
 
 
 def file_of(module: str) -> Path:
-    """The file of a module, found without importing it or what it lies in. Raises Unreadable."""
+    """The file of a module. Neither the module nor its package is imported. Raises Unreadable."""
     top, *parts = module.split(".")
     try:
         spec = importlib.util.find_spec(top)
@@ -99,7 +99,7 @@ def _adds_to(path: Path, node: ast.ClassDef, base: str) -> bool:
             return True
         where, name = _source(path, own) or (path, own)
         between = [other for other in _tree(where).body if isinstance(other, ast.ClassDef) and other.name == name]
-        # What isn't decorated as a dataclass has no fields, whatever it annotates.
+        # A class between that is no dataclass adds no fields, whatever it annotates.
         if any(not other.decorator_list and _adds_to(where, other, base) for other in between):
             return True
     return False
@@ -142,7 +142,7 @@ def _value(node: ast.expr, path: Path) -> Any:
 
 
 def _source(path: Path, name: str) -> tuple[Path, str] | None:
-    """The file that a name is imported from, and what it is called there; None for a name of this file."""
+    """The file that a name is imported from, and its name there. None for a name of this file."""
     for node in _tree(path).body:
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
             for alias in node.names:

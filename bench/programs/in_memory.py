@@ -123,7 +123,7 @@ def _resizable(network: nn.Module, seed: int, trained: bool) -> Resizable:
     """The network at other widths. Raises BudgetError if no channels can have another number."""
     from bench.measure import widths  # torch-pruning takes more than a second to import
 
-    return traced_resizable(lambda: _fresh(network, seed, trained), seed, widths.find(_copy(network).cpu()))
+    return traced_resizable(lambda: _fresh(network, seed, trained), seed, widths.trace(_copy(network).cpu()))
 
 
 def _fresh(network: nn.Module, seed: int, trained: bool) -> nn.Module:

@@ -32,14 +32,13 @@ def run(
 ) -> pd.DataFrame:
     """`bench.run`, which says what it does."""
     launched.require_alone("bench.run")
-    table = {} if spec_file is None else spec.read(Path(spec_file))
-    table |= {name: _plain(value) for name, value in given.items() if value is not None}
-    checked = spec.check(table, "" if spec_file is None else str(spec_file))
+    options = {name: _plain(value) for name, value in given.items()}
+    checked = spec.from_options(options, None if spec_file is None else Path(spec_file))
     folder, made_by = Path(out), find(executor, jobs=jobs, ray_address=ray_address)
     look_at(folder)
     find_device(checked.device)
-    shown = progress.make(Console(emoji=False)) if show else Progress(Console(quiet=True))
-    records = sweep(plan.make(checked), Store(folder), shown, made_by, redo)
+    shown = progress.for_console(Console(emoji=False)) if show else Progress(Console(quiet=True))
+    records = sweep(plan.from_spec(checked), Store(folder), shown, made_by, redo)
     places = {record["id"]: place for place, record in enumerate(records)}
     found = load([folder]).tried
     ours = found[found["id"].isin(places.keys())]

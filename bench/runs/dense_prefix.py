@@ -1,4 +1,4 @@
-"""The dense training that comes before a method compresses: made once for a seed, and kept for all that start there."""
+"""The file of a dense network's state. The dense training before compression is done once for a seed, and kept."""
 
 import json
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ _KEY = "bench"
 
 def keep(store: Store, prefix_id: str, model: nn.Module, history: Sequence[Epoch]) -> None:
     """Write the dense network's state and the epochs that led to it. Raises InputError if the disk won't take it."""
-    # Each by itself: two names may share a tensor.
+    # Copied, since two names may share a tensor, and safetensors takes no shared memory.
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
     header = {"format": FORMAT, "history": [epoch.row() for epoch in history]}
     store.write_sealed(store.prefix(prefix_id), save(tensors, metadata={_KEY: json.dumps(header)}))
 
 
 def restore(path: Path, model: nn.Module) -> list[Epoch]:
-    """Put the state into `model` and give the epochs that led to it. Raises Broken for a file that is not as it was
-    sealed, has no seal, or is of another form; `model` is as it was then."""
+    """Put the state into `model`, and return the epochs that led to it. Raises Broken if the file differs from its
+    seal, has no seal, or has another format. `model` is unchanged then."""
     try:
         seal.read(seal_beside(path)).check(path.name, seal.read_file(path))
     except FileNotFoundError:

@@ -14,7 +14,8 @@ from bench.measure.cores import threads as with_threads
 from bench.method import Compressed
 from bench.models._build import build_network
 from bench.plan import backbone_start
-from bench.plan.plan import Plan, Run
+from bench.plan.plan import Plan
+from bench.plan.run import Run
 from bench.runs import environment
 from bench.runs.executor import Executor
 from bench.runs.material import load
@@ -26,7 +27,7 @@ from bench.store.store import Store
 from bench.training.loop import Trainer
 from bench.watching.words import duration
 
-# Enough for an estimate in a second or so. Chosen, not measured.
+# Chosen, not measured: an estimate should take about a second.
 _TIMED_STEPS = 8
 
 
@@ -43,7 +44,7 @@ def _describe(plan: Plan, store: Store, console: Console, executor: Executor, re
     again = to_redo(plan, state, redo)
     todo = [run for run in plan.runs if run in state.missing or run in again]
     ids = {run.id for run in todo}
-    # Before the plan is printed: what is wrong with the data is one line, and nothing else.
+    # Read before the plan is printed, so that an error in the data is the only line.
     data = load(plan, lambda line: _print(console, line)) if todo else None
     epoch_seconds, dense_values = (0.0, 0) if data is None else _measure(plan, data)
     corruptions = None if plan.spec.corruptions is None else find_source(plan.spec.corruptions)
@@ -66,7 +67,7 @@ def _describe(plan: Plan, store: Store, console: Console, executor: Executor, re
     if data is not None:
         device = environment.find_device(plan.spec.device)
         places = executor.places(todo, data, device)
-        # The last one may begin when the others are done.
+        # The longest run may begin last, when all other places are idle.
         work = [epochs_of(run) for run in todo]
         seconds = epoch_seconds * max(sum(work) / places, *work)
         line += f", about {duration(seconds)} going by dense training steps here; methods may be slower"
@@ -94,7 +95,7 @@ _VALUE_BYTES = 4  # float32
 
 
 def _bytes(plan: Plan, todo: Sequence[Run], dense_values: int) -> tuple[float, float]:
-    """The space that saved networks and kept states will take. A method of fixed size counts like the dense network."""
+    """Bytes of saved networks, and of kept states. A method of fixed size counts like the dense network."""
     dense = _VALUE_BYTES * dense_values
     asked = [dense if run.budget is None else _asked_bytes(run.budget.requested(dense_values, dense)) for run in todo]
     best = 1 / len(plan.spec.seed_list) / plan.spec.rates_each
@@ -112,8 +113,8 @@ def _print(console: Console, line: str) -> None:
 
 
 def _measure(plan: Plan, data: Data) -> tuple[float, int]:
-    """Time of one epoch of the dense network, from a few steps on real images, and its stored values. Raises
-    InputError where the network can't take them."""
+    """Seconds for one epoch of the dense network, from a few steps on real images, and its stored values. Raises
+    InputError if the network can't take the images."""
     device = environment.find_device(plan.spec.device)
     schedule = plan.setting.schedule
     batch = min(schedule.batch_size, len(data.train))

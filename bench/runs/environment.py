@@ -29,28 +29,28 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def find_precision(name: Precision, device: torch.device) -> torch.dtype:
-    """The precision of the forward and backward pass. The weights stay float32. `auto` is bfloat16 only where the
-    device has it: elsewhere torch emulates it, which is slower than float32."""
+    """The precision of the forward and backward pass. The weights stay float32. `auto` is bfloat16 only if the device
+    has it. Otherwise torch would emulate it, which is slower than float32."""
     if name == "auto":
         return torch.bfloat16 if has_bfloat16(device) else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether it multiplies in bfloat16 by itself."""
+    """Whether the device itself multiplies in bfloat16."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(_BFLOAT16 & _cpu_flags())
 
 
-# By their names in torch and in /proc/cpuinfo, of x86 and of ARM.
+# The names of this feature in torch and in /proc/cpuinfo, on x86 and on ARM.
 _BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
-# CPU time of a step in bfloat16 by that in float32 where the processor (AVX2) has none: ResNet-20, torch 2.14.
+# CPU time of a step in emulated bfloat16, divided by that in float32: ResNet-20, AVX2, torch 2.14.
 _EMULATED = 5
 
 
 def slow_precision(name: Precision, device: torch.device) -> str | None:
-    """A line if the precision that was asked for is slower than float32; else None."""
+    """A line if this precision is slower than float32 on the device; else None."""
     if name != "bfloat16" or has_bfloat16(device):
         return None
     return (
@@ -61,7 +61,7 @@ def slow_precision(name: Precision, device: torch.device) -> str | None:
 
 @cache
 def _cpu_flags() -> frozenset[str]:
-    if hasattr(torch.cpu, "get_capabilities"):  # of torch since 2.10
+    if hasattr(torch.cpu, "get_capabilities"):  # since torch 2.10
         return frozenset(name for name, there in torch.cpu.get_capabilities().items() if there is True)
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.is_file():
@@ -85,13 +85,13 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 
 def processor(device: torch.device) -> str:
-    """The name of what computes."""
+    """The name of the GPU or CPU."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
 
 
 @cache
 def _processor() -> str:
-    """The CPU's; platform.processor() is empty on Linux."""
+    """The name of the CPU. On Linux platform.processor() is empty."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -102,7 +102,8 @@ def _processor() -> str:
 
 @cache
 def _git_commit() -> str:
-    """The commit of the checkout that this code lies in, with a + where it has been changed; empty elsewhere."""
+    """The commit of the checkout that this code lies in, with a + if files were changed since. Empty for code that
+    lies in no checkout."""
     root = Path(bench.__file__).resolve().parent.parent
     if not (root / "pyproject.toml").is_file():
         return ""

@@ -1,8 +1,8 @@
 """Executors carry out the runs of a sweep: the contract of `bench.executors`.
 
-The sweep (`bench.runs.sweep`) says which runs are to be made, in which order, and what waits for what. An executor
-makes the runs that it is given, as many at once as it has places, and tells their outcomes. Adding one is a file or
-folder in `bench/executors/`, which `bench.executors.find` finds by its name.
+The sweep (`bench.runs.sweep`) says which runs are to be made, in which order, and which wait for others. An executor
+makes the runs that it is given, as many at once as it has places, and tells their outcomes. A new executor is a file or
+folder in `bench/executors/`, where `bench.executors.find` finds it by its name.
 """
 
 from collections.abc import Collection, Sequence
@@ -13,10 +13,12 @@ from typing import Protocol
 import torch
 
 from bench.dataset import Data
-from bench.plan.plan import Plan, Run
+from bench.plan.plan import Plan
+from bench.plan.run import Run
+from bench.runs.bench import Bench
 from bench.runs.material import trial_of
 from bench.runs.progress import Progress
-from bench.runs.run import Bench, execute
+from bench.runs.run import execute
 from bench.store.record import Record
 from bench.store.store import Store
 from bench.training.loop import Epoch
@@ -24,10 +26,10 @@ from bench.training.loop import Epoch
 
 @dataclass(frozen=True)
 class Job:
-    """The work: the runs `todo` of a plan, of which those in `again` replace finished ones.
+    """The work: the runs `todo` of a plan. Runs with an id in `again` replace finished ones.
 
-    `bench` is what they are made with in this process: its data is in main memory, and its fresh process not yet
-    started. A process elsewhere makes its own of `plan.spec` and the store's folder.
+    `bench` is what runs are made with in this process. Its data is in main memory, and its fresh process is not yet
+    started. Another process makes its own bench from `plan.spec` and the store's folder.
     """
 
     bench: Bench
@@ -38,9 +40,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a run that was submitted: its record, or None if another process is making it now. Or how its
-    process `died`, which the run may have caused; or how it was `lost` with its machine, which the run did not
-    cause."""
+    """The outcome of a run that was submitted: its record, or None if another process is making the run now.
+
+    If the process of the run ended without a record, `died` says how; the run may have caused it. If the run was lost
+    with its machine, `lost` says how; the run did not cause it."""
 
     run: Run
     record: Record | None = None
@@ -65,44 +68,44 @@ class Watcher(Protocol):
 class Crew(Protocol):
     """An executor at work on a job.
 
-    A run is submitted where a place is free; its outcome comes once, by `wait`. Until then it reports to the progress
-    that the crew was opened with.
+    A run may be submitted while a place is free. `wait` gives its outcome, once. Until then the run reports to the
+    progress that the crew was opened with.
     """
 
     @property
     def places(self) -> int:
-        """How many runs it takes at once now."""
+        """How many runs the crew can make at once now."""
         ...
 
     def submit(self, run: Run) -> None:
-        """Have the run made, under its lock and unless it is in the store by then (`make`). Returns at once."""
+        """Have the run made, as `perform` does it. Returns at once."""
         ...
 
     def wait(self, seconds: float) -> Outcome | None:
-        """The next outcome; None if there is none after so long. Raises InputError if no run can go on, and
-        KeyboardInterrupt where a run was interrupted."""
+        """The next outcome; None if there is none after so many seconds. Raises InputError if no run can go on, and
+        KeyboardInterrupt if a run was interrupted."""
         ...
 
 
 class Executor(Protocol):
-    """One way of making runs: one after the other in this process, say. Each run is computed by so many `processes`
+    """One way of making runs: one after the other in this process, for example. So many `processes` compute each run
     together."""
 
     processes: int
 
     def places(self, todo: Sequence[Run], data: Data, device: torch.device) -> int:
-        """How many of these runs it would make at once."""
+        """How many of these runs the executor would make at once."""
         ...
 
     def open(self, job: Job, progress: Progress) -> AbstractContextManager[Crew]:
-        """A crew for the job. Leaving it cancels what is still being made: each run ends as an interrupt ends it, and
-        nothing is left running. A second interrupt while that lasts ends all at once."""
+        """A crew for the job. Leaving the context cancels runs that are still being made: each ends as an interrupt
+        ends it, and no process is left. A second interrupt meanwhile ends everything at once."""
         ...
 
 
-def make(bench: Bench, plan: Plan, run: Run, again: bool, progress: Watcher) -> Record | None:
-    """Make a run that another process is not making, in this one, and tell `progress`; None if one is. A record that
-    is in the store by now is read, unless the run is to be made `again`."""
+def perform(bench: Bench, plan: Plan, run: Run, again: bool, progress: Watcher) -> Record | None:
+    """Make the run in this process, and tell `progress`. Returns its record, or None if another process is making the
+    run. If the store has the record by now, it is read, unless the run is to be made `again`."""
     with bench.store.lock(run.id, wait=False) as ours:
         if not ours:
             return None
@@ -123,6 +126,6 @@ def make(bench: Bench, plan: Plan, run: Run, again: bool, progress: Watcher) -> 
 
 
 def made_by_now(store: Store, run: Run, again: bool) -> Record | None:
-    """The record of a run that is in the store by now; None if it is to be made, also because it is made `again`."""
-    folder = store.find(run.id)
+    """The run's record if the store has it by now; None if the run is to be made, for the first time or `again`."""
+    folder = store.folder_of(run.id)
     return None if folder is None or again else store.read(folder)

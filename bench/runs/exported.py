@@ -1,4 +1,4 @@
-"""The accuracy of an exported file, measured with that very file by the runtime for it, and written into it."""
+"""The accuracy of an exported file. Its own runtime measures it on the file itself, and it is written into the file."""
 
 import math
 from collections.abc import Sequence
@@ -15,27 +15,28 @@ from bench.files import export
 from bench.files.exported import open_exported
 from bench.files.exports.about import Accuracy
 from bench.files.exports.opened import Opened
-from bench.plan.plan import DatasetChoice, find_dataset, with_size
+from bench.plan.dataset_choice import DatasetChoice, find_dataset, with_size
 from bench.task import LOSS
 from bench.training.evaluate import Scores, evaluate
 from bench.training.views import PLAIN, Views
 
 
 def find_dataset_for(text: str, opened: Opened, plugins: Sequence[str] = ()) -> tuple[DatasetChoice, list[str]]:
-    """The dataset, its images brought to the size that the file takes, where the dataset can and nothing else was asked
-    for, and lines that say so. Raises InputError."""
+    """The dataset with images of the size that the file takes, and lines that say so. The dataset stays as it is if it
+    has no option for the size, or if the text gives one. Raises InputError."""
     return with_size(find_dataset(text, plugins), wanted_size(opened))
 
 
 def wanted_size(opened: Opened) -> tuple[int | None, int | None]:
-    """Height and width of the images that the network was made for; None if any will do and nothing is said."""
+    """Height and width of the images that the network was made for. None: any, and the file names none."""
     if opened.about is not None:
         return opened.about.height, opened.about.width
     return opened.shape[1:]
 
 
 def normalise_for(path: Path, opened: Opened, asked: str | None, train: AnySplit) -> Normalise:
-    """How images are standardised: as the file says, or where it doesn't as was asked for. Raises InputError."""
+    """How images are standardised: as the file says. If the file doesn't say it, the user must: `asked`. Raises
+    InputError."""
     inputs = None if opened.about is None else opened.about.inputs
     if asked is not None:
         if inputs is not None:
@@ -51,8 +52,8 @@ def normalise_for(path: Path, opened: Opened, asked: str | None, train: AnySplit
 def score(
     path: Path, opened: Opened, data: Data, chosen: DatasetChoice, normalise: Normalise, views: Views = PLAIN
 ) -> Scores:
-    """The metrics on the test split. Raises InputError if the file is for other images or classes, or of one size
-    where `views` have several."""
+    """The metrics on the test split. Raises InputError if the file is for other images or classes, or takes one size
+    and `views` have several."""
     label = chosen.label
     channels, height, width = data.image_shape
     takes, wanted = opened.shape, data.image_shape
@@ -69,7 +70,7 @@ def score(
         return evaluate(opened.network, batches, chosen.task.task, len(data.classes), views=views)
     except InputError:
         raise
-    except Exception as error:  # of whatever runs it
+    except Exception as error:  # of the runtime
         raise InputError(f"{path} can't be run on the images of {label}: {first_line(error)}") from error
 
 

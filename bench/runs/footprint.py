@@ -21,10 +21,12 @@ from bench.measure.layers import Row
 from bench.measure.resizable import Resizing
 from bench.models._build import build_network
 from bench.models._usable import require_outputs, require_reloadable
-from bench.plan.plan import REFERENCE, MethodChoice, budgets_of, find_task, no_part
+from bench.plan.method_choice import REFERENCE, MethodChoice, find_methods, no_part, sizes_of
+from bench.plan.task_choice import find_task
+from bench.plan.unique import require_unique
 from bench.plugins.networks import ModelChoice
 
-# What a row has besides its method and budget; None where the budget can't be met.
+# The columns of a row besides its method and budget. They are None if the budget can't be met.
 FIGURES = (
     "stored_values",
     "compression",
@@ -41,7 +43,7 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class Question:
-    """For which network the footprint is asked. `image_shape` is (channels, height, width)."""
+    """The network that methods compress. `image_shape` is (channels, height, width)."""
 
     model: ModelChoice
     image_shape: tuple[int, int, int]
@@ -49,36 +51,46 @@ class Question:
     seed: int = 0
 
     def network(self) -> nn.Module:
-        """Fresh."""
+        """A fresh network."""
         return build_network(self.model.model, self.image_shape[0], self.num_classes, self.seed)
 
     @cached_property
     def resizing(self) -> Resizing:
-        """Its widths, looked for once."""
+        """The widths that the network can have. They are traced once."""
         return Resizing(self.model.model, self.image_shape[0], self.num_classes)
+
+
+def find_compared(texts: Sequence[str], files: Sequence[str]) -> list[MethodChoice]:
+    """The dense reference, and then the methods that the texts name. Raises InputError."""
+    require_unique(texts, "methods")
+    return find_methods([REFERENCE, *(text for text in texts if text != REFERENCE)], files)
+
+
+def number_of_rows(choices: Sequence[MethodChoice], budgets: Sequence[Budget]) -> int:
+    """The number of rows that `footprint` gives."""
+    return sum(len(sizes_of(choice.method, budgets)) for choice in choices)
 
 
 def footprint(
     choices: Sequence[MethodChoice], budgets: Sequence[Budget], question: Question, layers: bool = False
 ) -> Iterator[Row]:
-    """A row for every method and budget, as `bench run` would meet them: what was asked for, what is stored, and the
-    rest of the account, or `reason` why the budget can't be met. The dense reference has one row.
+    """A row for every method and budget, as `bench run` would meet them: the values or bytes that are asked for, those
+    that are stored, and the other FIGURES; or the `reason` why the budget can't be met. Dense has one row.
 
-    A method of fixed size has one row, and so has one that these budgets don't size, with the reason. With `layers`, a
-    row has `layers`: a list of what each layer stores, has as deployed, and computes. Weights are the initial ones,
-    also for methods that compress trained networks: values don't depend on them, though bytes may, in sparse for one.
-    `compress_seconds` is without what methods leave out where only the account is wanted (`bench.method.Context`).
-    Raises InputError.
+    A method of fixed size has one row. So has a method that takes part in none of these budgets; the row has the
+    reason. With `layers`, a row has `layers`: what each layer stores, has as deployed, and computes. All weights are
+    initial, also for methods that compress trained networks. Values don't depend on weights; bytes may, as in sparse.
+    `compress_seconds` leaves out work that changes no count (`bench.method.Context`). Raises InputError.
     """
     network, task = question.network(), find_task(question.model.model.task or Dataset.task).task
     dense_values, dense_bytes = count.stored_values(network), packed_size.counted_bytes(network)
-    # Copied for every row: in a network of a hundred million values, drawing them takes twenty times as long.
+    # Copied for every row. To draw a hundred million values anew would take twenty times as long.
     fresh = copy.deepcopy(network)
     require_outputs(network, question.image_shape, question.num_classes, task)
     require_reloadable(network, replace(question, seed=question.seed + 1).network(), question.image_shape, task)
     del network
     for choice in choices:
-        for asked in (*budgets_of(choice.method, budgets),) or (None,):
+        for asked in sizes_of(choice.method, budgets):
             requested = Requested() if asked is None else asked.requested(dense_values, dense_bytes)
             row: Row = {
                 "method": choice.label,
@@ -100,7 +112,7 @@ def footprint(
 
 
 def _own_size(choice: MethodChoice, budgets: Sequence[Budget]) -> str:
-    """Why nothing is asked of a method."""
+    """The reason why a method has a row without a budget."""
     if choice.text == REFERENCE:
         return "the reference; no budget is asked of it"
     return no_part(choice, budgets).removeprefix(f"{choice.label}: ") or "its size is fixed; no budget is asked of it"

@@ -1,5 +1,5 @@
-"""Which images a store's runs were made on, told by the sizes and times of their files: while these are the same, a
-sweep that has nothing to train need not read all images to see whether they changed."""
+"""The sizes and times that image files had when a store's runs were made on them. While these are the same, a sweep
+with nothing to train need not read the images to see whether they changed."""
 
 import json
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from bench.store.store import Store, seal_beside
 
 
 def unchanged(store: Store, hashes: Iterable[str], stamp: str) -> bool:
-    """Whether the files were seen with this stamp (`Dataset.stamp`) when they held all of these data."""
+    """Whether the files had this stamp (`Dataset.stamp`) when the data with these hashes were read from them."""
     seen = _read(store)
     return bool(stamp) and all(seen.get(data_hash) == stamp for data_hash in hashes)
 
@@ -22,7 +22,8 @@ def remember(store: Store, data_hash: str, stamp: str) -> None:
 
 
 def _read(store: Store) -> dict[str, str]:
-    """The stamps that are kept; none if they can't be read. Then the images are looked at, which is always right."""
+    """The stamps by the hash of the data. Empty if the file can't be read; the images are read then, which is always
+    right."""
     path = store.folder / FILE
     try:
         content = path.read_bytes()

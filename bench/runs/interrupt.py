@@ -1,5 +1,5 @@
-"""Ctrl-C and SIGTERM: a process that is asked to end does so, even if code on the way up swallows the exception, as
-some imports of torch do. Training ends with a whole step."""
+"""Ctrl-C and SIGTERM. A process that is asked to end does so, even if code in between swallows the exception, as some
+imports of torch do. Training ends with a whole step."""
 
 import signal
 import threading
@@ -9,7 +9,7 @@ from types import FrameType
 
 
 class _Note:
-    """A handler that remembers."""
+    """A signal handler that remembers the signal."""
 
     def __init__(self) -> None:
         self.seen = threading.Event()
@@ -25,14 +25,14 @@ class _Note:
 
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# The one that is set, or that stands in for it in processes and threads that get no signals.
+# The handler that is set. In processes and threads that get no signals it is never called.
 _note = _Note()
 
 
 @contextmanager
 def noticed() -> Iterator[Callable[[], bool]]:
-    """Both signals are raised as KeyboardInterrupt, and the function that this gives says whether there was one, also
-    since an outer `noticed` began. In other threads than the main one nothing changes."""
+    """Raise both signals as KeyboardInterrupt. The function that this gives says whether there was a signal, also one
+    since an outer `noticed` began. Outside of the main thread nothing changes."""
     global _note
     outer = signal.getsignal(signal.SIGINT)
     if isinstance(outer, _Note) or threading.current_thread() is not threading.main_thread():
@@ -45,14 +45,14 @@ def noticed() -> Iterator[Callable[[], bool]]:
     finally:
         _note = stands_in
         for number, handler in zip(_SIGNALS, before, strict=True):
-            # None: a handler that was not set from Python.
+            # The handler is None if it was not set from Python.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 @contextmanager
 def held() -> Iterator[None]:
-    """The first signal is not raised here, but noted: who asks `is_asked` ends when that is possible. The second is
-    raised at once. Raises KeyboardInterrupt at its end where nobody did."""
+    """Note the first signal, and don't raise it. The code inside asks `is_asked`, and ends where it can. A second one
+    is raised at once. Raises KeyboardInterrupt behind the code inside if that didn't end."""
     note = _note
     note.holds += 1
     try:
@@ -64,10 +64,10 @@ def held() -> Iterator[None]:
 
 
 def is_asked() -> bool:
-    """Whether there was one."""
+    """Whether there was a signal."""
     return _note.seen.is_set()
 
 
 def was_termination() -> bool:
-    """Whether what ended this was SIGTERM."""
+    """Whether the signal was SIGTERM."""
     return _note.number == signal.SIGTERM

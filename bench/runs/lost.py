@@ -1,20 +1,18 @@
-"""The record of a run whose process died, which could write none itself."""
+"""The record of a run whose process died before it could write one itself."""
 
-from bench.plan import spec
-from bench.plan.plan import Run
-from bench.runs.run import Bench, identify
-from bench.store import record
+from bench.plan.run import Run
+from bench.runs.bench import Bench
+from bench.runs.run import write_record
+from bench.runs.steps.columns import identify
 from bench.store.record import FAILED, Record
 from bench.store.rows import encode_rows
-from bench.store.store import HISTORY, RECORD, SPEC, encode
+from bench.store.store import HISTORY
 
 
 def record_lost(bench: Bench, run: Run, reason: str) -> Record:
-    """Write it. No code of the method is called: it may have ended that process."""
-    made = record.make({**identify(bench, run), "status": FAILED, "reason": reason})
+    """Write the record. No code of the method is called, since it may be what ended the process."""
     with bench.store.lock(run.id, wait=True), bench.store.new_run(run.name) as folder:
         bench.store.write(folder / HISTORY, encode_rows([]))
-        bench.store.write(folder / RECORD, encode(made))
-        bench.store.write(folder / SPEC, spec.write(run.own_spec(bench.spec)).encode())
-    bench.store.forget(run.id)  # as of every run that is whole: its state may be what ended the process
-    return made
+        written = write_record(bench, run, folder, {**identify(bench, run), "status": FAILED, "reason": reason})
+    bench.store.forget(run.id)  # its state may be what ended the process, too
+    return written

@@ -1,4 +1,4 @@
-"""The material of all runs of a sweep: its images, decoded and looked over, and everything that follows from them."""
+"""The material of all runs of a sweep: its decoded and checked images, and everything that follows from them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from bench.measure.resizable import Resizing
 from bench.plan import plan as plans
 from bench.plan import spec as specs
 from bench.plan.plan import Plan
-from bench.runs.run import Bench
+from bench.runs.bench import Bench
 from bench.store.store import Store
 
 
@@ -41,7 +41,7 @@ class Material:
 
 
 def load(plan: Plan, say: Callable[[str], None]) -> Data:
-    """The plan's data, decoded and looked over, with its validation split. Lines say what is odd about it. Raises
+    """The plan's data, decoded and checked, with its validation split. Oddities of the data are said. Raises
     InputError."""
     chosen = plan.setting.dataset
     say(f"loading {chosen.label}")
@@ -54,7 +54,7 @@ def load(plan: Plan, say: Callable[[str], None]) -> Data:
 
 
 def prepare(plan: Plan, data: Data) -> Material:
-    """What follows from the data. Raises InputError."""
+    """The data with everything that follows from it. Raises InputError."""
     weights = plan.setting.weights
     start = None if weights is None else weights.open(data.image_shape[0], len(data.classes))
     corruptions = None if plan.spec.corruptions is None else find_source(plan.spec.corruptions)
@@ -64,7 +64,7 @@ def prepare(plan: Plan, data: Data) -> Material:
 
 
 def given_of(plan: Plan) -> Given:
-    """What a person named to load networks with, besides their files."""
+    """The plugins and the network of a file that the person named. Loading a saved network needs them."""
     model = plan.setting.model
     return Given(plan.spec.plugins, model.asked if model.kind == "file" else None)
 
@@ -79,8 +79,8 @@ def bench_of(
     loaders: int = 0,
     processes: int = 1,
 ) -> Bench:
-    """The material of runs on `device`. The data is not yet moved there, and the fresh process not started. `code` is
-    `harness_hash()`; so many `loaders` decode what is streamed, and so many `processes` train each run."""
+    """The bench for runs on `device`. The data is not yet moved there, and the fresh process not started. `code` is
+    `harness_hash()`. So many `loaders` decode streamed images, and so many `processes` train each run."""
     data, model = material.data, plan.setting.model
     assert data.validation is not None
     return Bench(
@@ -107,7 +107,7 @@ def bench_of(
 
 @dataclass(frozen=True)
 class Asked:
-    """The same as plain data, from which another process of the sweep makes it again."""
+    """A bench as plain data. Another process of the sweep makes its own bench from it."""
 
     spec: dict[str, Any]
     store: str
@@ -121,10 +121,10 @@ class Asked:
 
 
 def bench_elsewhere(asked: Asked, data: Data | None = None) -> tuple[Plan, Bench]:
-    """The material of another process of a sweep, with the data on the device. It is made again from the sweep's spec,
-    except for data that was handed over. Raises InputError."""
-    plan = plans.make(specs.check(asked.spec))
-    # The sweep said at its start whatever is odd about the data.
+    """The plan and the bench in another process of a sweep, with the data on the device. They are made anew from the
+    sweep's spec; only `data` may be handed over. Raises InputError."""
+    plan = plans.from_spec(specs.check(asked.spec))
+    # Oddities of the data were said when the sweep began.
     made = prepare(plan, data or load(plan, lambda line: None))
     if made.data_hash != asked.data_hash:
         label = plan.setting.dataset.label
@@ -137,7 +137,8 @@ def bench_elsewhere(asked: Asked, data: Data | None = None) -> tuple[Plan, Bench
 
 
 def trial_of(bench: Bench, plan: Plan) -> Trial | None:
-    """The corrupted images for finished runs, if they are asked for; the data is where that of `bench` is."""
+    """The trial of finished networks on corrupted images; None if the spec asks for none. Its data is on the device of
+    the bench's data."""
     if bench.corruptions is None:
         return None
     task = plan.setting.dataset.task.task
@@ -145,7 +146,7 @@ def trial_of(bench: Bench, plan: Plan) -> Trial | None:
 
 
 def on_device(bench: Bench, device: torch.device) -> Bench:
-    """The same with its data there."""
+    """The same bench with its data on the device."""
     moved = {name: getattr(bench.data, name).to(device) for name in ("train", "test", "validation")}
     normalise, loading = bench.normalise.to(device), replace(bench.loading, device=device)
     return replace(bench, data=replace(bench.data, **moved), normalise=normalise, device=device, loading=loading)

@@ -1,25 +1,25 @@
-"""Which run is made next, and which waits for a state that another leaves in the store."""
+"""The order of runs: which one is made next, and which wait for a state that another run leaves in the store."""
 
 import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from bench.plan.plan import Plan, Run
+from bench.plan.plan import Plan
+from bench.plan.run import Run
+from bench.runs.bench import Bench
 from bench.runs.progress import epochs_of
-from bench.runs.run import Bench
 
 # How soon to look again at a run that another process is making.
 LOOK_SECONDS = 0.5
 
 
 class Order:
-    """The runs that are to be made. First the network as it was given, then runs that others wait for, then the
-    longest.
+    """The runs to make. The given network comes first, then runs that others wait for, then the longest.
 
-    A run waits as long as something that it needs is not there and a run that leaves it is to come or being made. If
-    none is, it makes it itself, and others that need it wait for that. A need is a path in the store: the state of the
-    dense network that a run starts from, or of its teacher.
+    A run needs states of the dense network: the one that it starts from, and its teacher. A state is a path in the
+    store. While a state is not there, the run waits, if another run leaves that state and is still to be made or being
+    made. If there is no such run, the first run that needs the state makes it itself, and the others wait for it.
     """
 
     def __init__(self, plan: Plan, bench: Bench, todo: Sequence[Run]) -> None:
@@ -33,7 +33,7 @@ class Order:
         self._not_before: dict[str, float] = {}
 
     def take(self) -> Run | None:
-        """The next run that needs not wait; it is running from now on."""
+        """The next run that need not wait. It counts as running from now on."""
         now = time.monotonic()
         for run in self.waiting:
             if self._not_before.get(run.id, now) <= now and self._is_ready(run):
@@ -46,7 +46,7 @@ class Order:
         self.running.remove(run)
 
     def put_back(self, run: Run, seconds: float) -> None:
-        """It was not made: it is to be looked at again, after a while."""
+        """The run was not made. It may be taken again after so many seconds."""
         self.running.remove(run)
         self.waiting.append(run)
         self._not_before[run.id] = time.monotonic() + seconds
@@ -60,11 +60,11 @@ class Order:
         return lacking.isdisjoint(set().union(*to_come))
 
     def _needs(self, run: Run) -> set[Path]:
-        """The state that it starts from, and makes itself if it is not there."""
+        """The states that the run takes. It makes those that are not there."""
         return {self._state(of, epochs) for of, epochs in run.needs}
 
     def _leaves(self, run: Run) -> set[Path]:
-        """The states that it makes for others, beside its own results."""
+        """The states that the run leaves for others, besides its own results."""
         if not run.leaves_states:
             return set()
         return {self._state(run, epochs) for epochs in self.plan.kept_epochs(run.seed)}

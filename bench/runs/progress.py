@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from bench.plan.plan import Run
+from bench.plan.run import Run
 from bench.store.printable import one_line
 from bench.store.record import FINISHED, Record
 from bench.training.loop import Epoch
@@ -20,9 +20,9 @@ from bench.watching.words import duration, score, scores
 class Progress:
     """Plain lines: one for each epoch and each finished run. The base of the bars. Several runs may be under way."""
 
-    # Whether what missed its budget or failed is said without the reason, since all reasons are told at the end.
+    # Whether the caller tells all reasons at the end. Lines of runs that failed or missed have none then.
     reasons_follow = False
-    # Of a search: how many runs like those of the next sweep may follow it. None: the next sweep is all.
+    # In a search: how many runs may follow those of the next sweep. None: this is no search.
     _more: int | None = None
 
     def __init__(self, console: Console) -> None:
@@ -30,7 +30,7 @@ class Progress:
         self._total = self._done = 0
         self._work = self._worked = 0.0
         self._started = time.monotonic()
-        # By the ids of runs that are under way: how much of their work is done, in epochs.
+        # The work that is done of runs under way, in epochs, by their ids.
         self._part: dict[str, float] = {}
 
     def say(self, line: str) -> None:
@@ -47,15 +47,15 @@ class Progress:
         yield
 
     def expect(self, more: int) -> None:
-        """In a search, whose sweeps come one after the other: the number of runs like the next ones that may follow.
-        Runs are counted over all of its sweeps then."""
+        """For a search, which is several sweeps: the number of runs that may follow those of the next sweep. Runs are
+        then counted over all sweeps of the search."""
         self._more = more
 
     def begin(self, run: Run) -> None:
         self._part[run.id] = 0.0
 
     def step(self, run: Run, epoch: int, progress: float, loss: float) -> None:
-        """Some way into an epoch: the fraction of the schedule that is done, and the epoch's mean loss so far."""
+        """After a step: the fraction of the schedule that is done, and the epoch's mean loss so far."""
         self._part[run.id] = max(progress * run.setting.schedule.epochs - _joined(run), 0.0)
 
     def epoch(self, run: Run, row: Epoch) -> None:
@@ -63,8 +63,8 @@ class Progress:
         self.say(f"  {title(run)}: {_epoch_text(row, run)}")
 
     def history(self, run: Run, rows: Sequence[Epoch]) -> None:
-        """The rows that are new in the run's history, for logs (`bench.logs`): first all that are there where its
-        training begins or goes on, then each. None is of a teacher's training."""
+        """New rows of the run's history, for logs (`bench.logs`): first all rows that are there when its training
+        begins or goes on, then each new one. The training of a teacher has no rows here."""
 
     def end(self, run: Run, record: Record) -> None:
         self._count(run)
@@ -72,7 +72,7 @@ class Progress:
         self.say(f"[{self._done}/{self._total}] {said}; {'up to ' if self._more else ''}{self._time_left()} left")
 
     def lose(self, run: Run) -> None:
-        """It will be begun again."""
+        """The run ended without a record, and will be begun again."""
         self._part.pop(run.id, None)
 
     def _count(self, run: Run) -> None:
@@ -82,13 +82,13 @@ class Progress:
 
     @property
     def _all_worked(self) -> float:
-        """Epochs of work, of the runs under way too."""
+        """The work that is done, in epochs, with that of runs under way."""
         return self._worked + sum(self._part.values())
 
     def _time_left(self) -> str:
-        """From the speed of all so far."""
+        """An estimate from the speed so far."""
         elapsed, worked = time.monotonic() - self._started, self._all_worked
-        # Until an epoch was trained, what all took says nothing of how long epochs take.
+        # Before the first epoch is trained, the elapsed time says nothing about an epoch.
         return duration(elapsed / worked * max(self._work - worked, 0)) if worked >= 1 else "?"
 
 
@@ -140,12 +140,12 @@ class BarProgress(Progress):
         self._remove(run)
 
     def _remove(self, run: Run) -> None:
-        """Its bar; a run that another process made has none."""
+        """Remove the run's bar. A run that another process made has none."""
         if run.id in self._bar:
             self.bars.remove_task(self._bar.pop(run.id))
 
 
-def make(console: Console) -> Progress:
+def for_console(console: Console) -> Progress:
     """Bars on a terminal, lines elsewhere."""
     return BarProgress(console) if console.is_terminal else Progress(console)
 
@@ -166,7 +166,7 @@ def outcome(run: Run, record: Record, reason: bool = True) -> str:
 
 
 def epochs_of(run: Run) -> float:
-    """The run's share of the work: the epochs that it trains itself, and a little for all the rest."""
+    """The run's share of the work: the epochs that it trains itself, and a little for everything else."""
     return run.end_epoch - _joined(run) + 0.2
 
 

@@ -1,4 +1,4 @@
-"""All runs of a plan: finished runs stay, missing runs are made, and one failing run stops no other."""
+"""All runs of a plan. Finished runs stay, missing runs are made, and a run that fails stops no other."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,8 @@ from bench.models._head import rate_of_layer
 from bench.models._usable import require_outputs, require_reloadable
 from bench.plan import backbone_start, defaults
 from bench.plan.defaults import SAVE_EVERY
-from bench.plan.plan import Plan, Run
+from bench.plan.plan import Plan
+from bench.plan.run import Run
 from bench.plan.spec import write as write_spec
 from bench.plugins.code import harness_hash
 from bench.runs import environment, images_seen
@@ -39,7 +40,7 @@ from bench.store.store import SPEC, WEIGHTS, Damaged, Newer, Store
 from bench.training.multi_scale import require_scales
 from bench.watching.planned import remember
 
-# Gives the data of a plan, and says what there is to say.
+# Gives the data of a plan, and says what is odd about it.
 FindData = Callable[[Plan, Callable[[str], None]], Data]
 
 # `--redo` takes these besides names of methods.
@@ -48,8 +49,8 @@ REDO = {FAILED, MISSED}
 
 @dataclass
 class State:
-    """The state of a plan in a store: the finished runs' records by id, the missing runs, the damaged ones, and those
-    that missed their budget with other code than today's."""
+    """The state of a plan in a store: the records of finished runs by id, the missing runs, the damaged ones, and the
+    `outdated` ones, which missed their budget with other code than today's."""
 
     records: dict[str, Record] = field(default_factory=dict)
     missing: list[Run] = field(default_factory=list)
@@ -58,7 +59,7 @@ class State:
 
 
 def look(plan: Plan, store: Store) -> State:
-    """See what is there. Changes nothing."""
+    """The state of the plan in the store. Changes nothing."""
     state = State()
     folders = store.folders()
     for run in plan.runs:
@@ -78,7 +79,7 @@ def look(plan: Plan, store: Store) -> State:
 
 
 def _outdated(runs: Sequence[Run], records: Mapping[str, Record]) -> list[Run]:
-    """The runs that missed their budget by other code than there is now: asking again costs no training."""
+    """The runs that missed their budget with other code than today's. To ask again costs no training."""
     missed = [run for run in runs if records[run.id]["status"] == MISSED]
     if not missed:  # the harness's hash reads all of its files
         return []
@@ -104,7 +105,7 @@ def sweep(
     """Make the missing runs and return the records of all runs of the plan, in its order.
 
     `redo` names methods whose runs are made again (or `failed`, or `missed`). Runs save their state every `save_every`
-    seconds. `find_data` is for who has the data of the plan already; by default it is `load`. Raises InputError.
+    seconds. A caller that has the plan's data already gives `find_data`; the default is `load`. Raises InputError.
     """
     with with_threads(plan.spec.threads):
         return _sweep(plan, store, progress, executor, redo, save_every, find_data or load)
@@ -127,8 +128,8 @@ def _sweep(
     again = to_redo(plan, state, redo)
     todo = [run for run in plan.runs if run in state.missing or run in again]
     if todo:
-        pristine.prepare()  # which imports while the data is read
-    # Whatever can be wrong with the data is found before anything is written.
+        pristine.prepare()  # it imports torch while the data is read
+    # Errors in the data should show before anything is written.
     stamp = plan.setting.dataset.stamp(Path(plan.spec.data_dir))
     source = None if plan.spec.corruptions is None else find_source(plan.spec.corruptions)
     untried = [run for run in plan.runs if run.id in state.records and lacks(state.records[run.id], source)]
@@ -160,7 +161,7 @@ def _sweep(
 
 
 def _make(job: Job, untried: Sequence[Run], state: State, executor: Executor, progress: Progress) -> None:
-    """The runs to make, and then the finished ones that are `untried` on corrupted images."""
+    """Make the missing runs. Then try finished ones, which were `untried`, on corrupted images."""
     bench, plan = job.bench, job.plan
     if job.todo:
         alone = bench.device.type == "cpu" and bench.processes == 1
@@ -171,7 +172,7 @@ def _make(job: Job, untried: Sequence[Run], state: State, executor: Executor, pr
             for line in backbone_start.lines(job.todo, channels, classes, bench.start):
                 progress.say(line)
         with progress.runs(job.todo):
-            state.records |= make_all(job, executor, progress)
+            state.records |= carry_out(job, executor, progress)
     if untried:
         trial = trial_of(on_device(bench, bench.device), plan)
         assert trial is not None
@@ -182,7 +183,7 @@ def _make(job: Job, untried: Sequence[Run], state: State, executor: Executor, pr
 
 
 def _finish(plan: Plan, store: Store, state: State, device: torch.device, progress: Progress) -> None:
-    """The end of a sweep: measure latency, and remove networks that are not to stay."""
+    """End a sweep: measure latency, and remove saved networks that the spec doesn't keep."""
     records = [state.records[run.id] for run in plan.runs]
     for run_id, columns in of_runs.measure(
         store, records, given_of(plan), device, defaults.LATENCY_SECONDS, progress.say
@@ -192,10 +193,10 @@ def _finish(plan: Plan, store: Store, state: State, device: torch.device, progre
         store.leave_out(folder, WEIGHTS)
 
 
-def make_all(job: Job, executor: Executor, progress: Progress) -> dict[str, Record]:
-    """Have the runs of a job made, each when it need not wait for another; their records by id. One whose process dies
-    is made again once, by another process; one that is lost with its machine is, as often as that happens. Raises
-    InputError."""
+def carry_out(job: Job, executor: Executor, progress: Progress) -> dict[str, Record]:
+    """Have the executor make the runs of a job, each as soon as it need not wait for another. Returns their records by
+    id. A run whose process dies is made once more, by another process. A run that is lost with its machine is made
+    again as often as that happens. Raises InputError."""
     bench, records, died = job.bench, dict[str, Record](), set[str]()
     order, has_said = Order(job.plan, bench, job.todo), False
 
@@ -238,7 +239,7 @@ def make_all(job: Job, executor: Executor, progress: Progress) -> dict[str, Reco
 
 
 def to_redo(plan: Plan, state: State, redo: Sequence[str]) -> list[Run]:
-    """The runs that are there and are to be made again. Raises InputError for a name that the plan doesn't have."""
+    """The finished runs that are to be made again. Raises InputError for a name that the plan doesn't have."""
     known = REDO | {run.choice.name for run in plan.runs} | {run.choice.label for run in plan.runs}
     for name in redo:
         if name not in known:
@@ -256,8 +257,8 @@ def to_redo(plan: Plan, state: State, redo: Sequence[str]) -> list[Run]:
 
 
 def _look_again(plan: Plan, state: State, store: Store, stamp: str | None, say: Callable[[str], None]) -> bool:
-    """Whether images are to be read although there is nothing to train: their files changed since the runs were made.
-    If not, it is said that the images were not looked at."""
+    """Whether to read the images although there is nothing to train: their files changed after the runs were made. If
+    not, a line says that the images were not looked at."""
     if stamp is None:
         return False
     chosen = plan.setting.dataset
@@ -270,8 +271,8 @@ def _look_again(plan: Plan, state: State, store: Store, stamp: str | None, say: 
 
 
 def check_network(plan: Plan, data: Data) -> None:
-    """Raise InputError unless the plan's network takes the images at all scales of the test, gives outputs of the
-    task's form, can be rebuilt from its stored values, and has a head if the schedule has a rate for one."""
+    """Raise InputError unless the plan's network takes the images at all scales of the test, and its outputs are of the
+    task's form. It must also be rebuilt from its stored values, and have a head if the schedule has a rate for one."""
     channels, model, task = data.image_shape[0], plan.setting.model.model, plan.setting.dataset.task.task
     network, other = (build_network(model, channels, len(data.classes), seed) for seed in (0, 1))
     require_outputs(network, data.image_shape, len(data.classes), task)
@@ -290,7 +291,7 @@ def check_network(plan: Plan, data: Data) -> None:
 def _warn_of_changes(
     plan: Plan, kept: Sequence[Run], state: State, data: Data | None, data_hash: str | None, progress: Progress
 ) -> None:
-    """Say which kept runs were made by other code than there is now, or on other images."""
+    """Say which kept runs were made by other code than today's, or on other images."""
 
     def say(what: str, runs: Sequence[Run]) -> None:
         if runs:
@@ -300,13 +301,13 @@ def _warn_of_changes(
             )
 
     def others(run: Run, column: str, code: str) -> bool:
-        """Whether it was made by other code than today's. A hash that older records lack counts as no change."""
+        """Whether the run was made by other code than today's. A record without the hash counts as unchanged."""
         return state.records[run.id][column] not in (None, code)
 
     for choice in dict.fromkeys(run.choice for run in kept):
         own = [run for run in kept if run.choice == choice]
         say(f"{choice.label} has", [run for run in own if others(run, "method_code", choice.code)])
-    # The content of a run's file decides ids, and until format 4 the dataset's own numbers were taken with it.
+    # Until format 4, a network from a run's file got the dataset's own mean and deviation. The id is the same today.
     normalise = text_of(plan.setting.standard)
     say("how images are standardised has", [run for run in kept if others(run, "normalise", normalise)])
     threads = plan.spec.threads
@@ -336,7 +337,7 @@ def _warn_of_changes(
 
 
 def _warn_of_processes(plan: Plan, kept: Sequence[Run], state: State, processes: int, progress: Progress) -> None:
-    """Say where runs that are still to be made will be computed by another number of processes."""
+    """Say if the runs to make will be computed by another number of processes than the finished ones."""
     numbers = [state.records[run.id]["processes"] for run in kept]
     others = [number for number in numbers if number != processes]
     if others and len(kept) < len(plan.runs):
@@ -348,13 +349,13 @@ def _warn_of_processes(plan: Plan, kept: Sequence[Run], state: State, processes:
 
 
 def _relabel(plan: Plan, store: Store, known: Mapping[str, Record], say: Callable[[str], None]) -> None:
-    """Have every record in the store go by the name that its method has in this plan. `known` are those that were read
+    """Give every record in the store the label that its method has in this plan. `known` has the records that were read
     already, by id."""
     labels = {run.choice.text: run.choice.label for run in plan.runs}
     for run_id, folder in store.folders().items():
         try:
             record = known.get(run_id) or store.read(folder)
-        except Damaged:  # and of no plan
+        except Damaged:  # it has no record to relabel
             continue
         label = labels.get(record["method_text"])
         if label is not None and record["method"] != label:

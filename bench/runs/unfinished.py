@@ -1,4 +1,4 @@
-"""The states of runs in the middle of their training: kept now and then, so that a run that was stopped goes on."""
+"""Saved states of runs in the middle of their training, from which a run that was stopped goes on."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +15,10 @@ from bench.store.store import Store, seal_beside
 from bench.training import checkpoint
 from bench.training.loop import Trainer, Training
 
-# What of a place is not named where it is so.
+# The usual values of a place. Names of kept states leave them out.
 USUAL_PLACE: Mapping[str, Any] = {"compile": defaults.COMPILE, "processes": 1}
 
-# Of a run's time, saving takes no larger part.
+# The largest part of a run's time that saving may take.
 _MOST = 0.02
 
 
@@ -26,10 +26,11 @@ _MOST = 0.02
 class Unfinished:
     """One training's state in the store, under `name`.
 
-    `made_with` has everything that decides its results besides its name: a state that was made with anything else is of
-    no use. On another `place` (processor, threads, processes, version of torch) sums are rounded otherwise: training
-    goes on, and that is said. A state is saved `every` so many seconds at most (0: after each step, whatever it takes),
-    and after a step in which an interrupt came, which is then raised.
+    `made_with` has everything that decides the results, besides the name. A state that was made with anything else
+    can't be used. A `place` is a processor, a version of torch, and numbers of threads and processes. On another place
+    sums are rounded otherwise; training goes on, and a line says so. A state is saved every so many seconds (`every`;
+    0: after each step, whatever it takes). It is also saved after a step in which an interrupt came, which is then
+    raised.
     """
 
     store: Store
@@ -49,8 +50,8 @@ class Unfinished:
     def path(self) -> Path:
         return self.store.unfinished(self.name)
 
-    def find(self) -> dict[str, Any] | None:
-        """The JSON beside a saved state that this training can go on from; None if there is no such state."""
+    def usable_state(self) -> dict[str, Any] | None:
+        """The JSON beside the saved state, if this training can go on from that state; else None."""
         if not self.path.exists():
             return None
         try:
@@ -71,19 +72,19 @@ class Unfinished:
         return found
 
     def read(self, trainer: Trainer, rebuild: Callable[[Mapping[str, Any]], Compressed]) -> Training:
-        """The training as it was saved."""
+        """The training, as it was saved."""
         return checkpoint.read(self.path, trainer, rebuild)
 
     def after_step(self, training: Training) -> None:
-        """Save where it is time to."""
+        """Save if it is time to."""
         keep_or_leave(training, self._is_due(), self._save)
 
     def leave_if_asked(self, training: Training) -> None:
-        """Raises KeyboardInterrupt, once it is saved, if there was one (`interrupt.held`)."""
+        """If there was an interrupt (`interrupt.held`), save and raise KeyboardInterrupt."""
         keep_or_leave(training, False, self._save)
 
     def forget(self) -> None:
-        """Once it is of no use any more."""
+        """Remove the state, which is of no use any more."""
         self.store.forget(self.name)
 
     def _is_due(self) -> bool:
@@ -101,7 +102,7 @@ class Unfinished:
 
 
 class KeptByAnother:
-    """The same in a process that trains along with the one that has the state."""
+    """The state as the other processes of a training see it: process 0 saves it, and all leave together."""
 
     def after_step(self, training: Training) -> None:
         self.leave_if_asked(training)
@@ -111,14 +112,14 @@ class KeptByAnother:
 
 
 def keep_or_leave(training: Training, is_due: bool, keep: Callable[[Training], object]) -> None:
-    """`keep` the training where one process finds that due, and where one was interrupted, which ends it in all: raises
-    KeyboardInterrupt. Called by all of them at the same step."""
+    """Call `keep` if this is due in one of the processes, or if one was interrupted. All processes call this at one
+    step, and after an interrupt all of them raise KeyboardInterrupt."""
     group = training.trainer.group
     asked, is_due = group.any(interrupt.is_asked(), is_due)
     if asked or is_due:
         keep(training)
     if asked:
-        group.wait()  # else whoever started the processes would end the one that still writes
+        group.wait()  # else torchrun would end the process that still writes
         raise KeyboardInterrupt
 
 

@@ -250,7 +250,7 @@ def _check_beside(name: str) -> Callable[[Any], bool] | None:
 _SCORE = re.compile(r"(train|validation|test)_[a-z][a-z0-9_]*")
 
 
-def make(values: dict[str, Any]) -> Record:
+def complete(values: dict[str, Any]) -> Record:
     """A record with these columns of a run; the other columns are None. Other names than the columns' are a mistake."""
     strange = [name for name in values if not _is_known(name)]
     assert not strange, f"no such columns: {strange}"

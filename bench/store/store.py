@@ -93,7 +93,7 @@ class Store:
             probe.unlink()
         return self
 
-    def find(self, run_id: str) -> Path | None:
+    def folder_of(self, run_id: str) -> Path | None:
         """The folder of a finished run."""
         return next(iter(sorted(self.runs.glob(f"*-{run_id}"))), None) if self.runs.is_dir() else None
 

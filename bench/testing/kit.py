@@ -14,7 +14,7 @@ from bench.measure import account
 from bench.measure.resizable import Resizing
 from bench.method import Compressed, Method
 from bench.models._build import build_network
-from bench.plan import plan
+from bench.plan.method_choice import ALL, find_methods
 from bench.plugins import networks
 from bench.testing.checks import CHECKS, CheckFailed
 from bench.testing.subject import Subject
@@ -85,7 +85,7 @@ def run_all(method: str, models: Sequence[str] = FAMILIES, plugins: Sequence[str
 @lru_cache(maxsize=1)
 def subject_of(method: str, model: str, files: tuple[str, ...]) -> Subject:
     """What the checks look at. Raises InputError for a name that isn't there."""
-    if method == plan.ALL:
+    if method == ALL:
         raise InputError(f"can't check {method!r}; name one method")
-    (choice,) = plan.find_methods([method], files)
+    (choice,) = find_methods([method], files)
     return Subject(choice, networks.find(model), files)

@@ -18,7 +18,8 @@ from bench.measure import account, in_bytes, packed_size
 from bench.measure.resizable import Resizing
 from bench.method import Compressed, Method
 from bench.models._build import build_network
-from bench.plan.plan import MethodChoice, TaskChoice, find_task
+from bench.plan.method_choice import MethodChoice
+from bench.plan.task_choice import TaskChoice, find_task
 from bench.plugins.networks import ModelChoice
 from bench.testing.tiny_problem import TinyProblem
 

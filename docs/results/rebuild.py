@@ -18,8 +18,8 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench.budget import parse
-from bench.plan import plan
 from bench.plan import spec as specs
+from bench.plan.method_choice import REFERENCE, budgets_of, find_methods
 from bench.plan.spec import Spec
 from bench.reports.figures import figure
 from bench.reports.frame import BYTES, VALUES, metric_of
@@ -115,10 +115,10 @@ class Table:
     @property
     def planned(self) -> int:
         """How many runs the spec asks for."""
-        choices = plan.find_methods(self.spec.methods)
+        choices = find_methods(self.spec.methods)
         budgets = [parse(text) for text in self.spec.budgets]
-        cells = sum(max(1, len(plan.budgets_of(choice.method, budgets))) for choice in choices)
-        has_dense = any(choice.text == plan.REFERENCE for choice in choices)
+        cells = sum(max(1, len(budgets_of(choice.method, budgets))) for choice in choices)
+        has_dense = any(choice.text == REFERENCE for choice in choices)
         return (cells + (not has_dense)) * len(self.spec.seed_list) * self.spec.rates_each
 
     @property

@@ -18,11 +18,11 @@ from PIL import Image
 
 from bench.cache import decoded, images
 from bench.cache.cache import Cache
-from bench.cache.images import find_cache, load
+from bench.cache.images import cache_from_environment, load
 from bench.data.splits import count_leaked, fingerprint, hold_out
 from bench.dataset import Data, Decoding, Split
 from bench.errors import InputError
-from bench.plan.plan import DatasetChoice, find_dataset
+from bench.plan.dataset_choice import DatasetChoice, find_dataset
 from bench.store.seal import Broken
 
 Load = Callable[..., tuple[Data, list[str]]]
@@ -33,7 +33,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
     """An empty one for each test."""
     monkeypatch.setenv(images.FOLDER, str(tmp_path / "cache"))
     monkeypatch.setenv(images.LIMIT, "1")
-    return find_cache()
+    return cache_from_environment()
 
 
 def write_images(top: Path, side: int = 8, **counts: int) -> Path:
@@ -113,7 +113,7 @@ def test_what_is_kept_is_what_the_dataset_gives_to_the_byte(
     chosen = make(tmp_path)
     given = as_given(chosen, tmp_path)
     loaded(chosen, first, tmp_path)
-    before = find_cache().kept()
+    before = cache_from_environment().kept()
     assert len(before) == 1
     for validation in (0.25, 0.5, None):
         wanted = given if validation is None else hold_out(given, validation)
@@ -122,7 +122,7 @@ def test_what_is_kept_is_what_the_dataset_gives_to_the_byte(
         assert_same(found, wanted)
         assert fingerprint(found) == fingerprint(wanted)
         assert validation is None or found.leaked == count_leaked(wanted)
-    assert [one.folder for one in find_cache().kept()] == [one.folder for one in before]
+    assert [one.folder for one in cache_from_environment().kept()] == [one.folder for one in before]
 
 
 @pytest.mark.parametrize("make", [folder, rows_of])
@@ -172,7 +172,7 @@ def test_a_file_that_changed_is_decoded_again(make: Callable[..., DatasetChoice]
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # as tools that copy files do
     after, _ = loaded(chosen)
     assert_same(after, hold_out(as_given(chosen), 0.25))
-    assert len(find_cache().kept()) == 2
+    assert len(cache_from_environment().kept()) == 2
     assert (fingerprint(before) == fingerprint(after)) == (make is rows_of)
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from bench.cache import copied, images
 from bench.cache.cache import Cache
-from bench.cache.images import find_cache, load
+from bench.cache.images import cache_from_environment, load
 from bench.data.augment import Augment
 from bench.data.batches import shuffled
 from bench.data.normalise import Normalise
@@ -28,7 +28,7 @@ from bench.data.streaming import Loading
 from bench.dataset import Data, Streamed
 from bench.datasets import _columns
 from bench.errors import InputError
-from bench.plan.plan import find_dataset
+from bench.plan.dataset_choice import find_dataset
 from bench.store.seal import Broken
 
 Said = list[str]
@@ -39,7 +39,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
     """An empty one for each test."""
     monkeypatch.setenv(images.FOLDER, str(tmp_path / "cache"))
     monkeypatch.setenv(images.LIMIT, "1")
-    return find_cache()
+    return cache_from_environment()
 
 
 def bitmap(number: int) -> bytes:

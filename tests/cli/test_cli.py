@@ -204,7 +204,7 @@ def test_evaluating_a_run_gives_what_its_record_says(
     command: Command, swept: tuple[Path, list[Record]], tmp_path: Path
 ) -> None:
     record = next(record for record in swept[1] if record["method"] == "csg" and record["status"] == "finished")
-    folder = Store(swept[0]).find(record["id"])
+    folder = Store(swept[0]).folder_of(record["id"])
     arguments = ["evaluate", str(folder), "--dataset", "stripes", "--plugin", STRIPES, "--device", "cpu"]
     code, out, err = command(*arguments, "--json")
     assert (code, err) == (0, "")

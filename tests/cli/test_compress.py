@@ -43,7 +43,7 @@ def asked(folder: Path, weights: Path, *more: str) -> list[str]:
 
 def accuracy_of(file: Path) -> float:
     """Of an ONNX file on the test split, by onnxruntime alone."""
-    data = find(DATASETS, "stripes", [STRIPES]).make(None, {}).load(None, False)
+    data = find(DATASETS, "stripes", [STRIPES]).build(None, {}).load(None, False)
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     about = about_of(file)
     mean, deviation = (np.array(about[name], np.float32)[:, None, None] for name in ("mean", "deviation"))

@@ -70,7 +70,7 @@ def test_the_method_plays_by_the_rules(written: Path, model: str) -> None:
 
 
 def test_the_method_keeps_the_largest_weights_to_the_value(written: Path) -> None:
-    method = discovery.find(discovery.METHODS, "round-tape", [str(written / "round_tape.py")]).make(None, {})
+    method = discovery.find(discovery.METHODS, "round-tape", [str(written / "round_tape.py")]).build(None, {})
     for model, budget in (("resnet8", 75_290), ("resnet8", 75_289), ("resnet8", 1_000), ("resnet20", 20_000)):
         before = {name: value.detach().clone() for name, value in testing.network(model).named_parameters()}
         compressed = testing.compress(method, model, budget, trained=True).network

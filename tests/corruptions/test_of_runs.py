@@ -13,10 +13,11 @@ from bench.errors import InputError
 from bench.executors.processes import Processes
 from bench.files.artifact import Given
 from bench.plan import plan, spec
+from bench.plan.dataset_choice import find_dataset
 from bench.plan.elsewhere import Elsewhere
 from bench.reports.load import load
 from bench.reports.report import write
-from bench.runs.verify import Verifier
+from bench.runs.verify.verifier import Verifier
 from bench.store import seal
 from bench.store.apart.corruptions import CORRUPTIONS, by_variant
 from bench.store.merge import merge
@@ -91,7 +92,7 @@ def test_what_has_no_network_any_more_is_said(tmp_path: Path) -> None:
 def test_figures_of_another_folder_take_the_place_of_computed_ones(tmp_path: Path) -> None:
     run_sweep(asked(), tmp_path / "store")
     images = np.zeros((5 * 70, 8, 8, 1), np.uint8)
-    data = plan.find_dataset("stripes", [STRIPES]).dataset.load(Path(), False)
+    data = find_dataset("stripes", [STRIPES]).dataset.load(Path(), False)
     (tmp_path / "C").mkdir()
     np.save(tmp_path / "C/black.npy", images)
     np.save(tmp_path / "C/labels.npy", data.test.targets.numpy())  # type: ignore[union-attr]
@@ -150,7 +151,7 @@ def test_a_spec_names_a_folder_from_where_it_lies_and_runs_name_none(tmp_path: P
     (tmp_path / "sweep.toml").write_text('methods = ["csg"]\ncorruptions = "C"\n')
     given = spec.read(tmp_path / "sweep.toml")
     assert given["corruptions"] == str(tmp_path / "C")
-    made = plan.make(spec.check(given))
+    made = plan.from_spec(spec.check(given))
     assert made.spec.corruptions == str(tmp_path / "C")
     assert made.runs[0].own_spec(made.spec).corruptions is None
     elsewhere = Elsewhere()

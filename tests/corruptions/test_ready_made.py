@@ -18,7 +18,8 @@ from bench.data.splits import hold_out
 from bench.data.streaming import Loading
 from bench.dataset import Data, Split
 from bench.errors import InputError
-from bench.plan.plan import find_dataset, find_task
+from bench.plan.dataset_choice import find_dataset
+from bench.plan.task_choice import find_task
 
 NAMES = ("fog", "gaussian_noise")
 CPU = torch.device("cpu")

@@ -13,7 +13,7 @@ from bench.data.mixing import Mixed
 from bench.data.normalise import Normalise
 from bench.dataset import Split
 from bench.errors import InputError
-from bench.plan.plan import find_task
+from bench.plan.task_choice import find_task
 
 TASK = find_task("classification").task
 # Image n has the value n everywhere and is of class n.

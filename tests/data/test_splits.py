@@ -10,7 +10,7 @@ from bench.data.normalise import Normalise
 from bench.data.splits import count_leaked, fingerprint, hold_out
 from bench.dataset import Data, Split
 from bench.errors import InputError
-from bench.plan.plan import find_task
+from bench.plan.task_choice import find_task
 from bench.training.evaluate import evaluate
 
 

@@ -17,7 +17,7 @@ from bench.datasets._decoding.warned import Warned
 from bench.errors import InputError
 from bench.model import Inputs
 from bench.plan import plan
-from bench.plan.plan import find_dataset, with_size
+from bench.plan.dataset_choice import find_dataset, with_size
 from bench.plugins import networks
 
 IMAGENET = "0.485,0.456,0.406/0.229,0.224,0.225"
@@ -99,21 +99,21 @@ def own_network(folder: Path) -> str:
 
 def ids(**changes: object) -> list[str]:
     asked = tiny_spec(["csg"], dataset="glyphs:train=26:test=26", **changes)
-    return [run.id for run in plan.make(asked).runs]
+    return [run.id for run in plan.from_spec(asked).runs]
 
 
 def test_with_weights_the_datasets_own_are_never_put_in_silently(tmp_path: Path) -> None:
     weights = state_of("resnet8", tmp_path / "w.pth")
     with pytest.raises(InputError, match=r"that w.pth was trained on\? Neither it nor resnet8 .* give --normalise"):
         ids(weights=weights)
-    own = plan.make(tiny_spec(["csg"], weights=weights, normalise="dataset"))
+    own = plan.from_spec(tiny_spec(["csg"], weights=weights, normalise="dataset"))
     assert own.setting.standard is None
     assert own.spec.normalise == "dataset"
 
 
 def test_the_network_may_say_it(tmp_path: Path) -> None:
     model = own_network(tmp_path)
-    made = plan.make(tiny_spec(["csg"], model=model, weights=state_of(model, tmp_path / "w.pth")))
+    made = plan.from_spec(tiny_spec(["csg"], model=model, weights=state_of(model, tmp_path / "w.pth")))
     assert made.setting.standard == Standard((51.0,), (102.0,))
     (note,) = made.notes
     assert note.startswith("images are standardised by 0.2/0.4, as net.py:net says")
@@ -161,7 +161,7 @@ def test_the_plan_and_its_ids_have_that_size(tmp_path: Path) -> None:
     weights = state_of(model, tmp_path / "w.pth", classes=2)
 
     def planned(**changes: object) -> plan.Plan:
-        return plan.make(tiny_spec(["csg"], model=model, **changes))
+        return plan.from_spec(tiny_spec(["csg"], model=model, **changes))
 
     found = planned(dataset=photos, weights=weights)
     assert found.spec.dataset == f"{photos}:size=12"
@@ -194,5 +194,5 @@ def test_results_with_a_size_are_apart_from_old_ones(tmp_path: Path) -> None:
     written = folder(tmp_path / "photos")
     assert find_dataset(written).dataset.revision == 1
     assert find_dataset(f"{written}:size=10").dataset.revision == 2
-    entry = plan.make(tiny_spec(["csg"], dataset=f"{written}:size=10")).setting.in_ids["dataset"]
+    entry = plan.from_spec(tiny_spec(["csg"], dataset=f"{written}:size=10")).setting.in_ids["dataset"]
     assert entry[-1] == "revision 2"

@@ -41,7 +41,7 @@ def png(depth: int, kind: int, rows: bytes, transparent: bytes = b"", palette: b
 def made(name: str, directory: Path | None = None, **given: Any) -> Dataset:
     """The dataset of this name with these options, as text."""
     value = None if directory is None else str(directory)
-    dataset: Dataset = discovery.find(discovery.DATASETS, name).make(value, given)
+    dataset: Dataset = discovery.find(discovery.DATASETS, name).build(value, given)
     return dataset
 
 

@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 
 from bench.dataset import Data, Streamed
 from bench.errors import InputError
-from bench.plan.plan import find_dataset
+from bench.plan.dataset_choice import find_dataset
 
 
 def loaded(folder: Path, options: str = "") -> Data:

@@ -7,7 +7,7 @@ import torch
 
 from bench.dataset import Data
 from bench.datasets.shapes import CLASSES, Shapes
-from bench.plan.plan import find_dataset
+from bench.plan.dataset_choice import find_dataset
 
 
 def load(**options: int) -> Data:

@@ -24,7 +24,7 @@ from bench.data.windows import RandomArea
 from bench.dataset import Data, Streamed
 from bench.datasets._streaming.reader import Pillow
 from bench.errors import InputError
-from bench.plan.plan import find_dataset
+from bench.plan.dataset_choice import find_dataset
 
 HERE = torch.device("cpu")
 

@@ -20,7 +20,7 @@ from bench.dataset import Data, Streamed
 from bench.datasets import _columns
 from bench.datasets._streaming.row_groups import RowGroups
 from bench.errors import InputError
-from bench.plan.plan import find_dataset
+from bench.plan.dataset_choice import find_dataset
 
 
 def rows(folder: Path) -> Path:

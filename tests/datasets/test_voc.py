@@ -17,7 +17,7 @@ from bench.data.streaming import Loading
 from bench.dataset import IGNORED, Data, Streamed
 from bench.errors import InputError
 from bench.plan import spec
-from bench.plan.plan import find_dataset
+from bench.plan.dataset_choice import find_dataset
 from bench.store.record import FINISHED
 
 LISTS = "VOCdevkit/VOC2012/ImageSets/Segmentation"

@@ -129,7 +129,7 @@ def test_an_interrupt_ends_each_run_after_a_step_with_its_state(tmp_path: Path) 
     # As the command line has it: where tests run in the background, interrupts are ignored.
     with noticed(), pytest.raises(KeyboardInterrupt):
         run_sweep(asked, tmp_path, executor=Processes(2, ["cpu"]))
-    assert all(store.unfinished(run.id).is_file() for run in plan.make(asked).runs)
+    assert all(store.unfinished(run.id).is_file() for run in plan.from_spec(asked).runs)
     assert not list(store.runs.iterdir())
 
 
@@ -173,7 +173,7 @@ def test_workers_end_with_a_sweep_that_is_killed(tmp_path: Path) -> None:
     until(lambda: not is_running(worker))
     assert time.monotonic() - started < 5
     store = Store(tmp_path / "store")
-    for run in plan.make(asked).runs:
+    for run in plan.from_spec(asked).runs:
         with store.lock(run.id, wait=False) as ours:
             assert ours
 
@@ -182,7 +182,7 @@ def test_workers_end_with_a_sweep_that_is_killed(tmp_path: Path) -> None:
 def test_a_run_that_another_process_makes_is_waited_for_and_not_made(alone: Path, tmp_path: Path) -> None:
     asked, store = short(["csg", "lowrank"]), Store(tmp_path)
     store.open()
-    made = next(run for run in plan.make(asked).runs if run.choice.name == "csg")
+    made = next(run for run in plan.from_spec(asked).runs if run.choice.name == "csg")
     has_begun = threading.Event()
 
     def other() -> None:

@@ -233,7 +233,7 @@ def test_all_that_runs_need_travels_and_they_have_the_bits_of_one_machine(
     assert [record["method"] for record in records] == ["given", "dense", "lowrank", "halves", "bad"]
     assert [record["status"] for record in records] == [FINISHED] * 4 + [FAILED]
     assert records[4]["reason"] == "RuntimeError: this method is broken"
-    failed = Store(tmp_path / "ray").find(records[4]["id"])
+    failed = Store(tmp_path / "ray").folder_of(records[4]["id"])
     assert failed is not None
     assert "in compress" in (failed / TRACEBACK).read_text()
     assert contents(tmp_path / "ray") == contents(tmp_path / "here")
@@ -409,7 +409,7 @@ def test_an_interrupt_ends_each_run_with_its_state(nodes: Nodes, tmp_path: Path,
         for pid in {pid for name in begun for pid, _ in gate.steps(name)}:
             assert not [*temporary.glob(f"bench-ray.*.{pid}"), *nodes.temporary.glob(f"bench-ray.*.{pid}")]
             until(lambda pid=pid: not Path(f"/proc/{pid}").exists())
-    for run in plan.make(gate.asked).runs:
+    for run in plan.from_spec(gate.asked).runs:
         assert store.unfinished(run.id).exists() or run.choice.label not in begun
         with store.lock(run.id, wait=False) as ours:
             assert ours
@@ -451,6 +451,6 @@ def test_runs_end_with_a_sweep_that_is_killed(nodes: Nodes, tmp_path: Path) -> N
     (pid,) = (tmp_path / "log").read_text().split()
     until(lambda: not Path(f"/proc/{pid}").exists())
     store = Store(tmp_path / "ray")
-    for run in plan.make(asked).runs:
+    for run in plan.from_spec(asked).runs:
         with store.lock(run.id, wait=False) as ours:
             assert ours

@@ -111,7 +111,7 @@ def test_a_process_that_fails_alone_ends_its_run_and_the_sweep(tmp_path: Path) -
     assert "bench: a process failed alone, and the others can't go on without it; the same command goes on" in printed
     found = records(tmp_path)
     assert {name: record["status"] for name, record in found.items()} == {"dense": FINISHED, "faulty:where=1": FAILED}
-    folder = Store(tmp_path).find(found["faulty:where=1"]["id"])
+    folder = Store(tmp_path).folder_of(found["faulty:where=1"]["id"])
     assert folder is not None
     assert "In process 1:" in (folder / TRACEBACK).read_text()
     assert "in extra_loss" in (folder / TRACEBACK).read_text()
@@ -203,18 +203,18 @@ def as_one_of_two(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def test_who_is_alone_is_not_led(as_one_of_two: pytest.MonkeyPatch) -> None:
-    place = launched.find()
+    place = launched.from_environment()
     assert place is not None
     assert place.leads
     as_one_of_two.setenv("RANK", "1")
-    place = launched.find()
+    place = launched.from_environment()
     assert place is not None
     assert not place.leads
     as_one_of_two.setenv("WORLD_SIZE", "1")
-    assert launched.find() is None
+    assert launched.from_environment() is None
     as_one_of_two.setenv("WORLD_SIZE", "2")
     as_one_of_two.delenv("TORCHELASTIC_RUN_ID")  # as other programs set it
-    assert launched.find() is None
+    assert launched.from_environment() is None
 
 
 def test_what_does_not_go_together_with_torchrun_is_refused(as_one_of_two: pytest.MonkeyPatch) -> None:

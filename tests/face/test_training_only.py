@@ -18,7 +18,8 @@ from bench.method import Compressed
 from bench.model import Model
 from bench.models._build import build_network
 from bench.models._usable import require_outputs
-from bench.plan.plan import find_methods, find_task
+from bench.plan.method_choice import find_methods
+from bench.plan.task_choice import find_task
 from bench.plugins import discovery, networks
 from bench.selection import EVERY_LAYER, select
 from bench.testing.kit import subject_of

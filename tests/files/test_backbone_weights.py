@@ -15,7 +15,7 @@ from bench.files.start_weights import Weights, find
 from bench.method import Compressed
 from bench.models._build import build_network
 from bench.plan import plan, spec
-from bench.plan.plan import find_methods
+from bench.plan.method_choice import find_methods
 from bench.plugins import networks
 
 NAME = "deeplabv3_mobilenet_v3_large"
@@ -98,10 +98,10 @@ def test_it_is_part_of_ids_and_what_was_given_is_not_measured(
     torch.save(classifier, file)
     settings = {"dataset": "shapes", "model": NAME}
     asked = tiny_spec(["csg"], budgets=["2x"], weights=f"backbone={file}", plugins=[], **settings)
-    made = plan.make(asked)
+    made = plan.from_spec(asked)
     assert [run.choice.label for run in made.runs] == ["dense", "csg"]
     assert "backbone=mobilenet.pth fills the backbone, and the head is fresh" in made.notes
-    plain = plan.make(tiny_spec(["csg"], budgets=["2x"], plugins=[], **settings))
+    plain = plan.from_spec(tiny_spec(["csg"], budgets=["2x"], plugins=[], **settings))
     assert {run.id for run in made.runs}.isdisjoint(run.id for run in plain.runs)
     assert made.setting.weights is not None
     assert made.setting.weights.columns()["weights"] == "backbone=mobilenet.pth"

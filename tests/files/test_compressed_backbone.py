@@ -24,7 +24,9 @@ from bench.methods.kmeans import Centres
 from bench.methods.sparse import CONVOLUTIONS
 from bench.models._build import build_network
 from bench.plan import plan
-from bench.plan.plan import find_methods
+from bench.plan.method_choice import find_methods
+from bench.plan.run import Run
+from bench.plan.setting import prefix_id
 from bench.plugins import discovery, networks
 from bench.selection import Rule, select
 
@@ -322,9 +324,9 @@ def test_only_runs_that_start_otherwise_have_other_ids(tmp_path: Path) -> None:
     file = write_run(tmp_path, "csg:code=8")
     methods = ["csg:code=8", "csg:code=9", "csg:init=svd", "lowrank"]
     asked = tiny_spec(methods, dataset="shapes", model=SEGMENTER, weights=f"backbone={file}", normalise="dataset")
-    runs = {run.choice.label: run for run in plan.make(asked).runs}
+    runs = {run.choice.label: run for run in plan.from_spec(asked).runs}
 
-    def without(run: plan.Run) -> plan.Run:
+    def without(run: Run) -> Run:
         """As it was made before, from the kernels in full."""
         assert run.setting.weights is not None
         return replace(run, setting=replace(run.setting, weights=replace(run.setting.weights, compressed=None)))
@@ -334,7 +336,7 @@ def test_only_runs_that_start_otherwise_have_other_ids(tmp_path: Path) -> None:
     assert runs["csg:init=svd"].why_kernels == "it is dense up to epoch 2"
     # The dense states that runs share are those that they were.
     run = runs["csg:init=svd"]
-    assert plan.prefix_id(run.setting, 0, 2, {}) == plan.prefix_id(without(run).setting, 0, 2, {})
+    assert prefix_id(run.setting, 0, 2, {}) == prefix_id(without(run).setting, 0, 2, {})
 
 
 def test_the_same_kernels_of_other_codes_are_another_start(tmp_path: Path) -> None:
@@ -342,13 +344,13 @@ def test_the_same_kernels_of_other_codes_are_another_start(tmp_path: Path) -> No
     asked = tiny_spec(
         ["csg:code=8"], dataset="shapes", model=SEGMENTER, weights=f"backbone={file}", normalise="dataset"
     )
-    dense, csg = (run.id for run in plan.make(asked).runs)
+    dense, csg = (run.id for run in plan.from_spec(asked).runs)
     made = artifact.load(file, artifact.Given([], CLASSIFIER))
     with torch.no_grad():
         made.network.get_parameter("generator.groups.3x3.codes").mul_(2)
         made.network.get_parameter("generator.groups.3x3.slices").div_(2)
     file.write_bytes(artifact.pack(made, artifact.read(file).description))
-    other_dense, other_csg = (run.id for run in plan.make(asked).runs)
+    other_dense, other_csg = (run.id for run in plan.from_spec(asked).runs)
     assert dense == other_dense
     assert csg != other_csg
 

@@ -26,7 +26,7 @@ from bench.files.export import ENDINGS, FORMATS, export
 from bench.generated import GeneratedNetwork
 from bench.method import Compressed
 from bench.methods.csg.csg import SliceNetwork
-from bench.plan.plan import find_methods
+from bench.plan.method_choice import find_methods
 from bench.plugins import discovery, networks
 from bench.store.store import WEIGHTS
 
@@ -173,7 +173,7 @@ def _exported(method: str, model: str, to: str, folder: Path) -> None:
 def test_kernels_of_a_compact_file_are_computed_by_torch_alone(tmp_path: Path) -> None:
     """By the lines in docs/exported-files.md, in a process that can't import bench: the same outputs as the artifact's,
     nearly its size, and once loaded the dense network's values and no others."""
-    method = discovery.find(discovery.METHODS, "csg").make(None, {})
+    method = discovery.find(discovery.METHODS, "csg").build(None, {})
     compressed = testing.compress(method, "resnet20", count.stored_values(testing.network("resnet20")) // 8)
     compressed.network(images())  # statistics of batch norm
     write(tmp_path / WEIGHTS, compressed, "resnet20", "csg")
@@ -243,7 +243,7 @@ def test_no_file_names_folders_of_this_machine(exported: Path) -> None:
 
 
 def test_a_network_of_changed_layers_keeps_its_method(tmp_path: Path) -> None:
-    method = discovery.find(discovery.METHODS, "lowrank").make(None, {})
+    method = discovery.find(discovery.METHODS, "lowrank").build(None, {})
     compressed = testing.compress(method, "resnet8", 30_000, trained=True)
     write(tmp_path / WEIGHTS, compressed, "resnet8", "lowrank")
     written = export(tmp_path, "dense", tmp_path / "out.safetensors")
@@ -297,7 +297,7 @@ def test_bad_targets_are_named(run: Path, tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.slow
 def test_a_plugin_that_changes_layers_is_exported(tmp_path: Path) -> None:
-    method = discovery.find(discovery.METHODS, "halves", [HALVES]).make(None, {})
+    method = discovery.find(discovery.METHODS, "halves", [HALVES]).build(None, {})
     write(tmp_path / WEIGHTS, testing.compress(method, "resnet20", None), "resnet20", "halves")
     for to in ("dense", "pt2"):
         assert export(tmp_path, to, tmp_path / to, Given([HALVES]))["difference"] < 1e-5

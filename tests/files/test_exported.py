@@ -23,7 +23,7 @@ from bench.errors import InputError
 from bench.files.export import ENDINGS, export, export_network, say
 from bench.files.exported import is_exported, open_exported
 from bench.files.exports.about import About
-from bench.plan.plan import find_dataset
+from bench.plan.dataset_choice import find_dataset
 from bench.runs import exported
 from bench.store.record import Record
 from bench.store.store import Store
@@ -40,7 +40,7 @@ def files(swept: tuple[Path, list[Record]], tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("exported")
     made = {to: folder / f"network{ENDINGS[to]}" for to in FORMATS}
     for to, path in made.items():
-        export(Store(swept[0]).find(record["id"]), to, path)
+        export(Store(swept[0]).folder_of(record["id"]), to, path)
     return made
 
 
@@ -132,7 +132,7 @@ def test_writing_what_a_file_says_leaves_its_graph_as_it_is(files: dict[str, Pat
 
 def test_the_command_writes_the_accuracy(swept: tuple[Path, list[Record]], tmp_path: Path, command: Command) -> None:
     record = next(record for record in swept[1] if record["method"] == "csg" and record["status"] == "finished")
-    run, path = str(Store(swept[0]).find(record["id"])), tmp_path / "small.onnx"
+    run, path = str(Store(swept[0]).folder_of(record["id"])), tmp_path / "small.onnx"
     arguments = ["export", run, "--to", "onnx", "--out", str(path), "--dataset", "stripes", "--plugin", STRIPES]
     code, out, err = command(*arguments, "--json")
     assert (code, err) == (0, "")

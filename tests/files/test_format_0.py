@@ -21,6 +21,9 @@ from bench.files.description import FORMAT, Description, Step
 from bench.measure.same_outputs import relative_difference
 from bench.method import Method
 from bench.plan import plan, spec
+from bench.plan.method_choice import find_methods
+from bench.plan.run import Run
+from bench.plugins import networks
 from bench.runs import dense_prefix
 from bench.runs.sweep import look
 from bench.store import record
@@ -80,9 +83,9 @@ def test_there_is_a_file_of_every_method_and_of_every_way_to_train() -> None:
 # ----------------------------------------------------------------------- the store of then
 
 
-def own_plan(name: str) -> tuple[plan.Plan, plan.Run]:
+def own_plan(name: str) -> tuple[plan.Plan, Run]:
     """Made today from a run's spec, with the run that it is about."""
-    made = plan.make(spec.check(spec.read(OLD / "runs" / name / SPEC)))
+    made = plan.from_spec(spec.check(spec.read(OLD / "runs" / name / SPEC)))
     return made, made.runs[-1]
 
 
@@ -103,7 +106,7 @@ def test_a_run_has_the_id_and_the_name_that_it_has_today(name: str, monkeypatch:
 
 def test_the_sweep_of_then_makes_those_alone_that_are_others_today(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "REVISION", 1)
-    made = plan.make(spec.check(spec.read(OLD / SPEC)))
+    made = plan.from_spec(spec.check(spec.read(OLD / SPEC)))
     state = look(made, Store(OLD))
     assert state.damaged == []
     assert {run.choice.name for run in state.missing} == RAISED
@@ -152,8 +155,8 @@ def edited(path: Path, folder: Path, change: Callable[[dict[str, Any]], object])
 @pytest.fixture
 def today(tmp_path: Path) -> Path:
     """An artifact of today's format."""
-    compressed = testing.compress(plan.find_methods(["width"])[0].method, "resnet8", 20_000)
-    model = artifact.describe_model(plan.networks.find("resnet8"), 3, 10)
+    compressed = testing.compress(find_methods(["width"])[0].method, "resnet8", 20_000)
+    model = artifact.describe_model(networks.find("resnet8"), 3, 10)
     description = Description(model, (Step("width", {}, compressed.structure()),), epochs=3)
     path = tmp_path / "today.safetensors"
     path.write_bytes(artifact.pack(compressed, description))

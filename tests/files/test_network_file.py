@@ -25,8 +25,8 @@ from bench.errors import InputError
 from bench.files import artifact, network_file
 from bench.method import Compressed
 from bench.methods.csg.csg import papers_choice
-from bench.plan import plan
-from bench.plan.plan import find_dataset
+from bench.plan.dataset_choice import find_dataset
+from bench.plan.task_choice import find_task
 from bench.plugins import networks
 from bench.selection import select
 from bench.training.evaluate import evaluate
@@ -408,7 +408,7 @@ def test_the_authors_checkpoints_reach_the_accuracy_of_the_authors_code(shared: 
         inputs = network_file.read(path).description.model.inputs
         assert inputs is not None
         batches = InOrder(data.test, Normalise.from_inputs(inputs))
-        scores = evaluate(bench.load(path), batches, plan.find_task("classification").task, 10)
+        scores = evaluate(bench.load(path), batches, find_task("classification").task, 10)
         assert scores["top1"] == pytest.approx(facts[name]["top1_percent_on_cifar10_jpeg_test"], abs=0.05), name
 
 

@@ -391,5 +391,5 @@ def test_a_sweep_starts_from_a_state_dict(tmp_path: Path) -> None:
     assert {record["weights"] for record in records} == {"w.pth"}
     assert {record["weights_code"] for record in records} == {content_hash(state)}
     assert {record["weights_epochs"] for record in records} == {None}
-    plain = {run.id for run in plan.make(tiny_spec(["csg"], budgets=["2x"])).runs}
+    plain = {run.id for run in plan.from_spec(tiny_spec(["csg"], budgets=["2x"])).runs}
     assert plain.isdisjoint(record["id"] for record in records)

@@ -23,7 +23,7 @@ RESNET8 = networks.find("resnet8")
 
 
 def weights_of(store: Path, record: Record) -> Path:
-    folder = Store(store).find(record["id"])
+    folder = Store(store).folder_of(record["id"])
     assert folder is not None
     return folder / WEIGHTS
 
@@ -44,10 +44,10 @@ def test_every_run_starts_there_and_says_so(swept: tuple[Path, list[Record]], tm
         assert network_file.read(weights_of(tmp_path, record)).description.epochs == (4 if record is given else 8)
     # Trained on, the dense network is better than one that was begun anew with the same epochs.
     assert trained["train_loss"] < dense["train_loss"]
-    runs = plan.make(asked).runs
+    runs = plan.from_spec(asked).runs
     assert len(set(runs)) == len(runs)  # what images they were trained on comes from the file, and is hashed
     ids = {run.id for run in runs}
-    assert ids.isdisjoint(run.id for run in plan.make(tiny_spec(["csg", "csg:init=svd"])).runs)
+    assert ids.isdisjoint(run.id for run in plan.from_spec(tiny_spec(["csg", "csg:init=svd"])).runs)
 
 
 def test_without_an_epoch_of_training_the_dense_network_is_that_of_the_file(swept: tuple[Path, list[Record]]) -> None:
@@ -70,16 +70,16 @@ def test_weights_that_do_not_fit_are_refused(swept: tuple[Path, list[Record]], t
     dense, lowrank = swept[1][0], next(record for record in swept[1] if record["method"] == "lowrank")
     file = weights_of(swept[0], dense)
     with pytest.raises(InputError, match="holds weights of resnet8, not of resnet20; give --model resnet8"):
-        plan.make(tiny_spec(["csg"], model="resnet20", weights=str(file)))
+        plan.from_spec(tiny_spec(["csg"], model="resnet20", weights=str(file)))
     with pytest.raises(InputError, match="no such file: nowhere"):
-        plan.make(tiny_spec(["csg"], weights="nowhere"))
+        plan.from_spec(tiny_spec(["csg"], weights="nowhere"))
     with pytest.raises(InputError, match="there are no pretrained weights for resnet8"):
-        plan.make(tiny_spec(["csg"], weights=PRETRAINED))
+        plan.from_spec(tiny_spec(["csg"], weights=PRETRAINED))
     with pytest.raises(InputError, match="takes 1 channels and tells 3 classes apart; the dataset has 3 and 10"):
         find(str(file), RESNET8).open(3, 10)(testing.network("resnet8"), 0)
     changed = str(weights_of(swept[0], lowrank))
     with pytest.raises(InputError, match="holds a network of changed layers, made by lowrank"):
-        plan.make(tiny_spec(["csg"], weights=changed))  # so before anything is read or written
+        plan.from_spec(tiny_spec(["csg"], weights=changed))  # so before anything is read or written
 
 
 def test_pretrained_weights_are_the_networks_own(tmp_path: Path) -> None:

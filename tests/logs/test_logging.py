@@ -16,7 +16,7 @@ from bench.executors.processes import Processes
 from bench.logs import _logging
 from bench.logs._log import hyperparameters, open_logs, require, results, tag
 from bench.plan import plan
-from bench.plan.plan import Run
+from bench.plan.run import Run
 from bench.runs.progress import Progress
 from bench.store.record import FAILED, FINISHED, MISSED, Record
 from bench.store.store import SPEC, Store
@@ -107,7 +107,7 @@ def test_a_worker_that_dies_leaves_its_run_and_the_last_time_ends_it(tmp_path: P
 
 def test_what_another_sweep_makes_is_its_own_to_log(swept: tuple[Path, list[Record]]) -> None:
     _, records = swept
-    runs = plan.make(tiny_spec(["csg", "lowrank"], budgets=["2x", "4x", "100x"], seeds=2)).runs
+    runs = plan.from_spec(tiny_spec(["csg", "lowrank"], budgets=["2x", "4x", "100x"], seeds=2)).runs
     shown = _logging.Logging(Progress(Console(file=StringIO())), {"heard": (log := Heard())})
     with shown.runs(runs):
         shown.begin(runs[0])
@@ -210,7 +210,7 @@ def test_a_folder_that_has_a_packages_name_is_none(tmp_path: Path, monkeypatch: 
 
 def test_what_is_asked_for_and_what_comes_out(swept: tuple[Path, list[Record]]) -> None:
     _, records = swept
-    runs = plan.make(tiny_spec(["csg", "lowrank"], budgets=["2x", "4x", "100x"], seeds=2)).runs
+    runs = plan.from_spec(tiny_spec(["csg", "lowrank"], budgets=["2x", "4x", "100x"], seeds=2)).runs
     for run, record in zip(runs, records, strict=True):
         asked = hyperparameters(run)
         assert {name: record[name] for name in asked} == asked

@@ -16,7 +16,7 @@ from bench.methods.csg.csg import CSG
 from bench.methods.dense import Dense
 from bench.methods.kmeans import KMeans
 from bench.methods.lowrank.lowrank import LowRank
-from bench.plan.plan import find_methods
+from bench.plan.method_choice import find_methods
 
 DENSE = 75_290  # resnet8
 

@@ -16,7 +16,7 @@ from bench.files.description import Description
 from bench.measure import account, in_bytes
 from bench.measure.in_bytes import Search
 from bench.measure.packed_size import counted_bytes
-from bench.plan import plan
+from bench.plan.method_choice import find_methods
 from bench.plugins import networks
 
 
@@ -51,7 +51,7 @@ def test_bytes_by_hand() -> None:
 @pytest.mark.parametrize("text", ["csg", "csg:half=true", "sparse", "lego", "kmeans", "lowrank"])
 def test_what_is_counted_is_what_a_file_of_trained_values_holds(text: str) -> None:
     """On 8x of the bytes of ResNet-8, each value moved as training moves it."""
-    (choice,) = plan.find_methods([text])
+    (choice,) = find_methods([text])
     found, dense = networks.find("resnet8"), 4 * 75_290
     network = testing.network("resnet8")
     assert counted_bytes(network) == dense
@@ -76,7 +76,7 @@ def test_what_is_counted_is_what_a_file_of_trained_values_holds(text: str) -> No
 
 
 def test_a_promise_to_round_that_is_not_kept_counts_in_full() -> None:
-    made = in_bytes.compress(plan.find_methods(["dense"])[0].method, testing.network("resnet8"), Requested(), 0, False)
+    made = in_bytes.compress(find_methods(["dense"])[0].method, testing.network("resnet8"), Requested(), 0, False)
     made.half = tuple(count.stored_tensors(made.network))
     assert account.stored(made).counted_bytes == 2 * 75_290
     norms = 2 * (3 * 16 + 2 * 32 + 2 * 64)  # of ones and zeros
@@ -132,7 +132,7 @@ def test_where_nothing_comes_near_the_reason_says_what_does(values: dict[int, in
 
 
 def test_a_budget_of_more_bytes_than_dense_has_is_refused() -> None:
-    (choice,) = plan.find_methods(["csg"])
+    (choice,) = find_methods(["csg"])
     with pytest.raises(
         BudgetError, match=r"400,000 bytes were asked for, and the network itself stores 301,160: .*4x-bytes"
     ):

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import pytest
 
-from bench.plan.plan import find_methods
+from bench.plan.method_choice import find_methods
 
 # Of 45 MB: large enough for its weights to count for more than what torch and the allocator take besides.
 NETWORK = "resnet18"

@@ -45,7 +45,7 @@ class Gated(nn.Module):
 
 
 def by_root(network: nn.Module) -> dict[str, tuple[int, dict[str, tuple[int, ...]]]]:
-    return {group.root: (group.size, dict(group.layers)) for group in widths.find(network).groups}
+    return {group.root: (group.size, dict(group.layers)) for group in widths.trace(network).groups}
 
 
 def test_what_goes_together_by_hand() -> None:
@@ -66,7 +66,7 @@ def test_what_goes_together_by_hand() -> None:
 
 def test_it_runs_at_these_and_stores_what_is_said() -> None:
     network = Gated()
-    found = widths.find(network)
+    found = widths.trace(network)
     for sizes in ([1, 1, 1], [2, 3, 7], [5, 11, 2]):
         other = fresh_weights.at_channels(Gated(), found.channels(sizes), torch.Generator())
         assert other(torch.randn(2, 3, 9, 7)).shape == (2, 10)
@@ -116,7 +116,7 @@ class Fixed(nn.Module):
 
 
 def test_channels_that_the_code_names_are_left_alone_and_said() -> None:
-    found = widths.find(Fixed())
+    found = widths.trace(Fixed())
     assert [group.root for group in found.groups] == ["next"]
     assert list(found.left_alone) == ["stem"]
     assert "shape '[" in found.left_alone["stem"]
@@ -125,7 +125,7 @@ def test_channels_that_the_code_names_are_left_alone_and_said() -> None:
 def test_a_shared_weight_stays_as_it_is() -> None:
     twice = nn.Sequential(nn.Conv2d(3, 5, 1), nn.Conv2d(5, 5, 1), nn.Conv2d(5, 5, 1), nn.AdaptiveAvgPool2d(1))
     twice[2].weight = twice[1].weight
-    found = widths.find(nn.Sequential(*twice, nn.Flatten(), nn.Linear(5, 10)))
+    found = widths.trace(nn.Sequential(*twice, nn.Flatten(), nn.Linear(5, 10)))
     assert not found.groups
     assert any("shares a parameter" in reason for reason in found.left_alone.values())
 
@@ -142,7 +142,7 @@ def test_where_nothing_can_change_the_reason_is_that_of_the_network() -> None:
             return out
 
     with pytest.raises(BudgetError, match=r"no channels can have another number: the channels of conv: .*"):
-        traced_resizable(Only, 0, widths.find(Only()))
+        traced_resizable(Only, 0, widths.trace(Only()))
 
 
 @lru_cache(maxsize=1)
@@ -197,7 +197,7 @@ def test_what_a_parametrization_computes_stays_as_it_is(norm: str) -> None:
         *(nn.Conv2d(3, 4, 1), own(nn.Conv2d(4, 6, 3)), nn.Conv2d(6, 5, 1), nn.Conv2d(5, 7, 1)),
         *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(7, 10)),
     )
-    found = widths.find(network)
+    found = widths.trace(network)
     assert [group.root for group in found.groups] == ["2", "3"]
     assert {*found.left_alone.values()} == {"a weight is computed by a parametrization (as torch's weight_norm)"}
     family = traced_resizable(lambda: network, 0, found)

@@ -394,7 +394,7 @@ def test_svd_is_for_trained_networks() -> None:
     assert CSG(init="svd", compress_at=0.25).compress_at == 0.25
     assert CSG().compress_at == 0
     with pytest.raises(InputError, match=r"csg:init=svd:compress_at=0\.0 compresses a trained network"):
-        plan.make(tiny_spec(["csg:init=svd:compress_at=0"]))
+        plan.from_spec(tiny_spec(["csg:init=svd:compress_at=0"]))
 
 
 def test_a_hidden_layer_makes_it_nonlinear() -> None:
@@ -419,7 +419,7 @@ def test_what_stands_at_its_default_changes_no_id() -> None:
     from conftest import tiny_spec
 
     for written, short in [("csg:compress_at=0", "csg"), ("csg:init=svd:compress_at=0.5", "csg:init=svd")]:
-        assert plan.make(tiny_spec([written])).runs[1].id == plan.make(tiny_spec([short])).runs[1].id
+        assert plan.from_spec(tiny_spec([written])).runs[1].id == plan.from_spec(tiny_spec([short])).runs[1].id
 
 
 def test_a_network_that_is_only_called_like_a_family_gets_the_general_rule() -> None:

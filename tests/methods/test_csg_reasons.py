@@ -9,7 +9,7 @@ from bench.generated import GeneratedNetwork
 from bench.measure import account
 from bench.method import Compressed
 from bench.methods.csg.csg import CSG
-from bench.plan.plan import find_methods
+from bench.plan.method_choice import find_methods
 
 SIXTEEN = CSG(slice=(16, 16))
 

@@ -45,9 +45,9 @@ def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
     saved(one, compressed(method, "resnet8"))
     same.write_bytes(one.read_bytes())
     saved(other, compressed(method, "resnet8", seed=1))
-    ids = [plan.make(tiny_spec([f"csg:generator={file}"])).runs[1].id for file in (one, same, other)]
+    ids = [plan.from_spec(tiny_spec([f"csg:generator={file}"])).runs[1].id for file in (one, same, other)]
     assert ids[0] == ids[1] != ids[2]
-    run = plan.make(tiny_spec([f"csg:generator={one}"])).runs[1]
+    run = plan.from_spec(tiny_spec([f"csg:generator={one}"])).runs[1]
     assert (run.choice.label, run.budget) == ("csg:generator=one.safetensors", None)
 
 
@@ -63,7 +63,7 @@ def test_files_that_hold_no_generator_to_reuse_are_refused_before_anything_is_tr
         (f"generator={other}", "is neither an artifact of bench"),
     ]:
         with pytest.raises(InputError, match=message):
-            plan.make(tiny_spec([f"csg:{options}"]))
+            plan.from_spec(tiny_spec([f"csg:{options}"]))
 
 
 def test_a_generator_for_other_kernel_sizes_is_a_missed_run(tmp_path: Path) -> None:
@@ -79,11 +79,11 @@ def test_reused_generators_go_by_the_name_of_their_run_and_are_declared(tmp_path
         (tmp_path / name).mkdir()
         saved(tmp_path / name / "weights.safetensors", compressed(CSG(code=2), "resnet8", seed=seed))
     asked = tiny_spec([f"csg:generator={tmp_path / name}" for name in (names[0], "other/weights.safetensors")])
-    choices = [run.choice for run in plan.make(asked).runs[1:]]
+    choices = [run.choice for run in plan.from_spec(asked).runs[1:]]
     assert [choice.label for choice in choices] == ["csg:generator=one", "csg:generator=other"]
     declared = "its generator was trained before, for an unknown number of epochs in resnet8"
     assert choices[0].method.exceptions().startswith(declared)
     assert CSG().exceptions() == ""
     (tmp_path / "other" / "weights.safetensors").write_bytes((tmp_path / "one" / "weights.safetensors").read_bytes())
     with pytest.raises(InputError, match="'csg:generator=one' and 'csg:generator=other' are one and the same"):
-        plan.make(asked)
+        plan.from_spec(asked)

@@ -86,6 +86,6 @@ def test_what_no_slice_can_meet_says_the_least_that_can_be_had() -> None:
 
 
 def test_a_slice_that_is_given_makes_another_run() -> None:
-    plain, given = (plan.make(tiny_spec([text])).runs[1] for text in ("csg", "csg:slice=16x16"))
+    plain, given = (plan.from_spec(tiny_spec([text])).runs[1] for text in ("csg", "csg:slice=16x16"))
     assert (plain.choice.text, given.choice.text) == ("csg", "csg:slice=16x16")
     assert plain.id != given.id

@@ -106,7 +106,7 @@ def test_a_file_is_known_by_its_content_and_declared(kind: type[Method], found: 
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(file.read_bytes())
     other = saved(tmp_path / "other.safetensors", name, compress(kind(), 18_000, seed=3))
-    runs = [plan.make(tiny_spec([f"{name}:structure={path}"])).runs[1] for path in (file, copy, other)]
+    runs = [plan.from_spec(tiny_spec([f"{name}:structure={path}"])).runs[1] for path in (file, copy, other)]
     assert runs[0].id == runs[1].id != runs[2].id
     assert (runs[1].choice.label, runs[1].budget) == (f"{name}:structure=copy.safetensors", None)
     declared = f"its structure was found before, in {EPOCHS} epochs of resnet8"
@@ -139,7 +139,7 @@ def test_what_is_no_structure_to_train_is_refused_before_anything_is_trained(
         (f"structure={file}:compress_at=0.5", r"structure is trained from scratch; leave compress_at=0\.5 out"),
     ]:
         with pytest.raises(InputError, match=message):
-            plan.make(tiny_spec([f"{name}:{options}"]))
+            plan.from_spec(tiny_spec([f"{name}:{options}"]))
 
 
 @pytest.mark.parametrize("kind", METHODS)

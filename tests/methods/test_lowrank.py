@@ -24,7 +24,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 def made(options: dict[str, Any]) -> LowRank:
     """From options as they are written."""
-    method = discovery.find(discovery.METHODS, "lowrank").make(None, options)
+    method = discovery.find(discovery.METHODS, "lowrank").build(None, options)
     assert isinstance(method, LowRank)
     return method
 

@@ -10,7 +10,7 @@ from bench.errors import BudgetError
 from bench.measure import account
 from bench.measure.read_by_code import read_by_code
 from bench.measure.resizable import traced_resizable
-from bench.measure.widths import find
+from bench.measure.widths import trace
 from bench.method import Compressed, Method
 from bench.methods.crelu.crelu import CReLU
 from bench.methods.gcnn.gcnn import GCNN
@@ -38,7 +38,7 @@ class Reads(nn.Module):
 
 def compressed(method: Method, network: nn.Module) -> Compressed:
     values = count.stored_values(network) // 2
-    resizable = lambda: traced_resizable(Reads, 0, find(network))  # noqa: E731
+    resizable = lambda: traced_resizable(Reads, 0, trace(network))  # noqa: E731
     return account.compress(method, network, values, seed=0, trained=False, find_resizable=resizable)
 
 

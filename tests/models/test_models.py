@@ -14,7 +14,7 @@ from bench.errors import InputError
 from bench.measure import account
 from bench.models import torchvision_segmentation
 from bench.models._build import build_network
-from bench.plan.plan import find_methods
+from bench.plan.method_choice import find_methods
 from bench.plugins import networks, syntax
 from bench.plugins.discovery import catalogue
 

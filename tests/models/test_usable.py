@@ -20,7 +20,8 @@ from bench.measure import account
 from bench.model import Model
 from bench.models._build import build_network
 from bench.models._usable import require_outputs, require_reloadable
-from bench.plan.plan import find_methods, find_task
+from bench.plan.method_choice import find_methods
+from bench.plan.task_choice import find_task
 
 TASK = find_task("classification").task
 

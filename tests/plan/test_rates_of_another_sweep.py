@@ -32,20 +32,22 @@ def store(tmp_path: Path) -> Path:
 
 def test_each_method_and_budget_has_its_own_for_all_seeds(store: Path) -> None:
     asked = tiny_spec(["lowrank"], budgets=["4x", "8x"], seeds=[0, 1], learning_rates=str(store))
-    made = plan.make(asked)
+    made = plan.from_spec(asked)
     found = {(run.choice.name, str(run.budget or ""), run.seed): run.rate for run in made.runs}
     wanted = {("dense", ""): 0.5, ("lowrank", "4x"): 2.0, ("lowrank", "8x"): 1.0}
     assert found == {(*cell, seed): factor for (cell, factor), seed in product(wanted.items(), (0, 1))}
     # They are the runs that these factors stand for.
-    alike = plan.make(tiny_spec(["lowrank"], budgets=["4x", "8x"], seeds=[0, 1], learning_rates=["0.5x", "1x", "2x"]))
+    alike = plan.from_spec(
+        tiny_spec(["lowrank"], budgets=["4x", "8x"], seeds=[0, 1], learning_rates=["0.5x", "1x", "2x"])
+    )
     assert {run.id for run in made.runs} < {run.id for run in alike.runs}
 
 
 def test_the_spec_as_written_needs_no_store(store: Path, tmp_path: Path) -> None:
-    made = plan.make(tiny_spec(["lowrank"], budgets=["4x", "8x"], learning_rates=str(store)))
+    made = plan.from_spec(tiny_spec(["lowrank"], budgets=["4x", "8x"], learning_rates=str(store)))
     (tmp_path / "spec.toml").write_text(spec.write(made.spec))
     store.rename(tmp_path / "gone")
-    again = plan.make(spec.check(spec.read(tmp_path / "spec.toml")))
+    again = plan.from_spec(spec.check(spec.read(tmp_path / "spec.toml")))
     assert [run.id for run in again.runs] == [run.id for run in made.runs]
     assert again.spec == made.spec
     assert again.spec.learning_rates == ChosenRates(
@@ -65,26 +67,26 @@ def test_a_path_in_a_spec_file_counts_from_its_folder(store: Path, monkeypatch: 
 
 def test_what_was_not_tried_is_refused(store: Path) -> None:
     with pytest.raises(InputError, match=r"^no learning rate was chosen for csg at 4x; have that tried too"):
-        plan.make(tiny_spec(["csg"], learning_rates=str(store)))
+        plan.from_spec(tiny_spec(["csg"], learning_rates=str(store)))
     with pytest.raises(InputError, match=r"^no learning rate was chosen for lowrank at 16x;"):
-        plan.make(tiny_spec(["lowrank"], budgets=["16x"], learning_rates=str(store)))
+        plan.from_spec(tiny_spec(["lowrank"], budgets=["16x"], learning_rates=str(store)))
     # It has no epochs of its own, so none is needed.
-    plan.make(tiny_spec(["lowrank:compress_at=1"], budgets=["16x"], learning_rates=str(store)))
+    plan.from_spec(tiny_spec(["lowrank:compress_at=1"], budgets=["16x"], learning_rates=str(store)))
 
 
 def test_seeds_that_chose_are_not_compared(store: Path) -> None:
     with pytest.raises(InputError, match=r"^seed 7 chose learning rates, .* give other seeds, as seeds = \[8\]"):
-        plan.make(tiny_spec(["lowrank"], seeds=8, learning_rates=str(store)))
+        plan.from_spec(tiny_spec(["lowrank"], seeds=8, learning_rates=str(store)))
 
 
 def test_stores_that_can_not_say_it(store: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"it is no folder of a store; factors are a list, as \[\"2x\"\]"):
-        rates.find("2x", [0])
+        rates.from_spec("2x", [0])
     with pytest.raises(InputError, match="no runs in"):
-        rates.find(str(tmp_path), [0])
+        rates.from_spec(str(tmp_path), [0])
     two = write_store(tmp_path / "two", [record("dense", 7, 60.0), record("dense", 7, 60.0, dataset="other")])
     with pytest.raises(InputError, match="it has 2 settings, and must have one"):
-        rates.find(str(two), [0])
+        rates.from_spec(str(two), [0])
     failed = record("csg", 7, None, "4x", status=FAILED, reason="x", id="other", learning_rate_factor=0.5)
     alone = rates.chosen_in(write_store(tmp_path / "alone", [record("csg", 7, 60.0, "4x"), failed]))
     assert alone.chosen == {"csg": {"4x": "1x"}}

@@ -9,7 +9,7 @@ from bench.plan import plan, shard
 
 def plan_of(seeds: int) -> plan.Plan:
     asked = tiny_spec(["csg", "lowrank", "hashing"], budgets=["2x", "4x"], seeds=seeds, plugins=[STRIPES])
-    return plan.make(asked)
+    return plan.from_spec(asked)
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3])

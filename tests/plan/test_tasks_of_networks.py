@@ -8,7 +8,7 @@ from bench.plan import spec as specs
 
 
 def planned(**settings: str) -> plans.Plan:
-    return plans.make(specs.check({"methods": ["csg"], **settings}))
+    return plans.from_spec(specs.check({"methods": ["csg"], **settings}))
 
 
 def test_a_dataset_s_own_network_is_taken_where_none_is_named() -> None:

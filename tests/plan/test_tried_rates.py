@@ -10,18 +10,18 @@ from conftest import Command, tiny_spec
 
 from bench.errors import InputError
 from bench.plan import plan, rates, spec
-from bench.plan.plan import Run
+from bench.plan.run import Run
 from bench.plan.shard import Shard
 from bench.runs.progress import title
 from bench.store.rates import factor_text
 
 
 def runs_at(learning_rates: list[str], methods: tuple[str, ...] = ("csg", "lowrank"), **changes: Any) -> list[Run]:
-    return list(plan.make(tiny_spec([*methods], learning_rates=learning_rates, **changes)).runs)
+    return list(plan.from_spec(tiny_spec([*methods], learning_rates=learning_rates, **changes)).runs)
 
 
 def test_every_method_and_dense_is_tried_at_every_factor_and_1x_is_the_run_that_it_was() -> None:
-    before = plan.make(tiny_spec(["csg", "lowrank"], seeds=2)).runs
+    before = plan.from_spec(tiny_spec(["csg", "lowrank"], seeds=2)).runs
     now = runs_at(["0.5x", "1x", "2x"], seeds=2)
     assert len(now) == 3 * len(before) == 18
     assert [(run.id, run.name) for run in now if run.rate == 1] == [(run.id, run.name) for run in before]
@@ -41,14 +41,14 @@ def test_runs_at_all_rates_are_of_one_setting_and_train_at_their_own() -> None:
 
 
 def test_a_runs_own_spec_asks_for_it_at_its_rate() -> None:
-    made = plan.make(tiny_spec(["lowrank"], learning_rates=["1x", "4x"]))
+    made = plan.from_spec(tiny_spec(["lowrank"], learning_rates=["1x", "4x"]))
     for run in made.runs:
         asked = spec.check(json.loads(run.own_spec(made.spec).model_dump_json(exclude_none=True)))
-        assert plan.make(asked).runs[-1].id == run.id
+        assert plan.from_spec(asked).runs[-1].id == run.id
 
 
 def test_the_dense_run_at_the_schedules_rate_alone_leaves_states() -> None:
-    made = plan.make(tiny_spec(["lowrank"], learning_rates=["0.5x", "1x", "2x"]))
+    made = plan.from_spec(tiny_spec(["lowrank"], learning_rates=["0.5x", "1x", "2x"]))
     assert [run.rate for run in made.runs if run.leaves_states] == [1]
     # A shard that begins from its states is with it; the others are dealt out.
     parts = [Shard(number, 3).of(made).runs for number in (1, 2, 3)]

@@ -6,14 +6,15 @@ import pytest
 
 from bench.errors import InputError
 from bench.plan import plan, spec
-from bench.plan.plan import Plan, prefix_id
+from bench.plan.plan import Plan
+from bench.plan.setting import prefix_id
 
 DEEPLAB = "test_scales=0.5x0.75x1x1.25x1.5x1.75:test_flip=true"
 
 
 def made(schedule: str, **more: Any) -> Plan:
     asked = {"methods": ["lowrank"], "dataset": "shapes", "schedule": schedule, "seeds": 1, **more}
-    return plan.make(spec.check(asked))
+    return plan.from_spec(spec.check(asked))
 
 
 def ids(schedule: str) -> set[str]:
@@ -31,7 +32,7 @@ def test_ids_are_others_with_views_and_the_same_without() -> None:
 def test_they_go_with_a_spec_that_is_written_and_read_again() -> None:
     first = made(f"quick:{DEEPLAB}")
     table = first.spec.model_dump(exclude_none=True)
-    assert [run.id for run in plan.make(spec.check(table)).runs] == [run.id for run in first.runs]
+    assert [run.id for run in plan.from_spec(spec.check(table)).runs] == [run.id for run in first.runs]
     assert all(run.setting.schedule.views.text.startswith("6 scales") for run in first.runs)
 
 

@@ -83,7 +83,7 @@ def test_a_method_as_a_file_in_the_folder(tmp_path: Path, monkeypatch: pytest.Mo
     found = discovery.available(discovery.METHODS)
     assert {"csg", "dense", "lowrank", "round-tape"} <= found.keys()
     assert found["round-tape"].load().__name__ == "Tape"
-    assert [run.choice.label for run in plan.make(tiny_spec(["round-tape"])).runs] == ["dense", "round-tape"]
+    assert [run.choice.label for run in plan.from_spec(tiny_spec(["round-tape"])).runs] == ["dense", "round-tape"]
     monkeypatch.delitem(sys.modules, "bench.methods.round_tape")
 
 
@@ -104,11 +104,11 @@ def test_a_method_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_method_whose_compress_at_is_no_fraction(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"compress_at can't be -0\.5; it is a fraction from 0 to 1"):
-        plan.make(tiny_spec(["halves:compress_at=-0.5"]))
+        plan.from_spec(tiny_spec(["halves:compress_at=-0.5"]))
 
 
 def test_a_dataset_by_its_path() -> None:
-    found = discovery.find(discovery.DATASETS, "stripes", [STRIPES]).make(None, {"train": "20"}).load(Path(), False)
+    found = discovery.find(discovery.DATASETS, "stripes", [STRIPES]).build(None, {"train": "20"}).load(Path(), False)
     assert len(found.train) == 20
     assert "stripes" not in discovery.available(discovery.METHODS, [STRIPES])
 

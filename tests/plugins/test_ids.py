@@ -25,10 +25,10 @@ def test_ids_and_names_are_those_of_version_0_1(old: dict[str, Any], monkeypatch
     schedule = asked.get("schedule", "quick")
     if schedule.startswith("quick"):  # as it was
         asked["schedule"] = f"{schedule}:learning_rate=0.15"
-    later = {run.id for run in plan.make(spec.check(asked)).runs}
+    later = {run.id for run in plan.from_spec(spec.check(asked)).runs}
     assert not later & {row[3] for row in old["runs"]}  # all of these augment
     monkeypatch.setattr(loop, "REVISION", 1)
-    runs = plan.make(spec.check(asked)).runs
+    runs = plan.from_spec(spec.check(asked)).runs
     now = [
         [run.choice.label, None if run.budget is None else str(run.budget), run.seed, run.id, run.name] for run in runs
     ]
@@ -40,6 +40,6 @@ def test_ids_and_names_are_those_of_version_0_1(old: dict[str, Any], monkeypatch
 
 def test_without_augmentation_a_later_way_of_drawing_it_changes_no_id(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = spec.check({"methods": ["csg"], "schedule": "quick:crop_padding=0"})
-    now = [run.id for run in plan.make(asked).runs]
+    now = [run.id for run in plan.from_spec(asked).runs]
     monkeypatch.setattr(loop, "REVISION", loop.REVISION + 1)
-    assert [run.id for run in plan.make(asked).runs] == now
+    assert [run.id for run in plan.from_spec(asked).runs] == now

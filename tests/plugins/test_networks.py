@@ -22,7 +22,7 @@ from bench.method import Compressed
 from bench.models._build import build_network
 from bench.plan import plan
 from bench.plugins import networks
-from bench.runs.verify import Verifier
+from bench.runs.verify.verifier import Verifier
 from bench.store.record import FINISHED
 from bench.store.store import Store
 
@@ -119,7 +119,7 @@ def test_initial_weights_follow_the_seed(file: Path) -> None:
 
 
 def ids(model: str) -> list[str]:
-    return [run.id for run in plan.make(tiny_spec(["csg"], model=model)).runs]
+    return [run.id for run in plan.from_spec(tiny_spec(["csg"], model=model)).runs]
 
 
 def copy(folder: Path, text: str = MYNET, **others: str) -> str:
@@ -177,7 +177,7 @@ def test_a_sweep_on_a_network_of_a_file_and_what_its_files_need(file: Path, tmp_
     assert {record["model"] for record in records} == {"mynet.py:mynet:depth=2"}
     assert {record["model_code"] for record in records} == {networks.find(f"{file}:mynet").code}
     assert not {record["model_package"] for record in records} - {None}
-    run = Store(tmp_path / "store").find(records[1]["id"])
+    run = Store(tmp_path / "store").folder_of(records[1]["id"])
     assert run is not None
     model = f"{file}:mynet:depth=2"
     assert count.stored_values(bench.load(run, model=model)) == records[1]["stored_values"]

@@ -1,5 +1,7 @@
 """The benchmark scripts: what they compare computes the same, and the tiniest run gives every row."""
 
+import ast
+import importlib
 import importlib.util
 import json
 import sys
@@ -22,6 +24,21 @@ def load(*names: str) -> ModuleType:
         sys.modules[name] = module  # where a script looks for another, and dataclasses for their module
         found.loader.exec_module(module)
     return module
+
+
+SCRIPTS = [*BENCHMARKS.glob("*.py"), *(BENCHMARKS.parent / "docs").rglob("*.py")]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_what_scripts_import_of_bench_is_there(path: Path) -> None:
+    """mypy checks the package alone, and most scripts run on no test machine."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "bench":
+            module = importlib.import_module(node.module or "")
+            for alias in node.names:
+                assert hasattr(module, alias.name) or importlib.util.find_spec(f"{node.module}.{alias.name}"), (
+                    alias.name
+                )
 
 
 @pytest.fixture(scope="module")

@@ -191,7 +191,7 @@ def test_environments_of_tox_are_there() -> None:
 
 def write_images(folder: Path) -> None:
     """Some glyphs as a folder of PNG and as Parquet."""
-    data = find(DATASETS, "glyphs").make(None, {"train": 60, "test": 40}).load(None, False)
+    data = find(DATASETS, "glyphs").build(None, {"train": 60, "test": 40}).load(None, False)
     for name, split in data.splits().items():
         rows = []
         for number in range(len(split)):

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from bench.budget import parse
-from bench.plan.plan import find_methods
+from bench.plan.method_choice import find_methods
 from bench.plugins import discovery, networks
 from bench.runs.footprint import Question, footprint
 

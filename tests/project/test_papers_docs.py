@@ -11,7 +11,7 @@ from bench import count
 from bench.measure import account
 from bench.models._build import build_network
 from bench.plan import plan, spec
-from bench.plan.plan import find_methods
+from bench.plan.method_choice import find_methods
 from bench.plugins import networks
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "datasets"))
@@ -62,7 +62,7 @@ def test_commands_make_a_plan(line: str, tmp_path: Path) -> None:
             "seeds": int(given.get("--seeds", 3)),
         }
     )
-    runs = plan.make(asked).runs
+    runs = plan.from_spec(asked).runs
     assert len(runs) == asked.seeds * (1 + len(asked.methods))
     assert given.keys() <= {"--dataset", "--model", "--methods", "--schedule", "--seeds", "--out", "--data-dir"}
 

@@ -14,7 +14,7 @@ from bench import count
 from bench.measure import account
 from bench.model import Model
 from bench.models._build import build_network
-from bench.plan.plan import find_methods
+from bench.plan.method_choice import find_methods
 from bench.plugins import networks
 from bench.store.record import COMPRESSED
 from bench.training import schedule as schedules

@@ -39,7 +39,7 @@ def test_a_click_on_a_point_shows_its_runs_and_how_they_are_made_again(
     page.wait_for_selector("dialog[open]")
     assert page.inner_text("#details-title") == "csg at 4x"
     rows = [row.split("\t") for row in page.locator("#details-runs tr").all_inner_texts()]
-    folders = [Store(swept[0]).find(r["id"]) for r in own]
+    folders = [Store(swept[0]).folder_of(r["id"]) for r in own]
     assert rows == [
         [str(r["seed"]), f"{r['test_top1']:.2f}", f"{r['stored_values']:,}", f"runs/{folder.name}"]
         for r, folder in zip(own, folders, strict=True)
@@ -138,7 +138,7 @@ def test_predictions_are_shown_as_they_were_kept(watched: Watched, swept: tuple[
     kept = {}
     for run in swept[1]:
         if run["method"] in ("dense", "csg") and run["budget"] in (None, "4x"):
-            folder = Store(swept[0]).find(run["id"])
+            folder = Store(swept[0]).folder_of(run["id"])
             assert folder is not None
             kept[run["method"], run["seed"]] = load_file(folder / PREDICTIONS)
     other = [(kept["csg", seed]["predicted"] != kept["dense", seed]["predicted"]).mean() for seed in (0, 1)]

@@ -184,8 +184,8 @@ def test_what_is_no_entry_is_left_out(text: str) -> None:
 
 
 def test_the_built_in_methods_have_entries() -> None:
-    from bench.plan import plan
+    from bench.plan.method_choice import find_methods
 
-    for choice in plan.find_methods(["all"], []):
+    for choice in find_methods(["all"], []):
         cited = choice.method.citation
         assert bool(split(cited)) == (choice.name != "dense"), choice.name

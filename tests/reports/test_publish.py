@@ -26,7 +26,7 @@ from bench.reports.publish.card import card, default_title
 from bench.reports.publish.copies import copy_runs
 from bench.reports.publish.publish import Publication, publish
 from bench.reports.publish.whole import check_place, whole
-from bench.runs.verify import Verifier
+from bench.runs.verify.verifier import Verifier
 from bench.store import owner, seal
 from bench.store.machine_paths import first_of, first_path
 from bench.store.published import PUBLISHED
@@ -119,12 +119,12 @@ def test_verify_finds_it_as_recorded_and_every_changed_file(published: Publicati
 def test_the_spec_plans_the_same_runs_elsewhere(store: Path, published: Publication, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere"
     shutil.copytree(published.folder, moved)
-    here = plan.make(spec.check(spec.read(store / SPEC)))
-    there = plan.make(spec.check(spec.read(moved / SPEC)))
+    here = plan.from_spec(spec.check(spec.read(store / SPEC)))
+    there = plan.from_spec(spec.check(spec.read(moved / SPEC)))
     assert [run.id for run in there.runs] == [run.id for run in here.runs]
     assert set(there.spec.plugins) == {str(moved / "code" / name) for name in ("stripes.py", "broken.py")}
     for folder in Store(moved).runs.iterdir():
-        (own,) = {run.id for run in plan.make(spec.check(spec.read(folder / SPEC))).runs} & {folder.name[-12:]}
+        (own,) = {run.id for run in plan.from_spec(spec.check(spec.read(folder / SPEC))).runs} & {folder.name[-12:]}
         assert folder.name.endswith(own)
 
 

@@ -15,10 +15,13 @@ from bench.files import network_file
 from bench.files.artifact import Given
 from bench.method import Compressed
 from bench.plan import plan
+from bench.plan.run import Run
 from bench.plan.spec import Spec
 from bench.runs import dry_run, run
-from bench.runs.run import Begun
-from bench.runs.verify import Verifier
+from bench.runs.bench import Bench
+from bench.runs.steps.begin import Begun
+from bench.runs.steps.train import Trained
+from bench.runs.verify.verifier import Verifier
 from bench.store.record import COMPRESSED, FINISHED, KERNELS, Record
 from bench.store.store import WEIGHTS, Store
 
@@ -55,7 +58,7 @@ def segmented(
     began: dict[str, dict[str, torch.Tensor]] = {}
     train = run.train
 
-    def noting(bench: run.Bench, own: plan.Run, begun: Begun, *rest: Any) -> run.Trained:
+    def noting(bench: Bench, own: Run, begun: Begun, *rest: Any) -> Trained:
         state = begun.training.compressed.network.state_dict()
         began[own.choice.label] = {name: tensor.clone() for name, tensor in state.items()}
         return train(bench, own, begun, *rest)
@@ -128,7 +131,7 @@ def test_records_say_which_way_it_was(classified: Path, segmented: Segmented) ->
 
 def test_a_dry_run_says_it_too(classified: Path, tmp_path: Path) -> None:
     console = Console(record=True, width=200)
-    dry_run.describe(plan.make(segmenting(classified, [CSG])), Store(tmp_path), console, InProcess())
+    dry_run.describe(plan.from_spec(segmenting(classified, [CSG])), Store(tmp_path), console, InProcess())
     assert f"{CSG} starts from the compressed backbone of {classified.name}" in console.export_text()
 
 

@@ -49,7 +49,7 @@ def test_records_have_what_was_asked_beside_what_is_stored(by_bytes: tuple[Path,
         if of_bytes:  # sparse by what was trained, others to the byte as they were compressed
             allowed = 0.02 if record["method_name"] == "sparse" else 0.01
             assert abs(record["counted_bytes"] - record["requested_bytes"]) <= allowed * record["requested_bytes"]
-        run = Store(folder).find(record["id"])
+        run = Store(folder).folder_of(record["id"])
         assert run is not None
         with safe_open(run / WEIGHTS, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict

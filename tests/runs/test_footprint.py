@@ -14,7 +14,7 @@ from bench.files import artifact
 from bench.files.description import Description
 from bench.measure import account
 from bench.models._build import build_network
-from bench.plan import plan
+from bench.plan.method_choice import find_methods
 from bench.plugins import networks
 from bench.runs.footprint import FIGURES, Question, Row, footprint
 from bench.store.record import FINISHED, MISSED, Record
@@ -23,7 +23,7 @@ RESNET8 = Question(networks.find("resnet8"), (3, 8, 8), 10)
 
 
 def rows_of(methods: list[str], budgets: list[str], question: Question = RESNET8, layers: bool = False) -> list[Row]:
-    choices = plan.find_methods(methods, [HALVES])
+    choices = find_methods(methods, [HALVES])
     return list(footprint(choices, [parse(budget) for budget in budgets], question, layers))
 
 
@@ -184,7 +184,7 @@ def test_bad_input_is_one_line_and_exit_code_2(command: Command, arguments: str,
 def test_what_is_left_out_changes_nothing_that_is_counted() -> None:
     """lowrank doesn't decompose kernels here, and stores the same values in the same bytes where it does."""
     found = networks.find("resnet8")
-    dense, method = 75_290, plan.find_methods(["lowrank"])[0]
+    dense, method = 75_290, find_methods(["lowrank"])[0]
     for budget in ("2x", "32x"):  # at 32x the linear layer too, whose bias may lie in fewer bytes than its weights
         (row,) = rows_of(["lowrank"], [budget])
         network = build_network(found.model, 3, 10, seed=0)

@@ -16,6 +16,7 @@ from bench.cli.listing import show_all
 from bench.errors import InputError
 from bench.files.artifact import Given
 from bench.plan import plan
+from bench.plan.method_choice import find_methods
 from bench.reports import frame
 from bench.reports.audit import audits
 from bench.reports.compare import compare
@@ -46,7 +47,7 @@ def started(swept: tuple[Path, list[Record]], tmp_path_factory: pytest.TempPathF
 
 
 def artifact(swept: tuple[Path, list[Record]]) -> Path:
-    folder = Store(swept[0]).find(swept[1][0]["id"])
+    folder = Store(swept[0]).folder_of(swept[1][0]["id"])
     assert folder is not None
     return folder / WEIGHTS
 
@@ -61,7 +62,7 @@ def test_it_is_measured_as_it_came(swept: tuple[Path, list[Record]], started: tu
     assert given["train_seconds"] is None
     assert given["train_loss"] is None
     assert given["budget"] is None
-    folder = Store(started[0]).find(given["id"])
+    folder = Store(started[0]).folder_of(given["id"])
     assert folder is not None
     assert Store.rows(folder, HISTORY) == []
     assert (folder / PREDICTIONS).is_file()
@@ -87,23 +88,23 @@ def test_an_artifact_brings_its_normalisation(swept: tuple[Path, list[Record]], 
 
 def test_a_sweep_that_is_done_trains_nothing_more(started: tuple[Path, list[Record]]) -> None:
     asked = tiny_spec(["csg"], budgets=["2x"], weights=str(started[0].parent / "w.pth"), normalise="dataset", seeds=2)
-    runs = plan.make(asked).runs
+    runs = plan.from_spec(asked).runs
     assert [run.id for run in runs] == [made["id"] for made in started[1]]
     assert _start(runs[0]) == "as it is, not trained"
 
 
 def test_it_takes_finished_weights_that_fit(swept: tuple[Path, list[Record]]) -> None:
     with pytest.raises(InputError, match=r"given measures the network as finished weights give it, .* give --weights"):
-        plan.make(tiny_spec(["given"]))
+        plan.from_spec(tiny_spec(["given"]))
     with pytest.raises(InputError, match="its classifier is fresh: leave out --fresh-head"):
-        plan.make(tiny_spec(["given"], weights=str(artifact(swept)), fresh_head=True))
-    without = plan.make(tiny_spec(["csg"], weights=str(artifact(swept)), fresh_head=True))
+        plan.from_spec(tiny_spec(["given"], weights=str(artifact(swept)), fresh_head=True))
+    without = plan.from_spec(tiny_spec(["csg"], weights=str(artifact(swept)), fresh_head=True))
     assert [run.choice.name for run in without.runs] == ["dense", "csg"]
     assert "as it came is not measured, since its classifier is fresh" in "\n".join(without.notes)
 
 
 def test_all_methods_are_those_that_compress() -> None:
-    assert "given" not in [choice.name for choice in plan.find_methods(["all"])]
+    assert "given" not in [choice.name for choice in find_methods(["all"])]
 
 
 def test_statistics_are_those_without_it() -> None:

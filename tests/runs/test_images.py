@@ -9,7 +9,7 @@ from conftest import STRIPES, Command, run_sweep, tiny_spec
 from PIL import Image
 
 from bench.errors import InputError
-from bench.plan.plan import find_dataset
+from bench.plan.dataset_choice import find_dataset
 from bench.runs.images_seen import FILE, remember, unchanged
 from bench.store.store import Store
 

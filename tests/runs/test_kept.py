@@ -16,9 +16,10 @@ from bench.data.batches import InOrder
 from bench.data.normalise import Normalise
 from bench.dataset import Split
 from bench.files.artifact import Given
-from bench.plan.plan import find_task
+from bench.plan.task_choice import find_task
 from bench.plugins.discovery import DATASETS, find
-from bench.runs.verify import Verdict, Verifier
+from bench.runs.verify.verdict import Verdict
+from bench.runs.verify.verifier import Verifier
 from bench.store.clean import dispensable, remove
 from bench.store.predictions import Predictions, decode_predictions, encode_predictions
 from bench.store.record import FINISHED, MISSED, Record
@@ -75,7 +76,7 @@ def test_what_is_kept_is_softmax_of_the_class_that_counted(generator: torch.Gene
 
 def test_every_finished_run_keeps_what_its_score_was_made_of(swept: tuple[Path, list[Record]]) -> None:
     store = Store(swept[0])
-    images = find(DATASETS, "stripes", [STRIPES]).make(None, {}).load(Path(), False).test
+    images = find(DATASETS, "stripes", [STRIPES]).build(None, {}).load(Path(), False).test
     for record in swept[1]:
         folder = store.folders()[record["id"]]
         assert (folder / PREDICTIONS).is_file() == (record["status"] == FINISHED)
@@ -93,9 +94,7 @@ def test_every_finished_run_keeps_what_its_score_was_made_of(swept: tuple[Path, 
 @pytest.mark.slow
 def test_a_run_that_fails_keeps_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where it failed once they were written."""
-    from bench.runs import run
-
-    monkeypatch.setattr(run.Tested, "columns", lambda tested: {"test_loss": 1 / 0})
+    monkeypatch.setattr("bench.runs.steps.test.Tested.columns", lambda tested: {"test_loss": 1 / 0})
     records, _ = run_sweep(tiny_spec(["halves"]), tmp_path)
     assert all("ZeroDivisionError" in record["reason"] for record in records)
     assert not list(Store(tmp_path).runs.glob(f"*/{PREDICTIONS}"))

@@ -8,7 +8,7 @@ from conftest import PLUGINS, STRIPES, Command, run_sweep, tiny_spec
 
 from bench import testing
 from bench.budget import parse
-from bench.plan import plan
+from bench.plan.method_choice import find_methods
 from bench.plugins import networks
 from bench.runs.footprint import Question, footprint
 from bench.store.record import FAILED, FINISHED
@@ -33,7 +33,7 @@ def test_it_fails_its_own_run_wherever_it_leaves(tmp_path: Path) -> None:
     assert all("SystemExit" in reason for reason in reasons[: len(IN_A_RUN)])
     assert reasons[len(IN_A_RUN) :] == ["GeneratorExit", "Unheard: not an exception"]
     for record in records[1:-1]:
-        folder = Store(tmp_path).find(record["id"])
+        folder = Store(tmp_path).folder_of(record["id"])
         assert folder is not None
         assert "leaves.py" in (folder / TRACEBACK).read_text(encoding="utf-8")
 
@@ -64,7 +64,7 @@ def test_before_anything_is_made_it_is_bad_input(command: Command, tmp_path: Pat
 
 
 def test_of_a_footprint_it_costs_a_row() -> None:
-    choices = plan.find_methods(["leaves:at=compress", "leaves"], FILES)
+    choices = find_methods(["leaves:at=compress", "leaves"], FILES)
     rows = list(footprint(choices, [parse("1x")], Question(networks.find("resnet8"), (1, 8, 8), 3)))
     assert [row["reason"] for row in rows] == ["SystemExit", "its size is fixed; no budget is asked of it"]
     assert rows[0]["failed"]

@@ -8,7 +8,8 @@ from conftest import tiny_spec
 
 from bench.measure.cores import cores, limit
 from bench.plan import plan
-from bench.plan.plan import Plan, Run
+from bench.plan.plan import Plan
+from bench.plan.run import Run
 from bench.runs import material
 from bench.runs.order import Order
 from bench.runs.side_by_side import idle, is_short
@@ -17,7 +18,7 @@ from bench.store.store import Store
 
 @pytest.fixture(scope="module")
 def made() -> tuple[Plan, material.Material]:
-    planned = plan.make(tiny_spec(["csg:code=2", "lowrank"], budgets=["2x", "4x"], seeds=2))
+    planned = plan.from_spec(tiny_spec(["csg:code=2", "lowrank"], budgets=["2x", "4x"], seeds=2))
     return planned, material.prepare(planned, material.load(planned, lambda line: None))
 
 

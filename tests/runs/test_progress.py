@@ -7,7 +7,7 @@ from conftest import tiny_spec
 from rich.console import Console
 
 from bench.plan import plan
-from bench.plan.plan import Run
+from bench.plan.run import Run
 from bench.runs import progress
 from bench.runs.progress import BarProgress, Progress
 from bench.store.record import FAILED
@@ -19,7 +19,7 @@ LOST = {"status": FAILED, "reason": "the process that made it was ended by SIGKI
 @pytest.fixture(scope="module")
 def runs() -> list[Run]:
     """Of dense, csg and lowrank, which train 4, 4 and 2 epochs of their own."""
-    return list(plan.make(tiny_spec(["csg", "lowrank"])).runs)
+    return list(plan.from_spec(tiny_spec(["csg", "lowrank"])).runs)
 
 
 def row(epoch: int) -> Epoch:

@@ -12,7 +12,7 @@ import bench
 from bench.files.artifact import Given
 from bench.plan import plan
 from bench.runs.sweep import look, to_redo
-from bench.runs.verify import Verifier
+from bench.runs.verify.verifier import Verifier
 from bench.store.merge import merge
 from bench.store.record import FINISHED, Record
 from bench.store.store import WEIGHTS, Store
@@ -85,9 +85,9 @@ def test_what_works_on_stores_works_on_this(
 
     verdict = Verifier(store, Given((STRIPES, HALVES))).verify()
     assert not verdict.wrong
-    state = look(plan.make(ASKED), store)
+    state = look(plan.from_spec(ASKED), store)
     assert not state.missing
-    assert len(to_redo(plan.make(ASKED), state, ["lowrank"])) == 2
+    assert len(to_redo(plan.from_spec(ASKED), state, ["lowrank"])) == 2
 
     shutil.copytree(folder, tmp_path / "copy")
     merge([folder, tmp_path / "copy"], tmp_path / "merged")

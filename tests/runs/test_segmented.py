@@ -17,8 +17,8 @@ from bench.dataset import IGNORED
 from bench.datasets.shapes import CLASSES, Shapes
 from bench.files import network_file
 from bench.files.artifact import Given
-from bench.runs import run
-from bench.runs.verify import Verdict, Verifier
+from bench.runs.verify.verdict import Verdict
+from bench.runs.verify.verifier import Verifier
 from bench.store import by_class
 from bench.store.examples import Examples, decode_examples, encode_examples
 from bench.store.merge import merge
@@ -185,7 +185,7 @@ def test_both_come_along_into_a_merged_store_under_their_seal(store: Store, tmp_
 
 def test_a_run_that_fails_keeps_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where it failed once they were written."""
-    monkeypatch.setattr(run.Tested, "columns", lambda tested: {"test_loss": 1 / 0})
+    monkeypatch.setattr("bench.runs.steps.test.Tested.columns", lambda tested: {"test_loss": 1 / 0})
     records, _ = run_sweep(tiny_spec(["dense"], **SPEC), tmp_path)
     assert all("ZeroDivisionError" in record["reason"] for record in records)
     assert not list(Store(tmp_path).runs.glob(f"*/{EXAMPLES}"))

@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def files_of(store: Path, record_id: str) -> list[bytes]:
-    found = Store(store).find(record_id)
+    found = Store(store).folder_of(record_id)
     assert found is not None
     return [(found / name).read_bytes() for name in (WEIGHTS, PREDICTIONS)]
 
@@ -64,7 +64,7 @@ def test_a_store_is_verified_and_a_run_evaluated_on_the_files(command: Command, 
     assert {record["status"] for record in records} == {FINISHED}, printed
     code, out, err = command("verify", str(tmp_path / "store"))
     assert (code, "2 of 2 as recorded" in out) == (0, True), out + err
-    found = Store(tmp_path / "store").find(records[1]["id"])
+    found = Store(tmp_path / "store").folder_of(records[1]["id"])
     assert found is not None
     code, out, err = command("evaluate", str(found), "--dataset", f"imagenet:{data}:size=16")
     assert code == 0, out + err
@@ -83,7 +83,7 @@ def test_a_run_whose_files_change_meanwhile_fails(
     """One is replaced after the test images were seen."""
     path, measure = next((folder / "train" / "cat").iterdir()), run.test
 
-    def replaced(*arguments: Any) -> run.Tested:
+    def replaced(*arguments: Any) -> Any:
         found = measure(*arguments)
         path.write_bytes(path.read_bytes() + b"\0")
         return found
@@ -96,7 +96,7 @@ def test_a_run_whose_files_change_meanwhile_fails(
     records, _ = run_sweep(asked, tmp_path / "store")
     assert {record["status"] for record in records} == {FAILED}
     assert "changed while it was trained on them; --redo failed makes it again" in str(records[0]["reason"])
-    found = Store(tmp_path / "store").find(records[0]["id"])
+    found = Store(tmp_path / "store").folder_of(records[0]["id"])
     assert found is not None
     assert not (found / WEIGHTS).exists()
 

@@ -21,7 +21,7 @@ from bench.files.artifact import Given
 from bench.plan import plan, spec
 from bench.plugins import discovery
 from bench.runs.sweep import look, to_redo
-from bench.runs.verify import Verifier
+from bench.runs.verify.verifier import Verifier
 from bench.store.record import COLUMNS, FAILED, FINISHED, MISSED, Record
 from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SEAL, SPEC, WEIGHTS, Store, seal_beside
 
@@ -43,7 +43,7 @@ def test_every_run_of_the_plan_has_a_record(swept: tuple[Path, list[Record]]) ->
 def test_the_layers_of_a_run_add_up_to_its_record(swept: tuple[Path, list[Record]]) -> None:
     store = Store(swept[0])
     for record in finished(swept):
-        folder = store.find(record["id"])
+        folder = store.folder_of(record["id"])
         assert folder is not None
         rows = store.rows(folder, LAYERS)
         for column in ("stored_values", "materialised_values", "macs"):
@@ -113,7 +113,7 @@ def test_stored_values_are_those_of_the_file_counted_by_a_fresh_process(swept: t
     )
     records = finished(swept)
     store = Store(swept[0])
-    paths = [str(folder / WEIGHTS) for record in records if (folder := store.find(record["id"]))]
+    paths = [str(folder / WEIGHTS) for record in records if (folder := store.folder_of(record["id"]))]
     lines = subprocess.run(
         [sys.executable, "-c", counter, *paths], capture_output=True, text=True, check=True
     ).stdout.splitlines()
@@ -129,7 +129,7 @@ def test_stored_values_are_those_of_the_file_counted_by_a_fresh_process(swept: t
 @pytest.mark.slow
 def test_artifacts_load_in_a_fresh_process(swept: tuple[Path, list[Record]]) -> None:
     store = Store(swept[0])
-    paths = [str(folder / WEIGHTS) for record in finished(swept) if (folder := store.find(record["id"]))]
+    paths = [str(folder / WEIGHTS) for record in finished(swept) if (folder := store.folder_of(record["id"]))]
     code = (
         "import sys; from pathlib import Path; from bench import count; from bench.files import artifact\n"
         "for path in sys.argv[1:]: print(count.stored_values(artifact.load(Path(path)).network))"
@@ -142,11 +142,11 @@ def test_artifacts_load_in_a_fresh_process(swept: tuple[Path, list[Record]]) -> 
 def test_the_shared_prefix_is_what_the_run_would_have_trained(swept: tuple[Path, list[Record]], tmp_path: Path) -> None:
     """The sweep's lowrank runs started from what the dense run kept. Without that, lowrank trains up to there."""
     asked = tiny_spec(["lowrank"], budgets=["2x"])
-    made = plan.make(asked)
+    made = plan.from_spec(asked)
     lone = next(run for run in made.runs if run.choice.name == "lowrank")
     shutil.copytree(swept[0], tmp_path / "store")
     store = Store(tmp_path / "store")
-    folder = store.find(lone.id)
+    folder = store.folder_of(lone.id)
     assert folder is not None
     shutil.rmtree(folder)
     shutil.rmtree(store.folder / "prefixes")
@@ -156,7 +156,7 @@ def test_the_shared_prefix_is_what_the_run_would_have_trained(swept: tuple[Path,
     assert record["compress_epoch"] == 2
     assert record["prefix_seconds"] < record["train_seconds"]
     dense = next(record for record in swept[1] if record["method"] == "dense")
-    dense_folder = store.find(dense["id"])
+    dense_folder = store.folder_of(dense["id"])
     assert dense_folder is not None
     rows = [{k: v for k, v in row.items() if k != "seconds"} for row in store.rows(dense_folder, HISTORY)]
     assert results(store.folder)[lone.id][2][:2] == rows[:2]
@@ -251,7 +251,7 @@ def test_a_run_that_fails_is_a_record_and_the_others_go_on(tmp_path: Path, fail:
     assert records[1]["reason"].startswith(reason)
     assert "\n" not in records[1]["reason"]
     assert records[1]["test_top1"] is None
-    folder = Store(tmp_path).find(records[1]["id"])
+    folder = Store(tmp_path).folder_of(records[1]["id"])
     assert folder is not None
     files = {path.name for path in folder.iterdir()}
     assert files == {RECORD, HISTORY, SPEC, SEAL} | ({"traceback.txt"} if status == FAILED else set())
@@ -406,7 +406,7 @@ def test_what_a_method_solved_is_kept_as_text_where_it_is_no_number(tmp_path: Pa
 def test_a_damaged_record_is_named_set_aside_and_made_again(swept: tuple[Path, list[Record]], tmp_path: Path) -> None:
     shutil.copytree(swept[0], tmp_path / "store")
     victim = next(record for record in swept[1] if record["method"] == "csg")
-    folder = Store(tmp_path / "store").find(victim["id"])
+    folder = Store(tmp_path / "store").folder_of(victim["id"])
     assert folder is not None
     (folder / RECORD).write_text('{"id": "')
     asked = tiny_spec(["csg", "lowrank"], budgets=["2x", "4x", "100x"], seeds=2)
@@ -424,8 +424,8 @@ def test_a_damaged_dense_state_is_named_set_aside_and_trained_again(
     store = Store(tmp_path / "store")
     shutil.copytree(swept[0], store.folder)
     asked = tiny_spec(["lowrank"], budgets=["2x"])
-    lone = next(run for run in plan.make(asked).runs if run.choice.name == "lowrank")
-    folder = store.find(lone.id)
+    lone = next(run for run in plan.from_spec(asked).runs if run.choice.name == "lowrank")
+    folder = store.folder_of(lone.id)
     assert folder is not None
     shutil.rmtree(folder)
     for prefix in (store.folder / "prefixes").glob("*.safetensors"):
@@ -463,10 +463,10 @@ def test_what_missed_its_budget_is_tried_again_when_code_has_changed_or_when_ask
     asked = tiny_spec(["csg", "lowrank"], budgets=["2x", "4x", "100x"], seeds=2)
     missed = [record for record in swept[1] if record["status"] == MISSED]
     assert len(missed) == 4
-    made = plan.make(asked)
+    made = plan.from_spec(asked)
     assert to_redo(made, look(made, store), ()) == []
     assert {run.id for run in to_redo(made, look(made, store), ["missed"])} == {record["id"] for record in missed}
-    folder = store.find(missed[0]["id"])
+    folder = store.folder_of(missed[0]["id"])
     assert folder is not None
     for column in ("method_code", "model_code", "bench_code"):
         (folder / RECORD).write_text(json.dumps({**missed[0], column: "another", "method": "csg"}))
@@ -500,17 +500,17 @@ def test_weights_are_kept_as_asked_for(tmp_path: Path, keep: str, left: int) -> 
 
 def test_the_saved_specs_repeat_the_sweep_and_the_run(swept: tuple[Path, list[Record]]) -> None:
     saved = spec.check(spec.read(swept[0] / SPEC))
-    assert {run.id for run in plan.make(saved).runs} == {record["id"] for record in swept[1]}
+    assert {run.id for run in plan.from_spec(saved).runs} == {record["id"] for record in swept[1]}
     victim = next(record for record in swept[1] if record["method"] == "lowrank" and record["seed"] == 1)
-    folder = Store(swept[0]).find(victim["id"])
+    folder = Store(swept[0]).folder_of(victim["id"])
     assert folder is not None
-    own = plan.make(spec.check(spec.read(folder / SPEC)))
+    own = plan.from_spec(spec.check(spec.read(folder / SPEC)))
     assert [run.id for run in own.runs if not run.is_reference] == [victim["id"]]
 
 
 def test_ids_depend_on_what_is_done_and_on_nothing_else(tmp_path: Path) -> None:
     def ids(*methods: str, **changes: Any) -> list[str]:
-        return [run.id for run in plan.make(tiny_spec(list(methods), **changes)).runs]
+        return [run.id for run in plan.from_spec(tiny_spec(list(methods), **changes)).runs]
 
     base = ids("csg")
     assert ids("csg:tiling=block") == base
@@ -523,7 +523,7 @@ def test_ids_depend_on_what_is_done_and_on_nothing_else(tmp_path: Path) -> None:
 
 
 def test_all_methods_are_every_one_there_is(tmp_path: Path) -> None:
-    runs = plan.make(tiny_spec(["all", "csg:slice=8x8"])).runs
+    runs = plan.from_spec(tiny_spec(["all", "csg:slice=8x8"])).runs
     names = [run.choice.label for run in runs]
     assert {*discovery.available(discovery.METHODS, [HALVES]), "csg:slice=8x8"} - {"given"} == set(names)
     assert len(names) == len(set(names))

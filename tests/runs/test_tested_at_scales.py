@@ -16,7 +16,7 @@ from bench.files.artifact import Given
 from bench.reports.audit import audits
 from bench.reports.load import load
 from bench.runs.unfinished import Unfinished
-from bench.runs.verify import Verifier
+from bench.runs.verify.verifier import Verifier
 from bench.store import by_class
 from bench.store.record import FINISHED, Record
 from bench.store.store import EXAMPLES, HISTORY, RECORD, STATES, WEIGHTS, Store, encode

@@ -15,7 +15,8 @@ from bench.errors import InputError
 from bench.files.artifact import Given
 from bench.reports.load import load
 from bench.reports.report import write, write_figures
-from bench.runs.verify import Verdict, Verifier
+from bench.runs.verify.verdict import Verdict
+from bench.runs.verify.verifier import Verifier
 from bench.store.apart.latency import LATENCY
 from bench.store.record import FINISHED, Record
 from bench.store.store import PREDICTIONS, RECORD, REPORT, SEAL, SPEC, WEIGHTS, Store, encode, seal_beside

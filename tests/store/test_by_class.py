@@ -9,7 +9,7 @@ from records import record
 
 from bench.metric import Metric
 from bench.store import by_class
-from bench.store.record import make, problem
+from bench.store.record import complete, problem
 from bench.store.store import encode
 
 IOU = Metric("iou", "IoU", "%")
@@ -53,6 +53,6 @@ def test_what_stands_in_a_class_column_is_a_number() -> None:
 
 
 def test_figures_are_those_of_the_metric_that_the_record_names() -> None:
-    made = make({"by_class": "iou", "test_iou.sky": 1.0, "test_dice.sky": 2.0, "test_iou.sea": None})
+    made = complete({"by_class": "iou", "test_iou.sky": 1.0, "test_dice.sky": 2.0, "test_iou.sea": None})
     assert by_class.figures(made) == {"sky": 1.0, "sea": None}
     assert by_class.figures(record("csg", 0, 50.0)) == {}

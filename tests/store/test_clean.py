@@ -7,7 +7,7 @@ import pytest
 from conftest import STRIPES, Command, run_sweep, tiny_spec
 
 from bench.files.artifact import Given
-from bench.runs.verify import Verifier
+from bench.runs.verify.verifier import Verifier
 from bench.store.clean import dispensable, remove
 from bench.store.record import FINISHED, SINCE_SEALS, Record
 from bench.store.store import RECORD, SEAL, WEIGHTS, Store, encode

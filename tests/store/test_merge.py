@@ -88,7 +88,7 @@ def test_a_run_that_finished_somewhere_is_finished(command: Command, tmp_path: P
 
 def test_damaged_runs_are_named_and_left_out(command: Command, tmp_path: Path) -> None:
     one = write_store(tmp_path / "one", [DENSE, CSG])
-    folder = Store(one).find(CSG["id"])
+    folder = Store(one).folder_of(CSG["id"])
     assert folder is not None
     (folder / RECORD).write_text(json.dumps({**CSG, "test_top1": 99.0}))
     code, out, _ = command("merge", str(one), "--out", str(tmp_path / "all"))

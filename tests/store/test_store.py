@@ -15,14 +15,14 @@ import torch
 from records import RECORDS, seal_anew, write_store
 
 from bench.errors import InputError
-from bench.store.record import MISSED, SINCE_SEALS, make, problem
+from bench.store.record import MISSED, SINCE_SEALS, complete, problem
 from bench.store.store import HISTORY, RECORD, SEAL, WEIGHTS, Damaged, Store, encode
 
 
 def write_run(store: Store, name: str = "csg-4x-seed0-abc", **values: object) -> Path:
     with store.new_run(name) as folder:
         known = {"method": "csg", "method_text": "csg", "seed": 0, "model": "m", "dataset": "d", "schedule": "s"}
-        record = make({"id": name.rpartition("-")[2], "status": MISSED, **known, **values})
+        record = complete({"id": name.rpartition("-")[2], "status": MISSED, **known, **values})
         store.write(folder / RECORD, encode(record))
     return store.runs / name
 
@@ -31,9 +31,9 @@ def test_a_run_is_there_when_it_is_whole(tmp_path: Path) -> None:
     store = Store(tmp_path).open()
     with store.new_run("csg-abc") as folder:
         (folder / RECORD).write_text("{}")
-        assert store.find("abc") is None
+        assert store.folder_of("abc") is None
         assert store.records() == ([], [])
-    assert store.find("abc") == tmp_path / "runs" / "csg-abc"
+    assert store.folder_of("abc") == tmp_path / "runs" / "csg-abc"
     assert [path.name for path in store.runs.iterdir()] == ["csg-abc"]
 
 
@@ -80,7 +80,7 @@ def test_a_record_that_was_cut_short_is_named(tmp_path: Path, content: str) -> N
 def test_weights_that_were_cut_short_are_named(tmp_path: Path, swept: tuple[Path, list[dict[str, object]]]) -> None:
     shutil.copytree(swept[0], tmp_path / "copy")
     store = Store(tmp_path / "copy")
-    folder = store.find(str(swept[1][0]["id"]))
+    folder = store.folder_of(str(swept[1][0]["id"]))
     assert folder is not None
     weights = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(weights[:-1])
@@ -106,8 +106,8 @@ def test_a_copy_of_a_run_is_named_and_counted_once(tmp_path: Path) -> None:
 
 def test_records_are_strict_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        encode(make({"test_loss": float("nan")}))
-    assert json.loads(encode(make({"test_loss": 1.5})))["test_loss"] == 1.5
+        encode(complete({"test_loss": float("nan")}))
+    assert json.loads(encode(complete({"test_loss": 1.5})))["test_loss"] == 1.5
 
 
 @pytest.mark.parametrize("call", ["fsync", "rename"])
@@ -164,7 +164,7 @@ def test_a_lock_keeps_others_out_and_ends_with_its_process(tmp_path: Path) -> No
 def test_setting_aside_loses_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path).open()
     aside = store.set_aside(write_run(store))
-    assert store.find("abc") is None
+    assert store.folder_of("abc") is None
     assert (aside / RECORD).is_file()
     assert store.set_aside(write_run(store)) != aside
 

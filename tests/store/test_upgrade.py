@@ -10,11 +10,11 @@ from records import RECORDS
 
 from bench.errors import InputError, TooNew
 from bench.metric import Metric
-from bench.plan.plan import find_methods
+from bench.plan.method_choice import find_methods
 from bench.plugins import discovery, options
 from bench.reports.frame import results
 from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, NARROWER, RANDOM_PRUNING, REFERENCE
-from bench.runs.run import flat
+from bench.runs.steps.columns import flat
 from bench.store.record import COLUMNS, FORMAT, problem
 from bench.store.upgrade import LATER_OPTIONS, upgraded
 from bench.training.schedule import Schedule

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.plan.plan import find_task
+from bench.plan.task_choice import find_task
 
 TASK = find_task("classification").task
 PLAIN = SimpleNamespace(label_smoothing=0.0)

@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from bench.data.normalise import Normalise
 from bench.dataset import IGNORED, Split
 from bench.method import Compressed
-from bench.plan.plan import find_task
+from bench.plan.task_choice import find_task
 from bench.training.loop import Trainer, Training
 from bench.training.schedule import Schedule
 

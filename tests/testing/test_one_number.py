@@ -5,7 +5,8 @@ import torch
 from conftest import PLUGINS
 
 from bench import count, testing
-from bench.plan.plan import find_methods, find_task
+from bench.plan.method_choice import find_methods
+from bench.plan.task_choice import find_task
 from bench.testing.one_number import several_in_one
 from bench.testing.tiny_problem import TinyProblem
 

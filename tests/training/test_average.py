@@ -9,7 +9,7 @@ from conftest import run_sweep, tiny_spec, tiny_trainer
 from bench import masks, testing
 from bench.measure import account
 from bench.method import Compressed
-from bench.plan.plan import find_methods
+from bench.plan.method_choice import find_methods
 from bench.store.record import FINISHED
 from bench.training import checkpoint
 from bench.training.evaluate import evaluate

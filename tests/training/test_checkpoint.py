@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from bench import count, testing
 from bench.measure import account
 from bench.method import Compressed, Method
-from bench.plan.plan import find_methods, find_task
+from bench.plan.method_choice import find_methods
+from bench.plan.task_choice import find_task
 from bench.testing.tiny_problem import TinyProblem
 from bench.training import checkpoint
 from bench.training.loop import Trainer, Training

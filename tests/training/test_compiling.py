@@ -14,7 +14,7 @@ from bench import testing
 from bench.data.normalise import Normalise
 from bench.dataset import Split
 from bench.method import Compressed
-from bench.plan.plan import find_task
+from bench.plan.task_choice import find_task
 from bench.plugins import discovery
 from bench.training import loop
 from bench.training.compiling import Compile, pays
@@ -138,7 +138,7 @@ def test_steps_as_cuda_graphs_are_the_same_to_rounding(name: str) -> None:
     found = []
     compiles: tuple[Compile, ...] = ("off", "on")
     for compile in compiles:
-        method = discovery.find(discovery.METHODS, name).make(None, {})
+        method = discovery.find(discovery.METHODS, name).build(None, {})
         compressed = testing.compress(method, "resnet8", 30_000 if name == "csg" else None)
         compressed.network.cuda()
         torch.manual_seed(0)

@@ -14,12 +14,13 @@ from torch.nn import functional
 from bench.method import Compressed
 from bench.plan import plan as plans
 from bench.plan import spec as specs
+from bench.plan.task_choice import find_task
 from bench.store.store import STATES, WEIGHTS, Store
 from bench.testing.tiny_problem import TinyProblem
 from bench.training.distillation import distillation_loss
 from bench.training.loop import Training
 
-TINY = TinyProblem(plans.find_task("classification").task)
+TINY = TinyProblem(find_task("classification").task)
 
 
 def test_it_is_what_hinton_s_formula_gives() -> None:
@@ -65,14 +66,14 @@ def test_the_teacher_is_the_dense_network_that_is_finished_without_one(tmp_path:
     assert all(torch.equal(weights[name], state[name]) for name in weights)
     assert [record["schedule.distillation"] for record in records] == [0.5, 0.5]
     assert not {record["id"] for record in records} & folders.keys()
-    (run, *_) = plans.make(taught).runs
+    (run, *_) = plans.from_spec(taught).runs
     assert run.teacher is not None
     assert run.teacher.id in folders
 
 
 def test_a_resolved_spec_that_has_no_teacher_gets_one() -> None:
     """Its table says distillation=0 for that."""
-    resolved = plans.make(tiny_spec(["csg"])).spec.schedule
+    resolved = plans.from_spec(tiny_spec(["csg"])).spec.schedule
     assert isinstance(resolved, dict)
     assert resolved["distillation"] == 0
     taught = specs.with_teacher(resolved)

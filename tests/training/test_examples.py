@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from bench.data.batches import InOrder
 from bench.data.normalise import Normalise
 from bench.dataset import IGNORED, Split
-from bench.plan.plan import find_task
+from bench.plan.task_choice import find_task
 from bench.training.evaluate import evaluate, metered
 from bench.training.kept import KeptExamples, smaller_images, smaller_maps
 

@@ -14,10 +14,10 @@ from bench.data.normalise import Normalise
 from bench.dataset import IGNORED, Split
 from bench.errors import InputError
 from bench.models._build import build_network
-from bench.plan.plan import find_task
+from bench.plan.task_choice import find_task
 from bench.plugins import networks
 from bench.plugins.options import everything
-from bench.runs.run import flat
+from bench.runs.steps.columns import flat
 from bench.training.evaluate import evaluate, metered
 from bench.training.kept import KeptExamples
 from bench.training.multi_scale import averaged, require_scales

@@ -11,7 +11,7 @@ from bench.method import Compressed
 from bench.model import Model
 from bench.models._build import build_network
 from bench.models._head import rate_of_layer
-from bench.plan.plan import find_methods
+from bench.plan.method_choice import find_methods
 from bench.plugins import networks
 from bench.training.loop import make_optimizer
 from bench.training.schedule import Schedule

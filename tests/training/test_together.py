@@ -24,7 +24,7 @@ from bench.data.normalise import Normalise
 from bench.dataset import IGNORED, Split
 from bench.measure import account
 from bench.method import Compressed
-from bench.plan.plan import find_task
+from bench.plan.task_choice import find_task
 from bench.plugins import discovery
 from bench.training import checkpoint
 from bench.training.batch_norm import OverAll
@@ -96,7 +96,7 @@ def outcome(trainer: Trainer, compressed: Compressed, end: int = 2) -> Outcome:
 
 def compressed(name: str, **options: Any) -> Compressed:
     """A network of three classes."""
-    method = discovery.find(discovery.METHODS, name).make(None, options)
+    method = discovery.find(discovery.METHODS, name).build(None, options)
     network = testing.network("resnet8", 3, 3, seed=1)
     made = account.compress(method, network, 20_000 if method.sized_by_budget else None, seed=1, trained=False)
     made.network.double()

@@ -18,9 +18,9 @@ from records import TOP1
 import bench
 from bench.cli import watch
 from bench.plan import plan, shard, spec
-from bench.plan.plan import Run as PlannedRun
+from bench.plan.run import Run as PlannedRun
 from bench.runs import progress
-from bench.runs.verify import Verifier
+from bench.runs.verify.verifier import Verifier
 from bench.store import owner
 from bench.store.record import FINISHED, MISSED, Record
 from bench.store.rows import decode_rows
@@ -217,7 +217,7 @@ def of(runs: list[PlannedRun]) -> list[planned.Planned]:
 
 def test_shards_of_a_sweep_add_their_runs_to_its_plan_and_another_sweep_replaces_it(tmp_path: Path) -> None:
     store = Store(tmp_path).open()
-    whole = plan.make(tiny_spec(["csg", "lowrank"], seeds=2))
+    whole = plan.from_spec(tiny_spec(["csg", "lowrank"], seeds=2))
     parts = [[*shard.parse(f"{number}/2").of(whole).runs] for number in (1, 2)]
     content = spec.write(whole.spec).encode()
     planned.remember(store, content, of(parts[1]))
@@ -426,7 +426,7 @@ def test_on_a_terminal_it_goes_on_until_all_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: Terminal, command: Command
 ) -> None:
     asked = tiny_spec(["csg"])
-    runs = plan.make(asked).runs
+    runs = plan.from_spec(asked).runs
     store = Store(tmp_path).open()
     planned.remember(store, b"", of([*runs]))
     (tmp_path / SPEC).write_text("")

@@ -18,6 +18,6 @@ def test_it_plays_by_the_rules(model: str, check: str) -> None:
 
 
 def test_the_budget_is_met_to_the_value() -> None:
-    method = discovery.find(discovery.METHODS, "new-method", [FILE]).make(None, {})
+    method = discovery.find(discovery.METHODS, "new-method", [FILE]).build(None, {})
     compressed = testing.compress(method, "resnet8", 20_000, trained=True)
     assert count.stored_values(compressed.network) == 20_000

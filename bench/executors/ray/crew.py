@@ -25,7 +25,7 @@ from bench.executors.ray.luggage import Images, Luggage
 from bench.executors.ray.mailbox import FORGET, NODE, STATE, Letter, Mailbox
 from bench.executors.ray.share import Share
 from bench.executors.ray.task import ENDED, NO_DISK, REFUSED, STOPPED, Errand, make_run
-from bench.plan.plan import Run
+from bench.plan.run import Run
 from bench.runs.executor import Job, Outcome, made_by_now
 from bench.runs.progress import Progress, title
 from bench.store import seal

@@ -84,7 +84,7 @@ class Luggage:
         given = {**self.spec.model_dump(), "plugins": [str(folder / place) for place in self.plugins]}
         if self.model is not None:
             given["model"] = str(folder / self.model)
-        plan = plans.make(specs.check(given), self.known)
+        plan = plans.from_spec(specs.check(given), self.known)
         here = _alike(plan, environment.find_device(self.device))
         for name, there in self.alike.items():
             if here[name] != there:

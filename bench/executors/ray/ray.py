@@ -17,7 +17,7 @@ from bench.errors import InputError, first_line
 from bench.executors.here import Here
 from bench.executors.ray.address import knock, place
 from bench.measure.cores import cores
-from bench.plan.plan import Run
+from bench.plan.run import Run
 from bench.runs.executor import Crew, Job
 from bench.runs.progress import Progress
 

@@ -10,7 +10,7 @@ import torch
 
 from bench.dataset import Data
 from bench.executors.here import fit_on_gpu
-from bench.plan.plan import Run
+from bench.plan.run import Run
 
 # By name: of a node, as Ray has them.
 Resources = Mapping[str, float]

@@ -27,7 +27,7 @@ from bench.executors.ray.luggage import Images, Luggage
 from bench.executors.ray.mailbox import FORGET, NODE, STATE, Letter, Message, Sender
 from bench.plan.plan import Plan
 from bench.runs import interrupt, material
-from bench.runs.executor import make
+from bench.runs.executor import perform
 from bench.store import owner
 from bench.store.store import STATES, UNFINISHED, Store
 
@@ -93,8 +93,8 @@ def _make(luggage: Luggage, images: Images | None, errand: Errand, folder: Path,
     # The run's own spec says what it says where the sweep was begun.
     bench = replace(material.on_device(bench, device), spec=luggage.spec)
     with bench.fresh:
-        make(bench, plan, run, False, Relay(send))
-    made_in = store.find(run.id)
+        perform(bench, plan, run, False, Relay(send))
+    made_in = store.folder_of(run.id)
     assert made_in is not None
     return parcel.pack(made_in)
 
@@ -104,7 +104,7 @@ def _data(plan: Plan, images: Images | None, send: Send) -> Data:
     if images is not None:
         return images.data()
     chosen, validation = plan.setting.dataset, plan.setting.schedule.validation
-    lock = filelock.FileLock(decoded.find_cache().folder / "locks" / "looked")
+    lock = filelock.FileLock(decoded.cache_from_environment().folder / "locks" / "looked")
     with suppress(OSError):  # of a cache that can't be written to
         Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()

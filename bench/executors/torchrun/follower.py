@@ -14,10 +14,12 @@ from bench.executors.torchrun.launched import Place
 from bench.executors.torchrun.meeting import BEGIN, END, NEXT, READY, Meeting
 from bench.executors.torchrun.torchrun import own_device
 from bench.method import Compressed
-from bench.plan.plan import Plan, Run
+from bench.plan.plan import Plan
+from bench.plan.run import Run
 from bench.runs import interrupt
+from bench.runs.bench import Bench
 from bench.runs.material import Asked, bench_elsewhere
-from bench.runs.run import Bench, rebuilding
+from bench.runs.steps.begin import rebuilding
 from bench.runs.unfinished import KeptByAnother
 from bench.training import checkpoint
 from bench.training.distributed import Distributed
@@ -93,7 +95,7 @@ def _train(bench: Bench, group: Distributed, run: Run, stretch: Stretch) -> None
     handed, weights = (group.spread(b"") for _ in range(2))
     kept = KeptByAnother()
     schedule = run.schedule if stretch.is_own else run.setting.schedule
-    trainer = bench.trainer_with(run, schedule, _teacher(bench, run, weights), kept.after_step)
+    trainer = bench.trainer(run, schedule, _teacher(bench, run, weights), kept.after_step)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         path = Path(folder) / "handed.safetensors"
         path.write_bytes(handed)

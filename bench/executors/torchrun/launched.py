@@ -26,7 +26,7 @@ class Place:
         return self.rank == 0
 
 
-def find() -> Place | None:
+def from_environment() -> Place | None:
     """None if this process is alone."""
     if _MARK not in os.environ:
         return None
@@ -38,7 +38,7 @@ def find() -> Place | None:
 def executor(asked: str) -> str:
     """The name of the executor where a person asked for this one. Raises InputError if torchrun started several
     processes, and another is to make the runs."""
-    place = find()
+    place = from_environment()
     if place is None:
         return asked
     if asked not in (defaults.EXECUTOR, NAME):
@@ -51,7 +51,7 @@ def executor(asked: str) -> str:
 
 def require_alone(what: str) -> None:
     """Raises InputError if torchrun started several processes, of which each would do what one is to do."""
-    if (place := find()) is not None:
+    if (place := from_environment()) is not None:
         raise InputError(
             f"torchrun started {place.size} processes, and {what} is for one; start it without torchrun, which is for "
             "bench run"

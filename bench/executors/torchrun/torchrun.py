@@ -21,7 +21,7 @@ from bench.executors.torchrun import launched
 from bench.executors.torchrun.meeting import BEGIN, END, NEXT, READY, Meeting, Reason
 from bench.measure.cores import loaders
 from bench.plan import defaults
-from bench.plan.plan import Run
+from bench.plan.run import Run
 from bench.runs import interrupt
 from bench.runs.executor import Job, Outcome
 from bench.runs.material import Asked
@@ -41,7 +41,7 @@ class ProcessFailed(RuntimeError):
 
 def asked(jobs: str | int) -> "Torchrun":
     """Raises InputError if torchrun did not start several processes, and for a number of runs at once."""
-    place = launched.find()
+    place = launched.from_environment()
     if place is None:
         raise InputError(
             "--executor torchrun is for processes that torchrun started, of which each is one: "

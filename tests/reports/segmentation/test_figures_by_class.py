@@ -12,7 +12,7 @@ from bench.reports.frame import results
 from bench.reports.load import load
 from bench.reports.report import write
 from bench.reports.summary import summary
-from bench.store.record import FAILED, Record, make
+from bench.store.record import FAILED, Record, complete
 
 # Of csg's seeds one never took anything for a sign, of which there is none.
 STREET = [
@@ -44,8 +44,8 @@ def test_means_over_the_seeds_that_have_a_figure_and_changes_by_seed() -> None:
 
 
 def test_runs_without_figures_are_no_seeds_of_them() -> None:
-    older = make({**STREET[3], **{name: None for name in STREET[3] if name.startswith(("by_class", "test_iou."))}})
-    failed = make({**STREET[4], "status": FAILED, "test_miou": None})
+    older = complete({**STREET[3], **{name: None for name in STREET[3] if name.startswith(("by_class", "test_iou."))}})
+    failed = complete({**STREET[4], "status": FAILED, "test_miou": None})
     (found,) = of([*STREET[:3], older, failed])
     assert [row.seeds for row in found.rows] == [2, 1]
     assert found.rows[1].mean.tolist()[:2] == [88, 60]

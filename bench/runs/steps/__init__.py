@@ -1,0 +1,1 @@
+"""The steps of one run, each with its part of the record."""
