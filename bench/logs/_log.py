@@ -89,7 +89,7 @@ def hyperparameters(run: Run) -> dict[str, Any]:
         "dataset": setting.dataset.label,
         "schedule": setting.schedule_name,
         "learning_rate_factor": run.rate,
-        **flat("option", options.everything(run.choice.method)),
+        **flat("option", options.everything(run.choice.method, short=True)),
         **flat("schedule", options.everything(setting.schedule)),
     }
 

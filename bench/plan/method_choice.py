@@ -12,7 +12,7 @@ from bench.budget import Budget
 from bench.errors import InputError, asking
 from bench.files.description import Step
 from bench.method import Compressed, Method
-from bench.plan.ids import above_one
+from bench.plan.ids import above_one, hash_of
 from bench.plan.unique import require_unique
 from bench.plugins import discovery, options
 
@@ -38,6 +38,13 @@ class MethodChoice:
     def text(self) -> str:
         """The method with its options, without a label."""
         return options.write(self.name, self.method)
+
+    @cached_property
+    def recorded(self) -> str:
+        """The text as records have it. Records are published, so they hold no folder of this machine. Instead of the
+        path of a file that is an option, they have its name, and a hash of its content to tell files of one name apart."""
+        short = options.write(self.name, self.method, short=True)
+        return short if short == self.text else f"{short}#{hash_of({'identity': self.identity})[:8]}"
 
     @property
     def written(self) -> str:

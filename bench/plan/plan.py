@@ -95,7 +95,7 @@ def _runs(
             for budget in sizes_of(choice.method, budgets):
                 run = Run(choice, budget, setting, seed)
                 # A rate changes nothing in a run without epochs of its own.
-                own = factors.of(choice.text, budget) if run.trains_itself else [run.rate]
+                own = factors.of(choice.recorded, budget) if run.trains_itself else [run.rate]
                 yield from (replace(run, rate=factor) for factor in own)
 
 

@@ -133,9 +133,10 @@ def changed(options: Any) -> dict[str, Any]:
     }
 
 
-def everything(options: Any) -> dict[str, Any]:
-    """All fields as JSON-able values."""
-    return {field.name: _plain(getattr(options, field.name)) for field in fields(options)}
+def everything(options: Any, short: bool = False) -> dict[str, Any]:
+    """All fields as JSON-able values. `short` keeps only the last part of a path."""
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    return {name: value.name if short and isinstance(value, Path) else _plain(value) for name, value in values.items()}
 
 
 def write(name: str, options: Any, short: bool = False) -> str:

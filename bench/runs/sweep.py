@@ -351,7 +351,8 @@ def _warn_of_processes(plan: Plan, kept: Sequence[Run], state: State, processes:
 def _relabel(plan: Plan, store: Store, known: Mapping[str, Record], say: Callable[[str], None]) -> None:
     """Give every record in the store the label that its method has in this plan. `known` has the records that were read
     already, by id."""
-    labels = {run.choice.text: run.choice.label for run in plan.runs}
+    # Older records have the path of a file that is an option.
+    labels = {text: run.choice.label for run in plan.runs for text in (run.choice.text, run.choice.recorded)}
     for run_id, folder in store.folders().items():
         try:
             record = known.get(run_id) or store.read(folder)

@@ -35,7 +35,7 @@ COLUMNS = {
     "reason": "why it failed or missed",
     "method": "how the method is called: the label given to it, or its name with its options",
     "method_name": "the plugin's name",
-    "method_text": "the plugin's name with the options that are not at their default",
+    "method_text": "the plugin's name with the options that are not at their default; of a file its name and a hash",
     "role": "the method's part in a comparison (reference, narrower network...); empty: a method like others",
     "budget": "what was asked for: 4x, 0.3 (of dense) or a number of values, or 4x-bytes; empty for a method of fixed "
     "size",

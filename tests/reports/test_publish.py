@@ -447,3 +447,36 @@ def test_a_tampered_list_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out" / PUBLISHED).write_text("{}")
     with pytest.raises(InputError, match=r"publish\.json is not as it was sealed"):
         check_place(tmp_path / "out", [])
+
+
+def test_a_run_that_reuses_a_generator_is_published(tmp_path: Path) -> None:
+    """Its record has the name of the generator's file and a hash, and not where it lies."""
+    (_, first), _ = run_sweep(tiny_spec(["csg:code=2"]), tmp_path / "first")
+    source = next((tmp_path / "first" / "runs").glob("csg*"))
+    asked = tiny_spec([f"reused=csg:generator={source}"])
+    folder = tmp_path / "second"
+    (_, reused), _ = run_sweep(asked, folder)
+    assert (first["status"], reused["status"]) == (FINISHED, FINISHED)
+    hashed = reused["method_text"].removeprefix(f"csg:generator={source.name}#")
+    assert len(hashed) == 8
+    assert reused["option.generator"] == source.name
+    publication = publish([folder], tmp_path / "published", Elsewhere(), "none")
+    assert not [line for line in publication.left_out if "generator" in line]
+    assert reused["id"] in {made["id"] for made in Store(tmp_path / "published").records()[0]}
+    # The record is that of the run: verify says so, and a sweep gives it another label without training.
+    assert Verifier(Store(folder), Given((STRIPES, HALVES))).verify().wrong == {}
+    (_, again), printed = run_sweep(tiny_spec([f"again=csg:generator={source}"]), folder)
+    assert (again["id"], again["method"], again["started"]) == (reused["id"], "again", reused["started"])
+
+
+def test_files_of_one_name_are_told_apart_in_records(tmp_path: Path) -> None:
+    run_sweep(tiny_spec(["csg:code=2", "csg:code=3"]), tmp_path / "first")
+    files = []
+    for run in sorted((tmp_path / "first" / "runs").glob("csg*")):
+        files.append(tmp_path / run.name / "same.safetensors")
+        files[-1].parent.mkdir()
+        shutil.copyfile(run / WEIGHTS, files[-1])
+    spec_of_both = tiny_spec([f"{name}=csg:generator={file}" for name, file in zip("ab", files, strict=True)])
+    texts = {run.choice.recorded for run in plan.from_spec(spec_of_both).runs if run.choice.name == "csg"}
+    assert len(texts) == 2
+    assert {text.partition("#")[0] for text in texts} == {"csg:generator=same.safetensors"}

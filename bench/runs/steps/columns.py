@@ -28,7 +28,7 @@ def identify(bench: Bench, run: Run) -> Columns:
         "id": run.id,
         "method": run.choice.label,
         "method_name": run.choice.name,
-        "method_text": run.choice.text,
+        "method_text": run.choice.recorded,
         "method_code": run.choice.code,
         "budget": None if run.budget is None else str(run.budget),
         "seed": run.seed,
@@ -59,7 +59,7 @@ def identify(bench: Bench, run: Run) -> Columns:
         "bench_code": bench.code,
         **environment.describe(bench.device),
         "processes": bench.processes,
-        **flat("option", options.everything(method)),
+        **flat("option", options.everything(method, short=True)),
         **flat("schedule", options.everything(setting.schedule)),
     }
 

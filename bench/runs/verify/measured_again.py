@@ -119,23 +119,26 @@ class MeasuredAgain:
             asked["model"] = self.given.model
         spec = specs.check({**asked, "plugins": list(self.given.plugins)}, str(folder / SPEC))
         run = plan.from_spec(spec).runs[-1]
+        method = run.choice.method
         known = {
             # Other code, which the person accepts, would give another id.
             "id": record["id"] if self.given.other_code else run.id,
             "method_name": run.choice.name,
-            "method_text": run.choice.text,
+            "method_text": run.choice.recorded,
             "budget": None if run.budget is None else str(run.budget),
             "seed": run.seed,
             "model": run.setting.model.text,
             "dataset": run.setting.dataset.label,
             "schedule": run.setting.schedule_name,
             "learning_rate_factor": run.rate,
-            **flat("option", options.everything(run.choice.method)),
+            **flat("option", options.everything(method, short=True)),
             **flat("schedule", options.everything(run.setting.schedule)),
         }
+        # Older records have the path of a file that is an option.
+        older = {**known, "method_text": run.choice.text, **flat("option", options.everything(method))}
         for name, value in known.items():
             # Old records lack options that came later.
-            if record.get(name, value) != value:
+            if record.get(name, value) not in (value, older[name]):
                 yield f"{name} is {record[name]!r}, and {value!r} in {SPEC}"
 
     def _images(self, folder: Path, record: Record) -> tuple[Data, str, Normalise, Task]:
