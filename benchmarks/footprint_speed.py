@@ -1,4 +1,4 @@
-"""How long a row of `bench footprint` takes on large networks, by method and budget: seconds of the processor."""
+"""Measures the processor seconds for a row of `bench footprint` on large networks, by method and budget."""
 
 import argparse
 import time
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("| --- | --- | --- | --: | --: | --- |")
     for name in options.networks.split(","):
         question = Question(networks.find(name), (3, options.pixels, options.pixels), options.classes)
-        # The reference comes first: with it, the network is built and looked over.
+        # The reference comes first, since the network is built and examined with it.
         rows = footprint([*plan.find_methods([plan.REFERENCE]), *methods], budgets, question)
         started = time.process_time()
         for row in rows:

@@ -1,6 +1,6 @@
 """Images a second of runs side by side on one GPU: one run alone, then two at once, four, and so on.
 
-Run it by hand: `python benchmarks/packing.py --help`; what it measures and why is in the README beside it.
+Run it by hand: `python benchmarks/packing.py --help`. The README beside it says what it measures and why.
 """
 
 import argparse

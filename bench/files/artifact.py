@@ -155,7 +155,7 @@ def find_model(description: ModelDescription, path: Path, given: Given = NOTHING
         # The tests of bench and of timm make sure that their own networks keep computing the same.
         if description.kind == "package" and found.code != description.code and not given.other_code:
             raise InputError(
-                f"{made_with}, but {found.package} has other code ({found.code[:8]}...); --other-code accepts it same"
+                f"{made_with}, but {found.package} has other code ({found.code[:8]}...); --other-code accepts it"
             )
         return found
     if given.model is None:

@@ -18,8 +18,8 @@ FOUND_IN = "found_in_epochs"
 
 @dataclass(frozen=True)
 class FoundStructure:
-    """The result of another run: the structure in its file, the masks, and the shapes of all stored tensors. Another
-    method searched for this structure for `epochs` epochs in the network `model`."""
+    """The result of another run: the structure in its file, the masks, and the shapes of all stored tensors. That run
+    searched for the structure for `epochs` epochs in the network `model`; None if the number is unknown."""
 
     path: Path
     model: str

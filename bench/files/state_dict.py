@@ -426,8 +426,7 @@ def _called(path: Path) -> Iterator[str]:
                 name = ""
                 if instruction.name == "GLOBAL":
                     name = str(argument).replace(" ", ".")
-                # the name is in the last two texts, or in memo entries for them
-                elif instruction.name == "STACK_GLOBAL":
+                elif instruction.name == "STACK_GLOBAL":  # the name is in the last two texts
                     name = ".".join(texts[-2:])
                 elif instruction.name == "MEMOIZE":
                     if is_text:

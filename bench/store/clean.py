@@ -17,7 +17,7 @@ _GROUP = ("model", "weights_code", "normalise", "dataset", "data", "schedule", "
 
 @dataclass(frozen=True)
 class Dispensable:
-    """Files or folders of one kind, and their bytes on the disk."""
+    """Files or folders of one kind, with the bytes that they take on the disk."""
 
     kind: str
     paths: tuple[Path, ...]

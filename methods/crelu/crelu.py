@@ -20,8 +20,7 @@ from bench.surgery import changed_channels, channels_of, convolution_like, give_
 
 @dataclass(frozen=True)
 class CReLU(Method):
-    """CReLU: stores one of two filters of opposite sign; a convolution outputs half of its channels and their
-    negatives.
+    """CReLU: a convolution stores half of its filters, and outputs half of its channels followed by their negatives.
 
     Shang et al., "Understanding and Improving Convolutional Neural Networks via Concatenated Rectified Linear Units",
     ICML 2016. A convolution computes y, and y concatenated with -y is rectified. With C outputs and n inputs a kernel
@@ -32,8 +31,8 @@ class CReLU(Method):
     Convolutions are replaced if a rectifier follows them, directly or after batch norm. The structure is fixed, so the
     network's width meets the budget. Trained from scratch.
 
-    What departs from the paper: the negatives come before the batch norm, which has its own scale and shift for each of
-    them, as in the network. docs/methods/crelu.md has more.
+    What departs from the paper: the negatives come before the batch norm, which keeps the network's own scales
+    and shifts. docs/methods/crelu.md has more.
     """
 
     revision = 2  # the widths of any network are traced; in revision 1 they were written by hand

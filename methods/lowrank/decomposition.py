@@ -156,7 +156,7 @@ def energies(kind: Kind, kernel: Tensor) -> list[Tensor]:
         return [_kept(_orthogonal_terms(kernel)[0].square())]
     _, channels_in, height, width = kernel.shape
     last = channels_in * height * width
-    # The numbers of rows of the matrices that (in, height, width, out), a permuted kernel, is reshaped to.
+    # The kernel is permuted to (in, height, width, out) and reshaped to matrices with these numbers of rows.
     rows = {
         "tucker": [channels_in, last],
         "svd-spatial": [channels_in * height],
