@@ -74,7 +74,7 @@ class Copying:
 
     does: ClassVar[str] = "copies"
     done: ClassVar[str] = "copied"
-    instead: ClassVar[str] = "they are read where they lie, which takes longer in random order"
+    instead: ClassVar[str] = "they are read from the original files, which takes longer in random order"
 
     key: str
     dataset: str
@@ -91,8 +91,8 @@ class Copying:
         try:
             make_room(size)
             self.say(
-                f"{self.dataset}: copying its images to {folder.parent}, {shown(size)}; where they lie, none is read "
-                "without others"
+                f"{self.dataset}: copying its images to {folder.parent}, {shown(size)}; in the original files, no "
+                "image can be read without others"
             )
             write(folder, self.dataset, self.contents, make_room, self.tell)
         except OSError as error:
@@ -183,4 +183,4 @@ def check(folder: Path) -> None:
             digest.update(piece)
     digest.update(np.load(folder / ENDS, allow_pickle=False).tobytes())
     if digest.hexdigest() != header.fingerprint:
-        raise Broken("its images are not as they were written")
+        raise Broken("its images have changed since they were written")

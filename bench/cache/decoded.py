@@ -71,7 +71,7 @@ class Decoded:
 
     does: ClassVar[str] = "decodes"
     done: ClassVar[str] = "decoded"
-    instead: ClassVar[str] = "they are in memory for this once"
+    instead: ClassVar[str] = "they are kept in memory this time"
 
     key: str
     dataset: str
@@ -189,7 +189,7 @@ def check(folder: Path) -> None:
     header = Header.read(folder)
     data = read(folder, _About.of(header).arranged)
     if fingerprint(replace(data, fingerprint=None)) != header.fingerprint:
-        raise Broken("its pixels or targets are not as they were written")
+        raise Broken("its pixels or targets have changed since they were written")
 
 
 def _open(folder: Path, header: Header, about: _About, validation: float | None) -> Data:

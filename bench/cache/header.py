@@ -41,7 +41,7 @@ class Header:
             files = {name: (size, modified) for name, (size, modified) in body.pop("files").items()}
             for name, state in files.items():
                 if _state(folder / name) != state:
-                    raise Broken(f"{name} is not as it was written")
+                    raise Broken(f"{name} has changed since it was written")
         except FileNotFoundError as error:
             raise Broken(f"{Path(error.filename).name} is missing") from None
         except (TypeError, ValueError, KeyError, AttributeError) as error:

@@ -107,9 +107,7 @@ def _device(network: nn.Module) -> torch.device:
             "load_state_dict())"
         )
     if len(devices) > 1:
-        raise InputError(
-            f"the network is on several devices ({', '.join(sorted(map(str, devices)))}); move it to one"
-        )
+        raise InputError(f"the network is on several devices ({', '.join(sorted(map(str, devices)))}); move it to one")
     return devices.pop()
 
 

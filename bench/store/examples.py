@@ -37,7 +37,7 @@ class Examples:
         if not self.classes or not all(isinstance(name, str) for name in self.classes):
             return "it has no names of classes"
         if type(self.ignored) is not int:
-            return "it doesn't say what stands for no class"
+            return "it has no number for pixels without a class"
         number, _, *size = self.image.shape if self.image.ndim == 4 else (0, 0)
         if not 1 <= number <= MOST or 0 in self.image.shape or max(size, default=0) > LARGEST_SIDE:
             return f"its images are {self.image.shape}"
@@ -47,10 +47,10 @@ class Examples:
             if getattr(self, name).shape != (number, *size):
                 return f"{name} is {getattr(self, name).shape}, and the images are {self.image.shape}"
         if any(getattr(self, name).dtype != np.uint8 for name in ("image", "mask", "predicted")):
-            return "it has other values than bytes"
+            return "its values are not all bytes"
         named = self.mask[self.mask != self.ignored]
         if max(int(self.predicted.max()), int(named.max(initial=0))) >= len(self.classes):
-            return f"it has other classes than {len(self.classes)}"
+            return f"it has numbers beyond its {len(self.classes)} classes"
         return None
 
 

@@ -85,7 +85,7 @@ def _add(found: Found, folder: Path, record: Record, other_code: bool) -> None:
         and record.get(name) != other.get(name)
     ]
     if columns:
-        found.contradictions.append(f"{first} and {folder} are the same run, and differ in {', '.join(columns)}")
+        found.contradictions.append(f"{first} and {folder} are the same run but differ in {', '.join(columns)}")
 
 
 def _differ(found: Found, column: str, of: Sequence[str], what: str) -> Iterator[str]:
@@ -101,7 +101,7 @@ def _differ(found: Found, column: str, of: Sequence[str], what: str) -> Iterator
         if then[column] != record[column] and (key, record[column]) not in said:
             said.add((key, record[column]))
             name = " ".join(str(record[name]) for name in of[:1]) or "bench"
-            yield f"{one} and {folder} were made with other {what} of {name}"
+            yield f"{one} and {folder} were made with different {what} of {name}"
 
 
 def merge(stores: Sequence[Path], out: Path, other_code: bool = False) -> Found:
@@ -112,7 +112,7 @@ def merge(stores: Sequence[Path], out: Path, other_code: bool = False) -> Found:
     images, or runs of other code unless `other_code` is true.
     """
     if os.path.lexists(out):
-        raise InputError(f"{out} is there already; give --out a new folder")
+        raise InputError(f"{out} exists already; give --out a new folder")
     found = look(stores, other_code)
     if found.contradictions:
         shown, more = found.contradictions[:_SHOWN], len(found.contradictions) - _SHOWN

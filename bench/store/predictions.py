@@ -54,7 +54,7 @@ class Predictions:
             if values.dtype.kind != "u" or int(values.max()) >= len(self.classes):
                 return f"{name} is not among {len(self.classes)} classes"
         if self.confidence.dtype != np.float16 or not ((self.confidence >= 0) & (self.confidence <= 1)).all():
-            return "confidence is no probability"
+            return "confidence is not a probability"
         return None
 
 

@@ -50,7 +50,7 @@ class Published:
                 continue
             now = _sha256(folder / name)
             if now != sha256:
-                yield name, "it is missing" if now is None else "it is not as it was published"
+                yield name, "it is missing" if now is None else "it has changed since it was published"
 
 
 def of(folder: Path) -> Published:
@@ -73,7 +73,7 @@ def read(folder: Path) -> Published | None:
         raise Broken(f"{PUBLISHED}: {error}") from error
     files = body.get("files")
     if not isinstance(files, dict) or any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):
-        raise Broken(f"{PUBLISHED} names something that is no file beside it")
+        raise Broken(f"{PUBLISHED} names something that is not a file beside it")
     return Published(files)
 
 

@@ -55,7 +55,7 @@ class Seal:
         elif not expected:
             raise Broken(f"{name} is not in its seal")
         elif _sha256(content) not in expected:
-            raise Broken(f"{name} is not as it was sealed")
+            raise Broken(f"{name} has changed since it was sealed")
 
     def check_changed(self, folder: Path) -> None:
         """Hash the files whose size or time changed since they were sealed. Raises Broken."""
@@ -117,7 +117,7 @@ def read(path: Path) -> Seal:
     except TooNew as error:
         raise FromNewer(f"{path.name}: {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Broken(f"{path.name} is no seal: {first_line(error)}") from error
+        raise Broken(f"{path.name} is not a seal: {first_line(error)}") from error
     # A seal from a stranger can hold any name.
     for name in (*found.files, *found.left_out):
         if "/" in name or "\\" in name or name in ("", ".", ".."):
@@ -139,7 +139,7 @@ def decode(name: str, content: bytes) -> dict[str, Any]:
         content[len(_START) + _HASH_LENGTH :],
     )
     if start != _START or _sha256(rest).encode() != stated:
-        raise Broken(f"{name} is not as it was sealed")
+        raise Broken(f"{name} has changed since it was sealed")
     try:
         body: dict[str, Any] = json.loads(content)
     except (ValueError, RecursionError) as error:

@@ -144,14 +144,14 @@ class Store:
         except (ValueError, RecursionError) as error:
             raise Damaged(f"{name} can't be read ({first_line(error)})") from error
         if not isinstance(record, dict) or not all(record.get(column) is not None for column in _NEEDED):
-            raise Damaged(f"{name} is not one; it needs {', '.join(_NEEDED)}")
+            raise Damaged(f"{name} is malformed; it needs {', '.join(_NEEDED)}")
         number = record.get("format", 0)
         try:
             record = upgraded(record)
         except TooNew as error:
             raise Newer(f"{name} can't be read; {error}") from error
         except ValueError as error:
-            raise Damaged(f"{name} is not one; {error}") from error
+            raise Damaged(f"{name} is malformed; {error}") from error
         # A record with a column that only newer records have is a newer one, even if its format number says otherwise.
         if sealed is None and (number >= FIRST_SEALED or any(record[column] is not None for column in SINCE_SEALS)):
             raise Damaged(f"{folder.name}: {SEAL} is missing")
@@ -165,7 +165,7 @@ class Store:
             except ValueError as error:
                 raise Damaged(f"{folder.name}: {first_line(error)}") from error
         if found := problem(record):
-            raise Damaged(f"{name} is not one; {found}")
+            raise Damaged(f"{name} is malformed; {found}")
         return record
 
     @staticmethod

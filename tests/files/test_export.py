@@ -281,14 +281,14 @@ def test_bad_targets_are_named(run: Path, tmp_path: Path, monkeypatch: pytest.Mo
     precious.write_text("precious")
     for out, message in [
         (run / WEIGHTS, "weights.safetensors exists already; give another --out, or --force"),
-        (precious, "precious.txt is there already; give another --out, or --force"),
+        (precious, "precious.txt exists already; give another --out, or --force"),
         (tmp_path / "none" / "out", "--out can't be .*none/out; give a file in a folder that is there"),
         (run, "--out can't be .*; give a file in a folder that is there"),
         (Path(), r"--out can't be \.; give a file"),
     ]:
         with pytest.raises(InputError, match=message):
             export(run, "dense", out)
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         export(run, "dense", run / WEIGHTS, force=True)  # its own input never
     assert precious.read_text() == "precious"
     assert export(run, "dense", precious, force=True)["bytes"] == precious.stat().st_size

@@ -202,7 +202,7 @@ def test_a_network_that_cant_be_used_is_refused_as_in_a_sweep(make: Callable[[],
 @pytest.mark.parametrize(
     ("method", "settings", "said"),
     [
-        ("csg", {}, "how small\\? give a budget"),
+        ("csg", {}, "the method needs a budget"),
         ("csg", {"budget": "4y"}, "'4y' is not a budget"),
         ("csgg", {"budget": "4x"}, "did you mean 'csg'"),
         ("csg:slize=8x8", {"budget": "4x"}, "did you mean 'slice'"),

@@ -442,8 +442,8 @@ def test_other_choices_are_named(tmp_path: Path, command: Command) -> None:
 def test_a_tampered_list_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / PUBLISHED).write_bytes(seal.encode({"format": 1, "files": {"../x": "0"}}))
-    with pytest.raises(InputError, match=r"publish\.json names something that is no file beside it"):
+    with pytest.raises(InputError, match=r"publish\.json names something that is not a file beside it"):
         check_place(tmp_path / "out", [])
     (tmp_path / "out" / PUBLISHED).write_text("{}")
-    with pytest.raises(InputError, match=r"publish\.json is not as it was sealed"):
+    with pytest.raises(InputError, match=r"publish\.json has changed since it was sealed"):
         check_place(tmp_path / "out", [])

@@ -236,7 +236,10 @@ def test_shards_of_a_sweep_add_their_runs_to_its_plan_and_another_sweep_replaces
         ("{", "plan.json can't be read: Expecting property name"),
         ("[]", "plan.json can't be read: list indices"),
         ('{"format": 2, "spec": "", "runs": []}', "plan.json can't be read: it has format 2, of a newer bench"),
-        ('{"format": 1, "spec": "", "runs": [{"id": 1}]}', "plan.json can't be read: \"{'id': 1}\" is not a planned run"),
+        (
+            '{"format": 1, "spec": "", "runs": [{"id": 1}]}',
+            "plan.json can't be read: \"{'id': 1}\" is not a planned run",
+        ),
         (
             '{"format": 1, "spec": "", "runs": [{"id": "a", "title": "b", "begins": 0, "epochs": NaN, "work": 1}]}',
             "is not a planned run",
@@ -371,7 +374,7 @@ def test_what_is_finished_is_read_once_and_what_changed_again(tmp_path: Path, mo
     look.store.write(folder / HISTORY, b"")
     assert look.see().counts == {FINISHED: 1, DAMAGED: 1}
     (damaged,) = look.see().of(DAMAGED)
-    assert damaged.reason == f"{folder.name}: history.csv is not as it was sealed"
+    assert damaged.reason == f"{folder.name}: history.csv has changed since it was sealed"
 
 
 def test_nothing_else_is_confused_by_it(swept: tuple[Path, list[Record]], tmp_path: Path, command: Command) -> None:
