@@ -33,7 +33,7 @@ class Basis(Method):
     `shared=true` gives one basis to all layers with the same kernel size and input channels. K is solved for the
     budget. A trained network's kernels are fitted by the truncated singular value decomposition.
 
-    What departs from the paper: the authors compute a convolution with the basis, followed by a 1x1 convolution. Here
+    Differences from the paper: the authors compute a convolution with the basis, followed by a 1x1 convolution. Here
     the kernels are generated, which gives the same function. There is no batch norm or rectifier between the two.
     docs/methods/basis.md has more.
     """

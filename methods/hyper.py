@@ -37,7 +37,7 @@ class Hyper(Method):
 
         Nz D + d (Nz + 1) Nin + Nout kh kw (d + 1)    values, besides everything that is not generated.
 
-    What departs from the paper: Nz and d are solved for the budget; in the paper both are 64. For SGD, the gradient of
+    Differences from the paper: Nz and d are solved for the budget; in the paper both are 64. For SGD, the gradient of
     a bias is the mean over all sums that use the bias, not their sum; the paper trains with Adam. docs/methods/hyper.md
     has more.
     """

@@ -31,7 +31,7 @@ class KMeans(Method):
 
     A budget in values has no effect, since the size follows from `clusters`. A budget in bytes chooses `bits`.
 
-    What departs from the paper: the gradient of a centre is the sum of the gradients of its n weights, divided by the
+    Differences from the paper: the gradient of a centre is the sum of the gradients of its n weights, divided by the
     root of n. The paper uses the sum and a separate learning rate. All layers have the same number of clusters, and
     nothing is pruned. docs/methods/kmeans.md has more.
     """

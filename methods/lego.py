@@ -35,7 +35,7 @@ class Lego(Method):
     m is solved for the budget. The choice of filters is learned during training by straight-through scores, as in the
     paper, and becomes final at `until`. Trained from scratch.
 
-    What departs from the paper: a fragment has one coefficient, where the authors have one for each score while they
+    Differences from the paper: a fragment has one coefficient, where the authors have one for each score while they
     train. Filters that no fragment chose in the end go to the fragments that lose least by the change.
     docs/methods/lego.md has more.
     """

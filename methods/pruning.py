@@ -38,7 +38,7 @@ class Pruning(MayBeFound):
     same share. `until` prunes in stages. With `structure` the network gets the channels of another run and is trained
     from initial weights (Liu et al., "Rethinking the Value of Network Pruning", ICLR 2019).
 
-    What departs from the papers: scores are not divided by their mean over the group; `bn-scale` trains without the L1
+    Differences from the papers: scores are not divided by their mean over the group; `bn-scale` trains without the L1
     penalty. docs/methods/pruning.md has every importance with its paper, and the channels that are never cut.
     """
 

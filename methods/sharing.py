@@ -35,7 +35,7 @@ class Sharing(Method):
     A layer whose shape no other layer has keeps its own kernel. K is solved for the budget. If one template for each
     shape is more than the budget allows, the network becomes narrower. Trained from scratch.
 
-    What departs from the paper: coefficients have weight decay like all values, and the budget chooses the width, where
+    Differences from the paper: coefficients have weight decay like all values, and the budget chooses the width, where
     the authors choose by hand. docs/methods/sharing.md has more.
     """
 

@@ -34,7 +34,7 @@ class Sparse(MayBeFound):
     not to prune", 2017) or `rigl` (Evci et al., "Rigging the Lottery", ICML 2020). With `structure` the masks of
     another run are trained from the seed's initial weights (Frankle and Carbin, ICLR 2019).
 
-    What departs from the papers: an option sets how often masks change, and not the steps between changes; in RigL a
+    Differences from the papers: an option sets how often masks change, and not the steps between changes; in RigL a
     weight that grows has momentum. docs/methods/sparse.md has more.
     """
 

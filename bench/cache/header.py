@@ -49,7 +49,7 @@ class Header:
         return cls(dataset, fingerprint, files, body)
 
     def write(self, folder: Path) -> None:
-        """Write the header to the folder's disk. Raises OSError."""
+        """Write the header into the folder. Raises OSError."""
         said = {"dataset": self.dataset, "fingerprint": self.fingerprint, "files": self.files, **self.own}
         (folder / NAME).write_bytes(seal.encode({"format": FORMAT, **said}))
         sync(folder / NAME)

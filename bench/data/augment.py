@@ -14,7 +14,7 @@ from bench.dataset import IGNORED
 from bench.seeding import AUGMENT, FLIPS, generator
 
 AS_IT_IS = (1.0, 1.0)
-# A part's shape lies between this ratio of width to height and its inverse; so many parts are drawn.
+# The largest ratio of a part's sides, and the number of parts that are drawn.
 _MOST_RATIO, _TRIES = 4 / 3, 10
 # The number of operations on each image, as in torchvision's recipes.
 _OPERATIONS = 2

@@ -51,7 +51,7 @@ def _digests(split: AnySplit) -> Iterator[bytes]:
 
 
 def fingerprint(data: Data) -> str:
-    """A hash of every image and label of every split, which identifies a run's data in its record. Of streamed images,
+    """A hash of every image and label of every split, which identifies a run's data in its record. For streamed images,
     their files are hashed."""
     if data.fingerprint is not None:
         return data.fingerprint

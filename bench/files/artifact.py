@@ -36,7 +36,7 @@ _NO_RUNS_SEED = 2**32
 
 @dataclass(frozen=True)
 class Given:
-    """What a user names to load a network, since nothing in a file is ever run.
+    """The code that a user names to load a network, since nothing in a file is ever run.
 
     `plugins` are the files of methods, `model` is the network if it comes from a file, and `other_code` says whether
     code other than the original is accepted.
@@ -198,8 +198,7 @@ def find_method(step: Step, path: Path, given: Given = NOTHING) -> Method:
 
 
 def other_code(description: Description, path: Path, given: Given) -> list[str]:
-    """The network and methods that have other code here than when the file was made, and are accepted because of
-    `given`. Raises InputError."""
+    """The network and methods whose code differs from the file's, which `given` accepts. Raises InputError."""
     model = description.model
     held = model.kind in ("package", "file") and find_model(model, path, given).code != model.code
     changed = [

@@ -101,7 +101,7 @@ def with_weights(records: Iterable[Record], keep: str) -> set[str]:
 
 
 def _at_chosen_rate(group: Sequence[Record]) -> list[Record]:
-    """Of the runs of one method and budget, those at the learning rate that reports use."""
+    """The runs at the learning rate that reports use, from runs of one method and budget."""
     chosen = rates.chosen_of(group)
     return [record for record in group if record["learning_rate_factor"] == chosen]
 

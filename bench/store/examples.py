@@ -17,7 +17,7 @@ from bench.store.arrays import decode_arrays, encode_arrays
 
 FORMAT = 1
 _KIND = "examples"
-# The most images that are kept, and the most pixels of a side: so many fit on a page.
+# The most images that are kept, and the most pixels of a side, so that they fit on a page.
 MOST, LARGEST_SIDE = 6, 160
 
 

@@ -1,6 +1,6 @@
 """Chooses the learning rate of a method at one budget when several were tried.
 
-The choice goes by the mean validation score over all seeds, so that all seeds use one rate. A rate for each seed would
+The mean validation score over all seeds decides, so that all seeds use one rate. A rate for each seed would
 break the pairs of runs that comparisons need. The test score is never used. Reports and `--keep-weights best` choose in
 the same way.
 """

@@ -34,8 +34,8 @@ _QUIET_SECONDS = 60.0
 
 
 def curve(values: Sequence[float], longest: int = _LONGEST_CURVE) -> str:
-    """The values as bars, from the smallest to the largest. Of too many values, some are shown, evenly spread, with the
-    last."""
+    """The values as bars, from the smallest to the largest. If there are too many, evenly spread ones are shown, with
+    the last."""
     if len(values) > longest:
         values = [values[(number + 1) * len(values) // longest - 1] for number in range(longest)]
     low, high = min(values, default=0.0), max(values, default=0.0)

@@ -20,7 +20,7 @@ from bench.errors import InputError
 # The number of images that a thread decodes at a time.
 _PIECE = 16
 
-# Pillow's warnings may differ from image to image, so only so many are listed.
+# The most warnings that are listed, since Pillow's warnings may differ from image to image.
 _MOST_WARNINGS = 6
 
 # Counted as a remark, and only reported if the set is in colour.
@@ -90,7 +90,7 @@ def revision_of(size: int | None) -> int:
 
 
 def notes_on(remarks: Counter[str], split: str, count: int) -> list[str]:
-    """The remarks on a split's `count` images, the commonest first. Of the warnings, only the commonest are listed."""
+    """The remarks on a split's `count` images, the commonest first. Only the commonest warnings are listed."""
     warnings = [remark for remark, _ in remarks.most_common() if remark.startswith(WARNED)]
     lines = [
         f"{split}: {number} of {count} images are {remark}"

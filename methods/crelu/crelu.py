@@ -31,7 +31,7 @@ class CReLU(Method):
     Convolutions are replaced if a rectifier follows them, directly or after batch norm. The structure is fixed, so the
     network's width meets the budget. Trained from scratch.
 
-    What departs from the paper: the negatives come before the batch norm, which keeps the network's own scales
+    Differences from the paper: the negatives come before the batch norm, which keeps the network's own scales
     and shifts. docs/methods/crelu.md has more.
     """
 
@@ -72,7 +72,7 @@ def halve(network: nn.Module, layers: Sequence[str]) -> nn.Module:
 
 
 class CReLUConv2d(nn.Module):
-    """Replaces `conv`. It has as many outputs, and the second half of them are the negatives of the first."""
+    """Replaces `conv`, with as many outputs. The second half of the outputs is the negative of the first half."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()

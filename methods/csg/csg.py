@@ -41,7 +41,7 @@ class CSG(Method):
     Each kernel size has its own generator. K is solved for the budget, and the rest of the budget buys a part of one
     more slice. A random generator (`binary`, `gaussian`) follows from a seed and stores nothing.
 
-    What departs from the authors: slices tile in blocks, as in the paper; the authors' code reshapes (`tiling=view`).
+    Differences from the authors: slices tile in blocks, as in the paper; the authors' code reshapes (`tiling=view`).
     Kernels start at the scale of the network's own initial ones; the authors' kernels are about twenty times as large
     (`init=authors`). docs/methods/csg.md has the options, the choice of layers and small budgets.
     """

@@ -23,7 +23,8 @@ class Structure:
     `layers` are the names of the layers whose kernels are generated, in the order of the network. `slice` is for all
     kernel sizes except those with their own entry in `slices`. `apart` names the layers that don't share the generator
     of their kernel size, with the name of their generator. `generator` is learned, frozen, or random (binary, gaussian)
-    with its `seed`. A random generator has rows of norm 4, or with `large` values of 0.5 like the authors'.
+    with its `seed`. A random generator has rows of norm 4. With `large` its values have the size 0.5,
+    like the authors'.
     """
 
     layers: tuple[str, ...]

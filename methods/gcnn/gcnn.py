@@ -38,7 +38,7 @@ class GCNN(Method):
     and the first one, which sees the image, fields_out channels k k. All convolutions are replaced. The numbers of
     fields meet the budget. Weights are fresh, even if the network was trained.
 
-    What departs from the paper: strides are equivariant too, for images of any size (`symmetric_stride`). Before
+    Differences from the paper: strides are equivariant too, for images of any size (`symmetric_stride`). Before
     training, an image is tried rotated and mirrored, and a network whose outputs differ is refused.
     docs/methods/gcnn.md has more.
     """

@@ -40,7 +40,7 @@ class Hashing(Method):
     `share=network` gives all layers one vector of buckets, and `block` hashes consecutive weights together, both as in
     ROAST (Desai, Zhou and Shrivastava, ICML 2023). A trained network is fitted by least squares.
 
-    What departs from the paper: the hash chooses from a few more buckets, so that every stored bucket has a weight.
+    Differences from the paper: the hash chooses from a few more buckets, so that every stored bucket has a weight.
     docs/methods/hashing.md has more.
     """
 
@@ -347,7 +347,7 @@ def scales_of(kernels: FlatKernels) -> list[float]:
 
 
 def assign(hashes: Words, counted: NDArray[numpy.bool_], slots: int) -> NDArray[numpy.int32]:
-    """One of `slots` slots for each hash, such that every slot has a hash that is `counted`.
+    """Assign one of `slots` slots to each hash, so that every slot has at least one `counted` hash.
 
     Hashes modulo R fall into R places, some of which stay empty. R is the smallest number found for which at least
     `slots` places are not empty. These places are the slots, in order. If there are more places than slots, the

@@ -48,7 +48,7 @@ class LowRank(Method):
     A 1x1 convolution or a linear layer becomes the SVD of its matrix: r (in + out). Ranks are solved for the budget
     (`ranks`). A layer stays dense if its chain would not be smaller.
 
-    What departs from the papers: only kernels are factorised, and layers' responses are not used. Kernels keep their
+    Differences from the papers: only kernels are factorised, and layers' responses are not used. Kernels keep their
     norm. Each of a chain's n convolutions has 1/n of the learning rate, which reports show. docs/methods/lowrank.md has
     more.
     """

@@ -12,7 +12,7 @@ import numpy
 
 from bench.files.exports.onnx_file import need, parsed
 
-_LARGEST = 127  # of int8, the same on both sides of zero
+_LARGEST = 127  # the largest int8 whose negative is an int8 too
 # For each kind of layer: the index of the input that is the weight, and the weight's axis that counts outputs.
 _WEIGHTS = {"Conv": (1, 0), "ConvTranspose": (1, 1), "Gemm": (1, 0), "MatMul": (1, 1)}
 
