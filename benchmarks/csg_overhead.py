@@ -238,12 +238,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--modes", nargs="+", choices=("eager", "compile"), default=["eager", "compile"])
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--rounds", type=int, default=7, help="over all variants; for memory at most 3")
-    parser.add_argument("--seconds", type=float, default=10.0, help="about as long for each measure of time, or longer")
-    parser.add_argument("--threads", type=int, help="of torch; else what torch takes")
-    parser.add_argument("--batch", type=int, default=128, help="of a training step and of inference_batch128")
-    parser.add_argument("--json", type=Path, help="file for the rows, written after each cell")
-    parser.add_argument("--table", type=Path, help="file for the table, Markdown")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds over all variants; at most 3 for memory")
+    parser.add_argument("--seconds", type=float, default=10.0, help="least seconds for each measure of time")
+    parser.add_argument("--threads", type=int, help="threads of torch; default: torch's own number")
+    parser.add_argument(
+        "--batch", type=int, default=128, help="batch size of a training step and of inference_batch128"
+    )
+    parser.add_argument("--json", type=Path, help="write the rows to this file, after each cell")
+    parser.add_argument("--table", type=Path, help="write the Markdown table to this file")
     parser.add_argument("--resume", action="store_true", help="skip the cells that the JSON file has")
     parser.add_argument("--peak-of", choices=VARIANTS, help=argparse.SUPPRESS)  # for the processes it starts itself
     options = parser.parse_args(arguments)

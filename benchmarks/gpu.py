@@ -72,7 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("results-gpu"), help="for gpu.json, gpu.md and stages' files")
+    parser.add_argument(
+        "--out", type=Path, default=Path("results-gpu"), help="folder for gpu.json, gpu.md and files of stages"
+    )
     parser.add_argument("--only", help=f"some of {','.join(STAGES)}")
     return parser.parse_args(arguments)
 

@@ -155,14 +155,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--channels", type=int, default=512, help="input and output channels of the layer")
     parser.add_argument("--kernel", type=int, default=3, help="height and width of its kernel")
     parser.add_argument("--ratio", type=int, default=8, help="weights for each bucket")
-    parser.add_argument(
-        "--block", type=int, default=144, help="weights that are hashed together, in the variant blocks"
-    )
+    parser.add_argument("--block", type=int, default=144, help="weights that the variant blocks hashes together")
     parser.add_argument("--batch", type=int, default=8, help="images of the convolution")
     parser.add_argument("--pixels", type=int, default=8, help="height and width of these images")
-    parser.add_argument("--rounds", type=int, default=15, help="over all variants")
-    parser.add_argument("--threads", type=int, help="of torch; else what torch takes")
-    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: of the process, if others are busy too")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds over all variants")
+    parser.add_argument("--threads", type=int, help="threads of torch; default: torch's own number")
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="cpu: time of this process, for a machine with other work"
+    )
     parser.add_argument("--peak-of", choices=VARIANTS, help=argparse.SUPPRESS)  # for the processes it starts itself
     options = parser.parse_args(arguments)
     for name in ("channels", "kernel", "block", "batch", "pixels", "rounds", "threads"):

@@ -173,7 +173,7 @@ def _covered(world: World, draws: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=4000)
-    parser.add_argument("--only", default="", help="the claims that hold this text")
+    parser.add_argument("--only", default="", help="only claims that contain this text")
     given = parser.parse_args()
     print(f"| {given.draws} draws | |\n| --- | --- |")
     for claim, draw in claims(given.draws):

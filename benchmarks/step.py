@@ -57,12 +57,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--precisions", default="float32")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=15, help="in each of which all take a turn")
+    parser.add_argument("--rounds", type=int, default=15, help="number of rounds; all take a turn in each")
     parser.add_argument("--steps", type=int, default=4, help="of a turn")
-    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: of this process alone")
-    parser.add_argument("--compiled", action="store_true", help="the loop with compiled steps, too")
-    parser.add_argument("--profile", action="store_true", help="where a step's time goes, by operation")
-    parser.add_argument("--json", help="a file for the figures")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: time of this process only")
+    parser.add_argument("--compiled", action="store_true", help="also measure the loop with compiled steps")
+    parser.add_argument("--profile", action="store_true", help="print the time of a step by operation")
+    parser.add_argument("--json", help="write the figures to this file")
     return parser.parse_args(arguments)
 
 

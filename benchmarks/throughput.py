@@ -65,8 +65,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--beside", default="alone,neighbour", help="alone, neighbour (two threads of products), or both"
     )
     parser.add_argument("--images", type=int, default=4000, help="of an epoch")
-    parser.add_argument("--rounds", type=int, default=5, help="in each of which both take a turn")
-    parser.add_argument("--jobs", default="auto", help="of the sweep, which has as many seeds as cores")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds; both take a turn in each")
+    parser.add_argument("--jobs", default="auto", help="`--jobs` of the sweep, which has as many seeds as cores")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--plain", help=argparse.SUPPRESS)
     parser.add_argument("--busy", action="store_true", help=argparse.SUPPRESS)
