@@ -228,8 +228,8 @@ class _Source:
     def compressed(
         self, found: Mapping[str, Tensor], plain: Mapping[str, Tensor], backbone: str
     ) -> CompressedBackbone | None:
-        """The compressed form of the tensors that were `found`, by their names in the backbone, whose tensors are
-        `plain`. None if the method stores these tensors themselves."""
+        """The backbone in compressed form; None if the method stores the kernels themselves. `found` has the source's
+        tensors and `plain` the backbone's own tensors, both by their names in the backbone."""
         if not self.layers:
             return None
         kernels = {name: found[name] for name in plain if name in found}

@@ -50,7 +50,7 @@ def made(about: object = None, **arrays: object) -> bytes:
         (made([]), "TypeError"),
         (made({"format": 1, "ignored": 255}), "KeyError"),
         (made({"format": 1, "classes": ["a", 1, "c"], "ignored": 255}), "it has no names of classes"),
-        (made({"format": 1, "classes": ["a", "b", "c"], "ignored": None}), "what stands for no class"),
+        (made({"format": 1, "classes": ["a", "b", "c"], "ignored": None}), "no number for pixels without a class"),
         (made({"format": 1, "classes": ["a", "b"], "ignored": 255}), "it has numbers beyond its 2 classes"),
         (made(image=ARRAYS["image"][0]), r"its images are \(3, 2, 4\)"),
         (made(image=np.zeros((2, 3, 0, 4), np.uint8)), r"its images are \(2, 3, 0, 4\)"),

@@ -35,5 +35,5 @@ class Apart:
         body = seal.decode(self.name, content)
         require_format(body.get("format"), self.format)
         if body.get("id") != run_id:
-            raise Broken(f"{self.name} is of the run {body.get('id')}")
+            raise Broken(f"{self.name} belongs to the run {body.get('id')}")
         return {name: value for name, value in body.items() if self.gives(name)}
