@@ -115,7 +115,7 @@ def test_torn_histories_and_layers_are_said_and_cost_nothing_else(tmp_path: Path
     loaded = load([store])
     data, thinned = payload(loaded, summary(loaded.runs))
     assert thinned == []
-    assert [note.partition(" is")[0] for note in loaded.notes] == ["run-csg2x0: history.csv", "run-csg2x0: layers.csv"]
+    assert [note.partition(" has")[0] for note in loaded.notes] == ["run-csg2x0: history.csv", "run-csg2x0: layers.csv"]
     assert len(data["settings"][0]["curves"]) == 4
     assert {row["budget"] for row in data["settings"][0]["layers"]["rows"]} == {"4x"}
 
