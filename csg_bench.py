@@ -1,6 +1,6 @@
-"""The command `csg-bench`: the same as `bench`, or one line where the package `bench` that Python finds is another's.
+"""The command `csg-bench`: the same as `bench`, or one line of error if Python finds another project's package `bench`.
 
-It stands outside that package, since whose it is has to be asked from outside: one on PyPI has the same name.
+This module is outside of that package, since PyPI has another package of the same name.
 """
 
 import importlib
@@ -22,7 +22,7 @@ def main() -> None:
 
 
 def _problem() -> str:
-    """Why `bench` can't be used, in a line; empty where it is ours."""
+    """The reason why `bench` can't be used, in one line; empty if it is ours."""
     try:
         module = importlib.import_module("bench")
     except ModuleNotFoundError as error:
@@ -34,7 +34,7 @@ def _problem() -> str:
     others = sorted(set(packages_distributions().get("bench", [])) - {_DISTRIBUTION})
     named = f" ({', '.join(others)})" if others else ""
     return (
-        f"the package bench in {module.__file__ or ', '.join(module.__path__)} is another's{named}; "
+        f"the package bench in {module.__file__ or ', '.join(module.__path__)} belongs to another project{named}; "
         "install csg-bench into an environment of its own (python3 -m venv)"
     )
 

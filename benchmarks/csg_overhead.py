@@ -1,6 +1,6 @@
-"""What generating kernels costs in time and memory: CSG against the dense network and against its authors' way.
+"""Measures the cost of generating kernels in time and memory: CSG against the dense network and the authors' code.
 
-Run it by hand: `python benchmarks/csg_overhead.py --help`; what it measures and why is in the README beside it.
+Run it by hand: `python benchmarks/csg_overhead.py --help`. The README beside it says what it measures and why.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from bench.plugins import networks
 from bench.runs.environment import describe, find_device
 from bench.selection import convolution_called
 
-# What the CSG paper uses in each network; in any other, OTHER_SETTINGS.
+# The CSG paper's options for each network; other networks use OTHER_SETTINGS.
 PAPERS_SETTINGS = {
     "resnet20": CSG(slice=(16, 16), code=72),
     "resnet56": CSG(slice=(12, 12), code=72),
@@ -42,13 +42,13 @@ OTHER_SETTINGS = CSG(slice=(12, 12), code=36)  # small networks store less than 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SHORTEST_TIMING_SECONDS = 0.1
 STEPS_FOR_PEAK = 3
-# Between runs that go into one file these must agree.
+# Runs whose rows go into one file must have these in common.
 MACHINE = ("device_name", "threads", "torch_version", "batch")
 
 
 class PerLayerConvolution(nn.Module):
-    """A convolution as the CSG authors write it: its kernel is made from its own codes `(slices, K)` in every forward
-    pass, in eval mode too, by a `generator` that all layers share."""
+    """A convolution as the CSG authors write it. It makes its kernel from its own codes `(slices, K)` in every forward
+    pass, also in eval mode, by a `generator` that all layers share."""
 
     def __init__(self, like: nn.Conv2d, tiling: Tiling, codes: Tensor, generator: nn.Linear) -> None:
         super().__init__()
@@ -66,7 +66,8 @@ class PerLayerConvolution(nn.Module):
 
 
 def per_layer(network: nn.Module, csg: GeneratedNetwork) -> nn.Module:
-    """`network` with its convolutions replaced, with the codes and slices of `csg`, a twin of it with tiling=view."""
+    """`network` with its convolutions replaced. Their codes and slices are those of `csg`, the same network with
+    tiling=view."""
     assert isinstance(csg.generator, Generators)
     for group in csg.generator.groups.values():
         assert isinstance(group, SliceGroup)
@@ -81,7 +82,7 @@ def per_layer(network: nn.Module, csg: GeneratedNetwork) -> nn.Module:
 
 
 def build(network: str, variant: str, **changes: Any) -> nn.Module:
-    """A variant of the network, on the CPU, the same weights every time; `changes` are to the options of CSG."""
+    """A variant of the network, on the CPU, with the same weights every time. `changes` are options of CSG."""
     if variant == "dense":
         return testing.network(network)
     if variant == "per-layer":
@@ -93,7 +94,7 @@ def build(network: str, variant: str, **changes: Any) -> nn.Module:
 
 
 def check_same_function(network: str) -> None:
-    """Raises SystemExit where per-layer generation does not compute what csg with tiling=view does."""
+    """Raises SystemExit if per-layer generation computes other outputs than csg with tiling=view."""
     csg, layered = build(network, "csg", tiling="view"), build(network, "per-layer")
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     for training in (True, False):
@@ -112,7 +113,7 @@ def measure(cell: Cell, options: argparse.Namespace) -> list[Row]:
     rows = []
     for name, batch in (("train_step", options.batch), ("inference_batch1", 1), ("inference_batch128", options.batch)):
         rows += to_rows(cell, name, *times(cell, name == "train_step", batch, options))
-    # On the CPU, what compiling takes would drown what the network takes.
+    # On the CPU, memory for compiling would hide the network's own memory.
     if cell.mode == "eager" or cell.device == "cuda":
         rows += to_rows(cell, "peak_memory", *peaks(cell, options), STEPS_FOR_PEAK)
     return rows
@@ -121,7 +122,8 @@ def measure(cell: Cell, options: argparse.Namespace) -> list[Row]:
 def times(
     cell: Cell, training: bool, batch: int, options: argparse.Namespace
 ) -> tuple[dict[str, list[float]], dict[str, str], int]:
-    """Milliseconds of each variant in each round, why others failed, and how many calls one timing is the mean of."""
+    """The milliseconds of each variant in each round, the reasons of failed variants, and the number of calls that one
+    timing averages."""
     if cell.mode == "compile":
         torch.compiler.reset()
     device = torch.device(cell.device)
@@ -148,10 +150,11 @@ def prepare(cell: Cell, variant: str, training: bool, batch: int) -> Callable[[]
     device, precision = torch.device(cell.device), PRECISIONS[cell.precision]
     model = build(cell.network, variant).to(device).train(training)
     if not training and cell.mode == "compile" and isinstance(model, GeneratedNetwork):
-        model = model.materialise()  # what one would compile for deployment
+        model = model.materialise()  # what a user would compile for deployment
     run: Callable[[Tensor], Tensor] = model
     if cell.mode == "compile":
-        # Else the variants, which share a class, are told apart by guards, and the last one waits for those of others.
+        # Otherwise guards tell the variants apart, since they share a class, and the last variant waits for the guards
+        # of others.
         isolates = "isolate_recompiles" in inspect.signature(torch.compile).parameters
         arguments: dict[str, Any] = {"isolate_recompiles": True} if isolates else {}
         run = torch.compile(model, dynamic=False, **arguments)
@@ -169,7 +172,7 @@ def prepare(cell: Cell, variant: str, training: bool, batch: int) -> Callable[[]
 
     if not training:
         return infer
-    # The rate is low so that a network that sees one batch over and over keeps ordinary numbers in it.
+    # A low rate, so that the values of a network that sees one batch many times stay normal.
     optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9, weight_decay=5e-4)
 
     def step() -> None:
@@ -181,7 +184,7 @@ def prepare(cell: Cell, variant: str, training: bool, batch: int) -> Callable[[]
 
 
 def peaks(cell: Cell, options: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """Peak bytes of each variant by round, each in a fresh process, and why others failed."""
+    """Peak bytes of each variant by round, each in a fresh process, and the reasons of failed variants."""
     command = [sys.executable, __file__, "--networks", cell.network, "--precisions", cell.precision]
     command += ["--modes", cell.mode, "--device", cell.device, "--batch", str(options.batch)]
     command += ["--threads", str(torch.get_num_threads()), "--peak-of"]
@@ -200,7 +203,7 @@ def peaks(cell: Cell, options: argparse.Namespace) -> tuple[dict[str, list[float
 
 
 def peak(cell: Cell, variant: str, batch: int) -> int:
-    """Peak bytes of training. On CUDA all that is allocated; on the CPU what the process grows by."""
+    """Peak bytes of training: on CUDA all allocated memory, on the CPU the growth of the process."""
     step = prepare(cell, variant, True, batch)
     if cell.device == "cuda":
         step()
@@ -212,7 +215,7 @@ def peak(cell: Cell, variant: str, batch: int) -> int:
 
 
 def read(path: Path, header: Mapping[str, Any]) -> list[Row]:
-    """The rows of an earlier run. Raises SystemExit where it was made on something else."""
+    """The rows of an earlier run. Raises SystemExit if that run was on another machine or with other options."""
     saved = json.loads(path.read_text(encoding="utf-8"))
     for name in MACHINE:
         if saved["header"][name] != header[name]:
@@ -222,7 +225,7 @@ def read(path: Path, header: Mapping[str, Any]) -> list[Row]:
 
 
 def write(path: Path, rows: Sequence[Row], header: Mapping[str, Any]) -> None:
-    """Whole or not at all, so that an interrupted run keeps what it has."""
+    """Write the file whole or not at all, so that an interrupted run keeps its rows."""
     partial = path.with_name(path.name + ".partial")
     content = {"header": dict(header), "rows": [asdict(row) for row in rows]}
     partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -235,12 +238,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--modes", nargs="+", choices=("eager", "compile"), default=["eager", "compile"])
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--rounds", type=int, default=7, help="over all variants; for memory at most 3")
-    parser.add_argument("--seconds", type=float, default=10.0, help="about as long for each measure of time, or longer")
-    parser.add_argument("--threads", type=int, help="of torch; else what torch takes")
-    parser.add_argument("--batch", type=int, default=128, help="of a training step and of inference_batch128")
-    parser.add_argument("--json", type=Path, help="file for the rows, written after each cell")
-    parser.add_argument("--table", type=Path, help="file for the table, Markdown")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds over all variants; at most 3 for memory")
+    parser.add_argument("--seconds", type=float, default=10.0, help="least seconds for each measure of time")
+    parser.add_argument("--threads", type=int, help="threads of torch; default: torch's own number")
+    parser.add_argument(
+        "--batch", type=int, default=128, help="batch size of a training step and of inference_batch128"
+    )
+    parser.add_argument("--json", type=Path, help="write the rows to this file, after each cell")
+    parser.add_argument("--table", type=Path, help="write the Markdown table to this file")
     parser.add_argument("--resume", action="store_true", help="skip the cells that the JSON file has")
     parser.add_argument("--peak-of", choices=VARIANTS, help=argparse.SUPPRESS)  # for the processes it starts itself
     options = parser.parse_args(arguments)
@@ -262,7 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(peak(cell, options.peak_of, options.batch))
         return
     for network in options.networks:
-        networks.find(network)  # before hours of others are spent
+        networks.find(network)  # checked first, before other networks take hours
     header = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "batch": options.batch, **describe(device)}
     rows = read(options.json, header) if options.resume and options.json.is_file() else []
     have = {Cell(row.network, row.precision, row.mode, row.device) for row in rows}

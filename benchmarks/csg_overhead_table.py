@@ -1,4 +1,4 @@
-"""What csg_overhead.py measures as rows, and these as a table and as answers to what was aimed at."""
+"""The measurements of csg_overhead.py as rows, as a table, and as answers to its targets."""
 
 import math
 import statistics
@@ -11,7 +11,7 @@ VARIANTS = ("dense", "csg", "per-layer")
 
 @dataclass(frozen=True)
 class Cell:
-    """What is measured together, so that ratios within it mean something."""
+    """Measurements that are made together, so that ratios within a cell are meaningful."""
 
     network: str
     precision: str
@@ -21,7 +21,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row(Cell):
-    """One variant under one measure. A failure has its `reason` and no figures; a ratio is taken in each round."""
+    """The figures of one variant for one measure. A failed variant has its `reason` and no figures. A ratio is taken in
+    each round."""
 
     measure: str  # train_step, inference_batch1, inference_batch128, peak_memory
     variant: str
@@ -42,7 +43,7 @@ class Row(Cell):
 def to_rows(
     cell: Cell, name: str, values: Mapping[str, Sequence[float]], failures: Mapping[str, str], repetitions: int
 ) -> list[Row]:
-    """A row for each of VARIANTS, in this order: its `values` are one for each round, milliseconds or bytes."""
+    """A row for each of VARIANTS, in this order. Its `values` are milliseconds or bytes, one for each round."""
     rows = []
     for variant in VARIANTS:
         row = Row(**asdict(cell), measure=name, variant=variant, reason=failures.get(variant))
@@ -59,7 +60,7 @@ def to_rows(
 
 
 def _by_measure(rows: Sequence[Row]) -> Iterable[tuple[Row, Row, Row]]:
-    """dense, csg and per-layer together, as `to_rows` puts them."""
+    """The rows of dense, csg and per-layer together, in the order of `to_rows`."""
     return zip(rows[::3], rows[1::3], rows[2::3], strict=True)
 
 
@@ -77,7 +78,7 @@ _NOTES = """\
 
 
 def table(rows: Sequence[Row], header: Mapping[str, Any]) -> str:
-    """Markdown: a line for each measure of a cell, the variants beside one another; then what the numbers are."""
+    """Markdown: a line for each measure of a cell, with the variants beside one another, followed by an explanation."""
     lines = []
     for dense, csg, layered in _by_measure(rows):
         cells = [dense.network, dense.precision, dense.mode, dense.device, dense.measure, _figure(dense)]
@@ -100,7 +101,7 @@ def _ratio(row: Row) -> str:
 
 
 def verdicts(rows: Sequence[Row]) -> list[str]:
-    """For each target whether it is met, and where it is not."""
+    """For each target, whether it is met, and where it is not met."""
 
     def ratio(row: Row) -> float:
         return math.nan if row.ratio_to_dense_median is None else row.ratio_to_dense_median

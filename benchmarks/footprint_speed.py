@@ -1,4 +1,4 @@
-"""How long a row of `bench footprint` takes on large networks, by method and budget: seconds of the processor."""
+"""Measures the processor seconds for a row of `bench footprint` on large networks, by method and budget."""
 
 import argparse
 import time
@@ -16,12 +16,12 @@ NETWORKS = "wide_resnet50_2,vgg11_bn,densenet121"
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--networks", default=NETWORKS, help="as `--model` of `bench footprint`, with commas")
-    parser.add_argument("--methods", default="all", help="as in `bench footprint`")
-    parser.add_argument("--budgets", default="2x,8x", help="as in `bench footprint`")
+    parser.add_argument("--networks", default=NETWORKS, help="like `--model` of `bench footprint`, separated by commas")
+    parser.add_argument("--methods", default="all", help="like in `bench footprint`")
+    parser.add_argument("--budgets", default="2x,8x", help="like in `bench footprint`")
     parser.add_argument("--pixels", type=int, default=224, help="height and width of an image")
-    parser.add_argument("--classes", type=int, default=1000, help="how many classes it tells apart")
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument("--classes", type=int, default=1000, help="number of classes")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     return parser.parse_args(arguments)
 
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("| --- | --- | --- | --: | --: | --- |")
     for name in options.networks.split(","):
         question = Question(networks.find(name), (3, options.pixels, options.pixels), options.classes)
-        # The reference comes first: with it, the network is built and looked over.
+        # The reference comes first, since the network is built and examined with it.
         rows = footprint([*find_methods([REFERENCE]), *methods], budgets, question)
         started = time.process_time()
         for row in rows:

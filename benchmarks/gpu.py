@@ -1,7 +1,7 @@
-"""All that is to be known of a GPU in nine minutes: tests, the conformance kit, and how fast things are.
+"""Checks a GPU in nine minutes: tests, the conformance kit, and the speed of training.
 
-Run it by hand, by gpu.sh beside it or as `python benchmarks/gpu.py --out FOLDER`. Each stage is a process with a time
-limit of its own; one that fails or takes too long is a line with its last words, and the others go on.
+Run it by hand, by gpu.sh beside it or as `python benchmarks/gpu.py --out FOLDER`. Each stage is a process with its own
+time limit. A stage that fails or takes too long gives a line with its last output, and the other stages continue.
 """
 
 import argparse
@@ -19,14 +19,14 @@ from typing import Any
 
 _HERE = Path(__file__).resolve().parent
 _ROOT = _HERE.parent
-# Of what a stage printed, how much is kept.
+# The number of characters that are kept of a stage's output.
 _TAIL = 4000
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A command, in which {out} is the folder for its files, and for how many seconds it may run. `read` makes figures
-    of the folder and of what was printed; `aims` are by figure what is asked for, at least (`>=`) or at most (`<=`)."""
+    """A command, in which {out} is the folder for its files, and the most seconds that it may run. `read` makes figures
+    from the folder and the output. `aims` has the target of each figure, at least (`>=`) or at most (`<=`)."""
 
     command: Sequence[str]
     seconds: int
@@ -72,13 +72,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("results-gpu"), help="for gpu.json, gpu.md and stages' files")
+    parser.add_argument(
+        "--out", type=Path, default=Path("results-gpu"), help="folder for gpu.json, gpu.md and files of stages"
+    )
     parser.add_argument("--only", help=f"some of {','.join(STAGES)}")
     return parser.parse_args(arguments)
 
 
 def carry_out(name: str, stage: Stage, out: Path) -> Result:
-    """Run a stage, and read what it left."""
+    """Run a stage and read its results."""
     folder = out / name
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, *(part.format(out=folder, here=_HERE, root=_ROOT) for part in stage.command)]
@@ -91,7 +93,7 @@ def carry_out(name: str, stage: Stage, out: Path) -> Result:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=_ROOT,
-            # Else what it printed before an error comes after it, or not at all.
+            # Otherwise its output before an error would come after the error, or not at all.
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
         printed, outcome = run.stdout, "done" if run.returncode == 0 else f"exit code {run.returncode}"
@@ -145,7 +147,7 @@ def step(out: Path, printed: str) -> dict[str, Any]:
 
 
 def overhead(out: Path, printed: str) -> dict[str, Any]:
-    """The highest of csg's steps over dense's, and each."""
+    """The highest ratio of csg's step time to dense's, and each ratio."""
     rows = json.loads((out / "overhead.json").read_text(encoding="utf-8"))["rows"]
     found = {
         f"{row['network']} {row['precision']}": row["ratio_to_dense_median"]
@@ -156,25 +158,25 @@ def overhead(out: Path, printed: str) -> dict[str, Any]:
 
 
 def throughput(out: Path, printed: str) -> dict[str, Any]:
-    """Of the table's last row the ratio, which stands before what is aimed at."""
+    """The ratio in the table's last row, in the column before the target."""
     cells = _rows(printed)[-1]
     return {"times": float(cells[-2].split()[0]), "plain, images/s": cells[2], "sweep, images/s": cells[3]}
 
 
 def packing(out: Path, printed: str) -> dict[str, Any]:
-    """How many times as fast all of the table's last row are as one."""
+    """The speed of all runs in the table's last row, relative to one run."""
     rows = _rows(printed)
     return {"times": float(rows[-1][-1]), **{f"{row[0]} at once, images/s": row[1] for row in rows}}
 
 
 def _rows(printed: str) -> list[list[str]]:
-    """Of a table in Markdown, without its head."""
+    """The rows of a Markdown table, without its head."""
     rows = [line for line in printed.splitlines() if line.startswith("| ")][2:]
     return [[cell.strip() for cell in row.strip("| ").split("|")] for row in rows]
 
 
 def tests_of_gpus() -> list[str]:
-    """The files that have some: others want packages that are not needed here."""
+    """The test files that need a GPU: others need packages that are not installed here."""
     files = sorted((_ROOT / "tests").rglob("test_*.py"))
     return [str(path) for path in files if "pytest.mark.gpu" in path.read_text(encoding="utf-8")]
 

@@ -1,4 +1,4 @@
-"""What the conformance kit says of every method on a GPU; into a JSON file, method by method."""
+"""Runs the conformance kit for every method on a GPU and writes the results to a JSON file, method by method."""
 
 import json
 import sys

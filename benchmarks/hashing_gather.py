@@ -1,6 +1,7 @@
-"""What it costs to make a kernel from hashed buckets, forward and backward: hashing's gathers against a naive one.
+"""Measures the cost of making a kernel from hashed buckets, forward and backward: hashing's gathers against a naive
+one.
 
-Run it by hand: `python benchmarks/hashing_gather.py --help`; what it measures and why is in the README beside it.
+Run it by hand: `python benchmarks/hashing_gather.py --help`. The README beside it says what it measures and why.
 """
 
 import argparse
@@ -31,7 +32,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution with as many input as output channels, and how it is hashed."""
+    """A convolution with as many input as output channels, and the way in which it is hashed."""
 
     channels: int
     kernel: int
@@ -47,7 +48,7 @@ class Layer:
         return math.prod(self.shape)
 
     def hashed(self, variant: str) -> HashedKernels:
-        """As the method hashes it."""
+        """The layer hashed by the method."""
         block = self.block if variant == "blocks" else 1
         made = HashedKernels(FlatKernels({"layer": self.shape}, {"layer": True}), self.buckets, "layer", block, 1, 2)
         with torch.no_grad():
@@ -63,7 +64,7 @@ Gather = Callable[[Tensor], Tensor]
 
 
 def naive(kernels: HashedKernels) -> Gather:
-    """The same function of the buckets as one would write it down: `buckets[index] * signs`, int64 and float32."""
+    """A naive gather that computes the same function of the buckets: `buckets[index] * signs`, int64 and float32."""
     places = torch.arange(len(kernels.buckets), dtype=torch.float64)
     signs = kernels.values_of(torch.ones_like(places))
     index = (kernels.values_of(places) * signs).long()
@@ -72,7 +73,7 @@ def naive(kernels: HashedKernels) -> Gather:
 
 
 def check(layer: Layer, variant: str) -> tuple[Tensor, Tensor]:
-    """The weights and a gradient of the buckets. Raises SystemExit where the naive gather gives others."""
+    """The weights and a gradient of the buckets. Raises SystemExit if the naive gather gives others."""
     kernels = layer.hashed(variant)
     results = []
     for gather in (kernels.values_of, naive(kernels)):
@@ -86,7 +87,7 @@ def check(layer: Layer, variant: str) -> tuple[Tensor, Tensor]:
 
 
 def prepare(layer: Layer, variant: str, options: argparse.Namespace) -> tuple[Callable[[], None], int]:
-    """A call that goes forward and backward once, and how many bytes its index and signs take."""
+    """A call that goes forward and backward once, and the bytes of its index and signs."""
     if variant == "convolution":
         return _convolution(layer, options), 0
     kernels = layer.hashed(variant)
@@ -104,7 +105,7 @@ def prepare(layer: Layer, variant: str, options: argparse.Namespace) -> tuple[Ca
 
 
 def _convolution(layer: Layer, options: argparse.Namespace) -> Callable[[], None]:
-    """With a kernel of its own, on images like those inside a network."""
+    """A convolution with an ordinary kernel, on images like those inside a network."""
     random = torch.Generator().manual_seed(0)
     images = torch.randn(options.batch, layer.channels, options.pixels, options.pixels, generator=random)
     images = images.to(memory_format=torch.channels_last).requires_grad_()
@@ -131,10 +132,11 @@ def times(layer: Layer, options: argparse.Namespace) -> dict[str, list[float]]:
 
 
 def peak(layer: Layer, variant: str, options: argparse.Namespace) -> int:
-    """Bytes that this process grows by in going forward and backward, beyond the index and what a first step leaves."""
+    """The bytes by which this process grows in one forward and backward pass, beyond the index and the memory of a
+    first step."""
     step, _ = prepare(layer, variant, options)
     step()
-    # The most that was resident up to here, in hashing, is forgotten.
+    # Reset the record of the peak, which so far is that of hashing.
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = memory_of_process("VmRSS")
     for _ in range(STEPS_FOR_PEAK):
@@ -153,14 +155,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--channels", type=int, default=512, help="input and output channels of the layer")
     parser.add_argument("--kernel", type=int, default=3, help="height and width of its kernel")
     parser.add_argument("--ratio", type=int, default=8, help="weights for each bucket")
-    parser.add_argument(
-        "--block", type=int, default=144, help="weights that are hashed together, in the variant blocks"
-    )
+    parser.add_argument("--block", type=int, default=144, help="weights that the variant blocks hashes together")
     parser.add_argument("--batch", type=int, default=8, help="images of the convolution")
     parser.add_argument("--pixels", type=int, default=8, help="height and width of these images")
-    parser.add_argument("--rounds", type=int, default=15, help="over all variants")
-    parser.add_argument("--threads", type=int, help="of torch; else what torch takes")
-    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: of the process, if others are busy too")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds over all variants")
+    parser.add_argument("--threads", type=int, help="threads of torch; default: torch's own number")
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="cpu: time of this process, for a machine with other work"
+    )
     parser.add_argument("--peak-of", choices=VARIANTS, help=argparse.SUPPRESS)  # for the processes it starts itself
     options = parser.parse_args(arguments)
     for name in ("channels", "kernel", "block", "batch", "pixels", "rounds", "threads"):

@@ -1,12 +1,14 @@
-"""Streaming images: how many a second, beside torchvision's ImageFolder with a DataLoader, and in how much memory.
+"""Streaming images: images a second and memory, compared with torchvision's ImageFolder and a DataLoader.
 
     python benchmarks/loading.py [--images 2000] [--workers 2] [--rounds 3] [--rows 100]
 
-Photos of 500x375 pixels, as ImageNet has them on average, are made up once, cut to random areas of 224x224, mirrored,
-and standardised, in batches of 64. They lie in files of their own (torchvision and folder), or in a Parquet file in
-groups of so many rows (parquet, which is copied to the cache, and in groups, where no cache is allowed). All take
-turns, each in a fresh process, after a round that is not counted: what that takes before its first epoch, looking over
-and copying, is in the table. Then the memory of an epoch is measured at so many images and at four times as many.
+The script makes up photos of 500x375 pixels, the average size in ImageNet. They are cut to random areas of 224x224,
+mirrored and standardised, in batches of 64. Each photo is a file (torchvision and folder), or they lie in a Parquet
+file with row groups of `--rows` rows (parquet, which is copied to the cache, and groups, which may use no cache).
+
+All take turns, each in a fresh process, after a round that is not counted. The table also has the time before the first
+epoch, for checking and copying files. Finally the memory of an epoch is measured for this number of images and for four
+times as many.
 """
 
 import argparse
@@ -45,7 +47,8 @@ VARIANTS = ("torchvision", "folder", "parquet", "in groups")
 
 @dataclass(frozen=True)
 class Measured:
-    """Images a second in an epoch, the seconds before it, and the most bytes that the process had, and a worker."""
+    """Images a second in an epoch, the seconds before it, and the peak memory of the process and of a worker, in
+    bytes."""
 
     speed: float
     before: float
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=100, help="of a Parquet file that are in one group")
+    parser.add_argument("--rows", type=int, default=100, help="rows in a row group of the Parquet file")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -87,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("\n| images | number | peak memory of the process, MB | of a worker, MB |\n| --- | --: | --: | --: |")
         for name in VARIANTS[1:]:
             for folder, images in ((small, options.images), (large, 4 * options.images)):
-                in_a_process(name, folder, options.workers)  # to look over and to copy
+                in_a_process(name, folder, options.workers)  # to check and copy the files
                 one = in_a_process(name, folder, options.workers)
                 print(f"| {name} | {images:,} | {one.process / 1e6:,.0f} | {one.worker / 1e6:,.0f} |")
 
@@ -101,7 +104,7 @@ def in_a_process(name: str, folder: Path, workers: int) -> Measured:
 
 
 def measure(name: str, folder: Path, workers: int) -> Measured:
-    """In this process: an epoch, from asking for its first batch to having its last."""
+    """Measure an epoch in this process, from the request for its first batch to the arrival of its last."""
     torch.set_num_threads(1)
     began = time.perf_counter()
     batches = theirs(folder, workers) if name == "torchvision" else ours(name, folder, workers)
@@ -136,7 +139,7 @@ def theirs(folder: Path, workers: int) -> Iterable[tuple[torch.Tensor, torch.Ten
 
 
 def make(folder: Path, images: int, rows: int) -> None:
-    """Class folders of coarse noise with fine noise on it, about as large in bytes as photos are, and the same in
+    """Class folders of coarse noise with fine noise on it, about as large in bytes as photos, and the same images in
     Parquet files."""
     random = np.random.default_rng(0)
     (folder / "parquet").mkdir(parents=True)

@@ -12,7 +12,7 @@ CLASSES = tuple("abcdefghij")
 
 @dataclass(frozen=True)
 class NoiseImages(Dataset):
-    """Random images, to train on and not to learn from."""
+    """Random images, for measuring training and not for learning."""
 
     train: int = 4000
     test: int = 200

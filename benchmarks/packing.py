@@ -1,6 +1,6 @@
 """Images a second of runs side by side on one GPU: one run alone, then two at once, four, and so on.
 
-Run it by hand: `python benchmarks/packing.py --help`; what it measures and why is in the README beside it.
+Run it by hand: `python benchmarks/packing.py --help`. The README beside it says what it measures and why.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="resnet20")
-    parser.add_argument("--jobs", default="1,2,4,8,16", help="how many runs at once")
+    parser.add_argument("--jobs", default="1,2,4,8,16", help="numbers of runs at once")
     parser.add_argument("--images", type=int, default=20_000, help="of an epoch")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--device", default="cuda")

@@ -1,4 +1,4 @@
-"""How long `bench show` and a report take, and how large the page is, for a store of many made-up records.
+"""Measures the time of `bench show` and of a report, and the size of the page, for a store of many made-up records.
 
 python benchmarks/report_speed.py --runs 10000 [--settings 12] [--epochs 30] [--keep DIR]
 """
@@ -24,7 +24,7 @@ _TOP1 = Metric("top1", "top-1", "%", higher=True, counts_images=True)
 
 
 def write_store(folder: Path, runs: int, settings: int, epochs: int) -> None:
-    """`runs` records evenly over settings, methods, budgets, and as many seeds as that takes."""
+    """Write `runs` records, spread evenly over settings, methods, budgets, and as many seeds as needed."""
     random = np.random.default_rng(0)
     cells = settings * (1 + _METHODS * len(_RATIOS))
     made = 0
@@ -100,14 +100,14 @@ def _write_run(
     (run / SEAL).write_bytes(seal.of(run, [RECORD, HISTORY, LAYERS]).encode())
 
 
-# The kernel's own record of this program's peak. What `resource` says of a child counts what its parent held, too.
+# The kernel's own record of this program's peak. `resource` would also count the parent's memory.
 _CHILD = r"""
 import re, sys
 from bench.cli.main import main
 sys.argv = ["bench", "report", sys.argv[1]]
 try:
     main()
-except SystemExit as end:  # as every command ends
+except SystemExit as end:  # every command ends in this way
     assert not end.code, end.code
 with open("/proc/self/status") as status:
     print("PEAK", re.search(r"VmHWM:\s+(\d+) kB", status.read())[1])
@@ -115,8 +115,8 @@ with open("/proc/self/status") as status:
 
 
 def measure(store: Path) -> dict[str, float]:
-    """Seconds of `bench show`; seconds and gigabytes of a process that writes the report, and megabytes of its page. On
-    Linux alone."""
+    """Seconds of `bench show`; seconds and gigabytes of a process that writes the report; and megabytes of its page.
+    Only on Linux."""
     started = time.perf_counter()
     subprocess.run([sys.executable, "-m", "bench.cli", "show", str(store)], check=True, stdout=subprocess.DEVNULL)
     show = time.perf_counter() - started

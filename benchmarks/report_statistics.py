@@ -1,11 +1,11 @@
-"""What the statistics of reports promise, by simulation: how often ties are called differences, differences are found,
-the best method is called so, and intervals hold the truth.
+"""Checks the promises of the reports' statistics by simulation: how often they call ties different, find differences,
+mark the best method, and give intervals with the true value.
 
 python benchmarks/report_statistics.py [--draws 4000] [--only TEXT]
 
-A draw is a store of made-up scores in percent: seeds move all methods together by 1 point, each run has noise of its
-own (0.35 points), and scores are whole images of a test set. tests/reports/test_simulated.py asks the same of
-fewer draws.
+A draw is a store of made-up scores in percent. Seeds move all methods together by 1 point, each run has its own noise
+(0.35 points), and scores are whole numbers of test images. tests/reports/test_simulated.py checks the same with fewer
+draws.
 """
 
 import argparse
@@ -25,9 +25,9 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class World:
-    """What is drawn. The first method is `ahead` points better than the others, which are alike. The noise grows from
-    the largest budget to the smallest by the factor `growth`; that of the method `wide` is ten times as large. The
-    methods `same` have the same scores. `lost` leaves out one seed of the first method."""
+    """The parameters of a draw. The first method is `ahead` points better than the others, which are equal. The noise
+    grows from the largest budget to the smallest by the factor `growth`, and the noise of the method `wide` is ten
+    times as large. The methods `same` have the same scores. `lost` leaves out one seed of the first method."""
 
     methods: int
     budgets: int
@@ -45,7 +45,7 @@ class World:
         return [100_000 / 2**number for number in range(self.budgets)]
 
     def draw(self, random: np.random.Generator) -> tuple[Array, Array]:
-        """Scores `(budgets, seeds, methods)`, and those of the dense network `(seeds,)`, 5 points higher."""
+        """Scores `(budgets, seeds, methods)`, and scores of the dense network `(seeds,)`, which are 5 points higher."""
         shared = random.normal(0, 1, self.seeds)
         spread = np.full((self.budgets, 1, self.methods), self.noise)
         spread *= np.linspace(1, self.growth, self.budgets)[:, None, None]
@@ -62,7 +62,7 @@ class World:
         return scores, dense
 
     def pairs(self, draws: int, seed: int = 0) -> Iterator[Pairs]:
-        """Each budget of each draw, compared."""
+        """The comparisons of each budget of each draw."""
         random = np.random.default_rng(seed)
         for _ in range(draws):
             scores, _ = self.draw(random)
@@ -74,12 +74,12 @@ def mean(values: Iterator[float] | Sequence[float]) -> float:
 
 
 def false_differences(world: World, draws: int) -> float:
-    """How often any pair of a budget of ties is called different, corrected for all pairs of the budget."""
+    """How often any pair of tied methods of a budget is called different, corrected for all pairs of the budget."""
     return mean(bool((pairs.corrected < 0.05).any()) for pairs in world.pairs(draws))
 
 
 def power(world: World, draws: int) -> float:
-    """Of the methods that are worse than the first, how many are not bold."""
+    """The fraction of methods worse than the first that are not bold."""
     return mean(
         mean([standing is Standing.WORSE for standing in pairs.standings()[1:]]) for pairs in world.pairs(draws)
     )
@@ -90,7 +90,7 @@ def best_is_bold(world: World, draws: int, best: int = 0) -> float:
 
 
 def is_monotone(world: World, draws: int) -> float:
-    """1 if in no table a bold method had a lower mean than one that is not."""
+    """1 if no table has a bold method with a lower mean than a method that is not bold."""
     for pairs in world.pairs(draws):
         bold = np.array([standing is Standing.BEST for standing in pairs.standings()])
         if bold.any() and (~bold).any() and pairs.means[bold].min() < pairs.means[~bold].max():
@@ -99,14 +99,14 @@ def is_monotone(world: World, draws: int) -> float:
 
 
 def least_is_found(world: World, draws: int) -> float:
-    """How often a difference is found that is as large as the one that the report says it could tell."""
+    """How often the smallest difference that the report claims to detect is found."""
     told = np.mean([pairs.least[0] for pairs in world.pairs(draws // 4)])
     return power(replace(world, ahead=float(told)), draws)
 
 
 def coverage(world: World, draws: int) -> tuple[float, float, float]:
-    """How often the interval of the change against dense holds the truth: the mean over cells, and the worst one. And
-    the median of its half width, in points."""
+    """How often the interval of the change against dense contains the true value: the mean over cells, and the worst
+    cell. Also the median of its half width, in points."""
     random = np.random.default_rng(0)
     truth = -5 + np.r_[world.ahead, np.zeros(world.methods - 1)]
     held = np.zeros((world.budgets, world.methods))
@@ -126,7 +126,7 @@ SMALL, LARGE = (2, 3), (6, 4)
 
 
 def claims(draws: int) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Each claim, and the function that draws for it."""
+    """Each claim, with the function that checks it."""
 
     def of(function: Callable[..., float], world: World, **more: int) -> Callable[[], str]:
         return lambda: f"{function(world, draws, **more):.3f}"
@@ -173,7 +173,7 @@ def _covered(world: World, draws: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=4000)
-    parser.add_argument("--only", default="", help="the claims that hold this text")
+    parser.add_argument("--only", default="", help="only claims that contain this text")
     given = parser.parse_args()
     print(f"| {given.draws} draws | |\n| --- | --- |")
     for claim, draw in claims(given.draws):

@@ -1,4 +1,4 @@
-"""How long `bench run` takes, beyond importing torch, to see that all runs of a large sweep are there.
+"""Measures the time in which `bench run` finds that all runs of a large sweep exist, without the import of torch.
 
 python benchmarks/resume_speed.py --runs 10000 [--keep DIR]
 """
@@ -24,7 +24,7 @@ _BUDGETS = ["2x", "4x", "8x"]
 
 
 def settings(seeds: int) -> dict[str, Any]:
-    """Of a sweep over so many seeds: ten runs each."""
+    """The options of a sweep over this many seeds, with ten runs each."""
     return {
         "methods": ["csg", "lowrank", "hashing"],
         "budgets": _BUDGETS,
@@ -40,7 +40,7 @@ def plan_of(seeds: int) -> Plan:
 
 
 def write_store(folder: Path, seeds: int) -> None:
-    """The runs of one seed are made, and those of the others are copies that say that they are theirs."""
+    """Make the runs of one seed. The runs of the other seeds are copies with another seed in their records."""
     bench.run(folder, jobs=1, **settings(1))
     store, whole = Store(folder), plan_of(seeds)
     folders = store.folders()

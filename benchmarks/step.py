@@ -1,6 +1,6 @@
-"""One training step: how much of what the processor's matrix product reaches, and what the harness adds to it.
+"""One training step: the share of the processor's matrix-product speed that it reaches, and the harness's extra time.
 
-Run it by hand: `python benchmarks/step.py --help`; what it measures and why is in the README beside it.
+Run it by hand: `python benchmarks/step.py --help`. The README beside it says what it measures and why.
 """
 
 import argparse
@@ -27,9 +27,9 @@ from bench.training.loop import Trainer, Training
 
 BATCH, IMAGES, SIDE = 128, 2048, 32
 PRODUCT, BARE, HARNESS, COMPILED = "product", "bare", "harness", "compiled"
-# Of the matrix product; by which the harness may make the step longer.
+# Targets: the share of the matrix product's speed, and the factor by which the harness may slow the step.
 TARGET, TARGET_HARNESS = 0.6, 1.03
-# Numbers a side of the matrices.
+# The side of the matrices.
 _MATRIX = 1024
 
 
@@ -57,19 +57,19 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--precisions", default="float32")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=15, help="in each of which all take a turn")
+    parser.add_argument("--rounds", type=int, default=15, help="number of rounds; all take a turn in each")
     parser.add_argument("--steps", type=int, default=4, help="of a turn")
-    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: of this process alone")
-    parser.add_argument("--compiled", action="store_true", help="the loop with compiled steps, too")
-    parser.add_argument("--profile", action="store_true", help="where a step's time goes, by operation")
-    parser.add_argument("--json", help="a file for the figures")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: time of this process only")
+    parser.add_argument("--compiled", action="store_true", help="also measure the loop with compiled steps")
+    parser.add_argument("--profile", action="store_true", help="print the time of a step by operation")
+    parser.add_argument("--json", help="write the figures to this file")
     return parser.parse_args(arguments)
 
 
 def measure(
     network: str, precision: torch.dtype, device: torch.device, options: argparse.Namespace
 ) -> dict[str, object]:
-    """Medians over the rounds, and of ratios within a round their range."""
+    """Medians over the rounds, and the range of ratios within a round."""
     training = trained(network, precision, device)
     calls: dict[str, Callable[[], object]] = {
         PRODUCT: product(precision, device),
@@ -107,7 +107,7 @@ def measure(
 
 
 def step_operations(network: str) -> float:
-    """Two for each multiply-accumulate, forward and twice that backward, of a batch."""
+    """Operations for a batch: two for each multiply-accumulate, forward and twice that backward."""
     return 6 * BATCH * count.forward_macs(testing.network(network), (3, SIDE, SIDE))
 
 
@@ -118,7 +118,7 @@ def product(precision: torch.dtype, device: torch.device) -> Callable[[], object
 
 
 def bare(network: str, precision: torch.dtype, device: torch.device) -> Callable[[], object]:
-    """Forward, loss, backward and the optimiser on one batch that is there already."""
+    """Forward, loss, backward and the optimiser on one batch in memory."""
     model = testing.network(network).to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
     images = torch.randn(BATCH, 3, SIDE, SIDE, device=device).contiguous(memory_format=torch.channels_last)
@@ -135,7 +135,7 @@ def bare(network: str, precision: torch.dtype, device: torch.device) -> Callable
 
 
 def trained(network: str, precision: torch.dtype, device: torch.device, compile: Compile = "off") -> Training:
-    """The loop of a sweep, on a schedule with augmentation, that never comes to its end."""
+    """The loop of a sweep, on a schedule with augmentation that never ends."""
     data = split(IMAGES, 0).to(device)
     normalise = Normalise.of(data).to(device)
     _, recipe = schedule.find(f"csg-cifar:epochs=100000:batch_size={BATCH}")
@@ -173,7 +173,7 @@ def about(options: argparse.Namespace) -> str:
 
 
 def profile(network: str, precision: torch.dtype, device: torch.device) -> None:
-    """A few steps of the loop, by operation."""
+    """The time of a few steps of the loop, by operation."""
     training = trained(network, precision, device)
     training.take_step()
     with torch.profiler.profile() as profiled:

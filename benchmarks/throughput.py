@@ -1,6 +1,6 @@
-"""Images a second: a sweep of bench against the loop that people write.
+"""Images a second: a sweep of bench against a usual training loop.
 
-Run it by hand: `python benchmarks/throughput.py --help`; what it measures and why is in the README beside it.
+Run it by hand: `python benchmarks/throughput.py --help`. The README beside it says what it measures and why.
 """
 
 import argparse
@@ -25,13 +25,13 @@ from bench.runs.environment import has_bfloat16
 from bench.store.rows import decode_rows
 from bench.store.store import HISTORY, Store
 
-BATCH, EPOCHS = 128, 3  # of which the first is not counted
+BATCH, EPOCHS = 128, 3  # the first epoch is not counted
 VARIANTS = ("plain", "sweep")
-# What is aimed at; where the processor has bfloat16, which a sweep uses then, undisturbed twice as much.
+# Targets. If the processor has bfloat16, a sweep uses it, and the target without a neighbour is twice as high.
 TARGETS = {"alone": 1.5, "neighbour": 4.0}
 TARGET_BFLOAT16 = 3.0
 TARGET_GPU = 10.0
-# Which are as many runs as share one by themselves.
+# Seeds on a GPU: as many runs as share one GPU by default.
 _SEEDS_ON_GPU = 4
 _HERE = Path(__file__).resolve()
 
@@ -65,8 +65,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--beside", default="alone,neighbour", help="alone, neighbour (two threads of products), or both"
     )
     parser.add_argument("--images", type=int, default=4000, help="of an epoch")
-    parser.add_argument("--rounds", type=int, default=5, help="in each of which both take a turn")
-    parser.add_argument("--jobs", default="auto", help="of the sweep, which has as many seeds as cores")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds; both take a turn in each")
+    parser.add_argument("--jobs", default="auto", help="`--jobs` of the sweep, which has as many seeds as cores")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--plain", help=argparse.SUPPRESS)
     parser.add_argument("--busy", action="store_true", help=argparse.SUPPRESS)
@@ -74,7 +74,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def measure(network: str, options: argparse.Namespace, number: int) -> dict[str, float]:
-    """Both, in turn, each in a process of its own."""
+    """Measure both in turn, each in its own process."""
     found = {}
     for variant in rotated(VARIANTS, number):
         if variant == "sweep":
@@ -88,7 +88,7 @@ def measure(network: str, options: argparse.Namespace, number: int) -> dict[str,
 
 
 def sweep(network: str, images: int, seeds: int, jobs: str, device: str = "cpu") -> float:
-    """Images a second of a sweep over so many seeds: dense runs, one beside the other."""
+    """Images a second of a sweep over this many seeds: dense runs, side by side."""
     schedule = f"csg-cifar:epochs={EPOCHS}:batch_size={BATCH}:validation=0.02"
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-P", "-m", "bench.cli", "run", "--methods", "dense", "--seeds", str(seeds)]
@@ -114,8 +114,8 @@ def sweep(network: str, images: int, seeds: int, jobs: str, device: str = "cpu")
 
 
 def plain(network: str, images: int, device: torch.device) -> float:
-    """Images a second of the loop that people write: torchvision's transforms image by image in two processes, NCHW,
-    float32, and a look at the loss after each step."""
+    """Images a second of a usual loop: torchvision's transforms image by image in two processes, NCHW, float32, and a
+    read of the loss after each step."""
     from torchvision import transforms
 
     changes = transforms.Compose(
@@ -159,13 +159,13 @@ class _Images(Dataset[tuple[Tensor, int]]):
 
 @contextmanager
 def neighbour(there: bool) -> Iterator[None]:
-    """Beside one process that multiplies matrices with two threads, or not."""
+    """A context with or without another process that multiplies matrices with two threads."""
     if not there:
         yield
         return
     process = subprocess.Popen([sys.executable, str(_HERE), "--busy"])
     try:
-        time.sleep(5)  # it imports torch
+        time.sleep(5)  # until it has imported torch
         yield
     finally:
         process.kill()
@@ -173,7 +173,7 @@ def neighbour(there: bool) -> Iterator[None]:
 
 
 def busy() -> None:
-    """Until it is killed."""
+    """Multiply matrices until the process is killed."""
     torch.set_num_threads(2)
     one = torch.randn(1024, 1024)
     while True:

@@ -1,4 +1,4 @@
-"""The columns of Parquet files: which hold the images and the labels, and what is in them."""
+"""The columns of Parquet files: finds those that hold images and labels, and reads them."""
 
 import json
 import math
@@ -15,22 +15,22 @@ from pyarrow import types
 from bench.datasets._files import few, shown
 from bench.errors import InputError
 
-# What the Hugging Face metadata says of each column.
+# The Hugging Face metadata of each column.
 Features = dict[str, dict[str, Any]]
 
 _LABEL_NAMES = ("label", "labels")
 _IMAGE_NAMES = ("image", "images")
-# Rows and bytes that are read at a time: row groups may be larger than memory.
+# Rows and bytes to read at a time: row groups may be larger than memory.
 _BATCH, _BUFFER = 16, 2**20
 
 
-# What is wrong with the Hugging Face metadata, and the names of the files where it is.
+# Faults of the Hugging Face metadata, each with the names of the files that have it.
 Faults = dict[str, list[str]]
 
 
 def features(path: Path, faults: Faults) -> Features:
-    """The Hugging Face metadata of a file's columns; empty if there is none. Where it isn't as it should be, that is
-    added to `faults`. Raises InputError for what is no Parquet file."""
+    """The Hugging Face metadata of a file's columns; empty if there is none. Faults of the metadata are added to
+    `faults`. Raises InputError for a file that is not a Parquet file."""
     schema = _schema(path)
     metadata = (schema.metadata or {}).get(b"huggingface")
     if metadata is None:
@@ -48,8 +48,8 @@ def features(path: Path, faults: Faults) -> Features:
 
 
 def names(path: Path, features: Features, column: str, faults: Faults) -> tuple[str, ...]:
-    """The names of the classes that the metadata has for a label column; empty: none. `faults` say where it means to
-    name them and doesn't."""
+    """The names of the classes in the metadata of a label column; empty if there are none. A malformed list of names is
+    added to `faults`."""
     own = features.get(column, {})
     listed, count = own.get("names"), own.get("num_classes")
     if listed is None and own.get("_type") != "ClassLabel":
@@ -64,13 +64,13 @@ def names(path: Path, features: Features, column: str, faults: Faults) -> tuple[
 
 
 def notes_on(faults: Faults) -> list[str]:
-    """A line for each fault, and the files that have it."""
+    """A line for each fault, with the files that have it."""
     return [f"the Hugging Face metadata of {few(files)} {fault}" for fault, files in faults.items()]
 
 
 def label_column(path: Path, features: Features, given: str | None) -> str:
-    """The column that was given; or the one ClassLabel; or the one called label or labels. Any other may be a number of
-    rows or of what else. Raises InputError."""
+    """The label column: the given one, or else the only ClassLabel, or else the one called label or labels. Other
+    columns may hold anything, such as row numbers. Raises InputError."""
     schema = _schema(path)
     possible = [str(field.name) for field in schema if _holds_labels(field.type)]
     of = "whole numbers or text"
@@ -97,7 +97,8 @@ def label_column(path: Path, features: Features, given: str | None) -> str:
 
 
 def image_column(path: Path, features: Features, given: str | None) -> str:
-    """The column that was given; or the one Image, the one called image, the one of this type. Raises InputError."""
+    """The image column: the given one, or else the only Image, or the one called image, or the only one of this type.
+    Raises InputError."""
     schema = _schema(path)
     possible = [str(field.name) for field in schema if _holds_bytes(field.type)]
     of = "a struct with a field bytes, or binary"
@@ -112,7 +113,7 @@ def image_column(path: Path, features: Features, given: str | None) -> str:
 
 @dataclass(frozen=True)
 class Images:
-    """The contents of the image files in these columns of Parquet files, a few of which are read at a time. Raises
+    """The contents of the image files in these columns of Parquet files. A few are read at a time. Raises
     InputError."""
 
     columns: Mapping[Path, str]
@@ -132,9 +133,10 @@ class Images:
 
 
 def batches(path: Path, column: str, groups: Sequence[int] | None = None) -> Iterator[Any]:
-    """The images of an image column, or of these of its row groups, a few rows at a time. Raises InputError."""
+    """The images of an image column, a few rows at a time; with `groups`, only those of these row groups. Raises
+    InputError."""
     try:
-        # Threads would be of no use to one column, and are none in a process that was forked.
+        # Threads don't help with a single column, and a forked process has none.
         file = pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
         for batch in file.iter_batches(_BATCH, row_groups=groups, columns=[column], use_threads=False):
             found = batch.column(column)
@@ -144,7 +146,7 @@ def batches(path: Path, column: str, groups: Sequence[int] | None = None) -> Ite
 
 
 def labels(path: Path, column: str) -> list[int | str | None]:
-    """The values of the label column: whole numbers or text, and None if there is none. Raises InputError."""
+    """The values of the label column: whole numbers, text, or None for a missing label. Raises InputError."""
     schema = _schema(path)
     if column not in schema.names:
         raise InputError(f"{shown(path)} has no label column {column!r}; it has {_have(schema)}")
@@ -170,7 +172,7 @@ def _given(what: str, given: str, possible: Sequence[str], path: Path, of: str) 
 
 
 def _one(what: str, path: Path, *candidates: Sequence[str]) -> str | None:
-    """The column of the first of these lists that names one. Raises InputError if it names several."""
+    """The only column in the first list that is not empty. Raises InputError if that list has several columns."""
     for listed in candidates:
         if len(listed) == 1:
             return listed[0]

@@ -1,4 +1,5 @@
-"""Folders of files: finding all that lies there, telling folders apart without reading them, naming files to people."""
+"""Folders of files: lists the files below a folder, hashes folders without reading every file, and prints file
+names."""
 
 import hashlib
 import os
@@ -16,22 +17,22 @@ def check_directory(directory: Path) -> None:
 
 
 def walk(top: Path, hidden: list[Path] | None = None) -> list[Path]:
-    """All files below `top`, sorted. Links are followed; what begins with a dot is left out, and added to `hidden`.
-    Raises InputError for what can't be read, and for a link that leads nowhere: what it stood for would be missing
-    without a word."""
+    """All files below `top`, sorted. Links are followed. Names that begin with a dot are left out and added to
+    `hidden`. Raises InputError for anything that can't be read and for a broken link, since its file would be missing
+    without notice."""
     return sorted(_below(top, (top.resolve(),), [] if hidden is None else hidden))
 
 
 def hiding(paths: Iterable[Path], endings: Collection[str]) -> list[Path]:
-    """The hidden files and folders, of these, that are or hold files with such an ending; sorted.
+    """Those of these hidden files and folders that are or contain files with such an ending; sorted.
 
-    What begins with `._` is left out: macOS writes it beside files on other systems' disks, under their names.
+    Names that begin with `._` are left out: macOS writes such files beside others on foreign disks.
     """
     return sorted(path for path in paths if any(_ends(name, endings) for name in _names_in(path)))
 
 
 def not_readable(path: Path) -> InputError:
-    """The error for what is neither a file nor a folder: opening a pipe waits for somebody to write into it."""
+    """The error for a path that is neither a file nor a folder. (Opening a pipe would wait for a writer.)"""
     leads_nowhere = path.is_symlink() and not path.exists()
     what = "a link that leads nowhere" if leads_nowhere else "neither a file nor a folder"
     return InputError(f"{shown(path)} is {what}; mend or remove it")
@@ -60,8 +61,8 @@ def ends_of_files(paths: Iterable[Path], base: Path, end_bytes: int) -> str:
 
 
 def stamp_of(paths: Iterable[Path], base: Path) -> str:
-    """A hash of the files' names below `base`, their sizes, and when they and their entries were last changed. Reads
-    none of them. Raises InputError."""
+    """A hash of the files' names below `base`, their sizes, and the times of their last changes. Reads no content.
+    Raises InputError."""
     digest = hashlib.sha256()
     for path in paths:
         try:
@@ -74,25 +75,25 @@ def stamp_of(paths: Iterable[Path], base: Path) -> str:
 
 
 def shown(name: Path | str) -> str:
-    """A name as it can be printed in one line: bytes that are not UTF-8 and control characters are written out."""
+    """A name that can be printed on one line: bytes that are not UTF-8 and control characters are escaped."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(name))
 
 
 def endings(paths: Iterable[Path]) -> str:
-    """How many files there are of each ending, as `2 .heic, 1 without an ending`."""
+    """The number of files with each ending, as `2 .heic, 1 without an ending`."""
     counts = Counter(shown(path.suffix.lower()) or "without an ending" for path in paths)
     return ", ".join(f"{count} {ending}" for ending, count in sorted(counts.items()))
 
 
 def few(names: Iterable[str], most: int = 5) -> str:
-    """Some names for a line of text, and how many more there are."""
+    """Some of the names, and the number of the others, for a line of text."""
     listed = list(names)
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(map(shown, listed[:most])) + more
 
 
 def _names_in(path: Path) -> Iterator[str]:
-    """The file's name, or those of all files below the folder. Folders that can't be read count as empty."""
+    """The file's name, or the names of all files below the folder. Unreadable folders count as empty."""
     yield path.name
     for _, _, names in os.walk(path):
         yield from names
@@ -103,7 +104,8 @@ def _ends(name: str, endings: Collection[str]) -> bool:
 
 
 def _below(folder: Path, above: tuple[Path, ...], hidden: list[Path]) -> Iterator[Path]:
-    """The files in `folder`; `above` are the real paths of the folders that led here, itself the last."""
+    """The files in `folder`. `above` has the real paths of the folder and of the folders that contain it, from the top
+    down."""
     try:
         with os.scandir(folder) as listed:
             entries = list(listed)

@@ -1,4 +1,4 @@
-"""From what stands in the label columns of several files to one list of classes and the numbers of the images."""
+"""Turns the label columns of several files into one list of classes and the class numbers of the images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +12,14 @@ from bench.datasets import _columns
 from bench.datasets._files import few, shown
 from bench.errors import InputError
 
-# What sets whose test labels are secret have in their place; some leave them empty.
+# Values that replace hidden test labels in published sets.
 _HIDDEN = (-1, None)
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels in one file; `names` are those that its metadata has for the classes 0, 1 and so on, if it does."""
+    """The labels in one file. `names` are the names of the classes 0, 1 and so on in its metadata; empty if it has
+    none."""
 
     path: Path
     column: str
@@ -26,28 +27,28 @@ class Labels:
 
     @cached_property
     def values(self) -> list[int | str | None]:
-        """As they stand there. Raises InputError."""
+        """The labels as the file has them. Raises InputError."""
         return _columns.labels(self.path, self.column)
 
 
 @dataclass(frozen=True)
 class Classes:
-    """The names of the classes, and the number of the class that each label stands for in a file without names."""
+    """The names of the classes, and the class number of each label in a file without names."""
 
     names: tuple[str, ...]
     numbers: Mapping[int | str | None, int]
 
 
 def classes(labels: Mapping[str, Sequence[Labels]], notes: list[str]) -> Classes:
-    """The classes of a dataset: those that the metadata names (of the training files first), or else what different
-    labels the training files have, in their order. Raises InputError if these can't be classes."""
+    """The classes of a dataset: the names in the metadata (first of the training files), or else the different labels
+    in the training files, in order. Raises InputError if these labels can't be classes."""
     files = [file for split in labels.values() for file in split]
     named = next((file for file in files if file.names), None)
     if named is not None:
         unnamed = [file.path.name for file in files if not file.names]
         if unnamed:
             notes.append(f"read with the names of classes of {shown(named.path.name)}, having none: {few(unnamed)}")
-        # An image of one of them would be refused.
+        # An image of such a class would be refused.
         if lost := sorted({name for file in files for name in file.names} - set(named.names)):
             notes.append(f"left out, being no classes of {shown(named.path.name)} and without images: {few(lost)}")
         return Classes(named.names, _numbered(named.names))
@@ -73,8 +74,8 @@ def classes(labels: Mapping[str, Sequence[Labels]], notes: list[str]) -> Classes
 
 
 def numbers(labels: Sequence[Labels], classes: Classes, split: str, way_out: str) -> Tensor:
-    """The class of each image of a split `(n,)` int64, by its name where files have names. `way_out` ends the message
-    of the InputError that is raised where labels are hidden, or are none of the classes."""
+    """The class of each image of a split `(n,)` int64, matched by name if the files have names. Raises InputError if
+    labels are hidden or not among the classes; `way_out` ends its message."""
     found: list[int | None] = []
     for file in labels:
         try:
@@ -102,7 +103,7 @@ def numbers(labels: Sequence[Labels], classes: Classes, split: str, way_out: str
 
 
 def _remedy(values: Sequence[int | str | None]) -> str:
-    """The way out for a split with hidden labels. Two classes are often written -1 and 1."""
+    """The advice for a split with hidden labels. Two classes are often written as -1 and 1."""
     known = set(values) - set(_HIDDEN)
     if not known:
         return "; give a split with labels in its place"
@@ -114,10 +115,10 @@ def _remedy(values: Sequence[int | str | None]) -> str:
 
 
 def _places(file: Labels, classes: Classes) -> Mapping[int | str | None, int]:
-    """The number of the class that each label of a file stands for."""
+    """The class number of each label of a file."""
     if not file.names or file.names == classes.names:
         return classes.numbers
-    # Names in another order, or fewer or more of them: the names say which class is meant.
+    # The names are in another order, or there are fewer or more: match the classes by name.
     for names in (file.names, classes.names):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -131,7 +132,8 @@ def _places(file: Labels, classes: Classes) -> Mapping[int | str | None, int]:
 
 
 def _numbered(names: Sequence[str]) -> dict[int | str | None, int]:
-    """Names of classes, and their numbers, to the numbers. A name that is there twice stands for none."""
+    """A dict from the names of classes, and from their numbers, to the numbers. A name that occurs twice is left
+    out."""
     found: dict[int | str | None, int] = {place: place for place in range(len(names))}
     return found | {name: place for place, name in enumerate(names) if names.count(name) == 1}
 

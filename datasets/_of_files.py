@@ -1,4 +1,4 @@
-"""What datasets of files have in common."""
+"""Base classes of datasets that read many files."""
 
 from pathlib import Path
 
@@ -6,14 +6,14 @@ from bench.dataset import Data, Dataset, Decoding
 
 
 class OfFiles(Dataset):
-    """One that decodes many files."""
+    """A dataset that decodes many files."""
 
     def load(self, data_dir: Path, download: bool) -> Data:
         return self.decode(data_dir, download, Decoding())
 
 
 class OfStreamedFiles(OfFiles):
-    """One whose files are always too many for memory."""
+    """A dataset whose images never fit into memory."""
 
     @property
     def streams(self) -> bool:

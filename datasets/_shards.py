@@ -1,4 +1,4 @@
-"""The numbers in the names of a split's files: whether each shard of a series is there, and there once."""
+"""Checks the numbers in the names of a split's files: each shard of a series must be there exactly once."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.datasets._files import few, shown
 from bench.errors import InputError
 
-# As the hub numbers the files of a split; older ones end with a hash, second downloads of a browser with (1).
+# The hub's numbering of a split's files. Older names end with a hash, and a browser adds (1) to a second download.
 _OF = re.compile(r"(.*?)[-_. ]*(\d+)[-_. ]*of[-_. ]*(\d+)(?:-[0-9a-f]+| ?\(\d+\)| copy)?", re.IGNORECASE)
 _NUMBERED = re.compile(r"(.*?)[-_. ]*(\d+)")
 
@@ -17,8 +17,8 @@ _Shards = dict[int, list[Path]]
 
 
 def series(split: str, paths: Sequence[Path], notes: list[str]) -> list[str]:
-    """The series that a split's files belong to, each by a pattern. Raises InputError if a shard is missing, is
-    there twice, or is numbered past the count; notes say where one may be missing."""
+    """The series of a split's files, each as a pattern. Raises InputError if a shard is missing, is there twice, or has
+    a number past the count. Notes tell where a shard may be missing."""
     counted: dict[tuple[str, int], _Shards] = {}
     uncounted: dict[str, _Shards] = {}
     plain = set()
@@ -29,7 +29,7 @@ def series(split: str, paths: Sequence[Path], notes: list[str]) -> list[str]:
             continue
         plain.add(re.sub(r"\d+", "*", path.stem))
         match = _NUMBERED.fullmatch(path.stem)
-        if match and not match[1][-1:].isdigit():  # that would be a date
+        if match and not match[1][-1:].isdigit():  # otherwise the name would be a date
             uncounted.setdefault(match[1].lower(), {}).setdefault(int(match[2]), []).append(path)
     for (start, count), shards in counted.items():
         _check_once(split, shards)
@@ -56,7 +56,7 @@ def _check_once(split: str, shards: _Shards) -> None:
 
 
 def _check_counted(split: str, shards: _Shards, count: int) -> None:
-    # The hub counts from 0; some count from 1.
+    # The hub counts from 0; others count from 1.
     first = 1 if 0 not in shards and count in shards else 0
     past = [number for number in sorted(shards) if not first <= number < first + count]
     if past:
@@ -68,8 +68,8 @@ def _check_counted(split: str, shards: _Shards, count: int) -> None:
 
 
 def _check_gaps(split: str, shards: _Shards, notes: list[str]) -> None:
-    """A series that begins with 0 or 1 counts its files. Any other may count years, so only zeros before a number
-    make it worth a note."""
+    """A series that begins with 0 or 1 numbers its files. Other numbers may be years, so only leading zeros cause a
+    note."""
     first = min(shards)
     if first <= 1:
         _check_missing(

@@ -1,4 +1,4 @@
-"""Which split of a folder is trained on, validated on and tested on, and what is to be said of the classes in them."""
+"""Chooses which splits of a folder are for training, validation and testing, and writes notes on their classes."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -12,17 +12,17 @@ from bench.dataset import AnySplit
 from bench.datasets._files import few, shown
 from bench.errors import InputError
 
-# What splits are called in names of files and folders.
+# The names of splits in names of files and folders.
 NAMES = {"train": "train", "test": "test", "validation": "validation", "valid": "validation", "val": "validation"}
 
 TestSplit = Literal["test", "validation"]
 
-# Ends the reason why a test split can't be used, where there is a validation split.
+# The end of an error about the test split, if there is a validation split.
 _WAY_OUT = "; :test=validation tests on the validation split instead"
 
 
 def entries_of(directory: Path) -> list[Path]:
-    """What lies in the folder itself. Raises InputError."""
+    """The entries of the folder itself. Raises InputError."""
     try:
         return sorted(path for path in directory.iterdir() if not path.name.startswith("."))
     except OSError as error:
@@ -30,7 +30,7 @@ def entries_of(directory: Path) -> list[Path]:
 
 
 def folders_of(directory: Path) -> dict[str, Path]:
-    """The folder of each split that is there, train first. Raises InputError if train or all others are missing."""
+    """The folder of each split that exists, train first. Raises InputError if train or all others are missing."""
     if not directory.is_dir():
         raise InputError(f"no such folder: {shown(directory)}")
     found: dict[str, Path] = {}
@@ -54,9 +54,9 @@ def folders_of(directory: Path) -> dict[str, Path]:
 
 
 def roles(found: Collection[str], test: TestSplit | None, where: str) -> tuple[str, str | None, list[str]]:
-    """The split to test on; the one to validate on, or None if it is held out of the training images; and notes.
+    """The split to test on; the split to validate on, or None if it is held out of the training images; and notes.
 
-    `test` is what the person chose. `found` has train and one more. Raises InputError.
+    `test` is the user's choice. `found` has train and at least one more. Raises InputError.
     """
     if test is not None and test not in found:
         raise InputError(f"{where} has no {test} split for :test={test}; it has {', '.join(found)}")
@@ -68,12 +68,13 @@ def roles(found: Collection[str], test: TestSplit | None, where: str) -> tuple[s
 
 
 def way_out(name: str, found: Collection[str]) -> str:
-    """The way out for a test split that can't be used."""
+    """The advice for a test split that can't be used."""
     return _WAY_OUT if name == "test" and "validation" in found else ""
 
 
 def notes_on_classes(splits: Mapping[str, AnySplit], classes: Collection[str]) -> list[str]:
-    """What a reader of the results would want to know: classes without images or of one name, and a lone class."""
+    """Notes for readers of the results: classes without images, classes with the same name, and a set with only one
+    class."""
     notes = []
     if len(classes) == 1:
         notes.append(f"there is one class alone, {few(classes)}: any network is right")

@@ -1,4 +1,4 @@
-"""Datasets that torchvision fetches: opening them, and saying what to do where they are not there."""
+"""Opens datasets that torchvision downloads, and tells the user what to do if they are missing."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,11 +11,11 @@ from bench.errors import InputError
 def fetch(
     make: Callable[..., Any], name: str, data_dir: Path, download: bool, patterns: Iterable[str], **arguments: Any
 ) -> Any:
-    """`make(root, download=..., **arguments)`: one split as torchvision gives it. `patterns` are of the files below
-    `data_dir` that it reads and writes. Raises InputError."""
+    """`make(root, download=..., **arguments)`: one split, as torchvision gives it. `patterns` match the files below
+    `data_dir` that torchvision reads and writes. Raises InputError."""
     try:
         for path in (path for pattern in patterns for path in sorted(data_dir.glob(pattern))):
-            # torchvision would fetch what is no file, and write it there.
+            # torchvision would download such a path again and write to it.
             if path.exists() and not path.is_file() and not path.is_dir():
                 raise not_readable(path)
         return make(str(data_dir), download=download, **arguments)
@@ -26,6 +26,6 @@ def fetch(
 
 
 def stamp_below(folder: Path, pattern: str = "*") -> str:
-    """The stamp of the fetched files in `folder` (`Dataset.stamp`); empty if there are none."""
+    """The stamp of the downloaded files in `folder` (`Dataset.stamp`); empty if there are none."""
     files = sorted(path for path in folder.rglob(pattern) if path.is_file()) if folder.is_dir() else []
     return stamp_of(files, folder) if files else ""

@@ -25,5 +25,5 @@ class Cifar10(Dataset):
 
 
 def _split(source: CIFAR10) -> Split:
-    images = torch.from_numpy(source.data).permute(0, 3, 1, 2).contiguous()  # kept as (n, height, width, 3)
+    images = torch.from_numpy(source.data).permute(0, 3, 1, 2).contiguous()  # stored as (n, height, width, 3)
     return Split(images, torch.tensor(source.targets, dtype=torch.int64))

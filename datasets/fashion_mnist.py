@@ -25,4 +25,4 @@ class FashionMnist(Dataset):
 
 
 def _split(source: FashionMNIST) -> Split:
-    return Split(source.data[:, None].contiguous(), source.targets.long())  # kept as (n, height, width)
+    return Split(source.data[:, None].contiguous(), source.targets.long())  # stored as (n, height, width)

@@ -25,8 +25,8 @@ from bench.errors import InputError
 class Folder(OfFiles):
     """A folder with train/CLASS/*.png and test/CLASS/*.png (or val/, valid/, validation/); any image format.
 
-    With both test/ and val/, val/ is the validation split; `test=validation` tests on it all the same. Classes are the
-    folders of train/, in the order of names; what lies in their subfolders is theirs.
+    If both test/ and val/ exist, val/ is the validation split; `test=validation` tests on val/ instead. The classes are
+    the folders of train/, sorted by name. Images in subfolders of a class folder belong to the class.
     """
 
     directory: Annotated[Path, "folder with train/ and test/ or val/"]
@@ -73,7 +73,7 @@ class Folder(OfFiles):
         return Data(splits["train"], splits[tested], names, validation, tuple(notes))
 
     def identity(self) -> str:
-        """Names, sizes and ends of all files."""
+        """A hash of the names, sizes and ends of all files."""
         return ends_of_files(self._all_images(), self.directory, 4096)
 
     def stamp(self, data_dir: Path) -> str:
@@ -141,8 +141,8 @@ class Folder(OfFiles):
 
 @dataclass(frozen=True)
 class _Files:
-    """What lies below a split's folder: images in class folders, other files there, files in no class folder, and
-    hidden images or folders with images."""
+    """The files below a split's folder: images in class folders, other files in class folders, files outside of class
+    folders, and hidden images or hidden folders with images."""
 
     images: list[Path]
     others: list[Path]

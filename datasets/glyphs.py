@@ -1,4 +1,4 @@
-"""The embedded dataset: letters in many fonts, warped, coloured, cluttered and noised. Nothing is downloaded."""
+"""The embedded dataset: letters in many fonts, warped, coloured, with clutter and noise. Nothing is downloaded."""
 
 import logging
 from dataclasses import dataclass
@@ -52,12 +52,12 @@ class Glyphs(Dataset):
 
 _SIZE = 16  # pixels a side of the images
 _MOST = 1_000_000  # images, about a gigabyte
-_ATLAS = 28  # pixels a side of the glyphs that they are drawn from
+_ATLAS = 28  # pixels a side of the glyphs from which images are drawn
 
 Point = tuple[float, float]
 Edge = tuple[Point, Point]
 
-# Those that matplotlib has shipped since 3.9.
+# Fonts that every matplotlib since 3.9 contains.
 _FONTS = (
     *(f"DejaVuSans{style}" for style in ("", "-Bold", "-Oblique", "-BoldOblique")),
     *(f"DejaVuSansMono{style}" for style in ("", "-Bold", "-Oblique", "-BoldOblique")),
@@ -66,13 +66,13 @@ _FONTS = (
     *("cmr10", "cmb10", "cmss10", "cmtt10", "cmmi10"),
 )
 
-# How hard it is, tuned by hand together with the schedule `quick` (docs/decisions/embedded-sets.md).
-_SHEAR = 0.25  # largest off-diagonal entry of the affine map; diagonal ones vary by as much
+# The difficulty, tuned by hand together with the schedule `quick` (docs/decisions/embedded-sets.md).
+_SHEAR = 0.25  # largest off-diagonal entry of the affine map; the range of the diagonal ones is the same
 _SHIFT = 0.16  # largest shift, as a fraction of the image
-_WARP = 0.10  # largest displacement of the warp's 4x4 grid, likewise
-_BACKGROUND = 0.4  # brightest background of each colour; letters are brighter than theirs
+_WARP = 0.10  # largest displacement of the warp's 4x4 grid, as a fraction of the image
+_BACKGROUND = 0.4  # brightest background of each colour; letters are brighter than their background
 _CONTRAST = (0.4, 1.0)  # between letter and background, of the full range
-_CLUTTER = 1  # other letters behind the letter, mostly out of the picture
+_CLUTTER = 1  # other letters behind the letter, mostly outside of the picture
 _NOISE = 0.06  # standard deviation of the pixel noise, of the full range
 
 
@@ -114,8 +114,8 @@ def _draw_piece(atlas: Tensor, count: int, generator: torch.Generator) -> tuple[
         image = image + ink * (uniform(count, 3, 1, 1) - image)
     ink = letters(labels, uniform(count, 2, low=-_SHIFT, high=_SHIFT))
     image = image + ink * (colour - image)
-    # The sum of three uniform numbers in [-1, 1] has variance 1 and is close to normal. (torch.randn is not the same on
-    # every processor.)
+    # The sum of three uniform numbers in [-1, 1] has variance 1 and is close to normal. (torch.randn differs between
+    # processors.)
     noise = sum(uniform(count, 3, _SIZE, _SIZE, low=-1.0, high=1.0) for _ in range(3))
     pixels = (image + _NOISE * noise).clamp(0, 1) * 255 + 0.5
     return pixels.floor().to(torch.uint8), labels
@@ -129,7 +129,7 @@ def _smooth(grid: Tensor) -> Tensor:
 def _atlas() -> Tensor:
     """Every letter of every font: (font, letter, height, width), ink from 0 to 1, centred."""
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    # It remarks on the dates in some of the fonts.
+    # fontTools logs remarks on the dates in some of the fonts.
     logging.getLogger("fontTools.ttLib.tables._h_e_a_d").setLevel(logging.ERROR)
     fonts = []
     for name in _FONTS:
@@ -145,16 +145,16 @@ def _atlas() -> Tensor:
 
 
 def _glyph(edges: list[Edge]) -> Tensor:
-    """A letter's ink (height, width), as large as fits into 70 % of the square."""
+    """A letter's ink (height, width), in the largest size that fits into 70 % of the square."""
     placed = torch.tensor(edges, dtype=torch.float64)  # (edge, end, xy)
     ends = placed.view(-1, 2)
     low, high = ends.amin(0), ends.amax(0)
     scale = 0.7 * _ATLAS / (high - low).max()
-    return _fill((placed - (low + high) / 2) * scale + _ATLAS / 2).flip(0)  # fonts count rows from below
+    return _fill((placed - (low + high) / 2) * scale + _ATLAS / 2).flip(0)  # fonts count rows from the bottom
 
 
 def _edges(outline: list[tuple[str, Any]]) -> list[Edge]:
-    """A font's outline, in its own integer units, as straight edges; each quadratic curve becomes four."""
+    """A font's outline, in the font's integer units, as straight edges. Each quadratic curve becomes four edges."""
     edges: list[Edge] = []
     contour: list[Point] = []
     for operation, points in outline:
@@ -176,9 +176,10 @@ def _edges(outline: list[tuple[str, Any]]) -> list[Edge]:
 
 
 def _fill(edges: Tensor) -> Tensor:
-    """The inside of an outline (edge, end, xy) as the share of each pixel that it covers (row, column).
+    """The inside of an outline (edge, end, xy), as the covered fraction of each pixel (row, column).
 
-    Two scan lines a pixel; along a scan line the share is exact. Contours turn, so crossings are added with their sign.
+    Each pixel has two scan lines; along a scan line the fraction is exact. Contours have a direction, so crossings are
+    added with their sign.
     """
     (x0, y0), (x1, y1) = edges[:, 0].T, edges[:, 1].T
     lines = (torch.arange(2 * _ATLAS, dtype=torch.float64) + 0.5) / 2

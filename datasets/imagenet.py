@@ -1,4 +1,4 @@
-"""ImageNet's 1,000 classes (ILSVRC2012), from its official folders; streamed, since it takes 190 GB decoded."""
+"""ImageNet's 1,000 classes (ILSVRC2012) from its official folders. Streamed, since it takes 190 GB when decoded."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ from bench.datasets._streaming.devkit import Devkit
 from bench.errors import InputError
 
 _TRAIN, _VAL = "train", "val"
-# Beside these folders, or where Kaggle's archive has them.
+# The paths of these folders: beside each other, or as in Kaggle's archive.
 _INSIDE = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
 
 
@@ -30,10 +30,11 @@ _INSIDE = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
 class ImageNet(OfStreamedFiles):
     """A folder with train/nXXXXXXXX/*.JPEG and val/, in class folders or flat beside the devkit; as it is published.
 
-    Classes are those of the devkit (ILSVRC2012_devkit_t12, with its ground truth), or of LOC_synset_mapping.txt and
-    LOC_val_solution.csv as Kaggle has them; where neither is there, val/ must be in class folders, and classes have
-    the names of folders. Their order is that of WordNet's ids. Tested is on val/, as everybody does, and validation is
-    held out of train/. Test images are brought to `resize` pixels on the short side, and their middle is taken.
+    The classes come from the devkit (ILSVRC2012_devkit_t12, with its ground truth), or from Kaggle's
+    LOC_synset_mapping.txt and LOC_val_solution.csv. Without both, val/ must have class folders, and the names of
+    folders are the names of classes. Classes are in the order of WordNet's ids. As is usual, val/ is the test split,
+    and validation is held out of train/. The short side of test images is resized to `resize` pixels, and their middle
+    is used.
     """
 
     directory: Annotated[Path, "folder with train/ and val/, and what names the classes"]
@@ -69,8 +70,8 @@ class ImageNet(OfStreamedFiles):
         return Data(splits[_TRAIN], splits[_VAL], names, notes=tuple(notes))
 
     def identity(self) -> str:
-        """Names of all images, and what says which classes they are of: sizes and ends of more than a million files
-        would take minutes, and their hashes are in records."""
+        """A hash of the names of all images and of the lists that name their classes. Reading the sizes and ends of
+        more than a million files would take minutes, and records have hashes of the images."""
         digest = hashlib.sha256()
         for folder in self._folders():
             for name in _names(folder):
@@ -81,7 +82,7 @@ class ImageNet(OfStreamedFiles):
         return digest.hexdigest()[:16]
 
     def stamp(self, data_dir: Path) -> str:
-        """By the sizes and times of all files."""
+        """A hash of the sizes and times of all files."""
         digest = hashlib.sha256()
         lists = ((path.name, path) for path in Devkit.files(self.directory))
         images = ((f"{folder.name}/{name}", folder / name) for folder in self._folders() for name in _names(folder))
@@ -91,7 +92,7 @@ class ImageNet(OfStreamedFiles):
         return digest.hexdigest()[:16]
 
     def _folders(self) -> tuple[Path, Path]:
-        """train/ and val/. Raises InputError."""
+        """The folders train/ and val/. Raises InputError."""
         if not self.directory.is_dir():
             raise InputError(f"no such folder: {shown(self.directory)}")
         for inside in _INSIDE:
@@ -114,7 +115,7 @@ class ImageNet(OfStreamedFiles):
 
 
 def _class_folders(folder: Path) -> list[str]:
-    """In the order of names. Raises InputError."""
+    """The class folders, sorted by name. Raises InputError."""
     found = _subfolders(folder)
     if not found:
         raise InputError(f"{shown(folder)} has no class folders")
@@ -127,7 +128,7 @@ def _subfolders(folder: Path) -> list[str]:
 
 
 def _images(folder: Path) -> list[str]:
-    """The names of the images in a folder itself, sorted."""
+    """The names of the images directly in a folder, sorted."""
     with os.scandir(folder) as entries:
         names = (entry.name for entry in entries if not entry.name.startswith("."))
         return sorted(name for name in names if Path(name).suffix.lower() in ENDINGS)
@@ -141,7 +142,7 @@ def _names(folder: Path) -> Iterator[str]:
 
 
 def _in_classes(folder: Path, number: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    """Names below the folder, and labels, by class folders. Raises InputError."""
+    """The names of images below the folder, with their labels from class folders. Raises InputError."""
     for own in _subfolders(folder):
         if own not in number:
             raise InputError(f"{shown(folder)} has the class {shown(own)!r}, which {_TRAIN}/ has not")
@@ -149,7 +150,8 @@ def _in_classes(folder: Path, number: Mapping[str, int]) -> Iterator[tuple[str, 
 
 
 def _labelled(folder: Path, number: Mapping[str, int], devkit: Devkit | None) -> Iterator[tuple[str, int]]:
-    """The same of val/, which may be flat: then the devkit says what each image is. Raises InputError."""
+    """The names of images in val/ with their labels. If val/ has no class folders, the devkit gives the labels. Raises
+    InputError."""
     flat = _images(folder)
     if not flat:
         yield from _in_classes(folder, number)

@@ -1,4 +1,4 @@
-"""Parquet files in the layout in which image-classification sets are published on the Hugging Face hub."""
+"""Parquet files in the layout of image-classification sets on the Hugging Face hub."""
 
 import os
 import re
@@ -27,10 +27,10 @@ class Parquet(OfFiles):
     """A folder of Parquet files with encoded images and labels, found by the schema.
 
     The split is the word train, test or validation at the beginning of a file's name (`train-00000-of-00001.parquet`)
-    or of its folder's. Without a test split, the validation split is the test split; `test=validation` makes it so
-    where the test labels are hidden. The image column is a struct with a field `bytes`, or binary. The label column is
-    the one that the schema's Hugging Face metadata calls a ClassLabel, or is called `label` or `labels`, or
-    `label=NAME`; it holds whole numbers or text.
+    or of its folder's name. If there is no test split, the validation split is used for testing; `test=validation` does
+    the same for a set with hidden test labels. The image column is a struct with a field `bytes`, or binary. The label
+    column is `label=NAME`, or the ClassLabel of the schema's Hugging Face metadata, or the column called `label` or
+    `labels`. It holds whole numbers or text.
     """
 
     directory: Annotated[Path, "folder with the files"]
@@ -92,7 +92,7 @@ class Parquet(OfFiles):
         return Data(splits["train"], splits[tested], classes.names, validation, tuple(notes))
 
     def identity(self) -> str:
-        """Names and sizes of the files and the ends of each, where Parquet keeps its statistics."""
+        """A hash of the names and sizes of the files, and of the end of each, where Parquet keeps its statistics."""
         return ends_of_files(self._all_files(), self.directory, 65536)
 
     def stamp(self, data_dir: Path) -> str:
@@ -102,8 +102,8 @@ class Parquet(OfFiles):
         return [path for group in self._files()[0].values() for path in group]
 
     def _files(self) -> tuple[dict[str, list[Path]], list[str]]:
-        """The files of each split, and notes on what is left out. Raises InputError, also if a shard is
-        missing or there twice."""
+        """The files of each split, and notes on files that are left out. Raises InputError, also if a shard is missing
+        or there twice."""
         if not self.directory.is_dir():
             raise InputError(f"no such folder: {shown(self.directory)}")
         found: dict[str, list[Path]] = {}
@@ -138,7 +138,7 @@ class Parquet(OfFiles):
             notes.append(f"left out, being of no split by their names: {names}")
         if others:
             notes.append(f"left out, being no Parquet files by their endings: {endings(others)}")
-        # A split may be a link to a hidden folder, as the hub's client makes them.
+        # A split may be a link into a hidden folder; the hub's client makes such links.
         read = [Path(os.path.realpath(path)) for paths in found.values() for path in paths]
         unread = [path for path in hiding(hidden, {".parquet"}) if not _leads_to(path, read)]
         if unread:
@@ -165,12 +165,13 @@ class Parquet(OfFiles):
 
 
 def _leads_to(hidden: Path, read: Sequence[Path]) -> bool:
-    """Whether one of the files that were read lies there, or is it."""
+    """Whether one of the files that were read is this hidden path or lies below it."""
     real = os.path.realpath(hidden)
     return any(path.is_relative_to(real) for path in read)
 
 
 def _split_of(relative: Path) -> str | None:
-    """The split that a file belongs to by its name, or by that of the nearest folder that says it."""
+    """The split of a file: the word at the beginning of its name, or of the nearest folder's name that has such a
+    word."""
     words = (re.split(r"[^a-z]", part.lower())[0] for part in reversed(relative.parts))
     return next((_splits.NAMES[word] for word in words if word in _splits.NAMES), None)

@@ -1,4 +1,4 @@
-"""Images and masks of one's own, as files of the same names."""
+"""The user's own images and masks, in files of the same names."""
 
 from collections import Counter
 from contextlib import closing
@@ -27,9 +27,9 @@ IMAGES, MASKS, CLASSES = "images", "masks", "classes.txt"
 class SegFolder(OfFiles):
     """A folder with train/images/*.jpg and train/masks/*.png, and the same in test/ (or val/): for segmentation.
 
-    A mask has the name of its image, with .png at its end, and is as large. Its pixels are numbers of classes, the
-    colours of a palette or greys; 255 is no class. `classes.txt` in the folder has their names, a line each, from 0 on;
-    without it there are as many as the masks of train name.
+    A mask has the name of its image with the ending .png, and the same size. Its pixels are class numbers, stored as a
+    palette or as greys; 255 means no class. `classes.txt` in the folder has the names of the classes, one a line, from
+    class 0 on. Without it, the classes are the numbers from 0 to the largest in the training masks.
     """
 
     task = "segmentation"
@@ -71,7 +71,7 @@ class SegFolder(OfFiles):
         return Data(splits["train"], splits[tested], names, splits.get(validated or ""), tuple(notes))
 
     def identity(self) -> str:
-        """Names, sizes and ends of all files."""
+        """A hash of the names, sizes and ends of all files."""
         return ends_of_files(self._all_files(), self.directory, 4096)
 
     def stamp(self, data_dir: Path) -> str:
@@ -116,7 +116,7 @@ class SegFolder(OfFiles):
         return Split(images, masks)
 
     def _mask(self, image: Path, path: Path) -> np.ndarray:
-        """The pixels of a mask, which is as large as its image."""
+        """The pixels of a mask, which must be as large as its image."""
         mask, (width, height) = mask_pixels(read(path), shown(path), self.size)
         of_image = size_of(image)
         if (width, height) != of_image:
@@ -128,7 +128,7 @@ class SegFolder(OfFiles):
 
 
 def _require_known(masks: Tensor, names: tuple[str, ...], pairs: list[tuple[Path, Path]]) -> None:
-    """Raise InputError for a number that is no class, with the file that has it."""
+    """Raise InputError for a number that is not a class; the message names its file."""
     strange = (masks != IGNORED) & (masks >= len(names))
     where = strange.flatten(1).any(1).nonzero().flatten()
     if len(where):
@@ -141,7 +141,7 @@ def _require_known(masks: Tensor, names: tuple[str, ...], pairs: list[tuple[Path
 
 
 def _pairs(folder: Path, notes: list[str] | None = None) -> list[tuple[Path, Path]]:
-    """The images of a split with their masks, sorted. Raises InputError if one of two is missing."""
+    """The images of a split with their masks, sorted. Raises InputError if an image or a mask is missing."""
     for room in (IMAGES, MASKS):
         if not (folder / room).is_dir():
             raise InputError(f"{shown(folder)} needs folders {IMAGES}/ and {MASKS}/; it has no {room}/")
@@ -173,7 +173,7 @@ def _key(path: Path, folder: Path) -> str:
 
 
 def _notes_on_classes(splits: dict[str, Split], names: tuple[str, ...]) -> list[str]:
-    """Classes that a split has no pixel of."""
+    """A note for each split on classes without a pixel in it."""
     notes = []
     for split, own in splits.items():
         counts = torch.bincount(own.targets.flatten(), minlength=IGNORED + 1)[: len(names)].tolist()

@@ -1,4 +1,4 @@
-"""The embedded dataset for segmentation: shapes on clutter, and which pixels are which. Nothing is downloaded."""
+"""The embedded dataset for segmentation: shapes on clutter, with the class of each pixel. Nothing is downloaded."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from bench.dataset import Data, Dataset, Split
 
 @dataclass(frozen=True)
 class Shapes(Dataset):
-    """Six kinds of shapes, turned, textured and overlapping, on clutter: 32x32 RGB, 7 classes of pixels. Embedded.
+    """Six kinds of shapes, rotated, textured and overlapping, on clutter: 32x32 RGB, 7 classes of pixels. Embedded.
 
-    What tells the classes apart is the outline alone: colours and sizes are drawn alike for all. A pixel has the class
-    of the topmost shape that covers its middle. The same bytes for the same seed on every machine: all is
-    computed from uniform random numbers in float64 by sums, products and comparisons.
+    Only the outline tells the classes apart: colours and sizes are drawn from the same range for all. A pixel has the
+    class of the topmost shape that covers its middle. The same seed gives the same bytes on every machine, since
+    everything is computed from uniform random numbers in float64 by sums, products and comparisons.
     """
 
     task = "segmentation"
@@ -43,16 +43,16 @@ class Shapes(Dataset):
 
 CLASSES = ("background", "disc", "ring", "square", "triangle", "cross", "crescent")
 _SIZE = 32  # pixels a side
-_MOST = 250_000  # images, about a gigabyte with their masks
+_MOST = 250_000  # images; about a gigabyte with their masks
 
-# How hard it is, tuned by hand together with the schedule `quick` (docs/decisions/embedded-sets.md).
-_SHAPES = 3  # in an image; the later ones cover the earlier
+# The difficulty, tuned by hand together with the schedule `quick` (docs/decisions/embedded-sets.md).
+_SHAPES = 3  # in an image; later shapes cover earlier ones
 _RADIUS = (0.2, 0.36)  # of a shape, as a fraction of the image
 _TURN = 0.2  # tangent of half the largest angle: 23 degrees
 _LINES = 2  # of clutter, behind the shapes
 _THICKNESS = (0.01, 0.03)
-_BACKGROUND = 0.4  # brightest of each colour
-_BRIGHTNESS = 0.35  # the least of a shape's colours
+_BACKGROUND = 0.4  # brightest background of each colour
+_BRIGHTNESS = 0.35  # the lowest value of a shape's colours
 _TEXTURE = 0.15  # largest change of a colour within a shape
 _NOISE = 0.04  # standard deviation of the pixel noise, of the full range
 
@@ -70,14 +70,15 @@ def _draw_piece(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]
         return low + (high - low) * torch.rand(count, *shape, generator=generator, dtype=torch.float64)
 
     def turned(x: Tensor, y: Tensor, most: float) -> tuple[Tensor, Tensor]:
-        """Both by an angle that is drawn. By the tangent of its half, `most` at most, so that no sine is computed."""
+        """Both coordinates, rotated by a random angle. It is drawn as the tangent of half the angle, at most `most`, so
+        that no sine is computed."""
         tangent = uniform(1, 1, low=-most, high=most)
         length = 1 + tangent * tangent
         cosine, sine = (1 - tangent * tangent) / length, 2 * tangent / length
         return cosine * x + sine * y, cosine * y - sine * x
 
     def paint(image: Tensor, inside: Tensor) -> Tensor:
-        """In a colour of its own, brighter than the background by and large."""
+        """The image with `inside` painted in a random colour, which is usually brighter than the background."""
         colour = uniform(3, 1, 1, low=_BRIGHTNESS) + _smooth(uniform(3, 2, 2, low=-_TEXTURE, high=_TEXTURE))
         return torch.where(inside[:, None], colour, image)
 
@@ -100,14 +101,15 @@ def _draw_piece(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]
             inside[own] = outline(across[own], down[own])
         image = paint(image, inside)
         masks = torch.where(inside, kind[:, None, None].to(torch.uint8), masks)
-    # The sum of three uniform numbers in [-1, 1] has variance 1 and is close to normal. (torch.randn is not the same on
-    # every processor.)
+    # The sum of three uniform numbers in [-1, 1] has variance 1 and is close to normal. (torch.randn differs between
+    # processors.)
     noise = sum(uniform(3, _SIZE, _SIZE, low=-1.0, high=1.0) for _ in range(3))
     pixels = (image + _NOISE * noise).clamp(0, 1) * 255 + 0.5
     return pixels.floor().to(torch.uint8), masks
 
 
-# Which places a shape of each class covers, in units of its radius from its middle: `x`, `y` `(n, rows, columns)`.
+# Which places a shape of each class covers. The unit is its radius, the origin its middle: `x`, `y` `(n, rows,
+# columns)`.
 _OUTLINES: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
     lambda x, y: x * x + y * y <= 0.64,
     lambda x, y: (x * x + y * y <= 1) & (x * x + y * y >= 0.3),

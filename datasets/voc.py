@@ -17,11 +17,11 @@ CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
-# As it is unpacked, or given itself.
+# The paths of the folder inside the given one.
 _INSIDE = ("VOCdevkit/VOC2012", "VOC2012", "")
 _IMAGES, _LISTS = "JPEGImages", "ImageSets/Segmentation"
-# Masks of VOC itself, and those that SBD adds (Hariharan et al., "Semantic Contours from Inverse Detectors", 2011), as
-# PNG, with the list of both together.
+# The folder of VOC's own masks; the folder of masks that SBD adds (Hariharan et al., "Semantic Contours from Inverse
+# Detectors", 2011), as PNG; and the list of both together.
 _MASKS, _MORE_MASKS, _MORE = "SegmentationClass", "SegmentationClassAug", "trainaug"
 
 
@@ -29,9 +29,10 @@ _MASKS, _MORE_MASKS, _MORE = "SegmentationClass", "SegmentationClassAug", "train
 class VOC(OfStreamedFiles):
     """VOCdevkit as it is published: 1,464 images to train and 1,449 to test, val, with 21 classes; 10,582 with SBD.
 
-    SBD's masks are taken where they are there as PNG, in SegmentationClassAug/ with ImageSets/Segmentation/trainaug.txt
-    (`train=trainaug`), which is said. Validation is held out of the training images. Pixels of 255 have no class.
-    Images lie whole in a picture of `size` pixels a side, black around them, where no pixel has a class.
+    SBD's masks are used if they are there as PNG, in SegmentationClassAug/ with ImageSets/Segmentation/trainaug.txt
+    (`train=trainaug`); a note says so. Validation is held out of the training images. Pixels of 255 have no class. Each
+    image lies whole in a picture of `size` pixels a side. The rest of the picture is black, and its pixels have no
+    class.
     """
 
     task = "segmentation"
@@ -59,7 +60,7 @@ class VOC(OfStreamedFiles):
         return Data(splits[0], splits[1], CLASSES, notes=(note,))
 
     def identity(self) -> str:
-        """Names, sizes and ends of all files."""
+        """A hash of the names, sizes and ends of all files."""
         return ends_of_files(self._files(), self._folder(), 4096)
 
     def stamp(self, data_dir: Path) -> str:
@@ -101,7 +102,7 @@ class VOC(OfStreamedFiles):
 
 
 def _pairs(folder: Path, name: str, masks: str) -> Sequence[tuple[Path, Path]]:
-    """The images of a list with their masks. Raises InputError if one is missing."""
+    """The images of a list with their masks. Raises InputError if a file is missing."""
     path = folder / _LISTS / f"{name}.txt"
     if not path.is_file():
         raise InputError(f"{shown(path)} is missing")

@@ -1,4 +1,4 @@
-"""Tar files of images and labels, as WebDataset has them; streamed."""
+"""Tar files of images and labels in the layout of WebDataset; streamed."""
 
 import re
 import tarfile
@@ -26,11 +26,11 @@ _NAMES = ("classes.txt", "classnames.txt")
 
 @dataclass(frozen=True)
 class WebDataset(OfStreamedFiles):
-    """A folder of uncompressed tars (`imagenet1k-train-0000.tar`), in which KEY.jpg stands beside KEY.cls, its number.
+    """A folder of uncompressed tars (`imagenet1k-train-0000.tar`) with pairs of KEY.jpg and KEY.cls, its class number.
 
     The split is the word train, test, val or validation in a file's name. `classes.txt` or `classnames.txt` in the
-    folder has the names of the classes, a line each, from 0 on; without it they have their numbers. Members are read
-    where they lie, in any order.
+    folder has the names of the classes, one a line, from class 0 on. Without it, classes are named by their numbers.
+    Members are read from the tars without unpacking, in any order.
     """
 
     directory: Annotated[Path, "folder with the tars"]
@@ -62,7 +62,7 @@ class WebDataset(OfStreamedFiles):
         return Data(found["train"], found[tested], names, found.get(validated or ""), tuple(notes))
 
     def identity(self) -> str:
-        """Names, sizes and ends of the tars."""
+        """A hash of the names, sizes and ends of the tars."""
         return ends_of_files(self._all_files(), self.directory, 65536)
 
     def stamp(self, data_dir: Path) -> str:
@@ -73,7 +73,7 @@ class WebDataset(OfStreamedFiles):
         return [*names, *(path for paths in self._files()[0].values() for path in paths)]
 
     def _files(self) -> tuple[dict[str, list[Path]], list[str]]:
-        """The tars of each split, and what is left out. Raises InputError."""
+        """The tars of each split, and notes on tars that are left out. Raises InputError."""
         if not self.directory.is_dir():
             raise InputError(f"no such folder: {shown(self.directory)}")
         found: dict[str, list[Path]] = {}
@@ -123,13 +123,13 @@ class WebDataset(OfStreamedFiles):
 
 
 def _pairs(path: Path) -> dict[str, tuple[tarfile.TarInfo, int]]:
-    """The images in a tar, with their labels, in its order. Raises InputError."""
+    """The images in a tar with their labels, in the tar's order. Raises InputError."""
     images: dict[str, tarfile.TarInfo] = {}
     labels: dict[str, int] = {}
     try:
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
             whole = path.stat().st_size
-            # One that is cut between two members looks like one that has fewer, but for this.
+            # A tar that is cut between two members looks complete. Only its missing end shows the cut.
             file.seek(max(0, whole - tarfile.BLOCKSIZE))
             if file.read().strip(b"\0"):
                 raise tarfile.ReadError("it doesn't end as tars do")

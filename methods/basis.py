@@ -33,8 +33,8 @@ class Basis(Method):
     `shared=true` gives one basis to all layers with the same kernel size and input channels. K is solved for the
     budget. A trained network's kernels are fitted by the truncated singular value decomposition.
 
-    What departs from the paper: the authors compute a convolution with the basis and a 1x1 convolution behind it; here
-    the kernels are generated, which is the same function. Batch norm and rectifiers between the two are left out.
+    Differences from the paper: the authors compute a convolution with the basis, followed by a 1x1 convolution. Here
+    the kernels are generated, which gives the same function. There is no batch norm or rectifier between the two.
     docs/methods/basis.md has more.
     """
 
@@ -77,7 +77,7 @@ class Basis(Method):
         return Compressed(on_generated(network, Generators(groups_from(network, structure))), structure)
 
     def _tilings(self, layers: Mapping[str, Layer]) -> dict[str, dict[str, Tiling]]:
-        """The parts of filters, as slices one filter high, by basis and layer."""
+        """The parts of filters as slices that are one filter high, by basis and layer."""
         tilings: dict[str, dict[str, Tiling]] = {}
         for name, layer in layers.items():
             tiling = Tiling(tuple(layer.weight.shape), (part_of(layer.weight.shape[1], self.channels), 1))
@@ -86,7 +86,7 @@ class Basis(Method):
         return tilings
 
     def _solve(self, model: nn.Module, rule: Rule, budget: int) -> tuple[dict[str, Layer], dict[str, CodeLength]]:
-        """The layers that the rule chooses, and how many filters each basis has. Raises BudgetError."""
+        """The layers that the rule chooses, and the number of filters of each basis. Raises BudgetError."""
         layers = select(model, rule)
         kept = count.stored_values(model) - sum(layer.weight.numel() for layer in layers.values())
         tilings = self._tilings(layers)
@@ -102,11 +102,11 @@ class Basis(Method):
 
 
 def part_of(inputs: int, most: int) -> int:
-    """Input channels of each part of a filter that is cut evenly into parts of at most `most`."""
+    """The input channels of each part if a filter is cut evenly into parts of at most `most` channels."""
     return math.ceil(inputs / math.ceil(inputs / most))
 
 
 def cost_of(tilings: Mapping[str, Tiling]) -> Cost:
-    """The cost of the layers of one basis."""
+    """The cost of the layers that share one basis."""
     slice_values = next(iter(tilings.values())).slice_values
     return Cost(sum(tiling.slices for tiling in tilings.values()), slice_values, slice_values)

@@ -1,4 +1,4 @@
-"""The reference: the network as it is."""
+"""The reference: the uncompressed network."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from bench.roles import REFERENCE
 
 @dataclass(frozen=True)
 class Dense(Method):
-    """The uncompressed network, trained like all others. Always run; what every other method is compared with."""
+    """The uncompressed network, trained like all others. Every sweep runs it, and every method is compared with it."""
 
     role = REFERENCE
     sized_by_budget = False

@@ -1,4 +1,4 @@
-"""What finished weights give, as it came."""
+"""The network with the weights from which a sweep starts, before any training."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,10 @@ from bench.roles import GIVEN
 
 @dataclass(frozen=True)
 class Given(Method):
-    """The network as `--weights` gives it, measured and not trained: the first run of such a sweep, and no other's.
+    """The network as `--weights` gives it, measured and not trained. A sweep with `--weights` runs it first.
 
-    It has a row of its own, above dense, and is compared with nothing: what training on does to it is dense.
+    Reports show it in a row of its own, above dense, and compare it with nothing. Dense is the same network after
+    further training.
     """
 
     role = GIVEN

@@ -26,20 +26,20 @@ from bench.selection import CHOICES, Layer, Rule, first_that_fits, layers_called
 class Hyper(Method):
     """HyperNetworks: two linear layers, shared by the whole network, make kernels from embeddings.
 
-    Ha, Dai and Le, "HyperNetworks", ICLR 2017, section 3.1 (static hypernetworks). Kernels are cut into blocks of
-    `Nin` input by `Nout` output channels (`block=NinxNout`), and each of the D blocks has an embedding z of Nz values.
-    For each of a block's input channels i,
+    Ha, Dai and Le, "HyperNetworks", ICLR 2017, section 3.1 (static hypernetworks). Kernels are cut into blocks of `Nin`
+    input by `Nout` output channels (`block=NinxNout`), and each of the D blocks has an embedding z of Nz values. For
+    each of a block's input channels i,
 
         a_i = W_i z + B_i,    K_i = W_out a_i + B_out,
 
-    where a_i has d values, and K_i, with `Nout kh kw` values, is the part of the block's filters for that channel.
-    Kernels of different sizes have a hypernetwork each. Stored are
+    where a_i has d values. K_i has `Nout kh kw` values and is the part of the block's filters for channel i. Each
+    kernel size has its own hypernetwork. A hypernetwork and its embeddings store
 
-        Nz D + d (Nz + 1) Nin + Nout kh kw (d + 1)    values, beside everything that is not generated.
+        Nz D + d (Nz + 1) Nin + Nout kh kw (d + 1)    values, besides everything that is not generated.
 
-    What departs from the paper: Nz and d are solved for the budget, where the paper has 64 of both. For SGD, a bias
-    takes the mean of the gradients of all sums that it is in, and not their sum; the paper trains with Adam.
-    docs/methods/hyper.md has more.
+    Differences from the paper: Nz and d are solved for the budget; in the paper both are 64. For SGD, the gradient of
+    a bias is the mean over all sums that use the bias, not their sum; the paper trains with Adam. docs/methods/hyper.md
+    has more.
     """
 
     citation = """@inproceedings{ha2017hypernetworks,
@@ -66,7 +66,7 @@ class Hyper(Method):
             for group in groups.values():
                 initialise(group, weights, context.generator)
         structure = {size: group.structure() for size, group in groups.items()}
-        # What all blocks share gets the mean of their gradients.
+        # Parameters that all blocks share get the mean of the blocks' gradients.
         return Compressed(made, structure, solved_by(groups), gradients="scaled")
 
     def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
@@ -101,7 +101,7 @@ class Hyper(Method):
 
 @dataclass(frozen=True)
 class Size:
-    """Nz and d of a hypernetwork; the first `longer` blocks have one value more in their embedding."""
+    """Nz and d of a hypernetwork. The embeddings of the first `longer` blocks have one more value."""
 
     embedding: int
     hidden: int
@@ -110,7 +110,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Blocks:
-    """The D blocks of a kernel size: `inputs` is Nin, `values` is Nout kh kw."""
+    """The D blocks of a kernel size. `inputs` is Nin, and `values` is Nout kh kw."""
 
     number: int
     inputs: int
@@ -123,23 +123,23 @@ class Blocks:
         return cls(sum(tiling.slices for tiling in tilings.values()), inputs, first.slice_values // inputs)
 
     def size(self, common: int) -> Size:
-        """Where Nz and d are to be the same, as far as they can grow."""
+        """The size with Nz and d equal to `common`, or smaller where a larger one is useless."""
         return Size(min(common, self.most.embedding), min(common, self.most.hidden))
 
     @property
     def most(self) -> Size:
-        """Beyond the number of blocks, or the values of one, more in z could not do more, and beyond the values of K_i,
-        more in a_i."""
+        """The largest useful size: Nz up to the number of blocks or the values of one, and d up to the values of
+        K_i."""
         return Size(min(self.number, self.inputs * self.values), self.values)
 
     def cost(self, size: Size) -> int:
-        """Stored values."""
+        """The number of stored values."""
         embedding = size.embedding + (size.longer > 0)
         embeddings = size.embedding * self.number + size.longer
         return embeddings + size.hidden * (embedding + 1) * self.inputs + self.values * (size.hidden + 1)
 
     def longest(self, hidden: int, budget: int) -> Size | None:
-        """The largest of this d within `budget` values; None if there is none."""
+        """The size with this d and the largest embedding within `budget` values; None if none fits."""
         fixed, more = self.cost(Size(0, hidden)), self.cost(Size(1, hidden)) - self.cost(Size(0, hidden))
         embedding = min((budget - fixed) // more, self.inputs * self.values)
         if embedding < 1:
@@ -149,8 +149,8 @@ class Blocks:
 
 
 def solve_sizes(budget: int, blocks: Sequence[Blocks]) -> list[Size] | None:
-    """The largest sizes within `budget` values, Nz and d the same for all; only of the first, they are changed until
-    next to nothing is left of the budget. None if nothing fits."""
+    """The largest sizes within `budget` values, with Nz and d equal for all. Only the first size is then changed until
+    almost nothing of the budget is left. None if nothing fits."""
 
     def sizes(common: int) -> list[Size]:
         return [own.size(common) for own in blocks]
@@ -166,21 +166,21 @@ def solve_sizes(budget: int, blocks: Sequence[Blocks]) -> list[Size] | None:
     left = budget - sum(own.cost(size) for own, size in zip(blocks[1:], others, strict=True))
     options = [blocks[0].longest(hidden, left) for hidden in range(first.hidden, 0, -1)]
     possible = [size for size in options if size is not None]
-    # The first changes least.
+    # The first option changes the size least.
     enough = (size for size in possible if blocks[0].cost(size) >= (1 - _LEFT) * left)
     return [next(enough, max(possible, key=blocks[0].cost)), *others]
 
 
-# The part of the budget that may be left: less than half of the tolerance of budgets. Chosen, not measured.
+# The part of the budget that may remain unused: less than half of the tolerance of budgets. Chosen, not measured.
 _LEFT = 0.004
 
 
 class Hypernetwork(Generator):
     """The kernels of one size: two products, one gather, and a view for each layer.
 
-    Row j of `embeddings` `(D, Nz)` is z of block j, and `longer` has the value more of the first blocks. Of the first
-    layer, the d values of input channel i are those from i d on in `inner` `(Nz, Nin d)` and `inner_bias`; the second
-    layer is `outer` `(d, Nout kh kw)` and `outer_bias`. All are zeros at first.
+    Row j of `embeddings` `(D, Nz)` is z of block j. `longer` has the additional values of the first blocks. In the
+    first layer, the d values of input channel i start at column i d of `inner` `(Nz, Nin d)` and of `inner_bias`. The
+    second layer is `outer` `(d, Nout kh kw)` and `outer_bias`. At first all values are zero.
     """
 
     def __init__(self, kernels: TiledKernels, size: Size) -> None:
@@ -197,7 +197,7 @@ class Hypernetwork(Generator):
         self.outer_bias = nn.Parameter(torch.zeros(blocks.values))
 
     def structure(self) -> dict[str, Any]:
-        """Its shape, as JSON."""
+        """The shape of the hypernetwork, as JSON."""
         block = next(iter(self.kernels.tilings.values())).slice
         return {"layers": list(self.kernels.tilings), "block": list(block), **asdict(self.size)}
 
@@ -207,14 +207,14 @@ class Hypernetwork(Generator):
         if self.longer is not None:
             more = functional.pad(self.longer, (0, self.blocks.number - self.size.longer))
             embeddings = torch.cat([embeddings, more[:, None]], dim=1)
-        # Each bias is in many sums, and the sum of all their gradients would send it far beyond what they need
+        # Each bias is used in many sums. The sum of all their gradients would move it much too far
         # (docs/decisions/hyper-biases.md).
         inner_bias = slow_down(self.inner_bias, self.blocks.number)
         outer_bias = slow_down(self.outer_bias, self.blocks.number * self.blocks.inputs)
-        # Each step is as large as all kernels or larger, and keeps the one before no longer than gradients need it.
+        # Each step is at least as large as all kernels, so no step keeps its input longer than gradients need it.
         made = torch.addmm(inner_bias, embeddings, self.inner).view(-1, self.size.hidden)
         made = torch.addmm(outer_bias, made, self.outer)
-        # (D, Nin, Nout, kh kw), and in a block the output channels come first.
+        # (D, Nin, Nout, kh kw); in a block of a tiling the output channels come first.
         outputs = next(iter(self.kernels.tilings.values())).slice[1]
         made = made.view(self.blocks.number, self.blocks.inputs, outputs, -1).transpose(1, 2).reshape(-1)
         weights: dict[str, Tensor] = self.kernels(made)
@@ -225,7 +225,7 @@ class Hypernetwork(Generator):
 
 
 def solved_by(groups: Mapping[str, Hypernetwork]) -> dict[str, Any]:
-    """What a record says of them."""
+    """The columns of a record that describe these hypernetworks."""
     found: dict[str, Any] = {}
     for size, group in groups.items():
         mark = f".{size}" if len(groups) > 1 else ""
@@ -236,15 +236,15 @@ def solved_by(groups: Mapping[str, Hypernetwork]) -> dict[str, Any]:
 
 
 def slow_down(shared: Tensor, number: int) -> Tensor:
-    """A tensor that is used so many times, with the mean of its gradients instead of their sum."""
+    """A tensor that is used `number` times, with the mean of its gradients instead of their sum."""
     return scale_gradient(shared, torch.full_like(shared, 1 / number))
 
 
 def initialise(group: Hypernetwork, weights: Mapping[str, Tensor], random: torch.Generator) -> None:
-    """Draw weights and embeddings, and give every kernel the root mean square of the one that it stands for.
+    """Draw weights and embeddings, and give each kernel the root mean square of the kernel that it replaces.
 
-    A step on an embedding moves the kernel about as far as a step on the kernel itself would: the rows of both layers
-    have norm 1, and the embeddings of each layer what is left.
+    A step on an embedding moves the kernel about as far as a step on the kernel itself would. For this the rows of both
+    layers have norm 1, and each layer's embeddings get the remaining scale.
     """
     for parameter in (group.inner, group.outer):
         parameter.copy_(torch.randn(parameter.shape, generator=random) / math.sqrt(parameter.shape[1]))

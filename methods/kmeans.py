@@ -1,4 +1,4 @@
-"""Clustered weights: each layer has a few values, and each weight says which of them it is."""
+"""Clustered weights: each layer has a few centres, and each weight stores the index of one of them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,22 +21,22 @@ from bench.selection import EVERY_LAYER, layers_called, select
 
 @dataclass(frozen=True)
 class KMeans(Method):
-    """Clusters the weights of each layer of a trained network and trains the centres: bytes shrink, and values don't.
+    """Clusters the weights of each layer of a trained network and trains the centres: fewer bytes, not fewer values.
 
-    Han et al., "Deep Compression", ICLR 2016, section 3. In each convolution and linear layer, k-means in one
-    dimension gives `clusters` centres, from a start spread evenly between the smallest and the largest weight. From
-    then on the cluster of each weight is fixed. Stored are
+    Han et al., "Deep Compression", ICLR 2016, section 3. In each convolution and linear layer, k-means in one dimension
+    gives `clusters` centres. It starts from centres spread evenly between the smallest and the largest weight.
+    Afterwards the cluster of each weight is fixed. A layer stores
 
-        the centres, and for each weight the number of its centre, log2(clusters) bits.
+        the centres, and for each weight the index of its centre, log2(clusters) bits.
 
-    Budgets of values say nothing here: the size follows from `clusters`. Budgets of bytes choose `bits`.
+    A budget in values has no effect, since the size follows from `clusters`. A budget in bytes chooses `bits`.
 
-    What departs from the paper: a centre is trained by the sum of its n weights' gradients over the root of n; the
-    paper has their sum, and a learning rate of its own. All layers have the same number of clusters, and nothing is
-    pruned. docs/methods/kmeans.md has more.
+    Differences from the paper: the gradient of a centre is the sum of the gradients of its n weights, divided by the
+    root of n. The paper uses the sum and a separate learning rate. All layers have the same number of clusters, and
+    nothing is pruned. docs/methods/kmeans.md has more.
     """
 
-    revision = 2  # since gradients are scaled by the root of the number of weights, and no longer by that number
+    revision = 2  # gradients are divided by the root of the number of weights; in revision 1 by the number
 
     citation = """@inproceedings{han2016deep,
       author = {Han, Song and Mao, Huizi and Dally, William J.},
@@ -48,7 +48,7 @@ class KMeans(Method):
 
     clusters: Annotated[int, "centres a layer; 2, 4, 16 or 256 use their bits up"] = 16
     bits: Annotated[float | None, "in place of clusters: bits a weight, centres too; budgets of bytes choose it"] = None
-    # Clusters are fixed from here on, so it is late (docs/decisions/kmeans-centres.md).
+    # Late, since clusters don't change afterwards (docs/decisions/kmeans-centres.md).
     compress_at: Annotated[float, "where on the schedule to cluster"] = 0.75
 
     def __post_init__(self) -> None:
@@ -92,20 +92,19 @@ class KMeans(Method):
         return made
 
     def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
-        # Clustering initial weights would be for nothing.
+        # The artifact fills in the values, so initial weights need not be clustered.
         generator = Centres(FlatKernels.of(layers_called(network, structure["layers"])), structure["clusters"])
         return Clustered(on_generated(network, generator), generator)
 
 
-# Of a centre, and of a number of one at most.
+# Bits of a centre, and the most bits of an index of a centre.
 _VALUE_BITS, _MOST_BITS = 32, 8
-# Steps in a bit: one is less than a hundredth of any number of bits.
+# Steps in a bit: one step is less than a hundredth of any number of bits.
 _STEPS = 128
 
 
 def clusters_of(sizes: Sequence[int], bits: float) -> list[int]:
-    """How many clusters each of these layers has, with so many bits a weight on average (or a little less). Raises
-    BudgetError."""
+    """The number of clusters of each layer, for at most `bits` bits a weight on average. Raises BudgetError."""
     each = allocate([1] * len(sizes), lambda numbers: _cost(sizes, numbers), int(bits * sum(sizes)), most_bits(sizes))
     if each is None:
         least = _cost(sizes, [1] * len(sizes)) / sum(sizes)
@@ -114,17 +113,17 @@ def clusters_of(sizes: Sequence[int], bits: float) -> list[int]:
 
 
 def most_bits(sizes: Sequence[int]) -> list[int]:
-    """The most bits that still make each layer smaller."""
+    """The most bits with which each layer still becomes smaller."""
     return [max([1, *(b for b in range(1, _MOST_BITS + 1) if _cost([n], [b]) < _VALUE_BITS * n)]) for n in sizes]
 
 
 def _cost(sizes: Sequence[int], bits: Sequence[int]) -> int:
-    """Bits of the numbers of all weights and of the centres."""
+    """The bits of the indices of all weights and of the centres."""
     return sum(size * own + _VALUE_BITS * 2**own for size, own in zip(sizes, bits, strict=True))
 
 
 class Clustered(Compressed):
-    """A network on the centres of its layers."""
+    """A network whose weights are the centres of its layers."""
 
     def __init__(self, network: nn.Module, generator: "Centres") -> None:
         structure = {"layers": list(generator.kernels.shapes), "clusters": generator.clusters}
@@ -136,7 +135,8 @@ class Clustered(Compressed):
 
 
 class Centres(Generator):
-    """Every kernel as its layer's centres, looked up. `clusters` are as many for all layers, or of each."""
+    """Every kernel by looking up its layer's centres. `clusters` is one number for all layers, or one for each
+    layer."""
 
     first: Tensor
     factors: Tensor
@@ -148,18 +148,18 @@ class Centres(Generator):
         wanted = [clusters] * len(kernels.sizes) if isinstance(clusters, int) else clusters
         self.numbers = sizes = [min(number, size) for number, size in zip(wanted, kernels.sizes, strict=True)]
         self.centres = nn.ParameterList([torch.zeros(size) for size in sizes])
-        # One byte for each weight of the network, layer by layer; fewer bits in a file, which are those of a tensor's
-        # largest number. So layers with other numbers of clusters have a tensor each.
+        # One byte for each weight of the network, layer by layer. In a file, a tensor takes as many bits a value as its
+        # largest value needs. So if layers have different numbers of clusters, each layer has a tensor.
         self._assignments = [("assignment", sum(kernels.sizes))]
         if not isinstance(clusters, int):
             self._assignments = [(f"assignment{place}", size) for place, size in enumerate(kernels.sizes)]
         for name, size in self._assignments:
             self.register_buffer(name, torch.zeros(size, dtype=torch.uint8))
-        # Where in all centres those of a weight's layer begin.
+        # For each weight, the index of its layer's first centre among all centres.
         first = torch.empty(sum(kernels.sizes), dtype=torch.int32)
         for part, start in zip(first.split(kernels.sizes), accumulate(sizes, initial=0), strict=False):
             part.fill_(start)
-        # Gradients of the centres are scaled by one over the root of the number of a centre's weights
+        # The gradient of a centre is divided by the root of the number of its weights
         # (docs/decisions/kmeans-centres.md).
         self.register_buffer("factors", torch.ones(sum(sizes)), persistent=False)
         self.register_buffer("first", first, persistent=False)
@@ -178,42 +178,42 @@ class Centres(Generator):
         return {layer: {"centres": centres, "assignment": own} for layer, centres, own in each}
 
     def count_weights(self) -> None:
-        """Scale gradients by the numbers of weights that centres have now."""
+        """Update the gradients' scale from the number of weights that each centre has now."""
         each = zip(self.assignments(), self.centres, strict=True)
         numbers = torch.cat([torch.bincount(own, minlength=len(centres)).clamp(min=1) for own, centres in each])
         self.factors.copy_(1 / numbers.sqrt())
 
     def assignments(self) -> tuple[Tensor, ...]:
-        """By layer."""
+        """The indices of centres, by layer."""
         assigned = [self.get_buffer(name) for name, _ in self._assignments]
         parts: tuple[Tensor, ...] = assigned[0].split(self.kernels.sizes) if len(assigned) == 1 else tuple(assigned)
         return parts
 
 
 def any_clusters(values: Tensor, clusters: int) -> tuple[Tensor, Tensor]:
-    """Centres where k-means starts, and numbers dealt out in turn: as many as `cluster` gives, and as large ones."""
+    """The centres with which k-means starts, and indices in turn: results of the same sizes as those of `cluster`."""
     centres = torch.linspace(float(values.min()), float(values.max()), clusters, device=values.device)
     return centres, torch.arange(len(values), device=values.device) % clusters
 
 
 def cluster(values: Tensor, clusters: int) -> tuple[Tensor, Tensor]:
-    """Lloyd's k-means of numbers `(n,)`: the centres `(clusters,)` in rising order, and for each number the place of
-    its centre, int64 `(n,)`.
+    """Lloyd's k-means of numbers `(n,)`. Returns the centres `(clusters,)` in rising order, and for each number the
+    index of its centre, int64 `(n,)`.
 
-    A centre that none is nearest to moves to the number that is farthest from its own.
+    A centre that is nearest to no number moves to the number that is farthest from its own centre.
     """
     centres = centres_of(values, clusters)
     return centres.to(values.dtype), torch.bucketize(values.double(), (centres[1:] + centres[:-1]) / 2)
 
 
 def centres_of(values: Tensor, clusters: int) -> Tensor:
-    """The centres alone, float64."""
+    """Only the centres, float64."""
     ordered = _sorted(values).double()
     sums = ordered.new_zeros(len(ordered) + 1)
     torch.cumsum(ordered, 0, out=sums[1:])
     centres = torch.linspace(float(ordered[0]), float(ordered[-1]), clusters, dtype=torch.float64, device=values.device)
     for _ in range(_ITERATIONS):
-        # The numbers of a centre are consecutive: from one midpoint between centres to the next.
+        # The numbers of a centre are consecutive: they lie between the midpoints to the neighbouring centres.
         inner = torch.searchsorted(ordered, (centres[1:] + centres[:-1]) / 2)
         bounds = torch.cat([inner.new_zeros(1), inner, inner.new_full((1,), len(ordered))])
         sizes = bounds.diff()
@@ -231,12 +231,12 @@ def centres_of(values: Tensor, clusters: int) -> Tensor:
 
 
 def _sorted(values: Tensor) -> Tensor:
-    """In rising order. On the CPU by numpy: a tenth of the time, and without the memory of the places, which torch
-    gives too."""
+    """The values in rising order. On the CPU numpy sorts in a tenth of the time, and without the memory of the indices
+    that torch also gives."""
     if values.device.type != "cpu":
         return values.sort().values
     return torch.from_numpy(numpy.sort(values.detach().numpy()))
 
 
-# It ends by itself long before; this is in case two states take turns.
+# k-means ends much earlier. This limit is for the case that two states alternate.
 _ITERATIONS = 300

@@ -1,4 +1,4 @@
-"""LegoNet: filters are put together from fragments, each one of a few that the layer has."""
+"""LegoNet: filters are put together from fragments, and each fragment is one of the layer's few lego filters."""
 
 import math
 from collections.abc import Mapping
@@ -27,17 +27,17 @@ class Lego(Method):
 
     Yang et al., "LegoNet: Efficient Convolutional Neural Networks with Lego Filters", ICML 2019. The `out` filters of a
     layer, `in` x kh x kw, are cut along the input channels into `split` fragments of `p = in / split` channels, rounded
-    up. A layer has m lego filters of p x kh x kw values. Each fragment stores the number of its filter, which counts as
+    up. A layer has m lego filters of p x kh x kw values. Each fragment stores the index of its filter, which counts as
     a value, and a coefficient:
 
         m p kh kw + 2 split out    values.
 
-    m is solved for the budget. The choice is learned along with the rest, straight through scores, as in the paper; it
-    becomes final at `until`. Trained from scratch.
+    m is solved for the budget. The choice of filters is learned during training by straight-through scores, as in the
+    paper, and becomes final at `until`. Trained from scratch.
 
-    What departs from the paper: a fragment has one coefficient, where the authors have one for each score while they
-    train. Filters that no fragment chose in the end go to the fragments that lose least by them. docs/methods/lego.md
-    has more.
+    Differences from the paper: a fragment has one coefficient, where the authors have one for each score while they
+    train. Filters that no fragment chose in the end go to the fragments that lose least by the change.
+    docs/methods/lego.md has more.
     """
 
     citation = """@inproceedings{yang2019legonet,
@@ -84,7 +84,7 @@ class Lego(Method):
         return Legos(on_generated(network, generator), generator, self.until)
 
     def _solve(self, model: nn.Module, rule: Rule, budget: int) -> dict[str, int]:
-        """How many lego filters each layer has, of those that the rule chooses. Raises BudgetError."""
+        """The number of lego filters of each layer that the rule chooses. Raises BudgetError."""
         layers = select(model, rule)
         costs = {name: Cost.of(layer, self.split) for name, layer in layers.items()}
         costs = {name: cost for name, cost in costs.items() if cost.most}
@@ -105,11 +105,11 @@ class Lego(Method):
 
 
 class Legos(Compressed):
-    """A network of lego filters; the choice among them is final from `until` on."""
+    """A network of lego filters. From `until` on, the choice among them is final."""
 
     def __init__(self, network: nn.Module, generator: "LegoKernels", until: float) -> None:
         numbers = [part.filters.shape[0] for part in generator.layers]
-        # The choice is passed straight through to the scores that make it.
+        # The gradient of the choice passes straight through to the scores.
         super().__init__(network, solved={"lego_filters": "+".join(map(str, numbers))}, gradients="straight-through")
         self.generator = generator
         self.until = until
@@ -131,14 +131,14 @@ class Legos(Compressed):
 
 
 def tiling_of(layer: Layer, split: int) -> Tiling:
-    """Fragments as slices one filter high."""
+    """Fragments as slices that are one filter high."""
     shape = tuple(layer.weight.shape)
     return Tiling(shape, (math.ceil(shape[1] / split), 1))
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The stored values of a layer: `own` with a kernel of its own."""
+    """The stored values of a layer; `own` is the number with a kernel of its own."""
 
     own: int
     outputs: int
@@ -151,17 +151,17 @@ class Cost:
         return cls(layer.weight.numel(), layer.weight.shape[0], tiling.slices, tiling.slice_values)
 
     def with_filters(self, number: int) -> int:
-        """Values with so many lego filters."""
+        """The stored values with this many lego filters."""
         return number * self.fragment_values + 2 * self.fragments
 
     @property
     def most(self) -> int:
-        """The most lego filters that still make it smaller, and no more than there are fragments; 0 if none does."""
+        """The most lego filters that still make the layer smaller, at most one for each fragment; 0 if none does."""
         return max(0, min((self.own - 2 * self.fragments - 1) // self.fragment_values, self.fragments))
 
 
 class LegoKernels(Generator):
-    """All kernels of the network: the fragments layer by layer, and one gather for all."""
+    """All kernels of the network: the fragments of each layer, and one gather for all layers."""
 
     def __init__(self, layers: Mapping[str, Layer], filters: Mapping[str, int], split: int) -> None:
         super().__init__()
@@ -190,7 +190,7 @@ class LegoKernels(Generator):
     def forward(self) -> dict[str, Tensor]:
         if torch.is_grad_enabled():
             values = torch.cat([part().flatten() for part in self.parts])
-        else:  # layer by layer into its place: all kernels are in memory once less
+        else:  # one layer at a time into its place, so that memory holds one set of all kernels less
             values = self.layers[0].filters.new_empty(self.kernels.size)
             sizes = [number * part.filters.shape[1] for number, part in zip(self.fragments, self.layers, strict=True)]
             for own, part in zip(values.split(sizes), self.layers, strict=True):
@@ -203,8 +203,8 @@ class LegoKernels(Generator):
 
 
 class Fragments(nn.Module):
-    """The N fragments of a layer: `filters` `(m, D)`, `coefficients` `(N,)`, and either `scores` `(N, m)` or, once it
-    is decided, `choice`, int32 `(N,)`. All are zeros at first."""
+    """The N fragments of a layer: `filters` `(m, D)`, `coefficients` `(N,)`, and `scores` `(N, m)`. After the decision,
+    `choice`, int32 `(N,)`, replaces the scores. At first all values are zero."""
 
     choice: Tensor | None
 
@@ -225,15 +225,15 @@ class Fragments(nn.Module):
         return chosen * self.coefficients[:, None]
 
     def draw(self, random: torch.Generator) -> None:
-        """Filters of norm 1, coefficients of size 1, and scores small enough to change their order soon, the highest of
-        which deal the filters out evenly."""
+        """Draw filters of norm 1, coefficients of size 1, and scores that are small enough to change their order soon.
+        The highest scores distribute the filters evenly."""
         self.filters.copy_(torch.randn(self.filters.shape, generator=random) / math.sqrt(self.filters.shape[1]))
         self.coefficients.copy_(torch.randn(self.coefficients.shape, generator=random))
         assert self.scores is not None
         number, filters = self.scores.shape
         scores = torch.randn(number, filters, generator=random) * math.sqrt(2 / (number * filters))
         dealt = (torch.randperm(number, generator=random) % filters)[:, None]
-        # The highest score of a fragment and that of the filter it was dealt change places.
+        # Swap the highest score of each fragment with the score of the filter that the fragment gets.
         best, highest = scores.max(1, keepdim=True)
         scores.scatter_(1, highest, scores.gather(1, dealt))
         scores.scatter_(1, dealt, best)
@@ -247,14 +247,15 @@ class Fragments(nn.Module):
 
 
 def straight_through(scores: Tensor) -> Tensor:
-    """For each row of scores `(N, m)` a one where the highest is, else zeros; gradients go through unchanged."""
+    """For each row of scores `(N, m)`, a one at the highest score and zeros elsewhere. Gradients pass through
+    unchanged."""
     chosen = functional.one_hot(scores.argmax(1), scores.shape[1]).to(scores.dtype)
     return chosen + scores - scores.detach()
 
 
 def choose(scores: Tensor) -> Tensor:
-    """The highest of each row of scores `(N, m)`, int64 `(N,)`; but a column that is the highest of none gets the row
-    that loses least by it, of those whose column has others."""
+    """The index of the highest score in each row of `(N, m)`, int64 `(N,)`. A column that is highest in no row gets the
+    row that loses least by the change, among rows whose column has other rows."""
     choice = scores.argmax(1)
     for column in range(scores.shape[1]):
         taken = torch.bincount(choice, minlength=scores.shape[1])

@@ -1,4 +1,4 @@
-"""Structured pruning: whole channels are cut out, through torch-pruning."""
+"""Structured pruning: removes whole channels by torch-pruning."""
 
 import math
 from bisect import bisect_left
@@ -25,21 +25,21 @@ from bench.surgery import Channels, changed_channels, channels_of, give_channels
 
 @dataclass(frozen=True)
 class Pruning(MayBeFound):
-    """Cuts out the channels that matter least: fewer filters in each layer, and nothing to skip or to look up.
+    """Removes the least important channels: layers have fewer filters, and nothing is skipped or looked up.
 
-    Channels that depend on each other (those of all layers that a shortcut adds up, say) are cut together.
-    torch-pruning finds them (Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023). A convolution from a
-    channels that are kept to b stores
+    Channels that depend on each other (such as those of all layers that a shortcut adds up) are cut together.
+    torch-pruning finds them (Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023). A convolution with a
+    kept input channels and b kept output channels stores
 
-        a b kh kw    values;
+        a b kh kw    values
 
-    neither masks nor indices. Channels go in the order of their `importance`, scores of torch-pruning, as many as the
-    budget needs. With `scope=global` all channels of the network compete; with `layerwise` each group loses the same
-    share. `until` prunes in stages. With `structure` the network gets the channels of another run and is trained from
-    initial weights (Liu et al., "Rethinking the Value of Network Pruning", ICLR 2019).
+    and neither masks nor indices. Channels are cut in the order of their `importance`, a score of torch-pruning, until
+    the budget is met. With `scope=global` all channels of the network compete; with `layerwise` each group loses the
+    same share. `until` prunes in stages. With `structure` the network gets the channels of another run and is trained
+    from initial weights (Liu et al., "Rethinking the Value of Network Pruning", ICLR 2019).
 
-    What departs from the papers: scores are not divided by their mean over the group; `bn-scale` trains without the L1
-    penalty. docs/methods/pruning.md has every importance, its paper, and what is left alone.
+    Differences from the papers: scores are not divided by their mean over the group; `bn-scale` trains without the L1
+    penalty. docs/methods/pruning.md has every importance with its paper, and the channels that are never cut.
     """
 
     importance: Annotated[
@@ -107,7 +107,7 @@ class Pruning(MayBeFound):
         return found
 
     def _again(self, network: nn.Module, found: FoundStructure, context: Context) -> Compressed:
-        """The network with the channels that were found, fresh."""
+        """The network with the channels that the other run found, and fresh weights."""
         found.require_initial(context)
         plain = channels_of(network)
         try:
@@ -144,8 +144,8 @@ class Pruning(MayBeFound):
 
 
 class PrunedNetwork(Compressed):
-    """A network whose channels go, at once or bit by bit. `plain` are those that its layers had; `given` is what else
-    its structure says."""
+    """A network whose channels are cut, at once or in stages. `plain` has the channels of its layers before pruning.
+    `given` has further entries of its structure."""
 
     def __init__(
         self,
@@ -196,13 +196,13 @@ class PrunedNetwork(Compressed):
             )
 
     def choose(self, target: int) -> list[list[int]]:
-        """Which channels of each group to cut, for the network to store about `target` values."""
+        """The channels to cut in each group so that the network stores about `target` values."""
         method, state = self.method, self.progress
         order = removal_order(self._scores(), state.groups, state.full, method.floor, method.scope == "layerwise")
         return choose(order, len(state.groups), channel_groups.stored_values(self.network, state.groups), target)
 
     def cut(self, numbers_of_groups: Sequence[Sequence[int]]) -> None:
-        """Cut these channels of each group, and start to remember gradients anew."""
+        """Cut these channels of each group, and forget the gradients collected so far."""
         state = self.progress
         pairs = list(zip(state.groups, numbers_of_groups, strict=True))
         channel_groups.prune(self.network, {group.root: group.channels(numbers) for group, numbers in pairs if numbers})
@@ -211,7 +211,7 @@ class PrunedNetwork(Compressed):
         self._say_what_is_kept()
 
     def _due(self, progress: float) -> int:
-        """How many stages should be behind us."""
+        """The number of stages that should be done by now."""
         method = self.method
         if method.until is None:
             return 1
@@ -229,7 +229,7 @@ class PrunedNetwork(Compressed):
             if state.steps:
                 state.put_gradients(network)
             else:
-                name = "magnitude"  # no step yet: this only shows how far the network can shrink
+                name = "magnitude"  # before the first step, used only to see how small the network can become
         with Graph(network) as graph:
             found = [SCORES[name](graph.group(group.root)) for group in state.groups]
         return [
@@ -253,7 +253,7 @@ class PrunedNetwork(Compressed):
 
 
 def check_budget(network: nn.Module, state: "State", cut: Sequence[Sequence[int]], importance: str) -> None:
-    """Raise BudgetError unless the network stores what it should without these channels."""
+    """Raise BudgetError unless the network without these channels meets the budget."""
     stored = channel_groups.stored_values(network, state.groups)([len(numbers) for numbers in cut])
     if budgets.met(state.budget, stored):
         return
@@ -282,14 +282,15 @@ SCORES: dict[str, Callable[..., Tensor | None]] = {
     "bn-scale": library.BNScaleImportance(normalizer=None),
     "taylor": library.GroupTaylorImportance(normalizer=None),
 }
-# Steps of training whose gradients are put together. Chosen, not measured.
+# The number of training steps whose gradients are combined. Chosen, not measured.
 _GRADIENTS = 10
 
 
 @dataclass
 class State:
-    """The progress of pruning: the groups as they are, their full sizes, the values stored before and in the end, the
-    groups that are left alone and why, the number of stages done, and the squares of remembered gradients."""
+    """The progress of pruning: the current groups, their full sizes, the numbers of stored values before pruning and at
+    the end, the groups that are left alone with reasons, the number of finished stages, and the sums of squared
+    gradients."""
 
     groups: list[ChannelGroup]
     full: list[int]
@@ -302,7 +303,7 @@ class State:
     squares: dict[str, Tensor] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
-        """As JSON, but for the squares."""
+        """The state as JSON, except for the squares, which are tensors."""
         return {**vars(self), "groups": [asdict(group) for group in self.groups]}
 
     @classmethod
@@ -321,18 +322,18 @@ class State:
         self.steps += bool(gradients)
 
     def put_gradients(self, model: nn.Module) -> None:
-        """Let the parameters have, as gradients, the root mean square of those remembered."""
+        """Set the gradient of each parameter to the root mean square of the remembered gradients."""
         for name, parameter in model.named_parameters():
             square = self.squares.get(name, torch.zeros_like(parameter))
             parameter.grad = (square / self.steps).sqrt().to(parameter.dtype)
 
 
 def nothing_to_do() -> State:
-    """The state of a network that has its channels already."""
+    """The state of a network whose channels were cut before."""
     return State([], [], 0, 0, 0)
 
 
-Channel = tuple[int, int]  # (the place of its group, its number there)
+Channel = tuple[int, int]  # (index of its group, its index in the group)
 
 
 def removal_order(
@@ -342,11 +343,12 @@ def removal_order(
     floor: float,
     layerwise: bool,
 ) -> list[Channel]:
-    """Channels in the order in which they go; the last one of a group stays, and groups without scores do.
+    """The channels in the order in which they are cut. The last channel of a group is never cut, nor are groups without
+    scores.
 
-    First those above the floor, then those below it; and only then, in the same way, those of groups that are not
-    whole. Below the floor, and with `layerwise` above it too, the next to go is the least of the group that has the
-    largest share of its `full` size left.
+    Whole groups come before the others. In each of these two parts, channels above the floor come first, then those
+    below it. Below the floor, and with `layerwise` above it too, the next channel is the least important one of the
+    group with the largest remaining share of its `full` size.
     """
     ranked = []
     for place, (score, group) in enumerate(zip(scores, groups, strict=True)):
@@ -364,11 +366,11 @@ def removal_order(
 def choose(
     order: Sequence[Channel], num_groups: int, stored: Callable[[Sequence[int]], int], target: int
 ) -> list[list[int]]:
-    """The channels of each group to cut for `target` values to be stored, or the nearest to it that is found.
+    """The channels of each group to cut so that `target` values are stored, or the nearest number that is found.
 
-    `stored` says what is stored when so many of each group are cut. As many as it takes go in this order; then those
-    that fit come back, the last first, and if more than the tolerance is missing, one channel is exchanged for one of
-    another group.
+    `stored` gives the number of stored values if this many channels of each group are cut. Channels are cut in `order`
+    until the target is met. Then channels that fit are restored, the last one first. If the difference is still larger
+    than the tolerance, one channel of a group is exchanged for one of another group.
     """
     queues: list[list[int]] = [[] for _ in range(num_groups)]
     for place, number in order:
@@ -388,7 +390,7 @@ def choose(
             break
         if place not in exhausted:
             fuller = _changed(cut, {place: -1})
-            # What doesn't fit now never will: channels cost more as others come back.
+            # A channel that doesn't fit now never fits later: channels cost more when others are restored.
             if stored(fuller) <= target:
                 cut = fuller
             else:
@@ -409,7 +411,7 @@ def _changed(numbers: Sequence[int], change: Mapping[int, int]) -> list[int]:
     return [number + change.get(place, 0) for place, number in enumerate(numbers)]
 
 
-# What every importance builds on, and the papers behind some of them, as BibTeX.
+# The paper behind every importance, and the papers behind some of them, as BibTeX.
 _DEPGRAPH = """@inproceedings{fang2023depgraph,
   author = {Fang, Gongfan and Ma, Xinyin and Song, Mingli and Mi, Michael Bi and Wang, Xinchao},
   title = {{DepGraph}: Towards Any Structural Pruning},

@@ -1,4 +1,4 @@
-"""Depthwise-separable convolutions in the place of full ones."""
+"""Depthwise-separable convolutions instead of full ones."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -23,16 +23,16 @@ class Separable(Method):
     """Depthwise-separable convolutions: a kxk filter for each channel, then a 1x1 convolution across channels.
 
     Howard et al., "MobileNets", 2017, with batch norm and a rectifier between the two (`between=norm-relu`); Chollet,
-    "Xception", CVPR 2017, with nothing (`between=nothing`), which makes the two a factorisation of one convolution. Of
+    "Xception", CVPR 2017, with nothing between them (`between=nothing`), so that the two factorise one convolution. For
     a convolution with `in` and `out` channels and kh x kw taps they store
 
-        in kh kw + in out    values, and with batch norm between them 2 in more.
+        in kh kw + in out    values, and 2 in more with batch norm between them.
 
-    Replaced are the convolutions larger than 1x1 but the first; from scratch. The structure is fixed, so the network's
-    width meets the budget, and is often more than the dense network's. docs/methods/separable.md has more.
+    All convolutions larger than 1x1 except the first are replaced. Trained from scratch. The structure is fixed, so the
+    network's width meets the budget. It is often larger than the dense network's. docs/methods/separable.md has more.
     """
 
-    revision = 2  # since the widths of any network are traced, and no longer written by hand
+    revision = 2  # the widths of any network are traced; in revision 1 they were written by hand
 
     citation = """@article{howard2017mobilenets,
       author = {Howard, Andrew G. and Zhu, Menglong and Chen, Bo and Kalenichenko, Dmitry and Wang, Weijun and
@@ -42,7 +42,7 @@ class Separable(Method):
       year = {2017},
     }"""
 
-    # norm-relu makes the network twice as deep, and a short training harder (docs/decisions/separable-between.md).
+    # norm-relu makes the network twice as deep and short training harder (docs/decisions/separable-between.md).
     between: Annotated[Literal["nothing", "norm-relu"], "what stands between the two convolutions"] = "nothing"
 
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
@@ -70,7 +70,7 @@ class Separable(Method):
 
 
 def why_not(network: nn.Module) -> str:
-    """Why a network has no convolution to replace, by what its convolutions larger than 1x1 are."""
+    """Why a network has no convolution to replace: the kinds of its convolutions larger than 1x1."""
     found = select(network, replaced(Rule(), grouped=True))
     spatial = {name: layer for name, layer in found.items() if isinstance(layer, nn.Conv2d)}
     depthwise = [name for name, conv in spatial.items() if conv.groups == conv.in_channels]
@@ -95,7 +95,7 @@ def separate(network: nn.Module, layers: Sequence[str], normed: bool) -> nn.Modu
 
 
 class SeparableConv2d(nn.Sequential):
-    """Stands for `conv`: of the same stride, padding and dilation, from fresh weights."""
+    """Replaces `conv` with the same stride, padding and dilation, and fresh weights."""
 
     def __init__(self, conv: nn.Conv2d, normed: bool) -> None:
         channels = conv.in_channels
@@ -103,7 +103,7 @@ class SeparableConv2d(nn.Sequential):
         pointwise = convolution_like(conv, kernel_size=1, stride=1, padding=0, dilation=1)
         like: dict[str, Any] = {"device": conv.weight.device, "dtype": conv.weight.dtype}
         between = [nn.BatchNorm2d(channels, **like), nn.ReLU()] if normed else []
-        # Each keeps the variance; what a rectifier follows is twice as large (He et al. 2015).
+        # Each weight keeps the variance; before a rectifier the variance is twice as large (He et al. 2015).
         taps = conv.kernel_size[0] * conv.kernel_size[1]
         nn.init.normal_(depthwise.weight, std=((2 if normed else 1) / taps) ** 0.5)
         nn.init.kaiming_normal_(pointwise.weight, mode="fan_out", nonlinearity="relu")

@@ -27,19 +27,19 @@ from bench.surgery import changed_channels, channels_of, give_channels
 class Sharing(Method):
     """Soft sharing: layers of one shape combine whole kernels from a bank of templates.
 
-    Savarese and Maire, "Learning Implicitly Recurrent CNNs Through Parameter Sharing", ICLR 2019. All layers with
-    kernels of one shape, L of them, have a bank of K templates of that shape, and the kernel of layer l is
+    Savarese and Maire, "Learning Implicitly Recurrent CNNs Through Parameter Sharing", ICLR 2019. The L layers with
+    kernels of one shape have a bank of K templates of that shape. The kernel of layer l is
 
         W_l = sum over k of alpha_lk T_k.    With D values in a kernel, a bank stores K (D + L) values.
 
-    A layer whose shape no other has keeps a kernel of its own. K is solved for the budget. Where one template for each
-    shape is more than the budget, the network gets narrower. Trained from scratch.
+    A layer whose shape no other layer has keeps its own kernel. K is solved for the budget. If one template for each
+    shape is more than the budget allows, the network becomes narrower. Trained from scratch.
 
-    What departs from the paper: coefficients have weight decay like all values, and the budget chooses the width, where
+    Differences from the paper: coefficients have weight decay like all values, and the budget chooses the width, where
     the authors choose by hand. docs/methods/sharing.md has more.
     """
 
-    revision = 2  # since the widths of any network are traced, and no longer written by hand
+    revision = 2  # the widths of any network are traced; in revision 1 they were written by hand
 
     citation = """@inproceedings{savarese2019learning,
       author = {Savarese, Pedro and Maire, Michael},
@@ -55,7 +55,7 @@ class Sharing(Method):
             banks = first_that_fits(CHOICES[:2], lambda rule: Banks.meeting(values, network, rule))
         except BudgetError as too_large:
             if not Banks.of(network, CHOICES[1], values).layers:
-                raise  # a narrower one may have two by chance, and hundreds of widths would be tried
+                raise  # a narrower network may have two by chance, but to find it hundreds of widths would be tried
             try:
                 others = context.resizable
             except BudgetError:
@@ -88,7 +88,7 @@ class Sharing(Method):
 
 
 class Shared(Compressed):
-    """A network on templates. Once it is deployed there are none any more, but it may be narrower than it was."""
+    """A network on templates. When deployed it has no templates any more, but it may be narrower than the original."""
 
     def finish(self) -> nn.Module:
         self._structure = {**self._structure, "banks": {}}
@@ -97,8 +97,8 @@ class Shared(Compressed):
 
 @dataclass(frozen=True)
 class Banks:
-    """The layers of each bank, by their shape and their own name, how many templates it has, and what the network
-    stores so: with the least, where the budget is less."""
+    """The layers of each bank, by shape and by name, the number of templates of each bank, and the values that the
+    network then stores. If the budget is too small for any bank, each bank has one template."""
 
     layers: Mapping[str, Mapping[str, Layer]]
     lengths: Sequence[CodeLength]
@@ -123,7 +123,7 @@ class Banks:
 
     @classmethod
     def meeting(cls, budget: int, model: nn.Module, rule: Rule) -> "Banks":
-        """Raises BudgetError if there are none, or what they store is not the budget."""
+        """The banks that meet the budget. Raises BudgetError if there are no banks or if they don't meet it."""
         made = cls.of(model, rule, budget)
         if not made.layers:
             raise BudgetError(f"no two layers have kernels of one shape to share; {budget:,} values were asked for")
@@ -138,24 +138,24 @@ class Banks:
 
 
 def narrower(model: nn.Module, resizable: Resizable, budget: int) -> nn.Module:
-    """The network at the width that meets the budget, with as few templates as there can be. Raises BudgetError."""
+    """The network at the width that meets the budget with the fewest templates. Raises BudgetError."""
 
     def stored(network: nn.Module) -> int:
         banks = Banks.of(network, CHOICES[1], budget)
-        # Widths that leave nothing to share are no way out.
+        # A width at which nothing can be shared is no solution.
         return banks.stored if banks.layers else 2 * budget
 
     return at_budget(resizable, budget, stored).to(next(model.parameters()).device)
 
 
 def whole(bank: Mapping[str, Layer]) -> dict[str, Tiling]:
-    """Kernels as slices: one is all of it."""
+    """Tilings with one slice for each whole kernel."""
     shapes = {name: tuple(layer.weight.shape) for name, layer in bank.items()}
     return {name: Tiling(shape, (shape[1], shape[0])) for name, shape in shapes.items()}
 
 
 def most_templates(bank: Mapping[str, Layer]) -> int:
-    """So many that the layers still store less than with kernels of their own; 0 where none does."""
+    """The most templates with which the layers still store less than with their own kernels; 0 if there are none."""
     own = cost_of(bank)
     return (own.slices * own.slice_values - 1) // own.of(1)
 

@@ -1,4 +1,4 @@
-"""Unstructured pruning: single weights become zero and stay so."""
+"""Unstructured pruning: single weights become zero and stay zero."""
 
 import math
 from collections.abc import Mapping
@@ -21,20 +21,20 @@ from bench.selection import EVERY_LAYER, Layer, Rule, first_that_fits, select
 
 @dataclass(frozen=True)
 class Sparse(MayBeFound):
-    """Keeps single weights, by magnitude or at random, and has the others stay at zero.
+    """Keeps single weights, by magnitude or at random, and holds the others at zero.
 
-    Blalock et al., "What is the State of Neural Network Pruning?", MLSys 2020. Stored are the weights that are kept,
-    and as side information, in bytes alone, where they are. With `fixed` values that are left alone (biases, batch
-    norm, layers that are not pruned),
+    Blalock et al., "What is the State of Neural Network Pruning?", MLSys 2020. The network stores the kept weights;
+    their places are side information, which only counts in bytes. With `fixed` values outside of pruned weights
+    (biases, batch norm, layers that are not pruned),
 
-        budget - fixed    weights are kept, to the value.
+        budget - fixed    weights are kept, exactly.
 
-    Every convolution without groups is pruned; where the budget needs it, so are those with groups and the classifier.
+    Every convolution without groups is pruned; if the budget needs it, so are those with groups and the classifier.
     `criterion` says which weights are kept, and `training` when: `one-shot`, `gradual` (Zhu and Gupta, "To prune, or
     not to prune", 2017) or `rigl` (Evci et al., "Rigging the Lottery", ICML 2020). With `structure` the masks of
     another run are trained from the seed's initial weights (Frankle and Carbin, ICLR 2019).
 
-    What departs from the papers: the number of changes of masks is given, and not the steps between them; in RigL a
+    Differences from the papers: an option sets how often masks change, and not the steps between changes; in RigL a
     weight that grows has momentum. docs/methods/sparse.md has more.
     """
 
@@ -92,7 +92,7 @@ class Sparse(MayBeFound):
         return found
 
     def _again(self, network: nn.Module, found: FoundStructure, context: Context) -> Compressed:
-        """The network, masked as it was found."""
+        """The network with the masks that the other run found."""
         found.require_initial(context)
         found.require_same_network(network)
         masks.attach(network, found.masks)
@@ -117,11 +117,11 @@ class Sparse(MayBeFound):
 
     def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
         given = {name: structure[name] for name in (FOUND_IN,) if name in structure}
-        return SparseNetwork(network, self, given=given)  # its masks come with its tensors
+        return SparseNetwork(network, self, given=given)  # loading fills in the masks with the tensors
 
 
 class SparseNetwork(Compressed):
-    """A masked network: how many weights are kept in the end, and how often the masks have changed."""
+    """A masked network, with the number of weights that are kept in the end and the number of mask updates so far."""
 
     def __init__(
         self, network: nn.Module, method: Sparse, kept: int = 0, given: Mapping[str, Any] | None = None
@@ -168,12 +168,12 @@ class SparseNetwork(Compressed):
 
 CONVOLUTIONS = Rule(kernel="all", skip_first=False)
 _MOMENTS = {"one-shot": 0.5, "gradual": 0.25, "rigl": 0.0}
-# No layer keeps less than this part of the share that the whole network keeps. Chosen, not measured.
+# No layer keeps less than this fraction of the network's kept share. Chosen, not measured.
 _FLOOR = 0.1
 
 
 def choose(model: nn.Module, rule: Rule, budget: int) -> tuple[dict[str, Layer], int]:
-    """The layers to prune, and how many weights they keep together. Raises BudgetError."""
+    """The layers to prune, and the number of weights that they keep together. Raises BudgetError."""
     layers = select(model, rule)
     total = sum(layer.weight.numel() for layer in layers.values())
     fixed = count.stored_values(model) - total
@@ -189,13 +189,13 @@ def choose(model: nn.Module, rule: Rule, budget: int) -> tuple[dict[str, Layer],
 
 
 def cubic(total: int, kept: int, done: float) -> int:
-    """How many of `total` weights are left after the fraction `done` of the pruning (Zhu and Gupta 2017, equation 1,
-    with an initial sparsity of zero)."""
+    """The number of `total` weights that remain after the fraction `done` of the pruning (Zhu and Gupta 2017, equation
+    1, with an initial sparsity of zero)."""
     return total - round((total - kept) * (1 - (1 - done) ** 3))
 
 
 def evenly(weights: Mapping[str, Tensor], kept: int) -> dict[str, int]:
-    """How many weights each layer keeps, in proportion to what it has; `kept` together."""
+    """The number of weights that each layer keeps, in proportion to its size; together they are `kept`."""
     sizes = [weight.numel() for weight in weights.values()]
     numbers = allocate(sizes, sum, kept, most=sizes)
     assert numbers is not None
@@ -203,14 +203,14 @@ def evenly(weights: Mapping[str, Tensor], kept: int) -> dict[str, int]:
 
 
 def by_magnitude(weights: Mapping[str, Tensor], kept: int, criterion: str) -> dict[str, Tensor]:
-    """Masks of the `kept` largest weights, of all layers together or evenly of each."""
+    """Masks of the `kept` largest weights, from all layers together or evenly from each layer."""
     if criterion == "layerwise":
         return largest_of_each({name: weight.abs() for name, weight in weights.items()}, evenly(weights, kept))
     return largest(weights, kept)
 
 
 def erdos_renyi(layers: Mapping[str, Layer], kept: int) -> dict[str, int]:
-    """How many weights each layer keeps in RigL: in proportion to in + out + kh + kw, but no more than it has."""
+    """The number of weights that each layer keeps in RigL: in proportion to in + out + kh + kw, at most its size."""
     sizes = [layer.weight.numel() for layer in layers.values()]
     numbers = allocate([sum(layer.weight.shape) for layer in layers.values()], sum, kept, most=sizes)
     assert numbers is not None
@@ -218,10 +218,10 @@ def erdos_renyi(layers: Mapping[str, Layer], kept: int) -> dict[str, int]:
 
 
 def largest(weights: Mapping[str, Tensor], kept: int) -> dict[str, Tensor]:
-    """Masks of the `kept` largest weights of all layers together, but of no layer fewer than its floor."""
+    """Masks of the `kept` largest weights of all layers together. No layer keeps fewer than its floor."""
     lengths = [weight.numel() for weight in weights.values()]
     total = sum(lengths)
-    # One copy of all, which the scores of layers are views of: the network may be large.
+    # One copy of all weights, into which each layer's scores are views, since the network may be large.
     flat = next(iter(weights.values())).new_empty(total)
     scores = {
         name: part.view(weight.shape).copy_(weight).abs_()
@@ -235,14 +235,14 @@ def largest(weights: Mapping[str, Tensor], kept: int) -> dict[str, Tensor]:
 
 
 def largest_of_each(scores: Mapping[str, Tensor], numbers: Mapping[str, int]) -> dict[str, Tensor]:
-    """Masks of the largest scores of each layer, so many of each; of equal ones the first."""
+    """Masks of the largest scores of each layer, `numbers` of each; among equal scores the first."""
     return {name: _top(score, numbers[name]) for name, score in scores.items()}
 
 
 def random_masks(
     weights: Mapping[str, Tensor], numbers: Mapping[str, int], random: torch.Generator
 ) -> dict[str, Tensor]:
-    """Masks of so many weights of each layer, drawn without preference."""
+    """Masks of random weights, `numbers` of each layer."""
     drawn = {name: torch.rand(weight.shape, generator=random) for name, weight in weights.items()}
     return {name: mask.to(weights[name].device) for name, mask in largest_of_each(drawn, numbers).items()}
 
@@ -250,7 +250,7 @@ def random_masks(
 def move(model: nn.Module, fraction: float) -> None:
     """One update of RigL: in each layer the smallest weights are dropped, and as many grow where gradients are largest.
 
-    `fraction` is of the weights that the layer keeps.
+    `fraction` is the share of a layer's kept weights that move.
     """
     for name, mask in masks.of(model).items():
         weight = model.get_parameter(name)
@@ -261,12 +261,12 @@ def move(model: nn.Module, fraction: float) -> None:
         remaining = _top(torch.where(mask, weight.detach().abs(), -1.0), kept - number)
         grown = _top(torch.where(remaining, -1.0, weight.grad.abs()), number)
         with torch.no_grad():
-            weight[grown & ~mask] = 0  # the optimiser has just moved what the mask leaves out, too
+            weight[grown & ~mask] = 0  # the optimiser has just changed masked weights too
         mask.copy_(remaining | grown)
 
 
 def _top(score: Tensor, number: int) -> Tensor:
-    """A mask of the largest scores; of equal ones the first."""
+    """A mask of the largest scores; among equal scores the first."""
     if number == 0:
         return torch.zeros_like(score, dtype=torch.bool)
     flat = score.flatten()
@@ -277,10 +277,10 @@ def _top(score: Tensor, number: int) -> Tensor:
 
 
 def _smallest(flat: Tensor, place: int) -> Tensor:
-    """The value that would be at this place in rising order."""
+    """The value at this index in rising order."""
     if flat.device.type != "cpu":
         return flat.kthvalue(place + 1).values
-    # torch's kthvalue takes three times the memory on the CPU, and numpy's partition a third of its time.
+    # On the CPU torch's kthvalue takes three times the memory, and numpy's partition takes a third of the time.
     return flat.new_tensor(numpy.partition(flat.detach().numpy(), place)[place])
 
 

@@ -1,4 +1,4 @@
-"""The baseline of all baselines: the same network with fewer channels."""
+"""The baseline for all methods: the same network with fewer channels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from bench.surgery import changed_channels, channels_of, give_channels
 
 @dataclass(frozen=True)
 class Width(Method):
-    """A narrower dense network: the baseline that no method may be compared without.
+    """A narrower dense network: the baseline with which every method must be compared.
 
-    The network's groups of channels (of stages, inside blocks) all keep the same share s, but for single channels that
-    bring it to the budget, and it is trained from scratch. It stores about
+    All groups of channels (of stages, and inside blocks) keep the same share s, except for single channels that bring
+    the network to the budget. It is trained from scratch. It stores about
 
-        s^2 dense    values: s^2 of the kernels between two groups, s of the first layer, the last, and batch norm.
+        s^2 dense    values: s^2 of the kernels between two groups, s of the first layer, the last layer and batch norm.
 
-    Much of what was published on pruning does no better (Liu et al., "Rethinking the Value of Network Pruning", ICLR
-    2019; Blalock et al., MLSys 2020). docs/methods/width.md has more.
+    Much of the published pruning does no better (Liu et al., "Rethinking the Value of Network Pruning", ICLR 2019;
+    Blalock et al., MLSys 2020). docs/methods/width.md has more.
     """
 
-    revision = 2  # since the widths of any network are traced, and no longer written by hand
+    revision = 2  # the widths of any network are traced; in revision 1 they were written by hand
 
     role = NARROWER
     citation = """@inproceedings{liu2019rethinking,

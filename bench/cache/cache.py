@@ -1,11 +1,11 @@
-"""The folder of kept images: each dataset in a folder named after all that decides its bytes, whole or not there.
+"""The folder of cached images. Each dataset has one folder, whose name is a hash of everything that decides its bytes.
 
-    KEY/             a dataset, decoded (bench.cache.decoded) or as it is encoded (bench.cache.copied)
-    locks/KEY        held by the process that makes it, so that of several one does
+    KEY/             a dataset, decoded (bench.cache.decoded) or copied as encoded files (bench.cache.copied)
+    locks/KEY        the lock of the process that makes the folder, so that only one process does
 
-It lies outside of stores, is shared by all of them, and can be deleted at any time. When it is full, the entry that was
-used longest ago goes. Files that processes have mapped or opened stay theirs until they end, also once they are removed
-here.
+All stores share the cache, which lies outside of them. A user can delete it at any time. When the cache is full, the
+entry that was used longest ago is removed. A process that has mapped or opened files of a removed entry keeps them
+until it ends. A folder is complete or does not exist.
 """
 
 import os
@@ -33,9 +33,11 @@ _KEY = re.compile(f"[0-9a-f]{{{KEY_LENGTH}}}")
 
 
 class Wanted(Protocol[T]):
-    """Images to get by `key`: from the cache, where they are put if they are not there yet. `dataset` is their name for
-    people, who are told by `does` and `done` what is done to images once, and by `instead` what is done where they
-    can't be kept."""
+    """Images to get by `key`. The cache holds them, or else makes them first.
+
+    `dataset` is their name in messages. `does` and `done` are the verb in messages for making them, and `instead` says
+    what happens if they can't be kept.
+    """
 
     does: ClassVar[str]
     done: ClassVar[str]
@@ -49,26 +51,27 @@ class Wanted(Protocol[T]):
 
     @property
     def unchanged(self) -> Callable[[], bool]:
-        """Says whether the files that they are made from are still as the key says."""
+        """Tells whether the source files still have the state that the key stands for."""
         ...
 
     def read(self, folder: Path) -> T:
-        """What is kept there. Raises Broken and FileNotFoundError as `Header.read` does, and InputError."""
+        """The images in this folder. Raises Broken and FileNotFoundError like `Header.read`, and InputError."""
         ...
 
     def write(self, folder: Path, make_room: Callable[[int], None]) -> str:
-        """Fill an empty folder, or say why that can't be. `make_room` is told before how many bytes it will have, and
-        raises OSError. Raises InputError for images that can't be read."""
+        """Fill an empty folder, or return the reason why that is impossible. Before writing, `make_room` is called with
+        the number of bytes needed, and may raise OSError. Raises InputError for images that can't be read."""
         ...
 
     def unkept(self) -> T:
-        """The same where nothing is kept, or after `write` has said why. Raises InputError."""
+        """The images without the cache, for example after `write` has returned a reason. Raises InputError."""
         ...
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A dataset in the cache; without a header where it is damaged. `used` is when, in seconds since 1970."""
+    """A dataset in the cache. `header` is None for a damaged one. `used` is the time of its last use, in seconds since
+    1970."""
 
     folder: Path
     header: Header | None
@@ -78,13 +81,13 @@ class Kept:
 
 @dataclass(frozen=True)
 class Cache:
-    """The images under `folder`, of at most `limit` bytes; 0: none are kept."""
+    """The images under `folder`, of at most `limit` bytes in all; 0: the cache keeps nothing."""
 
     folder: Path
     limit: int
 
     def get(self, wanted: Wanted[T], say: Callable[[str], None]) -> T:
-        """The entry; or, if it can't be kept, a line says why. Raises InputError."""
+        """The images. If they can't be kept, `say` gets one line with the reason. Raises InputError."""
         if self.limit == 0:
             return wanted.unkept()
         found = self._find(wanted, say)
@@ -107,13 +110,13 @@ class Cache:
         return wanted.unkept()
 
     def kept(self) -> list[Kept]:
-        """All entries, the last used first."""
+        """All entries, the most recently used first."""
         return sorted(self._all(), key=lambda one: one.used, reverse=True)
 
     def remove(self, folder: Path) -> None:
         """Remove a dataset. Raises OSError."""
         gone = self.folder / f".{folder.name}.gone.{owner.mark()}"
-        with suppress(FileNotFoundError):  # another process did
+        with suppress(FileNotFoundError):  # another process was quicker
             # Renamed first, so that no other process finds half of it.
             folder.rename(gone)
             shutil.rmtree(gone)
@@ -126,14 +129,14 @@ class Cache:
 
     def _all(self) -> Iterator[Kept]:
         for folder in self.folder.iterdir() if self.folder.is_dir() else ():
-            # Who names a folder with other things in it must not lose them.
+            # The user may have named a folder that holds other things, which must not be removed.
             if not _KEY.fullmatch(folder.name):
                 continue
             try:
                 used = (folder / HEADER).stat().st_mtime
                 size = sum(path.stat().st_size for path in folder.iterdir())
                 yield Kept(folder, Header.read(folder), size, used)
-            except FileNotFoundError:  # another process removes it
+            except FileNotFoundError:  # another process is removing it
                 continue
             except Broken:
                 yield Kept(folder, None, size, used)
@@ -148,10 +151,10 @@ class Cache:
             return None
         except Broken as error:
             say(f"{wanted.dataset}: {wanted.done} images in {folder}: {error}; they are {wanted.done} again")
-            with suppress(OSError):  # if it can't be removed, it can't be written either, which is said
+            with suppress(OSError):  # if it can't be removed, it can't be written either, and that gives a message
                 self.remove(folder)
             return None
-        with suppress(OSError):  # of a cache that can be read alone
+        with suppress(OSError):  # the cache may be read-only
             os.utime(folder / HEADER)
         return found
 
@@ -188,8 +191,8 @@ class Cache:
         return ""
 
     def _make_room(self, size: int) -> None:
-        """Remove the entries used longest ago, until there is room for so many bytes. Raises OSError, also if there
-        is never room for so many."""
+        """Remove the entries that were used longest ago until there is room for `size` bytes. Raises OSError, also if
+        `size` is above the limit."""
         if size > self.limit:
             raise OSError(f"they take {shown(size)} or more, and there is room for {shown(self.limit)}")
         kept = self.kept()
@@ -198,6 +201,5 @@ class Cache:
 
 
 def check(folder: Path) -> None:
-    """Go through every byte that is kept of a dataset. Raises Broken if one is not as it was written, and
-    FileNotFoundError."""
+    """Check every byte that is kept of a dataset. Raises Broken if one has changed, and FileNotFoundError."""
     (copied if (folder / copied.IMAGES).exists() else decoded).check(folder)

@@ -1,8 +1,8 @@
-"""Encoded images of a streamed set, copied once to where each can be read by itself.
+"""Encoded images of a streamed dataset, copied once into a file from which each image can be read alone.
 
-images       their bytes, one image after another, of all splits
-ends.npy     where each ends (n,) int64
-data.json    the rest (bench.cache.header)
+images       the bytes of all images of all splits, one image after another
+ends.npy     the end of each image in that file, (n,) int64
+data.json    the header (bench.cache.header)
 """
 
 import hashlib
@@ -24,14 +24,14 @@ from bench.errors import InputError, first_line
 from bench.store.seal import Broken
 
 IMAGES, ENDS = "images", "ends.npy"
-# Bytes after which room is made again, and that are checked at a time.
+# Bytes that are checked at a time, and bytes after which room is made again.
 _PIECE = 2**26
 
 
 @dataclass(frozen=True)
 class Copied:
-    """Contents of which number i is `length[i]` bytes of the copy, from `start[i]` on. They go by the names and places
-    of the `original`, and are read there by a process that has no copy."""
+    """Contents that are read from the copy: content i is `length[i]` bytes from `start[i]` on. Names and places are
+    those of the `original`. A process without the copy reads the original."""
 
     original: Contents
     copy: "_Copy | None"
@@ -66,12 +66,15 @@ class Copied:
 
 @dataclass
 class Copying:
-    """Copies of `contents` to get from the cache (`bench.cache.cache.Wanted`), in their order. `unchanged` says whether
-    the files are still as the key says. `say` hears that they are copied, and `tell` how many of how many are."""
+    """Copies of `contents` to get from the cache (`bench.cache.cache.Wanted`), in the same order.
+
+    `unchanged` tells whether the files still have the state that the key stands for. `say` gets a message before
+    copying, and `tell` the number of images copied so far and the number of all.
+    """
 
     does: ClassVar[str] = "copies"
     done: ClassVar[str] = "copied"
-    instead: ClassVar[str] = "they are read where they lie, which takes longer in random order"
+    instead: ClassVar[str] = "they are read from the original files, which takes longer in random order"
 
     key: str
     dataset: str
@@ -88,8 +91,8 @@ class Copying:
         try:
             make_room(size)
             self.say(
-                f"{self.dataset}: copying its images to {folder.parent}, {shown(size)}; where they lie, none is read "
-                "without others"
+                f"{self.dataset}: copying its images to {folder.parent}, {shown(size)}; in the original files, no "
+                "image can be read without others"
             )
             write(folder, self.dataset, self.contents, make_room, self.tell)
         except OSError as error:
@@ -101,8 +104,8 @@ class Copying:
 
 
 class _Copy:
-    """A file of the cache, open: it can be read also once it had to make room for others, and in processes that are
-    forked from this one."""
+    """An open file of the cache. It stays readable after the cache removes it, also in processes that are forked from
+    this one."""
 
     def __init__(self, path: Path) -> None:
         """Raises OSError."""
@@ -110,7 +113,7 @@ class _Copy:
         weakref.finalize(self, os.close, self._file)
 
     def read(self, start: int, length: int) -> bytes:
-        # Forked processes share one position in the file.
+        # Processes that were forked share one position in the file, so the position is given.
         return os.pread(self._file, length, start)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -118,7 +121,7 @@ class _Copy:
 
 
 def _opened(path: Path) -> _Copy | None:
-    """None if a process that was sent the path is too late."""
+    """The opened copy; None if the cache has removed it."""
     try:
         return _Copy(path)
     except FileNotFoundError:
@@ -132,8 +135,8 @@ def write(
     make_room: Callable[[int], None],
     done: Callable[[int, int], None],
 ) -> None:
-    """Copy all images into the folder. `make_room` is told now and then how many bytes it has. Raises InputError for a
-    file that can't be read, and OSError."""
+    """Copy all images into the folder. `make_room` is called now and then with the bytes so far. Raises InputError for
+    a file that can't be read, and OSError."""
     ends, end, room, count = array("q"), 0, 0, sum(map(len, contents))
     digest = hashlib.blake2b()
     with (folder / IMAGES).open("wb") as file:
@@ -154,7 +157,7 @@ def write(
 
 
 def read(folder: Path, contents: Sequence[Sequential]) -> list[Copied]:
-    """The same contents, read here. Raises Broken and FileNotFoundError as `Header.read` does."""
+    """The same contents, read from the copy in the folder. Raises Broken and FileNotFoundError like `Header.read`."""
     Header.read(folder)
     try:
         ends = np.load(folder / ENDS, allow_pickle=False)
@@ -173,11 +176,11 @@ def read(folder: Path, contents: Sequence[Sequential]) -> list[Copied]:
 
 
 def check(folder: Path) -> None:
-    """Go through every byte. Raises Broken if one is not as it was written, and FileNotFoundError."""
+    """Check every byte. Raises Broken if one has changed since it was written, and FileNotFoundError."""
     header, digest = Header.read(folder), hashlib.blake2b()
     with (folder / IMAGES).open("rb") as file:
         while piece := file.read(_PIECE):
             digest.update(piece)
     digest.update(np.load(folder / ENDS, allow_pickle=False).tobytes())
     if digest.hexdigest() != header.fingerprint:
-        raise Broken("its images are not as they were written")
+        raise Broken("its images have changed since they were written")

@@ -1,10 +1,10 @@
-"""The decoded images of one dataset as files that are mapped into memory, so that all processes share them.
+"""The decoded images of one dataset, in files that are mapped into memory, so that all processes share them.
 
-    train.npy, test.npy      images (n, channels, height, width), and their targets in train-targets.npy and so on;
-                             validation.npy where the dataset has such a split
-    data.json                the rest of it (bench.cache.header)
+    train.npy, test.npy      images (n, channels, height, width); their targets are in train-targets.npy and so on
+    validation.npy           only if the dataset has a validation split
+    data.json                the header (bench.cache.header)
 
-Where validation is held out of train, train.npy begins with the images that are: both are then read as they lie.
+If validation images are held out of train, they come first in train.npy. Then both splits are contiguous in the file.
 """
 
 import errno
@@ -34,8 +34,8 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class _About:
-    """What the header says of images. `held` is how many at the start of train are held out, being the share
-    `validation` of it; 0 where train is as the dataset gives it."""
+    """The header's facts about images. `held` is the number of held-out images at the start of train, and `validation`
+    their share of train. If `held` is 0, train has the dataset's own order."""
 
     classes: tuple[str, ...]
     notes: tuple[str, ...]
@@ -56,19 +56,22 @@ class _About:
 
     @property
     def arranged(self) -> float | None:
-        """The share that is held out in data as they lie here."""
+        """The share of train that is held out in the order of the files; None if nothing is held out."""
         return self.validation if self.held else None
 
 
 @dataclass
 class Decoded:
-    """Data to get from the cache (`bench.cache.cache.Wanted`), or else by `decode`, which gives them as the dataset
-    does, in the room that it is given. `validation` is the share of train to hold out, None: as the dataset gives it;
-    data are kept with the share `usual` held out. `unchanged` says whether the files are still as the key says."""
+    """Data to get from the cache (`bench.cache.cache.Wanted`), or else from `decode`.
+
+    `decode` returns the data as the dataset gives them, in arrays from the function that it is given. `validation` is
+    the share of train to hold out; None holds out nothing. The cache arranges train with the share `usual` held out.
+    `unchanged` tells whether the files still have the state that the key stands for.
+    """
 
     does: ClassVar[str] = "decodes"
     done: ClassVar[str] = "decoded"
-    instead: ClassVar[str] = "they are in memory for this once"
+    instead: ClassVar[str] = "they are kept in memory this time"
 
     key: str
     dataset: str
@@ -96,7 +99,7 @@ class Decoded:
 
 
 def held(data: Data, validation: float | None) -> Data:
-    """The data with such a share of train held out, and the leaked images counted; None: as they are."""
+    """The data with this share of train held out and with leaked images counted. With None, the data are unchanged."""
     if validation is None:
         return data
     found = hold_out(data, validation)
@@ -104,8 +107,8 @@ def held(data: Data, validation: float | None) -> Data:
 
 
 class Rooms:
-    """Gives room for images in files of a folder; `make_room` is told before how many bytes that will be in all. Where
-    it or the disk refuses, room is in memory, and `refused` says why."""
+    """Gives arrays for images in files of a folder. Before each, `make_room` is called with the number of bytes of all
+    arrays. If it or the disk refuses, the array is in memory, and `refused` has the reason."""
 
     def __init__(self, folder: Path, make_room: Callable[[int], None]) -> None:
         self.refused = ""
@@ -126,7 +129,7 @@ class Rooms:
         return in_memory(shape)
 
     def path_of(self, images: Tensor) -> Path | None:
-        """The file that these images fill, on the disk; None if they are none that room was given for."""
+        """The file that holds these images, after writing it to the disk; None if no array given here holds them."""
         for path, array in self._given.items():
             if array.shape == images.shape and array.ctypes.data == images.data_ptr() and images.is_contiguous():
                 array.flush()
@@ -135,8 +138,8 @@ class Rooms:
 
 
 def write(folder: Path, dataset: str, data: Data, rooms: Rooms, validation: float) -> None:
-    """Put data that was decoded into `rooms` of this folder into its files, unless these refuse room for all of it.
-    Raises OSError."""
+    """Write data that were decoded into `rooms` of this folder to its files. If `rooms` refuses room for all of them,
+    write none. Raises OSError."""
     held, order = _arranged(data, validation)
     for name in _SPLITS:
         split: Split | None = getattr(data, name)
@@ -159,7 +162,7 @@ def write(folder: Path, dataset: str, data: Data, rooms: Rooms, validation: floa
             path.rename(folder / f"{name}.npy")
         targets = split.targets if name != "train" or order is None else split.targets[order]
         np.save(folder / f"{name}-targets.npy", targets.numpy(), allow_pickle=False)
-    for left in folder.glob("*.part"):  # images that turned out to be in colour were begun in grey
+    for left in folder.glob("*.part"):  # leftover grey arrays of images that turned out to be in colour
         left.unlink()
     files = written(folder)
     about = _About(data.classes, data.notes, 0, held, validation)
@@ -169,8 +172,8 @@ def write(folder: Path, dataset: str, data: Data, rooms: Rooms, validation: floa
 
 
 def read(folder: Path, validation: float | None) -> Data:
-    """The data with the share `validation` of train held out, or None: as the dataset gives it. Raises Broken and
-    FileNotFoundError as `Header.read` does, and InputError where nothing can be held out."""
+    """The data with the share `validation` of train held out; None holds out nothing. Raises Broken and
+    FileNotFoundError like `Header.read`, and InputError if nothing can be held out."""
     header = Header.read(folder)
     about = _About.of(header)
     try:
@@ -182,11 +185,11 @@ def read(folder: Path, validation: float | None) -> Data:
 
 
 def check(folder: Path) -> None:
-    """Go through every pixel. Raises Broken if one is not as it was written, and FileNotFoundError."""
+    """Check every pixel. Raises Broken if one has changed since it was written, and FileNotFoundError."""
     header = Header.read(folder)
     data = read(folder, _About.of(header).arranged)
     if fingerprint(replace(data, fingerprint=None)) != header.fingerprint:
-        raise Broken("its pixels or targets are not as they were written")
+        raise Broken("its pixels or targets have changed since they were written")
 
 
 def _open(folder: Path, header: Header, about: _About, validation: float | None) -> Data:
@@ -200,7 +203,7 @@ def _open(folder: Path, header: Header, about: _About, validation: float | None)
         parts = (slice(about.held), slice(about.held, None))
         held, stay = (Split(train.images[part], train.targets[part]) for part in parts)
         return replace(found, train=stay, validation=held)
-    # Where in the file each image lies, in the dataset's own order.
+    # The index in the file of each image, in the dataset's own order.
     place = torch.arange(len(train))
     if about.held:
         place = torch.cat(held_out(len(train), about.validation)).argsort()
@@ -212,12 +215,12 @@ def _open(folder: Path, header: Header, about: _About, validation: float | None)
 
 
 def _arranged(data: Data, validation: float) -> tuple[int, Tensor | None]:
-    """How many images are held out, and the order that puts these first; 0 and None if train stays as it is."""
+    """The number of held-out images and the order that puts them first; 0 and None if train keeps its order."""
     if data.validation is not None:
         return 0, None
     try:
         held, stay = held_out(len(data.train), validation)
-    except InputError:  # too few; who needs some held out is told so
+    except InputError:  # too few images; a caller that needs a validation split gets the error
         return 0, None
     return len(held), torch.cat((held, stay))
 
@@ -227,21 +230,21 @@ def _split(folder: Path, name: str) -> Split:
 
 
 def _mapped(path: Path) -> Tensor:
-    """The array in a file, whose pages processes share until they write to it, which changes their copy alone."""
+    """The array in a file. Processes share its pages until they write to one, which changes only their own copy."""
     try:
         return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
     except OSError as error:
-        # Linux keeps back memory for all that might be written. So of more than there is, what is read alone.
+        # For pages that might be written, Linux reserves memory. If there is too little, map the file read-only.
         if error.errno != errno.ENOMEM:
             raise
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it can't be written to
+            warnings.simplefilter("ignore")  # the warning that the array is not writable
             return torch.from_numpy(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def _create(path: Path, shape: Shape) -> np.memmap:
-    """An array in a file of its own, whose bytes the disk holds ready: one that is full while a map is written to ends
-    the process. Raises OSError."""
+    """An array in a new file. The disk reserves all bytes first, since a disk that becomes full while a mapped file is
+    written kills the process. Raises OSError."""
     try:
         array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
         size = path.stat().st_size

@@ -1,4 +1,4 @@
-"""The header beside kept files: whose they are, and their sizes and times when they were written.
+"""The header beside kept files: their dataset, and their sizes and times when they were written.
 
 data.json    the header, with its own hash
 """
@@ -13,14 +13,14 @@ from bench.store.seal import Broken
 from bench.store.store import sync
 
 NAME = "data.json"
-# Of what is kept. It is in the names of folders, so that each bench finds its own.
+# The format of kept files. It is part of the names of folders, so that each version of bench finds its own.
 FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Header:
-    """`dataset` is for people, and `fingerprint` a hash of all that is kept. `files` has sizes and times. `own` has
-    further facts about the entry, by name."""
+    """`dataset` is a name for people, `fingerprint` a hash of all kept data. `files` has the size and the time of each
+    file. `own` has further facts about the entry, by name."""
 
     dataset: str
     fingerprint: str
@@ -29,8 +29,8 @@ class Header:
 
     @classmethod
     def read(cls, folder: Path) -> "Header":
-        """Raises Broken if anything is not as it was written, by sizes and times, and FileNotFoundError if there
-        is nothing."""
+        """The header in a folder. Raises Broken if the size or time of a file has changed, and FileNotFoundError if
+        there is no header."""
         content = seal.read_file(folder / NAME)
         if content is None:
             raise FileNotFoundError(folder / NAME)
@@ -41,7 +41,7 @@ class Header:
             files = {name: (size, modified) for name, (size, modified) in body.pop("files").items()}
             for name, state in files.items():
                 if _state(folder / name) != state:
-                    raise Broken(f"{name} is not as it was written")
+                    raise Broken(f"{name} has changed since it was written")
         except FileNotFoundError as error:
             raise Broken(f"{Path(error.filename).name} is missing") from None
         except (TypeError, ValueError, KeyError, AttributeError) as error:
@@ -49,7 +49,7 @@ class Header:
         return cls(dataset, fingerprint, files, body)
 
     def write(self, folder: Path) -> None:
-        """Raises OSError."""
+        """Write the header into the folder. Raises OSError."""
         said = {"dataset": self.dataset, "fingerprint": self.fingerprint, "files": self.files, **self.own}
         (folder / NAME).write_bytes(seal.encode({"format": FORMAT, **said}))
         sync(folder / NAME)
@@ -57,12 +57,12 @@ class Header:
 
 
 def shown(size: int) -> str:
-    """So many bytes, for people."""
+    """A number of bytes as text for people."""
     return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.3g} MB"
 
 
 def written(folder: Path) -> dict[str, tuple[int, int]]:
-    """Sizes and times of the files in a folder, which the disk holds from now on. Raises OSError."""
+    """The size and time of each file in a folder, after all are written to the disk. Raises OSError."""
     for path in folder.iterdir():
         sync(path)
     return {path.name: _state(path) for path in sorted(folder.iterdir())}

@@ -1,4 +1,4 @@
-"""The images of a dataset for whoever trains or tests on them: from the cache, or decoded."""
+"""Loads the images of a dataset for training or testing, from the cache or by decoding them."""
 
 import hashlib
 import json
@@ -30,20 +30,20 @@ from bench.plan.dataset_choice import DatasetChoice
 from bench.plugins import options
 from bench.training.schedule import Schedule
 
-# The folder of decoded images, and how many GB they may have; 0: none are kept.
+# Environment variables: the folder of the cache, and its limit in GB; 0: nothing is kept.
 FOLDER, LIMIT = "BENCH_CACHE", "BENCH_CACHE_GB"
-# Other versions of these may give other pixels; the last ones draw `glyphs`.
+# Other versions of these packages may give other pixels. The last two draw the dataset `glyphs`.
 _DECODERS = ("pillow", "torchvision", "numpy", "pyarrow", "torch", "matplotlib", "fonttools")
-# Seconds of decoding before a word is said, and between words.
+# Seconds of decoding before the first message, and between messages.
 _PATIENCE, _BETWEEN = 2.0, 10.0
 
 
 def load(
     chosen: DatasetChoice, data_dir: Path, download: bool, validation: float | None, say: Callable[[str], None]
 ) -> Data:
-    """The data with the share `validation` of train held out, and the leaked images counted; None: as the dataset gives
-    them. Images that are decoded from files, or take long to make, are kept for the next time, and so are copies of
-    those that are streamed from where they are slow to read. Raises InputError."""
+    """The data with the share `validation` of train held out and leaked images counted; None leaves them as the dataset
+    gives them. The cache keeps images that are decoded from files or take long to make, and copies of streamed images
+    whose files are slow to read. Raises InputError."""
     if chosen.dataset.streams:
         return held(_streamed(chosen, data_dir, download, say), validation)
     tell = _Tell(chosen.label, "decoded", say)
@@ -60,19 +60,19 @@ def load(
         decode=decode,
         unchanged=lambda: chosen.stamp(data_dir) == stamp,
     )
-    if not stamp and not (stamp is None and chosen.dataset.made_once):  # yet to be fetched, or quick to make
+    if not stamp and not (stamp is None and chosen.dataset.made_once):  # not downloaded yet, or quick to make
         return wanted.unkept()
     return cache_from_environment().get(wanted, say)
 
 
 def _streamed(chosen: DatasetChoice, data_dir: Path, download: bool, say: Callable[[str], None]) -> Data:
-    """The data, looked over. Raises InputError."""
+    """The streamed data, after checking its files. Raises InputError."""
     cache, dataset = cache_from_environment(), options.write(chosen.name, chosen.dataset)
 
     def copied(data: Data, stamps: Stamps) -> Data:
         splits = {name: own for name, own in data.splits().items() if isinstance(own, Streamed)}
         slow = {name: own.images for name, own in splits.items() if isinstance(own.images, Sequential)}
-        if not slow or not hasattr(os, "pread"):  # as Windows has none
+        if not slow or not hasattr(os, "pread"):  # Windows has no pread
             return data
         digest = hashlib.sha256()
         for name, own in slow.items():
@@ -96,7 +96,7 @@ def _streamed(chosen: DatasetChoice, data_dir: Path, download: bool, say: Callab
 
 
 def cache_from_environment() -> Cache:
-    """The cache of this machine, or that which the environment names. Raises InputError."""
+    """The cache that the environment names, or else this machine's default one. Raises InputError."""
     named = os.environ.get(FOLDER)
     folder = platformdirs.user_cache_path("csg-bench", appauthor=False) if not named else Path(named).expanduser()
     asked = os.environ.get(LIMIT)
@@ -112,13 +112,13 @@ def cache_from_environment() -> Cache:
 
 
 def _share(folder: Path) -> float:
-    """Half of what the cache has and the disk has left, in bytes."""
+    """Half of the bytes that the cache uses or the disk has free."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
     return (shutil.disk_usage(there).free + sum(one.bytes for one in Cache(folder, 0).kept())) / 2
 
 
 def _key(chosen: DatasetChoice, data_dir: Path, stamp: str | None) -> str:
-    """A hash of all that decides the data: the same dataset of the same files, read by the same code."""
+    """A hash of everything that decides the data: the dataset, its files and the code that reads it."""
     return _hash(
         {
             "format": FORMAT,
@@ -130,14 +130,15 @@ def _key(chosen: DatasetChoice, data_dir: Path, stamp: str | None) -> str:
 
 
 def _key_of_looks(chosen: DatasetChoice) -> str:
-    """The same of what is streamed: each file is known by its own size and time."""
+    """The key of a streamed dataset's check. It leaves out the files, since each file is known by its own size and
+    time."""
     return _hash({"looks": LOOKS, **_read_by(chosen)})
 
 
 def _read_by(chosen: DatasetChoice) -> dict[str, Any]:
     return {
         "dataset": [chosen.name, options.everything(chosen.dataset), chosen.dataset.revision],
-        "code": [chosen.code, chosen.task.code],  # the task looked the targets over
+        "code": [chosen.code, chosen.task.code],  # the task checks targets too
         "decoders": {name: _version(name) for name in _DECODERS},
     }
 
@@ -154,7 +155,7 @@ def _version(package: str) -> str:
 
 
 class _Tell:
-    """Says how many images are decoded, or what is `done` to them, where that takes long."""
+    """Tells how many images are decoded, or otherwise `done`, if that takes long."""
 
     def __init__(self, label: str, done: str, say: Callable[[str], None]) -> None:
         self._label, self._what, self._say = label, done, say
@@ -166,7 +167,7 @@ class _Tell:
         self._next = self._began + _PATIENCE
 
     def __call__(self, done: int, count: int) -> None:
-        if done < self._done:  # another split
+        if done < self._done:  # another split begins
             self._begin()
         self._done = done
         now = time.monotonic()

@@ -1,7 +1,7 @@
-"""Streamed files are looked over once: each is read, hashed, and seen to be one that can be decoded, before hours are
-spent on a run that would meet a broken one. The findings are kept with the files' sizes and times.
+"""Checks streamed files once, before hours are spent on a run that would meet a broken one: each file is read, hashed,
+and checked to be one that can be decoded. The findings are kept with the files' sizes and times.
 
-    looked/KEY.npz    of a dataset: hashes of its files' names, sizes and times, and what was found in each
+    looked/KEY.npz    for one dataset: a hash of the name, size and time of each file, and the findings on it
 """
 
 import hashlib
@@ -27,21 +27,21 @@ from bench.store import owner
 
 FOLDER = "looked"
 FORMAT = 1
-# Of a digest: no two of billions of files get the same by chance.
+# The length of a digest. Among billions of files no two get the same digest by chance.
 _BYTES = 16
-# So many kinds of remarks are told apart, a bit for each.
+# The most kinds of remarks, with a bit for each.
 _MOST_REMARKS = 60
-# Handed to a thread at a time.
+# The number of images that a thread takes at a time.
 _PIECE = 64
 
-# Of each image of each split, by its name: a hash of the file's place, size and time, and of the part that it is.
+# By split, a stamp of each image: a hash of its file's path, size and time, and of the image's name in the file.
 Stamps = Mapping[str, Sequence[bytes]]
 
 
 @dataclass(frozen=True)
 class Found:
-    """What is known of images, by the hash of their files' names, sizes and times: their digests, and what is to be
-    said of each, a bit for each of `words`."""
+    """The findings on images. `known` has, by the stamp of each image, its digest and its remarks, as bits. `words` has
+    the remark of each bit."""
 
     known: dict[bytes, tuple[bytes, int]]
     words: list[str]
@@ -55,7 +55,7 @@ class Found:
 
     @classmethod
     def read(cls, path: Path) -> "Found":
-        """Empty if there is nothing that can be read."""
+        """The findings in a file; empty if it can't be read."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 words = json.loads(file["words"].tobytes())
@@ -68,7 +68,8 @@ class Found:
             return cls({}, [])
 
     def write(self, path: Path, dataset: str) -> None:
-        """Whole or not at all, with the dataset's name for people; a folder that can't be written to is no harm."""
+        """Write the file whole or not at all, with the dataset's name for people. If the folder can't be written to,
+        nothing is written."""
         if not self.known:
             return
         with suppress(OSError):
@@ -87,7 +88,7 @@ class Found:
 
 
 def dataset_of(path: Path) -> str:
-    """The name of the dataset that was looked over; empty for what can't be read."""
+    """The name of the dataset in a file of findings; empty if the file can't be read."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return str(json.loads(file["dataset"].tobytes()))
@@ -103,11 +104,11 @@ def look_over(
     done: Callable[[int, int], None] = lambda done, count: None,
     at_hand: Callable[[Data, Stamps], Data] = lambda data, stamps: data,
 ) -> Data:
-    """The same data with the digests of all images, and with notes on odd ones.
+    """The same data with the digests of all images and with notes on unusual ones.
 
-    The findings are kept at `path`, under the name of the `dataset`, also those on the images that were read before a
-    broken one. Without a path every file is read, and nothing kept. `at_hand` gives the same data, of files that have
-    these stamps, to be read from elsewhere. Raises InputError.
+    The findings are kept at `path`, with the name of the `dataset`. If an image is broken, findings on the images
+    before it are kept too. Without a path every file is read and nothing is kept. `at_hand` may replace the data, whose
+    files have these stamps, by copies to read from. Raises InputError.
     """
     found = Found({}, []) if path is None else Found.read(path)
     stamps = {name: _stamps(split) for name, split in data.splits().items() if isinstance(split, Streamed)}
@@ -139,22 +140,23 @@ def look_over(
 
 
 def changed(data: Data) -> bool:
-    """Whether the files of streamed splits have other sizes or times by now than when they were looked over."""
+    """Whether the size or time of a file of a streamed split has changed since the files were checked."""
     if data.files is None:
         return False
     try:
         return data.files != _state(_stamps(split) for split in data.splits().values() if isinstance(split, Streamed))
-    except InputError:  # one is gone
+    except InputError:  # a file is gone
         return True
 
 
 def _state(stamps: Iterable[Sequence[bytes]]) -> str:
-    """The state of all files, of all splits."""
+    """A hash of the state of all files of all splits."""
     return hashlib.sha256(b"".join(sorted(stamp for own in stamps for stamp in own))).hexdigest()[:16]
 
 
 def _look(split: Streamed, numbers: Sequence[int], classes: int) -> Iterator[list[tuple[int, bytes, list[str]]]]:
-    """The digest of each of these images, with its mask, and remarks, in order; a few at a time. Raises InputError."""
+    """The index, the digest and the remarks of each of these images, in order, a few at a time. The digest includes the
+    mask. Raises InputError."""
 
     def one(number: int) -> tuple[int, bytes, list[str]]:
         content, name = split.images.read(number), split.images.name(number)
@@ -171,7 +173,7 @@ def _look(split: Streamed, numbers: Sequence[int], classes: int) -> Iterator[lis
     pieces = [numbers[start : start + _PIECE] for start in range(0, len(numbers), _PIECE)]
     with ThreadPoolExecutor(cores(), thread_name_prefix="look") as pool:
         try:
-            # Some at a time, so that what was found before a broken one comes out.
+            # A few pieces at a time, so that findings before a broken image are not lost.
             for start in range(0, len(pieces), 4 * cores()):
                 yield from pool.map(some, pieces[start : start + 4 * cores()])
         finally:
@@ -187,7 +189,7 @@ def _digest(content: bytes) -> bytes:
 
 
 def _stamps(split: Streamed) -> list[bytes]:
-    """The stamp of each image with its mask."""
+    """The stamp of each image together with its mask."""
     parts = [split.images, *([] if isinstance(split.targets, Tensor) else [split.targets])]
     own = [_stamps_of(part) for part in parts]
     return own[0] if len(own) == 1 else [_digest(image + mask) for image, mask in zip(*own, strict=True)]
@@ -199,7 +201,7 @@ def _stamps_of(contents: Contents) -> list[bytes]:
     for number in range(len(contents)):
         path = contents.where(number)
         if path not in states:
-            if len(states) > 1000:  # of whole files each is asked for once
+            if len(states) > 1000:  # if each image is a file, each path comes only once
                 states.clear()
             try:
                 state = path.stat()
@@ -218,5 +220,5 @@ def _notes(split: str, counts: Counter[int], words: Sequence[str], images: int) 
 
 
 def _rows(digests: Sequence[bytes]) -> NDArray[np.uint8]:
-    """A row for each."""
+    """An array with one row for each digest."""
     return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(len(digests), -1).copy()

@@ -1,1 +1,1 @@
-"""What happens to images between a dataset and a network: held out, augmented, normalised."""
+"""Steps between a dataset's images and a network: validation split, augmentation, normalisation, batches."""

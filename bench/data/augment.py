@@ -14,18 +14,18 @@ from bench.dataset import IGNORED
 from bench.seeding import AUGMENT, FLIPS, generator
 
 AS_IT_IS = (1.0, 1.0)
-# Of a part's shape, width by height or the other way round; and how many parts are drawn.
+# The largest ratio of a part's sides, and the number of parts that are drawn.
 _MOST_RATIO, _TRIES = 4 / 3, 10
-# Operations that are done to an image, as torchvision's recipes have it.
+# The number of operations on each image, as in torchvision's recipes.
 _OPERATIONS = 2
-# Of blur: the side of its kernel, and between which deviations it is drawn. The CSG authors draw a radius from 0 to 1.
+# The side of the blur's kernel, and the range of its deviation. The CSG authors draw a radius from 0 to 1.
 _BLUR_PIXELS, _DEVIATIONS = 7, (0.01, 1.0)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What is drawn for each image, `(images,)`: where its window lies in what it is enlarged to (`rows`, `columns`),
-    whether it is `mirrored`, and by how much it is enlarged, down and across (`scales` `(images, 2)`)."""
+    """The random numbers for each image, `(images,)`: the place of its window in the enlarged image (`rows`,
+    `columns`), whether it is `mirrored`, and the factors of enlargement, down and across (`scales` `(images, 2)`)."""
 
     rows: Tensor
     columns: Tensor
@@ -41,18 +41,20 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Augment:
-    """Enlarges images by a random factor between the two of `scale`, and pads them with `padding` zeros on every side
-    (masks with pixels of no class). Then cuts out a window of `crop` pixels a side at a random place (0: as large as
-    the images were), and with `flip` mirrors half of them.
+    """Augments a batch of images by random scale, crop and flip.
 
-    In place of that window, `area` takes a part of the image with a fraction of its area between these two, of a shape
-    between 3:4 and 4:3, and brings it to the window's size (Szegedy et al., "Going Deeper with Convolutions", 2015).
+    Enlarges each image by a random factor in the range `scale`, and pads it with `padding` zeros on every side (masks
+    with pixels of no class). Then cuts out a window of `crop` pixels a side at a random place (0: as large as the image
+    was). With `flip` it mirrors half of the images.
 
-    `growing` are sides of the window in so many equal parts of `epochs`, in place of `crop`. Before, each image by
-    itself is changed by RandAugment's `operations` of this magnitude, and by a chance of `blur` blurred; 0: none.
+    If `area` is given, it replaces that window: a part of the image with a fraction of its area in this range and a
+    shape between 3:4 and 4:3 is resized to the window's size (Szegedy et al., "Going Deeper with Convolutions", 2015).
 
-    Where flips `alternate`, each epoch mirrors the images that the one before did not, so that two epochs show both
-    sides of all (Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024).
+    `growing` replaces `crop` by a list of window sides, one for each of as many equal parts of `epochs`. Before all
+    this, `operations` is the magnitude of RandAugment on each single image, and `blur` the chance of a blur; 0: none.
+
+    With `alternate`, each epoch mirrors the images that the last epoch did not mirror, so that two epochs show both
+    sides of every image (Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024).
     """
 
     padding: int = 0
@@ -67,8 +69,8 @@ class Augment:
     alternate: bool = False
 
     def operated(self, image: Tensor, seed: int) -> Tensor:
-        """An image `(channels, height, width)` uint8 after two operations of RandAugment (Cubuk et al., 2020), and by
-        chance a Gaussian blur of a deviation up to a pixel, all drawn by the seed."""
+        """An image `(channels, height, width)` uint8 after two operations of RandAugment (Cubuk et al., 2020) and, by
+        chance, a Gaussian blur with a deviation of up to a pixel. The seed decides every random choice."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             if self.operations:
@@ -79,26 +81,26 @@ class Augment:
 
     @property
     def operates(self) -> bool:
-        """Whether images are changed one by one."""
+        """Whether single images are changed, by RandAugment or blur."""
         return bool(self.operations or self.blur)
 
     def at(self, epoch: int) -> "Augment":
-        """What is done in an epoch, from 0."""
+        """The augmentation of one epoch, counted from 0."""
         if not self.growing:
             return self
         part = min(len(self.growing) - 1, epoch * len(self.growing) // self.epochs)
         return replace(self, growing=(), crop=self.growing[part])
 
     def draw_epoch(self, order: Tensor, size: tuple[int, int], seed: int, epoch: int) -> Drawn:
-        """For the images of these numbers, in this order, of an epoch, from 0."""
+        """Random numbers for the images with the indices `order`, in this order, in an epoch counted from 0."""
         drawn = self.draw(len(order), size, generator(seed, epoch, AUGMENT))
         if not self.alternate:
             return drawn
-        at_first = torch.rand(len(order), generator=generator(seed, 0, FLIPS)) < 0.5  # by their numbers
+        at_first = torch.rand(len(order), generator=generator(seed, 0, FLIPS)) < 0.5  # indexed by image
         return replace(drawn, mirrored=at_first[order] ^ bool(epoch % 2))
 
     def draw(self, images: int, size: tuple[int, int], generator: torch.Generator) -> Drawn:
-        """For so many images of this size, (height, width), on the CPU."""
+        """Random numbers for `images` images of this size, (height, width), on the CPU."""
         if not self._resizes:
             offsets = torch.randint(0, 2 * self.padding + 1, (2, images), generator=generator)
             mirrored = torch.rand(images, generator=generator) < 0.5
@@ -109,14 +111,15 @@ class Augment:
         scales = least + (most - least) * torch.rand(images, generator=generator)
         starts = []
         for side, window in zip(size, self._window(size), strict=True):
-            room = side * scales + 2 * self.padding - window  # negative where the window is the larger
+            room = side * scales + 2 * self.padding - window  # negative if the window is larger
             share = torch.rand(images, generator=generator)
             starts.append((share * room - self.padding).round().long())
         mirrored = torch.rand(images, generator=generator) < 0.5
         return Drawn(starts[0], starts[1], mirrored, scales[:, None].expand(images, 2))
 
     def _parts(self, images: int, size: tuple[int, int], generator: torch.Generator) -> Drawn:
-        """The first of some parts that lies in the image; none of them would be a rare thing, and is the whole."""
+        """Draw several parts and take the first that lies in the image. Rarely none does; then the whole image is
+        taken."""
         height, width = size
         numbers = torch.rand(images, _TRIES, 2, generator=generator)
         least, most = self.area
@@ -132,8 +135,8 @@ class Augment:
         return Drawn(starts[:, 0], starts[:, 1], torch.rand(images, generator=generator) < 0.5, scales)
 
     def __call__(self, images: Tensor, targets: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
-        """images `(batch, channels, height, width)`, windows of them out, and targets: masks `(batch, height, width)`
-        go with the images, a number for each image stays."""
+        """The augmented images `(batch, channels, height, width)` and their targets. Masks `(batch, height, width)` are
+        changed like the images; a target of one number stays."""
         images = self._moved(images, drawn, 0, "bilinear")
         if targets.ndim == 3:
             targets = self._moved(targets[:, None], drawn, IGNORED, "nearest")[:, 0]
@@ -166,8 +169,8 @@ def _crop(images: Tensor, padding: int, fill: int, rows: Tensor, columns: Tensor
 
 
 def _sampled(images: Tensor, window: tuple[int, int], drawn: Drawn, fill: int, mode: str) -> Tensor:
-    """Windows `(batch, channels, *window)` of the enlarged images, which begin at `drawn.rows` and `drawn.columns` of
-    these; `fill` lies around them. uint8 in and out."""
+    """Windows `(batch, channels, *window)` of the enlarged images. They begin at `drawn.rows` and `drawn.columns` of
+    the enlarged images, and `fill` lies around the images. uint8 in and out."""
     batch, _, height, width = images.shape
     places = []
     each = ((height, window[0], drawn.rows), (width, window[1], drawn.columns))
@@ -176,7 +179,7 @@ def _sampled(images: Tensor, window: tuple[int, int], drawn: Drawn, fill: int, m
         places.append(2 * middles / (scales[:, None] * side) - 1)  # -1 to 1 from edge to edge
     down, right = places
     grid = torch.stack([right[:, None, :].expand(batch, *window), down[:, :, None].expand(batch, *window)], dim=3)
-    # What lies outside counts as zero there.
+    # grid_sample takes pixels outside of the image as zero, so `fill` is made zero.
     shifted = images.float() - fill
     sampled = functional.grid_sample(shifted, grid, mode=mode, padding_mode="zeros", align_corners=False)
     return (sampled + fill).round().clamp(0, 255).to(torch.uint8)

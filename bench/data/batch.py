@@ -1,4 +1,4 @@
-"""Batches, wherever the images come from, and the part of each that one of several processes sees."""
+"""Batches from images in memory or from files, and the part of each batch that one of several processes sees."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,15 +10,18 @@ from torch import Tensor
 # Images `(batch, channels, height, width)` as the network sees them, and their targets, both on the device.
 Batch = tuple[Tensor, Tensor]
 
-# Images of an epoch, by their places in its order.
+# Images of an epoch, by their positions in the epoch's order.
 Places = slice | Tensor
 
 
 @dataclass(frozen=True)
 class Part:
-    """The part of each batch that process `number` of so many sees: a stretch as long as the others', or one image
-    shorter. Where it is `led`, the image before comes first, which for the first image is the batch's last: mixing
-    takes each image with the one before."""
+    """The part of each batch that process `number` of `of` processes sees. Parts have equal lengths or differ by one
+    image.
+
+    If `led` is true, the part also has, as its first, the image before it. For the first part this is the batch's last
+    image. Mixing needs it, since it mixes each image with the one before.
+    """
 
     number: int = 0
     of: int = 1
@@ -32,7 +35,7 @@ class Part:
         return replace(self, led=True)
 
     def within(self, batch: slice) -> Places:
-        """Its places of those of a batch."""
+        """The positions of this part in a batch."""
         size = batch.stop - batch.start
         first, end = (size * number // self.of for number in (self.number, self.number + 1))
         if not self.led:
@@ -45,9 +48,11 @@ WHOLE = Part()
 
 
 class Batches(Protocol):
-    """The training images of one seed in batches. The order of images and their augmentation follow from the seed and
-    the step alone. So every method sees the same, and a run that starts at a later step sees the same as if it had
-    started at the first."""
+    """The training images of one seed in batches.
+
+    The order of images and their augmentation depend only on the seed and the step. So every method sees the same
+    batches, and a run that starts at a later step sees the same batches as a run that started at the first.
+    """
 
     @property
     def batch_size(self) -> int: ...
@@ -56,23 +61,23 @@ class Batches(Protocol):
     def steps_per_epoch(self) -> int: ...
 
     def batches(self, epoch: int, first_step: int = 0, part: Part = WHOLE) -> Iterator[Batch]:
-        """The batches of an epoch, counted from 0, in order, from its step `first_step` on; of each batch the `part`,
-        as it is in the whole batch."""
+        """This `part` of the batches of an epoch, in order, from step `first_step` on; both are counted from 0. The
+        part has the same images as in the whole batch."""
         ...
 
 
 class Ordered(Protocol):
-    """All images of a split as they come, in batches."""
+    """All images of a split in batches, in the split's order."""
 
     def __iter__(self) -> Iterator[Batch]: ...
 
     def part(self, part: Part) -> "Ordered":
-        """Every batch whose turn it is: with two processes the first sees the first, the third..."""
+        """Only the batches of one process: of two processes, the first sees batch 1, 3, 5 and so on."""
         ...
 
 
 class WholeBatches:
-    """An epoch of so many `images` in batches of a `wanted_size`. The last, smaller one is left out."""
+    """An epoch of `images` images in batches of `wanted_size`. A last, smaller batch is left out."""
 
     wanted_size: int
 
@@ -89,6 +94,6 @@ class WholeBatches:
         return self.images // self.batch_size
 
     def places(self, first_step: int, part: Part) -> list[Places]:
-        """The places of each batch's part from a step on, in the epoch's order of images."""
+        """The positions of this part of each batch, from a step on, in the epoch's order of images."""
         size = self.batch_size
         return [part.within(slice(step * size, (step + 1) * size)) for step in range(first_step, self.steps_per_epoch)]

@@ -1,4 +1,4 @@
-"""Batches of a split, for training and evaluation, wherever the images come from."""
+"""Batches of a split for training and evaluation, from images in memory or from files."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from bench.seeding import OPERATIONS, ORDER, generator, mixed
 
 @dataclass(frozen=True)
 class InMemory(WholeBatches):
-    """Training batches of a split that is on the device."""
+    """Training batches of a split whose images are on the device."""
 
     split: Split
     normalise: Normalise
@@ -30,7 +30,7 @@ class InMemory(WholeBatches):
 
     def batches(self, epoch: int, first_step: int = 0, part: Part = WHOLE) -> Iterator[Batch]:
         device = self.split.images.device
-        # Drawn on the CPU, so that every device draws the same numbers, for all of an epoch at once.
+        # Random numbers are drawn on the CPU and for a whole epoch at once, so that every device draws the same.
         order = torch.randperm(self.images, generator=generator(self.seed, epoch, ORDER))
         augment, size = self.augment.at(epoch), (self.split.images.shape[2], self.split.images.shape[3])
         drawn = augment.draw_epoch(order, size, self.seed, epoch).to(device)
@@ -48,8 +48,8 @@ class InMemory(WholeBatches):
 
 @dataclass(frozen=True)
 class InOrder:
-    """All images of a split that is on the device, as they come, in batches of `size`, or of fewer where images are
-    large; the last may be smaller."""
+    """All images of a split on the device, in order, in batches of `size` images, or of fewer if images are large. The
+    last batch may be smaller."""
 
     split: Split
     normalise: Normalise
@@ -70,18 +70,19 @@ class InOrder:
 def shuffled(
     split: AnySplit, normalise: Normalise, augment: Augment, seed: int, batch_size: int, loading: Loading
 ) -> Batches:
-    """The batches to train on."""
+    """The batches for training."""
     if isinstance(split, Split):
         return InMemory(split, normalise, augment, seed, batch_size)
     return Shuffled(split, normalise, augment, seed, batch_size, loading)
 
 
 def in_order(split: AnySplit, normalise: Normalise, loading: Loading | None = None) -> Ordered:
-    """All images as they come, none of which is changed at random. Streamed ones go where `loading` says, or where
-    `normalise` is."""
+    """All images in order, without random changes. Streamed images go to the device of `loading`, or by default to the
+    device of `normalise`."""
     loading = loading or Loading(normalise.mean.device)
     return InOrder(split, normalise) if isinstance(split, Split) else StreamedInOrder(split, normalise, loading)
 
 
-# Of a batch at most: 500 images of 259x259. What segments gives a number for each class of each of them.
+# The most pixels in a batch: 500 images of 259x259. A segmentation network outputs a number of each class for each
+# pixel.
 _PIXELS = 2**25

@@ -1,4 +1,4 @@
-"""Images and labels mixed within a batch, by torchvision: mixup and cutmix."""
+"""Mixes images and labels within a batch by torchvision's mixup and cutmix."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from bench.seeding import MIX, mixed
 
 @dataclass(frozen=True)
 class Mixed:
-    """Batches of labels, each mixed by what the seed and the step say; targets are then shares of the classes,
-    `(batch, classes)`.
+    """Batches whose images and labels are mixed. The seed and the step decide how. The targets are shares of the
+    classes, `(batch, classes)`.
 
-    `mixup` and `cutmix` are the alphas of their beta distributions, 0: not used; of both, each batch has one (Zhang et
-    al., "mixup: Beyond Empirical Risk Minimization", 2018; Yun et al., "CutMix", 2019).
+    `mixup` and `cutmix` are the alphas of their beta distributions; 0: not used. If both are used, each batch gets one
+    of them at random (Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018; Yun et al., "CutMix", 2019).
     """
 
     inner: Batches
@@ -36,7 +36,7 @@ class Mixed:
     def batches(self, epoch: int, first_step: int = 0, part: Part = WHOLE) -> Iterator[Batch]:
         kinds = [(v2.MixUp, self.mixup), (v2.CutMix, self.cutmix)]
         mixers = [kind(alpha=alpha, num_classes=self.classes) for kind, alpha in kinds if alpha]
-        # torchvision mixes each image with the one before (`roll(1)`), so that a part takes one more with it.
+        # torchvision mixes each image with the one before (`roll(1)`), so a part of a batch needs one more image.
         of_inner = part if part.is_whole else part.led_by_one()
         for step, (images, targets) in enumerate(self.inner.batches(epoch, first_step, of_inner), first_step):
             seed = mixed(self.seed, epoch * self.steps_per_epoch + step, MIX)

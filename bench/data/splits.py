@@ -1,4 +1,4 @@
-"""The validation split, held out of the training images, and the hash that tells one set of images from another."""
+"""Holds a validation split out of the training images, and hashes images so that a record identifies them."""
 
 import hashlib
 import json
@@ -11,14 +11,14 @@ from torch import Tensor
 from bench.dataset import AnySplit, Data, Streamed
 from bench.errors import InputError
 
-# The validation split is the same for every run and every seed, so that seeds differ in training alone.
+# The validation split is the same for every run and every seed, so that seeds differ only in training.
 _SPLIT_SEED = 0
 
 
 def hold_out(data: Data, fraction: float) -> Data:
-    """The same data with a validation split: the dataset's own, or `fraction` of the training images.
+    """The same data with a validation split: the dataset's own one, or else `fraction` of the training images.
 
-    Which images are held out depends on nothing but their number.
+    The choice of held-out images depends only on the number of training images.
     """
     if data.validation is not None:
         return data
@@ -27,7 +27,7 @@ def hold_out(data: Data, fraction: float) -> Data:
 
 
 def held_out(count: int, fraction: float) -> tuple[Tensor, Tensor]:
-    """The numbers of the images that are held out, and of those that stay, each in order. Raises InputError."""
+    """The indices of the held-out images and those of the remaining images, each sorted. Raises InputError."""
     held = round(count * fraction)
     if not 0 < held < count:
         raise InputError(f"can't hold {fraction:g} of {count} training images out for validation")
@@ -36,8 +36,8 @@ def held_out(count: int, fraction: float) -> tuple[Tensor, Tensor]:
 
 
 def count_leaked(data: Data) -> int:
-    """How many test images are among the training or validation images too, pixel for pixel, whatever their labels; of
-    streamed ones, whose files are the same."""
+    """The number of test images that are also training or validation images, pixel for pixel, whatever their labels.
+    Streamed images are compared by their files."""
     splits = (data.train, *([] if data.validation is None else [data.validation]))
     seen = {digest for split in splits for digest in _digests(split)}
     return sum(digest in seen for digest in _digests(data.test))
@@ -51,8 +51,8 @@ def _digests(split: AnySplit) -> Iterator[bytes]:
 
 
 def fingerprint(data: Data) -> str:
-    """A hash of every image and label of every split, so that a record says on what it was trained and tested; of
-    streamed ones, of their files."""
+    """A hash of every image and label of every split, which identifies a run's data in its record. For streamed images,
+    their files are hashed."""
     if data.fingerprint is not None:
         return data.fingerprint
     digest = hashlib.sha256()
@@ -63,7 +63,7 @@ def fingerprint(data: Data) -> str:
 
 
 def images_hash(split: AnySplit) -> str:
-    """The same of one split."""
+    """A hash of every image and label of one split."""
     digest = hashlib.sha256()
     _add(digest, split)
     return digest.hexdigest()[:16]
@@ -77,16 +77,16 @@ def _add(digest: "hashlib._Hash", split: AnySplit) -> None:
         images = split.digests
     else:
         images = split.images
-    # The arrays themselves, not their bytes: these would be a copy.
+    # Hash the arrays themselves: converting them to bytes would copy them.
     for part in (images, targets):
         if part is not None:
             digest.update(part.contiguous().cpu().numpy().data.cast("B"))
 
 
-# Bytes of a streamed image's digest; behind them stand those of its mask.
+# Bytes of the digest of a streamed image; the digest of its mask follows.
 _OF_IMAGE = 16
 
 
 def names_hash(classes: Sequence[str]) -> str:
-    """A hash of the names of the classes, in their order."""
+    """A hash of the names of the classes, in order."""
     return hashlib.sha256(json.dumps(list(classes)).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""How images are standardised, as a person asks for it: `imagenet`, `dataset`, or MEAN/DEVIATION."""
+"""The user's choice of standardisation of images: `imagenet`, `dataset`, or MEAN/DEVIATION."""
 
 import math
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _NAMES = {"imagenet": "0.485,0.456,0.406/0.229,0.224,0.225"}
 
 @dataclass(frozen=True)
 class Standard:
-    """A mean and a deviation for each channel, or one for all, in units of pixel values, 0 to 255."""
+    """A mean and a deviation for each channel, or one for all channels, in units of pixel values, 0 to 255."""
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
@@ -28,12 +28,13 @@ class Standard:
 
     @property
     def text(self) -> str:
-        """As a person writes it, with six digits: the same for the same, in whatever words it was asked for."""
+        """The standardisation as a user writes it, with six digits. Equal standardisations give equal text."""
         written = "/".join(",".join(f"{value / 255:.6g}" for value in values) for values in (self.mean, self.deviation))
         return next((name for name, numbers in _NAMES.items() if numbers == written), written)
 
     def normalise(self, channels: int) -> Normalise:
-        """The mean and deviation for images of so many channels. Raises InputError if it has numbers for others."""
+        """The mean and deviation for images of this many channels. Raises InputError if it has numbers for another
+        number of channels."""
         mean, deviation = (values * channels if len(values) == 1 else values for values in (self.mean, self.deviation))
         if (len(mean), len(deviation)) != (channels, channels):
             raise InputError(
@@ -44,7 +45,7 @@ class Standard:
 
 
 def parse(text: str) -> Standard | None:
-    """The standard that was asked for; None for the dataset's own. Raises InputError."""
+    """The requested standardisation; None stands for the dataset's own. Raises InputError."""
     if text == DATASET:
         return None
     mean, slash, deviation = _NAMES.get(text, text).partition("/")
@@ -70,14 +71,14 @@ def text_of(chosen: Standard | None) -> str:
 
 
 def normalisation(chosen: Standard | None, train: AnySplit, device: torch.device | None = None) -> Normalise:
-    """How images of a dataset with this training split are standardised, where its images are, or on `device`. Raises
+    """The standardisation of a dataset with this training split, on the device of its images or on `device`. Raises
     InputError."""
     made = Normalise.of(train) if chosen is None else chosen.normalise(train.image_shape[0])
     return made.to(device or (train.images.device if isinstance(train, Split) else torch.device("cpu")))
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    """In units of pixel values. Raises ValueError."""
+    """The numbers of a text, in units of pixel values. Raises ValueError."""
     values = [255 * float(part) for part in text.split(",")]
     if not all(map(math.isfinite, values)):
         raise ValueError(text)

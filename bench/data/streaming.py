@@ -1,8 +1,8 @@
-"""Batches of images that are decoded as they are needed, by worker processes that are ahead of the training (torch's
-DataLoader), or by the process that trains if there are none.
+"""Batches of images that are decoded when they are needed, by worker processes ahead of the training (torch's
+DataLoader), or, without workers, by the training process.
 
-What a batch holds follows from the seed, the epoch and the images' numbers alone: each image's window is drawn from a
-generator of its own, so that neither the number of workers nor where an epoch is begun shows.
+A batch depends only on the seed, the epoch and the indices of its images. Each image has its own random generator for
+its window. So the number of workers and the step at which an epoch starts change nothing.
 """
 
 import random
@@ -21,13 +21,13 @@ from bench.dataset import Streamed
 from bench.errors import InputError
 from bench.seeding import OPERATIONS, ORDER, WINDOWS, generator, mixed
 
-# Of a batch that is evaluated at most: 15 images of 513x513, for each pixel of which a network has 21 numbers, say.
+# The most pixels in a batch of evaluation: 15 images of 513x513. For each pixel a network may have 21 outputs.
 _PIXELS = 2**22
 
 
 @dataclass(frozen=True)
 class Loading:
-    """Where batches go, and how many processes decode them."""
+    """The device that batches go to, and the number of processes that decode them."""
 
     device: torch.device
     workers: int = 0
@@ -35,8 +35,8 @@ class Loading:
 
 @dataclass(frozen=True)
 class Shuffled(WholeBatches):
-    """Training batches of a streamed split. `augment` says which window is cut out of each image, and how a batch is
-    changed."""
+    """Training batches of a streamed split. `augment` says which window is cut out of each image and how a batch is
+    augmented."""
 
     split: Streamed
     normalise: Normalise
@@ -53,7 +53,7 @@ class Shuffled(WholeBatches):
         device, augment = self.loading.device, self.augment.at(epoch)
         size = (augment.crop, augment.crop) if augment.crop else self.split.size
         order = torch.randperm(self.images, generator=generator(self.seed, epoch, ORDER))
-        # Windows are cut where images are decoded.
+        # The windows are cut by the processes that decode the images.
         of_batch = Augment(augment.padding, augment.flip, alternate=augment.alternate)
         drawn = of_batch.draw_epoch(order, size, self.seed, epoch)
         places = self.places(first_step, part)
@@ -66,7 +66,7 @@ class Shuffled(WholeBatches):
 
 
 def _window(augment: Augment, size: tuple[int, int]) -> RandomArea | RandomScale | None:
-    """The window that is cut out of each image, of this size."""
+    """The random window of this size to cut out of each image."""
     if augment.area != AS_IT_IS:
         return RandomArea(size, augment.area)
     if augment.scale != AS_IT_IS or augment.crop:
@@ -76,7 +76,7 @@ def _window(augment: Augment, size: tuple[int, int]) -> RandomArea | RandomScale
 
 @dataclass(frozen=True)
 class StreamedInOrder:
-    """All images of a streamed split, as they come, in batches of `size`, or of fewer where images are large."""
+    """All images of a streamed split, in order, in batches of `size` images, or of fewer if images are large."""
 
     split: Streamed
     normalise: Normalise
@@ -97,8 +97,8 @@ class StreamedInOrder:
 
 
 class _Items(Dataset[Batch | InputError]):
-    """Decoded images of these numbers, and their targets; `seeds` are what windows and operations are drawn by, with
-    the number."""
+    """Decoded images with these indices, and their targets. The window of an image is drawn from the first of `seeds`
+    and its index, the operations on it from the second."""
 
     def __init__(
         self,
@@ -110,12 +110,13 @@ class _Items(Dataset[Batch | InputError]):
         self.split, self.window, self.augment, self.seeds = split, window, augment or Augment(), seeds
 
     def __getitem__(self, numbers: Sequence[int]) -> Batch | InputError:
-        """A batch, or the error of one of its images: raised here, it would be wrapped in a worker's message."""
+        """A batch, or the error of one of its images. If the error were raised here, the DataLoader would wrap its
+        message."""
         try:
             pairs = [self._one(number) for number in numbers]
         except InputError as error:
             return error
-        # Channels last, as they are decoded and as they are wanted.
+        # Channels last: decoding gives this order, and training wants it.
         pixels = torch.stack([image.permute(1, 2, 0) for image, _ in pairs]).permute(0, 3, 1, 2)
         return pixels, torch.stack([target for _, target in pairs])
 
@@ -129,15 +130,16 @@ class _Items(Dataset[Batch | InputError]):
 
 
 def _loaded(items: _Items, numbers: Sequence[Sequence[int]], loading: Loading) -> Iterator[Batch]:
-    """On the device. Raises InputError for an image that can't be decoded."""
+    """The batches, on the device. Raises InputError for an image that can't be decoded."""
     loader = DataLoader(
         items,
         batch_size=None,
-        sampler=numbers,  # lists of numbers, each of which is read as one
+        sampler=numbers,  # lists of indices; each list is read as one item
         num_workers=min(loading.workers, len(numbers)),
         pin_memory=loading.device.type == "cuda",
         worker_init_fn=_begin,
-        # By default torch's own generator would be drawn from, and layers that draw from it would tell.
+        # By default the DataLoader would draw from torch's global generator, and so change the layers that draw from
+        # it.
         generator=torch.Generator(),
     )
     for found in loader:
@@ -148,5 +150,5 @@ def _loaded(items: _Items, numbers: Sequence[Sequence[int]], loading: Loading) -
 
 
 def _begin(worker: int) -> None:
-    """Each worker has a core."""
+    """Each worker has one core."""
     torch.set_num_threads(1)

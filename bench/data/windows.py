@@ -1,5 +1,8 @@
-"""The random window that training cuts out of an image in a file. Each image has a generator of its own, so the window
-is the same whoever reads it, and when."""
+"""The random window that training cuts out of an image in a file.
+
+Each image has its own random generator. So the window does not depend on the process that reads the image, nor on the
+time.
+"""
 
 import math
 import random
@@ -7,15 +10,17 @@ from dataclasses import dataclass
 
 from bench.dataset import Cut, Window
 
-# Of a random part of an image, as in Szegedy et al., "Going Deeper with Convolutions" (2015).
+# The range of a random part's shape and the number of tries, as in Szegedy et al., "Going Deeper with Convolutions"
+# (2015).
 _RATIOS = (3 / 4, 4 / 3)
 _TRIES = 10
 
 
 @dataclass(frozen=True)
 class RandomArea:
-    """A part of the image with a fraction of its area between the two of `area`, of a shape between 3:4 and 4:3,
-    brought to `size`. If none of ten drawn windows lies in the image, the largest one of such a shape in its middle."""
+    """A random part of the image with a fraction of its area in the range `area` and a shape between 3:4 and 4:3,
+    resized to `size`. If none of ten drawn windows lies in the image, the largest window of such a shape in its middle
+    is taken."""
 
     size: tuple[int, int]
     area: tuple[float, float]
@@ -40,8 +45,8 @@ class RandomArea:
 
 @dataclass(frozen=True)
 class RandomScale:
-    """The image enlarged by a factor between the two of `scale`, and of that a window of `size` at a random place;
-    where it is the smaller one, at a random place in the window."""
+    """A window of `size` at a random place of the image, which is first enlarged by a random factor in the range
+    `scale`. If the enlarged image is smaller than the window, it lies at a random place in the window."""
 
     size: tuple[int, int]
     scale: tuple[float, float]
@@ -60,8 +65,8 @@ class RandomScale:
 
 
 def scaled(size: tuple[int, int], sides: tuple[int, int], starts: tuple[int, int], out: tuple[int, int]) -> Window:
-    """The window `out` of an image of `size` that is brought to `sides`. It begins at `starts`, outside of the image if
-    these are negative. All are (height, width)."""
+    """The window `out` of an image of `size` that is resized to `sides`. The window begins at `starts`; negative starts
+    lie outside of the image. All pairs are (height, width)."""
     first = [max(0, start) for start in starts]
     last = [min(side, start + length) for side, start, length in zip(sides, starts, out, strict=True)]
     top, left = (place * old / new for place, old, new in zip(first, size, sides, strict=True))

@@ -1,1 +1,1 @@
-"""Networks in files: written, read, proved whole in a fresh process, exported."""
+"""Networks in files: writing, reading, checking in a fresh process, exporting."""

@@ -1,8 +1,8 @@
-"""The saved network: its stored values and nothing else, with enough of a description to build it again.
+"""The artifact: the saved network's stored values and a description from which it is built again, and nothing else.
 
-One safetensors file: the stored values, batch norm's statistics, and in its header a description as JSON
-(`bench.files.description`) with the layout of packed tensors. Loading builds a network of the same kind, has each
-method rebuild the shape that its structure tells of, and fills the values in. No code and no pickle comes from it.
+It is one safetensors file with the stored values and the batch-norm statistics. Its header has a description as JSON
+(`bench.files.description`) and the layout of packed tensors. Loading builds a network of the same architecture, has
+each method rebuild its structure, and fills in the values. No code and no pickle is read from the file.
 """
 
 import json
@@ -27,17 +27,20 @@ from bench.models._build import build_network
 from bench.plugins import discovery, networks
 from bench.plugins.networks import ModelChoice
 
-# In the header of a file, what the description stands under.
+# The key of the description in the header of a file.
 KEY = "bench"
 
-# No run has it, so that a value which is neither stored nor made by forward() is never right by chance.
+# No run has this seed. So a value that is neither stored nor computed by forward() can't be right by chance.
 _NO_RUNS_SEED = 2**32
 
 
 @dataclass(frozen=True)
 class Given:
-    """What a person names to load a network with, since nothing in a file is ever run: files of methods; the network,
-    if it comes from a file; and whether code other than the original is accepted."""
+    """The code that a user names to load a network, since nothing in a file is ever run.
+
+    `plugins` are the files of methods, `model` is the network if it comes from a file, and `other_code` says whether
+    code other than the original is accepted.
+    """
 
     plugins: Sequence[str] = ()
     model: str | None = None
@@ -50,7 +53,7 @@ NOTHING = Given()
 @dataclass(frozen=True)
 class Saved:
     """The content of a file: the description of a network, its stored values and statistics by name, and the masks of
-    tensors that have one. `old` is what a file of format 0 says instead of structures."""
+    masked tensors. `old` is the further header of a file of format 0, which has no structures."""
 
     description: Description
     tensors: Mapping[str, Tensor]
@@ -59,7 +62,7 @@ class Saved:
 
 
 def pack(compressed: Compressed, description: Description) -> bytes:
-    """The content of the artifact file, in as few bytes as hold it exactly (`bench.files.packing`)."""
+    """The content of the artifact file, in the fewest bytes that hold it exactly (`bench.files.packing`)."""
     network = compressed.network
     tensors = {**count.stored_tensors(network), **count.statistics(network)}
     plain = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
@@ -96,12 +99,12 @@ def read(path: Path) -> Saved:
 
 
 def load(path: Path, given: Given = NOTHING) -> Compressed:
-    """The compressed network from its artifact, on the CPU, in eval mode. Raises InputError."""
+    """Load the compressed network from its artifact, on the CPU, in eval mode. Raises InputError."""
     return build(read(path), path, given)
 
 
 def build(saved: Saved, path: Path, given: Given = NOTHING) -> Compressed:
-    """The network that a file at `path` holds, on the CPU, in eval mode. Raises InputError."""
+    """Build the network of the file at `path`, on the CPU, in eval mode. Raises InputError."""
     description = saved.description
     model = find_model(description.model, path, given)
     methods = [find_method(step, path, given) for step in description.steps]
@@ -123,7 +126,7 @@ def build(saved: Saved, path: Path, given: Given = NOTHING) -> Compressed:
     if places.keys() != saved.tensors.keys():
         odd = sorted(places.keys() ^ saved.tensors.keys())
         shown = ", ".join(odd[:4]) + (f" and {len(odd) - 4} more" if len(odd) > 4 else "")
-        raise InputError(f"{path} doesn't hold what {description.methods} stores; missing or left over: {shown}")
+        raise InputError(f"{path} doesn't fit {description.methods}: tensors missing or left over: {shown}")
     with torch.no_grad():
         for name, place in places.items():
             if place.shape != saved.tensors[name].shape:
@@ -135,41 +138,41 @@ def build(saved: Saved, path: Path, given: Given = NOTHING) -> Compressed:
 
 
 def find_model(description: ModelDescription, path: Path, given: Given = NOTHING) -> ModelChoice:
-    """The network's plugin: ours and installed ones by name, one in a file by the person's word alone. Raises
-    InputError."""
+    """Find the network's plugin. Built-in and installed networks are found by name. A network from a file is used only
+    if the user names the file. Raises InputError."""
     if description.kind not in ("built-in", "package", "timm", "file"):
         raise InputError(f"{path} holds a network of the unknown kind {description.kind!r}")
     made_with = f"{path} was made with {description.text} (code {description.code[:8]}...)"
     if description.kind != "file":
         if given.model is not None and given.model != description.text:
             raise InputError(f"{made_with}; leave --model {given.model} out")
-        # By the kind that it states: a name from a file must never be taken for a path.
+        # By the stated kind: a name from a file must never be taken for a path.
         try:
             found = networks.find_installed(description.kind, description.text)
         except InputError as error:
-            of = f"; it is of the package {description.package}" if description.kind == "package" else ""
+            of = f"; it comes from the package {description.package}" if description.kind == "package" else ""
             raise InputError(f"{path}: {error}{of}") from error
-        # Ours and timm's are held to what they compute by the tests of these projects.
+        # The tests of bench and of timm make sure that their own networks keep computing the same.
         if description.kind == "package" and found.code != description.code and not given.other_code:
             raise InputError(
-                f"{made_with}, and {found.package} is other code ({found.code[:8]}...); --other-code takes it all the "
-                "same"
+                f"{made_with}, but {found.package} has other code ({found.code[:8]}...); --other-code accepts it"
             )
         return found
     if given.model is None:
         raise InputError(f"{made_with}; give --model {description.text}, with the path of that file")
     found = networks.find(given.model)
     if found.kind != "file" or (found.text != description.text and not given.other_code):
-        raise InputError(f"{made_with}, and not with {found.text}; give --model {description.text}")
+        raise InputError(f"{made_with}, not with {found.text}; give --model {description.text}")
     if found.code != description.code and not given.other_code:
         raise InputError(
-            f"{made_with}, and {given.model} is other code ({found.code[:8]}...); --other-code takes it all the same"
+            f"{made_with}, but {given.model} has other code ({found.code[:8]}...); --other-code accepts it"
         )
     return found
 
 
 def find_method(step: Step, path: Path, given: Given = NOTHING) -> Method:
-    """The method of a step, with its options; one that was given by a path is held to its code. Raises InputError."""
+    """The method of a step, with its options. A method that was given by a path must have the same code. Raises
+    InputError."""
     try:
         plugin = discovery.find(discovery.METHODS, step.method, given.plugins)
     except InputError as error:
@@ -179,14 +182,15 @@ def find_method(step: Step, path: Path, given: Given = NOTHING) -> Method:
         code = plugin.code()
         if code != step.code:
             raise InputError(
-                f"{path} was made with {step.method} of other code ({step.code[:8]}...) than {plugin.origin} "
-                f"({code[:8]}...); --other-code takes it all the same"
+                f"{path} was made with other code of {step.method} ({step.code[:8]}...) than {plugin.origin} "
+                f"({code[:8]}...); --other-code accepts it"
             )
     try:
         method: Method = plugin.build(None, dict(step.options))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    # No file of ours has one: what a network was made from is in it, and a file from elsewhere must name no other.
+    # Our files name no other files, since they hold all that a network was made from. A file from elsewhere must not
+    # either.
     paths = [field.name for field in fields(method) if isinstance(getattr(method, field.name), Path)]
     if paths:
         raise InputError(f"{path} has a description that names other files: {', '.join(paths)} of {step.method}")
@@ -194,8 +198,7 @@ def find_method(step: Step, path: Path, given: Given = NOTHING) -> Method:
 
 
 def other_code(description: Description, path: Path, given: Given) -> list[str]:
-    """The network and methods whose code must be the original, but differs here and is accepted all the same. Raises
-    InputError."""
+    """The network and methods whose code differs from the file's, which `given` accepts. Raises InputError."""
     model = description.model
     held = model.kind in ("package", "file") and find_model(model, path, given).code != model.code
     changed = [

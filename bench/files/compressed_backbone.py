@@ -1,4 +1,4 @@
-"""A backbone as a finished run's method left it, compressed: a run of the same method starts from it where it fits."""
+"""A backbone in the compressed form that a finished run's method stored. A run of the same method can start from it."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from bench.method import Compressed
 
 Layers = Mapping[str, Mapping[str, Tensor]]
 
-# By how much of their norm the kernels of one compressed form may differ, since sums may be added up in another order.
+# How far the kernels of one compressed form may differ, relative to their norm: sums may be added in another order.
 _ROUNDING = 1e-4
 
 
@@ -23,12 +23,11 @@ class Misfit(ValueError):
 
 @dataclass(frozen=True)
 class CompressedBackbone:
-    """What a run called `name` left of a backbone, for the submodule `backbone` of other networks. `identity` is a hash
-    of the run's file.
+    """The compressed backbone of the run `name`, for the submodule `backbone` of other networks.
 
-    `layers` has what its `method` stores for each layer (`bench.method.Compressed.layer_tensors`), by the layer's name
-    in the backbone, `seeds` what else its kernels follow from, and `kernels` these in full, by their names in the
-    backbone.
+    `identity` is a hash of the run's file. `layers` has the tensors that the run's `method` stores for each layer
+    (`bench.method.Compressed.layer_tensors`), by the layer's name in the backbone. `seeds` are the further seeds that
+    its kernels depend on. `kernels` are the full kernels, by their names in the backbone.
     """
 
     name: str
@@ -40,10 +39,11 @@ class CompressedBackbone:
     kernels: Mapping[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     def start(self, make: Callable[[Sequence[int]], Compressed]) -> tuple[Compressed, str]:
-        """A compressed network that starts from it, and "". If it can't, the network made without it, and the reason.
+        """A compressed network that starts from this backbone, and "". If that is impossible, a network made without
+        it, and the reason.
 
-        `make` compresses a fresh network whose backbone has the kernels in full; of the seeds that the method draws,
-        the first are those that it is given.
+        `make` compresses a fresh network whose backbone has the full kernels. The method's first seeds are those that
+        `make` gets.
         """
         made = make(self.seeds)
         try:
@@ -53,22 +53,22 @@ class CompressedBackbone:
         return made, ""
 
     def fill(self, compressed: Compressed) -> None:
-        """Put the backbone's tensors into the network, the rest of which stays. Raises Misfit if its layers are not
-        stored in that form, would store another number of values, or would have other kernels; the network is then of
-        no use."""
+        """Put the backbone's tensors into the network and leave the rest. Raises Misfit if the network's layers are
+        stored in another form, would store another number of values, or would have other kernels. The network is
+        unusable after a Misfit."""
         values = count.stored_values(compressed.network)
         pairs = list(self._pairs(compressed))
         with torch.no_grad():
             for own, given in pairs:
                 own.copy_(given)
-        # What the method works out of the tensors.
+        # Have the method update everything that it computes from the tensors.
         compressed.load_state(compressed.state())
         if (filled := count.stored_values(compressed.network)) != values:
-            raise Misfit(f"it would store {filled:,} values, and not {values:,}")
+            raise Misfit(f"it would store {filled:,} values, not {values:,}")
         self._require_kernels(compressed)
 
     def _pairs(self, compressed: Compressed) -> Iterator[tuple[Tensor, Tensor]]:
-        """Each tensor of the network's backbone that is to be filled, with what is to be in it. Raises Misfit."""
+        """Each tensor of the network's backbone that must be filled, with its new value. Raises Misfit."""
         frozen = {own.untyped_storage().data_ptr() for own in compressed.network.parameters() if not own.requires_grad}
         layers, inside = compressed.layer_tensors(), f"{self.backbone}."
         names = {
@@ -80,8 +80,8 @@ class CompressedBackbone:
         for layer, tensors in mine.items():
             theirs = self.layers.get(layer, {})
             for alone, where in (
-                (theirs.keys() - tensors, "there and not here"),
-                (tensors.keys() - theirs, "here and not there"),
+                (theirs.keys() - tensors, "there but not here"),
+                (tensors.keys() - theirs, "here but not there"),
             ):
                 if alone:
                     raise Misfit(f"{layer} has {' and '.join(sorted(alone))} {where}")
@@ -90,41 +90,42 @@ class CompressedBackbone:
                 if own.shape != given.shape:
                     raise Misfit(f"{what} is {shape(given)} there and {shape(own)} here")
                 if id(own) in others:
-                    raise Misfit(f"{what} serves layers outside the backbone too")
+                    raise Misfit(f"layers outside the backbone use {what} too")
                 if id(own) in found:
                     if found[id(own)] is not given:
-                        raise Misfit(f"{what} is one for several layers here, and not there")
+                        raise Misfit(f"several layers share {what} here, but not there")
                     continue
                 found[id(own)] = given
                 if own.untyped_storage().data_ptr() not in frozen:
                     yield own, given
                 elif not torch.equal(own.cpu(), given):
-                    raise Misfit(f"{what} is not trained here, and another there")
+                    raise Misfit(f"{what} is not trained here, and has other values there")
 
     def _require_kernels(self, compressed: Compressed) -> None:
-        """The same tensors make other kernels where something else differs, as how kernels are cut into slices."""
+        """Raise Misfit if the tensors give other kernels, for example because kernels are cut into slices in another
+        way."""
         made = copy.deepcopy(compressed).dense_state()
         for name, kernel in self.kernels.items():
             own = made.get(f"{self.backbone}.{name}", torch.zeros(()))
             if own.shape != kernel.shape or (own.cpu() - kernel).double().norm() > _ROUNDING * kernel.double().norm():
-                raise Misfit(f"it would make another {name} of the same tensors")
+                raise Misfit(f"the same tensors would give another {name}")
 
 
 def at_places(layers: Layers, places: Mapping[str, str]) -> dict[str, Mapping[str, Tensor]]:
-    """The layers that have a place, or stand in for one that has, by their name there."""
+    """The layers that have a place, and the layers inside them, by their names at that place."""
     found = {}
     for layer, tensors in layers.items():
         outer = layer
         while outer not in places and outer:
             outer = outer.rpartition(".")[0]
-        if outer in places and (outer or not layer):  # all stand in the network itself
+        if outer in places and (outer or not layer):  # an outer "" stands for the network itself
             inner = layer.removeprefix(outer).lstrip(".")
             found[".".join(filter(None, (places[outer], inner)))] = tensors
     return found
 
 
 def copied(layers: Layers) -> dict[str, dict[str, Tensor]]:
-    """The tensors alone, on the CPU. A tensor that serves several layers is still one object."""
+    """Copies of the tensors on the CPU. A tensor that several layers share is one object in the copies too."""
     copies: dict[int, Tensor] = {}
     for own in (own for tensors in layers.values() for own in tensors.values()):
         if id(own) not in copies:

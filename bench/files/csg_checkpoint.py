@@ -1,8 +1,8 @@
-"""Checkpoints that the authors of CSG published, read as what an artifact of ours would hold.
+"""Reads checkpoints that the authors of CSG published as if they were artifacts.
 
-They are `torch.save` files of `{net, acc, epoch}`. `net` is a state dict whose keys begin with `module.`; the generator
-is called CSG or CLG, is `(D, K)`, and comes again in every block. A layer that is generated has its codes under
-`code`, `code2` ... where the others have `conv1.weight`, `conv2.weight`. The slices tile by their raw view.
+They are `torch.save` files of `{net, acc, epoch}`. `net` is a state dict whose keys begin with `module.`. The generator
+is called CSG or CLG, has the shape `(D, K)`, and is repeated in every block. A generated layer has its codes under
+`code`, `code2` ..., where other layers have `conv1.weight`, `conv2.weight`. The slices tile a kernel by its raw view.
 """
 
 import io
@@ -28,7 +28,7 @@ from bench.models._build import build_network
 from bench.plugins import networks
 from bench.store.printable import one_line
 
-# CIFAR-10 as they standardise it, in units of pixel values.
+# The authors' standardisation of CIFAR-10, in units of pixel values.
 _CIFAR10 = Inputs(
     height=32,
     width=32,
@@ -45,13 +45,11 @@ def read(path: Path) -> Saved:
     except InputError:
         raise
     except MALFORMED as error:
-        raise InputError(
-            f"{path} lacks something that checkpoints of the CSG authors have ({typed_line(error)})"
-        ) from error
+        raise InputError(f"{path} lacks a part of checkpoints by the CSG authors ({typed_line(error)})") from error
 
 
 def is_one(names: Collection[str]) -> bool:
-    """Whether a state dict with these names may be one of theirs."""
+    """Whether a state dict with these names may be a checkpoint of the authors."""
     own = {name.removeprefix("module.") for name in names}
     return any(mark in own for mark in _FAMILIES)
 
@@ -74,7 +72,7 @@ def _saved(path: Path, values: Mapping[str, Tensor], epoch: int | None) -> Saved
         if not _is_code(name) and not name.endswith(("CSG.weight", "CLG.weight", "num_batches_tracked"))
     }
     model = describe_model(chosen, channels, classes, inputs=_CIFAR10)
-    epochs = None if epoch is None else epoch + 1  # they count from zero
+    epochs = None if epoch is None else epoch + 1  # the authors count from zero
     if not codes:
         return Saved(Description(model, (Step("dense", {}, {}),), epochs), kept)
     step, tensors = _generated(path, model.text, network, kept, codes, _generator(path, values))
@@ -89,13 +87,13 @@ def _generated(
     codes: Mapping[str, Tensor],
     generator: Tensor,
 ) -> tuple[Step, dict[str, Tensor]]:
-    """The checkpoint of a network with CSG as our `csg` with the authors' tiling would have it."""
+    """The step and the tensors of a network with CSG, in the form of our `csg` with the authors' tiling."""
     convolutions = {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
     of_layer = {_layer(name): tensor for name, tensor in codes.items()}
     strange = sorted(of_layer.keys() - convolutions.keys())
     if strange:
         raise InputError(f"{path} has codes for {strange[0]}, which is no convolution of {model}")
-    # The order in which our generator keeps them.
+    # Our generator keeps the codes in this order.
     layers = [name for name in convolutions if name in of_layer]
     height, width = convolutions[layers[0]].kernel_size
     side = math.isqrt(len(generator) // (height * width))
@@ -120,7 +118,7 @@ def _generated(
 
 
 def _state(path: Path) -> tuple[dict[str, Tensor], int | None]:
-    """The state dict without `module.`, and the epoch. Raises InputError."""
+    """The state dict without `module.` in its names, and the epoch. Raises InputError."""
     try:
         file = io.BytesIO(path.read_bytes())
     except OSError as error:
@@ -130,9 +128,9 @@ def _state(path: Path) -> tuple[dict[str, Tensor], int | None]:
             raise InputError(f"{path} is damaged: {one_line(damaged)} in it doesn't match its checksum")
         content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # Not in torch's words: these advise to run what is in the file.
+        # Not torch's message: it advises to run the file's content.
         raise InputError(
-            f"{path} is damaged, or holds more than tensors and numbers; bench reads these alone and runs nothing of a "
+            f"{path} is damaged, or holds more than tensors and numbers; bench reads only these and runs no code of a "
             "file"
         ) from error
     except InputError:
@@ -152,7 +150,7 @@ def _state(path: Path) -> tuple[dict[str, Tensor], int | None]:
 def _generator(path: Path, values: Mapping[str, Tensor]) -> Tensor:
     copies = [tensor for name, tensor in values.items() if name.endswith(("CSG.weight", "CLG.weight"))]
     if not copies or not all(torch.equal(copies[0], copy) for copy in copies):
-        raise InputError(f"{path} has {len(copies)} generators, which should be one and the same")
+        raise InputError(f"{path} has {len(copies)} different generators or none; it needs one")
     return copies[0].float()
 
 
@@ -174,7 +172,7 @@ def _shufflenet(values: Mapping[str, Tensor]) -> str:
     return f"shufflenetv2-x{widths.get(channels, f' with {channels} channels')}-cifar"
 
 
-# What a network of a family has, and our name for it.
+# A tensor's name that marks a family of networks, and the function that names the network.
 _FAMILIES: Mapping[str, Callable[[Mapping[str, Tensor]], str]] = {
     "conv_1_3x3.weight": _resnet,
     "dense1.0.bn1.weight": _densenet,
@@ -196,7 +194,7 @@ def _classifier(values: Mapping[str, Tensor]) -> str:
 
 
 def _rename(name: str) -> str:
-    """Our name for a value; the other families are called alike."""
+    """Our name of a value. Only the names of this family differ from ours."""
     name = re.sub(r"\bstage_(\d)", r"stage\1", name)
     name = re.sub(r"^(conv_1_3x3|bn_1)\b", lambda match: {"conv_1_3x3": "conv1", "bn_1": "bn1"}[match[0]], name)
     return re.sub(r"\.(conv|bn)_([ab])\b", lambda match: f".{match[1]}{'ab'.index(match[2]) + 1}", name)

@@ -1,4 +1,4 @@
-"""The description in an artifact: which network it holds, and which methods compressed it. Read and written as JSON."""
+"""The description in an artifact: its network, and the methods that compressed it. It is written and read as JSON."""
 
 import json
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ _FORBID = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, config=_FORBID)
 class ModelDescription:
-    """Which network was built, as `bench.plugins.networks` finds it, for images of so many channels, and how many
-    classes. `inputs` says what it was trained on; None if nobody knows."""
+    """A network as `bench.plugins.networks` finds it, for images of this many channels and this many classes. `inputs`
+    describes the images that it was trained on; None if unknown."""
 
     kind: str
     text: str
@@ -30,17 +30,19 @@ class ModelDescription:
     def __post_init__(self) -> None:
         for name, number, most in (("channels", self.channels, _CHANNELS), ("classes", self.classes, _CLASSES)):
             if not 1 <= number <= most:
-                raise ValueError(f"a network of {number} {name} can't be; it has from 1 to {most:,}")
+                raise ValueError(f"a network can't have {number} {name}; it has from 1 to {most:,}")
 
 
-# More than any images have; a file that says so would take all memory.
+# More than real images have. A file with larger numbers could make the reader use up all memory.
 _CHANNELS, _CLASSES = 4096, 2**20
 
 
 @dataclass(frozen=True, config=_FORBID)
 class Step:
-    """What one method did: its name and options, the structure that it rebuilds, and a hash of its code where it was
-    given by a path (else ""), since then nothing else says which method of that name it was."""
+    """The work of one method: its name and options, the structure that it rebuilds, and a hash of its code.
+
+    The hash is "" unless the method was given by a path. For such a method nothing but the hash identifies the code.
+    """
 
     method: str
     options: Mapping[str, Any]
@@ -50,25 +52,25 @@ class Step:
 
 @dataclass(frozen=True, config=_FORBID)
 class Description:
-    """How to build the network whose values an artifact holds: the network, then each step in turn. `epochs` counts all
-    that the values were trained for; None if nobody knows."""
+    """How to build the network of an artifact: first the network, then each step in order. `epochs` is the number of
+    all epochs of training; None if unknown."""
 
     model: ModelDescription
     steps: tuple[Step, ...]
     epochs: int | None = None
 
     def plain(self) -> dict[str, Any]:
-        """As JSON."""
+        """The description as JSON."""
         return {"format": FORMAT, **asdict(self)}
 
     @property
     def methods(self) -> str:
-        """For people: the methods' names in turn."""
+        """The methods' names in order, for people."""
         return "+".join(step.method for step in self.steps)
 
 
 def from_plain(given: Mapping[str, Any]) -> Description:
-    """From JSON of this format. Raises ValueError if a field is missing, unknown or of the wrong type."""
+    """A description from JSON of this format. Raises ValueError if a field is missing, unknown or of the wrong type."""
     rest = {name: value for name, value in given.items() if name != "format"}
     try:
         made = TypeAdapter(Description).validate_json(json.dumps(rest), strict=True)

@@ -1,4 +1,5 @@
-"""`bench export`: the network as it is deployed, in a format that others read, checked before it gets its name."""
+"""`bench export`: writes the deployed network in a format for other programs, and checks the file before it gets its
+name."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -27,21 +28,25 @@ from bench.plugins.networks import ModelChoice
 from bench.store.predictions import decode_predictions
 from bench.store.store import PREDICTIONS, WEIGHTS, Damaged, Store
 
-# Two at least: torch.export takes a batch of one for a constant.
+# At least two: torch.export takes a batch of one for a constant.
 _CHECKED_IMAGES = 8
-_DEFAULT_SIZE = 32  # where an artifact doesn't say what images it was trained on
-# By how much images are larger, in height and width, that a file which takes any size is tried on.
+_DEFAULT_SIZE = 32  # for an artifact that doesn't name the size of its training images
+# A file for any image size is checked on images that are larger by this height and width.
 _LARGER = (32, 64)
 ARTIFACT = "dense"
-# How many times the artifact's bytes a compact file has before that is said: a hash is no pattern, csg's tiling is one.
+# A compact file with more than this many times the artifact's bytes gives a note. The places of values in hashing
+# follow no pattern, those of csg's tiling do.
 _NOT_COMPACT = 1.5
 
 
 @dataclass(frozen=True)
 class Format:
-    """`write(network, images, any_size)` gives the content of the file, `says` the same with what it says of itself,
-    `open` reads it. `reduce`, if there is one, is a further step that changes outputs, and leaves weights in
-    `precision`. A `compact` file is of the network as it is stored; the others are of the network as deployed."""
+    """One format. `write(network, images, any_size)` gives the content of the file, `says` adds a description to it,
+    and `open` reads it.
+
+    `reduce`, if there is one, is a further step that changes outputs and leaves weights in `precision`. A `compact`
+    file holds the network as stored; the others hold the network as deployed.
+    """
 
     ending: str
     write: Callable[[nn.Module, Tensor, bool], bytes]
@@ -66,8 +71,8 @@ ENDINGS = {ARTIFACT: "-dense.safetensors", **{name: form.ending for name, form i
 
 @dataclass(frozen=True)
 class Written:
-    """An exported file: `difference` is the largest of a logit between it and the network, relative to the largest
-    logit, over several batches and, where it takes any, sizes of images."""
+    """An exported file. `difference` is the largest difference of a logit between file and network, relative to the
+    largest logit. It is measured over several batches, and over several image sizes if the file takes any size."""
 
     path: Path
     format: str
@@ -76,20 +81,20 @@ class Written:
     about: About
 
     def notes(self, stored_bytes: int | None = None) -> list[str]:
-        """A warning for people: what the file is not, although it might seem so. `stored_bytes` are the artifact's."""
+        """Notes for people on common wrong expectations about the file. `stored_bytes` is the size of the artifact."""
         notes = []
         form = FORMATS[self.format]
         if not form.compact and form.reduce is None and (larger := self.about.not_smaller(stored_bytes, self.bytes)):
             notes.append(larger)
         if form.compact and stored_bytes is not None and self.bytes > _NOT_COMPACT * stored_bytes:
             notes.append(
-                f"the places of a kernel's values follow no pattern that could be compressed: the file has "
+                f"a kernel's values lie in places without a pattern, which can't be compressed: the file has "
                 f"{self.bytes:,} bytes, the artifact {stored_bytes:,}"
             )
         if self.about.precision != "float32":
             notes.append(
-                f"weights in {self.about.precision} are a further step beside {self.about.method}: outputs differ by "
-                f"up to {100 * self.difference:.2g} % of the largest; bench evaluate says what that costs"
+                f"weights in {self.about.precision} are a further step after {self.about.method}: outputs differ by "
+                f"up to {100 * self.difference:.2g} % of the largest; bench evaluate tells how much accuracy this costs"
             )
         return notes
 
@@ -101,12 +106,11 @@ def export(
     given: Given = NOTHING,
     force: bool = False,
 ) -> dict[str, Any]:
-    """Write the deployed network in the format `to` and check the file: read back, it must give the same outputs.
+    """Write the deployed network in the format `to` and check that the file gives the same outputs.
 
-    `out` is by default the name of the run or checkpoint in the current folder. Returns what was written: its path, the
-    values that it stores, its bytes, those of `path`, and the largest difference of a logit relative to the largest
-    logit. Nothing is left behind where the check fails; a file that is there already is replaced with `force` alone.
-    Raises InputError.
+    `out` is by default the name of the run or checkpoint in the current folder. Returns the path, the number of stored
+    values, the bytes of the file and of `path`, and the largest difference of a logit relative to the largest logit. If
+    the check fails, no file is left. An existing file is only replaced with `force`. Raises InputError.
     """
     path = network_file.locate(path)
     saved = network_file.read(path)
@@ -136,10 +140,12 @@ def export(
 def export_network(
     deployed: nn.Module, about: About, to: str, out: Path, force: bool = False, stored: nn.Module | None = None
 ) -> Written:
-    """Write a network, in eval mode on the CPU, to the file `out`, in one of FORMATS; `about` says what the file shall
-    say of it (what is free and in which precision, is found out here). `stored` is the network before it was finished:
-    what a compact file is of, and what the outputs of every file are held to. Nothing is left behind where they are
-    others. Raises InputError."""
+    """Write a network, in eval mode on the CPU, to the file `out` in one of FORMATS.
+
+    `about` is the description for the file; this function fills in `free` and `precision`. `stored` is the network
+    before it was finished. A compact file holds it, and the outputs of every file are compared with its outputs. If
+    they differ, no file is left. Raises InputError.
+    """
     form = FORMATS[to]
     check_target(out, to, force)
     stored = deployed if stored is None else stored
@@ -163,11 +169,11 @@ def export_network(
                     unchecked.write_bytes(form.says(form.reduce(content), says))
                     difference = _difference(form.open(unchecked), cases)
                     if not difference < torch.inf:
-                        raise InputError(f"{out} is not written: in {form.precision} its outputs are no numbers")
+                        raise InputError(f"{out} is not written: outputs in {form.precision} are not finite")
             return Written(out, to, out.stat().st_size, difference, says)
         except (*MALFORMED, InputError) as error:
             if any_size:
-                continue  # with the size that it was trained on, then: some layers have no other
+                continue  # next try: only the size of the training images, since some layers take no other
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{about.network} can't be exported to {to}: {first_line(error)}") from error
@@ -175,7 +181,7 @@ def export_network(
 
 
 def say(path: Path, about: About) -> None:
-    """Have an exported file say this of itself; its graph stays as it is. Raises InputError."""
+    """Replace the description in an exported file; its graph stays as it is. Raises InputError."""
     form = _PT2 if path.read_bytes()[:2] == b"PK" else _ONNX
     content = form.says(path.read_bytes(), about)
     with _written_beside(path) as unchecked:
@@ -183,7 +189,7 @@ def say(path: Path, about: About) -> None:
 
 
 def check_target(out: Path, to: str, force: bool, source: Path | None = None) -> None:
-    """Raises InputError if a file can't be written there, or would replace what it should not."""
+    """Raises InputError if a file can't be written there or would replace another that it should not replace."""
     target = out.absolute()
     if target.is_dir() or not target.parent.is_dir():
         raise InputError(f"--out can't be {out}; give a file in a folder that is there")
@@ -191,21 +197,19 @@ def check_target(out: Path, to: str, force: bool, source: Path | None = None) ->
     for name, ending in ENDINGS.items():
         others.setdefault(Path(f"x{ending}").suffix, name)
     if target.suffix in others and target.suffix != Path(f"x{ENDINGS[to]}").suffix:
-        raise InputError(
-            f"--out can't be {out}: that is the ending of --to {others[target.suffix]}, and {to} was asked for"
-        )
+        raise InputError(f"--out can't be {out}: that ending belongs to --to {others[target.suffix]}, not to {to}")
     if target.is_symlink() and not force:
-        raise InputError(f"--out can't be {out}: it is a link, which would be replaced; give another --out, or --force")
+        raise InputError(f"--out can't be {out}: it is a link; give another --out, or --force to replace it")
     if target.exists() and not target.is_file():
-        raise InputError(f"--out can't be {out}: it is there and is no file")
+        raise InputError(f"--out can't be {out}: it exists and is not a file")
     if target.exists() and (not force or (source is not None and target.samefile(source))):
-        raise InputError(f"{target} is there already; give another --out, or --force")
+        raise InputError(f"{target} exists already; give another --out, or --force")
 
 
 @contextmanager
 def _written_beside(out: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `out` at the end unless something was raised. Raises InputError if the disk
-    won't take it."""
+    """A path to write to, which is renamed to `out` at the end unless the block raises. Raises InputError if the disk
+    refuses."""
     target = out.absolute()
     try:
         with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
@@ -217,7 +221,8 @@ def _written_beside(out: Path) -> Iterator[Path]:
 
 
 def _checked(network: nn.Module, images: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images to try a file on, and the network's outputs: two batches, and one of another size where it takes such."""
+    """Images to check a file with, and the network's outputs: two batches, and a batch of larger images if the network
+    takes them."""
     with torch.inference_mode():
         whole = main_output(network(images))
         yield images, whole
@@ -233,7 +238,7 @@ def _checked(network: nn.Module, images: Tensor) -> Iterator[tuple[Tensor, Tenso
 
 
 def _with_one_output(network: nn.Module, images: Tensor) -> nn.Module:
-    """The network itself where it gives one tensor."""
+    """The network, wrapped if it gives more than one tensor."""
     with torch.inference_mode():
         return network if isinstance(network(images[:1]), Tensor) else MainOutput(network).eval()
 
@@ -241,23 +246,24 @@ def _with_one_output(network: nn.Module, images: Tensor) -> nn.Module:
 def _difference(opened: Opened, cases: list[tuple[Tensor, Tensor]]) -> float:
     with torch.inference_mode():
         found = [relative_difference(opened.network(images), expected) for images, expected in cases]
-    # Not max() alone: it may pass over what is no number.
+    # Not max() alone: it may skip NaN.
     return max(found) if all(number == number for number in found) else torch.nan
 
 
 def _images(channels: int, height: int, width: int) -> Tensor:
-    """Standardised images, or random ones of the same form."""
+    """Random images, which look like standardised ones in shape and range."""
     return torch.randn((_CHECKED_IMAGES, channels, height, width), generator=torch.Generator().manual_seed(0))
 
 
 def _deployed(compressed: Compressed) -> nn.Module:
-    return compressed.finish().eval().to(memory_format=torch.contiguous_format)  # what other programs expect
+    # other programs expect this memory format
+    return compressed.finish().eval().to(memory_format=torch.contiguous_format)
 
 
 def _about(
     saved: Saved, chosen: ModelChoice, path: Path, given: Given, stored_values: int, deployed_values: int
 ) -> About:
-    """What the file says of a network from an artifact."""
+    """The description for the file of a network from an artifact."""
     model = saved.description.model
     inputs = model.inputs
     height, width = _size(saved)
@@ -279,14 +285,14 @@ def _about(
 
 
 def _size(saved: Saved) -> tuple[int, int]:
-    """Height and width of the images that a network was trained on."""
+    """Height and width of the network's training images."""
     inputs = saved.description.model.inputs
     return (_DEFAULT_SIZE, _DEFAULT_SIZE) if inputs is None else (inputs.height, inputs.width)
 
 
 def _class_names(path: Path, classes: int) -> tuple[str, ...]:
-    """The names that the run kept beside its network; none if the file lies alone. (An artifact has no names: its bytes
-    are what methods are compared by.) Raises InputError."""
+    """The class names that the run kept beside its network; none if the file lies alone. An artifact has no names,
+    since its bytes are compared between methods. Raises InputError."""
     if path.name != WEIGHTS:
         return ()
     try:
@@ -300,8 +306,8 @@ def _class_names(path: Path, classes: int) -> tuple[str, ...]:
 def _export_artifact(
     saved: Saved, chosen: ModelChoice, compressed: Compressed, out: Path, given: Given
 ) -> dict[str, Any]:
-    """As an artifact again: of the plain network where it is one, else of the method that changed its layers, with the
-    structure that these have once deployed."""
+    """Write the deployed network as an artifact. A network without changed layers is written as a dense one. Any other
+    keeps its method, with the structure of its layers as deployed."""
     model = saved.description.model
     images = _images(model.channels, *_size(saved))
     with torch.inference_mode():
@@ -331,5 +337,5 @@ def _export_artifact(
 
 
 def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
-    # What is stored, so that layers that share a weight are not taken for plain ones.
+    # Only stored tensors: layers that share a weight must not count as plain ones.
     return {name: tuple(tensor.shape) for name, tensor in count.stored_tensors(network).items()}

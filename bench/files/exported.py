@@ -1,4 +1,5 @@
-"""Exported files, ours and others', told apart by their content and opened as a network that can be evaluated."""
+"""Opens exported files, from bench or from other programs, as networks that can be evaluated. Their content tells the
+format."""
 
 from pathlib import Path
 
@@ -6,17 +7,17 @@ from bench.files.exports import onnx_file, pt2_file
 from bench.files.exports.opened import Opened
 
 _ONNX, _PT2 = ".onnx", ".pt2"
-# An ONNX file begins with the number of its format: a field of its own, and no other file here begins so.
+# An ONNX file begins with its field for the format number; no other file here begins so.
 _ONNX_START = b"\x08"
 
 
 def is_exported(path: Path) -> bool:
-    """Whether this is a file of `bench export`, or one like it, and no artifact or checkpoint."""
+    """Whether this is an exported file and not an artifact or checkpoint."""
     return path.is_file() and _kind(path) is not None
 
 
 def open_exported(path: Path) -> Opened:
-    """The network in the file, on the CPU; no code in it is run. Raises InputError."""
+    """The network in the file, on the CPU. No code in the file is run. Raises InputError."""
     return onnx_file.open_file(path) if _kind(path) == _ONNX else pt2_file.open_file(path)
 
 

@@ -1,7 +1,7 @@
-"""Artifacts of format 0, those of version 0.1: their files name the arguments of solvers and builders, not shapes.
+"""Artifacts of format 0, from version 0.1: they hold the arguments of solvers and builders instead of shapes.
 
-Their structures are brought to today's form here. Where they hold none, the method compresses a fresh network as it did
-then, with the solver and the widths of its day; a stored file of each method is a test.
+This module upgrades their structures to the current format. If a file has no structure, the method compresses a fresh
+network as in version 0.1, with that version's solver and widths. The tests have a stored file of each method.
 """
 
 import copy
@@ -23,7 +23,7 @@ from bench.surgery import changed_channels, channels_of
 
 @dataclass(frozen=True)
 class Old:
-    """What the header of such a file says besides the description of today."""
+    """The entries in the header of such a file that today's description doesn't have."""
 
     budget_values: int | None
     trained: bool
@@ -32,8 +32,8 @@ class Old:
 
 
 def read(given: Mapping[str, Any]) -> tuple[Description, Old]:
-    """The description, whose step has no structure yet, and the rest. Raises TypeError, ValueError or LookupError where
-    the header is not what it should be."""
+    """The description, with a step that has no structure yet, and the other entries. Raises TypeError, ValueError or
+    LookupError if the header is malformed."""
     of_old = {field.name for field in fields(Old)}
     known = {*of_old, *("model", "channels", "num_classes", "method", "options", "inputs", "epochs")}
     if strange := sorted(given.keys() - known):
@@ -53,13 +53,14 @@ def read(given: Mapping[str, Any]) -> tuple[Description, Old]:
 
 
 def with_structure(step: Step, old: Old, has: ModelDescription, model: Model, method: Method) -> Step:
-    """The step with its structure as it is written today. Raises ValueError, or what the method raises."""
+    """The step with its structure in the current format. Raises ValueError, or an error of the method."""
     network = build_network(model, has.channels, has.classes, old.seed)
     if old.structure is not None and step.method in _UPGRADES:
         return replace(step, structure=_UPGRADES[step.method](network, old.structure, step.options))
     if old.structure is not None:
         return replace(step, structure=old.structure)
-    from bench.files.format_0_widths import resizable  # torchvision, which takes half of the time to import bench
+    # imported here: torchvision takes half of the time to import bench
+    from bench.files.format_0_widths import resizable
 
     made = compress(
         method,
@@ -93,11 +94,11 @@ def _kmeans(network: nn.Module, structure: Mapping[str, Any], options: Options) 
 
 
 def _pruning(network: nn.Module, structure: Mapping[str, Any], options: Options) -> dict[str, Any]:
-    # Here, since torch-pruning takes more than a second to import.
+    # Imported here, since torch-pruning takes more than a second to import.
     from bench.measure import channel_groups
     from bench.measure.channel_groups import ChannelGroup
 
-    # How many are kept is all that matters: whichever go, what is left has the same shape and is wired alike.
+    # Only the number of kept channels matters: the shapes and connections are the same whichever channels are removed.
     plain, channels = channels_of(network), {}
     for root, (kept, together) in structure.items():
         group = ChannelGroup(root, channel_groups.width(network.get_submodule(root)) // together, together, {})
@@ -106,11 +107,11 @@ def _pruning(network: nn.Module, structure: Mapping[str, Any], options: Options)
         if kept < group.size:
             channels[root] = group.channels(range(kept, group.size))
     with torch.inference_mode(False):
-        # Where files are loaded in inference mode: its tensors can't be traced, ordinary copies can.
+        # Files may be loaded in inference mode. Its tensors can't be traced, but ordinary copies can.
         network = copy.deepcopy(network)
         channel_groups.prune(network, channels)
     return {"channels": changed_channels(network, plain)}
 
 
-# How each method's structure of then is written today; those of others have stayed as they were.
+# Functions that upgrade a method's structure. The structures of the other methods have not changed.
 _UPGRADES = {"csg": _csg, "lego": _lego, "kmeans": _kmeans, "pruning": _pruning}

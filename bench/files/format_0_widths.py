@@ -1,5 +1,7 @@
-"""The widths of networks as version 0.1 had them, written by hand: files of its methods hold no structure, and its
-solver found theirs among these."""
+"""The channel widths of networks as version 0.1 defined them by hand.
+
+Files of that version's methods hold no structure. Its solver chose their widths among these.
+"""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -16,12 +18,12 @@ from bench.surgery import channels_last
 
 
 def resizable(model: Model, channels: int, num_classes: int, seed: int) -> Resizable:
-    """A network of ours or a ResNet of torchvision's at other widths. Raises ValueError for another."""
+    """A network of bench or a ResNet of torchvision at other widths. Raises ValueError for other networks."""
     network = build_network(model, channels, num_classes, seed)
     made = model.build
     ours = made.keywords.get("widths") if isinstance(made, partial) else None
     if ours is None and not isinstance(network, ResNet):
-        raise ValueError("version 0.1 knew this network at its own width alone")
+        raise ValueError("version 0.1 could not change the width of this network")
 
     def build(widths: Sequence[int]) -> nn.Module:
         with seeded(seed):
@@ -37,8 +39,9 @@ def resizable(model: Model, channels: int, num_classes: int, seed: int) -> Resiz
 
 
 def widths_of(network: ResNet) -> tuple[int, ...]:
-    """The channels of the first convolution and of each stage, and of those inside each block: all that can have a
-    number of their own. In ResNet-18 and 34 the first stage adds to what the first convolution gives, and has none."""
+    """The channels of the first convolution, of each stage, and of the inside of each block. These are all widths that
+    can be chosen independently. In ResNet-18 and 34 the first stage adds to the output of the first convolution, so it
+    has no width of its own."""
     stages = [_last(stage[0]).out_channels for stage in _stages(network)]
     return (
         network.conv1.out_channels,
@@ -48,7 +51,7 @@ def widths_of(network: ResNet) -> tuple[int, ...]:
 
 
 def resize(network: ResNet, widths: Sequence[int]) -> None:
-    """Give the network other numbers of channels, in place, and fresh weights where they change."""
+    """Change the network's numbers of channels, in place. Layers that change get fresh weights."""
     stem, *rest = widths
     stages = [stem, *rest[:3]] if _shares_stem(network) else rest[:4]
     inner = iter(rest[3:] if _shares_stem(network) else rest[4:])
@@ -98,7 +101,7 @@ def _resize_convolution(conv: nn.Conv2d, channels_in: int, channels_out: int) ->
     conv.in_channels, conv.out_channels = channels_in, channels_out
     conv.weight = nn.Parameter(conv.weight.new_empty(channels_out, channels_in, *conv.kernel_size))
     if not conv.weight.is_meta:
-        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")  # as torchvision does
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")  # like torchvision
 
 
 def _resize_norm(norm: nn.BatchNorm2d, channels: int) -> None:

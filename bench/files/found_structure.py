@@ -1,4 +1,4 @@
-"""The structure that another run found (channels that pruning kept, masks), for a method to train from scratch."""
+"""A structure that another run found (channels kept by pruning, or masks), for a method that trains it from scratch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -12,14 +12,14 @@ from bench.errors import BudgetError, InputError
 from bench.files import network_file
 from bench.method import Context, Method
 
-# In the structure of a run that was given one: the epochs in which that was found; None where nobody knows.
+# In the structure of a run that was given one: the number of epochs in which it was found; None if unknown.
 FOUND_IN = "found_in_epochs"
 
 
 @dataclass(frozen=True)
 class FoundStructure:
-    """The result of a run of some method: the structure in its file, the masks, and the shapes of all stored tensors.
-    `epochs` were spent on finding it, in the network called `model`."""
+    """The result of another run: the structure in its file, the masks, and the shapes of all stored tensors. That run
+    searched for the structure for `epochs` epochs in the network `model`; None if the number is unknown."""
 
     path: Path
     model: str
@@ -30,18 +30,18 @@ class FoundStructure:
 
     @classmethod
     def read(cls, path: Path, method: str) -> "FoundStructure":
-        """Read it from a run of this method. Raises InputError."""
+        """Read the structure from a run of this method. Raises InputError."""
         saved = network_file.read(path)
         description = saved.description
         if description.methods != method:
-            raise InputError(f"{path} is a run of {description.methods}; structure takes one of {method}")
+            raise InputError(f"{path} is a run of {description.methods}; structure= takes a run of {method}")
         if saved.old is not None:
-            raise InputError(f"{path} is of version 0.1, and says nothing of its structure; make that run again")
+            raise InputError(f"{path} comes from version 0.1 and holds no structure; make that run again")
         structure = description.steps[0].structure
         return cls(
             path,
             description.model.text,
-            # A run that was given its structure found nothing in its own epochs.
+            # A run that was given its structure did not find it in its own epochs.
             structure.get(FOUND_IN, description.epochs),
             structure,
             {name: tuple(tensor.shape) for name, tensor in saved.tensors.items()},
@@ -49,20 +49,20 @@ class FoundStructure:
         )
 
     def exceptions(self) -> str:
-        """`Method.exceptions` of who trains it again."""
+        """`Method.exceptions` of a method that trains this structure again."""
         epochs = "an unknown number of" if self.epochs is None else self.epochs
         return f"its structure was found before, in {epochs} epochs of {self.model}"
 
     def require_initial(self, context: Context) -> None:
-        """Raise BudgetError if training wouldn't begin with initial weights."""
+        """Raise BudgetError unless training begins with initial weights."""
         if context.trained:
             raise BudgetError(
-                f"the structure of {self.path.name} is trained from the seed's initial weights, and this network has "
-                "others; give no weights"
+                f"the structure of {self.path.name} must be trained from the seed's initial weights, but this network "
+                "has others; give no weights"
             )
 
     def require_same_network(self, network: nn.Module) -> None:
-        """Raise BudgetError unless the network, brought to this structure, stores the same shapes as the run's own."""
+        """Raise BudgetError unless the network with this structure stores tensors of the same shapes as the run."""
         have = {
             name: tuple(tensor.shape)
             for name, tensor in (count.stored_tensors(network) | count.statistics(network)).items()
@@ -80,12 +80,12 @@ class FoundStructure:
 
 
 class MayBeFound(Method):
-    """A method with the option `structure`, another run of its own kind, whose structure it trains from scratch."""
+    """A method with the option `structure`: a run of the same method whose structure it trains from scratch."""
 
     structure: Path | None
 
     def found(self, path: Path) -> FoundStructure:
-        """What that run found. Raises InputError if it can't be used."""
+        """The structure that the run found. Raises InputError if it can't be used."""
         raise NotImplementedError
 
     @property
@@ -95,7 +95,7 @@ class MayBeFound(Method):
     def identity(self) -> str:
         if self.structure is None:
             return ""
-        self.found(self.structure)  # what can't be used is refused before anything is trained
+        self.found(self.structure)  # an unusable run is refused before anything is trained
         return network_file.fingerprint(self.structure)
 
     def exceptions(self) -> str:
@@ -103,15 +103,15 @@ class MayBeFound(Method):
 
 
 def given_path(path: Path) -> Path:
-    """The run that the option `structure` names: its folder, whose name labels show. Raises ValueError."""
+    """The folder of the run that the option `structure` names; labels show the folder's name. Raises ValueError."""
     if not path.exists():
-        raise ValueError(f"structure can't be {str(path)!r}: no such file; it is another run")
+        raise ValueError(f"structure can't be {str(path)!r}: no such file; give the folder of another run")
     return network_file.folder_of(path)
 
 
 def require_alone(method: Method, *others: str) -> None:
-    """Raise ValueError if options beside `structure` (and these) say how a structure is to be found."""
+    """Raise ValueError if an option other than `structure` and these says how to find a structure."""
     for option in fields(method):
         value = getattr(method, option.name)
         if option.name not in ("structure", *others) and value != option.default:
-            raise ValueError(f"structure says what is kept; leave {option.name}={value} out")
+            raise ValueError(f"structure= already decides what is kept; leave {option.name}={value} out")

@@ -1,6 +1,7 @@
-"""Proof that an artifact holds the whole network: a process that has never seen it loads the file and runs it.
+"""Proves that an artifact holds the whole network: a process that has never seen the network loads the file and runs
+it.
 
-One helper process serves all runs that a process makes. It begins with nothing but imports (`bench.files.pristine`).
+One helper process serves all runs of a process. It starts with nothing but imports (`bench.files.pristine`).
 """
 
 import atexit
@@ -30,10 +31,10 @@ from bench.measure.same_outputs import LARGEST_DIFFERENCE, relative_difference
 from bench.plugins import discovery
 from bench.task import Task
 
-# How long a helper may take to answer. It loads one network and runs it on a few images, which takes seconds; a machine
-# that is busy with other things needs minutes.
+# The longest time for an answer of a helper. To load one network and run it on a few images takes seconds, but minutes
+# on a busy machine.
 LONGEST_SECONDS = 900
-# How long one that has closed its pipe may take to end.
+# The longest time for a helper to end after it closed its pipe.
 _ENDING_SECONDS = 10
 
 
@@ -43,13 +44,13 @@ class NotReloadable(RuntimeError):
 
 class Helper:
     """A process that answers requests by the function `answer` of `module`; use it in a `with` statement. Requests and
-    answers are tables of plain values."""
+    answers are dicts of plain values."""
 
     module: str
 
     def __init__(self) -> None:
         self._process: BaseProcess | None = None
-        self._ended: int | None = None  # with which exit code the last one that died did
+        self._ended: int | None = None  # the exit code of the last process that ended by itself
 
     def __enter__(self) -> Self:
         self._start()
@@ -61,16 +62,17 @@ class Helper:
         self._stop()
 
     def kept(self) -> Self:
-        """It, begun, to end with this process: for who can't say when it is last asked."""
+        """Start the helper, to end with this process. For callers that don't know when they ask it for the last
+        time."""
         self.__enter__()
         atexit.register(self.__exit__, None, None, None)
         return self
 
     def ask(self, request: Mapping[str, Any], what: str) -> None:
-        """Have it do what a request says. Raises NotReloadable, which begins with `what`, where that is an error; the
-        helper's traceback is a note on it."""
-        # A helper may die of something else (the system kills where memory is short): that must not cost a run that is
-        # trained. So it is asked once more, of a new one.
+        """Send a request and wait until it is done. If the answer is an error, raises NotReloadable, whose message
+        begins with `what`, with the helper's traceback as a note."""
+        # A helper may end for another reason, such as the system killing it when memory is short. A trained run must
+        # not be lost by that, so a new helper is asked once more.
         reply = self._answer(request) or self._answer(request)
         if not reply:
             raise NotReloadable(f"the process that loads the saved network ended with exit code {self._ended}, twice")
@@ -80,14 +82,14 @@ class Helper:
             raise error
 
     def _answer(self, request: Mapping[str, Any]) -> dict[str, str]:
-        """The helper's answer; empty if it ended instead. Then there is a new one. Raises NotReloadable if it takes
-        too long."""
+        """The helper's answer; empty if the helper ended, and then a new one is started. Raises NotReloadable if it
+        takes too long."""
         try:
             self._pipe.send(dict(request))
             if self._pipe.poll(LONGEST_SECONDS):
                 return dict(self._pipe.recv())
         except (EOFError, OSError):
-            self._restart(_ENDING_SECONDS)  # it closes its end a moment before it has ended
+            self._restart(_ENDING_SECONDS)  # it closes its end of the pipe a moment before it ends
             return {}
         self._restart(0)
         raise NotReloadable(f"the process that loads the saved network was ended after {LONGEST_SECONDS:,} s")
@@ -105,7 +107,7 @@ class Helper:
         theirs.close()
 
     def _stop(self) -> None:
-        """End it at once, whatever it is doing: it holds nothing that must be put away."""
+        """End the process at once, whatever it is doing: it holds nothing that could be lost."""
         assert self._process is not None
         self._process.kill()
         self._pipe.close()
@@ -113,7 +115,7 @@ class Helper:
 
 
 class FreshProcess(Helper):
-    """Loads artifacts with the plugins that a person named."""
+    """Loads artifacts with the plugins that the user named."""
 
     module = "bench.files.fresh_process"
 
@@ -132,11 +134,8 @@ class FreshProcess(Helper):
         self._exchange.cleanup()
 
     def check(self, path: Path, inputs: Tensor, expected: Tensor, task: str) -> None:
-        """Raise NotReloadable unless the artifact at `path`, loaded over there, gives the `expected` outputs (of them
-        that which the task of this name compares).
-
-        On the CPU.
-        """
+        """Raise NotReloadable unless the artifact at `path`, loaded in the fresh process, gives the `expected` outputs,
+        on the CPU. `task` is the name of the task, which says which of the outputs is compared."""
         request, answer = (Path(self._exchange.name) / f"{name}.safetensors" for name in ("inputs", "outputs"))
         save_file({"inputs": inputs.contiguous()}, request)
         files = {"artifact": str(path), "inputs": str(request), "outputs": str(answer)}
@@ -145,22 +144,22 @@ class FreshProcess(Helper):
         difference = relative_difference(load_file(answer)["outputs"], expected)
         if not difference <= LARGEST_DIFFERENCE:
             raise NotReloadable(
-                f"the saved network, loaded in a fresh process, gives other outputs (off by {difference:.2g} of the "
-                "largest logit): something that it needs is not stored, or not the same for the same seed"
+                f"the saved network gives other outputs in a fresh process (off by {difference:.2g} of the "
+                "largest logit): some value that it needs is not stored, or not the same for the same seed"
             )
 
 
 def serve(pipe: Connection, module: str) -> None:
-    """Answer requests until their end. An error is an answer, with its traceback."""
-    # An interrupt is the asking process's to answer, which then ends this one.
+    """Answer requests until the pipe closes. An error becomes an answer with its traceback."""
+    # The asking process handles interrupts and ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # What a plugin prints here, by Python or not, is no result of the command.
+    # Output that a plugin prints here must not appear as a result of the command.
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    # It runs one network on a few images, beside processes that have the cores.
+    # It runs one network on a few images, while other processes use the cores.
     torch.set_num_threads(1)
     answer = importlib.import_module(module).answer
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # nobody asks or waits any more
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the other process no longer asks or waits
         while True:
             request, reply = pipe.recv(), {"error": "", "traceback": ""}
             try:
@@ -173,7 +172,7 @@ def serve(pipe: Connection, module: str) -> None:
 
 
 def answer(request: dict[str, Any]) -> None:
-    """Load an artifact, and write its outputs for the inputs."""
+    """Load an artifact and write its outputs for the inputs."""
     given = Given(request["plugins"], request["model"], request["other_code"])
     network = artifact.load(Path(request["artifact"]), given).network
     task: Task = discovery.find(discovery.TASKS, request["task"], given.plugins).load()()

@@ -1,4 +1,4 @@
-"""Files that hold a network, told apart by their content: an artifact of a run, or a checkpoint of the CSG authors."""
+"""Files that hold a network: an artifact of a run or a checkpoint of the CSG authors. Their content tells which."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,21 +15,22 @@ from bench.store.store import WEIGHTS, Damaged, Store
 def load(
     path: str | Path, plugins: Sequence[str] = (), model: str | None = None, other_code: bool = False
 ) -> nn.Module:
-    """The network in `path`, on the CPU, in eval mode.
+    """Load the network in `path`, on the CPU, in eval mode.
 
     `path` is a run's folder or its weights.safetensors, or a checkpoint (`.t7`) of the CSG authors. A compressed
-    network comes as it is stored: `bench.count.stored_values` of it equals the file's number of values. It takes
-    standardised images `(batch, channels, height, width)` and gives logits `(batch, classes)`. `plugins` are the files
-    of methods that are not installed, `model` is `path/to/mynet.py:mynet` for a network of a file. Both must be the
-    code that the network was made with, unless `other_code` says that others will do. Raises InputError.
+    network is returned as it is stored: `bench.count.stored_values` of it equals the file's number of values. It takes
+    standardised images `(batch, channels, height, width)` and gives logits `(batch, classes)`.
+
+    `plugins` are the files of methods that are not installed. `model` is `path/to/mynet.py:mynet` for a network from a
+    file. Both must have the code with which the network was made, unless `other_code` is true. Raises InputError.
     """
     path = locate(path)
     return artifact.build(read(path), path, Given(plugins, model, other_code)).network
 
 
 def read(path: Path) -> Saved:
-    """The description and the values of a network. Nothing in the file is run. Raises InputError, also if a run's
-    file is not as it was sealed."""
+    """Read the description and the values of a network. Nothing in the file is run. Raises InputError, also if a run's
+    file was changed since it was sealed."""
     path = locate(path)
     if path.name == WEIGHTS:
         try:
@@ -40,7 +41,8 @@ def read(path: Path) -> Saved:
             ) from error
     with path.open("rb") as file:
         start = file.read(9)
-    # The header of a safetensors file is JSON, behind its length in eight bytes; a zip file and a pickle begin so.
+    # The header of a safetensors file is JSON after its length in eight bytes. A zip file and a pickle begin with these
+    # bytes.
     if start[8:] == b"{":
         return artifact.read(path)
     if start[:2] in (b"PK", b"\x80\x02"):
@@ -51,7 +53,7 @@ def read(path: Path) -> Saved:
 
 
 def locate(path: str | Path) -> Path:
-    """The file itself, where a run's folder was given. Raises InputError."""
+    """The path of the file, also if the run's folder was given. Raises InputError."""
     path = Path(path).expanduser()
     if path.is_dir():
         path = path / WEIGHTS
@@ -65,12 +67,13 @@ def locate(path: str | Path) -> Path:
 
 
 def folder_of(path: Path) -> Path:
-    """The run's folder, where its file was given: every run's is called alike, and its folder tells which."""
+    """The folder of a run, if its file was given: all runs' files have the same name, and the folder tells them
+    apart."""
     return path.parent if path.name == WEIGHTS else path
 
 
 def name(path: Path) -> str:
-    """What people know the file by."""
+    """The name of the file for people."""
     return folder_of(path.resolve()).name
 
 

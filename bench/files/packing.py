@@ -1,11 +1,11 @@
-"""How tensors lie in an artifact's file: in as few bytes as hold them exactly.
+"""Packs tensors for an artifact's file in the fewest bytes that hold them exactly.
 
-* Floating-point values that half precision holds exactly are in half precision.
-* Whole numbers (indices into a codebook, say) have as few bits as the largest needs, and what is true or false has one.
-* Of a masked tensor only the kept values are there, and beside them where they belong: the cheaper of a bitmap and of
-  the gaps between them, which have as few bits as the largest needs.
+* Floating-point values are stored in half precision if it holds them exactly.
+* Whole numbers (such as indices into a codebook) have as few bits as the largest needs. Booleans have one bit.
+* Of a masked tensor only the kept values are stored, and their places: as a bitmap or as the gaps between them,
+  whichever is smaller. Gaps have as few bits as the largest needs.
 
-`pack` gives plain tensors and a JSON-able layout, by tensor name; `unpack` takes them back.
+`pack` gives plain tensors and a JSON-able layout, by tensor name. `unpack` is its inverse.
 """
 
 import math
@@ -18,24 +18,24 @@ from torch import Tensor
 
 from bench.measure.packed_size import bits_of, form_of, gaps_of, is_half, is_packed_whole
 
-# In a file, the mask of `conv.weight` is under `conv.weight:mask`. No parameter's name has a colon.
+# In a file, the mask of `conv.weight` has the name `conv.weight:mask`. No parameter's name has a colon.
 MASK = ":mask"
 
 
 def pack(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """`tensors` on the CPU by name, and the masks (bool) of those that have one.
+    """Pack `tensors`, which are on the CPU, by name. `masks` (bool) has the masks of the masked ones.
 
-    Raises ValueError if a value that its mask leaves out is not zero.
+    Raises ValueError if a value outside of its mask is not zero.
     """
     packed: dict[str, Tensor] = {}
     layout: dict[str, Any] = {}
     for name, tensor in tensors.items():
-        # Contiguous, since channels last is how we compute and not what we store.
+        # Contiguous: channels last is only the memory format for computing.
         tensor = tensor.contiguous()
         if name in masks:
             mask = masks[name].cpu().contiguous()
             if tensor[~mask].any():
-                raise ValueError(f"{name} has values that its mask leaves out")
+                raise ValueError(f"{name} has values other than zero outside of its mask")
             packed[name + MASK], layout[name] = _pack_mask(mask)
             tensor = tensor[mask]
         if tensor.dtype == torch.float32:
@@ -48,18 +48,18 @@ def pack(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> tuple[di
     return packed, layout
 
 
-# In one tensor: more than any network here has, and as many zeros as memory holds.
+# The most values in one tensor: more than in any network here. A larger tensor of zeros could use up all memory.
 _MOST = 2**30
 
 
 def unpack(packed: Mapping[str, Tensor], layout: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Returns the tensors and the masks. Raises ValueError, TypeError or LookupError where the layout doesn't fit."""
+    """Returns the tensors and the masks. Raises ValueError, TypeError or LookupError if the layout doesn't fit."""
     tensors = {name: tensor for name, tensor in packed.items() if not name.endswith(MASK)}
     masks: dict[str, Tensor] = {}
     for name, have in layout.items():
         shape, bits = torch.Size(have["shape"]), int(have["bits"])
         if shape.numel() > _MOST:
-            raise ValueError(f"{name} would have {shape.numel():,} values, of which it holds {packed[name].numel():,}")
+            raise ValueError(f"{name} declares {shape.numel():,} values and holds {packed[name].numel():,}")
         if "dtype" in have:
             whole = _unpack_bits(packed[name], bits, shape.numel())
             tensors[name] = whole.to(getattr(torch, have["dtype"])).view(shape)
@@ -92,13 +92,13 @@ def _pack_bits(whole: Tensor, bits: int) -> Tensor:
     return torch.from_numpy(numpy.concatenate(packed))
 
 
-# A number takes a byte a bit in between, so that all at once would take many times the memory of what is packed. A
-# multiple of 8, so that each part fills its bytes.
+# Unpacking uses a byte for each bit, so packing all numbers at once would use many times their memory. The limit is a
+# multiple of 8, so that each part fills whole bytes.
 _PACKED_AT_ONCE = 2**17
 
 
 def _unpack_bits(packed: Tensor, bits: int, count: int) -> Tensor:
-    """The numbers again, int64 `(count,)`."""
+    """The numbers that were packed, int64 `(count,)`."""
     if packed.dtype != torch.uint8 or packed.numel() != math.ceil(bits * count / 8) or not 1 <= bits <= 63:
         raise ValueError(f"{packed.numel()} values of {packed.dtype} don't hold {count} numbers of {bits} bits")
     columns = numpy.unpackbits(packed.numpy(), count=bits * count, bitorder="little").reshape(count, bits)

@@ -1,4 +1,4 @@
-"""How threads of OpenMP wait for one another: set before torch is imported, which reads it once."""
+"""Sets how OpenMP threads wait for one another. Must run before torch is imported, which reads the setting once."""
 
 from collections.abc import MutableMapping
 
@@ -6,10 +6,10 @@ _PATIENT = {"OMP_WAIT_POLICY": "passive"}
 
 
 def be_patient(environment: MutableMapping[str, str]) -> None:
-    """Have threads sleep while they wait, unless the person said something else.
+    """Have threads sleep while they wait, unless the user's environment says otherwise.
 
-    By default they spin. Beside a busy neighbour two that spin train a fifth of the images that two patient ones do,
-    and take four times the time of a core for each.
+    By default they spin. Beside another busy program, two spinning threads train a fifth of the images that two
+    sleeping threads train, and each takes four times the time of a core.
     """
     for name, value in _PATIENT.items():
         environment.setdefault(name, value)

@@ -1,7 +1,7 @@
-"""Processes that begin with torch imported and nothing else done: none has seen a network, data or a plugin.
+"""Processes that start with torch imported and nothing else: they have seen no network, no data and no plugin.
 
-On Linux they are forked from one server process, which imports once and then only forks (`multiprocessing`'s
-forkserver), so that a new one costs milliseconds in place of seconds. Elsewhere each imports for itself.
+On Linux they are forked from a server process that only imports and forks (`multiprocessing`'s forkserver), so a new
+process takes milliseconds instead of seconds. On other systems each process imports by itself.
 """
 
 import multiprocessing
@@ -21,26 +21,26 @@ import bench
 from bench.files.patience import be_patient
 
 _FORKS = sys.platform == "linux"
-# Of unlike classes, that offer the same.
+# Any: the two contexts have different classes with the same functions.
 _CONTEXT: Any = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
 
-# Slow imports, by name; this file uses none of them. An optimiser's first step imports dynamo.
+# Names of slow imports; this file uses none of them. An optimiser's first step imports dynamo.
 _IMPORTED = ["torch", "torch._dynamo", "bench.executors._worker"]
 
 
 def prepare() -> None:
-    """Have the server import while this process does something else."""
+    """Have the server import while this process does other work."""
     if _FORKS:
         with _environment(), _interrupts_held():
-            # In place of what another part of the program may have set: names that it doesn't have are no harm.
+            # This replaces the list that another part of the program may have set. Unknown names are ignored.
             forkserver.set_forkserver_preload(_IMPORTED)
             forkserver.ensure_running()
 
 
 def start(target: Callable[..., None], *arguments: Any, daemon: bool = False) -> BaseProcess:
-    """A process that runs `target`, a function of a module. One that is a `daemon` ends with this process.
+    """A new process that runs `target`, a function of a module. A `daemon` process ends with this one.
 
-    On Linux interrupts are blocked there, and an interrupt at the terminal doesn't reach it.
+    On Linux interrupts are blocked in it, so an interrupt at the terminal doesn't reach it.
     """
     prepare()
     process: BaseProcess = _CONTEXT.Process(target=_enter, args=(Path.cwd(), target, *arguments), daemon=daemon)
@@ -50,20 +50,20 @@ def start(target: Callable[..., None], *arguments: Any, daemon: bool = False) ->
 
 
 def _enter(folder: Path, target: Callable[..., None], *arguments: Any) -> None:
-    os.chdir(folder)  # where this program is now, and not where it began
+    os.chdir(folder)  # the current folder of this program, not the one where it started
     target(*arguments)
 
 
 def pipe() -> tuple[Connection, Connection]:
-    """Two ends, each to send and receive plain data; one is for the new process, and to be closed here then."""
+    """The two ends of a pipe for plain data. The second end is for the new process; close it here after the start."""
     ours, theirs = _CONTEXT.Pipe()
     return ours, theirs
 
 
 @contextmanager
 def _no_program() -> Iterator[None]:
-    """The program that uses bench is not run again in a new process, as `multiprocessing` would: it may be a script
-    without `if __name__ == "__main__"`."""
+    """Prevent `multiprocessing` from running the user's program again in the new process: it may be a script without
+    `if __name__ == "__main__"`."""
     program = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -74,7 +74,8 @@ def _no_program() -> Iterator[None]:
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    """Where new processes find bench, whatever folder called bench the user stands in; and that threads are patient."""
+    """Set the environment so that new processes find this bench, even from a folder that contains another `bench`, and
+    so that their threads sleep while they wait."""
     before = dict(os.environ)
     paths = [str(Path(bench.__file__).parent.parent), before.get("PYTHONPATH", "")]
     os.environ.update({"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))})
@@ -93,7 +94,7 @@ def _interrupts_held() -> Any:
 
 @contextmanager
 def _held() -> Iterator[None]:
-    """The server, and what is forked from it, begin with interrupts blocked."""
+    """Start the server, and the processes forked from it, with interrupts blocked."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,4 +1,4 @@
-"""Finished weights that a sweep starts from, in the place of initial ones: the dense run and every method alike."""
+"""Trained weights from which a sweep starts instead of initial ones, the dense run and every method alike."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,19 +24,21 @@ from bench.seeding import seeded
 from bench.store.store import SEAL, WEIGHTS
 
 PRETRAINED = "pretrained"
-# Before what fills a network's backbone alone.
+# The prefix of weights that fill only a network's backbone.
 BACKBONE = "backbone="
 
 
 @dataclass(frozen=True)
 class Weights:
-    """`text` is `pretrained` (what the plugin of the network `model` has) or a file's absolute path. `identity` is a
-    hash of their content.
+    """Weights to start from. `text` is `pretrained` (weights that the plugin of the network `model` provides) or the
+    absolute path of a file. `identity` is a hash of the weights.
 
-    `epochs` is how long they were trained, and `inputs` what images they were trained on, None if nobody knows.
-    `made_for` are the channels and classes of a network that says so. With `fresh_head` the classifier is none of
-    theirs. Those of a `backbone` fill that submodule alone (`text` begins with `backbone=`), and the rest is fresh;
-    where they are a run's, `compressed` is what its method left of it. `notes` are lines for the person.
+    `epochs` is the number of epochs of their training, `inputs` describes the images that they were trained on; None if
+    unknown. `made_for` is the number of channels and classes of a network that states them. With `fresh_head` the
+    classifier is fresh. `notes` are lines for the user.
+
+    Weights of a `backbone` fill only that submodule (`text` begins with `backbone=`), and the rest is fresh. If they
+    come from a run, `compressed` is the backbone as its method stored it.
     """
 
     text: str
@@ -53,23 +55,23 @@ class Weights:
 
     @property
     def name(self) -> str:
-        """What people know them by."""
+        """The weights' name for people."""
         named = self.text.removeprefix(BACKBONE)
         found = named if named == PRETRAINED else network_file.name(Path(named))
         return f"{BACKBONE}{found}" if self.backbone else found
 
     @property
     def place(self) -> str:
-        """The same, as the beginning of a line about an error."""
+        """The weights' name at the beginning of an error message."""
         return f"the pretrained {self.model.text}" if self.text == PRETRAINED else self.text
 
     def columns(self) -> dict[str, Any]:
-        """What a record says of them."""
+        """The columns of a record that identify the weights."""
         return {"weights": self.name, "weights_code": self.identity, "weights_epochs": self.epochs}
 
     def open(self, channels: int, num_classes: int) -> "Start":
-        """The weights, for all runs of a sweep. Raises InputError if they don't fit images of so many channels and
-        so many classes, or where `fresh_head` was asked for and is not needed."""
+        """A function that fills networks with the weights, for all runs of a sweep. Raises InputError if the weights
+        don't fit images with this many channels and classes, or if `fresh_head` was given and is not needed."""
         if self.backbone:
             return self._open_backbone(channels, num_classes)
         tensors = self._for(channels, num_classes)
@@ -85,11 +87,11 @@ class Weights:
                 for name in wrong[:2]
             )
             raise InputError(
-                f"{self.place} has a classifier for other classes than the {num_classes} of the dataset ({shapes}); "
+                f"the classifier of {self.place} does not fit the {num_classes} classes of the dataset ({shapes}); "
                 "--fresh-head starts with a fresh one, from the seed"
             )
         if self.fresh_head and not wrong:
-            why = "fits the classes of the dataset" if head else "is not one that is made for a number of classes"
+            why = "fits the classes of the dataset" if head else "does not depend on the number of classes"
             raise InputError(f"--fresh-head is not needed: the classifier of {self.place} {why}; leave it out")
         fit, _ = state_dict.fitted(tensors, network, wrong, _misfit(self.place, self.model), wrong)
         return partial(_filled, {name: tensor for name, tensor in fit.items() if name not in fresh.union(wrong)})
@@ -107,15 +109,15 @@ class Weights:
     def _for(self, channels: int, num_classes: int) -> Mapping[str, Tensor]:
         if self.made_for is None or channels == self.made_for[0]:
             return self.tensors
-        if self.text == PRETRAINED:  # some know what to make of other channels
+        if self.text == PRETRAINED:  # some networks can adapt pretrained weights to other channels
             return _pretrained(self.model, channels)
         raise InputError(
-            f"{self.text} takes {self.made_for[0]} channels and tells {self.made_for[1]} classes apart; the dataset "
+            f"{self.text} has {self.made_for[0]} channels and {self.made_for[1]} classes; the dataset "
             f"has {channels} and {num_classes}"
         )
 
 
-# Gives the network of a seed its weights: what these lack stays as it was drawn from the seed.
+# Gives the network of a seed its weights. A tensor that the weights lack keeps its value from the seed.
 Start = Callable[[nn.Module, int], nn.Module]
 
 
@@ -125,8 +127,8 @@ def _filled(state: Mapping[str, Tensor], network: nn.Module, seed: int) -> nn.Mo
 
 
 def find(text: str, model: ModelChoice, plugins: Sequence[str] = (), fresh_head: bool = False) -> Weights:
-    """Check the weights that were asked for, and that they fit the network, as far as that needs no data. Raises
-    InputError."""
+    """Check the requested weights, and check that they fit the network as far as this is possible without the data.
+    Raises InputError."""
     if text.startswith(BACKBONE):
         return _backbone(text.removeprefix(BACKBONE), model, plugins, fresh_head)
     if text == PRETRAINED:
@@ -141,7 +143,7 @@ def find(text: str, model: ModelChoice, plugins: Sequence[str] = (), fresh_head:
     if _is_artifact(path):
         return _of_ours(network_file.read(path), path, model, plugins, fresh_head)
     content = state_dict.read(path)
-    # Of a person's own network a checkpoint of the CSG authors' form is a state_dict like others.
+    # For a user's own network, a checkpoint in the form of the CSG authors is an ordinary state_dict.
     if model.kind == "built-in" and content.under == "net" and csg_checkpoint.is_one(content.tensors):
         return _of_ours(network_file.read(path), path, model, plugins, fresh_head)
     found = Weights(str(path), model, "", notes=tuple(f"{path.name}: {note}" for note in content.notes))
@@ -149,7 +151,7 @@ def find(text: str, model: ModelChoice, plugins: Sequence[str] = (), fresh_head:
 
 
 def _is_artifact(path: Path) -> bool:
-    """Whether a file is, or was, an artifact of a run: of one that is damaged the run's seal tells."""
+    """Whether a file is, or was, an artifact of a run. A damaged artifact is recognised by the run's seal."""
     if path.name == WEIGHTS and (path.parent / SEAL).exists():
         return True
     with path.open("rb") as file:
@@ -158,18 +160,18 @@ def _is_artifact(path: Path) -> bool:
     try:
         with safe_open(path, framework="pt") as opened:
             return artifact.KEY in (opened.metadata() or {})
-    except (SafetensorError, OSError):  # which is said where it is read
+    except (SafetensorError, OSError):  # reading the file reports the error
         return False
 
 
 def _backbone(text: str, model: ModelChoice, plugins: Sequence[str], fresh_head: bool) -> Weights:
-    """Weights, as of a classifier, for the backbone of a network that does something else. Raises InputError."""
+    """Weights, for example of a classifier, for the backbone of a network for another task. Raises InputError."""
     inside = f"{model.model.backbone}."
     if not model.model.backbone:
-        raise InputError(f"{model.text} names no backbone that {BACKBONE}{text} could fill (bench.model.Model)")
+        raise InputError(f"{model.text} declares no backbone for {BACKBONE}{text} to fill (bench.model.Model)")
     if fresh_head:
         raise InputError(
-            f"--fresh-head is not needed: all but the backbone is fresh with {BACKBONE}{text}; leave it out"
+            f"--fresh-head is not needed: with {BACKBONE}{text} everything except the backbone is fresh; leave it out"
         )
     source = _for_backbone(text, model, plugins)
     network, depends, _ = _probed(model)
@@ -188,12 +190,12 @@ def _backbone(text: str, model: ModelChoice, plugins: Sequence[str], fresh_head:
     notes = [*source.notes]
     left = [name for name in found if name not in plain]
     if left:
-        notes.append(f"left out, being of no backbone: {state_dict.few(left)}")
+        notes.append(f"left out, since the backbone has no such tensors: {state_dict.few(left)}")
     compressed = source.compressed(found, plain, model.model.backbone)
     if compressed is not None:
         notes.append(
-            f"{compressed.name} is a run of {compressed.method}: another run of it can start from its compressed "
-            "backbone, and the others take the kernels that it makes"
+            f"{compressed.name} is a run of {compressed.method}: runs of {compressed.method} can start from its "
+            "compressed backbone, and other methods start from its full kernels"
         )
     return Weights(
         BACKBONE + source.text,
@@ -211,8 +213,8 @@ def _backbone(text: str, model: ModelChoice, plugins: Sequence[str], fresh_head:
 
 @dataclass(frozen=True)
 class _Source:
-    """What is to fill a backbone: the tensors, with kernels in full, the images and epochs that they were trained on,
-    as far as that is known, and notes. For a run, `layers` and `seeds` are what its `method` stores of the backbone."""
+    """The source of a backbone's weights: tensors with full kernels, the images and epochs of their training if known,
+    and notes. For a run, `layers` and `seeds` are those that its `method` stores for the backbone."""
 
     tensors: Mapping[str, Tensor]
     text: str
@@ -226,8 +228,8 @@ class _Source:
     def compressed(
         self, found: Mapping[str, Tensor], plain: Mapping[str, Tensor], backbone: str
     ) -> CompressedBackbone | None:
-        """What the method left of the tensors that were `found`, by the names in the backbone, of which the `plain`
-        ones are it; None if that is these tensors themselves."""
+        """The backbone in compressed form; None if the method stores the kernels themselves. `found` has the source's
+        tensors and `plain` the backbone's own tensors, both by their names in the backbone."""
         if not self.layers:
             return None
         kernels = {name: found[name] for name in plain if name in found}
@@ -242,7 +244,7 @@ class _Source:
 
 
 def _for_backbone(text: str, model: ModelChoice, plugins: Sequence[str]) -> _Source:
-    """What is to fill it. Raises InputError."""
+    """The source of the weights that fill a backbone. Raises InputError."""
     inputs = model.model.inputs
     if text == PRETRAINED:
         make = model.model.pretrained_backbone
@@ -272,8 +274,8 @@ def _for_backbone(text: str, model: ModelChoice, plugins: Sequence[str]) -> _Sou
 
 
 def _in_the_same_file(have: ModelDescription, model: ModelChoice, path: Path) -> str | None:
-    """A network of a file is built again where that file was given, with the network whose backbone is to be filled in
-    it too; None for one that is not of a file. Raises InputError."""
+    """The text that names a network from a file, if the user gave this file for the network to fill; None for a network
+    that is not from a file. Raises InputError."""
     if have.kind != "file":
         return None
     asked, named = networks.split_file(model.asked), networks.split_file(have.text)
@@ -282,13 +284,13 @@ def _in_the_same_file(have: ModelDescription, model: ModelChoice, path: Path) ->
         if networks.code_of(text) == have.code:
             return text
     raise InputError(
-        f"{path} is of a network in a file, {have.text}, which is not that of {model.text}, or was changed since: give "
-        f"its weights alone, as {state_dict.SAVE} saves them"
+        f"{path} holds {have.text}, a network from another file than {model.text} or from changed code; give "
+        f"only its weights, saved by {state_dict.SAVE}"
     )
 
 
 def _of_ours(saved: Saved, path: Path, model: ModelChoice, plugins: Sequence[str], fresh_head: bool) -> Weights:
-    """An artifact, or a checkpoint of the CSG authors: these say what network they are of."""
+    """The weights of an artifact or of a checkpoint of the CSG authors. Both say which network they belong to."""
     have = saved.description.model
     if have.text != model.text:
         raise InputError(f"{path} holds weights of {have.text}, not of {model.text}; give --model {have.text}")
@@ -298,9 +300,7 @@ def _of_ours(saved: Saved, path: Path, model: ModelChoice, plugins: Sequence[str
     training_only.remove(network)
     plain = network.state_dict()
     if {name: value.shape for name, value in state.items()} != {name: value.shape for name, value in plain.items()}:
-        raise InputError(
-            f"{path} holds a network of changed layers, made by {saved.description.methods}; give a dense one"
-        )
+        raise InputError(f"{path} holds a network whose layers {saved.description.methods} changed; give a dense one")
     return Weights(
         str(path),
         model,
@@ -314,8 +314,8 @@ def _of_ours(saved: Saved, path: Path, model: ModelChoice, plugins: Sequence[str
 
 
 def _checked(weights: Weights, tensors: Mapping[str, Tensor], fresh_head: bool) -> Weights:
-    """The weights with these tensors and the hash of them, once it is known that they fit the network, but for what
-    depends on the data. Raises InputError."""
+    """The weights with these tensors and their hash, after checking that they fit the network as far as this is
+    possible without the data. Raises InputError."""
     network, depends, head = _probed(weights.model)
     may_lack = head if fresh_head else ()
     fit, notes = state_dict.fitted(tensors, network, depends, _misfit(weights.place, weights.model), may_lack)
@@ -333,20 +333,20 @@ def _checked(weights: Weights, tensors: Mapping[str, Tensor], fresh_head: bool) 
     )
 
 
-# Channels and classes by which it is found out what of a network depends on them.
+# A network is built with these channels and classes, to find the tensors whose shapes depend on them.
 _PROBE, _OTHERS = (3, 10), ((3, 11), (4, 10), (1, 10))
 
 
 def _probed(model: ModelChoice) -> tuple[nn.Module, Collection[str], Collection[str]]:
-    """A fresh network; the names of tensors whose shape depends on channels or classes; and of those whose shape
-    depends on classes."""
+    """A fresh network, the names of its tensors whose shape depends on channels or classes, and the names of those
+    whose shape depends on classes."""
     network = build_network(model.model, *_PROBE, seed=0)
     depends: set[str] = set()
     head: set[str] = set()
     for channels, classes in _OTHERS:
         try:
             other = build_network(model.model, channels, classes, seed=0)
-        except InputError:  # a network that can't have these; what it can have is seen with the data
+        except InputError:  # the network can't have these; the data will show whether the dataset's fit
             continue
         depends |= differing(network, other)
         if channels == _PROBE[0]:
@@ -355,7 +355,7 @@ def _probed(model: ModelChoice) -> tuple[nn.Module, Collection[str], Collection[
 
 
 def _pretrained(model: ModelChoice, channels: int) -> Mapping[str, Tensor]:
-    """The plugin's weights, for the classes that they were made for. Raises InputError."""
+    """The plugin's weights, for the number of classes that they were trained on. Raises InputError."""
     make = model.model.pretrained
     assert make is not None
     with seeded(0), asking(f"the pretrained weights of {model.text}"):

@@ -1,7 +1,7 @@
-"""Weights from any ordinary file, as `{name: tensor}`: what torch.save or safetensors wrote of a state_dict.
+"""Reads weights as `{name: tensor}` from any ordinary file that torch.save or safetensors wrote of a state_dict.
 
-Files are told by their content. This finds out which dict in them is meant, and which part of the names is a wrapper's.
-One line says what doesn't fit the network. Nothing in a file is ever run.
+The content tells the kind of file. This module finds the dict of weights and removes prefixes that wrappers add to
+names. One line says which tensors don't fit the network. Nothing in a file is ever run.
 """
 
 import hashlib
@@ -26,25 +26,25 @@ from bench.errors import MALFORMED, InputError, first_line
 from bench.files.zip_entries import damaged_entry
 from bench.store.printable import one_line
 
-# What training scripts keep a state_dict under, beside the epoch and the optimiser's state. Averages over the training
-# (EMA) go before: they are what is evaluated and deployed.
+# Keys under which training scripts save a state_dict, beside the epoch and the optimiser's state. Averages over the
+# training (EMA) come first, since they are the weights to evaluate and deploy.
 _AVERAGED = ("state_dict_ema", "model_ema", "model_ema_state_dict", "ema_state_dict", "ema_model", "params_ema", "ema")
 _PLAIN = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "params", "weights", "module")
-# Wrappers stand in wrappers: {"ema": {"module": {...}}}.
+# Dicts may be nested: {"ema": {"module": {...}}}.
 _DEEPEST = 3
-# What torchvision's networks have besides in training, and files of them hold.
+# Modules that torchvision's networks, and files of their weights, only have for training.
 _TRAINING_ALONE = ("aux1.", "aux2.", "AuxLogits.")
-# Of batch norm: how many batches it saw, which matters to no one with a momentum. Older files lack it.
+# Batch norm's count of batches, which has no effect with a momentum. Older files lack it.
 _COUNTER = "num_batches_tracked"
-# So many names are given as examples, each with so many letters.
+# The number of names given as examples, and the most letters of each.
 _NAMED, _LETTERS = 3, 60
 SAVE = "torch.save(network.state_dict(), FILE)"
 
 
 @dataclass(frozen=True)
 class StateDict:
-    """The tensors of a file as it holds them, on the CPU; `under` is the name of the wrapper that they were found in,
-    "" if there was none; `notes` what a person should know of how they were found."""
+    """The tensors of a file, on the CPU. `under` is the key of the wrapper in which they were found, "" if there was
+    none. `notes` tell the user how they were found."""
 
     tensors: Mapping[str, Tensor]
     under: str
@@ -52,7 +52,7 @@ class StateDict:
 
 
 def read(path: Path) -> StateDict:
-    """The weights in a file. Raises InputError, for whatever else it is."""
+    """The weights in a file. Raises InputError if it holds anything else."""
     found = _found(_content(path), path)
     require_values(found.tensors, path)
     for name, tensor in found.tensors.items():
@@ -68,14 +68,14 @@ def read(path: Path) -> StateDict:
 
 
 def require_values(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raises InputError if a tensor of a file is a shape without the values that it tells of."""
+    """Raises InputError if a tensor of a file has a shape but not all of its values."""
     for name, tensor in tensors.items():
         if tensor.device.type == "meta":
             raise InputError(f"{path} can't be used: {_short(name)} is on torch's meta device, and has no values")
         if tensor.layout != torch.strided:
             continue
         kept = tensor.untyped_storage().nbytes() // tensor.element_size()
-        if tensor.numel() > kept:  # as expand() makes it: a few bytes can tell of more values than there is memory
+        if tensor.numel() > kept:  # such as expand() makes: a few bytes can declare more values than memory holds
             raise InputError(
                 f"{path} can't be used: {_short(name)} is {shape(tensor)}, and the file holds {kept:,} of these "
                 f"{tensor.numel():,} values (an expanded view); save its .contiguous()"
@@ -83,21 +83,23 @@ def require_values(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def renamed(tensors: Mapping[str, Tensor], wanted: Collection[str]) -> dict[str, Tensor]:
-    """The tensors by the names that the network has: without what wrappers put before all names (`module.`,
-    `_orig_mod.`, `model.`, `backbone.`), where more names are the network's without it. A few others may stand beside
-    those that the wrapper has named."""
+    """The tensors by the names that the network uses.
+
+    Wrappers put a prefix (`module.`, `_orig_mod.`, `model.`, `backbone.`) before all names. The prefix is removed if
+    more names then match the network's. A few names may lack the prefix.
+    """
     found = [{name: tensor for name, tensor in tensors.items() if name != "n_averaged" or name in wanted}]
     compiled = {re.sub(r"(?:(?<=^)|(?<=\.))_orig_mod\.", "", name): tensor for name, tensor in found[0].items()}
     found.append(compiled)
     while prefix := _prefix(found[-1]):
         names = {name: name.removeprefix(prefix) for name in found[-1]}
-        # No tensor goes for another of its name.
+        # No tensor replaces another with the same name.
         found.append({name if new in names else new: found[-1][name] for name, new in names.items()})
-    return max(found, key=lambda names: len(names.keys() & set(wanted)))  # the first of those that are equally good
+    return max(found, key=lambda names: len(names.keys() & set(wanted)))  # the first of equally good ones
 
 
 def _prefix(names: Collection[str]) -> str:
-    """The beginning, up to a dot, that more than half of the names share; empty if there is none."""
+    """The part before the first dot that more than half of the names share; empty if there is none."""
     firsts = Counter(name.partition(".")[0] + "." for name in names if "." in name)
     (first, times), *_ = firsts.most_common(1) or [("", 0)]
     return first if 2 * times > len(names) else ""
@@ -110,10 +112,12 @@ def fitted(
     what: str,
     may_lack: Collection[str] = (),
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """All tensors of a state_dict of `network`, by its names and of its types, and notes on what was done to them.
-    Those of `any_shape` may have another shape; those that it `may_lack` are the network's own then, and so is a module
-    that only training uses where it has nothing of it. Raises InputError, which begins with `what`, where it lacks
-    some, has others, or has them of other shapes."""
+    """All tensors of a state_dict of `network`, by its names and with its types, and notes on the changes to them.
+
+    Tensors named in `any_shape` may have another shape. Tensors named in `may_lack` may be missing; then they are the
+    network's own, and so are those of a training-only module that is missing as a whole. Raises InputError, whose
+    message begins with `what`, if tensors are missing, left over or of another shape.
+    """
     state = network.state_dict()
     found = renamed(tensors, state.keys())
     notes = []
@@ -122,14 +126,14 @@ def fitted(
         heads = ", ".join(
             name for name in training_only.names(network) if any(one.startswith(f"{name}.") for one in fresh)
         )
-        notes.append(f"it has no {heads}, which only training uses, and which is fresh, from the seed")
+        notes.append(f"it has no {heads}; only training uses this, so it starts fresh from the seed")
     if dropped := [name for name in found.keys() - state.keys() if name.startswith(_TRAINING_ALONE)]:
-        notes.append(f"{_counted(len(dropped), 'tensor')} of auxiliary classifiers left out: training alone has them")
+        notes.append(f"{_counted(len(dropped), 'tensor')} of auxiliary classifiers left out: only training uses them")
     found = {name: tensor for name, tensor in found.items() if name not in dropped}
     for name in state.keys() - found.keys():
         if name.endswith(_COUNTER) or name in may_lack or name in fresh:
             found[name] = state[name]
-    # Of parameters that stand under two names, some writers keep one.
+    # Some writers keep only one of the names of a parameter that has two.
     for names in _shared(network):
         if known := [name for name in names if name in found]:
             found |= {name: found[known[0]] for name in names if name not in found}
@@ -137,19 +141,19 @@ def fitted(
     kinds = sorted({str(found[name].dtype) for name in state if found[name].dtype != state[name].dtype})
     if kinds:
         floats = ", ".join(kind.removeprefix("torch.") for kind in kinds)
-        notes.append(f"values of {floats} were converted to those of the network, float32 as a rule")
+        notes.append(f"values of {floats} were converted to the network's type, usually float32")
     return {name: found[name].to(state[name].dtype) for name in state}, notes
 
 
 def lacking(found: Collection[str], network: nn.Module) -> set[str]:
-    """The names of a network's tensors in those modules that only training uses of which nothing was found."""
+    """The names of a network's tensors in training-only modules of which the file holds nothing."""
     heads = training_only.names(network)
     absent = tuple(f"{head}." for head in heads if not any(name.startswith(f"{head}.") for name in found))
     return {name for name in network.state_dict() if name.startswith(absent)} if absent else set()
 
 
 def content_hash(tensors: Mapping[str, Tensor]) -> str:
-    """The hash of names, types, shapes and bytes: the same for the same tensors in any file."""
+    """A hash of names, types, shapes and bytes. The same tensors give the same hash, whatever file they come from."""
     made = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -190,7 +194,7 @@ def shape(tensor: Tensor) -> str:
 
 
 def few(names: Sequence[str]) -> str:
-    """Some of them as examples."""
+    """A few of the names as examples."""
     return ", ".join(map(_short, names[:_NAMED])) + _more(names)
 
 
@@ -211,7 +215,7 @@ def _counted(number: int, what: str) -> str:
 
 
 def _shared(network: nn.Module) -> Iterable[list[str]]:
-    """The names of each tensor that has several."""
+    """Lists of names, one for each tensor that has several names."""
     names: dict[int, list[str]] = {}
     tensors = [*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)]
     for name, tensor in tensors:
@@ -220,30 +224,30 @@ def _shared(network: nn.Module) -> Iterable[list[str]]:
 
 
 def _found(content: Any, path: Path) -> StateDict:
-    """The state_dict in what a file holds. Raises InputError."""
+    """The state_dict in the content of a file. Raises InputError."""
     if not isinstance(content, Mapping):
-        raise InputError(f"{path} holds a {type(content).__name__}, and no state_dict; save one by {SAVE}")
+        raise InputError(f"{path} holds a {type(content).__name__}, not a state_dict; save one by {SAVE}")
     averaged, plain = ([name for name in names if _within(content.get(name))] for names in (_AVERAGED, _PLAIN))
     if not averaged and len(plain) > 1:
-        raise InputError(f"{path} holds several networks ({', '.join(plain)}); save the one that is meant by {SAVE}")
+        raise InputError(f"{path} holds several networks ({', '.join(plain)}); save only the right one by {SAVE}")
     if averaged or plain:
         (name, *_) = [*averaged, *plain]
         notes = []
         if averaged and plain:
             notes.append(
                 f"it holds averaged weights (EMA, under {name}) and plain ones (under {', '.join(plain)}); the "
-                "averaged ones are taken, being those that are evaluated and deployed"
+                "averaged ones are used, since they are the ones to evaluate and deploy"
             )
         return StateDict(_tensors(_within(content[name])), name, tuple(notes))
     tensors = _tensors(content)
     if not tensors:
         raise InputError(f"{path} holds no weights of a network{_instead(content)}; save them by {SAVE}")
     others = [str(name) for name in content if name not in tensors]
-    return StateDict(tensors, "", (f"left out, being no tensors: {few(others)}",) if others else ())
+    return StateDict(tensors, "", (f"left out, since they are not tensors: {few(others)}",) if others else ())
 
 
 def _within(value: Any, depth: int = 1) -> Mapping[str, Any] | None:
-    """The dict of tensors that this is, or holds under one of the wrappers' names."""
+    """The dict of tensors that `value` is, or that it holds under a wrapper's key; None if there is none."""
     if not isinstance(value, Mapping):
         return None
     if depth < _DEEPEST:
@@ -262,7 +266,7 @@ def _tensors(content: Mapping[Any, Any] | None) -> dict[str, Tensor]:
 
 
 def _instead(content: Mapping[Any, Any]) -> str:
-    """What there is, in a few words."""
+    """The content instead of weights, in a few words."""
     names = [str(name) for name in content]
     if any("optim" in name.lower() for name in names) or {"state", "param_groups"} <= set(names):
         return f", but an optimiser's state ({few(names)})"
@@ -276,7 +280,8 @@ def _content(path: Path) -> Any:
             start = file.read(512)
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror or type(error).__name__}") from error
-    # The header of a safetensors file is JSON, behind its length in eight bytes; a zip file and a pickle begin so.
+    # The header of a safetensors file is JSON after its length in eight bytes. A zip file and a pickle begin with these
+    # bytes.
     if start[8:9] == b"{":
         return _safetensors(path)
     if start[:2] == b"PK":
@@ -297,24 +302,24 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 def _pickled(path: Path) -> Any:
     try:
-        # The file, and not its path: for a name that ends in .safetensors torch would take it for such a file.
+        # Open the file here: from a path that ends in .safetensors, torch would read another format.
         with warnings.catch_warnings(), path.open("rb") as file:
-            # Of pickles that torch did not write: what they hold decides, and that is said below.
+            # torch warns of pickles that it did not write. The checks below decide by their content.
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # Not in torch's words: these advise to run what is in the file.
+        # Not torch's message: it advises to run the file's content.
         raise InputError(f"{path} {_of_code(path)}") from error
     except (*MALFORMED, EOFError, OSError) as error:
         raise InputError(f"{path} can't be read as a file of torch.save: it is cut short or damaged") from error
 
 
-# The newest protocol of pickle that torch reads without running anything.
+# The newest pickle protocol that torch reads without running anything.
 _READ = 3
 
 
 def _protocol(path: Path) -> int:
-    """The protocol of a pickle, or of the one in a zip file of torch's."""
+    """The protocol of a pickle, or of the pickle in a zip file of torch.save."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             start = archive.read(next(name for name in archive.namelist() if name.endswith("data.pkl")))[:2]
@@ -325,7 +330,7 @@ def _protocol(path: Path) -> int:
 
 
 def _require_saved_by_torch(path: Path) -> None:
-    """Raise InputError for a zip file that something else wrote."""
+    """Raise InputError for a zip file that torch.save did not write."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -335,8 +340,8 @@ def _require_saved_by_torch(path: Path) -> None:
     ends = {name.rpartition("/")[2] for name in names}
     if "constants.pkl" in ends:
         raise InputError(
-            f"{path} is a TorchScript archive, whose network is code; load it by torch.jit.load and save its weights "
-            f"alone: {SAVE}"
+            f"{path} is a TorchScript archive, which contains code; load it by torch.jit.load and save only its "
+            f"weights: {SAVE}"
         )
     if "data.pkl" in ends:
         if damaged is not None:
@@ -356,60 +361,61 @@ def _require_saved_by_torch(path: Path) -> None:
 
 
 def _kind(start: bytes) -> str:
-    """The kind of a file that begins so, in a few words."""
+    """The kind of a file that begins with these bytes, in a few words."""
     if not start:
         return "is empty"
     if start.startswith(b"\x89HDF"):
-        return "is an HDF5 file, as Keras writes its networks"
+        return "is an HDF5 file, like those that Keras writes"
     if start.startswith(b"\x93NUMPY"):
         return "is an array of NumPy"
     if start.startswith(b"version https://git-lfs"):
-        return "is a pointer of Git LFS, and the file itself was not fetched"
+        return "is only a pointer of Git LFS: fetch the file itself"
     if b'"weight_map"' in start or (start[:1] == b"{" and b"metadata" in start):
-        return "is the index of weights in several files, and holds none itself: join those that it names"
+        return "is only an index of weights in several files: join those files"
     try:
         start.decode()
     except UnicodeDecodeError as error:
-        if error.start < len(start) - 4:  # the last letter may be cut
+        if error.start < len(start) - 4:  # the last letter may be cut off
             return "is neither a file of torch.save nor of safetensors"
     return "is a text file" if b"\0" not in start else "is neither a file of torch.save nor of safetensors"
 
 
 def _of_code(path: Path) -> str:
-    """Why a pickle was refused: what it would have called, by its instructions, none of which is carried out."""
+    """Why a pickle was refused: the names of what it would have called. They are read from its instructions without
+    running them."""
     called = list(dict.fromkeys(name for name in _called(path) if not name.startswith(_HARMLESS)))
     if not called and (protocol := _protocol(path)) > _READ:
         return (
             f"was saved with pickle's protocol {protocol}, which torch can't read without running its content; load "
-            f"it where it was made, and save it without pickle_protocol: {SAVE}"
+            f"it on the machine that made it, and save it without pickle_protocol: {SAVE}"
         )
     if not called:
-        return "is damaged, or holds more than tensors and numbers; bench runs nothing of a file"
+        return "is damaged, or holds more than tensors and numbers; bench runs no code of a file"
     own = [name for name in called if not name.startswith("torch.nn.")] or called
     if own != called or called[0].startswith("torch.nn."):
         return (
-            f"holds a whole network, as torch.save(network) writes it, and loading that runs code ({few(own)}); load "
-            f"it where it was made, and save its weights alone: {SAVE}"
+            f"holds a whole network, saved by torch.save(network), and loading it would run code ({few(own)}); load "
+            f"it on the machine that made it, and save only its weights: {SAVE}"
         )
     return (
-        f"would run code if it were loaded ({few(own)}), and bench runs nothing of a file; where you trust it, load it "
-        f"elsewhere and save the weights alone: {SAVE}"
+        f"would run code if it were loaded ({few(own)}), and bench runs no code of a file; if you trust it, load it "
+        f"elsewhere and save only the weights: {SAVE}"
     )
 
 
-# What a state_dict is made of.
+# The names that a pickled state_dict uses.
 _HARMLESS = ("torch._utils.", "torch._tensor.", "torch.storage.", "torch.nn.parameter.", "collections.OrderedDict")
 
 
 def _called(path: Path) -> Iterator[str]:
-    """The names of what a pickle imports."""
+    """The names that a pickle imports."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
             content = archive.read(name)
     else:
         content = path.read_bytes()
-    # The old format is several pickles, one behind the other, and then the bytes of the tensors.
+    # The old format is several pickles in a row, followed by the bytes of the tensors.
     while content[:1] == b"\x80":
         names, end = _imports(content)
         yield from (name for name in names if not re.fullmatch(r"torch\.\w+", name))  # types and storages are harmless

@@ -1,1 +1,1 @@
-"""How long the networks of a sweep take, measured when nothing else of it runs."""
+"""The latency of the networks of a sweep, measured when no run of the sweep is in progress."""

@@ -1,20 +1,20 @@
-"""How long several calls take, in turn: so other work of the machine slows all of them alike."""
+"""Measures the time of several calls in turn, so that other work of the machine slows all of them alike."""
 
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-# Enough for a quarter of the rounds to be undisturbed on a machine that does other things too.
+# Enough rounds that a quarter of them is undisturbed on a machine with other work.
 _ROUNDS = 15
-# In each round, and once before, each call is repeated until so many seconds have passed.
+# In each round, and once before the first, each call is repeated until this many seconds have passed.
 _SECONDS = 0.01
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds of a call: the lower quartile of rounds, of each of which the median counts, the upper quartile, and
-    the range. Other work makes rounds longer and none shorter, so the upper quartile tells of that."""
+    """Milliseconds of a call: the lower quartile over rounds, the upper quartile, and the range. Each round counts by
+    its median. Other work only makes rounds longer, so the upper quartile shows it."""
 
     ms: float
     upper_ms: float
@@ -39,7 +39,7 @@ def measured_in_turn(calls: Sequence[Callable[[], object]]) -> list[Latency]:
 
 
 def _round(call: Callable[[], object]) -> float:
-    """Seconds of a call: the median of a few."""
+    """Seconds of a call: the median of a few calls."""
     times: list[float] = []
     while sum(times) < _SECONDS:
         started = time.perf_counter()

@@ -1,7 +1,7 @@
-"""The latency of finished runs: their networks, as they were saved and are deployed, measured in turn.
+"""Measures the latency of finished runs: their saved networks, as deployed, in turn.
 
-At the end of a sweep, since other runs that train meanwhile would be measured too. Seeds of one method and budget whose
-layers are the same have the same latency, so one of them stands for all.
+It is measured at the end of a sweep, since runs that train at the same time would disturb it. Seeds of one method and
+budget with the same layers have the same latency, so only one of them is measured.
 """
 
 import time
@@ -25,9 +25,9 @@ from bench.store.store import LAYERS, WEIGHTS, Store
 
 # Images of the larger batch: in `latency_128_ms`, a column of records.
 BATCH = 128
-# A batch that would take longer isn't measured.
+# A batch that would take longer than this isn't measured.
 _LONGEST_MS = 2000.0
-# Networks that are in memory at once take turns with one another.
+# The most networks in memory at once. They take turns with one another.
 _AT_ONCE = 32
 
 Columns = dict[str, float | None]
@@ -35,7 +35,7 @@ Columns = dict[str, float | None]
 
 @dataclass(frozen=True)
 class Group:
-    """Runs whose networks are built alike: the ids and folders of all, and the folder of one whose network is there."""
+    """Runs whose networks have the same structure: the ids and folders of all, and the folder of the run to measure."""
 
     runs: tuple[tuple[str, Path], ...]
     measured: Path
@@ -49,12 +49,13 @@ def measure(
     seconds: float,
     say: Callable[[str], None],
 ) -> dict[str, Columns]:
-    """Measure the missing latency of finished runs, for about so many seconds; the columns of each, by id. The next
-    sweep measures the rest. One process of a store does at a time. Raises InputError if the disk won't take it."""
+    """Measure the missing latency of finished runs for about this many seconds. Returns the columns of each run, by id.
+    The next sweep measures the rest. Only one process of a store measures at a time. Raises InputError if the disk
+    refuses."""
     lacking = [record for record in records if record["status"] == FINISHED and record["latency_ms"] is None]
     if not lacking:
         return {}
-    # More threads would wait for one another, and differ from machine to machine.
+    # More threads would wait for one another, and their number would differ between machines.
     with store.lock("latency", wait=True), threads(1):
         groups = list(_groups(store, lacking))
         if groups:
@@ -76,8 +77,8 @@ def measure(
 
 
 def _groups(store: Store, records: Sequence[Record]) -> Iterator[Group]:
-    """The runs that have a saved network. Within a method and budget, the seal of the layers tells which runs are
-    alike."""
+    """The runs with a saved network, in groups. Within a method and budget, equal seals of the layers mean equal
+    layers."""
     folders = store.folders()
     alike: dict[tuple[str, ...], list[tuple[str, Path]]] = {}
     for record in records:
@@ -85,7 +86,7 @@ def _groups(store: Store, records: Sequence[Record]) -> Iterator[Group]:
         if folder is None or LATENCY.read(folder, record["id"]):  # another process measured it
             continue
         sealed = store.seal_of(folder)
-        if sealed is None:  # of version 0.1, whose networks don't say what images they take
+        if sealed is None:  # of version 0.1, whose files don't name the size of images
             continue
         layers = sealed.files[LAYERS].sha256 if LAYERS in sealed.files else record["id"]
         alike.setdefault((record["method_text"], str(record["budget"]), layers), []).append((record["id"], folder))
@@ -108,7 +109,7 @@ def _measured(
         try:
             with contained():
                 loaded.append((group, *_load(group.measured, given, device)))
-        except Exception as error:  # of a plugin's code too: its run is whole all the same
+        except Exception as error:  # also of a plugin's code; the run is complete without its latency
             said = first_line(error) if isinstance(error, InputError) else typed_line(error)
             say(f"the latency of {group.measured.name} can't be measured: {said}")
     with torch.inference_mode():
@@ -134,11 +135,12 @@ def _measured(
 
 
 def _load(folder: Path, given: Given, device: torch.device) -> tuple[nn.Module, Tensor]:
-    """A run's network as it is deployed, and an image for it. Raises InputError, and whatever its code does."""
+    """A run's network as it is deployed, and an image for it. Raises InputError, and any error of the network's
+    code."""
     saved = network_file.read(folder / WEIGHTS)
     model = saved.description.model
     if model.inputs is None:
-        raise InputError("it doesn't say what images it takes")
+        raise InputError("its file doesn't name the size of its images")
     network = artifact.build(saved, folder / WEIGHTS, given).finish().eval().to(device)
     like = next(iter(count.stored_tensors(network).values()))
     shape = (1, model.channels, model.inputs.height, model.inputs.width)

@@ -1,2 +1,5 @@
-"""Networks. A file here has `NAMES`, name to description, written out: `bench list` reads it without importing the
-file. And it has `model(name)`, which gives the `Model` of each. What begins with `_` is shared by such files."""
+"""Networks. A file here has `NAMES`, a literal dict from name to description, and `model(name)`, which gives the
+`Model` of each name.
+
+`bench list` reads `NAMES` without importing the file. Files whose names begin with `_` are shared by the others.
+"""

@@ -1,4 +1,4 @@
-"""Atrous spatial pyramid pooling, which DeepLab has on top of its backbone (Chen et al., "Rethinking Atrous Convolution
+"""Atrous spatial pyramid pooling, the part of DeepLab after its backbone (Chen et al., "Rethinking Atrous Convolution
 for Semantic Image Segmentation", 2017)."""
 
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 
 class Pyramid(nn.Module):
-    """A 1x1 convolution, 3x3 ones dilated by each of `rates`, and the mean of the image, side by side; a 1x1
-    convolution puts them together. `(batch, channels_in, height, width)` to `(batch, channels_out, height, width)`."""
+    """Parallel branches: a 1x1 convolution, 3x3 convolutions dilated by each of `rates`, and the mean of the image. A
+    1x1 convolution combines them. `(batch, channels_in, height, width)` to `(batch, channels_out, height, width)`."""
 
     def __init__(self, channels_in: int, channels_out: int, rates: Sequence[int]) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Pyramid(nn.Module):
 
 
 def layer(channels_in: int, channels_out: int, kernel: int, dilation: int = 1) -> nn.Sequential:
-    """A convolution that keeps the size of the maps, batch norm and a rectifier."""
+    """A convolution that keeps the size of the maps, with batch norm and a rectifier."""
     padding = dilation * (kernel // 2)
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, kernel, padding=padding, dilation=dilation, bias=False),

@@ -1,4 +1,4 @@
-"""Networks with the initial weights of a seed."""
+"""Builds networks with the initial weights of a seed."""
 
 import inspect
 
@@ -14,7 +14,7 @@ from bench.surgery import channels_last
 
 def build_network(model: Model, channels: int, num_classes: int, seed: int) -> nn.Module:
     """The network with the initial weights of this seed, the same for every method. On the CPU, channels last. Raises
-    InputError where its plugin fails, or builds no network that can be used here (`bench.models._usable`)."""
+    InputError if its plugin fails or builds a network that can't be used here (`bench.models._usable`)."""
     known = {"channels": channels, "num_classes": num_classes}
     parameters = inspect.signature(model.build).parameters
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())

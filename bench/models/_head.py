@@ -1,4 +1,4 @@
-"""Which part of a network is its head, which a schedule may train faster than the rest."""
+"""Finds the head of a network, which a schedule may train with a higher learning rate than the rest."""
 
 from collections.abc import Callable
 
@@ -10,10 +10,10 @@ from bench.models._build import build_network
 
 
 def rate_of_layer(model: Model, channels: int, num_classes: int, head_rate: float) -> Callable[[str], float]:
-    """A layer's factor on the learning rate, by its name: `head_rate` in the head, 1 elsewhere.
+    """A function from a layer's name to its factor on the learning rate: `head_rate` in the head, 1 elsewhere.
 
-    The head is all that isn't in the backbone, where the network's plugin names one, and else the layers whose size
-    depends on the number of classes. Raises InputError if there are none such.
+    If the network's plugin names a backbone, the head is everything outside of it. Else it is the layers whose size
+    depends on the number of classes. Raises InputError if there are no such layers.
     """
     if model.backbone:
         inside = f"{model.backbone}."

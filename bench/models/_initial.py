@@ -4,12 +4,13 @@ from torch import nn
 
 
 def he_normal_(network: nn.Module) -> None:
-    """Draws every convolution's weights anew as in He et al. 2015 ("Delving Deep into Rectifiers").
+    """Draws every convolution's weights as in He et al. 2015 ("Delving Deep into Rectifiers").
 
-    In a depthwise convolution PyTorch's fan_out ignores the groups and the weights come out small. Left so, as in
-    torchvision's networks: batch norm follows and takes the scale away.
+    In a depthwise convolution PyTorch's fan_out ignores the groups, so the weights come out small. They stay small, as
+    in torchvision's networks, since the batch norm that follows removes the scale.
     """
     for module in network.modules():
-        # A network without storage is built to be counted, many times in a row: drawing nothing takes half of the time.
+        # A network on the meta device is only built to be counted, many times in a row. Drawing nothing halves the
+        # time.
         if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""timm's networks, by its names, as `timm:NAME`. (timm is an extra: `pip install 'csg-bench[timm]'`.)"""
+"""timm's networks by their timm names, as `timm:NAME`. (timm is an extra: `pip install 'csg-bench[timm]'`.)"""
 
 from functools import partial
 from typing import Any
@@ -38,7 +38,7 @@ def _pretrained(name: str, channels: int, num_classes: int) -> nn.Module:
 
 
 def _inputs(config: Any) -> Inputs | None:
-    """As its pretrained weights want them; None if there are none."""
+    """The inputs for timm's pretrained weights; None if there are none."""
     if config is None:
         return None
     _, height, width = config.input_size

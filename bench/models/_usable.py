@@ -1,7 +1,7 @@
-"""Checks that `bench` can compress and compare a network, made once, where it is built.
+"""Checks that `bench` can compress and compare a network. The checks run once, where a network is built.
 
-A layer that `torch.nn.utils.prune` masked is refused, and not folded: its zeros would be weights like others to every
-method here, and training would move them. So whoever masked it decides.
+A layer that `torch.nn.utils.prune` masked is refused and not folded into plain weights: its zeros would be ordinary
+weights for every method here, and training would change them. So the user must decide.
 """
 
 from collections.abc import Iterator, Sequence
@@ -46,7 +46,7 @@ def _require_trainable(name: str, parameter: nn.Parameter) -> None:
     if parameter.is_floating_point() and parameter.dtype != torch.float32:
         dtype = str(parameter.dtype).removeprefix("torch.")
         raise InputError(f"the network's {name} is {dtype}, and bench trains in float32; make it with .float()")
-    # Methods that put others in a parameter's place would train what the rest can't.
+    # A method that replaces a frozen parameter would train values that other methods can't train.
     if not parameter.requires_grad:
         raise InputError(
             f"the network's {name} is frozen (requires_grad=False), and bench trains all of a network, the same "
@@ -84,9 +84,12 @@ def _require_plain_weights(name: str, module: nn.Module) -> None:
 
 
 def require_outputs(network: nn.Module, image_shape: tuple[int, int, int], num_classes: int, task: Task) -> None:
-    """Raises InputError unless the network takes images `(channels, height, width)` and gives what the task wants, in
-    training and in evaluation, there the same whenever it is asked, and without what only training uses. Its statistics
-    may change: use it on what is thrown away."""
+    """Raises InputError unless the network takes images `(channels, height, width)` and gives the outputs that the task
+    needs, in training and in evaluation.
+
+    In evaluation the outputs must be the same every time, also without the training-only modules. The network's
+    statistics may change, so call this with a network that is not used afterwards.
+    """
     device = next(network.parameters()).device
     images = torch.randn(2, *image_shape, generator=torch.Generator().manual_seed(0)).to(device)
     shown = "x".join(map(str, image_shape))
@@ -122,7 +125,7 @@ def require_outputs(network: nn.Module, image_shape: tuple[int, int, int], num_c
 
 @contextmanager
 def _noted(network: nn.Module, names: Sequence[str]) -> Iterator[set[str]]:
-    """The submodules, of these, that run in the meantime."""
+    """The set of those of these submodules that run while the context is open."""
     run: set[str] = set()
     hooks = [network.get_submodule(name).register_forward_hook(lambda *_, name=name: run.add(name)) for name in names]
     try:
@@ -135,14 +138,14 @@ def _noted(network: nn.Module, names: Sequence[str]) -> Iterator[set[str]]:
 def _require_the_same_again(
     network: nn.Module, images: Tensor, task: Task, before: Tensor, heads: Sequence[str]
 ) -> None:
-    """Raises InputError unless the network, in eval mode, gives what it gave before, and without these heads too."""
+    """Raises InputError unless the network in eval mode gives the same outputs as before, also without these heads."""
 
     def same(outputs: Any) -> bool:
         return torch.allclose(before, task.output(outputs), rtol=0, atol=0, equal_nan=True)
 
     said = f"training_only names {', '.join(heads)}, and with None there the network"
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)  # other numbers than before, where it draws any
+        torch.manual_seed(1)  # other random numbers than before, if the network draws any
         try:
             with training_only.left_out(network), contained():
                 again = network(images)
@@ -152,7 +155,7 @@ def _require_the_same_again(
             raise InputError(f"{said} fails: {typed_line(error)} ({place(error)})") from error
         if same(again):
             return
-        # Which of the two reasons is it?
+        # Find out which of the two reasons applies.
         if heads and same(network(images)):
             raise InputError(f"{said} gives other outputs")
     raise InputError(
@@ -162,8 +165,8 @@ def _require_the_same_again(
 
 
 def require_reloadable(network: nn.Module, other: nn.Module, image_shape: tuple[int, int, int], task: Task) -> None:
-    """Raises InputError unless `other`, the same network with the weights of another seed, gives the same outputs once
-    it has what `network` stores. Else something that it needs is neither counted nor saved."""
+    """Raises InputError unless `other`, the same network from another seed, gives the same outputs after it gets the
+    stored values of `network`. Else the network needs something that is neither counted nor saved."""
     with torch.no_grad():
         have, places = ({**count.stored_tensors(one), **count.statistics(one)} for one in (network, other))
         if {name: tensor.shape for name, tensor in have.items()} != {name: own.shape for name, own in places.items()}:
@@ -183,8 +186,8 @@ def require_reloadable(network: nn.Module, other: nn.Module, image_shape: tuple[
 def _of_both(
     network: nn.Module, other: nn.Module, image_shape: tuple[int, int, int], task: Task
 ) -> tuple[Tensor, Tensor]:
-    """The outputs of two networks for the same images: small images if they take them, since large ones take
-    seconds."""
+    """The outputs of two networks for the same images. The images are small if the networks take them, since large ones
+    take seconds."""
     _, *size = image_shape
     images = torch.randn(2, *image_shape, generator=torch.Generator().manual_seed(0))
     small = images[..., : min(size[0], _ENOUGH), : min(size[1], _ENOUGH)]
@@ -194,12 +197,13 @@ def _of_both(
         return task.output(network(images)), task.output(other(images))
 
 
-# Pixels a side in which a network shows what it is.
+# The pixels a side that are enough to compare two networks.
 _ENOUGH = 64
 
 
 def _parametrised_masks(module: nn.Module) -> Iterator[tuple[str, str]]:
-    """What of a module is masked by a parametrization, and the name of the mask there: zeros and ones of its shape."""
+    """The masked parameters of a module with a parametrization, each with the name of its mask: zeros and ones of its
+    shape."""
     if not parametrize.is_parametrized(module):
         return
     assert isinstance(module.parametrizations, nn.ModuleDict)
@@ -210,7 +214,8 @@ def _parametrised_masks(module: nn.Module) -> Iterator[tuple[str, str]]:
 
 
 def _require_own_memory(network: nn.Module) -> None:
-    """Two parameters in one memory would be two values to count, and one to train: until something copies them."""
+    """Raises InputError if two parameters share memory. They would be counted as two values but trained as one, until
+    something copies them."""
     spans: dict[tuple[object, int], list[tuple[int, int, str]]] = {}
     for name, tensor in network.named_parameters():
         if tensor.device.type == "meta" or not tensor.numel():

@@ -21,12 +21,12 @@ NAMES = {
 
 
 class Shortcut(nn.Module):
-    """Option A: every second pixel, and zeros concatenated behind the channels, as in the CSG authors' networks."""
+    """Option A: every second pixel, with zeros concatenated after the channels, as in the CSG authors' networks."""
 
     def __init__(self, stride: int) -> None:
         super().__init__()
         self.pads = stride > 1
-        # A layer, and not a slice, so that methods that replace what moves pixels find it.
+        # A layer instead of a slice, so that methods which replace layers that move pixels find it.
         self.subsample = nn.AvgPool2d(1, stride) if stride > 1 else nn.Identity()
 
     def forward(self, x: Tensor, like: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ class Shortcut(nn.Module):
         if not self.pads:
             return x
         added = like.shape[1] - x.shape[1]
-        # Concatenation and not functional.pad: structured pruning follows channels through the one, not the other.
+        # Concatenation instead of functional.pad: structured pruning can follow channels only through the former.
         return torch.cat([x, x.new_zeros(x.shape[0], added, x.shape[2], x.shape[3])], dim=1)
 
 
@@ -59,7 +59,7 @@ class BasicBlock(nn.Module):
 class CifarResNet(nn.Module):
     """`depth = 6 n + 2`: a 3x3 convolution, three stages of n blocks with 16, 32 and 64 channels, a classifier.
 
-    `widths`: the channels of each stage and, behind them, those between the two convolutions of each block.
+    `widths` lists the channels of each stage, followed by the channels between the two convolutions of each block.
     Input `(batch, channels, height, width)` of any size from 4x4 up, output `(batch, num_classes)` logits.
     """
 
@@ -89,7 +89,7 @@ class CifarResNet(nn.Module):
 
 def sorted_widths(widths: Sequence[int]) -> tuple[list[int], Sequence[int]]:
     """The channels of the stages and those inside the blocks. A stage is never narrower than the one before it: the
-    shortcut can add channels, but not take any away."""
+    shortcut can add channels, but can't remove any."""
     first, second, third = widths[:3]
     return [first, max(first, second), max(first, second, third)], widths[3:]
 

@@ -1,4 +1,4 @@
-"""A small DeepLab V3 of our own, after Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation"
+"""A small DeepLab V3 of bench's own, after Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation"
 (2017)."""
 
 from torch import Tensor, nn
@@ -11,12 +11,13 @@ from bench.models._initial import he_normal_
 NAMES = {"deeplabv3-resnet8": "a small DeepLab V3 on a ResNet-8 of output stride 4, for small images"}
 
 _STAGES, _HEAD = (16, 32, 64), 32
-# Of the dilated convolutions side by side: the paper's 6, 12 and 18 are for maps of 33x33 places, and these for 8x8.
+# Rates of the parallel dilated convolutions. The paper's 6, 12 and 18 are for maps of 33x33, these are for 8x8.
 _RATES = (2, 4)
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions with batch norm and a shortcut around them, a 1x1 convolution where shapes differ."""
+    """Two 3x3 convolutions with batch norm and a shortcut around them. The shortcut is a 1x1 convolution if shapes
+    differ."""
 
     def __init__(self, channels_in: int, channels_out: int, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
@@ -36,7 +37,7 @@ class Block(nn.Module):
 
 
 class Backbone(nn.Module):
-    """A ResNet-8 of output stride 4, whose last stage is dilated. Gives the maps of its last two stages."""
+    """A ResNet-8 of output stride 4 with a dilated last stage. Gives the maps of its last two stages."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -54,8 +55,8 @@ class Backbone(nn.Module):
 
 
 class SmallDeepLab(nn.Module):
-    """Input `(batch, channels, height, width)`, from 16x16 up; output a dictionary with `out`, the logits
-    `(batch, num_classes, height, width)`, and `aux`, those of the auxiliary head while that is there."""
+    """Input `(batch, channels, height, width)` from 16x16 up. Output a dictionary with `out`, the logits `(batch,
+    num_classes, height, width)`, and `aux`, the logits of the auxiliary head unless it was removed."""
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()

@@ -1,5 +1,5 @@
 """DeepLab V3+, after Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation"
-(2018), with the plain convolutions that the CSG authors' has."""
+(2018). It has plain convolutions, like that of the CSG authors."""
 
 from functools import partial
 
@@ -16,14 +16,14 @@ from bench.models.torchvision_segmentation import pretrained_backbone
 
 NAMES = {"deeplabv3plus-resnet101": "DeepLab V3+ on ResNet-101, output stride 16, as the CSG authors have it"}
 
-# Dilations at output stride 16: of the three blocks of the backbone's last stage, and side by side in the pyramid.
+# Dilations at output stride 16: of the three blocks in the backbone's last stage, and of the pyramid's branches.
 _LAST_STAGE, _RATES = (2, 4, 8), (6, 12, 18)
 _LOW, _HEAD, _DETAIL = 256, 256, 48
 
 
 class Backbone(nn.Module):
-    """torchvision's ResNet-101 without its classifier. Gives the maps of its first stage, of stride 4, and of its last,
-    of stride 16."""
+    """torchvision's ResNet-101 without its classifier. Gives the maps of its first stage (stride 4) and of its last
+    stage (stride 16)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Backbone(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Brings the pyramid's maps to the size of the backbone's first ones, and puts the two together."""
+    """Resizes the pyramid's maps to the size of the backbone's first maps, and combines the two."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ NAMES = {
 
 
 class Bottleneck(nn.Module):
-    """Adds `growth` channels in front of its input: a 1x1 convolution to `inner` ones, then a 3x3 one."""
+    """Adds `growth` channels before its input: a 1x1 convolution to `inner` channels, then a 3x3 convolution."""
 
     def __init__(self, channels: int, inner: int, growth: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Bottleneck(nn.Module):
 
 
 class Transition(nn.Module):
-    """Between two blocks: fewer channels (half as many are the C in BC), half the height and width."""
+    """Between two blocks: fewer channels (the C in BC: half of them), half the height and width."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -61,9 +61,9 @@ class LastTransition(nn.Module):
 class DenseNetBC(nn.Module):
     """`depth = 6 n + 4`: a 3x3 convolution, three blocks of n bottlenecks with transitions, a classifier.
 
-    `widths`: the channels of the first convolution and of the two transitions, then those that each bottleneck adds,
-    then those inside each. Input `(batch, channels, height, width)` of any size from 4x4 up, output `(batch,
-    num_classes)` logits.
+    `widths` lists the channels of the first convolution and of the two transitions, then the channels that each
+    bottleneck adds, then the channels inside each bottleneck. Input `(batch, channels, height, width)` of any size from
+    4x4 up, output `(batch, num_classes)` logits.
     """
 
     def __init__(self, channels: int, num_classes: int, widths: Sequence[int]) -> None:

@@ -1,7 +1,8 @@
 """MobileNetV2 of Sandler et al. 2018 ("MobileNetV2: Inverted Residuals and Linear Bottlenecks", table 2) for CIFAR.
 
-The stem and the first stages keep the size of the image: strides 2 stand in three stages and not in five places. As in
-the other CIFAR versions in use, ReLU stands for ReLU6, and a stage that only widens has a 1x1 convolution as shortcut.
+The stem and the first stages keep the size of the image: only three stages have stride 2, where the paper has five
+places with it. As in other CIFAR versions, ReLU replaces ReLU6, and a stage that only changes the number of channels
+has a 1x1 convolution as shortcut.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,8 @@ NAMES = {"mobilenetv2-cifar": "MobileNetV2 with the strides of CIFAR"}
 
 
 class InvertedResidual(nn.Module):
-    """Expand by a 1x1 convolution, filter each channel by a 3x3 one, project linearly; a shortcut where stride is 1."""
+    """Expands by a 1x1 convolution, filters each channel by a 3x3 one, projects linearly; has a shortcut if the stride
+    is 1."""
 
     def __init__(self, channels_in: int, inner: int, channels_out: int, stride: int, is_first: bool) -> None:
         super().__init__()
@@ -40,7 +42,7 @@ class InvertedResidual(nn.Module):
         self.conv3 = nn.Conv2d(inner, channels_out, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(channels_out)
         self.shortcut = nn.Sequential()
-        if stride == 1 and is_first:  # of its stage, whose channels are others
+        if stride == 1 and is_first:  # the first block of its stage, with another number of channels
             self.shortcut = nn.Sequential(
                 nn.Conv2d(channels_in, channels_out, 1, bias=False), nn.BatchNorm2d(channels_out)
             )
@@ -53,7 +55,7 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2Cifar(nn.Module):
-    """`widths`: the channels of the first and the last convolution, of each stage, and inside each block.
+    """`widths` lists the channels of the first and the last convolution, of each stage, and inside each block.
 
     Input `(batch, channels, height, width)` of any size, output `(batch, num_classes)` logits.
     """

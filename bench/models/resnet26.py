@@ -1,4 +1,4 @@
-"""ResNet-26, which the CSG paper's table of ImageNet calls ResNet-18: bottleneck blocks where that has basic ones."""
+"""ResNet-26, called ResNet-18 in the CSG paper's table of ImageNet. It has bottleneck blocks instead of basic ones."""
 
 from torch import nn
 from torchvision.models.resnet import Bottleneck, ResNet
@@ -10,7 +10,7 @@ NAMES = {"resnet26": 'ResNet-26 for ImageNet: bottleneck blocks 2, 2, 2, 2 (the 
 
 
 def build(channels: int, num_classes: int) -> nn.Module:
-    """torchvision's ResNet with two bottleneck blocks a stage; for other than 3 channels its first convolution is
+    """torchvision's ResNet with two bottleneck blocks a stage. For images without 3 channels its first convolution is
     replaced."""
     network: nn.Module = ResNet(Bottleneck, [2, 2, 2, 2], num_classes=num_classes)
     if channels != 3:

@@ -13,9 +13,9 @@ from torch.nn import functional
 from bench.model import Model
 from bench.models._initial import he_normal_
 
-# Of the three stages and of the last convolution.
+# The channels of the three stages and of the last convolution.
 _CHANNELS = {"shufflenetv2-x0.5-cifar": (48, 96, 192, 1024), "shufflenetv2-x1-cifar": (116, 232, 464, 1024)}
-_BASIC_BLOCKS = (3, 7, 3)  # of each stage, after the block that halves the size
+_BASIC_BLOCKS = (3, 7, 3)  # in each stage, after the block that halves the size
 
 NAMES = {
     "shufflenetv2-x0.5-cifar": "ShuffleNetV2 of width 0.5 with the strides of CIFAR",
@@ -24,7 +24,8 @@ NAMES = {
 
 
 def shuffle(x: Tensor) -> Tensor:
-    """The channels of the two halves in turn: first, middle, second, and so on. `(batch, channels, height, width)`."""
+    """Interleaves the channels of the two halves: first, middle, second, and so on. `(batch, channels, height,
+    width)`."""
     batch, channels, height, width = x.shape
     return x.view(batch, 2, channels // 2, height, width).transpose(1, 2).flatten(1, 2)
 
@@ -50,7 +51,8 @@ class BasicBlock(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """Figure 3d: all channels through both branches, each with stride 2 and half of the channels that come out."""
+    """Figure 3d: all channels pass through both branches. Each branch has stride 2 and gives half of the output
+    channels."""
 
     def __init__(self, channels_in: int, half: int, inner: int) -> None:
         super().__init__()
@@ -75,8 +77,8 @@ class DownBlock(nn.Module):
 
 
 class ShuffleNetV2Cifar(nn.Module):
-    """`widths`: the channels of the first and the last convolution, half of those of each stage, and those inside each
-    block.
+    """`widths` lists the channels of the first and the last convolution, half of the channels of each stage, and the
+    channels inside each block.
 
     Input `(batch, channels, height, width)` of any size, output `(batch, num_classes)` logits.
     """

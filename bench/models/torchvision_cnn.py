@@ -1,7 +1,7 @@
-"""torchvision's convolutional networks for classification, by its names; made for images of the size of ImageNet's.
+"""torchvision's convolutional networks for classification, by torchvision's names; made for images of ImageNet's size.
 
-A network with fresh weights and its pretrained version have the same layers, so that either can be rebuilt from what
-the other stores.
+A network with fresh weights has the same layers as its pretrained version, so each can be rebuilt from the stored
+values of the other.
 """
 
 from functools import partial
@@ -18,10 +18,11 @@ _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
 
 def build(name: str, channels: int, num_classes: int) -> nn.Module:
-    """torchvision's network with fresh weights; for other than 3 channels its first convolution is replaced."""
+    """torchvision's network with fresh weights. For images without 3 channels its first convolution is replaced."""
     options: dict[str, Any] = {}
     if name in _WITH_AUXILIARY_HEADS:
-        # The pretrained versions rescale the three colours of the image first: without it we couldn't rebuild them.
+        # The pretrained versions rescale the three colours first. Fresh networks must do so too, to be rebuilt from
+        # them.
         options = {"aux_logits": False, "init_weights": True, "transform_input": channels == 3}
     network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **options)
     if channels != 3:
@@ -30,10 +31,10 @@ def build(name: str, channels: int, num_classes: int) -> nn.Module:
 
 
 def pretrained(name: str, channels: int, num_classes: int) -> nn.Module:
-    """torchvision's network with its newest ImageNet weights, which torchvision fetches once into its cache.
+    """torchvision's network with its newest ImageNet weights, which torchvision downloads once into its cache.
 
-    For other than 1000 classes the last layer is fresh. Raises InputError for other than 3 channels, and where the
-    weights can't be fetched.
+    For a number of classes other than 1000 the last layer is fresh. Raises InputError if there are not 3 channels, or
+    if the weights can't be downloaded.
     """
     network = fetched(name, channels)
     if name in _WITH_AUXILIARY_HEADS:
@@ -44,8 +45,8 @@ def pretrained(name: str, channels: int, num_classes: int) -> nn.Module:
 
 
 def fetched(name: str, channels: int) -> nn.Module:
-    """torchvision's network with its newest weights, for the classes that these are for. Raises InputError for other
-    than 3 channels, and where the weights can't be fetched."""
+    """torchvision's network with its newest weights, for the classes of these weights. Raises InputError if there are
+    not 3 channels, or if the weights can't be downloaded."""
     if channels != 3:
         raise InputError(
             f"the pretrained {name} takes images of 3 channels, not {channels}; choose a dataset of colour images, "
@@ -59,7 +60,7 @@ def fetched(name: str, channels: int) -> nn.Module:
 
 
 def take_channels(network: nn.Module, channels: int) -> None:
-    """Fresh weights for the first convolution, in place: all its other settings stay as they are."""
+    """Give the first convolution fresh weights for this many channels, in place. Its other arguments stay."""
     first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
     assert first.in_channels == 3
     first.in_channels = channels
@@ -68,7 +69,8 @@ def take_channels(network: nn.Module, channels: int) -> None:
 
 
 def _give_classes(network: nn.Module, num_classes: int) -> None:
-    """Fresh weights for the last layer, in place: a linear one, or in SqueezeNet, which has none, a convolution."""
+    """Give the last layer fresh weights for this many classes, in place. It is a linear layer, except in SqueezeNet,
+    where it is a convolution."""
     last: nn.Linear | nn.Conv2d
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
     if linear:
@@ -84,7 +86,8 @@ def _give_classes(network: nn.Module, num_classes: int) -> None:
 
 
 def _drop_auxiliary_heads(network: nn.Module) -> None:
-    """As if built without them: in training mode too, the output is one tensor."""
+    """Remove the auxiliary heads, as if the network was built without them: the output is then one tensor in training
+    too."""
     network.aux_logits = False  # type: ignore[assignment]
     for name in ("aux1", "aux2", "AuxLogits"):
         if hasattr(network, name):
@@ -98,17 +101,17 @@ def model(name: str) -> Model:
 
 
 def inputs_of(name: str) -> Inputs:
-    """As its pretrained weights want them."""
+    """The inputs for the network's pretrained weights."""
     wanted = torchvision.models.get_model_weights(name).DEFAULT.transforms()
     (size,) = wanted.crop_size if hasattr(wanted, "crop_size") else wanted.resize_size
     mean, deviation = ([255 * value for value in values] for values in (wanted.mean, wanted.std))
     return Inputs(size, size, mean, deviation)
 
 
-# Those for which the CSG authors chose layers, or whose kin they did.
+# Families for which the CSG authors chose layers, and their relatives.
 _FAMILIES = {"mobilenet_v2": "mobilenetv2", "shufflenet_v2": "shufflenetv2", "resnet18": "resnet18"}
 
-# Why others of torchvision's networks are none of ours, and what their names begin with.
+# Why some networks of torchvision are left out, with the beginnings of their names.
 LEFT_OUT = {
     "a transformer has its values in linear layers, and bench compares methods of compressing convolutions": (
         "vit_ swin_ maxvit"
@@ -122,8 +125,8 @@ LEFT_OUT = {
     "its values are quantised already, and can't be trained": "quantized_",
 }
 
-# Its convolutional networks: vision transformers have few convolutions, and methods here compress convolutions. A test
-# compares with what torchvision lists.
+# torchvision's convolutional networks. Vision transformers are left out: they have few convolutions, and the methods
+# here compress convolutions. A test compares this list with torchvision's.
 NAMES = {
     "alexnet": "torchvision's alexnet",
     "convnext_base": "torchvision's convnext_base",

@@ -1,4 +1,4 @@
-"""torchvision's networks for semantic segmentation, by its names."""
+"""torchvision's networks for semantic segmentation, by torchvision's names."""
 
 from functools import partial
 
@@ -18,12 +18,13 @@ NAMES = {
 }
 
 
-# What torchvision calls the head on the backbone's last maps but one; its Lite R-ASPP has none.
+# torchvision's name of the head on the backbone's second-last maps. Its Lite R-ASPP has no such head.
 _AUXILIARY = "aux_classifier"
 
 
 def build(name: str, channels: int, num_classes: int) -> nn.Module:
-    """torchvision's network with its auxiliary head; for other than 3 channels its first convolution is replaced."""
+    """torchvision's network with its auxiliary head. For images without 3 channels its first convolution is
+    replaced."""
     options = {"aux_loss": True} if _has_auxiliary(name) else {}
     network: nn.Module = torchvision.models.get_model(
         name, weights=None, weights_backbone=None, num_classes=num_classes, **options
@@ -35,8 +36,11 @@ def build(name: str, channels: int, num_classes: int) -> nn.Module:
 
 def pretrained(name: str, channels: int, num_classes: int) -> nn.Module:
     """torchvision's network with its weights for the classes of Pascal VOC (from images of COCO), which torchvision
-    fetches once into its cache. For other classes its last layers are fresh. Raises InputError for other than 3
-    channels, and where the weights can't be fetched."""
+    downloads once into its cache.
+
+    For other classes the last layers are fresh. Raises InputError if there are not 3 channels, or if the weights can't
+    be downloaded.
+    """
     network = fetched(name, channels)
     if num_classes == _CLASSES:
         return network
@@ -47,16 +51,16 @@ def pretrained(name: str, channels: int, num_classes: int) -> nn.Module:
 
 
 def pretrained_backbone(name: str) -> dict[str, Tensor]:
-    """torchvision's weights for ImageNet of the network that this one's backbone is the greater part of."""
+    """torchvision's ImageNet weights for the backbone of this network, from the classifier with this backbone."""
     classifier = name.partition("_")[2]
     state = fetched(classifier, 3).state_dict()
-    # Of MobileNet the backbone is what is called features there.
+    # MobileNet's backbone is its submodule `features`.
     return {own.removeprefix("features."): value for own, value in state.items() if not own.startswith(_CLASSIFIERS)}
 
 
 _CLASSIFIERS = ("fc.", "classifier.")
 
-# Of Pascal VOC, with the background.
+# The classes of Pascal VOC, with the background.
 _CLASSES = 21
 
 

@@ -41,8 +41,8 @@ class MethodChoice:
 
     @cached_property
     def recorded(self) -> str:
-        """The text as records have it. Records are published, so they hold no folder of this machine. Instead of the
-        path of a file that is an option, they have its name, and a hash of its content to tell files of one name apart."""
+        """The text as records have it. Records are published, so they hold no folder of this machine. If an option is
+        the path of a file, they have its name instead, and a hash of its content to tell files of one name apart."""
         short = options.write(self.name, self.method, short=True)
         return short if short == self.text else f"{short}#{hash_of({'identity': self.identity})[:8]}"
 

@@ -1,4 +1,4 @@
-"""Compressing a network that a program has in memory, for a training loop of its own."""
+"""Compresses a network in a program's memory, for the program's own training loop."""
 
 import copy
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def compress(
     trained: bool = True,
     plugins: Sequence[str] = (),
 ) -> Compressed:
-    """`bench.compress`, whose docstring describes it."""
+    """Compress a network: the implementation of `bench.compress`, whose docstring describes it."""
     require_module(network)
     seed = _seed(seed)
     if isinstance(plugins, str):
@@ -38,7 +38,7 @@ def compress(
     chosen = _find(method, plugins)
     requested = _requested(chosen, network, budget)
     if chosen.needs_trained and not trained:
-        raise InputError("the method compresses a trained network; give trained=True with one that is trained")
+        raise InputError("the method compresses a trained network; train it first and give trained=True")
 
     def others() -> Resizable:
         return _resizable(network, seed, trained)
@@ -51,7 +51,8 @@ def compress(
         return made
 
     if chosen.at_size == "at the end":
-        # Will it get there? Asked of one that is thrown away before the other is made, so that there is only ever one.
+        # Check on a copy whether the method reaches the size. The copy is dropped before the other is made, so that
+        # there is only one in memory.
         with contained():
             reached = account.stored(account.to_size(chosen, compressed_copy()))
         reached.check(requested)
@@ -64,13 +65,13 @@ def compress(
 
 
 def require_module(network: object) -> None:
-    """Raises InputError for what is no network."""
+    """Raises InputError if `network` is not a network."""
     if not isinstance(network, nn.Module):
-        raise InputError(f"a network is a torch.nn.Module, and this is a {type(network).__name__}")
+        raise InputError(f"the network must be a torch.nn.Module, not a {type(network).__name__}")
 
 
 def _seed(seed: object) -> int:
-    """A seed that a sweep takes (and NumPy's numbers). Raises InputError."""
+    """A seed in the range that sweeps allow; NumPy's integers are accepted. Raises InputError."""
     if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= int(seed) <= LARGEST_SEED:
         raise InputError(f"seed can't be {seed!r}; it is a whole number from 0 to {LARGEST_SEED}")
     return int(seed)
@@ -80,20 +81,20 @@ def _find(method: str | Method, plugins: Sequence[str]) -> Method:
     if isinstance(method, Method):
         return method
     if not isinstance(method, str):
-        raise InputError(f"a method is text, as 'csg:init=svd', or a Method, and not a {type(method).__name__}")
+        raise InputError(f"a method is text, such as 'csg:init=svd', or a Method, not a {type(method).__name__}")
     return find_at_start(method, plugins).method
 
 
 def _requested(method: Method, network: nn.Module, budget: str | int | float | None) -> Requested:
-    """What the budget asks for. Raises InputError if one is missing, is one too many, or is of the other kind."""
+    """The requested budget. Raises InputError if it is missing, not allowed, or of the wrong kind (values or bytes)."""
     if budget is None:
         if method.sized_by_budget:
-            raise InputError("how small? give a budget, as budget='4x'")
+            raise InputError("the method needs a budget, such as budget='4x'")
         return Requested()
     asked = budgets.parse(str(budget))
     if not (method.sized_by_bytes if asked.in_bytes else method.sized_by_budget):
         if method.sized_by_bytes:
-            raise InputError(f"the method doesn't shrink in values, and {budget!r} is of these; give budget='4x-bytes'")
+            raise InputError(f"the method needs a budget in bytes, and {budget!r} is in values; give budget='4x-bytes'")
         raise InputError(f"the method's options fix its size; leave budget={budget!r} out")
     return asked.requested(count.stored_values(network), packed_size.counted_bytes(network))
 
@@ -102,13 +103,11 @@ def _device(network: nn.Module) -> torch.device:
     devices = {parameter.device for parameter in network.parameters()}
     if any(tensor.device.type == "meta" for tensor in (*network.parameters(), *network.buffers())):
         raise InputError(
-            "the network lies on torch's meta device, without values; give it memory and weights first (to_empty() and "
+            "the network is on torch's meta device, without values; give it memory and weights first (to_empty() and "
             "load_state_dict())"
         )
     if len(devices) > 1:
-        raise InputError(
-            f"the network lies on several devices ({', '.join(sorted(map(str, devices)))}); bring it to one"
-        )
+        raise InputError(f"the network is on several devices ({', '.join(sorted(map(str, devices)))}); move it to one")
     return devices.pop()
 
 
@@ -120,15 +119,15 @@ def _copy(network: nn.Module) -> nn.Module:
 
 
 def _resizable(network: nn.Module, seed: int, trained: bool) -> Resizable:
-    """The network at other widths. Raises BudgetError if no channels can have another number."""
+    """The network at other widths. Raises BudgetError if no number of channels can change."""
     from bench.measure import widths  # torch-pruning takes more than a second to import
 
     return traced_resizable(lambda: _fresh(network, seed, trained), seed, widths.trace(_copy(network).cpu()))
 
 
 def _fresh(network: nn.Module, seed: int, trained: bool) -> nn.Module:
-    """A copy with initial weights: those of torch's layers are drawn anew, as the code that made a network in memory
-    isn't there to ask."""
+    """A copy with initial weights. Each layer of torch draws its own again, since the code that made the network is not
+    at hand."""
     made = _copy(network).cpu()
     if trained:
         with seeded(seed):

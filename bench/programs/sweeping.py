@@ -30,7 +30,7 @@ def run(
     show: bool,
     given: dict[str, Any],
 ) -> pd.DataFrame:
-    """`bench.run`, which says what it does."""
+    """Run a sweep: the implementation of `bench.run`, whose docstring describes it."""
     launched.require_alone("bench.run")
     options = {name: _plain(value) for name, value in given.items()}
     checked = spec.from_options(options, None if spec_file is None else Path(spec_file))
@@ -46,14 +46,14 @@ def run(
 
 
 def look_at(out: Path) -> None:
-    """Raise InputError if a store can't be, before data are decoded."""
+    """Raise InputError if `out` can't be a store. Called before data are decoded."""
     nearest = next((path for path in (out, *out.parents) if os.path.lexists(path)), out)
     if os.path.lexists(nearest) and not nearest.is_dir():
-        raise InputError(f"can't write to {out}: {nearest} is no folder; give another --out")
+        raise InputError(f"can't write to {out}: {nearest} is not a folder; give another --out")
 
 
 def _plain(value: Any) -> Any:
-    """As TOML holds it."""
+    """A value in the form that TOML allows."""
     if isinstance(value, Path):
         return str(value)
     return [_plain(part) for part in value] if isinstance(value, list | tuple) else value

@@ -1,6 +1,6 @@
-"""Arrays by name, and what they are, as the bytes of one safetensors file: nothing in it can run.
+"""Named arrays and their description, as the bytes of one safetensors file. Nothing in such a file can run.
 
-The header has one key, the kind of file, with JSON behind it: `format`, and what else describes the arrays.
+The header has one key, the kind of file. Its value is JSON with `format` and other entries that describe the arrays.
 """
 
 import json
@@ -14,19 +14,20 @@ from safetensors.numpy import load, save
 
 from bench.errors import MALFORMED, TooNew, first_line, require_format
 
-# The header is JSON behind its length in so many bytes.
+# The first 8 bytes of the file hold the length of the JSON header.
 _LENGTH = 8
 
 
 def encode_arrays(kind: str, about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    # Laid out anew: of arrays whose axes lie in another order in memory, safetensors writes the values in that order.
+    # safetensors writes values in the order in which they lie in memory, so each array is first made contiguous.
     laid_out = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    # One key alone: the order of several is drawn by chance, and the same run would be other bytes.
+    # Only one key: safetensors writes several keys in random order, and then the same run would give different bytes.
     return bytes(save(laid_out, metadata={kind: json.dumps(about)}))
 
 
 def decode_arrays(kind: str, newest: int, content: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The description and the arrays again. Raises TooNew, or another ValueError where the bytes are no such file."""
+    """Return the description and the arrays. Raises TooNew for a newer format and ValueError for other malformed
+    bytes."""
     try:
         header = json.loads(content[_LENGTH : _LENGTH + int.from_bytes(content[:_LENGTH], "little")])
         about = json.loads(header["__metadata__"][kind])

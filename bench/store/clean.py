@@ -1,4 +1,4 @@
-"""Removing files that a store can do without: dense states, runs set aside, saved networks beyond those to keep."""
+"""Removes files that a store can do without: dense states, runs set aside, saved networks that need not be kept."""
 
 import math
 import shutil
@@ -11,13 +11,13 @@ from bench.store import rates
 from bench.store.record import FINISHED, Record
 from bench.store.store import STATES, UNFINISHED, WEIGHTS, Store
 
-# Runs that differ in their seed and learning rate alone.
+# Runs that are equal in these columns differ only in their seed and learning rate.
 _GROUP = ("model", "weights_code", "normalise", "dataset", "data", "schedule", "method_text", "budget")
 
 
 @dataclass(frozen=True)
 class Dispensable:
-    """Files or folders of one kind, and their bytes on the disk."""
+    """Files or folders of one kind, with the bytes that they take on the disk."""
 
     kind: str
     paths: tuple[Path, ...]
@@ -33,7 +33,7 @@ class Dispensable:
 
 
 def dispensable(store: Store) -> list[Dispensable]:
-    """Files that can go without losing a result. A sweep trains a dense state anew where it needs one."""
+    """Files that can be removed without losing a result. A sweep trains a dense state again when it needs one."""
     states = sorted((store.folder / STATES).glob("*"))
     aside = sorted((store.folder / "aside").glob("*"))
     return [
@@ -44,8 +44,8 @@ def dispensable(store: Store) -> list[Dispensable]:
 
 
 def _of_whole_runs(store: Store) -> Iterator[Path]:
-    """Left by a kill just before they would have gone. (Of a run that is being made again it is the new one's, which
-    then begins anew.)"""
+    """States of finished runs: a process was killed just before it would have removed them. If such a run is being made
+    again, the state belongs to the new run, and removing it makes the new run start from the beginning."""
     finished = store.folders()
     for path in sorted((store.folder / UNFINISHED).glob("*")):
         name = path.name.partition(".")[0]
@@ -54,7 +54,7 @@ def _of_whole_runs(store: Store) -> Iterator[Path]:
 
 
 def remove(store: Store, kinds: Iterable[Dispensable]) -> None:
-    """Remove them. A state that a running sweep reads or writes stays. Raises InputError if the disk refuses."""
+    """Remove these files. A state that a running sweep reads or writes stays. Raises InputError if the disk refuses."""
     for path in (path for kind in kinds for path in kind.paths):
         if path.parent.name == STATES:
             with store.open().lock(f"prefix-{path.name.partition('.')[0]}", wait=False) as free:
@@ -73,9 +73,12 @@ def _remove(store: Store, path: Path) -> None:
 
 
 def superfluous_weights(store: Store, records: Iterable[Record], keep: str) -> Iterator[Path]:
-    """The folders of finished runs whose saved network is to be removed: none of them (`all`), every one (`none`), or,
-    for each method and budget, all except those of the seed that validates best (`best`). Of several learning rates the
-    one that counts is kept (`bench.store.rates`)."""
+    """The folders of finished runs whose saved network is to be removed.
+
+    `keep` is `all` (remove none), `none` (remove every one), or `best`: for each method and budget, keep the network of
+    the seed with the best validation score. If several learning rates were tried, the kept network is one of the chosen
+    rate (`bench.store.rates`).
+    """
     if keep == "all":
         return
     finished = [record for record in records if record["status"] == FINISHED]
@@ -87,7 +90,7 @@ def superfluous_weights(store: Store, records: Iterable[Record], keep: str) -> I
 
 
 def with_weights(records: Iterable[Record], keep: str) -> set[str]:
-    """The ids of those finished runs whose saved network is to be kept: `all`, `none`, or `best`."""
+    """The ids of the finished runs whose saved network is kept; `keep` is `all`, `none` or `best`."""
     finished = [record for record in records if record["status"] == FINISHED]
     if keep != "best":
         return {record["id"] for record in finished} if keep == "all" else set()
@@ -98,13 +101,13 @@ def with_weights(records: Iterable[Record], keep: str) -> set[str]:
 
 
 def _at_chosen_rate(group: Sequence[Record]) -> list[Record]:
-    """The finished runs of a method and budget that reports use."""
+    """The runs at the learning rate that reports use, from runs of one method and budget."""
     chosen = rates.chosen_of(group)
     return [record for record in group if record["learning_rate_factor"] == chosen]
 
 
 def _validation(record: Record) -> float:
-    """Test images decide nothing, not even which network is kept."""
+    """The validation score of a run. Test images never decide which network is kept."""
     metric = Metric.of(record)
     score = record.get(metric.validation)
     return -math.inf if score is None else float(score) * (1 if metric.higher else -1)

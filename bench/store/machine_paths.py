@@ -1,10 +1,11 @@
-"""Paths of a machine's file system in text: who publishes results need not tell the world where they lay."""
+"""Finds paths of this machine's file system in text, so that published results don't reveal them."""
 
 import re
 from collections.abc import Iterable
 
-# Two parts and more, since `a / b` and `and/or` are none; behind a colon as in `parquet:/data/cifar10`. Of addresses of
-# the web neither the two slashes nor what follows them. Rather too much than too little: what is found isn't published.
+# A path has at least two parts, since `a / b` and `and/or` are not paths. It may follow a colon, as in
+# `parquet:/data/cifar10`. In a web address neither the two slashes nor the rest is a path. The pattern rather finds too
+# much than too little, since text with a path isn't published.
 _PATH = re.compile(
     r"(?<![\w/.*)\]}])/(?![/*])[\w.+@~-]+(?:/[^\s/'\"`<>|:,;()\[\]{}]+)+"
     r"|\bfile:/+[^\s'\"]+"
@@ -19,7 +20,8 @@ def first_path(text: str) -> str | None:
 
 
 def first_of(content: bytes, folders: Iterable[str]) -> str | None:
-    """The first of these folders that a file of any kind names; None if it names none. The root names nothing."""
+    """The first of these folders whose path stands in the content; None if none does. The root folder is not searched
+    for."""
     for folder in folders:
         if len(folder.rstrip("/\\")) > 1 and re.search(
             rb"(?<![\w+.])" + re.escape(folder.encode()) + rb"(?![\w+.-])", content

@@ -1,4 +1,4 @@
-"""One store of several, for shards of a sweep that were made apart."""
+"""Merges several stores into one, for shards of a sweep that ran separately."""
 
 import os
 import shutil
@@ -13,12 +13,12 @@ from bench.store.record import FINISHED, Record
 from bench.store.seal import Broken
 from bench.store.store import APART, SEAL, SEALED, SPEC, Damaged, Store, seal_beside, sync
 
-# What may differ between two makings of the same run: when and where it was made, how long it took, how it is called.
+# Columns that may differ between two runs with one id: when, where and how fast it was made, and its label.
 _MAKING = {
     *("format", "method", "started", "peak_memory_bytes", "device", "device_name", "threads", "processes"),
     *("bench_version", "torch_version", "python_version", "platform", "git_commit", "model_package", "weights"),
 }
-# Hashes of code, each with what it is the code of.
+# Columns that hold a hash of code, each with the columns that say which plugin's code it is.
 _CODE = {
     "method_code": ("method_text",),
     "model_code": ("model",),
@@ -26,14 +26,15 @@ _CODE = {
     "task_code": ("task",),
     "bench_code": (),
 }
-# Which images they were: also which of them are held out.
+# Columns that say which images a run used, each with the columns that it depends on. The hash of the data also depends
+# on the held-out images.
 _IMAGES = {"data": ("dataset", "schedule.validation"), "class_names": ("dataset",)}
 
 
 @dataclass
 class Found:
-    """The runs to copy by id, each with its folder; a line for each that is damaged, for each that finished elsewhere
-    alone, and for what can't stand in one store."""
+    """The runs to copy, by id, each with its folder. The other fields hold one line for each damaged run, for each run
+    that finished only in another store, and for each contradiction between stores."""
 
     runs: dict[str, tuple[Path, Record]] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
@@ -42,7 +43,7 @@ class Found:
 
 
 def look(stores: Sequence[Path], other_code: bool) -> Found:
-    """Read and check all of it. Writes nothing. Raises InputError for a folder that is no store."""
+    """Read and check every run of the stores; write nothing. Raises InputError for a folder that is no store."""
     found = Found()
     for path in stores:
         runs, damaged = Store(path).read_all()
@@ -62,7 +63,7 @@ def look(stores: Sequence[Path], other_code: bool) -> Found:
 
 
 def _add(found: Found, folder: Path, record: Record, other_code: bool) -> None:
-    """Take the run, unless it is there; one that finished in place of one that didn't."""
+    """Add the run unless its id is there. A finished run replaces an unfinished one."""
     if record["id"] not in found.runs:
         found.runs[record["id"]] = folder, record
         return
@@ -84,11 +85,12 @@ def _add(found: Found, folder: Path, record: Record, other_code: bool) -> None:
         and record.get(name) != other.get(name)
     ]
     if columns:
-        found.contradictions.append(f"{first} and {folder} are the same run, and differ in {', '.join(columns)}")
+        found.contradictions.append(f"{first} and {folder} are the same run but differ in {', '.join(columns)}")
 
 
 def _differ(found: Found, column: str, of: Sequence[str], what: str) -> Iterator[str]:
-    """A line for each thing that runs have several values of `column` for. Records that lack it differ from none."""
+    """A line for each plugin or dataset whose runs have different values of `column`. A record without a value
+    contradicts none."""
     first: dict[tuple[object, ...], tuple[Path, Record]] = {}
     said = set()
     for folder, record in found.runs.values():
@@ -99,15 +101,18 @@ def _differ(found: Found, column: str, of: Sequence[str], what: str) -> Iterator
         if then[column] != record[column] and (key, record[column]) not in said:
             said.add((key, record[column]))
             name = " ".join(str(record[name]) for name in of[:1]) or "bench"
-            yield f"{one} and {folder} were made with other {what} of {name}"
+            yield f"{one} and {folder} were made with different {what} of {name}"
 
 
 def merge(stores: Sequence[Path], out: Path, other_code: bool = False) -> Found:
-    """Copy the runs of several stores into a new one, by hard links where the disk has them. Dense states and reports
-    stay behind. Raises InputError, and has written nothing, where runs contradict one another: the same run with other
-    results, or runs of other images, or of other code unless `other_code` allows it."""
+    """Copy the runs of several stores into a new one, as hard links if the disk supports them. Dense states and reports
+    are not copied.
+
+    Raises InputError and writes nothing if runs contradict each other: the same run with other results, runs of other
+    images, or runs of other code unless `other_code` is true.
+    """
     if os.path.lexists(out):
-        raise InputError(f"{out} is there already; give --out a new folder")
+        raise InputError(f"{out} exists already; give --out a new folder")
     found = look(stores, other_code)
     if found.contradictions:
         shown, more = found.contradictions[:_SHOWN], len(found.contradictions) - _SHOWN
@@ -132,12 +137,12 @@ def merge(stores: Sequence[Path], out: Path, other_code: bool = False) -> Found:
     return found
 
 
-# Contradictions that a line has room for.
+# The most contradictions that the message lists.
 _SHOWN = 5
 
 
 def _common_spec(stores: Sequence[Path]) -> Path | None:
-    """The spec that all have; None if they have not the same."""
+    """The path of the spec that all stores share; None if their specs differ."""
     contents = set()
     for store in stores:
         with suppress(OSError):
@@ -146,13 +151,14 @@ def _common_spec(stores: Sequence[Path]) -> Path | None:
 
 
 def _copy(source: Path, target: Path, names: Sequence[str]) -> None:
-    """These files, as far as they are there. A store replaces files and never changes one, so that links are copies."""
+    """Copy these files if they exist. A store replaces files and never changes one, so a hard link is as good as a
+    copy."""
     target.mkdir(exist_ok=True)
     for name in names:
         if (source / name).is_file():
             try:
                 (target / name).hardlink_to(source / name)
-            except OSError:  # another disk, or one without links
+            except OSError:  # another disk, or a disk without hard links
                 shutil.copy2(source / name, target / name)
                 sync(target / name)
     sync(target)

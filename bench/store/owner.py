@@ -1,4 +1,4 @@
-"""Whose a half-written file is: names of those end with the machine and the process that write them."""
+"""Tells which process writes a half-written file: the file's name ends with the process's mark."""
 
 import os
 import platform
@@ -7,12 +7,13 @@ _HOST = platform.node().replace(".", "-") or "localhost"
 
 
 def mark() -> str:
-    """The end of a name; process numbers alone are not unique where machines share a disk."""
+    """The mark at the end of a name: machine and process. A process number alone is not unique if machines share a
+    disk."""
     return f"{_HOST}.{os.getpid()}"
 
 
 def of(name: str) -> tuple[str, int] | None:
-    """The machine and the process by whose mark a name ends; None if it ends with none."""
+    """The machine and the process of the mark at the end of a name; None if the name has no mark."""
     parts = name.rsplit(".", 2)
     if len(parts) < 3 or not parts[1] or not (parts[2].isascii() and parts[2].isdigit()):
         return None
@@ -20,12 +21,12 @@ def of(name: str) -> tuple[str, int] | None:
 
 
 def is_here(host: str) -> bool:
-    """Whether a mark's machine is this one."""
+    """Whether this machine is the one that a mark names."""
     return host == _HOST
 
 
 def is_gone(name: str) -> bool:
-    """Whether a name ends with the mark of a process of this machine that is no more."""
+    """Whether a name ends with the mark of a process of this machine that no longer runs."""
     found = of(name)
     if found is None or not is_here(found[0]):
         return False

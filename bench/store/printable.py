@@ -1,22 +1,23 @@
-"""Text of others, made safe for a terminal: from records, files, plugins, names of folders."""
+"""Makes text from records, files, plugins and folder names safe to print on a terminal."""
 
 import unicodedata
 
 # Control characters (C0, C1), format characters (bidirectional marks, zero widths, tags), halves of surrogate pairs,
-# and separators of lines and paragraphs. A terminal obeys or hides them, and text could pose as something else.
+# and separators of lines and paragraphs. A terminal obeys or hides them, so they could disguise a text.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def printable(text: str) -> str:
-    """The text with every character that a terminal obeys or hides written out: `\\x1b`, `\\u202e`. Ends of lines and
-    tabs stay."""
+    """The text with an escape (`\\x1b`, `\\u202e`) in place of every character that a terminal obeys or hides. Line
+    ends and tabs stay."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(_written_out(letter) if _is_unseen(letter) else letter for letter in text)
 
 
 def one_line(text: str, longest: int = 4000) -> str:
-    """The same for text that must be one line: ends of lines are written out too, and what is longer is cut."""
+    """The text like `printable`, on one line: line ends and tabs are escaped too, and text longer than `longest` is
+    cut."""
     text = printable(text).replace("\n", "\\n").replace("\t", "\\t")
     return text if len(text) <= longest else f"{text[:longest]}... ({len(text):,} letters)"
 

@@ -1,5 +1,8 @@
-"""publish.json lists what `bench publish` wrote into a folder. By it a later `bench publish` knows that the folder is
-its own, and `bench verify` checks the files that belong to no run."""
+"""publish.json lists the files that `bench publish` wrote into a folder.
+
+From this list a later `bench publish` knows that it made the folder, and `bench verify` checks the files that belong to
+no run.
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -18,7 +21,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Published:
-    """The SHA-256 of each file by its path in the folder, written with `/`."""
+    """The SHA-256 of each published file. The key is its path inside the folder, written with `/`."""
 
     files: dict[str, str]
 
@@ -27,7 +30,7 @@ class Published:
         return seal.encode({"format": _FORMAT, "bench_version": __version__, "files": dict(sorted(self.files.items()))})
 
     def strange(self, folder: Path) -> str | None:
-        """A file in the folder that was not published, or has changed since; None if there is none."""
+        """The name of a file in the folder that was not published or was changed since; None if there is none."""
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(folder).as_posix()
             if name == PUBLISHED or (path.is_dir() and not path.is_symlink() and any(path.iterdir())):
@@ -39,19 +42,19 @@ class Published:
         return None
 
     def differences(self, folder: Path) -> Iterator[tuple[str, str]]:
-        """The name of each file that belongs to no run and is not as it was published, and what is wrong with it. Specs
-        have seals of their own, and a sweep may replace them."""
+        """The name of each changed or missing file that belongs to no run, with the reason. Specs are left out, since
+        they have seals of their own and a sweep may replace them."""
         own = {SPEC, seal_beside(Path(SPEC)).name}
         for name, sha256 in self.files.items():
             if name.startswith("runs/") or name in own:
                 continue
             now = _sha256(folder / name)
             if now != sha256:
-                yield name, "it is missing" if now is None else "it is not as it was published"
+                yield name, "it is missing" if now is None else "it has changed since it was published"
 
 
 def of(folder: Path) -> Published:
-    """All files that lie in the folder now."""
+    """The list of all files that are in the folder now."""
     paths = (path for path in folder.rglob("*") if path.is_file())
     return Published({path.relative_to(folder).as_posix(): _hash(path) for path in paths})
 
@@ -70,12 +73,12 @@ def read(folder: Path) -> Published | None:
         raise Broken(f"{PUBLISHED}: {error}") from error
     files = body.get("files")
     if not isinstance(files, dict) or any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):
-        raise Broken(f"{PUBLISHED} names something that is no file beside it")
+        raise Broken(f"{PUBLISHED} names something that is not a file beside it")
     return Published(files)
 
 
 def _sha256(path: Path) -> str | None:
-    """The hash of a file; None if it is no file."""
+    """The hash of a file; None if there is no such file."""
     return _hash(path) if path.is_file() else None
 
 

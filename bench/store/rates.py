@@ -1,7 +1,8 @@
-"""The learning rate that counts, of several that a method was tried at for one budget.
+"""Chooses the learning rate of a method at one budget when several were tried.
 
-By the mean validation score over all seeds, so that it is one rate for all of them: one for each seed would break the
-pairs that comparisons are made of. Never by the test score. Reports and `--keep-weights best` choose alike.
+The mean validation score over all seeds decides, so that all seeds use one rate. A rate for each seed would
+break the pairs of runs that comparisons need. The test score is never used. Reports and `--keep-weights best` choose in
+the same way.
 """
 
 import math
@@ -14,9 +15,12 @@ from bench.store.record import FINISHED, Record
 
 @dataclass(frozen=True)
 class Choice:
-    """The factor of the schedule's rate that counts; `means` of those that could be chosen, over `seeds`. `tied` are
-    other factors with the same mean. `lacking` says, of each factor that could not be chosen for it, which seeds it has
-    no score for: its run failed, or was not made."""
+    """The chosen `factor` of the schedule's learning rate, and how it was chosen.
+
+    `means` has the mean score of each factor that could be chosen, over `seeds`. `tied` are other factors with the best
+    mean. `lacking` lists, for each factor that couldn't be chosen because seeds are missing, these seeds: their run
+    failed or was not made.
+    """
 
     factor: float
     means: Mapping[float, float]
@@ -26,12 +30,12 @@ class Choice:
 
 
 def choose(scores: Mapping[float, Mapping[int, float]], higher: bool) -> Choice:
-    """`scores` has, for each factor that was tried, the validation score of each seed whose run finished; `higher`:
-    whether more is better.
+    """Choose the learning-rate factor. `scores` has, for each factor that was tried, the validation score of each seed
+    whose run finished. `higher` says whether a higher score is better.
 
-    Seeds for which no run at any factor finished say nothing of rates. A factor must have all other seeds. If none has,
-    those with the most seeds are compared, over the seeds that they share. If means are equal, the factor nearest to 1
-    counts, and of two equally near ones the smaller.
+    A seed without a finished run at any factor is ignored. A factor needs a finished run for every other seed. If no
+    factor has them all, the factors with the most seeds are compared, over the seeds that they share. If means are
+    equal, the factor nearest to 1 is chosen, and of two equally near factors the smaller one.
     """
     seeds = set().union(*scores.values())
     if not seeds:
@@ -51,7 +55,7 @@ def choose(scores: Mapping[float, Mapping[int, float]], higher: bool) -> Choice:
 
 
 def chosen_of(records: Iterable[Record]) -> float:
-    """The factor that counts of the runs of one method and budget."""
+    """The chosen learning-rate factor of these runs of one method and budget."""
     scores: dict[float, dict[int, float]] = {}
     higher = True
     for record in records:
@@ -64,10 +68,10 @@ def chosen_of(records: Iterable[Record]) -> float:
 
 
 def _nearest(factors: Mapping[float, object] | Sequence[float]) -> float:
-    """To the schedule's own rate."""
+    """The factor nearest to 1, the schedule's own rate."""
     return min(factors, key=lambda factor: (abs(math.log(factor)), factor))
 
 
 def factor_text(factor: float) -> str:
-    """One text for each factor."""
+    """A factor as text; equal factors give equal text."""
     return f"{factor:.12g}x"

@@ -1,4 +1,4 @@
-"""The record of a run: one flat row. Reports, tables and figures read nothing else."""
+"""The record of a run: one flat row. Reports, tables and figures read only records."""
 
 import math
 import re
@@ -11,68 +11,68 @@ from bench.store.apart import corruptions
 
 Record = dict[str, Any]
 
-# What can become of a run. Missed: the method can't store what the budget asks for, so nothing was trained.
+# The possible outcomes of a run. Missed: the method can't meet the budget, so nothing was trained.
 FINISHED, FAILED, MISSED = "finished", "failed", "missed"
 
-# How a run took a backbone that another run's method left compressed: in that form, or its kernels in full.
+# How a run used a backbone that another run's method had compressed: in compressed form, or with its full kernels.
 COMPRESSED, KERNELS = "compressed", "kernels"
 
-# The number of the form in which records are written. Adding a column raises it, and `bench.store.upgrade` brings older
-# records to it; newer ones are refused.
+# The number of the format in which records are written. A new column raises it, and `bench.store.upgrade` upgrades
+# older records. Records of a newer format are refused.
 FORMAT = 8
 
-# From this number on, a run has a seal.
+# Records of this format and later ones have a seal.
 FIRST_SEALED = 2
 SINCE_SEALS = ("peak_memory_bytes", "class_names", "leaked_images")
 
-# Every column with its meaning and unit, in the order of results.csv. Besides these a record has
-# the metrics of its task, what one of them is for each class (`bench.store.by_class`), and, flat, `option.*` (the
-# method's options), `solved.*` (what it chose to meet the budget), and `schedule.*`.
+# Every column with its meaning and unit, in the order of results.csv. A record also has the metrics of its task, one
+# metric's figure for each class (`bench.store.by_class`), and, flat, `option.*` (the method's options), `solved.*`
+# (values that the method chose to meet the budget), and `schedule.*`.
 COLUMNS = {
-    "format": "number of the record's form",
+    "format": "number of the record's format",
     "id": "hash of what the run does",
     "status": "finished, failed or missed (the budget can't be met; nothing was trained)",
     "reason": "why it failed or missed",
-    "method": "how the method is called: the label given to it, or its name with its options",
+    "method": "the method's name in reports: the label given to it, or the plugin's name with its options",
     "method_name": "the plugin's name",
-    "method_text": "the plugin's name with the options that are not at their default; of a file its name and a hash",
-    "role": "the method's part in a comparison (reference, narrower network...); empty: a method like others",
-    "budget": "what was asked for: 4x, 0.3 (of dense) or a number of values, or 4x-bytes; empty for a method of fixed "
-    "size",
-    "seed": "of initial weights, batches and augmentation",
+    "method_text": "the plugin's name with the options that differ from their defaults; for a file, its "
+    "name and a hash",
+    "role": "the method's role in a comparison (reference, narrower network...); empty: an ordinary method",
+    "budget": "the budget: 4x, 0.3 (of dense), a number of values, or 4x-bytes; empty for a method of fixed size",
+    "seed": "seed of the initial weights, the batches and the augmentation",
     "model": "network",
     "model_code": "hash of the code of the network's plugin",
-    "model_package": "installed package that the network is from, with its version; empty: none",
-    "weights": "finished weights that every run started from, the dense one too: pretrained, or a file; empty: none",
-    "weights_code": "hash of their content: of the file of a run or checkpoint, of the tensors of another",
-    "weights_epochs": "epochs these were trained for, on top of the schedule's; empty where nobody knows",
-    "weights_form": "how the run took a backbone that another run's method left compressed: compressed, in the form in "
-    "which it was left, or kernels, in full; empty: there was no such backbone",
-    "weights_form_reason": "why in full",
+    "model_package": "installed package that provides the network, with its version; empty: none",
+    "weights": "trained weights from which every run started, the dense one too: pretrained, or a file; empty: none",
+    "weights_code": "hash of these weights: of the file for a run or checkpoint, else of the tensors",
+    "weights_epochs": "epochs for which these weights were trained, besides the schedule's; empty: unknown",
+    "weights_form": "how the run used a backbone that another run's method had compressed: compressed (as it was) or "
+    "kernels (the full kernels); empty: there was no such backbone",
+    "weights_form_reason": "why the full kernels were used",
     "normalise": "how images were standardised: dataset (by the mean and deviation of its training images), imagenet, "
     "or MEAN/DEVIATION in units of 0 to 1",
     "dataset": "dataset with its options",
     "schedule": "schedule",
-    "learning_rate_factor": "by which the schedule's learning rate was multiplied in the run's own epochs; the dense "
-    "ones before them are on the schedule's",
-    "rates_before": "factors of which it was chosen before, by validation on other seeds; empty: it was not",
-    "rates_before_on": "where: these seeds, and network, data and schedule",
-    "task": "what networks learn from the images",
-    "headline": "the metric NAME by which methods are compared: the columns test_NAME, validation_NAME",
+    "learning_rate_factor": "factor of the schedule's learning rate in the run's own epochs; the dense epochs "
+    "before them use the schedule's rate",
+    "rates_before": "factors from which this one was chosen by validation on other seeds; empty: none",
+    "rates_before_on": "the seeds, network, data and schedule of that choice",
+    "task": "task that the network learns",
+    "headline": "NAME of the metric by which methods are compared; its columns are test_NAME, validation_NAME",
     "headline_label": "its name for people",
     "headline_unit": "its unit; empty: none",
     "headline_better": "higher or lower",
-    "headline_counts": "images, where it is the share of them in percent; else empty",
-    "by_class": "the metric NAME of which each class has a figure: the columns test_NAME.CLASS, empty for a class that "
-    "has none; empty: there are no such columns",
+    "headline_counts": "images, if the metric is a percentage of images; else empty",
+    "by_class": "NAME of the metric with a figure for each class, in the columns test_NAME.CLASS (empty for a class "
+    "without one); empty: there are no such columns",
     "by_class_label": "its name for people",
     "by_class_unit": "its unit; empty: none",
-    "requested_values": "values that the budget asks for; empty where it is of bytes",
-    "stored_values": "distinct values needed to rebuild the network at inference, batch-norm statistics apart",
+    "requested_values": "stored values that the budget allows; empty for a budget in bytes",
+    "stored_values": "distinct values needed to rebuild the network at inference, without batch-norm statistics",
     "dense_values": "stored values of the dense network",
     "compression": "dense_values / stored_values",
-    "requested_bytes": "bytes that the budget asks for; empty where it is of values",
-    "counted_bytes": "bytes of what is stored, side information included, as budgets of bytes bind them; without "
+    "requested_bytes": "counted bytes that the budget allows; empty for a budget in values",
+    "counted_bytes": "bytes of the stored values and of side information, which budgets in bytes limit; without "
     "batch-norm statistics and the file's header",
     "dense_bytes": "counted bytes of the dense network",
     "stored_bytes": "bytes of the artifact's file, batch-norm statistics and header included",
@@ -84,58 +84,60 @@ COLUMNS = {
     "latency_ms": "milliseconds for one image as deployed, on the device, once all runs of a sweep were made: the "
     "lower quartile of rounds in which all networks take turns",
     "latency_128_ms": "the same for a batch of 128 images; empty: it would take more than two seconds",
-    "latency_spread": "the upper quartile of the rounds of one image over the lower: far above 1 where the machine did "
-    "other things",
-    "latency_threads": "of torch on the CPU while latency was measured",
-    "corruptions": "what corrupted copies of the test images the network was tried on; empty: none",
-    "corrupted": "the headline on these, mean over all corruptions and strengths; corrupted.NAME.STRENGTH has each",
-    "test_loss": "as deployed, once after the last epoch; so are the task's other metrics, test_NAME",
-    "validation_loss": "after the last epoch; likewise validation_NAME",
-    "train_loss": "of the last epoch's augmented batches; likewise train_NAME",
-    "citation": "of the method's paper, as BibTeX; empty: none",
-    "exceptions": "what the method had that the others had not; empty: nothing",
-    "gradients": "what the method's backward pass gives: exact, scaled or straight-through (`Compressed.gradients`)",
+    "latency_spread": "the upper quartile of the rounds of one image divided by the lower; far above 1 if the machine "
+    "did other work",
+    "latency_threads": "threads of torch on the CPU while latency was measured",
+    "corruptions": "source of the corrupted test images on which the network was tested; empty: none",
+    "corrupted": "the headline on these images, mean over corruptions and strengths; "
+    "corrupted.NAME.STRENGTH: one of them",
+    "test_loss": "loss as deployed, measured once, after the last epoch; likewise the task's other metrics, test_NAME",
+    "validation_loss": "loss after the last epoch; likewise validation_NAME",
+    "train_loss": "loss on the last epoch's augmented batches; likewise train_NAME",
+    "citation": "the method's paper, as BibTeX; empty: none",
+    "exceptions": "advantages that only this method had; empty: none",
+    "gradients": "gradients of the method's backward pass: exact, scaled or straight-through (`Compressed.gradients`)",
     "step_kernels": "how far a step of SGD at the method's start moves its generated kernels, in steps on the kernels "
-    "themselves; empty: none are generated",
-    "step_outputs": "how far it moves what the network says of some training images, in such steps of dense",
+    "themselves; empty: the method generates no kernels",
+    "step_outputs": "how far this step moves the network's outputs on some training images, in steps of "
+    "the dense network",
     "compress_at": "where on the schedule, 0 to 1, the method asked to compress",
     "compress_epoch": "whole epochs trained dense before that",
-    "prefix_seconds": "of train_seconds, what those epochs took; the run that kept them paid it",
+    "prefix_seconds": "part of train_seconds: time of those dense epochs, which one run trained for all",
     "compress_seconds": "time to compress",
     "train_seconds": "time of all epochs, the dense ones included",
     "test_seconds": "time to evaluate on the test split",
     "total_seconds": "time of this run alone",
-    "peak_memory_bytes": "most memory that the run took: of its process on the CPU, which with one job is the sweep's, "
-    "of torch on CUDA",
-    "started": "UTC",
-    "data": "hash of every image and label, and of which are held out",
-    "class_names": "hash of the names of the classes, in their order",
-    "train_images": "number, without the held-out ones",
-    "validation_images": "number",
-    "test_images": "number",
-    "leaked_images": "test images that are training or validation images too, pixel for pixel",
-    "method_code": "hash of the method's code and of the maths that it calls",
+    "peak_memory_bytes": "peak memory of the run: on the CPU that of its process (with one job the sweep's process), "
+    "on CUDA that of torch",
+    "started": "time of the start, UTC",
+    "data": "hash of every image and label, and of the choice of held-out images",
+    "class_names": "hash of the names of the classes, in order",
+    "train_images": "number of training images, without the held-out ones",
+    "validation_images": "number of held-out images",
+    "test_images": "number of test images",
+    "leaked_images": "number of test images that are also training or validation images, pixel for pixel",
+    "method_code": "hash of the method's code and of the mathematical code that it calls",
     "dataset_code": "hash of the dataset's code",
     "task_code": "hash of the task's code",
     "bench_code": "hash of the harness's code",
-    "precision": "of training",
-    "compiled": "yes where training steps were compiled (torch.compile), else no",
-    "compile_seconds": "what the step took in which they were compiled, part of train_seconds",
-    "batch_parts": "into which batches were split to fit into memory; with 2 or more, batch norm saw so much fewer "
-    "images at once",
+    "precision": "floating-point precision of training",
+    "compiled": "yes if training steps were compiled (torch.compile), else no",
+    "compile_seconds": "part of train_seconds: time of the step that compiled",
+    "batch_parts": "parts into which each batch was split to fit into memory; with n parts, batch norm sees n times "
+    "fewer images at once",
     "device": "cpu or cuda",
     "device_name": "processor",
-    "threads": "of torch on the CPU",
-    "processes": "that computed each training step together, each a part of the batch",
+    "threads": "threads of torch on the CPU",
+    "processes": "number of processes that shared each training step, each with a part of the batch",
     "bench_version": "",
     "torch_version": "",
     "python_version": "",
     "platform": "",
-    "git_commit": "of the checkout that ran; + where it had been changed",
+    "git_commit": "commit of the checkout that ran; a + at the end: with changes",
 }
 
 
-# The columns that are numbers, whole or not; what else COLUMNS has is text.
+# The columns that are numbers, whole or not; all others of COLUMNS are text.
 _WHOLE = frozenset(
     {
         *("format", "seed", "weights_epochs", "requested_values", "stored_values", "dense_values", "stored_bytes"),
@@ -172,19 +174,19 @@ _NUMBERS = frozenset(
         *(name for name in COLUMNS if name.endswith("_seconds")),
     }
 )
-# Beyond it, whole numbers are no longer exact in tables.
+# Larger whole numbers are no longer exact in tables.
 LARGEST = 2**53
 
 
 def problem(record: Record) -> str | None:
-    """Why a row is no record of this form, in a few words; None if it is one."""
+    """Why a row is not a record of the newest format, in a few words; None if it is one."""
     for (name, value), check in zip(record.items(), _checks(tuple(record)), strict=True):
         if check is None:
             return f"it has the unknown column {name[:40]!r}"
         if value is not None and not check(value):
-            return f"{name} is {str(value)[:40]!r}, and not {_KINDS[check]}"
+            return f"{name} is {str(value)[:40]!r}, not {_KINDS[check]}"
     if record["status"] not in (FINISHED, FAILED, MISSED):
-        return f"status is {record['status']!r}, and not {FINISHED}, {FAILED} or {MISSED}"
+        return f"status is {record['status']!r}, not {FINISHED}, {FAILED} or {MISSED}"
     if record["status"] == FINISHED:
         metric = f"test_{record.get('headline')}"
         lacking = [name for name in ("stored_values", metric) if record.get(name) is None]
@@ -192,7 +194,7 @@ def problem(record: Record) -> str | None:
             return f"it is finished without {' and '.join(lacking)}"
         score = record[metric]
         if not _is_number(score) or (record.get("headline_unit") == "%" and not 0 <= score <= 100):
-            return f"{metric} is {str(score)[:40]}, and not a {'percentage' if _is_number(score) else 'number'}"
+            return f"{metric} is {str(score)[:40]}, not a {'percentage' if _is_number(score) else 'number'}"
     return None
 
 
@@ -212,15 +214,15 @@ def _is_free(value: Any) -> bool:
     return isinstance(value, bool) or _is_number(value) or _is_text(value)
 
 
-@lru_cache(maxsize=2**16)  # of thousands of records most texts are the same
+@lru_cache(maxsize=2**16)  # thousands of records share most of their texts
 def is_text(value: str) -> bool:
-    """Half of a surrogate pair can't be written to any file, and a zero makes any file a binary one."""
+    """Whether any file can hold this text: half of a surrogate pair can't be written, and a NUL makes a file binary."""
     return not _NO_TEXT.search(value)
 
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
-# What a column may hold; options and what was solved are free.
+# The check of each column. Columns of options and of solved values may hold any number or text.
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     name: _is_whole if name in _WHOLE else _is_number if name in _NUMBERS else _is_text
     for name in (*COLUMNS, "schedule.epochs")
@@ -233,9 +235,9 @@ _KINDS: dict[Callable[[Any], bool], str] = {
 }
 
 
-@lru_cache(maxsize=256)  # thousands of records have a few sets of columns
+@lru_cache(maxsize=256)  # thousands of records have only a few sets of columns
 def _checks(names: tuple[str, ...]) -> list[Callable[[Any], bool] | None]:
-    """For each column its check; None if a record can't have it."""
+    """The check of each column; None for a column that a record can't have."""
     return [_CHECKS.get(name) or _check_beside(name) for name in names]
 
 
@@ -251,7 +253,7 @@ _SCORE = re.compile(r"(train|validation|test)_[a-z][a-z0-9_]*")
 
 
 def complete(values: dict[str, Any]) -> Record:
-    """A record with these columns of a run; the other columns are None. Other names than the columns' are a mistake."""
+    """A record with these columns of a run and None in all others. An unknown column is a programming mistake."""
     strange = [name for name in values if not _is_known(name)]
     assert not strange, f"no such columns: {strange}"
     return {**dict.fromkeys(COLUMNS), "format": FORMAT, **values}

@@ -1,11 +1,11 @@
-"""Histories and layers: rows of a run as CSV."""
+"""The history and the layers of a run as rows of CSV."""
 
 import csv
 import io
 from collections.abc import Iterable
 from typing import Any
 
-# In histories and layers these are whole numbers, wherever they stand.
+# These columns of histories and layers hold whole numbers.
 _WHOLE_NUMBERS = {"epoch", "stored_values"}
 
 
@@ -21,7 +21,7 @@ def encode_rows(rows: Iterable[dict[str, Any]]) -> bytes:
 
 
 def decode_rows(content: bytes) -> list[dict[str, str]]:
-    """The rows again, as text. Raises ValueError."""
+    """The rows of a CSV file, as text. Raises ValueError if the file is malformed."""
     try:
         lines = [row for row in csv.reader(io.StringIO(content.decode())) if row]
         header = lines[0] if lines else []

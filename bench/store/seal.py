@@ -1,6 +1,6 @@
-"""Seals: the hash of each file of a run, and of the seal itself, so that no flipped byte goes unnoticed.
+"""A seal holds the hash of each file of a run and of itself, so that every changed byte is noticed.
 
-A seal is a JSON file that lies beside the files. Its first line holds the SHA-256 of all that follows this line's hash.
+It is a JSON file beside the files. Its first line holds the SHA-256 of everything that follows the hash in the file.
 """
 
 import hashlib
@@ -20,17 +20,18 @@ _START, _HASH_LENGTH = b'{"seal": "', 64
 
 
 class Broken(ValueError):
-    """A file is not as it was sealed, or a seal is none. The message names the file."""
+    """A file was changed after it was sealed, or a seal is malformed. The message names the file."""
 
 
 class FromNewer(Broken):
-    """A seal of a newer bench, which this one can't read."""
+    """A seal of a newer bench, which this version can't read."""
 
 
 @dataclass(frozen=True)
 class File:
-    """A file as it was sealed. `modified` is its time in nanoseconds. `or_sha256` is the hash that it may have instead
-    while it is being replaced, so that a process may be killed between the seal's and the file's writing."""
+    """A file as it was sealed. `modified` is the time of its last change, in nanoseconds. While the file is being
+    replaced, `or_sha256` is the hash of its new content, so that the file fits its seal even if the process is killed
+    between writing the seal and the file."""
 
     bytes: int
     modified: int
@@ -40,13 +41,13 @@ class File:
 
 @dataclass(frozen=True)
 class Seal:
-    """The files of a folder by name. Files in `left_out` were removed on purpose; their hashes stay."""
+    """The sealed files of a folder, by name. Files in `left_out` were removed on purpose; their hashes stay."""
 
     files: Mapping[str, File]
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, name: str, content: bytes | None) -> None:
-        """Raise Broken unless the file `name` held this content; None stands for a missing file."""
+        """Raise Broken unless the sealed file `name` has this content; None stands for a missing file."""
         expected = self._hashes(name)
         if content is None:
             if name in self.files:
@@ -54,13 +55,13 @@ class Seal:
         elif not expected:
             raise Broken(f"{name} is not in its seal")
         elif _sha256(content) not in expected:
-            raise Broken(f"{name} is not as it was sealed")
+            raise Broken(f"{name} has changed since it was sealed")
 
     def check_changed(self, folder: Path) -> None:
-        """Hash the files whose size or time is another than when they were sealed. Raises Broken."""
+        """Hash the files whose size or time changed since they were sealed. Raises Broken."""
         for name, file in self.files.items():
             try:
-                # A path of its own for each would take as long.
+                # os.stat: making a Path for each file would double the time.
                 found = os.stat(f"{folder}{os.sep}{name}")  # noqa: PTH116
             except OSError:
                 raise Broken(f"{name} is missing") from None
@@ -73,16 +74,16 @@ class Seal:
             self.check(name, read_file(folder / name))
 
     def expecting(self, name: str, content: bytes) -> "Seal":
-        """The seal while the file `name` is being replaced by this content: either will do."""
+        """The seal while the file `name` is being replaced by this content. It accepts the old and the new content."""
         return replace(self, files={**self.files, name: replace(self.files[name], or_sha256=_sha256(content))})
 
     def without(self, name: str) -> "Seal":
-        """The seal once the file `name` is left out."""
+        """The seal after the file `name` was left out."""
         files = dict(self.files)
         return Seal(files, {**self.left_out, name: files.pop(name).sha256})
 
     def encode(self) -> bytes:
-        """The bytes of its file."""
+        """The bytes of the seal's file."""
         files = {
             name: {key: own for key, own in asdict(file).items() if own is not None}
             for name, file in sorted(self.files.items())
@@ -105,7 +106,7 @@ def of(folder: Path, names: Iterable[str], left_out: Mapping[str, str] | None = 
 
 
 def read(path: Path) -> Seal:
-    """The seal in a file. Raises Broken, and FileNotFoundError if there is none."""
+    """The seal in a file. Raises Broken if it is malformed, and FileNotFoundError if the file doesn't exist."""
     content = read_file(path)
     if content is None:
         raise FileNotFoundError(path)
@@ -116,8 +117,8 @@ def read(path: Path) -> Seal:
     except TooNew as error:
         raise FromNewer(f"{path.name}: {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Broken(f"{path.name} is no seal: {first_line(error)}") from error
-    # Whoever makes a seal can put any name into it.
+        raise Broken(f"{path.name} is not a seal: {first_line(error)}") from error
+    # A seal from a stranger can hold any name.
     for name in (*found.files, *found.left_out):
         if "/" in name or "\\" in name or name in ("", ".", ".."):
             raise Broken(f"{path.name} names {name!r}, which is not a file beside it")
@@ -125,20 +126,20 @@ def read(path: Path) -> Seal:
 
 
 def encode(body: Mapping[str, Any]) -> bytes:
-    """A JSON object that holds its own hash in its first line."""
+    """The bytes of a JSON object that holds its own hash in its first line."""
     rest = b'",\n' + json.dumps(body, indent=1, allow_nan=False).encode()[2:] + b"\n"
     return _START + _sha256(rest).encode() + rest
 
 
 def decode(name: str, content: bytes) -> dict[str, Any]:
-    """The object again. Raises Broken, which begins with `name`."""
+    """The object from its bytes. Raises Broken; the message begins with `name`."""
     start, stated, rest = (
         content[: len(_START)],
         content[len(_START) : len(_START) + _HASH_LENGTH],
         content[len(_START) + _HASH_LENGTH :],
     )
     if start != _START or _sha256(rest).encode() != stated:
-        raise Broken(f"{name} is not as it was sealed")
+        raise Broken(f"{name} has changed since it was sealed")
     try:
         body: dict[str, Any] = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -147,13 +148,13 @@ def decode(name: str, content: bytes) -> dict[str, Any]:
     return body
 
 
-# What is no file might never end, a pipe say, or wait for whoever writes.
+# Without blocking: reading a pipe could last forever or wait for a writer.
 _TO_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def read_file(path: Path) -> bytes | None:
-    """Its content; None if there is none. Raises Broken if it can't be read."""
-    # Looked up once: of thousands of small files that takes as long as reading them.
+    """The content of a file; None if the file doesn't exist. Raises Broken if it can't be read."""
+    # Only one look-up of the path: with thousands of small files each look-up takes as long as reading the file.
     try:
         descriptor = os.open(path, _TO_READ)
         try:

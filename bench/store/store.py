@@ -1,30 +1,30 @@
-"""The folder that keeps finished runs: one folder each, written whole or not at all.
+"""The folder that keeps finished runs: one folder for each run, written whole or not at all.
 
     spec.toml                the resolved spec of the last sweep
     runs/NAME/               a run; NAME ends with its id:
         record.json          everything in one row (bench.store.record)
         history.csv          a row for each epoch
-        layers.csv           a row for each layer: what it stores and computes (bench.measure.layers)
-        codes.safetensors    for methods that have one, their code space (bench.measure.code_space)
-        predictions.safetensors  of a finished run: what it said of each test image (bench.store.predictions)
-        examples.safetensors  of tasks that show some, a few test images and what it said of them (bench.store.examples)
+        layers.csv           a row for each layer: its stored values and its computations (bench.measure.layers)
+        codes.safetensors    the code space of methods that have one (bench.measure.code_space)
+        predictions.safetensors  predictions of a finished run for each test image (bench.store.predictions)
+        examples.safetensors a few test images with predictions, for some tasks (bench.store.examples)
         weights.safetensors  the saved network
-        spec.toml            to make it again
-        traceback.txt        of a run that failed
-        seal.json            hashes of all these (bench.store.seal)
-        latency.json, corruptions.json  measured apart from the run, so that they can be measured again; each holds its
+        spec.toml            the spec that makes this run again
+        traceback.txt        the traceback of a failed run
+        seal.json            hashes of all these files (bench.store.seal)
+        latency.json, corruptions.json  measurements made after the run, which can be made again; each file holds its
                              own hash (bench.store.apart)
-    runs/.NAME.HOST.PID/     a run that is being made, with its history so far and how far it is (bench.watching)
+    runs/.NAME.HOST.PID/     a run that is being made, with its history and progress so far (bench.watching)
     plan.json                the runs that the last sweep asked for (bench.watching.planned)
-    prefixes/ID.safetensors  states of the dense network that other runs start from, each with a seal
+    prefixes/ID.safetensors  states of the dense network from which other runs start, each with a seal
     unfinished/ID.safetensors  states of runs in training, each with a seal (bench.runs.unfinished)
-    images.json              sizes and times of the images' files, as last read (bench.runs.images_seen)
-    aside/                   what was found damaged or was replaced
+    images.json              sizes and times of the image files when they were last read (bench.runs.images_seen)
+    aside/                   damaged or replaced runs
     report/                  see bench.reports
-    logs/                    what `bench run --log` wrote (bench.logs)
+    logs/                    files that `bench run --log` wrote (bench.logs)
 
-Several processes may work on one store. The process that makes a run locks it (the lock ends with the process), and a
-file that is renamed into place is complete.
+Several processes may work on one store. The process that makes a run holds a lock, which ends with the process. Files
+are renamed into place only when they are complete.
 """
 
 import errno
@@ -51,25 +51,25 @@ from bench.store.upgrade import upgraded
 RECORD, HISTORY, LAYERS, CODES = "record.json", "history.csv", "layers.csv", "codes.safetensors"
 PREDICTIONS, EXAMPLES = "predictions.safetensors", "examples.safetensors"
 SPEC, WEIGHTS, TRACEBACK = "spec.toml", "weights.safetensors", "traceback.txt"
-# All that a run may have under its seal.
+# All files that a run's seal may list.
 SEALED = (RECORD, HISTORY, LAYERS, CODES, PREDICTIONS, EXAMPLES, SPEC, WEIGHTS, TRACEBACK)
-# And beside it.
+# Files of a run that its seal doesn't list.
 APART = (LATENCY, CORRUPTIONS)
 SEAL, REPORT, STATES, UNFINISHED = "seal.json", "report", "prefixes", "unfinished"
-# In the store: by the hash of data, the stamp (`Dataset.stamp`) that its files had when they were last read.
+# A file of the store. It has, by the hash of the data, the stamp (`Dataset.stamp`) of the image files when last read.
 IMAGES = "images.json"
 
 
-# Without these a record says nothing.
+# A record without these columns is useless.
 _NEEDED = ("id", "status", "method", "method_text", "seed", "model", "dataset", "schedule")
 
 
 class Damaged(ValueError):
-    """A damaged folder of a run. The message says which file is damaged, and how."""
+    """The folder of a run is damaged. The message says which file is damaged, and how."""
 
 
 class Newer(Damaged):
-    """A run of a newer bench, which this one can't read, and must not set aside."""
+    """A run of a newer bench. This version can't read it and must not set it aside."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Store:
         return self.folder / "runs"
 
     def open(self) -> "Store":
-        """Make the folders and see that they can be written. Raises InputError."""
+        """Make the folders and check that they can be written to. Raises InputError."""
         with self.writing():
             self.runs.mkdir(parents=True, exist_ok=True)
             (self.folder / STATES).mkdir(exist_ok=True)
@@ -94,31 +94,32 @@ class Store:
         return self
 
     def folder_of(self, run_id: str) -> Path | None:
-        """The folder of a finished run."""
+        """The folder of the finished run with this id; None if there is none."""
         return next(iter(sorted(self.runs.glob(f"*-{run_id}"))), None) if self.runs.is_dir() else None
 
     def folders(self) -> dict[str, Path]:
-        """The folders of all finished runs by id."""
+        """The folders of all finished runs, by id."""
         if not self.runs.is_dir():
             return {}
-        # Of two with one id the first counts. Names are sorted, and paths made of them later: that is quicker.
+        # If two folders have one id, the first name in sorted order is used. Sorting names is quicker than sorting
+        # paths.
         with os.scandir(self.runs) as entries:
             names = sorted((one.name for one in entries if one.name[0] != "." and "-" in one.name), reverse=True)
         return {name.rpartition("-")[2]: self.runs / name for name in names}
 
     def being_made(self) -> list[Path]:
-        """The folders of runs that processes fill, or that killed ones left; each name ends with its process's mark
-        (`bench.store.owner`)."""
+        """The folders of runs in progress and of runs whose process was killed. Each name ends with the mark of its
+        process (`bench.store.owner`)."""
         return sorted(path for path in self.runs.glob(".*") if owner.of(path.name) is not None)
 
     def read(self, folder: Path) -> Record:
-        """The record in a run's folder, in today's form, with None in columns that it lacks. Raises Damaged if it is
-        not as it was sealed, or of a newer bench."""
+        """The record in a run's folder, in the newest format, with None in columns that it lacks. Raises Damaged if the
+        record was changed or is of a newer bench."""
         return self._read(folder, self.seal_of(folder))
 
     def read_unchanged(self, folder: Path) -> Record:
-        """The same; raises Damaged also where another file was changed since it was sealed, by its size or time. Of
-        runs without a seal the size of the weights is looked at."""
+        """The record like `read`. Also raises Damaged if the size or time of another file shows that it was changed.
+        For a run without a seal, only the size of the saved weights is checked."""
         sealed = self.seal_of(folder)
         record = self._read(folder, sealed)
         try:
@@ -143,15 +144,15 @@ class Store:
         except (ValueError, RecursionError) as error:
             raise Damaged(f"{name} can't be read ({first_line(error)})") from error
         if not isinstance(record, dict) or not all(record.get(column) is not None for column in _NEEDED):
-            raise Damaged(f"{name} is not one; it needs {', '.join(_NEEDED)}")
+            raise Damaged(f"{name} is malformed; it needs {', '.join(_NEEDED)}")
         number = record.get("format", 0)
         try:
             record = upgraded(record)
         except TooNew as error:
             raise Newer(f"{name} can't be read; {error}") from error
         except ValueError as error:
-            raise Damaged(f"{name} is not one; {error}") from error
-        # What only newer records have says that it is one, whatever it says itself.
+            raise Damaged(f"{name} is malformed; {error}") from error
+        # A record with a column that only newer records have is a newer one, even if its format number says otherwise.
         if sealed is None and (number >= FIRST_SEALED or any(record[column] is not None for column in SINCE_SEALS)):
             raise Damaged(f"{folder.name}: {SEAL} is missing")
         if not folder.name.endswith(f"-{record['id']}"):
@@ -164,12 +165,12 @@ class Store:
             except ValueError as error:
                 raise Damaged(f"{folder.name}: {first_line(error)}") from error
         if found := problem(record):
-            raise Damaged(f"{name} is not one; {found}")
+            raise Damaged(f"{name} is malformed; {found}")
         return record
 
     @staticmethod
     def seal_of(folder: Path) -> Seal | None:
-        """The seal of a run; None for one of an earlier version. Raises Damaged."""
+        """The seal of a run; None for a run of an early version without seals. Raises Damaged."""
         try:
             return seal.read(folder / SEAL)
         except FileNotFoundError:
@@ -181,12 +182,12 @@ class Store:
 
     @staticmethod
     def content(folder: Path, name: str) -> bytes | None:
-        """A run's file as it was sealed; None if there is none. Raises Damaged."""
+        """The content of a run's file, checked against the seal; None if there is no such file. Raises Damaged."""
         return _content(folder, name, Store.seal_of(folder))
 
     @staticmethod
     def left_out(folder: Path, name: str) -> bool:
-        """Whether a run was meant to lack this file."""
+        """Whether this file of a run was left out on purpose."""
         try:
             sealed = Store.seal_of(folder)
         except Damaged:
@@ -194,8 +195,7 @@ class Store:
         return sealed is not None and name in sealed.left_out
 
     def read_all(self) -> tuple[dict[Path, Record], list[str]]:
-        """Every record by its run's folder, in the order of names, and a line for each that is damaged. Raises
-        InputError."""
+        """Every record by its run's folder, sorted by name, and a line for each damaged run. Raises InputError."""
         if not self.runs.is_dir():
             raise InputError(f"no runs in {self.folder}; give the folder that `bench run --out` wrote")
         found: dict[Path, Record] = {}
@@ -217,7 +217,7 @@ class Store:
         return found, damaged
 
     def records(self) -> tuple[list[Record], list[str]]:
-        """The same without the folders."""
+        """Every record, sorted by name, and a line for each damaged run. Raises InputError."""
         found, damaged = self.read_all()
         return list(found.values()), damaged
 
@@ -234,8 +234,8 @@ class Store:
 
     @contextmanager
     def new_run(self, name: str) -> Iterator[Path]:
-        """A folder to fill. If the block ends well it is sealed and becomes `runs/NAME`, whole and on the disk; else
-        nothing."""
+        """A new folder to fill with a run's files. If the block succeeds, the folder is sealed and becomes `runs/NAME`,
+        whole and on the disk; else it is removed."""
         folder = self.runs / f".{name}.{owner.mark()}"
         final = self.runs / name
         try:
@@ -256,7 +256,7 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     def write(self, path: Path, content: bytes) -> None:
-        """Write one file whole or not at all. Raises InputError if the disk won't take it."""
+        """Write one file, whole or not at all. Raises InputError if the disk refuses."""
         temporary = path.with_name(f".{path.name}.{owner.mark()}")
         with self.writing():
             try:
@@ -270,16 +270,16 @@ class Store:
                 temporary.unlink(missing_ok=True)
 
     def write_sealed(self, path: Path, content: bytes) -> None:
-        """Write one file and its seal beside it, NAME.seal.json, so that it fits its seal at any moment."""
+        """Write one file and its seal NAME.seal.json beside it. The file fits its seal at every moment."""
         at = seal_beside(path)
-        with suppress(Broken, FileNotFoundError):  # what is damaged is replaced
+        with suppress(Broken, FileNotFoundError):  # a damaged or missing seal is replaced
             self.write(at, seal.read(at).expecting(path.name, content).encode())
         self.write(path, content)
         self.write(at, seal.of(path.parent, [path.name]).encode())
 
     def relabel(self, folder: Path, label: str) -> None:
-        """Give a finished run the name that its method now goes by; nothing else changes. Names are for people. Raises
-        Damaged, and changes nothing, where a file of the run is not as it was sealed."""
+        """Change the label of a finished run's method and nothing else; labels are only for people. Raises Damaged and
+        changes nothing if a file of the run was changed since it was sealed."""
         sealed = self.seal_of(folder)
         try:
             if sealed is not None:
@@ -293,8 +293,9 @@ class Store:
         self.write(folder / SEAL, _seal_files(folder, sealed).encode())
 
     def leave_out(self, folder: Path, name: str) -> None:
-        """Remove a file of a finished run, and have its seal say that it was meant. Raises Damaged."""
-        # A run of an earlier bench is sealed for this: else it would be taken for damaged, and made again.
+        """Remove a file of a finished run, and note in its seal that this was on purpose. Raises Damaged."""
+        # A run of an early version has no seal and gets one here. Else the run would count as damaged and be made
+        # again.
         sealed = self.seal_of(folder) or _seal_files(folder)
         if name in sealed.files:
             self.write(folder / SEAL, sealed.without(name).encode())
@@ -302,7 +303,7 @@ class Store:
             (folder / name).unlink(missing_ok=True)
 
     def set_aside(self, folder: Path) -> Path:
-        """Move a run's folder out of the way, without losing it."""
+        """Move a run's folder into `aside/`, so that nothing is lost. Returns its new path."""
         aside = self.folder / "aside"
         with self.writing():
             aside.mkdir(exist_ok=True)
@@ -311,7 +312,7 @@ class Store:
         return target
 
     def prefix(self, prefix_id: str) -> Path:
-        """The path of a dense state."""
+        """The path of the dense state with this id."""
         return self.folder / STATES / f"{prefix_id}.safetensors"
 
     def unfinished(self, name: str) -> Path:
@@ -319,13 +320,13 @@ class Store:
         return self.folder / UNFINISHED / f"{name}.safetensors"
 
     def forget(self, name: str) -> None:
-        """Remove such a state, if there is one."""
+        """Remove the state of a run in training, if there is one."""
         for path in (self.unfinished(name), seal_beside(self.unfinished(name))):
             path.unlink(missing_ok=True)
 
     @contextmanager
     def lock(self, name: str, wait: bool) -> Iterator[bool]:
-        """Hold the lock `name`, or give False at once if another process does and `wait` is False."""
+        """Hold the lock `name` and give True. If another process holds it and `wait` is False, give False at once."""
         lock = filelock.FileLock(self.folder / "locks" / name)
         try:
             with self.writing():
@@ -341,12 +342,12 @@ class Store:
     def clean(self) -> None:
         """Remove files that killed processes left half-written."""
         for left in self.runs.glob(".*"):
-            if owner.is_gone(left.name):  # others put files into folders too: .DS_Store
+            if owner.is_gone(left.name):  # other programs put files into folders too, such as .DS_Store
                 shutil.rmtree(left, ignore_errors=True)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Turn an error of the disk into one clear line."""
+        """Turn an error of the disk into one clear message."""
         try:
             yield
         except filelock.Timeout:
@@ -359,7 +360,7 @@ class Store:
 
 
 def seal_beside(path: Path) -> Path:
-    """The path of the seal of a file that is sealed by itself."""
+    """The path of the seal of a file that has a seal of its own."""
     return path.with_name(f"{path.stem}.seal.json")
 
 
@@ -368,7 +369,7 @@ def _seal_files(folder: Path, before: Seal | None = None) -> Seal:
     beside = {SEAL, *(apart.name for apart in APART)}
     names = [path.name for path in folder.iterdir() if path.is_file() and path.name not in beside]
     left_out = {} if before is None else before.left_out
-    if before is not None:  # what others put into the folder is none of ours
+    if before is not None:  # files that others put into the folder are ignored
         names = [name for name in names if name in before.files]
     return seal.of(folder, names, left_out)
 
@@ -389,7 +390,7 @@ def encode(record: Record) -> bytes:
 
 
 def sync(path: Path) -> None:
-    """Have the disk hold a file or folder, before anything is renamed."""
+    """Make sure that a file or folder is on the disk, before anything is renamed."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Records of older forms, brought to today's: reports see the newest alone."""
+"""Upgrades records of older formats to the newest one, so that reports read only the newest."""
 
 from collections.abc import Callable
 
@@ -8,8 +8,8 @@ from bench.store.record import COLUMNS, FORMAT, Record
 
 
 def upgraded(record: Record) -> Record:
-    """The record in today's form, with None in columns that it lacks. Raises TooNew, and ValueError for a number that
-    is none."""
+    """The record in the newest format, with None in columns that it lacks. Raises TooNew for a newer format, and
+    ValueError if the format number is not a number."""
     number = record.get("format", 0)
     require_format(number, FORMAT)
     for step in _STEPS[number:]:
@@ -17,12 +17,12 @@ def upgraded(record: Record) -> Record:
     return {**dict.fromkeys(COLUMNS), **_BEFORE, **LATER_OPTIONS, **record, "format": FORMAT}
 
 
-# Of records that say nothing of it.
+# Values for records that lack these columns.
 _BEFORE: Record = {"processes": 1}
 
 
-# Options of schedules that came after version 0.1, at what was done before they were there: else runs of one schedule
-# would be of two settings where an option came in between.
+# Options of schedules that were added after version 0.1. Each has the value that gives the older behaviour. Without
+# these values, runs of one schedule from before and after an option was added would count as two settings.
 LATER_OPTIONS: Record = {
     "schedule.head_rate": 1.0,
     "schedule.power": 0.9,
@@ -44,7 +44,7 @@ LATER_OPTIONS: Record = {
 
 
 def _from_0(record: Record) -> Record:
-    """Version 0.1: no roles, and hashes of single files, which say nothing of today's."""
+    """Version 0.1 had no roles. It hashed single files, so its hashes of code can't be compared with today's."""
     return {
         **record,
         "role": _role(record),
@@ -54,7 +54,7 @@ def _from_0(record: Record) -> Record:
 
 
 def _from_1(record: Record) -> Record:
-    """No peak memory, no names of classes: they stay unknown."""
+    """Peak memory and the names of classes were not recorded; they stay unknown."""
     return record
 
 
@@ -78,21 +78,21 @@ def _from_4(record: Record) -> Record:
 
 
 def _from_5(record: Record) -> Record:
-    """CSG's slices were 16x16 where nothing was said; that they may be smaller for a budget came later. All trained at
-    the schedule's own learning rate. Budgets were of values, and bytes those of the file."""
+    """CSG's slices were always 16x16 unless the spec said otherwise; smaller slices for a budget came later. All runs
+    trained at the schedule's own learning rate. Budgets counted values, and bytes were those of the file."""
     was_said = ":slice=" in str(record.get("method_text"))
     slices = {"option.slice": None} if record.get("method_name") == "csg" and not was_said else {}
     return {**record, **slices, "learning_rate_factor": 1.0}
 
 
 def _from_6(record: Record) -> Record:
-    """No figures by class: they stay unknown."""
+    """Figures by class were not recorded; they stay unknown."""
     return record
 
 
 def _from_7(record: Record) -> Record:
-    """No corrupted images, and no steps that were compiled: they stay unknown. Kernels of a compressed backbone were
-    always taken in full."""
+    """Corrupted images and compiled steps were not recorded; they stay unknown. A run always used the full kernels of a
+    compressed backbone."""
     return record
 
 
@@ -114,7 +114,7 @@ def _role(record: Record) -> str | None:
     return {"random": RANDOM_PRUNING, "global": GLOBAL_PRUNING, "layerwise": LAYERWISE_PRUNING}.get(str(criterion))
 
 
-# From each number to the next.
+# Each step upgrades from the format with its index to the next.
 _STEPS: tuple[Callable[[Record], Record], ...] = (
     *(_from_0, _from_1, _from_2, _from_3, _from_4, _from_5, _from_6, _from_7),
 )

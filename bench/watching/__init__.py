@@ -1,1 +1,1 @@
-"""What a store shows of a sweep under way, and how a person sees it (`bench watch`). Nothing here imports torch."""
+"""The progress of a sweep as a store shows it, and its display (`bench watch`). Nothing here imports torch."""

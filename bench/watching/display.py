@@ -1,4 +1,5 @@
-"""A sweep for a terminal: a line that says how far the whole is, and one for each run, with a curve of its scores."""
+"""Displays a sweep on a terminal: a line on the progress of all runs, and a line for each run with a curve of its
+scores."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from bench.watching.look import DAMAGED, MADE, STOPPED, UNDER_WAY, WAITING, Run,
 from bench.watching.time_left import seconds_left
 from bench.watching.words import duration, score
 
-# In the order in which they are shown: from what needs a person's eye to what doesn't.
+# In the order of display, from runs that need attention to runs that don't.
 _STYLES = {
     UNDER_WAY: "cyan",
     STOPPED: "yellow",
@@ -28,12 +29,13 @@ _STYLES = {
 
 _BARS, _LONGEST_CURVE = "▁▂▃▄▅▆▇█", 16
 
-# After so long without news of a run it is said how long that is.
+# If a run has given no news for this long, its line says so.
 _QUIET_SECONDS = 60.0
 
 
 def curve(values: Sequence[float], longest: int = _LONGEST_CURVE) -> str:
-    """The values as bars from the least to the largest; of very many some, evenly spread, the last among them."""
+    """The values as bars, from the smallest to the largest. If there are too many, evenly spread ones are shown, with
+    the last."""
     if len(values) > longest:
         values = [values[(number + 1) * len(values) // longest - 1] for number in range(longest)]
     low, high = min(values, default=0.0), max(values, default=0.0)
@@ -42,7 +44,7 @@ def curve(values: Sequence[float], longest: int = _LONGEST_CURVE) -> str:
 
 
 def headline(name: str, sweep: Sweep) -> str:
-    """How far the whole is."""
+    """The progress of the whole sweep, on one line."""
     counts = sweep.counts
     made = sum(counts[status] for status in MADE)
     of = f" of {len(sweep.runs):,}" if sweep.has_plan else ""
@@ -54,26 +56,26 @@ def headline(name: str, sweep: Sweep) -> str:
     if sweep.is_over:
         return said
     if not counts[UNDER_WAY]:
-        return f"{said}; no process is at work on them"
+        return f"{said}; no process works on them"
     left = seconds_left(sweep.runs) if sweep.has_plan else None
     return said if left is None else f"{said}; about {duration(left)} left"
 
 
 def lines(name: str, sweep: Sweep) -> Iterator[str]:
-    """All of it, a line for each run, with columns one below the other."""
+    """All lines of the display: the headline, the notes, and an aligned line for each run."""
     yield headline(name, sweep)
     yield from map(one_line, sweep.notes)
     yield from _aligned([_HEADINGS, *(_cells(run) for status in _STYLES for run in sweep.of(status))])
 
 
 def view(name: str, sweep: Sweep, width: int, height: int) -> RenderableType:
-    """As much of it as there is room for in `height` lines of `width` letters."""
+    """The part of the display that fits into `height` lines of `width` letters."""
     rows: list[tuple[str, ...]] = [_HEADINGS]
     styles = ["dim"]
     room = height - 2 - len(sweep.notes)
     kinds = [(style, own) for status, style in _STYLES.items() if (own := sweep.of(status))]
     for number, (style, own) in enumerate(kinds, start=1):
-        mine = room - (len(kinds) - number)  # those that come below have a line each
+        mine = room - (len(kinds) - number)  # each kind below needs a line
         shown = own if len(own) <= mine else _nearest(own, max(mine - 1, 0))
         more = [] if len(shown) == len(own) else [(own[0].status, f"{len(own) - len(shown):,} more", *_NOTHING)]
         rows += [*map(_cells, shown), *more]
@@ -92,13 +94,14 @@ def view(name: str, sweep: Sweep, width: int, height: int) -> RenderableType:
     return Group(*texts)
 
 
-# The columns; the last has what else there is to say.
+# The columns. The last column has remarks.
 _HEADINGS = ("", "run", "epoch", "loss", "validation", "curve", "")
 _NOTHING = ("",) * (len(_HEADINGS) - 2)
 
 
 def _aligned(rows: Sequence[tuple[str, ...]], longest_title: int | None = None) -> Iterator[str]:
-    """As lines. Longer titles are cut in the middle: their ends have the budget and the seed."""
+    """The rows as aligned lines. Titles that are too long are cut in the middle, since budget and seed stand at their
+    end."""
     if longest_title is not None:
         rows = [(row[0], _cut(row[1], longest_title), *row[2:]) for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
@@ -107,13 +110,13 @@ def _aligned(rows: Sequence[tuple[str, ...]], longest_title: int | None = None) 
 
 
 def _cut(text: str, longest: int) -> str:
-    """In the middle, where it is longer."""
+    """The text, cut in the middle if it is too long."""
     first = longest // 3
     return text if len(text) <= longest else f"{text[:first]}…{text[len(text) - (longest - first - 1) :]}"
 
 
 def _nearest(runs: Sequence[Run], number: int) -> Sequence[Run]:
-    """The few that were finished last, or come next."""
+    """The few runs that finished last or come next."""
     if runs[0].record is None:
         return runs[:number]
     latest = sorted(runs, key=lambda run: str(run.record and run.record["started"]))
@@ -121,7 +124,7 @@ def _nearest(runs: Sequence[Run], number: int) -> Sequence[Run]:
 
 
 def _cells(run: Run) -> tuple[str, ...]:
-    """The cells of a run, by _HEADINGS."""
+    """The cells of a run, in the order of _HEADINGS."""
     making = run.making
     told = None if making is None else making.told
     metric = None if told is None else told.metric
@@ -139,7 +142,7 @@ def _cells(run: Run) -> tuple[str, ...]:
     return tuple(one_line(cell, _LONGEST_CELL) for cell in cells)
 
 
-# Letters, a few lines of a terminal.
+# The longest cell, in letters: a few lines of a terminal.
 _LONGEST_CELL = 300
 
 
@@ -163,6 +166,6 @@ def _note(run: Run) -> str:
 
 
 def _clock(seconds: float) -> str:
-    """A time of today, or with its date."""
+    """A time of day, with its date unless it is today's."""
     then = datetime.fromtimestamp(seconds)
     return then.strftime("%H:%M" if then.date() == datetime.fromtimestamp(time.time()).date() else "%Y-%m-%d %H:%M")

@@ -1,4 +1,4 @@
-"""The sweeps on a store, as seen from outside: which runs are made, under way, stopped or to come."""
+"""The state of a sweep, read from its store by another process: runs that are made, under way, stopped or waiting."""
 
 import time
 from collections import Counter
@@ -16,20 +16,20 @@ from bench.watching import planned, under_way
 from bench.watching.planned import PLAN, Planned
 from bench.watching.under_way import Told
 
-# What a run can be besides finished, failed or missed.
+# The states of a run besides finished, failed or missed.
 DAMAGED, UNDER_WAY, STOPPED, WAITING = "damaged", "under way", "stopped", "waiting"
-# Of these nothing more is to come.
+# Runs in these states will not change any more.
 MADE = (FINISHED, MISSED, FAILED, DAMAGED)
 
-# Of a process elsewhere nobody here can ask whether it lives: it is taken to have stopped when it has told nothing for
-# so long. Some work tells nothing for a while: to compress a network, or to test it.
+# A process on another machine can't be checked. It counts as stopped if it has given no news for this long. Some work
+# gives none for a while, such as compressing or testing a network.
 _SILENT_SECONDS = 1800.0
 
 
 @dataclass(frozen=True)
 class Making:
-    """A run in the hands of a process, or left by one: which process, and what it tells, None if it is of an earlier
-    bench. `scores` are the validation scores so far, an epoch each."""
+    """A run that a process makes, or that a killed process left. `told` is the progress that the process tells; None
+    for a process of an earlier bench. `scores` are the validation scores so far, one for each epoch."""
 
     host: str
     pid: int
@@ -38,15 +38,17 @@ class Making:
 
     @property
     def epoch(self) -> float:
-        """How far the training is, in epochs of the schedule: of short ones the history knows of more."""
+        """The epoch of the schedule that the training has reached. For short epochs the history is newer than
+        `told`."""
         told = 0.0 if self.told is None or self.told.epoch is None else self.told.epoch
         return max(told, len(self.scores))
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run and what there is of it, by its `status`: its record, or who makes it. `reason` says why it failed, missed
-    or is damaged; `saved` when a stopped run's state was saved, in seconds since 1970, None if there is none."""
+    """A run with its `status`, and its record or the process that makes it. `reason` says why it failed, missed or is
+    damaged. `saved` is the time when a stopped run's state was saved, in seconds since 1970; None if there is no
+    state."""
 
     planned: Planned
     status: str
@@ -59,8 +61,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Sweep:
-    """All runs of the last plan in its order, then those that other sweeps make. Without a plan, which earlier versions
-    did not write, those that are there; `notes` says so."""
+    """All runs of the last plan in order, followed by runs that other sweeps make. Earlier versions wrote no plan; then
+    the runs are those in the store, and `notes` says so."""
 
     runs: Sequence[Run]
     has_plan: bool
@@ -75,20 +77,20 @@ class Sweep:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more is to come; without a plan, whether nothing is under way."""
+        """Whether no more runs will be made. Without a plan: whether no run is under way."""
         left = (UNDER_WAY, STOPPED, WAITING) if self.has_plan else (UNDER_WAY,)
         return not self.of(*left)
 
 
 @dataclass
 class Look:
-    """Looks at a store as often as it is asked to; what is finished is read once. Changes nothing."""
+    """Reads the state of a store as often as asked. Each finished run is read only once. Changes nothing."""
 
     store: Store
     _known: dict[str, tuple[int, Run]] = field(default_factory=dict)
 
     def see(self) -> Sweep:
-        """What is there now. Raises InputError for a folder that is no store."""
+        """The current state of the sweep. Raises InputError for a folder that is no store."""
         store = self.store
         if not store.runs.is_dir() and not (store.folder / SPEC).is_file():
             raise InputError(f"no runs in {store.folder}; give the folder that `bench run --out` wrote")
@@ -98,11 +100,11 @@ class Look:
         except ValueError as error:
             plan = []
             notes.append(str(error))
-        # In this order: a run that is finished in between is found among the finished.
+        # This order matters: a run that finishes in between is found among the finished runs.
         making = self._being_made()
         folders = store.folders()
         if not plan:
-            notes.append(f"without {PLAN}, as of an earlier bench, the runs to come are unknown")
+            notes.append(f"{PLAN} is missing (earlier versions wrote none), so the runs to come are unknown")
         wanted = {run.id: run for run in plan} or {run_id: _nameless(run_id, folders[run_id]) for run_id in folders}
         for run_id, (folder, made_by) in making.items():
             if run_id not in wanted and not owner.is_gone(folder.name):
@@ -125,14 +127,14 @@ class Look:
         return Run(run, WAITING if saved is None else STOPPED, saved=saved)
 
     def _being_made(self) -> dict[str, tuple[Path, Making]]:
-        """By the ids of runs; of several processes that had one in hand, the one that is alive."""
+        """Runs that are being made, by their ids. If several processes had the same run, the one that is alive."""
         found: dict[str, tuple[Path, Making]] = {}
         for folder in self.store.being_made():
             mark = owner.of(folder.name)
             assert mark is not None
             name = folder.name.removeprefix(".").removesuffix(f".{mark[0]}.{mark[1]}")
             run_id, told = name.rpartition("-")[2], under_way.read(folder)
-            if told is None and not folder.exists():  # it was finished just now
+            if told is None and not folder.exists():  # it finished just now
                 continue
             making = Making(*mark, told, _scores(_content(folder), None if told is None else told.metric))
             if run_id not in found or not _is_alive(*found[run_id]):
@@ -140,7 +142,7 @@ class Look:
         return found
 
     def _made(self, run: Planned, folder: Path) -> Run | None:
-        """A run that is there; None if it is gone since."""
+        """A finished run; None if its folder is gone by now."""
         try:
             changed = folder.stat().st_mtime_ns
         except FileNotFoundError:
@@ -167,7 +169,7 @@ def _is_alive(folder: Path, making: Making) -> bool:
 
 
 def _nameless(run_id: str, folder: Path) -> Planned:
-    """A run that nothing tells of but its folder's name."""
+    """A run that is only known by the name of its folder."""
     mark = owner.of(folder.name)
     name = folder.name if mark is None else folder.name.removesuffix(f".{mark[0]}.{mark[1]}")
     return Planned(run_id, name.removeprefix(".").removesuffix(f"-{run_id}"), 0.0, 0.0, 0.0)
@@ -182,7 +184,7 @@ def _content(folder: Path) -> bytes:
 
 
 def _scores(history: bytes, metric: Metric | None) -> list[float]:
-    """The validation scores; none if the history can't be read, or has others."""
+    """The validation scores; empty if the history can't be read or has no such scores."""
     try:
         rows: Sequence[Mapping[str, str]] = decode_rows(history)
         return [] if metric is None else [float(row[metric.validation]) for row in rows]

@@ -1,6 +1,7 @@
 """The runs that the last sweep on a store asked for, as plain data: `plan.json`.
 
-The spec says the same, but to make a plan of it takes the plugins that it names, and nothing that a store names is run.
+The spec has the same information. But to plan from it needs the plugins that it names, and code that a store names is
+never run.
 """
 
 import hashlib
@@ -21,8 +22,11 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Planned:
-    """A run that is to be made. `begins` is the epoch at which it starts from what others share, of `epochs` of its
-    schedule; `work` is what it has to do itself, in epochs, with a little for all that is no training."""
+    """A run that the sweep will make.
+
+    `begins` is the epoch at which its own part starts, after shared epochs, of the `epochs` of its schedule. `work` is
+    its own work in epochs, with a small addition for everything that is not training.
+    """
 
     id: str
     title: str
@@ -32,25 +36,25 @@ class Planned:
 
     @classmethod
     def of(cls, body: Any) -> "Planned":
-        """From JSON. Raises ValueError."""
+        """A run from JSON. Raises ValueError."""
         texts, numbers = ("id", "title"), ("begins", "epochs", "work")
         if (
             not isinstance(body, Mapping)
             or not all(isinstance(body.get(name), str) for name in texts)
             or not all(is_number(body.get(name)) for name in numbers)
         ):
-            raise ValueError(f"{str(body)[:80]!r} is no run")
+            raise ValueError(f"{str(body)[:80]!r} is not a planned run")
         return cls(*(body[name] for name in (*texts, *numbers)))
 
 
 def is_number(value: Any) -> bool:
-    """Whether JSON holds a number there that one can count with."""
+    """Whether a value from JSON is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def remember(store: Store, spec: bytes, runs: Sequence[Planned]) -> None:
-    """Write the plan of a sweep that begins. To that of the same spec, which shards of a sweep have in common, its own
-    runs are added; any other is replaced."""
+    """Write the plan of a sweep that begins. If the stored plan has the same spec, as for shards of one sweep, the runs
+    are added to it. Any other plan is replaced."""
     spec_hash = hashlib.sha256(spec).hexdigest()
     with store.lock("plan", wait=True):
         try:
@@ -65,12 +69,12 @@ def remember(store: Store, spec: bytes, runs: Sequence[Planned]) -> None:
 
 
 def read(store: Store) -> list[Planned]:
-    """The runs; none if no sweep of this version was there. Raises ValueError."""
+    """The planned runs; empty if no sweep of this version has used the store. Raises ValueError."""
     return _read(store)[1]
 
 
 def _read(store: Store) -> tuple[str, list[Planned]]:
-    """With the hash of the spec that they are of."""
+    """The hash of the plan's spec, and the planned runs."""
     try:
         content = seal.read_file(store.folder / PLAN)
         if content is None:

@@ -1,4 +1,4 @@
-"""How long a sweep still takes, by the speed of what is trained."""
+"""Estimates the remaining time of a sweep from the speed of training so far."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,11 @@ from bench.watching.look import STOPPED, UNDER_WAY, WAITING, Run
 
 
 def seconds_left(runs: Sequence[Run]) -> float | None:
-    """Until the last run is made, if as many go on as do now; None if nothing is under way, or no epoch was trained.
+    """Seconds until the last run is made, if as many runs as now are made at a time. None if no run is under way or no
+    epoch was trained.
 
-    A run under way goes on at its own speed, one that waits at the mean of all. What is left is shared out among those
-    that are at work, and takes no less than the one that has most to do.
+    A run under way is assumed to keep its speed, and a waiting run to have the mean speed of all. The remaining work is
+    shared among the runs under way. The result is at least the remaining time of the slowest of them.
     """
     at_work = [run for run in runs if run.status == UNDER_WAY]
     worked, seconds = 0.0, 0.0
@@ -30,7 +31,7 @@ def seconds_left(runs: Sequence[Run]) -> float | None:
 
 
 def _took(record: Record) -> float:
-    """Of a run that was stopped and gone on with, the total is of its last process alone."""
+    """Seconds that a run took. For a run that was stopped and continued, the total only covers its last process."""
     own = (record["train_seconds"] or 0.0) - (record["prefix_seconds"] or 0.0)
     return max(record["total_seconds"] or 0.0, own)
 
@@ -39,7 +40,7 @@ def _rest(run: Run, mean: float) -> float:
     told = None if run.making is None else run.making.told
     if run.making is None or told is None:
         return mean * run.planned.work
-    # Of less than half an epoch its own speed says little.
+    # Less than half an epoch says little about a run's own speed.
     own = told.seconds / told.trained if told.trained >= 0.5 else mean
     done = max(run.making.epoch - told.run.begins, 0.0)
     return own * max(run.planned.work - done, 0.0)

@@ -1,7 +1,7 @@
-"""How far a run is that is being made: `progress.json` in the folder that its process fills.
+"""The progress of a run that is being made: `progress.json` in the folder that its process fills.
 
-The folder's name says which process that is, and its history has the epochs so far. The file adds what these don't
-say. It goes before the run is sealed, and with the folder where the process is killed.
+The folder's name tells the process, and its history has the epochs so far. The file adds the other facts. It is removed
+before the run is sealed, and with the folder if the process is killed.
 """
 
 import json
@@ -22,15 +22,17 @@ from bench.watching.planned import Planned, is_number
 PROGRESS = "progress.json"
 _FORMAT = 1
 
-# So often the file is written at most: a write costs a tenth of a millisecond.
+# The shortest time between two writes of the file: a write costs a tenth of a millisecond.
 _SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Told:
-    """What the process tells. Times are in seconds of its clock, since 1970. `epoch` is how far the training is that
-    goes on, in epochs of the schedule, and `loss` the mean of that epoch so far; None before there is one. Of that
-    training `trained` epochs were done here in `seconds`."""
+    """The progress that a process tells. Times are in seconds since 1970, by its clock.
+
+    `epoch` is the epoch of the schedule that the current training has reached, and `loss` the mean of that epoch so
+    far; None before the first step. This process trained `trained` epochs of it in `seconds`.
+    """
 
     run: Planned
     metric: Metric
@@ -46,11 +48,11 @@ class Told:
 def telling(
     folder: Path, run: Planned, metric: Metric, say: Callable[[str], None]
 ) -> Iterator[Callable[[int, float, float], None]]:
-    """Have the folder tell of the run for as long as this lasts. What it gives is called after steps, as
-    `Trainer.on_step` is. Where the disk won't take the file, that is said once, and the run goes on."""
+    """Keep the run's progress in the folder while the context is open. Gives a function to call after each step, like
+    `Trainer.on_step`. If the disk refuses the file, a message says so once, and the run continues."""
     now = time.time()
     told = Told(run, metric, now, now)
-    # Where the training that goes on began, a time and the epoch at that time; and the epoch last seen.
+    # The time and the epoch at which the current training began; and the epoch of the last step.
     since, last = (now, 0.0), math.inf
     path, is_told = folder / PROGRESS, True
 
@@ -58,17 +60,17 @@ def telling(
         nonlocal is_told
         temporary = path.with_name(f".{PROGRESS}")
         try:
-            # Without a sync: after a power cut nobody asks how far it was.
+            # Without a sync: after a power cut nobody needs the progress.
             temporary.write_text(json.dumps(_body(told)))
             temporary.replace(path)
         except OSError as error:
             is_told = False
-            say(f"{run.title}: `bench watch` won't see how far it is: {error.strerror or error}")
+            say(f"{run.title}: `bench watch` can't show its progress: {error.strerror or error}")
 
     def step(epoch: int, progress: float, loss: float) -> None:
         nonlocal told, since, last
         now, at = time.time(), progress * run.epochs
-        if at < last:  # the first step, or the compressed network's after a teacher's training
+        if at < last:  # the first step, or the compressed network's first step after a teacher's training
             since = now, at
         last = at
         if is_told and (told.epoch is None or now - told.updated >= _SECONDS):
@@ -106,7 +108,7 @@ def read(folder: Path) -> Told | None:
 
 
 def _metric(body: Mapping[str, Any]) -> Metric:
-    """Raises ValueError."""
+    """A metric from JSON. Raises ValueError."""
     found = Metric.of(body)
     if not all(isinstance(text, str) for text in (found.name, found.label, found.unit)):
         raise ValueError("it names no metric")

@@ -1,11 +1,11 @@
-"""What is said of a run in the same words while it is made and when it is watched."""
+"""Texts about a run that are the same while it is made and when it is watched."""
 
 from bench.metric import Metric
 from bench.store.record import Record
 
 
 def scores(record: Record) -> str:
-    """The score on the test split, and beside it that to choose by."""
+    """The score on the test split, followed by the validation score."""
     metric = Metric.of(record)
     validation = record.get(metric.validation)
     beside = "" if validation is None else f" (validation {score(validation, metric)})"
@@ -13,7 +13,7 @@ def scores(record: Record) -> str:
 
 
 def score(value: float, metric: Metric) -> str:
-    """With its unit."""
+    """A score with its unit."""
     return f"{value:.2f} {metric.unit}".strip()
 
 

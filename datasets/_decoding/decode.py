@@ -1,4 +1,4 @@
-"""Decoding many image files into one uint8 tensor; for datasets that are read from files."""
+"""Decodes many image files into one uint8 tensor, for datasets that read files."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -17,18 +17,18 @@ from bench.datasets._decoding.warned import Warned
 from bench.datasets._files import read
 from bench.errors import InputError
 
-# Images that a thread decodes at a time.
+# The number of images that a thread decodes at a time.
 _PIECE = 16
 
-# Warnings of Pillow's may differ from image to image.
+# The most warnings that are listed, since Pillow's warnings may differ from image to image.
 _MOST_WARNINGS = 6
 
-# Counted as a remark, and said where the set is in colour.
+# Counted as a remark, and only reported if the set is in colour.
 _GREY = "grey"
 
 
 class Contents(Protocol):
-    """The contents of image files, or where these lie; can be gone through more than once."""
+    """The contents of image files, or their paths; can be iterated more than once."""
 
     def __len__(self) -> int: ...
 
@@ -43,13 +43,14 @@ def decode(
     remarks: Counter[str] | None = None,
     decoding: Decoding | None = None,
 ) -> Tensor:
-    """Images `(n, channels, height, width)` uint8 from image files, of which there is one at least.
+    """Images `(n, channels, height, width)` uint8 from at least one image file.
 
-    One channel where all are grey, three where one is in colour. With `train` given, the training images, a colour
-    image is an error where these are grey. Transparent pixels are put on white; images are turned as their EXIF says.
-    All must have one size, that of `train`, or are brought to `size` x `size` pixels, the middle of longer ones.
-    `name(i)` says which image an error speaks of. `remarks` counts the images to which something was done that a person
-    should know. Raises InputError.
+    If all images are grey, there is one channel, else three. With `train` (the training images), a colour image is an
+    error if these are grey. Transparent pixels are put on white, and images are rotated according to their EXIF.
+
+    All must have one size, with `train` the same as these. With `size`, the short side is resized to `size` and the
+    middle `size` x `size` pixels are used. `name(i)` names image i in errors. `remarks` counts the images with changes
+    that a user should know of. Raises InputError.
     """
     counts: Counter[str] = Counter()
     channels = 1 if train is None else train.shape[1]
@@ -67,7 +68,7 @@ def decode(
             counts.clear()
             channels = 3
             images = _stack(files, name, size, channels, train, counts, decoding, warned)
-    assert not isinstance(images, int)  # all images can be read in colour
+    assert not isinstance(images, int)  # in colour all images can be read
     grey = counts.pop(_GREY, 0)
     if grey and channels == 3:
         counts[f"grey, and read with three equal channels, as {reason}"] = grey
@@ -77,18 +78,19 @@ def decode(
 
 
 def check_size(size: int | None) -> None:
-    """Raise ValueError for a size that no image can be brought to."""
+    """Raise ValueError for a size that images can't have."""
     if size is not None and not 1 <= size <= 4096:
         raise ValueError(f"size can't be {size}; it lies between 1 and 4096 pixels")
 
 
 def revision_of(size: int | None) -> int:
-    """`Dataset.revision` for this option: the middle of images that are no squares was the whole, squeezed, before."""
+    """`Dataset.revision` for this option. In revision 1, images that are not square were squeezed instead of
+    cropped."""
     return 1 if size is None else 2
 
 
 def notes_on(remarks: Counter[str], split: str, count: int) -> list[str]:
-    """The remarks on a split's `count` images, the commonest first; of warnings the commonest alone."""
+    """The remarks on a split's `count` images, the commonest first. Only the commonest warnings are listed."""
     warnings = [remark for remark, _ in remarks.most_common() if remark.startswith(WARNED)]
     lines = [
         f"{split}: {number} of {count} images are {remark}"
@@ -109,8 +111,8 @@ def _stack(
     decoding: Decoding,
     warned: Warned,
 ) -> Tensor | int:
-    """Images (n, channels, height, width); or the place of the first image that is in colour, where they should be
-    grey. Adds remarks to `counts`."""
+    """Images (n, channels, height, width); or the index of the first colour image, if they should be grey. Adds remarks
+    to `counts`."""
 
     def one(index: int, content: bytes | Path) -> tuple[np.ndarray, bool, list[str]]:
         content = content if isinstance(content, bytes) else read(content)
@@ -125,7 +127,7 @@ def _stack(
     rows = images.numpy()
 
     def fill(some: Sequence[tuple[int, bytes | Path]]) -> list[str] | int:
-        """Decode a few, and give the remarks on them; or the place of one that is in colour."""
+        """Decode a few images and return the remarks on them, or the index of a colour image."""
         said = []
         for index, content in some:
             image, grey, remarks = one(index, content)
@@ -152,7 +154,7 @@ def _stack(
 
 
 def _pieces(things: Iterator[tuple[int, bytes | Path]]) -> Iterator[list[tuple[int, bytes | Path]]]:
-    """A few at a time: handing things to a thread takes a tenth of what decoding a small image does."""
+    """A few at a time: passing one thing to a thread takes a tenth of the time to decode a small image."""
     while piece := list(islice(things, _PIECE)):
         yield piece
 

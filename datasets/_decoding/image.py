@@ -1,4 +1,4 @@
-"""Decoding one image file, and what is to be said of it: how it was turned, cut to 8 bits, put on white."""
+"""Decodes one image file, with remarks on changes: rotated, reduced to 8 bits, put on white."""
 
 import io
 import math
@@ -16,32 +16,32 @@ from bench.dataset import Cut, Window
 from bench.datasets._decoding.warned import Warned
 from bench.errors import InputError
 
-# The formats that images of datasets come in, by Pillow's names. Others that it opens start programs (EPS starts
-# Ghostscript), or are told by next to nothing.
+# Formats of images in datasets, by Pillow's names. Of Pillow's other formats, some start programs (EPS starts
+# Ghostscript) and some are recognised by very few bytes.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
 ENDINGS = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp", ".ppm", ".pgm", ".pbm"),
     *(".pnm", ".tif", ".tiff", ".avif", ".avifs", ".jp2", ".j2k"),
 }
 
-# What is done to an image beyond decoding it.
+# Remarks on changes to an image beyond decoding.
 _TURNED = "turned as their EXIF orientation says"
 _FIRST = "of several frames; the first of each is used"
 _EIGHT_BITS = "of more than 8 bits a colour, and brought to 8"
 _WHITE = "transparent in places, and put on white"
 _CMYK = "in CMYK, and converted to RGB"
-# What Pillow warned of.
+# The beginning of a remark with a warning of Pillow.
 WARNED = "read with a warning: "
 
 
 def pixels(
     content: bytes, name: str, size: int | None, channels: int, equal_is_grey: bool, warned: Warned
 ) -> tuple[np.ndarray, bool, list[str]]:
-    """Pixels (height, width, 3), or (height, width) of a grey image where `channels` is 1; whether the file is of a
-    grey mode; and remarks. Raises InputError.
+    """Pixels (height, width, 3), or (height, width) of a grey image if `channels` is 1; whether the file has a grey
+    mode; and remarks. Raises InputError.
 
-    With `equal_is_grey`, an image of another mode is grey too where its channels are equal: a palette of greys, a
-    transparent colour.
+    With `equal_is_grey`, an image of another mode also counts as grey if its channels are equal, such as a palette of
+    greys or an image with a transparent colour.
     """
     image, grey, remarks, _ = _decoded(content, name, channels, warned)
     if channels == 1 and equal_is_grey and image.mode == "RGB":
@@ -54,9 +54,9 @@ def pixels(
 
 
 def window_of(content: bytes, name: str, cut: Cut, warned: Warned) -> tuple[np.ndarray, list[str]]:
-    """The part that is cut out of an image, uint8 (height, width, 3), and remarks. A JPEG of which a rough window is to
-    become much smaller is decoded at a half, fourth or eighth of its size, never below what is asked for. Raises
-    InputError."""
+    """The part of an image that `cut` selects, uint8 (height, width, 3), and remarks. If a rough window of a JPEG
+    becomes much smaller, the JPEG is decoded at a half, fourth or eighth of its size, but never below the wanted size.
+    Raises InputError."""
     image, _, remarks, (width, height) = _decoded(content, name, 3, warned, cut)
     window = cut(height, width)
     across, down = image.width / width, image.height / height
@@ -72,7 +72,7 @@ def placed(
     resampling: Image.Resampling,
     around: int,
 ) -> np.ndarray:
-    """A `box` of an image as a window says, and `around` it."""
+    """A `box` of an image, placed as the window says, with the value `around` outside of it."""
     tall, wide = window.size
     whole = all(edge == int(edge) for edge in box)
     if whole and (box[2] - box[0], box[3] - box[1]) == (wide, tall):
@@ -90,7 +90,7 @@ def placed(
 
 
 def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(height, width, channels) of another size, as Pillow does it and to its rounding, in half of the time."""
+    """Pixels (height, width, channels) resized like Pillow does, up to its rounding, in half of the time."""
     planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]
     found: np.ndarray = (
         functional.interpolate(planes, size, mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
@@ -99,7 +99,7 @@ def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def middle(resized: int, size: int, height: int, width: int) -> Window:
-    """The short side brought to `resized`, and of that the `size` x `size` pixels in the middle."""
+    """A window: the short side is resized to `resized`, and the `size` x `size` pixels in the middle are cut out."""
     side = min(width, height) * size / resized
     left, top = (width - side) / 2, (height - side) / 2
     return Window((left, top, left + side, top + side), (size, size), (size, size))
@@ -108,9 +108,9 @@ def middle(resized: int, size: int, height: int, width: int) -> Window:
 def _decoded(
     content: bytes, name: str, channels: int, warned: Warned, cut: Cut | None = None
 ) -> tuple[Image.Image, bool, list[str], tuple[int, int]]:
-    """The decoded image, of mode RGB, or L if `channels` is 1 and it is grey; whether the file is of a grey mode;
-    remarks; and its full (width, height). It may be decoded smaller if a `cut` of it will be much smaller. Raises
-    InputError."""
+    """The decoded image, of mode RGB, or L if `channels` is 1 and it is grey; whether the file has a grey mode;
+    remarks; and its full (width, height). It may be decoded at a smaller size if a `cut` of it will be much smaller.
+    Raises InputError."""
     remarks = []
     try:
         with warned.here() as messages, Image.open(io.BytesIO(content), "r", _formats()) as opened:
@@ -118,7 +118,7 @@ def _decoded(
                 remarks.append(_FIRST)
             if _has_deep_colours(opened, content):
                 remarks.append(_EIGHT_BITS)
-            # TIFF is turned by load(), which takes the entry away; that of a PNG may be read by load() alone.
+            # load() rotates a TIFF and removes the EXIF entry. The entry of a PNG may be readable only after load().
             turned = opened.format == "TIFF" and _turns(opened)
             whole = opened.size
             if cut is not None and opened.format == "JPEG" and not _turns(opened):
@@ -144,7 +144,7 @@ def _decoded(
     except UnidentifiedImageError as error:
         have = ", ".join(_formats())
         raise InputError(f"{name} can't be decoded as an image: it is none of {have}, or is damaged") from error
-    except Exception as error:  # Pillow raises many kinds for broken files, of which SyntaxError is one
+    except Exception as error:  # Pillow raises many kinds for broken files, even SyntaxError
         line = " ".join(str(error).split())
         raise InputError(f"{name} can't be decoded as an image: {type(error).__name__}: {line}") from error
     remarks += sorted({f"{WARNED}{' '.join(message.split())}" for message in messages})
@@ -153,7 +153,7 @@ def _decoded(
 
 
 def _decode_smaller(opened: ImageFile.ImageFile, cut: Cut) -> None:
-    """Have a JPEG decoded at the smallest size that has the pixels that are asked for."""
+    """Have a JPEG decoded at the smallest size that has enough pixels for the window."""
     width, height = opened.size
     window = cut(height, width)
     left, top, right, bottom = window.box
@@ -163,7 +163,7 @@ def _decode_smaller(opened: ImageFile.ImageFile, cut: Cut) -> None:
 
 
 def look(content: bytes, name: str) -> list[str]:
-    """Remarks on an image. A JPEG that ends as it should is not decoded. Raises InputError."""
+    """Remarks on an image. A JPEG with a correct end is not decoded. Raises InputError."""
     ends = content.startswith(_JPEG_START) and _JPEG_END in content[-_TAIL:]
     if not ends:
         with warnings.catch_warnings():
@@ -179,12 +179,12 @@ def look(content: bytes, name: str) -> list[str]:
 
 
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-# Some writers put something behind the end.
+# Some programs write more bytes after the end.
 _TAIL = 1024
 
 
 def size_of(file: Path | io.BytesIO) -> tuple[int, int]:
-    """Width and height of an image that can be decoded, as it is seen; by its header, as a rule."""
+    """Width and height of an image that can be decoded, after rotation by its EXIF. Usually only the header is read."""
     with Image.open(file, "r", _formats()) as opened:
         width, height = opened.size
         if opened.format == "TIFF" or _turns(opened):
@@ -193,8 +193,8 @@ def size_of(file: Path | io.BytesIO) -> tuple[int, int]:
 
 
 def brought_to(image: Image.Image, size: int, resampling: Image.Resampling = Image.Resampling.BILINEAR) -> Image.Image:
-    """The short side brought to `size`, and of the long one the middle: shapes keep their proportions. In one step, so
-    that nothing is made larger than it has to be."""
+    """The image with its short side resized to `size` and the middle of its long side, so that shapes keep their
+    proportions. One resize does both, so no larger image is made in between."""
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
@@ -203,8 +203,8 @@ def brought_to(image: Image.Image, size: int, resampling: Image.Resampling = Ima
 
 
 def _turns(image: Image.Image) -> bool:
-    """Whether EXIF says that the image lies another way than it is seen: 1 is upright, and some write 0 or nonsense.
-    Damaged EXIF says nothing."""
+    """Whether EXIF says that the image must be rotated: 1 is upright, and some programs write 0 or nonsense. Damaged
+    EXIF is ignored."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
     except Exception:
@@ -212,8 +212,8 @@ def _turns(image: Image.Image) -> bool:
 
 
 def _has_deep_colours(opened: ImageFile.ImageFile, content: bytes) -> bool:
-    """Whether Pillow brings more bits a colour to 8 without a word, by what it says of its decoder; that of two formats
-    says nothing, and their header does. (`BGR;16` are 16 bits for all three.)"""
+    """Whether Pillow silently reduces more bits a colour to 8. The arguments of Pillow's decoder tell this, except for
+    two formats whose headers do. (`BGR;16` is 16 bits for all three colours.)"""
     if opened.format == "JPEG2000":
         size = content.find(b"\xff\x4f\xff\x51")  # the codestream's start, and its marker SIZ
         return (content[size + 42] & 0x7F) + 1 > 8

@@ -1,4 +1,4 @@
-"""A function over many things by several threads, as if by one."""
+"""Applies a function to many things in several threads, with results and errors in order."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -9,13 +9,14 @@ from typing import NoReturn, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Things taken for each thread before the first result is waited for.
+# The number of things taken for each thread before waiting for the first result.
 _AHEAD = 4
 
 
 def in_order(work: Callable[[T], R], things: Iterable[T], threads: int) -> Generator[R, None, None]:
-    """`map(work, things)`: results come in the order of things, and of several errors the first one's, whether it is of
-    the work or of getting the thing. Only a few things are taken ahead. Who stops early must close it."""
+    """`map(work, things)` in threads. Results come in the order of things. If there are several errors, the first one
+    is raised, from the work or from getting a thing. Only a few things are taken ahead. A caller that stops early must
+    close the generator."""
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     waiting: deque[Future[R]] = deque()
     try:
@@ -30,7 +31,7 @@ def in_order(work: Callable[[T], R], things: Iterable[T], threads: int) -> Gener
 
 
 def _tasks(work: Callable[[T], R], things: Iterable[T]) -> Iterator[Callable[[], R]]:
-    """A task for each thing; one that raises, where there is an error in place of a thing."""
+    """A task for each thing. If getting a thing fails, a task that raises the error."""
     try:
         for thing in things:
             yield partial(work, thing)

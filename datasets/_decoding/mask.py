@@ -1,4 +1,4 @@
-"""Decoding one mask: a PNG whose pixels are numbers of classes."""
+"""Decodes one mask: a PNG whose pixels are class numbers."""
 
 import io
 
@@ -9,23 +9,24 @@ from bench.dataset import IGNORED, Cut
 from bench.datasets._decoding.image import brought_to, placed
 from bench.errors import InputError
 
-# In a palette, the numbers of colours are the classes; a grey image has them as its greys.
+# In a palette, the indices of colours are the classes; in a grey image, the greys are.
 _MODES = ("P", "L", "1")
 
 
 def mask_pixels(content: bytes, name: str, size: int | None) -> tuple[np.ndarray, tuple[int, int]]:
-    """Classes (height, width) uint8, brought to `size` as images are, and the (width, height) that the file has. Raises
+    """Classes (height, width) uint8, resized and cropped to `size` like images, and the file's (width, height). Raises
     InputError."""
     mask = _opened(content, name)
     whole = mask.size
     if size is not None and mask.size != (size, size):
-        # Numbers of classes have no mean.
+        # Class numbers can't be averaged.
         mask = brought_to(mask, size, Image.Resampling.NEAREST)
     return np.asarray(mask).astype(np.uint8), whole
 
 
 def window_of_mask(content: bytes, name: str, cut: Cut) -> np.ndarray:
-    """The part that is cut out of a mask, uint8 (height, width); around it no pixel has a class. Raises InputError."""
+    """The part of a mask that `cut` selects, uint8 (height, width). Pixels outside of the mask have no class. Raises
+    InputError."""
     mask = _opened(content, name)
     window = cut(mask.height, mask.width)
     if mask.mode == "1":

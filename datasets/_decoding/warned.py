@@ -1,6 +1,7 @@
-"""Warnings of a library that several threads call, each heard where it was caused.
+"""Collects the warnings of a library that several threads call, for each thread separately.
 
-`warnings.catch_warnings` changes what the whole process does with warnings, so threads that each use it mix them up.
+`warnings.catch_warnings` changes the handling of warnings for the whole process, so threads that each use it get each
+other's warnings.
 """
 
 import threading
@@ -11,14 +12,14 @@ from typing import TextIO
 
 
 class Warned:
-    """Gives each thread its own warnings, while `caught` holds around the work of all."""
+    """Gives each thread its own warnings. `caught` must be open around the work of all threads."""
 
     def __init__(self) -> None:
         self._of = threading.local()
 
     @contextmanager
     def here(self) -> Iterator[list[str]]:
-        """What this thread is warned of, added to the list as it comes."""
+        """A list to which the warnings of this thread are added as they occur."""
         self._of.messages = []
         try:
             yield self._of.messages
@@ -28,7 +29,7 @@ class Warned:
     @classmethod
     @contextmanager
     def caught(cls) -> Iterator["Warned"]:
-        """Around everything: warnings that are caused in no `here` are shown as ever."""
+        """The context around all threads. Warnings outside of `here` are shown as usual."""
         made = cls()
         with warnings.catch_warnings():
             shown = warnings.showwarning

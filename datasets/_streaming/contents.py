@@ -1,4 +1,4 @@
-"""Image files by number, whole or as members of larger files, with names in as little memory as possible."""
+"""Image files by index, as whole files or as members of larger files. Names take as little memory as possible."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from bench.errors import InputError
 
 @dataclass(frozen=True)
 class Names:
-    """A million texts in one piece of memory, which processes that are forked share: `ends` are where each ends."""
+    """Many texts in one piece of memory, which forked processes share. `ends` has the end of each text."""
 
     text: NDArray[np.uint8]
     ends: NDArray[np.int64]
@@ -65,7 +65,8 @@ class WholeFiles:
 
 @dataclass(frozen=True)
 class Members:
-    """Stretches of large files, as of uncompressed tars: file `file[i]` from byte `start[i]` on, `length[i]` bytes."""
+    """Parts of large files, such as members of uncompressed tars: `length[i]` bytes of file `file[i]` from byte
+    `start[i]` on."""
 
     files: tuple[Path, ...]
     names: Names
@@ -87,8 +88,8 @@ class Members:
         place = int(self.index[number])
         start, length = int(self.start[place]), int(self.length[place])
         try:
-            # Opened each time, which takes a hundredth of decoding: a thousand that stay open are more than many
-            # systems allow.
+            # Opened for each read, which takes a hundredth of the time of decoding: many systems don't allow a thousand
+            # open files.
             with self.files[int(self.file[place])].open("rb", buffering=0) as file:
                 file.seek(start)
                 content = file.read(length)

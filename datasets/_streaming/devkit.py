@@ -1,4 +1,5 @@
-"""The lists of ImageNet's classes and of the labels of its validation images: the devkit of 2012, or Kaggle's lists."""
+"""ImageNet's list of classes and the labels of its validation images: from the devkit of 2012 or from Kaggle's
+lists."""
 
 import csv
 from collections.abc import Sequence
@@ -15,8 +16,8 @@ _MAPPING, _SOLUTION = "LOC_synset_mapping.txt", "LOC_val_solution.csv"
 
 @dataclass(frozen=True)
 class Devkit:
-    """`names` of the classes by WordNet's id; `ids` are these by the devkit's own numbers, from 1, where it is one.
-    `folder` is where the rest of it lies."""
+    """`names` has the name of each class by WordNet's id. `ids` are these ids in the order of the devkit's own numbers,
+    from 1 on; empty for Kaggle's lists. `folder` has the other files."""
 
     folder: Path
     names: dict[str, str]
@@ -24,7 +25,7 @@ class Devkit:
 
     @classmethod
     def find(cls, directory: Path) -> "Devkit | None":
-        """The one in a folder; None if there is none. Raises InputError if it can't be read."""
+        """The devkit in a folder; None if there is none. Raises InputError if it can't be read."""
         for inside in _FOLDERS:
             if (directory / inside / _META).is_file():
                 return cls._official(directory / inside)
@@ -32,13 +33,13 @@ class Devkit:
 
     @staticmethod
     def files(directory: Path) -> list[Path]:
-        """All that may say something, where it is."""
+        """All files that may belong to a devkit, as far as they exist."""
         own = [directory / inside / name for inside in _FOLDERS for name in (_META, _TRUTH)]
         return [path for path in (*own, directory / _MAPPING, directory / _SOLUTION) if path.is_file()]
 
     def truth(self, names: Sequence[str]) -> dict[str, str] | None:
-        """What the validation images of these file names, sorted, show: WordNet's ids by name; None if nothing says
-        so. Raises InputError."""
+        """The labels of the validation images with these sorted file names: WordNet's ids by name; None if there is no
+        list of labels. Raises InputError."""
         path = self.folder / (_TRUTH if self.ids else _SOLUTION)
         if not path.is_file():
             return None
@@ -59,7 +60,7 @@ class Devkit:
 
     @classmethod
     def _official(cls, folder: Path) -> "Devkit":
-        from scipy.io import loadmat  # no pickle: MATLAB's own format, of numbers and text
+        from scipy.io import loadmat  # no pickle: MATLAB's own format of numbers and text
         from scipy.io.matlab import MatReadError
 
         path = folder / _META

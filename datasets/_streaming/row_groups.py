@@ -1,4 +1,4 @@
-"""Images in Parquet files, of which any can be read."""
+"""Images in Parquet files, readable in any order."""
 
 import threading
 from bisect import bisect_right
@@ -22,24 +22,24 @@ from bench.errors import InputError
 
 @dataclass(frozen=True)
 class RowGroups:
-    """The images by number, as `bench.dataset.Sequential`: to read one, its group of rows is read from the beginning,
-    and for the next one from there on.
+    """The images by index, as `bench.dataset.Sequential`. To read one, its row group is read from the beginning; the
+    next one is read from there on.
 
-    Nothing reads less. By default Arrow's writer puts the images of up to 1,024 rows into one page, as a dictionary
-    that is compressed as a whole, and no index tells where in it an image begins. So in random order each image takes
-    its group (`benchmarks/README.md` has what that costs), unless it is read from a copy.
+    It is impossible to read less. By default Arrow's writer puts the images of up to 1,024 rows into one page, as a
+    dictionary that is compressed as a whole, and no index tells where an image begins. So in random order each image
+    takes the time of its row group, unless it is read from a copy (`benchmarks/README.md` has the cost).
     """
 
     columns: tuple[tuple[Path, str], ...]
-    # For each group: the file that it is in, its place there, and the number of its first row among all.
+    # For each row group: the index of its file, its index in the file, and the index of its first row among all rows.
     groups: tuple[tuple[int, int, int], ...]
-    # About how many bytes all images take.
+    # Approximate bytes of all images.
     size_bytes: int
     index: NDArray[np.int64]
 
     @classmethod
     def of(cls, columns: Mapping[Path, str]) -> "RowGroups":
-        """Raises InputError."""
+        """Find the row groups of these columns. Raises InputError."""
         groups, rows, size = list[tuple[int, int, int]](), 0, 0
         for file, (path, column) in enumerate(columns.items()):
             try:
@@ -89,7 +89,7 @@ class RowGroups:
 
     @cached_property
     def _first_rows(self) -> dict[int, int]:
-        """For each file that has rows, the number of its first row among all."""
+        """For each file with rows, the index of its first row among all rows."""
         return {file: start for file, _, start in reversed(self.groups)}
 
     @cached_property
@@ -97,9 +97,9 @@ class RowGroups:
         return threading.local()
 
     def _row(self, file: int, place: int, row: int) -> Any:
-        """A row of a group; each thread goes on from the one that it asked for last, where that lay before."""
+        """A row of a row group. Each thread continues from its last read if that was earlier in the same group."""
         held: _Reading | None = getattr(self._held, "reading", None)
-        self._held.reading = None  # one that meets an error is at its end
+        self._held.reading = None  # after an error a reading can't continue
         if held is None or held.group != (file, place) or row < held.first:
             path, column = self.columns[file]
             held = _Reading((file, place), _columns.batches(path, column, [place]))
@@ -117,7 +117,7 @@ class RowGroups:
 
 
 class _Reading:
-    """The place of reading in a group of rows: some consecutive rows, of which `first` is the first."""
+    """The position of reading in a row group: some consecutive rows, with `first` the index of the first."""
 
     def __init__(self, group: tuple[int, int], batches: Iterator[Any]) -> None:
         self.group, self.first = group, 0
@@ -131,6 +131,6 @@ class _Reading:
 
 
 def _size_bytes(group: Any, column: str) -> int:
-    """About how many bytes the images of a group of rows take: one that is there twice may be counted once."""
+    """Approximate bytes of the images of a row group; repeated images may be counted once."""
     parts = (group.column(place) for place in range(group.num_columns))
     return sum(part.total_uncompressed_size for part in parts if part.path_in_schema in (column, f"{column}.bytes"))

@@ -20,21 +20,22 @@ from bench.surgery import changed_channels, channels_of, convolution_like, give_
 
 @dataclass(frozen=True)
 class CReLU(Method):
-    """CReLU: of two filters of opposite sign one is stored; convolutions give half of their outputs and the negatives.
+    """CReLU: a convolution stores half of its filters, and outputs half of its channels followed by their negatives.
 
     Shang et al., "Understanding and Improving Convolutional Neural Networks via Concatenated Rectified Linear Units",
-    ICML 2016. A convolution computes y, and y beside -y is rectified. With C outputs and n inputs a kernel stores
+    ICML 2016. A convolution computes y, and y concatenated with -y is rectified. With C outputs and n inputs a kernel
+    stores
 
         ceil(C / 2) n kh kw    values.
 
-    Replaced are convolutions that a rectifier follows, at once or after the batch norm. The structure is fixed, so the
-    network's width meets the budget; trained from scratch.
+    Convolutions are replaced if a rectifier follows them, directly or after batch norm. The structure is fixed, so the
+    network's width meets the budget. Trained from scratch.
 
-    What departs from the paper: the negatives come before the batch norm, whose scales and shifts are the network's
-    own. docs/methods/crelu.md has more.
+    Differences from the paper: the negatives come before the batch norm, which keeps the network's own scales
+    and shifts. docs/methods/crelu.md has more.
     """
 
-    revision = 2  # since the widths of any network are traced, and no longer written by hand
+    revision = 2  # the widths of any network are traced; in revision 1 they were written by hand
 
     citation = """@inproceedings{shang2016understanding,
       author = {Shang, Wenling and Sohn, Kihyuk and Almeida, Diogo and Lee, Honglak},
@@ -71,13 +72,13 @@ def halve(network: nn.Module, layers: Sequence[str]) -> nn.Module:
 
 
 class CReLUConv2d(nn.Module):
-    """Stands for `conv`: as many outputs, the second half of which are the first with the other sign."""
+    """Replaces `conv`, with as many outputs. The second half of the outputs is the negative of the first half."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         self.out_channels = conv.out_channels
         self.filters = convolution_like(conv, out_channels=math.ceil(conv.out_channels / 2))
-        # At the scale of the whole convolution, whose outputs these are.
+        # The scale of the whole convolution, since it has as many outputs.
         std = math.sqrt(2 / (conv.out_channels * conv.kernel_size[0] * conv.kernel_size[1]))
         nn.init.normal_(self.filters.weight, std=std)
         self.to(memory_format=torch.channels_last)

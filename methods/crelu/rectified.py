@@ -1,4 +1,4 @@
-"""Which convolutions of a network a rectifier follows at once, or after a batch norm."""
+"""Finds the convolutions of a network that a rectifier follows, directly or after a batch norm."""
 
 from torch import fx, nn
 from torch.nn import functional
@@ -8,8 +8,8 @@ _RECTIFIERS = (functional.relu, functional.relu_, functional.relu6, "relu", "rel
 
 
 def rectified_convolutions(network: nn.Module) -> set[str]:
-    """The names of the convolutions whose outputs go to rectifiers (ReLU, ReLU6) and nowhere else, but for a batch norm
-    in between. The network is traced (torch.fx), not run."""
+    """The names of the convolutions whose outputs go only to rectifiers (ReLU, ReLU6), directly or through a batch
+    norm. The network is traced (torch.fx), not run."""
     traced = fx.symbolic_trace(network)
     modules = dict(traced.named_modules())
 

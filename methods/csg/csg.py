@@ -32,16 +32,17 @@ class CSG(Method):
 
     Omidvar et al., "Associative Convolutional Layers", AISTATS 2021. A slice is a piece of a kernel, `S0` input by `S1`
     output channels (`slice=S0xS1`), D = S0 S1 kh kw values. The generator holds K slices. A layer stores a code of K
-    values for each of its `ceil(in/S0) ceil(out/S1)` slices. Its kernel is those slices, each the code-weighted sum of
-    the generator's, laid out and cropped. With N slices in the network the generated kernels store
+    values for each of its `ceil(in/S0) ceil(out/S1)` slices. Each slice of the layer is the sum of the generator's
+    slices, weighted by its code. The kernel is these slices, tiled and cropped. With N slices in the network the
+    generated kernels store
 
-        K (D + N)    values, beside everything that is not generated.
+        K (D + N)    values, besides everything that is not generated.
 
-    Kernels of different sizes have a generator each. K is solved for the budget, and the rest of the budget buys one
-    more slice in part. A random generator (`binary`, `gaussian`) follows from a seed and stores nothing.
+    Each kernel size has its own generator. K is solved for the budget, and the rest of the budget buys a part of one
+    more slice. A random generator (`binary`, `gaussian`) follows from a seed and stores nothing.
 
-    What departs from the authors: slices tile in blocks, as in the paper, where their code reshapes (`tiling=view`).
-    Kernels start at the scale of the network's own initial ones; theirs are about twenty times as large
+    Differences from the authors: slices tile in blocks, as in the paper; the authors' code reshapes (`tiling=view`).
+    Kernels start at the scale of the network's own initial ones; the authors' kernels are about twenty times as large
     (`init=authors`). docs/methods/csg.md has the options, the choice of layers and small budgets.
     """
 
@@ -90,7 +91,7 @@ class CSG(Method):
                     f"generator can't be {str(self.generator)!r}: no such file; it is learned, binary, gaussian, or "
                     "another run"
                 )
-            # Labels show its last part.
+            # Labels show the last part of the path.
             object.__setattr__(self, "generator", network_file.folder_of(self.generator))
         if self.compress_at is None:
             object.__setattr__(self, "compress_at", 0.5 if self.init == "svd" else 0.0)
@@ -117,7 +118,7 @@ class CSG(Method):
     def identity(self) -> str:
         if not isinstance(self.generator, Path):
             return ""
-        # What can't be reused is refused before anything is trained.
+        # An unusable generator is refused before anything is trained.
         reused = Reused.read(self.generator)
         if self.slice not in (reused.slice, None):
             raise InputError(
@@ -186,12 +187,12 @@ class CSG(Method):
         return Rule(names, self.kernel, self.skip_first, self.grouped, self.min_channels, self.linear)
 
     def _changes(self) -> dict[str, Any]:
-        """The settings of the rule that the options change."""
+        """The fields of the rule that the options change."""
         mine = asdict(self._rule("*"))
         return {field.name: mine[field.name] for field in fields(Rule) if mine[field.name] != field.default}
 
     def _way_out(self, network: nn.Module, values: int, context: Context) -> str:
-        """Options with which this budget can be met, tried one after the other; empty if none was found."""
+        """Options with which this budget can be met, tried in turn; empty if none was found."""
         for option, changes in WAYS_OUT.items():
             with suppress(BudgetError, ValueError):
                 other = replace(self, **changes)
@@ -203,8 +204,8 @@ class CSG(Method):
     def _structure(
         self, network: nn.Module, values: int | None, reused: "Reused | None", context: Context
     ) -> Structure:
-        """The structure to build: with the first choice of layers that meets the budget; if none does and no slices
-        were given, with smaller slices. Raises BudgetError."""
+        """The structure to build, with the first choice of layers that meets the budget. If no choice does and the user
+        gave no slices, smaller slices are used. Raises BudgetError."""
         rules = [self._rule(self.layers)]
         if self.layers == "paper":
             changes = self._changes()
@@ -229,7 +230,7 @@ class CSG(Method):
         reused: "Reused | None",
         context: Context,
     ) -> Structure:
-        """The structure to build with this choice of layers, its code lengths solved for the budget. Raises
+        """The structure to build with this choice of layers; code lengths are solved for the budget. Raises
         BudgetError."""
         layers = select(network, rule)
         apart = set_apart(layers, context.family) if self.layers == "paper" else {}
@@ -278,8 +279,8 @@ class CSG(Method):
         )
 
     def _cheapest_slices(self, layers: Mapping[str, Layer], apart: Mapping[str, str]) -> dict[str, tuple[int, int]]:
-        """For each generator the square slices with which a code length of 1 stores least; of equal ones the largest.
-        Cut like others where layers have fewer channels."""
+        """For each generator, the size of square slices that stores least with a code length of 1; among equal ones the
+        largest. Slices are cut to layers with fewer channels, as usual."""
         cheapest: dict[str, tuple[int, tuple[int, int]]] = {}
         for side in range(max(SLICE), 0, -1):
             cut = cut_to(layers, (side, side), apart)
@@ -298,7 +299,7 @@ class CSG(Method):
         return Cost(slices, 0 if self.generator in ("binary", "gaussian") else first.slice_values, first.slice_values)
 
     def _initialise(self, group: SliceGroup, weights: Mapping[str, Tensor], random: torch.Generator) -> None:
-        """Draw the codes and what of the generator is learned, or decompose the weights."""
+        """Draw the codes and the learned parts of the generator, or decompose the weights."""
         with torch.no_grad():
             if self.init == "svd":
                 decompose(group, weights, random)
@@ -310,16 +311,16 @@ class CSG(Method):
                 scale_to(group, weights)
 
 
-# The authors' own, where nothing is said of slices.
+# The authors' slices, used unless the user gives others.
 SLICE = (16, 16)
 
-# In networks that the authors didn't compress, and where their choice leaves a budget out of reach.
+# Choices of layers for networks that the authors didn't compress, and for budgets that the authors' choice can't meet.
 WIDER = CHOICES
 
 
-# What the CSG authors generate in networks of these families (`bench.model.Model.family`): the expanding 1x1 in
-# MobileNetV2, the last 1x1 in ShuffleNetV2, the first convolution of every block alone in ResNet-18, the backbone and
-# the dilated convolutions side by side in DeepLab.
+# The layers that the CSG authors generate in networks of these families (`bench.model.Model.family`). MobileNetV2: the
+# expanding 1x1. ShuffleNetV2: the last 1x1. ResNet-18: only the first convolution of every block. DeepLab: the backbone
+# and the parallel dilated convolutions.
 _PYRAMID = "classifier.0.convs.*|pyramid.dilated.*"
 PAPERS_CHOICES = {
     "deeplab": Rule(f"backbone.*|{_PYRAMID}", kernel="3x3"),
@@ -328,13 +329,13 @@ PAPERS_CHOICES = {
     "resnet18": Rule("layer*.conv1", kernel="3x3"),
 }
 
-# The layers that have a generator of their own there, by what follows the kernel size in its name.
+# Layers of these families with their own generator, by the suffix that its name adds to the kernel size.
 PAPERS_GENERATORS = {"deeplab": {"pyramid": _PYRAMID}}
 
 
 def set_apart(layers: Mapping[str, Layer], family: str) -> dict[str, str]:
-    """The layers that have another generator than the others of their kernel size, and what that is called: in DeepLab
-    the dilated 3x3 of the pyramid (`3x3-pyramid`)."""
+    """The layers that don't share the generator of their kernel size, with the name of their generator. In DeepLab
+    these are the dilated 3x3 convolutions of the pyramid (`3x3-pyramid`)."""
     return {
         name: f"{size_of(layer)}-{group}"
         for name, layer in layers.items()
@@ -344,16 +345,17 @@ def set_apart(layers: Mapping[str, Layer], family: str) -> dict[str, str]:
 
 
 def papers_choice(network: nn.Module, family: str, changes: Mapping[str, Any] | None = None) -> Rule:
-    """The layers that the CSG authors generate in a network of this family; every 3x3 but the first in their CIFAR
-    ResNets and DenseNets. In other networks, in the same spirit: what is larger than 1x1, or all where nothing is.
-    `changes` are to the rule.
+    """The rule for the layers that the CSG authors generate in a network of this family.
+
+    For their CIFAR ResNets and DenseNets it is every 3x3 except the first. For other networks it follows the same idea:
+    every convolution larger than 1x1, or all if there are none. `changes` changes fields of the rule.
     """
     choices = [*filter(None, [PAPERS_CHOICES.get(family)]), *WIDER]
     changed = [replace(choice, **(changes or {})) for choice in choices]
     return next((choice for choice in changed if select(network, choice)), changed[-1])
 
 
-# What is tried where a budget is out of reach.
+# Options to suggest if a budget can't be met.
 WAYS_OUT: dict[str, dict[str, Any]] = {
     "layers=paper": {"layers": "paper", "kernel": Rule.kernel},
     "slice=8x8": {"slice": (8, 8)},
@@ -368,7 +370,8 @@ WAYS_OUT: dict[str, dict[str, Any]] = {
 
 
 def _too_small(values: int, kept: int, least: Sequence[int]) -> str:
-    """Why a budget can't be met: the values that are left alone are too many, or the least that is generated."""
+    """Why a budget can't be met: the values that are not generated are too many, or the generated ones need at least
+    too many."""
     asked = f"{values:,} were asked for"
     if kept >= values:
         return f"what is not generated stores {kept:,} values by itself; {asked}"
@@ -377,7 +380,8 @@ def _too_small(values: int, kept: int, least: Sequence[int]) -> str:
 
 
 def scale_as_authors(group: SliceGroup) -> None:
-    """Codes with mean 0.001 and deviation 1, a Kaiming generator: kernels of deviation 1.4, twenty times He's."""
+    """Codes with mean 0.001 and deviation 1, and a Kaiming generator. Kernels then have a deviation of 1.4, twenty
+    times He's."""
     group.codes[~group.dead()] += 0.001
     for learned in (group.hidden, group.slices):
         if learned is not None and learned.requires_grad:
@@ -385,7 +389,7 @@ def scale_as_authors(group: SliceGroup) -> None:
 
 
 class SliceNetwork(Compressed):
-    """A network on generated slices. `half` rounds what is stored once it is trained."""
+    """A network on generated slices. With `half`, stored values are rounded to half precision after training."""
 
     def __init__(self, network: nn.Module, structure: Structure, half: bool) -> None:
         self.groups = groups_of(network, structure)
@@ -406,18 +410,18 @@ class SliceNetwork(Compressed):
 
 
 def slices_in(groups: Mapping[str, SliceGroup]) -> dict[str, Any]:
-    """The columns of a record if slices were chosen for the budget."""
+    """The columns of a record for slices that were chosen for the budget."""
     tilings = {size: next(iter(group.tilings.values())) for size, group in groups.items()}
     return {f"slice{_mark(size, groups)}": size_text(tiling.slice) for size, tiling in tilings.items()}
 
 
 def _mark(size: str, groups: Mapping[str, SliceGroup]) -> str:
-    """Tells apart the columns of several kernel sizes."""
+    """The suffix that tells apart the columns of several kernel sizes."""
     return f".{size}" if len(groups) > 1 else ""
 
 
 def solved_by(groups: Mapping[str, SliceGroup]) -> dict[str, Any]:
-    """What a record says of them."""
+    """The columns of a record that describe the generators."""
     found: dict[str, Any] = {}
     for size, group in groups.items():
         mark = _mark(size, groups)
@@ -430,7 +434,7 @@ def solved_by(groups: Mapping[str, SliceGroup]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Reused:
-    """The generators of another network, by kernel size."""
+    """The generators of another run's network, by kernel size."""
 
     path: Path
     slice: tuple[int, int]
@@ -439,7 +443,7 @@ class Reused:
 
     @classmethod
     def read(cls, path: Path) -> "Reused":
-        """Raises InputError if the file holds no CSG network with a stored generator."""
+        """The generators in a file. Raises InputError if the file holds no CSG network with a stored generator."""
         saved = network_file.read(path)
         suffix, prefix = ".slices", "generator.groups."
         found = {
@@ -456,7 +460,8 @@ class Reused:
         return cls(path, structure.slice, structure.slices, found)
 
     def code(self, size: str, wanted: int | None) -> int:
-        """How many of the generator's slices are used. Raises BudgetError if it has none of this size."""
+        """The number of the generator's slices that are used. Raises BudgetError if there is no generator of this
+        size."""
         if self._source(size) not in self.slices:
             raise BudgetError(f"{self.path} has generators for {', '.join(self.slices)}, and this network needs {size}")
         return len(self.slices[self._source(size)]) if wanted is None else wanted
@@ -465,11 +470,10 @@ class Reused:
         return self.slices_cut.get(self._source(size), self.slice)
 
     def fill(self, group: SliceGroup, size: str) -> None:
-        """Put the slices in."""
+        """Copy the slices into the group."""
         with torch.no_grad():
             group.slices.copy_(self.slices[self._source(size)][: group.length.whole])
 
     def _source(self, size: str) -> str:
-        """The generator that serves: that of the kernel size for layers that would have another one, and there is
-        none."""
+        """The name of the generator to use: the one of this name, or else the one of the same kernel size."""
         return size if size in self.slices else size.partition("-")[0]

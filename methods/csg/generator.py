@@ -1,4 +1,4 @@
-"""The network that CSG trains: codes for every layer, a generator for every kernel size, the kernels they make."""
+"""The network that CSG trains: codes for every layer, a generator for every kernel size, and the generated kernels."""
 
 import math
 from collections.abc import Mapping
@@ -18,12 +18,13 @@ from bench.selection import layers_called
 
 @dataclass(frozen=True)
 class Structure:
-    """All that decides the shape of a generated network, as an artifact keeps it.
+    """Everything that decides the shape of a generated network, as an artifact stores it.
 
-    `layers` are those whose kernels are generated, by name, in the order of the network. `slice` is for all kernel
-    sizes but those that have one of their own in `slices`. `apart` names the layers that have another generator than
-    those of their kernel size, and what that is called. `generator` is learned, frozen, or random (binary, gaussian)
-    with its `seed`; a random one has rows of norm 4, or values of 0.5 as the authors' has (`large`).
+    `layers` are the names of the layers whose kernels are generated, in the order of the network. `slice` is for all
+    kernel sizes except those with their own entry in `slices`. `apart` names the layers that don't share the generator
+    of their kernel size, with the name of their generator. `generator` is learned, frozen, or random (binary, gaussian)
+    with its `seed`. A random generator has rows of norm 4. With `large` its values have the size 0.5,
+    like the authors'.
     """
 
     layers: tuple[str, ...]
@@ -41,7 +42,7 @@ class Structure:
         return self.slices.get(size, self.slice)
 
     def plain(self) -> dict[str, Any]:
-        """As JSON."""
+        """The structure as JSON."""
         lengths = {
             size: [length.whole, length.partial_values, length.partial_codes] for size, length in self.lengths.items()
         }
@@ -52,7 +53,7 @@ class Structure:
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Structure":
-        """From JSON. Raises ValueError if something is missing or contradictory."""
+        """The structure from JSON. Raises ValueError if something is missing or contradictory."""
         try:
             lengths = {size: CodeLength(*length) for size, length in plain["lengths"].items()}
             slices = {size: (int(own[0]), int(own[1])) for size, own in plain.get("slices", {}).items()}
@@ -70,9 +71,9 @@ class Structure:
 
 
 def groups_of(network: nn.Module, structure: Structure) -> dict[str, SliceGroup]:
-    """The generators of the network's kernels, by group. Codes and what is learned of the generators are still zeros.
+    """The generators of the network's kernels, by group. Codes and learned parts of the generators are still zeros.
 
-    Raises ValueError if the network doesn't have the layers that the structure speaks of.
+    Raises ValueError if the network doesn't have the layers of the structure.
     """
     layers = layers_called(network, structure.layers)
     sizes = group_by_size(layers, structure.slice_of, structure.tiling, structure.apart)
@@ -94,15 +95,14 @@ def groups_of(network: nn.Module, structure: Structure) -> dict[str, SliceGroup]
     return groups
 
 
-# Codes alone move the kernels where the generator is random, and longer rows make up for that
-# (docs/decisions/csg-start.md).
+# With a random generator only the codes move the kernels. Longer rows make up for that (docs/decisions/csg-start.md).
 _RANDOM_NORM = 4.0
 
 
 def random_slices(kind: str, rows: int, slice_values: int, seed: int) -> Tensor:
-    """A generator that its seed makes again, with values of mean 0 and variance 1, `(rows, D)` float32."""
+    """A random generator that its seed reproduces, with values of mean 0 and variance 1, `(rows, D)` float32."""
     random = torch.Generator().manual_seed(seed)
     if kind == "binary":
         return torch.randint(2, (rows, slice_values), generator=random).float() * 2 - 1
-    # In double precision first: then how a processor computes logarithms does not show.
+    # Double precision first: it hides that processors compute logarithms differently.
     return torch.randn(rows, slice_values, generator=random, dtype=torch.float64).float()

@@ -1,4 +1,4 @@
-"""Group-equivariant convolutions: one filter serves in all its turned and mirrored versions."""
+"""Group-equivariant convolutions: one filter is used in all its rotated and mirrored versions."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -26,24 +26,24 @@ from bench.surgery import changed_channels, channels_of, give_channels, owners, 
 
 @dataclass(frozen=True)
 class GCNN(Method):
-    """Equivariant network: each filter serves in all its turned (p4) and mirrored (p4m) versions.
+    """Equivariant network: each filter is used in all its rotated (p4) and mirrored (p4m) versions.
 
-    Cohen and Welling, "Group Equivariant Convolutional Networks", ICML 2016. The group G has 4 elements, turns by 90
-    degrees (p4), or 8, mirror images as well (p4m). Where the network had a channel it has a field, one map for each
-    element. Turning the image turns and permutes the maps of every field and changes nothing else. The classifier sees
-    the mean over the maps. A convolution from fields to fields stores
+    Cohen and Welling, "Group Equivariant Convolutional Networks", ICML 2016. The group G has 4 elements, rotations by
+    90 degrees (p4), or 8 with mirror images (p4m). Each channel of the network becomes a field, one map for each
+    element. Rotating the image rotates and permutes the maps of every field and changes nothing else. The classifier
+    sees the mean over the maps. A convolution from fields to fields stores
 
         fields_out fields_in |G| k k    values,
 
     and the first one, which sees the image, fields_out channels k k. All convolutions are replaced. The numbers of
-    fields meet the budget. Weights are fresh, also where the network was trained.
+    fields meet the budget. Weights are fresh, even if the network was trained.
 
-    What departs from the paper: it is equivariant under strides too, for images of any size (`symmetric_stride`). An
-    image, turned and mirrored, is tried before training, and a network whose outputs differ is refused.
+    Differences from the paper: strides are equivariant too, for images of any size (`symmetric_stride`). Before
+    training, an image is tried rotated and mirrored, and a network whose outputs differ is refused.
     docs/methods/gcnn.md has more.
     """
 
-    revision = 2  # since the widths of any network are traced, and no longer written by hand
+    revision = 2  # the widths of any network are traced; in revision 1 they were written by hand
 
     citation = """@inproceedings{cohen2016group,
       author = {Cohen, Taco and Welling, Max},
@@ -57,7 +57,7 @@ class GCNN(Method):
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
         order = ORDERS[self.group]
         require_layers_without_directions(network)
-        image = example(network.eval())  # which raises BudgetError where there are no convolutions
+        image = example(network.eval())  # raises BudgetError if there are no convolutions
         head = first_of_the_head(network, image)
         if others := training_only.names(network):
             raise BudgetError(
@@ -82,23 +82,23 @@ class GCNN(Method):
 
     def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
         give_channels(network, structure["channels"])
-        # Until version 0.1 each linear layer was taken for the head, and there was one.
+        # Version 0.1 took every linear layer for the head, and networks had one.
         heads = [structure["head"]] if "head" in structure else linear_layers(network)
         made = equivariant(network, FilterBanks, ORDERS[structure["group"]], heads)
         return Equivariant(made.materialise() if structure.get("computed") else made, structure)
 
 
 class Equivariant(Compressed):
-    """A network of fields. Once it is deployed its kernels are computed: it has no filter banks any more, and is still
-    no network of plain convolutions."""
+    """A network of fields. When deployed, its kernels are computed and it has no filter banks any more, but its layers
+    are still no plain convolutions."""
 
     def finish(self) -> nn.Module:
         self._structure = {**self._structure, "computed": True}
         return super().finish()
 
 
-# The side of the image that is shown turned and mirrored, if the network takes it; and the largest relative change of
-# outputs that counts as rounding in double precision. Both chosen, not measured.
+# The side of the image that is tried rotated and mirrored, if the network takes this size; and the largest relative
+# change of outputs that counts as rounding in double precision. Both chosen, not measured.
 _PIXELS = 32
 _ROUNDING = 1e-8
 
@@ -106,8 +106,8 @@ _ROUNDING = 1e-8
 def equivariant(
     network: nn.Module, banks: Callable[[dict[str, FieldConv2d]], FilterBanks], order: int, heads: Sequence[str]
 ) -> GeneratedNetwork:
-    """The network with a field in the place of each channel, on the filters that `banks` makes; the linear layers
-    `heads` see the mean over the maps, and others each map."""
+    """The network with a field instead of each channel, on the filters that `banks` makes. The linear layers `heads`
+    see the mean over the maps; other linear layers see each map."""
     layers: dict[str, FieldConv2d] = {}
     others: dict[str, nn.Module] = {}
     for name, module in network.named_modules():
@@ -124,13 +124,13 @@ def equivariant(
 
 
 def linear_layers(network: nn.Module) -> list[str]:
-    """Their names."""
+    """The names of the network's linear layers."""
     return [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
 
 
 def first_of_the_head(network: nn.Module, image: Tensor) -> str:
-    """The linear layer behind the convolutions that sees the network's last features, `(images, features)`, first.
-    Raises BudgetError if there is none."""
+    """The first linear layer after the convolutions that sees the network's last features, `(images, features)`. Raises
+    BudgetError if there is none."""
     flat: list[str] = []
     convolutions = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
     hooks = [
@@ -139,7 +139,7 @@ def first_of_the_head(network: nn.Module, image: Tensor) -> str:
         )
         for name in linear_layers(network)
     ]
-    # What lies before a convolution is none of the head: squeeze and excitation, say.
+    # Layers before a convolution, such as squeeze and excitation, don't belong to the head.
     hooks += [network.get_submodule(name).register_forward_hook(lambda *_: flat.clear()) for name in convolutions]
     with torch.no_grad():
         network(image)
@@ -159,7 +159,7 @@ def require_layers_without_directions(network: nn.Module) -> None:
 
 
 def require_own_weights(network: nn.Module) -> None:
-    """Raises BudgetError if two convolutions share a weight: each gets filters of its own."""
+    """Raises BudgetError if two convolutions share a weight, since each convolution gets its own filters."""
     names = {module: name for name, module in network.named_modules()}
     for places in owners(network).values():
         sharing = [names[module] for module, own in places if own == "weight" and isinstance(module, nn.Conv2d)]
@@ -171,8 +171,8 @@ def require_own_weights(network: nn.Module) -> None:
 
 
 def require_symmetry(name: str, layer: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) -> None:
-    """Raises BudgetError unless the layer does to rows what it does to columns, in a way that is known here."""
-    # The mean over a window has no dilation.
+    """Raises BudgetError unless the layer treats rows and columns alike, in a way that this module knows."""
+    # An average pool has no dilation.
     settings = (layer.kernel_size, layer.stride, layer.padding, getattr(layer, "dilation", 1))
     alike = all(len(set(_pair(setting))) == 1 for setting in settings)
     match layer:
@@ -189,18 +189,19 @@ def require_symmetry(name: str, layer: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) 
 
 
 def require_invariance(network: GeneratedNetwork, images: Tensor) -> None:
-    """Raises BudgetError unless the network gives the same for all images: one, turned, and mirrored. Outputs that stay
-    the same under these two stay the same under all elements made of them, so not all eight have to be computed.
+    """Raises BudgetError unless the network gives the same outputs for all images: one image, rotated and mirrored.
+    Outputs that both leave unchanged stay unchanged under all elements made of them, so not all eight are computed.
 
-    In double precision, where what is exact shows: in single, rounding alone is 1e-4 of the logits of a ResNet-50.
+    In double precision, so that only rounding is left: in single precision rounding alone is 1e-4 of the logits of a
+    ResNet-50.
     """
     copied = copy.deepcopy(network).eval()
-    # Kernels are gathered in single, which is exact, and convert layer by layer: all at once would take twice the
-    # memory of the network.
+    # Kernels are gathered in single precision, which is exact, and converted layer by layer. Converting all at once
+    # would take twice the memory of the network.
     copied.network.double()
     for module in copied.modules():
         if isinstance(module, _BatchNorm):
-            module.train()  # fresh statistics could leave so little of a signal that nothing would be seen
+            module.train()  # fresh statistics could shrink the signal so much that no difference is visible
     try:
         with torch.no_grad():
             outputs = copied(images.double())

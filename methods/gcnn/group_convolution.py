@@ -1,9 +1,10 @@
-"""Convolutions on the groups p4 (turns by 90 degrees) and p4m (mirror images too), after Cohen and Welling 2016.
+"""Convolutions on the groups p4 (rotations by 90 degrees) and p4m (with mirror images), after Cohen and Welling 2016.
 
-Where the network had a channel it has a field: one map for each element of the group G, |G| of them. They lie in the
-batch, `(images |G|, fields, height, width)`, map g of image i at i |G| + g. So whatever does the same to every image
-(rectifiers, sums, concatenated, split or shuffled channels, and batch norm, whose statistics and factors the maps of a
-field then share) is equivariant as it stands. What mixes maps is here: convolutions, and the mean at the end.
+Each channel of the network becomes a field: one map for each of the |G| elements of the group G. Maps lie in the batch,
+`(images |G|, fields, height, width)`, with map g of image i at index i |G| + g. Operations that treat every image alike
+are therefore equivariant without change: rectifiers, sums, concatenated, split or shuffled channels, and batch norm,
+whose statistics and factors the maps of a field share. This module has the operations that mix maps: convolutions, and
+the mean at the end.
 """
 
 import math
@@ -14,14 +15,14 @@ from torch import Tensor, nn
 from bench.generated import Generator
 from bench.methods.gcnn.symmetric_stride import convolve
 
-# |G|. An element's number is 4 m + r: mirrored m times, then turned r times. So p4 is the first half of p4m.
+# |G|. The number of an element is 4 m + r: mirrored m times, then rotated r times. So p4 is the first half of p4m.
 ORDERS = {"p4": 4, "p4m": 8}
-# Of these two, a turn and a mirroring, all others are made.
+# All other elements are products of these two, a rotation and a mirroring.
 GENERATING = (1, 4)
 
 
 def act(element: int, images: Tensor) -> Tensor:
-    """Images `(..., size, size)` mirrored and turned by the element."""
+    """Images `(..., size, size)` mirrored and rotated by the element."""
     mirrored, turns = divmod(element, 4)
     return torch.rot90(images.flip(-1) if mirrored else images, turns, dims=(-2, -1))
 
@@ -29,7 +30,7 @@ def act(element: int, images: Tensor) -> Tensor:
 def product(left: int, right: int) -> int:
     """The element that acts like `right` and then `left`."""
     (mirrored, turns), (mirrored_before, turns_before) = divmod(left, 4), divmod(right, 4)
-    # Mirrored, a turn is one the other way.
+    # After mirroring, a rotation goes the other way.
     return 4 * (mirrored ^ mirrored_before) + (turns + (-turns_before if mirrored else turns_before)) % 4
 
 
@@ -38,13 +39,13 @@ def inverse(element: int) -> int:
 
 
 def permutation(element: int, order: int) -> list[int]:
-    """Where each map of a field comes from when the element acts on the image: map h from map g^-1 h."""
+    """The source of each map of a field when the element acts on the image: map h comes from map g^-1 h."""
     return [product(inverse(element), other) for other in range(order)]
 
 
 def places(order: int, maps: int, size: int) -> Tensor:
-    """For each value of a kernel that makes one field of one, `(order, maps, size, size)`, its place in the flattened
-    filter `(maps, size, size)`: the filter of map g is the stored one with g acting on it. `maps` is 1 where the
+    """For each value of a kernel from one field to one field, `(order, maps, size, size)`, its index in the flattened
+    filter `(maps, size, size)`. The filter of map g is the stored filter with g acting on it. `maps` is 1 if the
     convolution sees an image, else |G|."""
     stored = torch.arange(maps * size * size).view(maps, size, size)
     return torch.stack(
@@ -53,10 +54,10 @@ def places(order: int, maps: int, size: int) -> Tensor:
 
 
 class FieldConv2d(nn.Module):
-    """A convolution of fields, or, with `maps=1`, of images into fields. `like` is the one whose place it takes; the
-    fields are as many as that one's channels.
+    """A convolution of fields, or, with `maps=1`, of images into fields. It replaces the convolution `like` and has as
+    many fields as that one has channels.
 
-    `weight` is generated (`FilterBanks`); until then it has no values.
+    `weight` is generated (`FilterBanks`) and has no values before.
     """
 
     def __init__(self, like: nn.Conv2d, order: int, maps: int) -> None:
@@ -70,20 +71,21 @@ class FieldConv2d(nn.Module):
         self.bias = like.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        # (images maps, fields, height, width) to (images, channels, height, width): channels are sorted by groups,
-        # then maps, then fields. With one group that moves nothing in memory.
+        # From (images maps, fields, height, width) to (images, channels, height, width): channels are sorted by groups,
+        # then maps, then fields. With one group this moves nothing in memory.
         x = x.unflatten(0, (-1, self.maps)).unflatten(2, (self.groups, -1)).transpose(1, 2).flatten(1, 3)
         x = convolve(x, self._kernel(x.dtype), self.stride, self.padding, self.dilation, self.groups)
         x = x.unflatten(1, (self.groups, self.order, -1)).transpose(1, 2).flatten(2, 3).flatten(0, 1)
         return x if self.bias is None else x + self.bias[:, None, None]
 
     def _kernel(self, dtype: torch.dtype) -> Tensor:
-        """In double precision where the image is; else autocast decides."""
+        """The kernel in double precision if the image has it; else autocast decides."""
         return self.weight.double() if dtype == torch.float64 else self.weight
 
 
 class FieldMean(nn.Module):
-    """The mean over the maps of each field, `(images |G|, fields)` to `(images, fields)`: turning doesn't change it."""
+    """The mean over the maps of each field, `(images |G|, fields)` to `(images, fields)`. A rotation doesn't change
+    it."""
 
     def __init__(self, order: int) -> None:
         super().__init__()
@@ -95,9 +97,8 @@ class FieldMean(nn.Module):
 
 
 class FilterBanks(Generator):
-    """The kernels of `FieldConv2d` layers, by name, from one filter `(maps, size, size)` for each field that comes out
-    and each that goes in: `(fields out, fields in of a group, maps, size, size)` values a layer.
-    """
+    """The kernels of `FieldConv2d` layers, by name, from one filter `(maps, size, size)` for each pair of an output
+    field and an input field: `(fields out, fields in of a group, maps, size, size)` values a layer."""
 
     def __init__(self, layers: dict[str, FieldConv2d]) -> None:
         super().__init__()
@@ -113,8 +114,8 @@ class FilterBanks(Generator):
 
     @classmethod
     def drawn(cls, layers: dict[str, FieldConv2d]) -> "FilterBanks":
-        """With initial filters, which make kernels of the variance of He et al. 2015 (fan out), as in networks without
-        groups."""
+        """Filter banks with initial filters. Their kernels have the variance of He et al. 2015 (fan out), as in
+        networks without groups."""
         made = cls(layers)
         for (_, order, _), bank in zip(made.layers.values(), made.banks.values(), strict=True):
             outputs = order * len(bank) * bank.shape[-1] ** 2
@@ -138,16 +139,18 @@ class FilterBanks(Generator):
 
 
 def kernel_of(bank: Tensor, index: Tensor, groups: int, order: int) -> Tensor:
-    """The kernel `(groups order fields_out, maps fields_in, size, size)` of a filter bank; `index`: `places`, flat."""
+    """The kernel `(groups order fields_out, maps fields_in, size, size)` of a filter bank; `index` is `places`,
+    flattened."""
     fields_out, fields_in, maps, size, _ = bank.shape
-    # Whole rows are gathered, `(place, fields out, fields in)`: single values would take several times as long.
+    # Whole rows are gathered, `(index, fields out, fields in)`: gathering single values would take several times as
+    # long.
     rows = bank.flatten(2).permute(2, 0, 1).contiguous().index_select(0, index)
     values = rows.view(order, maps, size, size, groups, fields_out // groups, fields_in)
     return values.permute(4, 0, 5, 1, 6, 2, 3).reshape(order * fields_out, maps * fields_in, size, size)
 
 
 def _key(name: str) -> str:
-    """Parameters' names can't have dots."""
+    """The key of a layer, since names of parameters can't have dots."""
     return name.replace(".", "/")
 
 

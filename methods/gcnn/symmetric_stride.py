@@ -1,8 +1,9 @@
-"""Strides under which an image and its mirror image are seen alike, for `bench.methods.gcnn.group_convolution`.
+"""Strides that treat an image and its mirror image alike, for `bench.methods.gcnn.group_convolution`.
 
-Windows of 3 pixels at a stride of 2, with 1 of padding, leave the last pixel over where the size is even: turn or
-mirror the image, and they lie elsewhere on it. Here a window is larger by what is left over, so that the last one ends
-where the image does. There are as many windows as before, and where nothing is left over they are the same.
+Windows of 3 pixels at a stride of 2 with a padding of 1 leave out the last pixel if the size is even. If the image is
+rotated or mirrored, the windows then lie elsewhere on it. Here windows are larger by the pixels left out, so that the
+last window ends at the end of the image. The number of windows is the same as before. If no pixel is left out, the
+windows are the same too.
 """
 
 from collections.abc import Callable
@@ -12,14 +13,16 @@ from torch.nn import functional
 
 
 def left_over(size: int, window: int, stride: int, padding: int) -> int:
-    """Pixels behind the last window that fits into an image of `size`."""
+    """The pixels that remain behind the last window in an image of `size`."""
     return (size + 2 * padding - window) % stride
 
 
 def convolve(x: Tensor, kernel: Tensor, stride: int, padding: int, dilation: int, groups: int) -> Tensor:
-    """A convolution without bias, by a square kernel `(out, in, size, size)`. With n pixels left over, its outputs are
-    means over n + 1 places next to each other: at a stride of 2 on an even size, what a stride of 1 and then the mean
-    of 2x2 give, in one step. Stride and dilation can't both be more than 1.
+    """A convolution without bias, by a square kernel `(out, in, size, size)`.
+
+    If n pixels remain behind the last window, each output is the mean over n + 1 neighbouring places. At a stride of 2
+    on an even size this equals a stride of 1 followed by the mean of 2x2, in one step. Stride and dilation can't both
+    be more than 1.
     """
     assert stride == 1 or dilation == 1
     window = dilation * (kernel.shape[-1] - 1) + 1
@@ -29,7 +32,7 @@ def convolve(x: Tensor, kernel: Tensor, stride: int, padding: int, dilation: int
 
 def blurred(kernel: Tensor, rows: int, columns: int) -> Tensor:
     """The kernel that gives the mean of a convolution's outputs over `(rows + 1, columns + 1)` places in one step."""
-    # Summed into one tensor: in a large network kernels are many times larger than what is stored.
+    # Summed into one tensor: in a large network kernels are many times larger than the stored values.
     for spare, before in ((rows, (0, 0)), (columns, ())):
         if spare:
             total = functional.pad(kernel, (*before, 0, spare))
@@ -40,7 +43,7 @@ def blurred(kernel: Tensor, rows: int, columns: int) -> Tensor:
 
 
 class SymmetricPool(nn.Module):
-    """`pool`, which is torch's max_pool2d or avg_pool2d, over windows that are larger by what is left over."""
+    """`pool` (torch's max_pool2d or avg_pool2d) over windows that are larger by the pixels behind the last window."""
 
     def __init__(self, pool: Callable[..., Tensor], size: int, stride: int, padding: int = 0) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""HashedNets: weights share a few values, and a hash function says which weights share which."""
+"""HashedNets: weights share a few values, and a hash function decides which weights share a value."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,20 +28,20 @@ class Hashing(Method):
     """HashedNets: every weight is one of a few shared values, chosen by a hash function, with a hashed sign.
 
     Chen et al., "Compressing Neural Networks with the Hashing Trick", ICML 2015. With w the stored values (buckets) of
-    a layer and p the place of a weight in it, the weight is
+    a layer and p the index of a weight in the layer, the weight is
 
         V[p] = xi(p) w[h(p)],
 
-    where h (a bucket) and xi (+1 or -1) are xxHash32, with two seeds drawn from the run's, of the layer's number and p.
-    Both are worked out again when a network is loaded, so buckets are all that is stored of the kernels:
+    where h (a bucket) and xi (+1 or -1) are xxHash32 of the layer's number and p, with two seeds drawn from the run's
+    seed. Both are computed again when a network is loaded, so the kernels store only buckets:
 
         budget - what is not hashed    buckets, exactly; each layer's share is in proportion to its weights.
 
     `share=network` gives all layers one vector of buckets, and `block` hashes consecutive weights together, both as in
     ROAST (Desai, Zhou and Shrivastava, ICML 2023). A trained network is fitted by least squares.
 
-    What departs from the paper: the hash has a few more buckets to choose from, so that every stored bucket has a
-    weight. docs/methods/hashing.md has more.
+    Differences from the paper: the hash chooses from a few more buckets, so that every stored bucket has a weight.
+    docs/methods/hashing.md has more.
     """
 
     citation = """@inproceedings{chen2015compressing,
@@ -119,7 +119,7 @@ def hashed(network: nn.Module, structure: Mapping[str, Any]) -> "Hashed":
 
 
 class Hashed(Compressed):
-    """A network on buckets. Besides these a run needs the pace of buckets that were fitted."""
+    """A network on buckets. The state of a run also has the pace of buckets that were fitted."""
 
     def __init__(self, network: nn.Module, structure: Mapping[str, Any], generator: "HashedKernels") -> None:
         seeds = [structure[name] for name in ("index_seed", "sign_seed") if structure[name] is not None]
@@ -135,15 +135,15 @@ class Hashed(Compressed):
 
 
 class HashedKernels(Generator):
-    """Every kernel, all layers at once: buckets gathered by the block, with signs and scales.
+    """Every kernel, all layers at once: buckets gathered in blocks, with signs and scales.
 
-    `index` has for each block of weights the block of buckets that it is made from, int32 `(blocks,)`. `multipliers` is
-    what these are multiplied by: signs, scales or both, `(blocks, block)`, or `(blocks,)` where a block is one weight;
-    None for nothing. Without a `sign_seed` there are no signs. Raises BudgetError if the hashes tell too few blocks
-    apart.
+    `index` has for each block of weights the index of its block of buckets, int32 `(blocks,)`. `multipliers` has the
+    factors of the gathered values: signs, scales or both, `(blocks, block)`, or `(blocks,)` if a block is one weight;
+    None for no factors. Without a `sign_seed` there are no signs. Raises BudgetError if the hashes distinguish too few
+    blocks.
 
-    Where single weights have signs and nothing else, these are in the index, which goes into the buckets and behind
-    them their negatives (`mirrored`). That takes half the memory of signs to multiply by, and from 8x on no more time.
+    If single weights have signs and no scales, the index holds the signs: it points into the buckets followed by their
+    negatives (`mirrored`). That takes half the memory of signs as factors, and from 8x on no more time.
     """
 
     index: Tensor
@@ -163,16 +163,16 @@ class HashedKernels(Generator):
         self.kernels = kernels
         self.block = block
         self.buckets = nn.Parameter(torch.zeros(buckets))
-        # What is gathered for each layer, before its last block is cut off.
+        # The number of values gathered for each layer, before its last block is cut off.
         self.gathered = [math.ceil(size / block) * block for size in kernels.sizes]
-        # How many weights share each vector of buckets.
+        # The number of weights that share each vector of buckets.
         self.sharing = kernels.sizes if share == "layer" else [sum(kernels.sizes)]
 
         index, self.vectors = index_of(kernels.sizes, buckets, share, block, index_seed)
         negative = None if sign_seed is None else negative_of(self.gathered, sign_seed)
         self.mirrored = negative is not None and share == "layer" and block == 1
         multipliers = None
-        # Layer by layer, and in place: all in one go would take several times the memory of the kernels.
+        # Layer by layer and in place: all at once would take several times the memory of the kernels.
         if self.mirrored and negative is not None:
             for part, signs in zip(index.split(self.gathered), negative.split(self.gathered), strict=True):
                 part.add_(signs, alpha=buckets)
@@ -189,11 +189,11 @@ class HashedKernels(Generator):
                 multipliers = multipliers.view(-1, block)
         self.register_buffer("index", index, persistent=False)
         self.register_buffer("multipliers", multipliers, persistent=False)
-        # Factors on the gradients of buckets that are fitted.
+        # Factors on the gradients of fitted buckets.
         self.register_buffer("pace", None, persistent=False)
 
     def forward(self) -> dict[str, Tensor]:
-        # A bucket's gradient is the sum of those of its n weights, as in the paper. Other sums did no better
+        # A bucket's gradient is the sum of the gradients of its n weights, as in the paper. Other scales did no better
         # (docs/decisions/hashing-gradients.md).
         buckets = self.buckets if self.pace is None else scale_gradient(self.buckets, self.pace)
         return self.kernels.split(self.values_of(buckets))
@@ -209,10 +209,10 @@ class HashedKernels(Generator):
         return {layer: {"buckets": own} for layer, own in zip(self.kernels.shapes, vectors, strict=True)}
 
     def values_of(self, buckets: Tensor) -> Tensor:
-        """The weights of all kernels, in the order of `FlatKernels`: a linear function."""
+        """The weights of all kernels, in the order of `FlatKernels`: a linear function of the buckets."""
         values = self._in_blocks(buckets).index_select(0, self.index)
         if self.multipliers is not None:
-            # In place, which spares the memory of another set of kernels.
+            # In place, to save the memory of a second set of kernels.
             values = values.mul_(self.multipliers)
         values = values.view(-1)
         if self.gathered == self.kernels.sizes:
@@ -221,37 +221,37 @@ class HashedKernels(Generator):
         return torch.cat([part[:size] for part, size in parts])
 
     def draw(self, weights: Mapping[str, Tensor], random: torch.Generator) -> None:
-        """Start with uniform values that give kernels the mean square of these weights."""
+        """Draw uniform values that give the kernels the mean square of these weights."""
         self.buckets.copy_(2 * torch.rand(len(self.buckets), generator=random) - 1)
         for vector, missing in zip(self.buckets.split(self.vectors), self._missing(weights), strict=True):
             vector.mul_(missing.sqrt())
 
     def fit(self, weights: Mapping[str, Tensor]) -> None:
-        """Start as near to these weights as can be, in the sum of squares.
+        """Set the buckets to the least-squares fit of these weights.
 
-        Each weight has one bucket. So the normal equations are one division for each bucket: the products of its
-        weights and their multipliers, by the squares of these multipliers.
+        Each weight has one bucket. So the normal equations are one division for each bucket: the sum of its weights
+        times their multipliers, divided by the sum of the squares of these multipliers.
         """
         products = self._transposed(self.kernels.each(weights))
         squares = self._transposed(self._each(torch.ones_like(self.buckets)))
         self.buckets.copy_(products / squares)
-        # The mean of n weights that have little to do with each other is smaller than they are, by the root of n. Batch
-        # norm undoes that, so gradients are larger by as much, and a step is n times too long for what it changes.
-        # Shortened, steps go on as those of the network did (docs/decisions/hashing-gradients.md).
+        # The mean of n nearly independent weights is smaller than the weights by the root of n. Batch norm cancels this
+        # scale, so gradients are larger by the same factor, and a step is n times too long for its effect. The pace
+        # shortens steps, so that training continues as before the compression (docs/decisions/hashing-gradients.md).
         each = zip(self._missing(weights), self.vectors, strict=True)
         self.pace = torch.cat([missing.reciprocal().expand(size) for missing, size in each])
 
     def _missing(self, weights: Mapping[str, Tensor]) -> list[Tensor]:
-        """By vector of buckets: how many times larger the sum of squares of these weights is than that of its own."""
+        """For each vector of buckets, the sum of squares of these weights divided by that of the generated weights."""
         squares = [
             [part.square().sum() for part in parts] for parts in (self.kernels.each(weights), self._each(self.buckets))
         ]
         wanted, made = squares if len(self.sharing) > 1 else [[torch.stack(own).sum()] for own in squares]
-        # Where all are zero, nothing is missing.
+        # If all are zero, the factor is 1.
         return [(its_wanted / its_made).nan_to_num(1.0) for its_wanted, its_made in zip(wanted, made, strict=True)]
 
     def _each(self, buckets: Tensor) -> Iterator[Tensor]:
-        """`values_of` by layer: all at once would take several times the memory of the kernels."""
+        """`values_of` by layer: all layers at once would take several times the memory of the kernels."""
         blocks = self._in_blocks(buckets)
         for size, index, multipliers in self._by_layer():
             values = blocks.index_select(0, index)
@@ -266,7 +266,7 @@ class HashedKernels(Generator):
         return zip(self.kernels.sizes, self.index.split(parts), multipliers, strict=True)
 
     def _in_blocks(self, buckets: Tensor) -> Tensor:
-        if self.block == 1:  # numbers are gathered faster than rows of one
+        if self.block == 1:  # gathering numbers is faster than gathering rows of one number
             return torch.cat([buckets, -buckets]) if self.mirrored else buckets
         whole = len(buckets) // self.block * self.block
         blocks = buckets[:whole].view(-1, self.block)
@@ -292,10 +292,10 @@ class HashedKernels(Generator):
 def index_of(
     sizes: Sequence[int], buckets: int, share: Literal["layer", "network"], block: int, seed: int
 ) -> tuple[Tensor, list[int]]:
-    """The block of buckets of each block of weights, int32, for layers of these sizes, one behind the other; and how
-    many buckets each vector of them has."""
+    """The index of the block of buckets of each block of weights, int32, for layers of these sizes in order; and the
+    number of buckets in each vector of buckets."""
     blocks = [math.ceil(size / block) for size in sizes]
-    # The last block of a layer may be cut, and doesn't use all of its buckets.
+    # The last block of a layer may be cut, and then doesn't use all of its buckets.
     whole = numpy.ones(sum(blocks), numpy.bool_)
     whole[numpy.cumsum(blocks) - 1] = [size % block == 0 for size in sizes]
     hashes = hashes_of(blocks, seed)
@@ -304,7 +304,7 @@ def index_of(
     most = [int(own_whole.sum()) for _, own_whole in each]
     slots = allocate(most, sum, buckets // block, most=most)
     assert slots is not None
-    # What is left over is less than a block, and makes one more of the last vector's.
+    # Remaining buckets are fewer than a block. They add one block to the last vector.
     slots = (*slots[:-1], slots[-1] + (buckets % block > 0))
     index = numpy.empty(len(hashes), numpy.int32)
     starts = accumulate(slots, initial=0)
@@ -315,8 +315,8 @@ def index_of(
 
 
 def hashes_of(numbers: Sequence[int], seed: int) -> Words:
-    """The hash of each part of layers with so many parts each, one layer behind the other: of the layer's number and
-    that of the part in it."""
+    """The hash of each part of the layers, in order; `numbers` has the number of parts of each layer. The key is the
+    number of the layer and the number of the part in the layer."""
     hashes = numpy.empty(sum(numbers), numpy.uint32)
     done = 0
     for layer, parts in enumerate(numbers):
@@ -328,29 +328,30 @@ def hashes_of(numbers: Sequence[int], seed: int) -> Words:
     return hashes
 
 
-# So many hashes stay in a processor's cache, and what is made of them on the way takes next to no memory.
+# So many hashes fit into a processor's cache, and intermediate results take almost no memory.
 _AT_ONCE = 2**15
 
 
 def negative_of(sizes: Sequence[int], seed: int) -> Tensor:
-    """Which weights of layers of these sizes have the sign -1, one behind the other, by the highest bit of their hash;
+    """Whether each weight of layers of these sizes has the sign -1, in order, from the highest bit of its hash;
     bool."""
     return torch.from_numpy(hashes_of(sizes, seed) >= numpy.uint32(2**31))
 
 
 def scales_of(kernels: FlatKernels) -> list[float]:
-    """The scale of each layer, 1 over the root of its inputs, times what makes the mean of its square over all weights
-    1: a step on a bucket then moves weights as it does where layers share none."""
+    """The scale of each layer: 1 over the root of its inputs, times a constant that makes the mean squared scale over
+    all weights 1. A step on a bucket then moves weights as far as in a network whose layers share no buckets."""
     inputs = [math.prod(shape[1:]) for shape in kernels.shapes.values()]
     mean = sum(shape[0] for shape in kernels.shapes.values()) / sum(kernels.sizes)
     return [1 / math.sqrt(mean * number) for number in inputs]
 
 
 def assign(hashes: Words, counted: NDArray[numpy.bool_], slots: int) -> NDArray[numpy.int32]:
-    """One of so many slots for each hash, such that every slot has one that is `counted`.
+    """Assign one of `slots` slots to each hash, so that every slot has at least one `counted` hash.
 
-    Hashes modulo R fall into R places, of which some stay empty. R is the smallest number found for which as many as
-    `slots` don't; these are the slots, in their order. A few more than needed, if any, are the first ones once more.
+    Hashes modulo R fall into R places, some of which stay empty. R is the smallest number found for which at least
+    `slots` places are not empty. These places are the slots, in order. If there are more places than slots, the
+    numbering starts again at the first slot.
     """
     those = hashes if counted.all() else hashes[counted]
     number = len(those)
@@ -366,7 +367,7 @@ def assign(hashes: Words, counted: NDArray[numpy.bool_], slots: int) -> NDArray[
             for first in range(0, len(hashes), _AT_ONCE):
                 chosen[first : first + _AT_ONCE] = slot[_remainder(hashes[first : first + _AT_ONCE], places)]
             return chosen
-        # Newton's method, for the number to be expected: places (1 - exp(-number / places)).
+        # Newton's method on the expected number of places that are not empty: places (1 - exp(-number / places)).
         load = number / places
         places += math.ceil((slots - found) / (1 - (1 + load) * math.exp(-load)))
         if places > _MOST_PLACES * number:
@@ -374,10 +375,10 @@ def assign(hashes: Words, counted: NDArray[numpy.bool_], slots: int) -> NDArray[
 
 
 def _remainder(hashes: Words, number: int) -> NDArray[numpy.intp]:
-    """Modulo `number`, as the numbers that numpy indexes with fastest; in a third of the time that `%` takes."""
+    """`hashes` modulo `number`, in the type with which numpy indexes fastest. It takes a third of the time of `%`."""
     rest: Words = hashes - hashes // numpy.uint32(number) * numpy.uint32(number)
     return rest.astype(numpy.intp)
 
 
-# With so many places for each hash, all but 1 in 128 have one to themselves.
+# With so many places for each hash, 127 of 128 hashes have a place of their own.
 _MOST_PLACES = 64

@@ -1,7 +1,7 @@
-"""xxHash32 of many short keys at once: what hashing methods get their pseudo-random numbers from, the same everywhere.
+"""xxHash32 of many short keys at once. Hashing methods get their pseudo-random numbers from it, equal on every machine.
 
 The algorithm is that of https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md for inputs of whole words below
-16 bytes, which leave its main loop out. All of it is arithmetic modulo 2^32, so that processors can't disagree.
+16 bytes, which don't use its main loop. All of it is arithmetic modulo 2^32, so all processors agree.
 """
 
 import numpy
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Words = NDArray[numpy.uint32]
 
-# Python's numbers: those of numpy would warn where they overflow, as they shall here; its arrays don't.
+# Python's numbers: numpy's single numbers would warn of the intended overflow, numpy's arrays don't.
 _PRIME_2, _PRIME_3, _PRIME_4, _PRIME_5 = 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F, 0x165667B1
 _MOST_WORDS = 3
 

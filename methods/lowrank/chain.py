@@ -1,4 +1,4 @@
-"""A layer as a chain of smaller ones, from a decomposition of its kernel (`bench.methods.lowrank.decomposition`)."""
+"""A layer as a chain of smaller layers, from a decomposition of its kernel (`bench.methods.lowrank.decomposition`)."""
 
 import math
 
@@ -10,10 +10,10 @@ from bench.selection import Layer
 
 
 class Chain(nn.Sequential):
-    """Stands in the place of `layer`: plain convolutions, or linear layers, one after the other.
+    """Replaces `layer` by plain convolutions or linear layers in a row.
 
-    That of them which has the kernel's height has the stride, padding and dilation for it, and so with the width; the
-    last has the bias. The weights are fresh.
+    The convolution with the kernel's height has the stride, padding and dilation along the height; the same holds for
+    the width. The last layer has the bias. The weights are fresh.
     """
 
     def __init__(self, layer: Layer, kind: Kind, ranks: Ranks) -> None:
@@ -21,22 +21,22 @@ class Chain(nn.Sequential):
         chain = links(kind, shape, ranks)
         super().__init__(*(_make(layer, link, bias=False) for link in chain[:-1]))
         self.append(_make(layer, chain[-1], bias=layer.bias is not None))
-        self.to(memory_format=torch.channels_last)  # as networks are
+        self.to(memory_format=torch.channels_last)  # like networks
         self.kind: Kind = kind
         self.ranks = ranks
-        # How much of the kernel's values is stored.
+        # The number of stored values divided by the number of the kernel's values.
         self.share = sum(math.prod(link.shape) for link in chain) / math.prod(shape)
         self.kernel_shape = tuple(layer.weight.shape)
 
     def kernel(self) -> Tensor:
-        """The kernel of one layer that does what the chain does, float32."""
+        """The kernel of one layer that is equivalent to the chain, float32."""
         weights = [self.get_parameter(f"{place}.weight").detach() for place in range(len(self))]
         kernels = [weight.double().reshape(*weight.shape[:2], *(weight.shape[2:] or (1, 1))) for weight in weights]
         return compose(kernels).reshape(self.kernel_shape).to(weights[0].dtype)
 
 
 def shape_of(layer: Layer) -> Shape:
-    """The shape of its kernel; a linear layer's is 1x1."""
+    """The shape of the layer's kernel; a linear layer's kernel is 1x1."""
     channels_out, channels_in, *size = layer.weight.shape
     height, width = size or (1, 1)
     return channels_out, channels_in, height, width
@@ -45,8 +45,8 @@ def shape_of(layer: Layer) -> Shape:
 def factorise(layer: Layer, kind: Kind, ranks: Ranks, keep_norm: bool) -> Chain:
     """The layer with its kernel decomposed.
 
-    `keep_norm` gives the product the norm of the kernel: random kernels lose most of theirs, and a network that is
-    trained from them starts at the wrong scale.
+    `keep_norm` gives the product the norm of the kernel. Without it, random kernels lose most of their norm, and a
+    network that is trained from them starts at the wrong scale.
     """
     kernel = layer.weight.detach().double().reshape(shape_of(layer))
     kernels = decompose(kind, kernel, ranks)
@@ -63,7 +63,7 @@ def factorise(layer: Layer, kind: Kind, ranks: Ranks, keep_norm: bool) -> Chain:
 
 
 def with_fresh_weights(layer: Layer, kind: Kind, ranks: Ranks) -> Chain:
-    """A chain of these ranks with the layer's bias, and weights that have nothing to do with its kernel."""
+    """A chain of these ranks with the layer's bias and fresh weights."""
     made = Chain(layer, kind, ranks).to(layer.weight.device, layer.weight.dtype)
     if layer.bias is not None:
         with torch.no_grad():
@@ -88,6 +88,6 @@ def _make(layer: Layer, link: Link, bias: bool) -> Layer:
 
 
 def _along(link: Link, values: tuple[int, ...], otherwise: int) -> tuple[int, int]:
-    """The layer's values for height and width where the link has that axis."""
+    """The layer's values for height and width if the link has these axes; else `otherwise`."""
     height, width = values
     return height if "h" in link.axes else otherwise, width if "w" in link.axes else otherwise

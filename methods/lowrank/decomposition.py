@@ -1,7 +1,7 @@
-"""Kernels as products of smaller ones: Tucker-2, SVD, tensor-train and CP. `chain` makes layers of them.
+"""Decomposes kernels into products of smaller ones: Tucker-2, SVD, tensor-train and CP. `chain` makes layers of them.
 
-A kernel (out, in, height, width) is decomposed into the kernels of convolutions which, one after the other and each
-without a bias, do what it does. All here works on tensors alone, best in float64.
+A kernel (out, in, height, width) is decomposed into the kernels of several convolutions. Applied in a row and without
+biases, they do the same as the kernel. All functions here take only tensors, best in float64.
 """
 
 import math
@@ -19,7 +19,7 @@ Kind = Literal["tucker", "svd-spatial", "svd-channel", "tensor-train", "cp"]
 Ranks = tuple[int, ...]
 Shape = tuple[int, int, int, int]  # of a kernel: (out, in, height, width)
 
-# Which axes of the kernel each of the convolutions has, height or width; with neither it is 1x1.
+# The axes of the kernel that each convolution has, height or width; without both it is 1x1.
 _AXES: dict[Kind, tuple[str, ...]] = {
     "tucker": ("", "hw", ""),
     "svd-spatial": ("h", "w"),
@@ -31,7 +31,8 @@ _AXES: dict[Kind, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Link:
-    """One convolution of the chain. `axes` are those of the kernel that it has; depthwise, it keeps channels apart."""
+    """One convolution of the chain. `axes` are the axes of the kernel that it has. A depthwise one doesn't mix
+    channels."""
 
     channels_in: int
     channels_out: int
@@ -45,10 +46,11 @@ class Link:
 
 
 def links(kind: Kind, shape: Shape, ranks: Ranks) -> list[Link]:
-    """The convolutions that a kernel of this shape becomes with these ranks."""
+    """The convolutions into which these ranks decompose a kernel of this shape."""
     channels_out, channels_in, height, width = shape
     pattern = _AXES[kind]
-    # The numbers of channels before, between and after: those between are the ranks, which in CP are one number.
+    # The numbers of channels before, between and after the convolutions. Those between are the ranks; in CP they are
+    # equal.
     between = ranks * 3 if kind == "cp" else ranks
     channels = (channels_in, *between, channels_out)
     if len(channels) != len(pattern) + 1:
@@ -66,20 +68,20 @@ def links(kind: Kind, shape: Shape, ranks: Ranks) -> list[Link]:
 
 
 def cost(kind: Kind, shape: Shape, ranks: Ranks) -> int:
-    """Values of the kernels that a kernel of this shape becomes."""
+    """The number of values of the kernels into which these ranks decompose a kernel of this shape."""
     return sum(math.prod(link.shape) for link in links(kind, shape, ranks))
 
 
 def full_ranks(kind: Kind, shape: Shape) -> Ranks:
-    """Ranks with which every kernel of this shape can be had exactly."""
+    """Ranks with which every kernel of this shape can be represented exactly."""
     if kind == "cp":
         return (min(shape[:2]) * shape[2] * shape[3],)
     return useful(kind, shape, (math.prod(shape),) * (len(_AXES[kind]) - 1))
 
 
 def proportions(kind: Kind, shape: Shape) -> Ranks:
-    """The ranks are best in proportion to these: the full ones, but half of the middle one of a tensor-train, whose
-    share would otherwise be too large (docs/decisions/lowrank-iterations.md)."""
+    """The best proportions of the ranks: the full ranks, but half of the middle one of a tensor-train. Its full rank
+    would get too large a share (docs/decisions/lowrank-iterations.md)."""
     ranks = full_ranks(kind, shape)
     if kind == "tensor-train":
         return ranks[0], max(1, ranks[1] // 2), ranks[2]
@@ -87,8 +89,8 @@ def proportions(kind: Kind, shape: Shape) -> Ranks:
 
 
 def useful(kind: Kind, shape: Shape, ranks: Ranks) -> Ranks:
-    """These ranks without what can add nothing: where the convolutions on one side of it are too small for a rank, a
-    smaller one gives the same kernels."""
+    """The ranks clipped to the largest useful ones. A rank is useless beyond the size of the convolutions on one side
+    of it, since a smaller rank gives the same kernels."""
     if kind == "cp":
         return (min(ranks[0], *full_ranks(kind, shape)),)
     taps = [math.prod(link.size) for link in links(kind, shape, ranks)]
@@ -103,10 +105,10 @@ def useful(kind: Kind, shape: Shape, ranks: Ranks) -> Ranks:
 
 
 def decompose(kind: Kind, kernel: Tensor, ranks: Ranks) -> list[Tensor]:
-    """The kernels of `links`, whose product is near to `kernel`, in the order in which they are applied.
+    """The kernels of `links`, in the order in which they are applied. Their product is close to `kernel`.
 
-    With the ranks of `full_ranks` they give it exactly. The two SVDs are the best of their ranks, the others near it.
-    The kernel's gain is shared evenly among them.
+    With the ranks of `full_ranks` the product is exact. The two SVDs give the best product of their ranks, the others a
+    nearly best one. The kernel's gain is shared evenly among the kernels.
     """
     with tensorly.backend_context("pytorch"):
         match kind:
@@ -123,10 +125,10 @@ def decompose(kind: Kind, kernel: Tensor, ranks: Ranks) -> list[Tensor]:
 
 
 def share_gain(kernels: Sequence[Tensor]) -> list[Tensor]:
-    """The same product, with the same gain (largest singular value) in each of the kernels; not for depthwise ones.
+    """Kernels with the same product and with equal gains (largest singular values). Not for depthwise kernels.
 
-    An SVD leaves all of it in one of them, and a step of SGD then moves the product by its square. Further training is
-    steadier with an even share (docs/decisions/lowrank-training.md).
+    An SVD leaves the whole gain in one kernel, and a step of SGD then moves the product by the gain's square. Further
+    training is steadier with an even share (docs/decisions/lowrank-training.md).
     """
     gains = torch.stack([torch.linalg.matrix_norm(kernel.flatten(1), ord=2) for kernel in kernels])
     if not gains.all():  # the product is zero
@@ -136,25 +138,25 @@ def share_gain(kernels: Sequence[Tensor]) -> list[Tensor]:
 
 
 def compose(kernels: Sequence[Tensor]) -> Tensor:
-    """The kernel that these, one after the other, amount to."""
+    """The kernel of one convolution that is equivalent to these in a row."""
     made = kernels[0]
     for kernel in kernels[1:]:
         if kernel.shape[1] == 1 < made.shape[0]:  # depthwise
             product = torch.einsum("rcd,riab->riacbd", kernel[:, 0], made)
         else:
             product = torch.einsum("orcd,riab->oiacbd", kernel, made)
-        # Of the two, one alone has the height, and one the width.
+        # Only one of the two has the height, and only one has the width.
         made = product.flatten(4, 5).flatten(2, 3)
     return made
 
 
 def energies(kind: Kind, kernel: Tensor) -> list[Tensor]:
-    """For each rank, the fraction of the kernel's sum of squares that it keeps if it is 1, 2, 3 and so on."""
+    """For each rank, the fraction of the kernel's sum of squares that is kept at rank 1, 2, 3 and so on."""
     if kind == "cp":
         return [_kept(_orthogonal_terms(kernel)[0].square())]
     _, channels_in, height, width = kernel.shape
     last = channels_in * height * width
-    # As a matrix with so many rows, of the kernel as (in, height, width, out).
+    # The kernel is permuted to (in, height, width, out) and reshaped to matrices with these numbers of rows.
     rows = {
         "tucker": [channels_in, last],
         "svd-spatial": [channels_in * height],
@@ -172,16 +174,16 @@ def _squared_singular_values(matrix: Tensor) -> Tensor:
 
 
 def _kept(squares: Tensor) -> Tensor:
-    """The fraction that the first so many hold; all of it if there is nothing."""
+    """The fraction of the sum that the first 1, 2, 3... squares hold; 1 if all are zero."""
     kept = squares.cumsum(0)
     return kept / kept[-1] if kept[-1] > 0 else torch.ones_like(kept)
 
 
 def leading(matrix: Tensor, n_eigenvecs: int | None = None, **_: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """The truncated SVD of a matrix, as tensorly wants it (and names the rank).
+    """The truncated SVD of a matrix, in the form that tensorly expects (with its name for the rank).
 
-    By way of the eigenvectors of `matrix matrix.T`, which is faster than an SVD where the matrix is wide. The left
-    vectors are orthonormal whatever the matrix is, and the rest is the matrix itself, seen along them.
+    It uses the eigenvectors of `matrix matrix.T`, which is faster than an SVD for a wide matrix. The left vectors are
+    orthonormal for every matrix. The other factors are the projections of the matrix onto them.
     """
     vectors = torch.linalg.eigh(matrix @ matrix.T)[1].flip(1)[:, :n_eigenvecs]
     along = vectors.T @ matrix
@@ -190,9 +192,9 @@ def leading(matrix: Tensor, n_eigenvecs: int | None = None, **_: Any) -> tuple[T
 
 
 def _tucker(kernel: Tensor, rank_in: int, rank_out: int) -> list[Tensor]:
-    """Kim et al. 2016, by higher-order orthogonal iteration.
+    """Tucker-2 (Kim et al. 2016), by higher-order orthogonal iteration.
 
-    (tensorly's `partial_tucker` does the same with a full SVD for each half of an iteration, which takes far longer:
+    (tensorly's `partial_tucker` gives the same with a full SVD in each half of an iteration, which takes far longer:
     docs/decisions/lowrank-iterations.md.)
     """
     down = leading(kernel.transpose(0, 1).flatten(1), rank_in)[0]
@@ -206,7 +208,7 @@ def _tucker(kernel: Tensor, rank_in: int, rank_out: int) -> list[Tensor]:
 
 
 def _svd_spatial(kernel: Tensor, rank: int) -> list[Tensor]:
-    """Jaderberg et al. 2014, their second scheme."""
+    """The second scheme of Jaderberg et al. 2014."""
     channels_out, channels_in, height, width = kernel.shape
     matrix = kernel.permute(1, 2, 3, 0).reshape(channels_in * height, width * channels_out)
     left, right = _halves(matrix, rank)
@@ -217,14 +219,15 @@ def _svd_spatial(kernel: Tensor, rank: int) -> list[Tensor]:
 
 
 def _svd_channel(kernel: Tensor, rank: int) -> list[Tensor]:
-    """Zhang et al. 2015, without their responses: of the kernel alone. Of a 1x1 kernel it is the SVD of the matrix."""
+    """The method of Zhang et al. 2015 for the kernel alone, without responses. For a 1x1 kernel it is the SVD of its
+    matrix."""
     left, right = _halves(kernel.flatten(1), rank)
     return [right.reshape(rank, *kernel.shape[1:]), left[:, :, None, None]]
 
 
 def _halves(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """The best product of a matrix with `rank` columns and one with `rank` rows."""
-    if len(matrix) > matrix.shape[1]:  # from the shorter side, which is faster
+    """The best approximation of the matrix by a product of a matrix with `rank` columns and one with `rank` rows."""
+    if len(matrix) > matrix.shape[1]:  # the shorter side is faster
         left, right = _halves(matrix.T, rank)
         return right.T, left.T
     left, values, right = leading(matrix, rank)
@@ -232,7 +235,7 @@ def _halves(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
 
 def _tensor_train(kernel: Tensor, ranks: Ranks) -> list[Tensor]:
-    """Oseledets 2011, of the kernel as (in, height, width, out)."""
+    """Tensor-train (Oseledets 2011) of the kernel as (in, height, width, out)."""
     # Each core is (rank before, size, rank after).
     first, tall, wide, last = tensor_train(kernel.permute(1, 2, 3, 0), rank=[1, *ranks, 1], svd=leading)
     return [
@@ -244,11 +247,11 @@ def _tensor_train(kernel: Tensor, ranks: Ranks) -> list[Tensor]:
 
 
 def _cp(kernel: Tensor, rank: int) -> list[Tensor]:
-    """Lebedev et al. 2015, but guarded.
+    """CP (Lebedev et al. 2015), guarded against divergence.
 
-    The best CP of a given rank need not exist: then alternating least squares makes terms that grow without end and
-    cancel each other, and a network of these can't be trained. So this starts from the largest orthogonal terms, which
-    know no such trouble, and stops before the terms outgrow the kernel.
+    A best CP of a given rank need not exist. Then alternating least squares gives terms that grow without limit and
+    cancel each other, and a network of these terms can't be trained. So this starts from the largest orthogonal terms,
+    which can't grow in this way, and stops before the terms outgrow the kernel.
     """
     norm = kernel.norm().clamp_min(torch.finfo(kernel.dtype).tiny)
     sizes, factors = _orthogonal_terms(kernel)
@@ -256,7 +259,7 @@ def _cp(kernel: Tensor, rank: int) -> list[Tensor]:
     found = [factor[:, :rank] * shares for factor in factors]
 
     def keep(cp: CPTensor, _: Any) -> bool:
-        """Take what an iteration gave, or end it all."""
+        """Keep the result of an iteration, or stop."""
         nonlocal found
         if not term_sizes(cp[1]).norm() <= _LARGEST_TERMS:  # NaN too
             return True
@@ -267,7 +270,7 @@ def _cp(kernel: Tensor, rank: int) -> list[Tensor]:
     if iterations and rank < len(sizes):
         start = CPTensor((torch.ones_like(shares), list(found)))
         parafac(kernel / norm, rank, init=start, n_iter_max=iterations, l2_reg=_CP_REGULARISATION, callback=keep)
-    # What each term has of size is shared out evenly among its factors.
+    # Share the size of each term evenly among its factors.
     even = (term_sizes(found) * norm) ** 0.25
     up, down, tall, wide = (factor / _norms(factor) * even for factor in found)
     return [
@@ -279,12 +282,12 @@ def _cp(kernel: Tensor, rank: int) -> list[Tensor]:
 
 
 def _orthogonal_terms(kernel: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """A CP decomposition in closed form: the norms of its terms, the largest first, and the factors for out, in, height
+    """A CP decomposition in closed form: the norms of its terms in falling order, and the factors for out, in, height
     and width, whose columns are unit vectors.
 
-    The taps are turned to their principal axes, in height and in width; then there is the SVD of a matrix (out, in) for
-    each pair of axes. The terms are orthogonal to each other: whichever are left out, the error is the sum of their
-    squares.
+    The taps are rotated to their principal axes, in height and in width. Then there is the SVD of a matrix (out, in)
+    for each pair of axes. The terms are orthogonal to each other, so the squared error is the sum of the squared norms
+    of the omitted terms.
     """
     width = kernel.shape[3]
     tall, wide = (leading(kernel.movedim(axis, 0).flatten(1))[0] for axis in (2, 3))
@@ -306,15 +309,15 @@ def _norms(factor: Tensor) -> Tensor:
     return norms.clamp_min(torch.finfo(factor.dtype).tiny)
 
 
-# More take time and win little (docs/decisions/lowrank-iterations.md, for CP below too).
+# More iterations take time and gain little (docs/decisions/lowrank-iterations.md, also for CP below).
 _TUCKER_ITERATIONS = 2
-# At most; fewer where they would take longer than about a fifth of a second, by the work of one.
+# The most iterations. Fewer if they would take longer than about a fifth of a second, estimated from the work of one.
 _CP_ITERATIONS = 5
 _CP_WORK = 25_000_000
-# Against singular systems alone. A stronger one holds growing terms down, but drives small terms to zero.
+# Only against singular systems. A stronger one limits growing terms, but drives small terms to zero.
 _CP_REGULARISATION = 1e-9
-# The root of the sum of squares of the terms' norms, the kernel's own norm being 1; just above what terms of kernels in
-# good order have.
+# The largest root of the sum of the squared norms of the terms, relative to the kernel's norm. Just above the values of
+# well-behaved kernels.
 _LARGEST_TERMS = 2.0
-# A term that is nothing, of a kernel of low rank, still gets this size, so that it can learn.
+# A term of norm zero, from a kernel of low rank, still gets this size, so that it can learn.
 _SMALLEST_TERM = 1e-8

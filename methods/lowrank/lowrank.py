@@ -35,7 +35,8 @@ from bench.surgery import replace
 class LowRank(Method):
     """Low-rank factorisation: each convolution becomes a chain of smaller ones (Tucker-2, SVD, tensor-train, CP).
 
-    A kernel of `in` and `out` channels and h x w taps becomes, and stores, with its bias kept by the last:
+    A kernel with `in` and `out` channels and h x w taps becomes these convolutions and stores these values. The last
+    convolution keeps the bias.
 
         tucker         1x1, hxw, 1x1          in p + p q h w + q out          Kim et al. 2016
         svd-spatial    hx1, 1xw               r (in h + w out)                Jaderberg et al. 2014
@@ -44,15 +45,15 @@ class LowRank(Method):
         cp             the same, with hx1     r (in + h + w + out)            Lebedev et al. 2015
                        and 1xw depthwise
 
-    A 1x1 convolution and a linear layer become the SVD of the matrix: r (in + out). Ranks are solved for the budget
-    (`ranks`). A layer stays dense where its chain would not be smaller.
+    A 1x1 convolution or a linear layer becomes the SVD of its matrix: r (in + out). Ranks are solved for the budget
+    (`ranks`). A layer stays dense if its chain would not be smaller.
 
-    What departs from the papers: only kernels are factorised, and no layer's response is looked at. Kernels keep their
-    norm. Each of a chain's n convolutions has 1/n of the learning rate, which reports show.
-    docs/methods/lowrank.md has more.
+    Differences from the papers: only kernels are factorised, and layers' responses are not used. Kernels keep their
+    norm. Each of a chain's n convolutions has 1/n of the learning rate, which reports show. docs/methods/lowrank.md has
+    more.
     """
 
-    revision = 2  # since each convolution of a chain has its share of the learning rate
+    revision = 2  # each convolution of a chain has its share of the learning rate; in revision 1 the whole rate
 
     kind: Annotated[Kind, "tucker, svd-spatial, svd-channel, tensor-train or cp"] = "tucker"
     ranks: Annotated[
@@ -109,8 +110,8 @@ class LowRank(Method):
         return Factorised(network, structure, solved, decay, rates=rates)
 
     def _choose(self, model: nn.Module, budget: int | None, read: Mapping[str, str]) -> dict[str, tuple["Form", Ranks]]:
-        """The layers to factorise, how and with which ranks: of the first choice of layers, without those that are
-        `read` by the network's code, with which the budget is met. Raises BudgetError."""
+        """The layers to factorise, each with its form and its ranks, from the first choice of layers that meets the
+        budget. Layers that the network's code reads (`read`) are left out. Raises BudgetError."""
         reason = "it has no convolution or linear layer to factorise"
         for rule in RULES:
             chosen = select(model, rule, shared=False)
@@ -146,7 +147,7 @@ class LowRank(Method):
 
 
 class Factorised(Compressed):
-    """A network of chains."""
+    """A network whose layers are chains of convolutions."""
 
     def dense_state(self) -> Mapping[str, Tensor]:
         chains = {name: module for name, module in self.network.named_modules() if isinstance(module, Chain)}
@@ -160,7 +161,7 @@ class Factorised(Compressed):
         return state
 
 
-# What is factorised: the first of these that the budget can be met with.
+# Choices of layers to factorise; the first one that can meet the budget is used.
 RULES = (
     Rule(),
     Rule(kernel="all"),
@@ -192,12 +193,12 @@ class Form:
         return useful(self.kind, self.shape, ranks)
 
     def cost(self, ranks: Ranks) -> int:
-        """Values that it stores with these ranks, or dense where that is no more. The bias is not in it."""
+        """The number of values stored with these ranks, or by the dense layer if that is not more. Without the bias."""
         return min(self.dense, cost(self.kind, self.shape, self.useful(ranks)))
 
 
 def _smaller(forms: Mapping[str, Form], ranks: Sequence[Ranks]) -> dict[str, tuple[Form, Ranks]]:
-    """The layers that are smaller than dense with their ranks."""
+    """The layers that become smaller than dense with these ranks."""
     return {
         name: (form, chosen)
         for (name, form), chosen in zip(forms.items(), ranks, strict=True)
@@ -206,7 +207,7 @@ def _smaller(forms: Mapping[str, Form], ranks: Sequence[Ranks]) -> dict[str, tup
 
 
 def in_proportion(forms: Sequence[Form], budget: int) -> list[Ranks]:
-    """Ranks in one proportion, that together cost at most `budget`, and close to it."""
+    """Ranks in fixed proportions that together cost at most `budget` and come close to it."""
     lengths = [len(form.full) for form in forms]
 
     def split(numbers: Numbers) -> list[Ranks]:
@@ -219,7 +220,8 @@ def in_proportion(forms: Sequence[Form], budget: int) -> list[Ranks]:
 
 
 def by_energy(layers: Sequence[Layer], forms: Sequence[Form], budget: int) -> list[Ranks]:
-    """The smallest ranks that keep a fraction of each kernel's energy, one for all kernels but for what is left."""
+    """The smallest ranks that keep a fraction of each kernel's energy. The fraction is equal for all kernels, except
+    that the rest of the budget raises it for some."""
     kept = [
         [fractions.tolist() for fractions in energies(form.kind, layer.weight.detach().double().reshape(form.shape))]
         for layer, form in zip(layers, forms, strict=True)
@@ -254,11 +256,12 @@ def _solve(
     return [form.useful(ranks) for form, ranks in zip(forms, ranks_of(numbers), strict=True)]
 
 
-# The fraction of the energy is a whole number of ten-thousandths, for `allocate`: in kernels of up to 64 channels all
-# but the last ranks, which are as good as nothing, make a larger difference.
+# For `allocate`, the fraction of energy is a whole number of ten-thousandths. In kernels of up to 64 channels, one more
+# rank changes the fraction by more than this, except for the last ranks, which hardly matter.
 _STEPS = 10_000
 _ROUNDING = 1e-12
-# The part of a budget that may be left: in many steps no rank changes, and each takes its time. Chosen, not measured.
+# The part of a budget that may remain unused: many steps change no rank, and each step takes time. Chosen, not
+# measured.
 _ENERGY_LEFT = 0.001
 
 

@@ -192,8 +192,11 @@ def test_what_is_not_as_it_was_written_is_said_and_decoded_again(change: str, tm
         (kept / "data.json").write_bytes((kept / "data.json").read_bytes().replace(b"cat", b"cow"))
     found, said = loaded(chosen)
     assert_same(found, wanted)
-    what = {"target": "train-targets.npy is not as it was written", "time": "test.npy is not as it was written"}
-    what |= {"missing": "test.npy is missing", "header": "data.json is not as it was sealed"}
+    what = {
+        "target": "train-targets.npy has changed since it was written",
+        "time": "test.npy has changed since it was written",
+    }
+    what |= {"missing": "test.npy is missing", "header": "data.json has changed since it was sealed"}
     assert said == [f"folder:{tmp_path / 'photos'}: decoded images in {kept}: {what[change]}; they are decoded again"]
     assert loaded(chosen)[1] == []
 
@@ -209,7 +212,7 @@ def test_a_byte_that_flipped_on_the_disk_is_found_by_going_through_all(tmp_path:
     (kept / "train.npy").write_bytes(content)
     os.utime(kept / "train.npy", ns=(status.st_atime_ns, status.st_mtime_ns))
     decoded.read(kept, 0.25)
-    with pytest.raises(Broken, match="its pixels or targets are not as they were written"):
+    with pytest.raises(Broken, match="its pixels or targets have changed since they were written"):
         decoded.check(kept)
 
 
@@ -224,7 +227,7 @@ def test_no_room_and_no_disk_are_said_and_images_are_in_memory(
     assert_same(found, wanted)
     assert found.leaked == 0
     assert said == [
-        f"{start}they take 0.00538 MB or more, and there is room for 0.004 MB; they are in memory for this once"
+        f"{start}they take 0.00538 MB or more, and there is room for 0.004 MB; they are kept in memory this time"
     ]
 
     def full(*given: object) -> None:
@@ -234,11 +237,11 @@ def test_no_room_and_no_disk_are_said_and_images_are_in_memory(
     monkeypatch.setattr(os, "posix_fallocate", full)
     found, said = loaded(chosen)
     assert_same(found, wanted)
-    assert said == [f"{start}No space left on device; they are in memory for this once"]
+    assert said == [f"{start}No space left on device; they are kept in memory this time"]
     monkeypatch.setenv(images.FOLDER, str(tmp_path / "photos" / "train" / "cat" / "0.png"))
     found, said = loaded(chosen)
     assert_same(found, wanted)
-    assert "Not a directory; they are in memory for this once" in said[0]
+    assert "Not a directory; they are kept in memory this time" in said[0]
     assert cache.kept() == []
     assert list(cache.folder.glob(".*")) == []
 
@@ -277,7 +280,7 @@ def test_images_that_change_while_they_are_read_are_not_kept(tmp_path: Path, cac
     object.__setattr__(moving, "stamp", lambda data_dir: next(stamps))
     found, said = loaded(moving)
     assert_same(found, hold_out(as_given(chosen), 0.25))
-    assert "its files changed while they were read; they are in memory for this once" in said[0]
+    assert "its files changed while they were read; they are kept in memory this time" in said[0]
     assert cache.kept() == []
 
 

@@ -149,7 +149,7 @@ def test_where_there_is_no_room_that_is_said_and_images_are_read_where_they_lie(
     assert contents(loaded(top, said.append)) == wanted
     assert f"copied images are not kept in {cache.folder}: they take " in said[-1]
     assert "and there is room for " in said[-1]
-    assert said[-1].endswith("; they are read where they lie, which takes longer in random order")
+    assert said[-1].endswith("; they are read from the original files, which takes longer in random order")
     assert cache.kept() == []
     assert list(cache.folder.glob(".*")) == []
 
@@ -193,8 +193,8 @@ def test_what_is_not_as_it_was_written_is_said_and_copied_again(change: str, tmp
         cache.remove(kept)
         cache.kept()[0].folder.rename(kept)
     assert contents(loaded(top, said.append)) == wanted
-    what = {"bytes": "images is not as it was written", "missing": "ends.npy is missing"}
-    what |= {"header": "data.json is not as it was sealed", "fewer": "ends.npy has 9 images, and there are 36"}
+    what = {"bytes": "images has changed since it was written", "missing": "ends.npy is missing"}
+    what |= {"header": "data.json has changed since it was sealed", "fewer": "ends.npy has 9 images, and there are 36"}
     assert f"copied images in {kept}: {what[change]}; they are copied again" in said[0]
     said.clear()
     loaded(top, said.append)
@@ -213,7 +213,7 @@ def test_a_byte_that_flipped_on_the_disk_is_found_by_going_through_all(
         content[-1] ^= 1
         (kept / name).write_bytes(content)
         os.utime(kept / name, ns=(status.st_atime_ns, status.st_mtime_ns))
-        with pytest.raises(Broken, match="its images are not as they were written"):
+        with pytest.raises(Broken, match="its images have changed since they were written"):
             copied.check(kept)
         content[-1] ^= 1
         (kept / name).write_bytes(content)
@@ -247,7 +247,7 @@ def test_files_that_change_while_they_are_copied_are_not_kept(
 
     monkeypatch.setattr(copied, "write", changed)
     loaded(top, said.append)
-    assert any("its files changed while they were read; they are read where they lie" in line for line in said)
+    assert any("its files changed while they were read; they are read from the original files" in line for line in said)
     assert cache.kept() == []
 
 

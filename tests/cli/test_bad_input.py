@@ -129,9 +129,9 @@ LOWRANK = "run --methods lowrank"
         (f"{LOWRANK} --schedule folder.toml", "no such schedule file: folder.toml"),
         (f"{LOWRANK} --plugin binary", "no such plugin: "),
         (f"{LOWRANK} --plugin nothing.py", "plugin {here}/nothing.py defines no method, dataset or task"),
-        (f"{LOWRANK} --out binary", "can't write to binary: binary is no folder; give another --out"),
-        (f"{LOWRANK} --out binary/x", "can't write to binary/x: binary is no folder; give another --out"),
-        (f"{LOWRANK} --out dangling", "can't write to dangling: dangling is no folder; give another --out"),
+        (f"{LOWRANK} --out binary", "can't write to binary: binary is not a folder; give another --out"),
+        (f"{LOWRANK} --out binary/x", "can't write to binary/x: binary is not a folder; give another --out"),
+        (f"{LOWRANK} --out dangling", "can't write to dangling: dangling is not a folder; give another --out"),
         (f"{LOWRANK} --model \udcff", "model can't be '\\udcff': it is not text that a file can hold"),
         ("new-method mine --out binary", "can't write to binary"),
         (f"new-method {'x' * 500}", "can't call a method 'xxx"),
@@ -167,10 +167,10 @@ LOWRANK = "run --methods lowrank"
         # networks in files
         ("evaluate listed.safetensors --dataset glyphs", "listed.safetensors has a description that can't be read: it"),
         ("evaluate number.safetensors --dataset glyphs", "number.safetensors has a description that can't be read: it"),
-        ("export weights.safetensors --to dense --out dangling", "--out can't be dangling: it is a link, which would"),
+        ("export weights.safetensors --to dense --out dangling", "--out can't be dangling: it is a link; give another"),
         (
             "export weights.safetensors --to dense --out x.onnx",
-            "--out can't be x.onnx: that is the ending of --to onnx",
+            "--out can't be x.onnx: that ending belongs to --to onnx",
         ),
         (
             "evaluate malicious.t7 --dataset glyphs",
@@ -187,7 +187,7 @@ LOWRANK = "run --methods lowrank"
         ("export weights.safetensors --to dense --out folder", "--out can't be folder"),
         (
             "export weights.safetensors --to dense --out /dev/null --force",
-            "--out can't be /dev/null: it is",
+            "--out can't be /dev/null: it exists and is not",
         ),
     ],
 )

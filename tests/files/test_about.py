@@ -71,7 +71,7 @@ def test_what_is_missing_is_named_and_a_newer_one_is_refused_by_its_number() -> 
         about.from_text(json.dumps(given))
     with pytest.raises(TooNew, match="it has format 3, of a newer bench"):
         about.from_text(json.dumps({**json.loads(PLAIN.text()), "format": 3, "mood": "good"}))
-    with pytest.raises(ValueError, match="no JSON object"):
+    with pytest.raises(ValueError, match="not a JSON object"):
         about.from_text("[]")
     with pytest.raises(ValueError, match="nested too deeply"):
         about.from_text(100_000 * "[")

@@ -49,7 +49,8 @@ def test_a_state_dict(classifier: dict[str, torch.Tensor], tmp_path: Path) -> No
     torch.save(classifier, tmp_path / "mobilenet.pth")
     weights = find(f"backbone={tmp_path / 'mobilenet.pth'}", MODEL)
     assert weights.name == "backbone=mobilenet.pth"
-    assert any("left out, being of no backbone: " in note and "classifier" in note for note in weights.notes)
+    left_out = "left out, since the backbone has no such tensors: "
+    assert any(left_out in note and "classifier" in note for note in weights.notes)
     assert_filled(weights, classifier)
 
 
@@ -74,7 +75,7 @@ def test_a_run(method: str, tmp_path: Path) -> None:
     file.write_bytes(artifact.pack(made, description))
     weights = find(f"backbone={file}", MODEL)
     assert weights.epochs == 7
-    assert any("the others take the kernels that it makes" in note for note in weights.notes) is (method == "csg")
+    assert any("other methods start from its full kernels" in note for note in weights.notes) is (method == "csg")
     assert_filled(weights, made.finish().state_dict())
 
 
@@ -86,7 +87,7 @@ def test_a_run_of_a_network_in_a_file_is_refused(tmp_path: Path) -> None:
     description = Description(artifact.describe_model(networks.find(text), 3, 10), (dense.step(made),))
     file = tmp_path / "run.safetensors"
     file.write_bytes(artifact.pack(made, description))
-    message = r"run\.safetensors is of a network in a file, mynet\.py:mynet, which is not that of .*, or was changed "
+    message = r"run\.safetensors holds mynet\.py:mynet, a network from another file than .* or from changed code"
     with pytest.raises(InputError, match=message):
         find(f"backbone={file}", MODEL)
 
@@ -113,8 +114,8 @@ def test_it_is_part_of_ids_and_what_was_given_is_not_measured(
 @pytest.mark.parametrize(
     ("name", "text", "fresh_head", "message"),
     [
-        ("resnet8", "pretrained", False, "resnet8 names no backbone that backbone=pretrained could fill"),
-        (NAME, "FILE", True, "--fresh-head is not needed: all but the backbone is fresh"),
+        ("resnet8", "pretrained", False, "resnet8 declares no backbone for backbone=pretrained to fill"),
+        (NAME, "FILE", True, "--fresh-head is not needed: with .* everything except the backbone is fresh"),
         ("deeplabv3_resnet50", "FILE", False, r"can't be filled from .*: \d+ of \d+ tensors are missing"),
         ("deeplabv3-resnet8", "pretrained", False, "there are no pretrained weights for the backbone of deeplabv3-re"),
         (NAME, "nowhere.pth", False, "nowhere.pth"),

@@ -159,22 +159,22 @@ def test_what_is_made_from_a_seed_is_made_from_the_runs(tmp_path: Path) -> None:
     [
         ("code=8", "code=12", r"codes of stage1.conv1 is 1x8 there and 1x12 here"),
         ("code=8:slice=16x16", "code=8:slice=8x8", r"codes of stage1.conv1 is 1x8 there and 4x8 here"),
-        ("code=8:slice=16x8", "code=8:slice=8x16", r"it would make another stage1.conv1.weight of the same tensors"),
+        ("code=8:slice=16x8", "code=8:slice=8x16", r"the same tensors would give another stage1.conv1.weight"),
         (
             "code=8:slice=12x12",
             "code=8:slice=12x12:tiling=view",
-            r"it would make another stage\d.conv\d.weight of the same tensors",
+            r"the same tensors would give another stage\d.conv\d.weight",
         ),
-        ("code=8", "code=8:generator=binary", r"stage1.conv1 has slices there and not here"),
-        ("code=8:generator=binary", "code=8", r"stage1.conv1 has slices here and not there"),
+        ("code=8", "code=8:generator=binary", r"stage1.conv1 has slices there but not here"),
+        ("code=8:generator=binary", "code=8", r"stage1.conv1 has slices here but not there"),
         (
             "code=8:generator=binary",
             "code=8:generator=gaussian",
-            r"it would make another stage1.conv1.weight of the same tensors",
+            r"the same tensors would give another stage1.conv1.weight",
         ),
-        ("code=8", "code=8:hidden=4", r"stage1.conv1 has hidden here and not there"),
-        ("code=8", "code=8:layers=*", r"slices of stage1.conv1 serves layers outside the backbone too"),
-        ("code=8", "code=8:layers=backbone.stage3.*", r"stage1.conv1 has codes and slices there and not here"),
+        ("code=8", "code=8:hidden=4", r"stage1.conv1 has hidden here but not there"),
+        ("code=8", "code=8:layers=*", r"layers outside the backbone use slices of stage1.conv1 too"),
+        ("code=8", "code=8:layers=backbone.stage3.*", r"stage1.conv1 has codes and slices there but not here"),
     ],
 )
 def test_another_form_takes_the_kernels_as_it_always_did(theirs: str, mine: str, reason: str, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_one_generator_is_not_filled_from_several(tmp_path: Path) -> None:
     backbone = backbone_of(weights := weights_of(write_run(tmp_path, "csg:code=8")))
     apart = {layer: {name: own.clone() for name, own in tensors.items()} for layer, tensors in backbone.layers.items()}
     _, why_not = replace(backbone, layers=apart).start(Making(weights, "csg:code=8"))
-    assert why_not == "slices of stage1.conv2 is one for several layers here, and not there"
+    assert why_not == "several layers share slices of stage1.conv2 here, but not there"
 
 
 def test_a_budget_has_another_code_length_in_a_larger_network(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_generator_that_is_not_trained_stays_what_it_is(tmp_path: Path) -> Non
     assert_same_kernels(saved(file), made)
     assert not made.network.get_parameter("generator.groups.3x3.slices").requires_grad
     made, why_not = start(file, f"csg:code=8:generator={other}")
-    assert why_not == "slices of stage1.conv1 is not trained here, and another there"
+    assert why_not == "slices of stage1.conv1 is not trained here, and has other values there"
     kept = made.network.state_dict()["generator.groups.3x3.slices"]
     assert torch.equal(kept, artifact.read(other).tensors["generator.groups.3x3.slices"])
 
@@ -375,9 +375,9 @@ def test_a_network_in_a_file_is_built_again_from_the_same_file_alone(tmp_path: P
     file = write_run(tmp_path, "csg:code=8")
     elsewhere = tmp_path / "other.py"
     elsewhere.write_text(FILE.read_text())
-    with pytest.raises(InputError, match=r"is of a network in a file, two_tasks\.py:classifier, which is not that of"):
+    with pytest.raises(InputError, match=r"holds two_tasks\.py:classifier, a network from another file than"):
         weights_of(file, f"{elsewhere}:segmenter")
     changed = tmp_path / FILE.name
     changed.write_text(FILE.read_text().replace("maps.mean(dim=(2, 3))", "maps.amax(dim=(2, 3))"))
-    with pytest.raises(InputError, match=r"or was changed since: give its weights alone, as torch\.save"):
+    with pytest.raises(InputError, match=r"or from changed code; give only its weights, saved by torch\.save"):
         weights_of(file, f"{changed}:segmenter")

@@ -222,7 +222,7 @@ def test_int8_weights_are_the_network_s_to_half_a_step(exported: Path, tmp_path:
         assert scale == pytest.approx(abs(rows).max(1) / 127, rel=1e-6)
         restored = whole.reshape(rows.shape) * scale[:, None]
         assert (abs(restored - rows) <= 0.5001 * scale[:, None]).all()
-    assert "weights in int8 are a further step beside csg:" in written["note"]
+    assert "weights in int8 are a further step after csg:" in written["note"]
     assert 0 < written["difference"] < 0.2
     assert written["bytes"] < (exported / "network.onnx").stat().st_size / 3
 
@@ -280,15 +280,15 @@ def test_bad_targets_are_named(run: Path, tmp_path: Path, monkeypatch: pytest.Mo
     precious = tmp_path / "precious.txt"
     precious.write_text("precious")
     for out, message in [
-        (run / WEIGHTS, "weights.safetensors is there already; give another --out, or --force"),
-        (precious, "precious.txt is there already; give another --out, or --force"),
+        (run / WEIGHTS, "weights.safetensors exists already; give another --out, or --force"),
+        (precious, "precious.txt exists already; give another --out, or --force"),
         (tmp_path / "none" / "out", "--out can't be .*none/out; give a file in a folder that is there"),
         (run, "--out can't be .*; give a file in a folder that is there"),
         (Path(), r"--out can't be \.; give a file"),
     ]:
         with pytest.raises(InputError, match=message):
             export(run, "dense", out)
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         export(run, "dense", run / WEIGHTS, force=True)  # its own input never
     assert precious.read_text() == "precious"
     assert export(run, "dense", precious, force=True)["bytes"] == precious.stat().st_size

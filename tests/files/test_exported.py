@@ -227,10 +227,10 @@ def test_what_does_not_fit_is_one_line(files: dict[str, Path], tmp_path: Path, c
     model.metadata_props[0].value = '{"format": 99}'
     newer.write_bytes(model.SerializeToString())
     for path, message in [
-        (cut, "can't be|is no ONNX file"),
-        (tmp_path / "cut.pt2", "cut.pt2 is no pt2 file, or is cut short"),
-        (tmp_path / "text.onnx", "text.onnx is no ONNX file, or is cut short|can't be"),
-        (tmp_path / "text.pt2", "text.pt2 is no pt2 file, or is cut short"),
+        (cut, "can't be|is not an ONNX file"),
+        (tmp_path / "cut.pt2", "cut.pt2 is not a pt2 file, or is cut short"),
+        (tmp_path / "text.onnx", "text.onnx is not an ONNX file, or is cut short|can't be"),
+        (tmp_path / "text.pt2", "text.pt2 is not a pt2 file, or is cut short"),
         (tmp_path / "empty.onnx", "empty.onnx"),
         (newer, "it has format 99, of a newer bench"),
         (others(tmp_path / "classes.onnx", classes=5), "classes.onnx tells 5 classes apart; stripes has 3"),
@@ -287,7 +287,7 @@ def test_a_file_that_is_nested_without_end_is_one_line(tmp_path: Path) -> None:
             content = bytes([8 * field + 2]) + _varint(len(content)) + content
     path = tmp_path / "deep.onnx"
     path.write_bytes(b"\x08\x08" + bytes([8 * 7 + 2]) + _varint(len(content)) + content)
-    with pytest.raises(InputError, match=r"deep.onnx is no ONNX file, or is cut short: [^\n]*$"):
+    with pytest.raises(InputError, match=r"deep.onnx is not an ONNX file, or is cut short: [^\n]*$"):
         open_exported(path)
 
 

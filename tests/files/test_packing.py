@@ -95,7 +95,7 @@ def test_channels_last_and_half_precision() -> None:
 
 
 def test_values_beside_the_mask_are_an_error() -> None:
-    with pytest.raises(ValueError, match="w has values that its mask leaves out"):
+    with pytest.raises(ValueError, match="w has values other than zero outside of its mask"):
         pack({"w": torch.ones(3)}, {"w": torch.tensor([True, False, True])})
 
 

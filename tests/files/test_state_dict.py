@@ -173,7 +173,7 @@ def test_a_classifier_of_another_size_is_fresh_only_if_asked(state: dict[str, Te
     path = tmp_path / "w.pth"
     torch.save(state, path)
     with pytest.raises(
-        InputError, match=r"w.pth has a classifier for other classes than the 7 .*; --fresh-head starts"
+        InputError, match=r"the classifier of .*w.pth does not fit the 7 classes .*; --fresh-head starts"
     ):
         started(path, classes=7)
     fresh = started(path, classes=7, fresh_head=True)
@@ -278,7 +278,7 @@ REFUSED = {
     "half the keys": (_half, r"does not fit resnet8: \d+ of 44 tensors are missing \(\S+, \S+, \S+ and \d+ more\)$"),
     "malicious": (
         _saved(lambda path: {"state_dict": Unsafe(path.parent / "ran")}),
-        rf"would run code if it were loaded \(\w+.mkdir\).* save the weights alone: {STATE}",
+        rf"would run code if it were loaded \(\w+.mkdir\).* save only the weights: {STATE}",
     ),
     "malicious pickle": (
         lambda path: path.write_bytes(pickle.dumps(Unsafe(path.parent / "ran"), protocol=2)),
@@ -288,13 +288,13 @@ REFUSED = {
         lambda path: path.write_bytes(pickle.dumps(Unsafe(path.parent / "ran"))),
         r"would run code if it were loaded \(\w+.mkdir\)",
     ),
-    "whole": (_whole, rf"holds a whole network, as torch.save\(network\) writes it, .* weights alone: {STATE}"),
-    "whole, old format": (_whole_old, "holds a whole network, as torch.save"),
+    "whole": (_whole, rf"holds a whole network, saved by torch.save\(network\), .* save only its weights: {STATE}"),
+    "whole, old format": (_whole_old, "holds a whole network, saved by torch.save"),
     "torchscript": (_zipped("net/data.pkl", "net/constants.pkl"), "is a TorchScript archive, .*torch.jit.load"),
     "optimizer": (_optimizer, "holds no weights of a network, but an optimiser's state"),
     "optimizer and epoch": (_saved({"optimizer": {"state": {}}, "epoch": 3}), "but an optimiser's state \\(optimizer,"),
     "nothing in it": (_saved({}), "holds no weights of a network: it is an empty dict"),
-    "a list": (_saved([torch.zeros(2)]), "holds a list, and no state_dict"),
+    "a list": (_saved([torch.zeros(2)]), "holds a list, not a state_dict"),
     "two networks": (
         _saved({"model": {"a": torch.zeros(1)}, "net": {"a": torch.zeros(1)}}),
         r"holds several networks \(model, net\)",
@@ -305,14 +305,14 @@ REFUSED = {
     "pointer": (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "pointer of Git LFS"),
     "index": (
         lambda path: path.write_text(json.dumps({"metadata": {"total_size": 8}, "weight_map": {"a": "1.bin"}})),
-        "is the index of weights in several files",
+        "is only an index of weights in several files",
     ),
     "nan": (_broken(float("nan")), r"1 of 432 values of conv1.weight are NaN or infinite"),
     "infinite": (_broken(float("inf")), r"1 of 432 values of conv1.weight are NaN or infinite"),
     "whole numbers": (_whole_numbers, r"does not fit resnet8: 1 holds whole numbers \(conv1.weight\)"),
     "npz": (_npz, r"holds arrays of NumPy \(npz\)"),
     "keras": (_zipped("config.json", "model.weights.h5"), "holds a network of Keras"),
-    "hdf5": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64)), "is an HDF5 file, as Keras writes"),
+    "hdf5": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64)), "is an HDF5 file, like those that Keras"),
     "exported": (_zipped("net/archive_format", "net/models/model.json"), r"is an exported program \(pt2\)"),
     "zip": (_zipped("photo.png"), "is a zip file that torch.save did not write"),
     "a byte": (_flipped, r"is damaged: w/data/\d+ in it doesn't match its checksum; fetch or copy it again$"),

@@ -75,10 +75,10 @@ def test_weights_that_do_not_fit_are_refused(swept: tuple[Path, list[Record]], t
         plan.from_spec(tiny_spec(["csg"], weights="nowhere"))
     with pytest.raises(InputError, match="there are no pretrained weights for resnet8"):
         plan.from_spec(tiny_spec(["csg"], weights=PRETRAINED))
-    with pytest.raises(InputError, match="takes 1 channels and tells 3 classes apart; the dataset has 3 and 10"):
+    with pytest.raises(InputError, match="has 1 channels and 3 classes; the dataset has 3 and 10"):
         find(str(file), RESNET8).open(3, 10)(testing.network("resnet8"), 0)
     changed = str(weights_of(swept[0], lowrank))
-    with pytest.raises(InputError, match="holds a network of changed layers, made by lowrank"):
+    with pytest.raises(InputError, match="holds a network whose layers lowrank changed"):
         plan.from_spec(tiny_spec(["csg"], weights=changed))  # so before anything is read or written
 
 

@@ -55,10 +55,10 @@ def test_a_file_of_before_is_read_and_what_is_not_as_it_was_written_is_not(tmp_p
     columns = {"latency_ms": 1.25, "latency_128_ms": None, "latency_spread": 1.0, "latency_threads": 1}
     (tmp_path / LATENCY.name).write_bytes(LATENCY.encode("abc", columns, measured="def"))
     assert LATENCY.read(tmp_path, "abc") == columns
-    with pytest.raises(Broken, match=r"latency\.json is of the run abc"):
+    with pytest.raises(Broken, match=r"latency\.json belongs to the run abc"):
         LATENCY.read(tmp_path, "xyz")
     (tmp_path / LATENCY.name).write_bytes((tmp_path / LATENCY.name).read_bytes().replace(b"1.25", b"1.00"))
-    with pytest.raises(Broken, match="not as it was sealed"):
+    with pytest.raises(Broken, match="has changed since it was sealed"):
         LATENCY.read(tmp_path, "abc")
 
 

@@ -131,11 +131,11 @@ def test_what_is_no_structure_to_train_is_refused_before_anything_is_trained(
     text.write_text("not a network")
     other = "importance=magnitude" if kind is Pruning else "criterion=random"
     for options, message in [
-        (f"structure={csg}", f"is a run of csg; structure takes one of {name}"),
+        (f"structure={csg}", f"is a run of csg; structure= takes a run of {name}"),
         (f"structure={text}", "is neither an artifact of bench"),
-        (f"structure={tmp_path / 'none'}", "no such file; it is another run"),
+        (f"structure={tmp_path / 'none'}", "no such file; give the folder of another run"),
         (f"structure={tmp_path}", "no such file: .*weights.safetensors"),
-        (f"structure={file}:{other}", f"structure says what is kept; leave {other} out"),
+        (f"structure={file}:{other}", f"structure= already decides what is kept; leave {other} out"),
         (f"structure={file}:compress_at=0.5", r"structure is trained from scratch; leave compress_at=0\.5 out"),
     ]:
         with pytest.raises(InputError, match=message):
@@ -148,7 +148,7 @@ def test_a_structure_of_another_network_is_a_missed_run(kind: type[Method], mode
     method = kind(structure=found(kind)[0])  # type: ignore[call-arg]
     with pytest.raises(BudgetError, match=r"has the structure of another network \(resnet8\): "):
         compress(method, None, model=model)
-    with pytest.raises(BudgetError, match="trained from the seed's initial weights, and this network has others"):
+    with pytest.raises(BudgetError, match="trained from the seed's initial weights, but this network has others"):
         account.compress(method, testing.network("resnet8"), None, 0, trained=True)
 
 

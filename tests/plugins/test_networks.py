@@ -184,10 +184,10 @@ def test_a_sweep_on_a_network_of_a_file_and_what_its_files_need(file: Path, tmp_
     made_with = f"was made with mynet.py:mynet:depth=2 \\(code {records[0]['model_code'][:8]}...\\)"
     with pytest.raises(InputError, match=f"{made_with}; give --model mynet.py:mynet:depth=2, with the path of"):
         bench.load(run)
-    with pytest.raises(InputError, match=f"{made_with}, and not with mynet.py:mynet; give --model mynet.py:mynet:dep"):
+    with pytest.raises(InputError, match=f"{made_with}, not with mynet.py:mynet; give --model mynet.py:mynet:dep"):
         bench.load(run, model=f"{file}:mynet")
     other = copy(tmp_path / "other", MYNET.replace("range(depth)", "range(depth + 0)"))
-    with pytest.raises(InputError, match=f"{made_with}, and .* is other code .*; --other-code takes it all the same"):
+    with pytest.raises(InputError, match=f"{made_with}, but .* has other code .*; --other-code accepts it"):
         bench.load(run, model=f"{other}:depth=2")
     theirs = Given((STRIPES,), f"{other}:depth=2", other_code=True)
     assert count.stored_values(bench.load(run, model=theirs.model, other_code=True)) > 0
@@ -248,7 +248,7 @@ def test_a_file_of_an_installed_network_is_held_to_its_code(tmp_path: Path, monk
     assert count.stored_values(bench.load(path)) == count.stored_values(dense.network)
     (tmp_path / "their_code.py").write_text(MYNET.replace("range(depth)", "range(depth + 0)"))
     with pytest.raises(
-        InputError, match=r"was made with theirs \(code .*\), and .* is other code .*; --other-code takes"
+        InputError, match=r"was made with theirs \(code .*\), but .* has other code .*; --other-code accepts"
     ):
         bench.load(path)
     assert bench.load(path, other_code=True)

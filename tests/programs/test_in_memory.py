@@ -183,15 +183,15 @@ def hooked() -> nn.Module:
         (lambda: network().bfloat16(), r"conv1.weight is bfloat16, and bench trains in float32"),
         (
             lambda: network().to("meta"),
-            r"lies on torch's meta device, without values; give it",
+            r"is on torch's meta device, without values; give it",
         ),
         (scripted, r"the network is a TorchScript module, whose layers are code by now"),
         (lambda: nn.Sequential(scripted()), r"the network's 0 is a TorchScript module"),
-        (lambda: network, r"a network is a torch.nn.Module, and this is a function"),
+        (lambda: network, r"the network must be a torch.nn.Module, not a function"),
         (nn.ReLU, "no parameters"),
         (hooked, "computes its weight in a hook"),
         (lambda: nn.LazyLinear(3), "has no shape yet"),
-        (lambda: "resnet8", "a network is a torch.nn.Module, and this is a str"),
+        (lambda: "resnet8", "the network must be a torch.nn.Module, not a str"),
     ],
 )
 def test_a_network_that_cant_be_used_is_refused_as_in_a_sweep(make: Callable[[], nn.Module], said: str) -> None:
@@ -202,7 +202,7 @@ def test_a_network_that_cant_be_used_is_refused_as_in_a_sweep(make: Callable[[],
 @pytest.mark.parametrize(
     ("method", "settings", "said"),
     [
-        ("csg", {}, "how small\\? give a budget"),
+        ("csg", {}, "the method needs a budget"),
         ("csg", {"budget": "4y"}, "'4y' is not a budget"),
         ("csgg", {"budget": "4x"}, "did you mean 'csg'"),
         ("csg:slize=8x8", {"budget": "4x"}, "did you mean 'slice'"),
@@ -235,7 +235,7 @@ def test_a_budget_that_cant_be_met_is_said_before_anything_is_trained(method: st
 
 
 def test_what_is_no_module_is_not_counted() -> None:
-    with pytest.raises(InputError, match=r"a network is a torch.nn.Module, and this is a OrderedDict"):
+    with pytest.raises(InputError, match=r"the network must be a torch.nn.Module, not a OrderedDict"):
         bench.count_values(network().state_dict())  # type: ignore[arg-type]
 
 

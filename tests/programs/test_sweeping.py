@@ -52,5 +52,5 @@ def test_the_checks_are_those_of_the_command(settings: dict[str, object], said: 
 
 def test_a_store_that_cant_be_is_said_first(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         bench.run(tmp_path / "file", methods=["csg"])

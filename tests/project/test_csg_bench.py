@@ -1,4 +1,4 @@
-"""`csg-bench`, which says when the package `bench` that Python finds is another's."""
+"""`csg-bench`, which says when Python finds another project's package `bench`."""
 
 import os
 import subprocess
@@ -39,7 +39,7 @@ def test_another_package_of_the_name_is_named_in_one_line(tmp_path: Path) -> Non
     assert (ended.returncode, ended.stdout) == (2, "")
     (line,) = ended.stderr.splitlines()
     assert line == (
-        f"csg-bench: the package bench in {theirs} is another's (other-bench); "
+        f"csg-bench: the package bench in {theirs} belongs to another project (other-bench); "
         "install csg-bench into an environment of its own (python3 -m venv)"
     )
 
@@ -49,7 +49,7 @@ def test_a_package_without_a_file_is_another_too(tmp_path: Path, monkeypatch: py
     (tmp_path / "bench").mkdir()
     monkeypatch.delitem(sys.modules, "bench")
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    assert csg_bench._problem().startswith(f"the package bench in {tmp_path / 'bench'} is another's")
+    assert csg_bench._problem().startswith(f"the package bench in {tmp_path / 'bench'} belongs to another project")
 
 
 def test_a_package_that_is_gone_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

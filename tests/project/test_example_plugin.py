@@ -51,7 +51,7 @@ def test_its_method_and_dataset_are_listed_with_the_others(python: Python) -> No
     assert "    block=4  channels of a block, where they divide those of the layer\n" in methods
     assert "csg  Convolutional Slice Generator" in methods
     datasets = python("-m", "bench.cli", "list", "datasets")
-    assert "quadrants  Which quarter is bright: 8x8 grey, 4 classes, drawn anew from a seed.\n" in datasets
+    assert "quadrants  Which quarter is bright: 8x8 grey, 4 classes, drawn from a seed.\n" in datasets
     assert "groupnet  " in python("-m", "bench.cli", "list", "models")
 
 

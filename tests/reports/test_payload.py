@@ -91,7 +91,7 @@ def test_a_code_space_is_a_picture_and_points(tmp_path: Path) -> None:
     assert [layer for _, _, layer in space.points] == [0, 0, 0, 1, 1, 1, 1]
     assert 0 < sum(space.variance) <= 1
     (folder / CODES).write_bytes(b"torn")
-    with pytest.raises(ValueError, match=r"run-csg2x0: codes\.safetensors is not as it was sealed"):
+    with pytest.raises(ValueError, match=r"run-csg2x0: codes\.safetensors has changed since it was sealed"):
         code_spaces.read(folder)
     seal_anew(folder)
     with pytest.raises(ValueError, match="the code space of run-csg2x0 can't be read"):
@@ -104,7 +104,7 @@ def test_a_torn_code_space_is_said_and_costs_nothing_else(tmp_path: Path) -> Non
     loaded = load([store])
     data, thinned = payload(loaded, summary(loaded.runs))
     assert thinned == []
-    assert loaded.notes == ["run-csg2x0: codes.safetensors is not as it was sealed"]
+    assert loaded.notes == ["run-csg2x0: codes.safetensors has changed since it was sealed"]
     assert [space["budget"] for space in data["settings"][0]["spaces"]] == ["4x"]
 
 
@@ -115,7 +115,7 @@ def test_torn_histories_and_layers_are_said_and_cost_nothing_else(tmp_path: Path
     loaded = load([store])
     data, thinned = payload(loaded, summary(loaded.runs))
     assert thinned == []
-    assert [note.partition(" is")[0] for note in loaded.notes] == ["run-csg2x0: history.csv", "run-csg2x0: layers.csv"]
+    assert [note.partition(" has")[0] for note in loaded.notes] == ["run-csg2x0: history.csv", "run-csg2x0: layers.csv"]
     assert len(data["settings"][0]["curves"]) == 4
     assert {row["budget"] for row in data["settings"][0]["layers"]["rows"]} == {"4x"}
 

@@ -290,7 +290,7 @@ def test_damaged_predictions_are_a_note_and_the_rest_goes_on(tmp_path: Path) -> 
     assert sorted(loaded.notes) == [
         "predictions.safetensors of run-denseNone1 can't be read (JSONDecodeError: Expecting value: line 1 column 1 "
         f"(char 0)){end}",
-        f"run-csg2x0: predictions.safetensors is not as it was sealed{end}",
+        f"run-csg2x0: predictions.safetensors has changed since it was sealed{end}",
     ]
     assert len(loaded.runs) == 4
     assert sorted(loaded.tallies) == ["csg2x1", "denseNone0"]
@@ -414,7 +414,7 @@ def test_a_run_is_shown_with_what_its_predictions_say(command: Command, tmp_path
     (store / "runs" / "run-denseNone0" / PREDICTIONS).write_bytes(b"torn")
     code, out, _ = command("show", str(store), "csg2x0")
     assert code == 0
-    assert "damaged: run-denseNone0: predictions.safetensors is not as it was sealed" in out
+    assert "damaged: run-denseNone0: predictions.safetensors has changed since it was sealed" in out
     assert "otherwise than dense" not in out
     shutil.rmtree(store / "runs" / "run-denseNone0")
     for file in store.glob(f"runs/*/{PREDICTIONS}"):

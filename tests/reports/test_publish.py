@@ -442,10 +442,10 @@ def test_other_choices_are_named(tmp_path: Path, command: Command) -> None:
 def test_a_tampered_list_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / PUBLISHED).write_bytes(seal.encode({"format": 1, "files": {"../x": "0"}}))
-    with pytest.raises(InputError, match=r"publish\.json names something that is no file beside it"):
+    with pytest.raises(InputError, match=r"publish\.json names something that is not a file beside it"):
         check_place(tmp_path / "out", [])
     (tmp_path / "out" / PUBLISHED).write_text("{}")
-    with pytest.raises(InputError, match=r"publish\.json is not as it was sealed"):
+    with pytest.raises(InputError, match=r"publish\.json has changed since it was sealed"):
         check_place(tmp_path / "out", [])
 
 
@@ -465,7 +465,7 @@ def test_a_run_that_reuses_a_generator_is_published(tmp_path: Path) -> None:
     assert reused["id"] in {made["id"] for made in Store(tmp_path / "published").records()[0]}
     # The record is that of the run: verify says so, and a sweep gives it another label without training.
     assert Verifier(Store(folder), Given((STRIPES, HALVES))).verify().wrong == {}
-    (_, again), printed = run_sweep(tiny_spec([f"again=csg:generator={source}"]), folder)
+    (_, again), _ = run_sweep(tiny_spec([f"again=csg:generator={source}"]), folder)
     assert (again["id"], again["method"], again["started"]) == (reused["id"], "again", reused["started"])
 
 

@@ -411,7 +411,7 @@ def test_a_damaged_record_is_named_set_aside_and_made_again(swept: tuple[Path, l
     (folder / RECORD).write_text('{"id": "')
     asked = tiny_spec(["csg", "lowrank"], budgets=["2x", "4x", "100x"], seeds=2)
     _, printed = run_sweep(asked, tmp_path / "store")
-    assert f"{folder.name}: record.json is not as it was sealed; set aside as" in printed
+    assert f"{folder.name}: record.json has changed since it was sealed; set aside as" in printed
     assert "[1/1] csg 2x seed 0" in printed
     assert results(tmp_path / "store") == results(swept[0])
 

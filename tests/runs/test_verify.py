@@ -239,7 +239,7 @@ def test_a_report_that_was_cut_short_is_no_damage_and_an_edited_figure_stays_one
     edited.write_bytes(edited.read_bytes() + b"x")
     write_figures(loaded.runs, folder, ["accuracy_vs_macs"])
     assert verify(store.folder, seals_alone=True).wrong == {
-        "report/figures": ["accuracy_vs_bytes.png is not as it was sealed"]
+        "report/figures": ["accuracy_vs_bytes.png has changed since it was sealed"]
     }
 
 

@@ -48,7 +48,7 @@ def test_150_classes_and_very_long_names() -> None:
 
 
 def test_what_stands_in_a_class_column_is_a_number() -> None:
-    assert problem(record("csg", 0, 50.0, **{"test_iou.sky": "much"})) == "test_iou.sky is 'much', and not a number"
+    assert problem(record("csg", 0, 50.0, **{"test_iou.sky": "much"})) == "test_iou.sky is 'much', not a number"
     assert problem({**record("csg", 0, 50.0), "iou.sky": 1.0}) == "it has the unknown column 'iou.sky'"
 
 

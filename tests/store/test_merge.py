@@ -43,13 +43,13 @@ def test_relabelling_in_the_new_store_leaves_the_old_ones_alone(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"test_top1": 88.5}, "are the same run, and differ in test_top1"),
-        ({"solved.code": 3}, "are the same run, and differ in solved.code"),
+        ({"test_top1": 88.5}, "are the same run but differ in test_top1"),
+        ({"solved.code": 3}, "are the same run but differ in solved.code"),
         # A class may be called so.
-        ({"test_iou.last_seconds": 3.0}, "are the same run, and differ in test_iou.last_seconds"),
-        ({"id": "another", "data": "e"}, "were made with other images of data"),
-        ({"id": "another", "seed": 1, "method_code": "new"}, "were made with other code of csg"),
-        ({"id": "another", "seed": 1, "bench_code": "new"}, "were made with other code of bench"),
+        ({"test_iou.last_seconds": 3.0}, "are the same run but differ in test_iou.last_seconds"),
+        ({"id": "another", "data": "e"}, "were made with different images of data"),
+        ({"id": "another", "seed": 1, "method_code": "new"}, "were made with different code of csg"),
+        ({"id": "another", "seed": 1, "bench_code": "new"}, "were made with different code of bench"),
     ],
 )
 def test_contradictions_are_named_and_nothing_is_written(tmp_path: Path, change: dict[str, object], said: str) -> None:
@@ -93,7 +93,7 @@ def test_damaged_runs_are_named_and_left_out(command: Command, tmp_path: Path) -
     (folder / RECORD).write_text(json.dumps({**CSG, "test_top1": 99.0}))
     code, out, _ = command("merge", str(one), "--out", str(tmp_path / "all"))
     assert code == 1
-    assert f"left out: {one}: {folder.name}: record.json is not as it was sealed" in out
+    assert f"left out: {one}: {folder.name}: record.json has changed since it was sealed" in out
     assert [made["method"] for made in Store(tmp_path / "all").records()[0]] == ["dense"]
 
 
@@ -101,4 +101,4 @@ def test_no_folder_that_is_there_is_written_to(command: Command, tmp_path: Path)
     one = write_store(tmp_path / "one", [CSG])
     code, _, err = command("merge", str(one), "--out", str(one))
     assert code == 2
-    assert err == f"bench: {one} is there already; give --out a new folder\n"
+    assert err == f"bench: {one} exists already; give --out a new folder\n"

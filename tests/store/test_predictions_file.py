@@ -66,8 +66,8 @@ def made(about: object = None, **tensors: object) -> bytes:
         (made(label=np.zeros(0, "u1")), "it has no images"),
         (made(predicted=np.ones(2, "u1")), "predicted is not among 1 classes"),
         (made(label=np.zeros(2, "i1")), "label is not among 1 classes"),
-        (made(confidence=np.array([0, np.nan], "f2")), "confidence is no probability"),
-        (made(confidence=np.zeros(2, "f4")), "confidence is no probability"),
+        (made(confidence=np.array([0, np.nan], "f2")), "confidence is not a probability"),
+        (made(confidence=np.zeros(2, "f4")), "confidence is not a probability"),
     ],
 )
 def test_what_is_none_is_said(broken: bytes, message: str) -> None:

@@ -41,7 +41,7 @@ def test_what_is_missing_cut_short_or_longer_is_found(tmp_path: Path, name: str)
     for changed in (content[:-1], content + b"\n", b""):
         (folder / name).write_bytes(changed)
         for check in (seal.read(folder / "seal.json").check_all, seal.read(folder / "seal.json").check_changed):
-            with pytest.raises(Broken, match=f"{name} is not as it was sealed"):
+            with pytest.raises(Broken, match=f"{name} has changed since it was sealed"):
                 check(folder)
     (folder / name).unlink()
     for check in (seal.read(folder / "seal.json").check_all, seal.read(folder / "seal.json").check_changed):
@@ -58,7 +58,7 @@ def test_only_what_has_another_size_or_time_is_hashed(tmp_path: Path) -> None:
     (folder / "b.bin").write_bytes(bytes(256))
     os.utime(folder / "b.bin", ns=(time, time))
     sealed.check_changed(folder)
-    with pytest.raises(Broken, match=r"b\.bin is not as it was sealed"):
+    with pytest.raises(Broken, match=r"b\.bin has changed since it was sealed"):
         sealed.check_all(folder)
 
 
@@ -73,7 +73,7 @@ def test_what_was_left_out_may_be_missing_and_may_not_be_another(tmp_path: Path)
     sealed.check_all(folder)
     sealed.check_changed(folder)
     (folder / "b.bin").write_bytes(content[::-1])
-    with pytest.raises(Broken, match=r"b\.bin is not as it was sealed"):
+    with pytest.raises(Broken, match=r"b\.bin has changed since it was sealed"):
         sealed.check_all(folder)
 
 
@@ -123,10 +123,10 @@ def test_what_is_no_seal_is_named(content: bytes) -> None:
     ("body", "error", "message"),
     [
         ({"format": 99, "files": {}, "left_out": {}}, FromNewer, "it has format 99, of a newer bench"),
-        ({"format": "1", "files": {}, "left_out": {}}, Broken, "is no seal: "),
-        ({"files": {}, "left_out": {}}, Broken, "is no seal: "),
-        ({"format": 1, "files": {"a": {"odd": 1}}, "left_out": {}}, Broken, "is no seal: "),
-        ({"format": 1, "files": [], "left_out": {}}, Broken, "is no seal: "),
+        ({"format": "1", "files": {}, "left_out": {}}, Broken, "is not a seal: "),
+        ({"files": {}, "left_out": {}}, Broken, "is not a seal: "),
+        ({"format": 1, "files": {"a": {"odd": 1}}, "left_out": {}}, Broken, "is not a seal: "),
+        ({"format": 1, "files": [], "left_out": {}}, Broken, "is not a seal: "),
         ({"format": 1, "files": {}, "left_out": {"../a": "0"}}, Broken, "names '../a', which is not a file beside it"),
         ({"format": 1, "files": {}, "left_out": {"/etc/passwd": "0"}}, Broken, "which is not a file beside it"),
     ],

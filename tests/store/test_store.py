@@ -67,7 +67,7 @@ def test_a_record_that_was_cut_short_is_named(tmp_path: Path, content: str) -> N
     store = Store(tmp_path).open()
     folder = write_run(store)
     (folder / RECORD).write_text(content)
-    with pytest.raises(Damaged, match=rf"{folder.name}: record\.json is not as it was sealed"):
+    with pytest.raises(Damaged, match=rf"{folder.name}: record\.json has changed since it was sealed"):
         store.read(folder)
     seal_anew(folder)
     with pytest.raises(Damaged, match=f"the record of {folder.name} "):
@@ -85,7 +85,7 @@ def test_weights_that_were_cut_short_are_named(tmp_path: Path, swept: tuple[Path
     weights = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(weights[:-1])
     record = store.read(folder)
-    with pytest.raises(Damaged, match=r"weights\.safetensors is not as it was sealed"):
+    with pytest.raises(Damaged, match=r"weights\.safetensors has changed since it was sealed"):
         store.read_unchanged(folder)
     (folder / SEAL).unlink()  # as versions before seals left it
     (folder / RECORD).write_bytes(encode({**record, **dict.fromkeys(SINCE_SEALS), "format": 1}))
@@ -172,17 +172,17 @@ def test_setting_aside_loses_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"test_top1": "ninety"}, "test_top1 is 'ninety', and not a number"),
-        ({"test_top1": float("nan")}, "test_top1 is 'nan', and not a number"),
-        ({"test_loss": float("inf")}, "test_loss is 'inf', and not a number"),
+        ({"test_top1": "ninety"}, "test_top1 is 'ninety', not a number"),
+        ({"test_top1": float("nan")}, "test_top1 is 'nan', not a number"),
+        ({"test_loss": float("inf")}, "test_loss is 'inf', not a number"),
         ({"stored_values": 10**40}, "stored_values is '10000000000000000"),
-        ({"stored_values": True}, "stored_values is 'True', and not a whole number"),
-        ({"seed": "zero"}, "seed is 'zero', and not a whole number"),
-        ({"method": ["a"]}, "method is \"['a']\", and not text"),
-        ({"method": "a\ud800"}, "and not text"),
-        ({"budget": 4}, "budget is '4', and not text"),
-        ({"option.x": {}}, "option.x is '{}', and not a number or text"),
-        ({"status": "odd"}, "status is 'odd', and not finished, failed or missed"),
+        ({"stored_values": True}, "stored_values is 'True', not a whole number"),
+        ({"seed": "zero"}, "seed is 'zero', not a whole number"),
+        ({"method": ["a"]}, "method is \"['a']\", not text"),
+        ({"method": "a\ud800"}, ", not text"),
+        ({"budget": 4}, "budget is '4', not text"),
+        ({"option.x": {}}, "option.x is '{}', not a number or text"),
+        ({"status": "odd"}, "status is 'odd', not finished, failed or missed"),
         ({"test_top1": None}, "it is finished without test_top1"),
     ],
 )
@@ -196,7 +196,7 @@ def test_a_row_that_is_no_record_is_named_with_what_is_wrong(
     records, damaged = store.records()
     assert len(records) == 1
     assert len(damaged) == 1
-    assert damaged[0].startswith("the record of run-denseNone0 is not one; ")
+    assert damaged[0].startswith("the record of run-denseNone0 is malformed; ")
     assert message in damaged[0]
 
 
@@ -205,7 +205,7 @@ def test_a_history_that_can_not_be_read_is_said(tmp_path: Path, content: bytes) 
     write_store(tmp_path, RECORDS[:1])
     folder = tmp_path / "runs" / "run-denseNone0"
     (folder / HISTORY).write_bytes(content)
-    with pytest.raises(Damaged, match=r"run-denseNone0: history\.csv is not as it was sealed"):
+    with pytest.raises(Damaged, match=r"run-denseNone0: history\.csv has changed since it was sealed"):
         Store.rows(folder, HISTORY)
     seal_anew(folder)
     with pytest.raises(Damaged, match=r"history.csv of run-denseNone0 can't be read"):

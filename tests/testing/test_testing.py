@@ -113,7 +113,7 @@ FAULTS = [
     (
         "outside",
         "reloads_in_a_fresh_process",
-        r"gives other outputs \(off by .*\): something that it needs is not stored",
+        r"gives other outputs in a fresh process \(off by .*\): some value that it needs is not stored",
     ),
     (
         "shape by weights",
@@ -123,7 +123,7 @@ FAULTS = [
     (
         "shape by weights",
         "finishes_with_the_same_outputs",
-        "it fails with InputError: its file doesn't hold what broken",
+        "it fails with InputError: its file doesn't fit broken",
     ),
     (
         "finishes differently",

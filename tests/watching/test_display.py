@@ -94,7 +94,7 @@ def test_each_run_has_a_line_and_those_that_need_an_eye_stand_first() -> None:
 
 def test_where_nobody_is_at_work_it_says_so_and_where_all_is_made_nothing_more() -> None:
     idle = Sweep([run for run in SWEEP.runs if run.status != UNDER_WAY], has_plan=True)
-    assert display.headline("r", idle).endswith("2 stopped, 1 waiting; no process is at work on them")
+    assert display.headline("r", idle).endswith("2 stopped, 1 waiting; no process works on them")
     over = Sweep([run for run in SWEEP.runs if run.status in (FINISHED, MISSED)], has_plan=True)
     assert display.headline("r", over) == "r: 2 of 2 runs made (1 missed)"
     old = Sweep([SWEEP.runs[0]], has_plan=False, notes=["of an earlier bench"])

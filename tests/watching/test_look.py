@@ -143,7 +143,7 @@ def check_killed(store: Store, seen: Sweep, command: Command) -> None:
         assert run.saved == store.unfinished(run.planned.id).stat().st_mtime
     code, out, _ = command("watch", str(store.folder), "--once")
     assert code == 0
-    assert out.splitlines()[0].endswith("0 of 3 runs made, 2 stopped, 1 waiting; no process is at work on them")
+    assert out.splitlines()[0].endswith("0 of 3 runs made, 2 stopped, 1 waiting; no process works on them")
     assert out.count(" is gone; it will go on from ") == 2
     # The next sweep sweeps up, and nothing else takes what is left for a run.
     assert len(store.being_made()) == 2
@@ -178,7 +178,7 @@ def test_a_store_of_an_earlier_bench(command: Command) -> None:
     records, damaged = Store(EARLIER).records()
     head, note, _, *rows = out.splitlines()
     assert head.startswith(f"{EARLIER}: {len(records)} runs made")
-    assert note == "without plan.json, as of an earlier bench, the runs to come are unknown"
+    assert note == "plan.json is missing (earlier versions wrote none), so the runs to come are unknown"
     assert len(rows) == len(records) > 0
     assert damaged == []
     assert not (EARLIER / PLAN).exists()
@@ -236,10 +236,13 @@ def test_shards_of_a_sweep_add_their_runs_to_its_plan_and_another_sweep_replaces
         ("{", "plan.json can't be read: Expecting property name"),
         ("[]", "plan.json can't be read: list indices"),
         ('{"format": 2, "spec": "", "runs": []}', "plan.json can't be read: it has format 2, of a newer bench"),
-        ('{"format": 1, "spec": "", "runs": [{"id": 1}]}', "plan.json can't be read: \"{'id': 1}\" is no run"),
+        (
+            '{"format": 1, "spec": "", "runs": [{"id": 1}]}',
+            "plan.json can't be read: \"{'id': 1}\" is not a planned run",
+        ),
         (
             '{"format": 1, "spec": "", "runs": [{"id": "a", "title": "b", "begins": 0, "epochs": NaN, "work": 1}]}',
-            "is no run",
+            "is not a planned run",
         ),
     ],
 )
@@ -299,7 +302,7 @@ def test_a_disk_that_refuses_costs_the_watching_and_not_the_run(
         monkeypatch.setattr(under_way, "_SECONDS", 0.0)
         for step in range(3):
             tell(0, step / 100, 1.0)
-    assert said == ["csg 4x seed 0: `bench watch` won't see how far it is: No space left on device"]
+    assert said == ["csg 4x seed 0: `bench watch` can't show its progress: No space left on device"]
 
 
 @pytest.mark.parametrize(
@@ -371,7 +374,7 @@ def test_what_is_finished_is_read_once_and_what_changed_again(tmp_path: Path, mo
     look.store.write(folder / HISTORY, b"")
     assert look.see().counts == {FINISHED: 1, DAMAGED: 1}
     (damaged,) = look.see().of(DAMAGED)
-    assert damaged.reason == f"{folder.name}: history.csv is not as it was sealed"
+    assert damaged.reason == f"{folder.name}: history.csv has changed since it was sealed"
 
 
 def test_nothing_else_is_confused_by_it(swept: tuple[Path, list[Record]], tmp_path: Path, command: Command) -> None:
@@ -442,7 +445,7 @@ def test_on_a_terminal_it_goes_on_until_all_is_made(
     watch.watch(tmp_path)
     assert len(slept) == 2
     said = terminal.told.getvalue()
-    assert ": 0 of 2 runs made, 2 waiting; no process is at work on them" in said
+    assert ": 0 of 2 runs made, 2 waiting; no process works on them" in said
     assert "2 of 2 runs made" in said.rpartition("waiting")[2]
 
 

@@ -1,1 +1,1 @@
-"""Exported files, for programs that don't have bench: what each format holds, and how it is written and opened."""
+"""Exported files, for programs without bench: the content of each format, and how it is written and opened."""

@@ -1,6 +1,6 @@
-"""The description in an exported file, for whoever deploys it: one JSON object, the same in every format.
+"""The description in an exported file for the person who deploys it: one JSON object, the same in every format.
 
-ONNX has it in its metadata under the key `bench`, pt2 as the extra file `bench.json`.
+ONNX keeps it in its metadata under the key `bench`, pt2 as the extra file `bench.json`.
 """
 
 import json
@@ -13,19 +13,19 @@ from pydantic.dataclasses import dataclass
 from bench.errors import require_format
 from bench.model import Inputs
 
-# 2: accuracy has its scores by name.
+# Since format 2, accuracy has its scores by name.
 FORMAT = 2
 _FORBID = ConfigDict(extra="forbid")
 
-# How far the deployed network's values may lie below the dense one's for its file to count as no smaller.
+# If the deployed network has at least this share of the dense one's values, its file counts as no smaller.
 _AS_MANY = 0.95
-_BYTES = 4  # of a value in float32
+_BYTES = 4  # bytes of a float32 value
 
 
 @dataclass(frozen=True, config=_FORBID)
 class Accuracy:
-    """What `bench evaluate` gives for this very file: the task's metrics by name (`loss` among them),
-    means over `images` images, the test split of `dataset`; `images_hash` is the hash of these images and their
+    """The result of `bench evaluate` for this very file. `scores` has the task's metrics by name (also `loss`), each a
+    mean over `images` images, the test split of `dataset`. `images_hash` is the hash of these images and their
     targets."""
 
     scores: dict[str, float]
@@ -36,16 +36,16 @@ class Accuracy:
 
 @dataclass(frozen=True, config=_FORBID)
 class About:
-    """The network in an exported file, and what it takes and gives.
+    """The network in an exported file, its inputs and its outputs.
 
-    It takes images `(batch, channels, height, width)` that were standardised: of pixel values 0 to 255, `mean` is
-    subtracted, and the rest divided by `deviation`, a number for each channel (both None if nobody knows). It gives
-    a logit for each class, in the order of `class_names` (empty if nobody knows). `free` are those of batch, height
-    and width that may be others than the file was made with.
+    It takes standardised images `(batch, channels, height, width)`: from pixel values 0 to 255, subtract `mean` and
+    divide by `deviation`, one number for each channel (both None if unknown). It gives a logit for each class, in the
+    order of `class_names` (empty if unknown). `free` lists those of batch, height and width that may differ from the
+    size with which the file was made.
 
-    `stored_values` are what the compressed network stores, `deployed_values` what it has where it runs, and
-    `dense_values` those of the network that it was made from (None if nobody knows). `precision` is that of the
-    weights in the file.
+    `stored_values` is the number of values that the compressed network stores, `deployed_values` their number when it
+    runs, and `dense_values` that of the network before compression (None if unknown). `precision` is the precision of
+    the weights in the file.
     """
 
     network: str
@@ -70,7 +70,7 @@ class About:
                 raise ValueError(f"{name} has {len(numbers)} numbers for {self.channels} channels")
         if (self.mean is None) != (self.deviation is None):
             raise ValueError("it has one of mean and deviation")
-        Inputs(self.height, self.width, self.mean or (), self.deviation or ())  # which raises ValueError
+        Inputs(self.height, self.width, self.mean or (), self.deviation or ())  # raises ValueError
         for name, number in (("channels", self.channels), ("classes", self.classes)):
             if number < 1:
                 raise ValueError(f"it has {number} {name}")
@@ -79,7 +79,7 @@ class About:
 
     @property
     def inputs(self) -> Inputs | None:
-        """What it takes, as artifacts say it; None if nobody knows how images are standardised."""
+        """The inputs as artifacts describe them; None if the standardisation is unknown."""
         if self.mean is None or self.deviation is None:
             return None
         return Inputs(self.height, self.width, self.mean, self.deviation)
@@ -90,13 +90,13 @@ class About:
         return "height" in self.free
 
     def text(self) -> str:
-        """As JSON."""
+        """The description as JSON."""
         return json.dumps({"format": FORMAT, **asdict(self)}, allow_nan=False)
 
     def not_smaller(self, stored_bytes: int | None, exported_bytes: int) -> str | None:
-        """A line if the exported network is as large as the uncompressed one, since its kernels are computed before it
-        runs. None if it is smaller, or nothing was compressed. `stored_bytes` are those of the artifact, None if
-        there is none."""
+        """A line for the user if the exported network is as large as the uncompressed one, since its kernels are
+        computed before it runs. None if it is smaller or if nothing was compressed. `stored_bytes` is the size of the
+        artifact, None if there is no artifact."""
         if self.dense_values is None or self.deployed_values < _AS_MANY * self.dense_values:
             return None
         if self.stored_values < _AS_MANY * self.deployed_values:
@@ -105,25 +105,25 @@ class About:
             stored = f"{stored_bytes:,} stored bytes become {_BYTES * self.deployed_values:,}"
         else:
             return None
-        # A pt2 file is compressed as zip files are, which shrinks weights that repeat.
+        # A pt2 file is a compressed zip file, so repeated weights take less space.
         is_large = exported_bytes >= _AS_MANY * _BYTES * self.deployed_values
         return (
             f"{stored} where it runs: {'the file' if is_large else 'in memory it'} is as large as the dense network's"
         )
 
 
-# Where format 1 had scores, beside the rest.
+# In format 1 these scores stood beside the other fields.
 _SCORES_OF_1 = ("top1", "top5", "loss")
 
 
 def from_text(text: str) -> About:
-    """From JSON. Raises TooNew, or another ValueError where it is not what it should be."""
+    """A description from JSON. Raises TooNew for a newer format, and ValueError if it is malformed."""
     try:
         given: Any = json.loads(text)
-    except RecursionError as error:  # no ValueError
-        raise ValueError("what it says of itself is nested too deeply") from error
+    except RecursionError as error:  # not a ValueError
+        raise ValueError("its description is nested too deeply") from error
     if not isinstance(given, dict):
-        raise ValueError("what it says of itself is no JSON object")
+        raise ValueError("its description is not a JSON object")
     number = given.pop("format", None)
     require_format(number, FORMAT)
     if number == 1 and isinstance(given.get("accuracy"), dict):

@@ -1,4 +1,4 @@
-"""ONNX: written by torch, run by onnxruntime on the CPU."""
+"""ONNX files: torch writes them, and onnxruntime runs them on the CPU."""
 
 import importlib
 import io
@@ -17,15 +17,17 @@ from bench.files.exports.opened import Opened, Runs
 
 _KEY = "bench"
 _AXES = ("batch", "channels", "height", "width")
-# Before, the exporter that traces through dynamo fails with onnxscript as it is now; since then, the other warns.
+# Before this version, the exporter that traces by dynamo fails with the current onnxscript. Since this version, the
+# other exporter warns.
 _EXPORTS_BY_DYNAMO = Version("2.9")
-# With more, sums are added up in another order; and the accuracy in a file is that of `bench evaluate` to the digit.
+# With more threads, sums are added in another order. The accuracy in a file must equal that of `bench evaluate` to the
+# digit.
 _THREADS = 1
-_QUIET = 4  # what it says on standard error, its exceptions say too
+_QUIET = 4  # its exceptions repeat what it would print on standard error
 
 
 def write(network: nn.Module, images: Tensor, any_size: bool) -> bytes:
-    """The file, without its description. The batch is free, and the size of images where `any_size` says so."""
+    """The file's content, without its description. The batch size is free, and with `any_size` also the image size."""
     need("onnx", "onnxscript", "onnxruntime")
     names: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"]}
     if Version(torch.__version__) < _EXPORTS_BY_DYNAMO:
@@ -43,8 +45,8 @@ def write(network: nn.Module, images: Tensor, any_size: bool) -> bytes:
 
 
 def _plain(model: Any) -> bytes:
-    """Without what the exporter notes of each operation, which names files of this machine and takes a tenth of a small
-    network, and with names for the axes that are free."""
+    """The file without the exporter's notes, and with names for the free axes. The notes name files of this machine and
+    take a tenth of a small network's bytes."""
     graph = model.graph
     for part in (*graph.node, *graph.input, *graph.output, *graph.initializer, *model.functions, graph, model):
         del part.metadata_props[:]
@@ -65,7 +67,7 @@ def _plain(model: Any) -> bytes:
 
 
 def with_about(content: bytes, says: About) -> bytes:
-    """The same file, saying this of itself. The graph stays as it is."""
+    """The same file with this description. The graph stays as it is."""
     model = parsed(content)
     kept = [(prop.key, prop.value) for prop in model.metadata_props if prop.key != _KEY]
     del model.metadata_props[:]
@@ -76,13 +78,13 @@ def with_about(content: bytes, says: About) -> bytes:
 
 
 def open_file(path: Path) -> Opened:
-    """The network in an ONNX file, by whomever it was written. Raises InputError."""
+    """The network in an ONNX file, from bench or another program. Raises InputError."""
     need("onnx", "onnxruntime")
     content = path.read_bytes()
     try:
         model = parsed(content)
-    except Exception as error:  # protobuf's
-        raise InputError(f"{path} is no ONNX file, or is cut short: {first_line(error)}") from error
+    except Exception as error:  # an error of protobuf
+        raise InputError(f"{path} is not an ONNX file, or is cut short: {first_line(error)}") from error
     extra = _external(model, path)
     text = next((prop.value for prop in model.metadata_props if prop.key == _KEY), None)
     try:
@@ -93,8 +95,8 @@ def open_file(path: Path) -> Opened:
     given, gives = session.get_inputs(), session.get_outputs()
     if len(given) != 1 or len(gives) != 1:
         raise InputError(
-            f"{path} takes {len(given)} inputs and gives {len(gives)} outputs; one that takes images and gives logits "
-            "can be evaluated"
+            f"{path} takes {len(given)} inputs and gives {len(gives)} outputs; bench evaluates only a file that "
+            "takes images and gives logits"
         )
     (images,), (logits,) = given, gives
     for what, value, axes in (("takes", images, (4,)), ("gives", logits, (2, 4))):
@@ -102,7 +104,7 @@ def open_file(path: Path) -> Opened:
             wanted = (
                 "logits (batch, classes), by pixel or not" if 2 in axes else "images (batch, channels, height, width)"
             )
-            raise InputError(f"{path} {what} {value.name}, {value.type} {value.shape}, and not {wanted} in float32")
+            raise InputError(f"{path} {what} {value.name}, {value.type} {value.shape}, not {wanted} in float32")
     batch, *shape = (size if isinstance(size, int) else None for size in images.shape)
     classes = logits.shape[1] if isinstance(logits.shape[1], int) else None
     stored = path.stat().st_size + sum(file.stat().st_size for file in extra)
@@ -110,7 +112,7 @@ def open_file(path: Path) -> Opened:
     def run(standardised: Tensor) -> Tensor:
         try:
             outputs: list[Any] = session.run([logits.name], {images.name: standardised.contiguous().numpy()})
-        except Exception as error:  # onnxruntime's own have no base in common
+        except Exception as error:  # onnxruntime's exceptions have no common base class
             shape = "x".join(map(str, standardised.shape))
             raise InputError(f"{path} can't be run on images of {shape}: {first_line(error)}") from error
         return torch.from_numpy(outputs[0])
@@ -126,12 +128,13 @@ def _session(path: Path) -> Any:
     options.log_severity_level = _QUIET
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own have no base in common
+    except Exception as error:  # onnxruntime's exceptions have no common base class
         raise InputError(f"{path} can't be run by onnxruntime: {first_line(error)}") from error
 
 
 def _in_batches_of(batch: int | None, run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Where the file is for batches of one size: so many at a time, the last one filled up with its last image."""
+    """A function that runs images in batches of the one size that the file takes. The last batch is filled up with its
+    last image. If the file takes any batch size, `run` itself."""
     if batch is None:
         return run
 
@@ -147,7 +150,7 @@ def _in_batches_of(batch: int | None, run: Callable[[Tensor], Tensor]) -> Callab
 
 
 def _external(model: Any, path: Path) -> list[Path]:
-    """The files beside it that hold its weights. Raises InputError if it names files that are not in its folder."""
+    """The files beside it that hold its weights. Raises InputError if it names a file outside of its folder."""
     files = set()
     folder = path.resolve().parent
     for tensor in _tensors(model):
@@ -158,13 +161,13 @@ def _external(model: Any, path: Path) -> list[Path]:
         if not location or not file.is_relative_to(folder):
             raise InputError(f"{path} has weights in {location[:80]!r}, outside of its folder; it is not opened")
         if not file.is_file():
-            raise InputError(f"{path} has weights in {location[:80]!r}, which is not there; it goes beside the file")
+            raise InputError(f"{path} has weights in {location[:80]!r}, which is missing; put it beside the file")
         files.add(file)
     return sorted(files)
 
 
 def _tensors(message: Any) -> Iterator[Any]:
-    """Every tensor in a file, those of attributes and inner graphs too."""
+    """Every tensor in a file, also in attributes and inner graphs."""
     if message.DESCRIPTOR.name == "TensorProto":
         yield message
         return
@@ -175,14 +178,14 @@ def _tensors(message: Any) -> Iterator[Any]:
 
 
 def parsed(content: bytes) -> Any:
-    """A file's content as onnx reads it, without what lies beside it."""
+    """A file's content as onnx parses it, without weights in other files."""
     import onnx
 
     return onnx.ModelProto.FromString(content)
 
 
 def need(*packages: str) -> None:
-    """Raises InputError if what ONNX takes is not installed."""
+    """Raises InputError if a package that ONNX needs is not installed."""
     for package in packages:
         try:
             importlib.import_module(package)

@@ -1,8 +1,9 @@
-"""ONNX in half precision and with int8 weights: a further step beside the method's, which changes the outputs.
+"""ONNX with half precision or int8 weights: a further step after the method's compression, which changes the outputs.
 
-Inputs and outputs of the file stay float32. Half precision is onnxruntime's own conversion. The weights in int8 are as
-its quantiser writes them (DequantizeLinear before each layer), but weights alone: its `quantize_dynamic` rounds the
-values between layers too, which is worse and slower (docs/decisions/onnx-int8.md).
+Inputs and outputs of the file stay float32. Half precision is onnxruntime's own conversion. The int8 weights have the
+form that onnxruntime's quantiser writes (DequantizeLinear before each layer), but only weights are quantised:
+`quantize_dynamic` also rounds the values between layers, which is less accurate and slower
+(docs/decisions/onnx-int8.md).
 """
 
 from typing import Any
@@ -11,13 +12,13 @@ import numpy
 
 from bench.files.exports.onnx_file import need, parsed
 
-_LARGEST = 127  # of int8, the same on both sides of zero
-# Of each kind of layer, which input is the weight, and which of its axes counts outputs.
+_LARGEST = 127  # the largest int8 whose negative is an int8 too
+# For each kind of layer: the index of the input that is the weight, and the weight's axis that counts outputs.
 _WEIGHTS = {"Conv": (1, 0), "ConvTranspose": (1, 1), "Gemm": (1, 0), "MatMul": (1, 1)}
 
 
 def half(content: bytes) -> bytes:
-    """An ONNX file's content, with weights and computation in half precision."""
+    """An ONNX file's content with weights and computation in half precision."""
     need("onnx", "onnxruntime")
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -26,7 +27,8 @@ def half(content: bytes) -> bytes:
 
 
 def int8(content: bytes) -> bytes:
-    """An ONNX file's content, the weights of its layers in int8 with a scale for each output; biases stay."""
+    """An ONNX file's content with the weights of its layers in int8, with a scale for each output. Biases stay
+    float32."""
     need("onnx")
     from onnx import helper, numpy_helper
 

@@ -1,4 +1,4 @@
-"""An exported file that was opened, as a network like others."""
+"""An exported file, opened as an ordinary network."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from bench.files.exports.about import About
 
 
 class Runs(nn.Module):
-    """A module that hands images to whatever runs the file. It has no parameters: they are the file's."""
+    """A module that passes images to the runtime of the file. It has no parameters; these are in the file."""
 
     def __init__(self, run: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self._run = (run,)  # in a tuple, for an exported program is a module that won't be told train() or eval()
+        self._run = (run,)  # in a tuple: an exported program is a module that refuses train() and eval()
 
     def forward(self, images: Tensor) -> Tensor:
         return self._run[0](images)
@@ -21,9 +21,9 @@ class Runs(nn.Module):
 
 @dataclass(frozen=True)
 class Opened:
-    """`network` takes standardised images on the CPU. `about` is what the file says of itself, None for one of others.
-    `shape` is `(channels, height, width)`, and `classes` how many logits it gives; None for what the file leaves open.
-    `bytes` are those of the file and of what belongs to it."""
+    """An opened file. `network` takes standardised images on the CPU. `about` is the description in the file, None for
+    a file of another program. `shape` is `(channels, height, width)`, and `classes` the number of logits; None where
+    the file leaves the size open. `bytes` is the size of the file and of the files that belong to it."""
 
     kind: str
     network: nn.Module

@@ -1,8 +1,8 @@
-"""pt2 of what a generated network stores, codes and generator say: small on disk, kernels computed once when loaded.
+"""pt2 files of a generated network's codes and generator: small on disk, with the kernels computed once after loading.
 
-The graph computes the kernels and runs the network on them, so torch alone runs the file as it is. Whoever loads it
-computes what doesn't depend on the images once, and has a network that costs what the dense one costs; the few lines
-for that are in docs/exported-files.md.
+The graph computes the kernels and runs the network on them, so torch alone can run the file. After loading, the parts
+that don't depend on the images can be computed once; then the network costs as much as the dense one.
+docs/exported-files.md has the few lines for that.
 """
 
 import copy
@@ -17,21 +17,21 @@ from bench.measure.main_output import main_output
 
 
 def write(network: nn.Module, images: Tensor, any_size: bool) -> bytes:
-    """The file, without its description. Raises InputError for a network whose kernels are not generated."""
+    """The file's content, without its description. Raises InputError for a network whose kernels are not generated."""
     if not isinstance(network, GeneratedNetwork):
         raise InputError(
             "--to pt2-compact is for networks whose kernels are computed from something smaller (csg, hashing, basis, "
-            "hyper...), and this one's are stored as they run; give --to pt2"
+            "hyper...); this network stores its kernels as they run, so give --to pt2"
         )
     return pt2_file.write(_Compact(network).eval(), images, any_size)
 
 
 class _Compact(nn.Module):
-    """The network, with its tables of places computed from the steps between them.
+    """The network with its index tables computed from the steps between neighbouring indices.
 
-    A table says for every value of a kernel where it comes from, and takes the memory of the kernels. It is not stored
-    (the code makes it), but a file that stands alone must have it. From one place to the next it goes by the same few
-    steps over and over, which compress a thousandfold.
+    A table has, for every value of a kernel, the index of its source, and is as large as the kernels. bench doesn't
+    store it, since code computes it, but a file that stands alone must hold it. The steps between indices repeat, so
+    they compress a thousandfold.
     """
 
     def __init__(self, network: GeneratedNetwork) -> None:
@@ -56,18 +56,18 @@ class _Compact(nn.Module):
             module._buffers[name] = steps.long().cumsum(0).to(dtype)
         outputs = main_output(self.network(images))
         for module, name, _ in self._tables:
-            del module._buffers[name]  # what is left would be one more output of the graph
+            del module._buffers[name]  # a buffer that stays would be one more output of the graph
         return outputs
 
     def _own_memory(self) -> None:
-        """Views and channels-last tensors as what they hold: a file has the memory that a tensor lies in."""
+        """Copy views and channels-last tensors: a file would store the whole memory in which a tensor lies."""
         with torch.no_grad():
             for tensor in (*self.parameters(), *self.buffers()):
                 tensor.data = tensor.detach().clone(memory_format=torch.contiguous_format)
 
 
 def _smallest(numbers: Tensor) -> Tensor:
-    """In the fewest bytes that hold these whole numbers."""
+    """The whole numbers in the smallest type that holds them."""
     least, most = int(numbers.min()), int(numbers.max())
     for dtype in (torch.int8, torch.int16, torch.int32):
         if torch.iinfo(dtype).min <= least and most <= torch.iinfo(dtype).max:

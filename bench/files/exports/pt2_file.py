@@ -1,4 +1,4 @@
-"""pt2: written by torch.export, opened only after it was taken apart (`pt2_vetted`)."""
+"""pt2 files: torch.export writes them. They are only opened after they were checked part by part (`pt2_vetted`)."""
 
 import io
 import logging
@@ -17,13 +17,13 @@ from bench.files.exports.about import About
 from bench.files.exports.opened import Opened, Runs
 
 _ABOUT = "bench.json"
-# A date for all: the same network gives the same bytes.
+# One date for all files, so that the same network gives the same bytes.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def trace(network: nn.Module, images: Tensor, any_size: bool) -> ExportedProgram:
-    """The network as a graph. The batch is free, and the size of images where `any_size` says so and its layers allow
-    it. Notes of where in the code each step stands are left out: they name files of this machine."""
+    """The network as a graph. The batch size is free, and with `any_size` also the image size if the layers allow it.
+    Notes on the source code of each step are removed: they name files of this machine."""
     shapes: dict[int, Any] = {0: Dim("batch", min=1)}
     if any_size:
         shapes |= {2: Dim.AUTO, 3: Dim.AUTO}
@@ -37,31 +37,31 @@ def trace(network: nn.Module, images: Tensor, any_size: bool) -> ExportedProgram
 
 
 def write(network: nn.Module, images: Tensor, any_size: bool) -> bytes:
-    """The file, without its description."""
+    """The file's content, without its description."""
     return save(trace(network, images, any_size))
 
 
 def save(program: ExportedProgram) -> bytes:
-    """The file of a program, without the images that it was traced with. Its entries are compressed, which torch reads
-    too: the text of a graph is larger than the weights of a small network."""
-    program._example_inputs = None  # by the attribute: torch 2.6 refuses it by the property
-    # By way of memory: torch's own writer ends the process where the disk is full.
+    """The file of a program, without the images with which it was traced. Its entries are compressed, and torch can
+    read them: the text of a graph is larger than the weights of a small network."""
+    program._example_inputs = None  # the attribute: torch 2.6 refuses to set the property
+    # Written to memory first: torch's own writer kills the process if the disk is full.
     content = io.BytesIO()
     torch.export.save(program, content, extra_files={_ABOUT: "{}"})
     return _written_again(content.getvalue(), {})
 
 
 def with_about(content: bytes, says: About) -> bytes:
-    """The same file, saying this of itself. All else in it stays as it is."""
+    """The same file with this description. Everything else stays as it is."""
     with zipfile.ZipFile(io.BytesIO(content)) as file:
         names = [name for name in file.namelist() if _is_about(name)]
-        # Of others: below the folder that the rest is in.
+        # A file of another program gets it in the folder of its other entries.
         names = names or [f"{file.namelist()[0].partition('/')[0]}/extra/{_ABOUT}"]
     return _written_again(content, {names[0]: says.text().encode()})
 
 
 def _written_again(content: bytes, others: Mapping[str, bytes]) -> bytes:
-    """The same zip file, compressed, with `others` in place of its own entries of these names."""
+    """The same zip file, compressed. `others` replace its entries of these names."""
     made = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(made, "w") as new:
         for name in dict.fromkeys([*old.namelist(), *others]):
@@ -75,7 +75,7 @@ def _is_about(name: str) -> bool:
 
 
 def is_pt2(path: Path) -> bool:
-    """Whether a zip file is one of torch.export, and not another of torch's."""
+    """Whether torch.export wrote a zip file, and not another part of torch."""
     try:
         with zipfile.ZipFile(path) as file:
             names = {name.partition("/")[2] or name for name in file.namelist()}
@@ -85,7 +85,8 @@ def is_pt2(path: Path) -> bool:
 
 
 class _Said(logging.Filter):
-    """Keeps the error that torch logs, of many lines, before it raises one that says to look there; none is printed."""
+    """Keeps the error that torch logs before it raises another error that only points to the log. Nothing is
+    printed."""
 
     error: BaseException | None = None
 
@@ -95,8 +96,8 @@ class _Said(logging.Filter):
 
 
 def open_file(path: Path) -> Opened:
-    """The network in a pt2 file, by whomever it was written. Nothing in it is run but the operators of its graph.
-    Raises InputError."""
+    """The network in a pt2 file, from bench or another program. Only the operators of its graph are run. Raises
+    InputError."""
     content = pt2_vetted.vetted(path)
     extra: dict[str, Any] = {_ABOUT: ""}
     said = _Said()

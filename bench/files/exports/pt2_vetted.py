@@ -1,9 +1,10 @@
-"""A pt2 file, taken apart and put together again from its plain parts alone, so that opening it runs no code.
+"""Rebuilds a pt2 file from its harmless parts only, so that opening it runs no code.
 
-`torch.export.load` of a file from elsewhere would: it unpickles weights that are declared as pickles, custom objects
-and example inputs that `weights_only` refuses; it loads compiled libraries; symbolic sizes are evaluated as text by
-sympy, guards by Python; and an operator is any name that can be reached from `torch`, `torch.os.system` among them. So
-torch is given another file, made of numbers, a graph whose operators compute tensors, sizes without calls, and text.
+`torch.export.load` of a stranger's file could run code. It unpickles weights that are declared as pickles, and custom
+objects and example inputs that `weights_only` refuses. It loads compiled libraries. sympy evaluates symbolic sizes as
+text, and Python evaluates guards. An operator may be any name that `torch` reaches, such as `torch.os.system`.
+
+So torch gets another file, with only numbers, a graph whose operators compute tensors, sizes without calls, and text.
 """
 
 import io
@@ -18,9 +19,9 @@ import torch
 
 from bench.errors import InputError, first_line, typed_line
 
-_LARGEST = 2**35  # bytes once unpacked: more than any network here, less than what a bomb unpacks to
+_LARGEST = 2**35  # bytes when unpacked: more than any network here, less than a zip bomb
 
-# What torch from 2.8 on writes, below one folder.
+# Entries that torch 2.8 and later write, below one folder.
 _PLAIN = re.compile(
     r"(archive_format|archive_version|version|byteorder|\.data/version|\.data/serialization_id|\.format_version"
     r"|\.storage_alignment|data/(weights/weight|constants/tensor)_\d+|extra/[\w.\-]+)"
@@ -28,13 +29,13 @@ _PLAIN = re.compile(
 _CONFIG = re.compile(r"data/(weights/model_weights|constants/model_constants)_config\.json")
 _GRAPH = "models/model.json"
 _EXAMPLES = "data/sample_inputs/model.pt"
-# What torch before that wrote.
+# Entries that torch before 2.8 wrote.
 _OLD_PLAIN = re.compile(r"version|extra_files/[\w.\-]+")
 _OLD_GRAPH = "serialized_exported_program.json"
 _OLD_TENSORS = ("serialized_state_dict.pt", "serialized_constants.pt")
 _OLD_EXAMPLES = "serialized_example_inputs.pt"
 
-# Sizes are text of sympy. What it calls a symbol is one word here; the others are arithmetic.
+# Sizes are sympy expressions as text. The first pattern matches symbols; the words are arithmetic.
 _SIZE_SYMBOL = re.compile(r"Symbol\('\w+'(, \w+=(True|False))*\)|\b(s|u|zf|zuf)\d+\b")
 _SIZE_WORDS = frozenset(
     (
@@ -82,7 +83,8 @@ _SIZE_WORDS = frozenset(
     )
 )
 _SIZE_TEXT = re.compile(r"[\w\s+\-*/%(),<>=&|~]*")
-# Letters of a size: far more than torch.export writes, and few enough to be read quickly. Chosen, not measured.
+# The longest text of a size. torch.export writes far shorter ones, and this length is still quick to read. A chosen
+# number, not a measured one.
 _LONGEST_SIZE = 2000
 
 _ATEN = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)")
@@ -91,7 +93,7 @@ _ON_SIZES = re.compile(
     r"_operator\.(add|sub|mul|floordiv|truediv|mod|neg|pow|eq|ne|lt|le|gt|ge|and_|or_|not_|getitem)"
     r"|torch\.sym_(max|min|int|float|not|ite|sum)|math\.(ceil|floor|trunc)"
 )
-# Arguments of operators that are text and choose among ways to compute.
+# Text arguments of operators that choose among ways to compute.
 _CHOICES = frozenset(
     (
         "padding",
@@ -104,24 +106,24 @@ _CHOICES = frozenset(
         "reduce",
     )
 )
-# Operators that return nothing, and hold what was traced to what it is.
+# Operators that return nothing and only check assumptions of the trace.
 _CHECKS = re.compile(r"_assert\w*|sym_constrain\w*")
 
 
 def vetted(path: Path) -> bytes:
-    """The file as it may be given to torch. Raises InputError if it holds anything else."""
+    """The content that may be given to torch. Raises InputError if the file holds anything else."""
     try:
         return _vetted(path)
     except _Refused as refused:
         raise InputError(f"{path} is not opened: {refused}") from refused
     except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError, RuntimeError) as error:
-        raise InputError(f"{path} is no pt2 file, or is cut short: {first_line(error)}") from error
+        raise InputError(f"{path} is not a pt2 file, or is cut short: {first_line(error)}") from error
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path} is no pt2 file of torch.export: {typed_line(error)}") from error
+        raise InputError(f"{path} is not a pt2 file of torch.export: {typed_line(error)}") from error
 
 
 class _Refused(Exception):
-    """The entries of the file that could run code, or that are unknown."""
+    """The file has an entry that could run code or is unknown."""
 
 
 def _vetted(path: Path) -> bytes:
@@ -149,7 +151,7 @@ def _entry(name: str, content: bytes) -> bytes:
     if name == _GRAPH:
         return _graph(content)
     if name == _EXAMPLES:
-        return b""  # nothing needs them, and they are a pickle
+        return b""  # not needed, and a pickle
     raise _Refused(f"it holds {name[:80]!r}, which torch would unpickle or run")
 
 
@@ -164,15 +166,15 @@ def _old_entry(name: str, content: bytes) -> bytes:
         try:
             if content:
                 torch.load(io.BytesIO(content), weights_only=True)
-        except Exception as error:  # it raises all sorts
+        except Exception as error:  # it raises many kinds of errors
             raise _Refused(f"its {name} holds more than tensors: {first_line(error)}") from error
         return content
     raise _Refused(f"it holds {name[:80]!r}, which torch would unpickle or run")
 
 
 def _check_tensors(config: Any, path: str, sizes: Mapping[str, int]) -> None:
-    """What `path`, an entry of the file, says of tensors: none is a pickle, and the entry of each holds it. (Of
-    an empty one torch takes whatever lies in memory.)"""
+    """Check what the entry `path` of the file declares about tensors: no tensor is a pickle, and the file holds all
+    bytes of each. (For an empty entry torch would use whatever lies in memory.)"""
     for name, payload in config["config"].items():
         if payload.get("use_pickle") is not False or not re.fullmatch(r"(weight|tensor)_\d+", payload["path_name"]):
             raise _Refused(f"its {name[:80]} is a pickle")
@@ -183,7 +185,7 @@ def _check_tensors(config: Any, path: str, sizes: Mapping[str, int]) -> None:
 
 
 def _bytes(tensor: Any) -> int:
-    """Up to the last value of a tensor, in the memory that it lies in."""
+    """The number of bytes up to the last value of a tensor, in the memory in which it lies."""
     sizes, strides = ([int(size["as_int"]) for size in tensor[of]] for of in ("sizes", "strides"))
     if min(sizes, default=1) == 0:
         return 0
@@ -191,15 +193,15 @@ def _bytes(tensor: Any) -> int:
     return (int(tensor["storage_offset"]["as_int"]) + last + 1) * _ITEM_BYTES[tensor["dtype"]]
 
 
-# By the number that a type of values has in the file.
+# Bytes of a value, by the number of its type in the file.
 _ITEM_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 2, 7: 4, 8: 8, 9: 4, 10: 8, 11: 16, 12: 1, 13: 2, 28: 2, 34: 4, 35: 8}
 
 
 def _graph(content: bytes) -> bytes:
-    """The graph without notes and guards (what sizes it takes stands in its inputs too)."""
+    """The graph without notes and guards. Its inputs also say which sizes it takes."""
     given = json.loads(content)
     if not isinstance(given, dict) or "graph_module" not in given:
-        raise _Refused("its graph is none")
+        raise _Refused("its graph is malformed")
     if "guards_code" in given:
         given["guards_code"] = []
     for symbol in given.get("range_constraints", {}):
@@ -209,7 +211,7 @@ def _graph(content: bytes) -> bytes:
 
 
 def _check_part(part: Any) -> None:
-    """Every node, size and operator in this part of a graph, whatever holds it. Notes of nodes are taken out."""
+    """Check every node, size and operator in this part of a graph. Notes of nodes are removed."""
     if isinstance(part, list):
         for own in part:
             _check_part(own)
@@ -224,7 +226,7 @@ def _check_part(part: Any) -> None:
         elif key == "as_operator":
             _check_operator(value)
         elif key in ("as_custom_obj", "custom_obj_name", "as_custom_obj_name") and value is not None:
-            raise _Refused("it holds an object of a class of its own")
+            raise _Refused("it holds an object of a custom class")
         _check_part(value)
 
 
@@ -236,7 +238,8 @@ def _check_size(text: str) -> None:
 
 
 def _check_operator(target: Any) -> None:
-    """Operators of torch that give tensors or numbers, and take no text but a choice: so none that names a file."""
+    """Only operators of torch that give tensors or numbers are allowed. Their text arguments must be known choices, so
+    no operator can name a file."""
     if not isinstance(target, str):
         raise _Refused(f"an operator of its graph is {str(target)[:80]!r}")
     if _ON_SIZES.fullmatch(target) or target == _HIGHER:

@@ -1,1 +1,1 @@
-"""Measurements of finished runs, in files beside the sealed ones: a file here for each kind."""
+"""Measurements of finished runs, kept in files beside the sealed ones; each module here describes one such file."""

@@ -1,9 +1,12 @@
-"""A run's latency: it depends on what else the machine does, so it is measured when all runs of a sweep are made. Its
-file also has `measured`, the run whose network was measured: another seed's of the same shape stands for it."""
+"""A run's latency. It depends on the machine's other work, so it is measured once all runs of a sweep are made.
+
+The file also has `measured`, the id of the run whose network was measured. Networks of the same shape share one
+measurement, so this may be a run of another seed.
+"""
 
 from bench.store.apart.apart import Apart
 
-# Until 1 the median of passes during the run, with all threads, is all that the file has.
+# A file of format 1 only has the median of passes during the run, with all threads.
 LATENCY = Apart(
     "latency.json",
     2,

@@ -21,15 +21,14 @@ from bench.selection import Rule, layers_called, main_convolutions, select
 class Kronecker(Method):
     """Each kernel is a short sum of Kronecker products, a matrix times a small kernel.
 
-    After Van Loan and Pitsianis, "Approximation with Kronecker products", 1993. A kernel with `in` and `out` channels
-    is, with blocks of `i` input and `o` output channels,
+    After Van Loan and Pitsianis, "Approximation with Kronecker products", 1993. With blocks of `i` input and `o` output
+    channels, a kernel with `in` and `out` channels is
 
         sum over R terms of A (x) B,    A: out/o x in/i,    B: o x i x kh x kw
 
     and stores R (out in / (o i) + o i kh kw) values. `o` and `i` are the greatest common divisors of `block` and the
-    channels. The numbers of terms are in proportion to what the kernels would take whole, with one share for the
-    network solved for the budget. What is left over, less than one term, goes to values of their own that are added to
-    the beginning of the last kernel.
+    channels. Each kernel has a number of terms in proportion to its size; the common factor is solved for the budget.
+    Values that remain of the budget, fewer than one term, are added to the beginning of the last kernel.
 
     It is trained from scratch. In networks whose kernels are depthwise, 1x1 convolutions are generated.
     """
@@ -57,7 +56,7 @@ class Kronecker(Method):
                 f"the part that is not generated stores {others:,} values, and one term for each kernel "
                 f"{cost((1,) * len(shapes)):,}; {values:,} were asked for. Give another block"
             )
-        # What the file says of the shape: the layers, and the sizes of what makes their kernels.
+        # The structure in the file: the layers, and the sizes of the parts that make their kernels.
         structure = {
             "layers": [*layers],
             "blocks": [shape.block[:2] for shape in shapes.values()],
@@ -75,7 +74,7 @@ class Kronecker(Method):
 
 @dataclass(frozen=True)
 class Shape:
-    """Of one term of a kernel: a matrix `(rows, columns)` and a block `(o, i, kh, kw)`."""
+    """The shapes of one term of a kernel: a matrix `(rows, columns)` and a block `(o, i, kh, kw)`."""
 
     matrix: tuple[int, ...]
     block: tuple[int, ...]
@@ -86,7 +85,7 @@ class Shape:
 
     @classmethod
     def with_block(cls, kernel: Tensor, sides: Sequence[int]) -> "Shape":
-        """`sides` are o and i."""
+        """The shapes for blocks with these `sides`, o and i."""
         matrix = tuple(size // side for size, side in zip(kernel.shape[:2], sides, strict=True))
         return cls(matrix, (*sides, *kernel.shape[2:]))
 
@@ -96,12 +95,12 @@ class Shape:
 
     @property
     def most(self) -> int:
-        """With so many terms any kernel can be had."""
+        """The number of terms that is enough for any kernel."""
         return min(math.prod(self.matrix), math.prod(self.block))
 
 
 def generator_of(network: nn.Module, structure: Mapping[str, Any]) -> "KroneckerGenerator":
-    """What makes the kernels of these layers; all zeros."""
+    """The generator of the kernels of these layers; all its values are zero."""
     layers = layers_called(network, structure["layers"])
     pairs = zip(layers.items(), structure["blocks"], strict=True)
     shapes = {name: Shape.with_block(layer.weight, block) for (name, layer), block in pairs}
@@ -109,7 +108,7 @@ def generator_of(network: nn.Module, structure: Mapping[str, Any]) -> "Kronecker
 
 
 class KroneckerGenerator(Generator):
-    """Matrices `(R, rows, columns)` and blocks `(R, o, i, kh, kw)` for each kernel, and what is left over."""
+    """Matrices `(R, rows, columns)` and blocks `(R, o, i, kh, kw)` for each kernel, and the remaining values."""
 
     def __init__(self, shapes: Mapping[str, Shape], terms: Sequence[int], left: int) -> None:
         super().__init__()
@@ -120,7 +119,8 @@ class KroneckerGenerator(Generator):
         self.rest = nn.Parameter(torch.zeros(left))
 
     def draw(self, random: torch.Generator) -> None:
-        """Matrices of norm 1: then a step of SGD on a block moves the kernel about as a step on the kernel would."""
+        """Draw matrices of norm 1: then a step of SGD on a block moves the kernel about as far as a step on the kernel
+        would."""
         with torch.no_grad():
             for matrices in self.matrices:
                 matrices.copy_(torch.randn(matrices.shape, generator=random) / math.sqrt(matrices[0].numel()))
@@ -142,7 +142,8 @@ def kronecker_sum(matrices: Tensor, blocks: Tensor) -> Tensor:
 
 
 def scale_to(generator: KroneckerGenerator, kernels: Mapping[str, Tensor]) -> None:
-    """Give every kernel the root mean square of the one that it stands for, so that the network starts as it would."""
+    """Give every kernel the root mean square of the kernel that it replaces, so that the network starts at its usual
+    scale."""
     with torch.no_grad():
         for kernel, made, blocks in zip(kernels.values(), generator().values(), generator.blocks, strict=True):
             blocks *= (kernel.square().mean() / made.square().mean()).to(blocks.device).sqrt()

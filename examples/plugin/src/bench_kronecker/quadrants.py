@@ -1,4 +1,4 @@
-"""Quadrants: which quarter of a noisy image is the bright one."""
+"""Quadrants: images in which one quarter is bright; the class is the bright quarter."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from bench.dataset import Data, Dataset, Split
 
 @dataclass(frozen=True)
 class Quadrants(Dataset):
-    """Which quarter is bright: 8x8 grey, 4 classes, drawn anew from a seed."""
+    """Which quarter is bright: 8x8 grey, 4 classes, drawn from a seed."""
 
     train: Annotated[int, "training images"] = 200
     test: Annotated[int, "test images"] = 100
