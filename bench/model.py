@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-# If a network returns a dictionary, its main output has this name, as in torchvision.
+# The name of the main output in a network that returns a dictionary, as in torchvision.
 OUTPUT = "out"
 
 # The largest height or width of an image, in pixels. A file that claims more would fill all memory.
@@ -35,7 +35,7 @@ class Inputs:
             )
         for name, side in (("height", self.height), ("width", self.width)):
             if not 1 <= side <= _LARGEST_SIDE or side != int(side):
-                raise ValueError(f"the {name} of images can't be {side}; it is a whole number from 1 to {_LARGEST_SIDE:,}")
+                raise ValueError(f"the {name} of images can't be {side}; it is whole, from 1 to {_LARGEST_SIDE:,}")
         for mean in self.mean:
             if not abs(mean) <= _LARGEST:
                 raise ValueError(f"the mean of pixel values can't be {mean}")
