@@ -202,7 +202,7 @@ class Crew:
         if times < _MOST_LOST:
             return outcome
         return Outcome(
-            run, died=f"{times} nodes in a row were lost while they made it; the last time {outcome.lost}"
+            run, died=f"{times} nodes in a row were lost while they made it; the last reason: {outcome.lost}"
         )
 
     def _fetch(self, attempt: _Attempt) -> Outcome:
