@@ -1,6 +1,6 @@
-"""Weights & Biases: a run there for each run here, in the project that WANDB_PROJECT names, else `bench`.
+"""Weights & Biases: one run there for each run here, in the project that WANDB_PROJECT names (default: `bench`).
 
-WANDB_MODE=offline keeps runs in logs/wandb, for `wandb sync` to send later. Nobody is asked to log in.
+WANDB_MODE=offline keeps runs in logs/wandb, and `wandb sync` sends them later. The log never asks for a login.
 """
 
 import os
@@ -26,7 +26,7 @@ def open_log(store: Store) -> "WandbLog":
     wandb = require("wandb", "wandb")
     is_online = wandb.setup().settings.mode not in ("offline", "disabled")
     if is_online:
-        way_out = "`wandb login` says who you are; with WANDB_MODE=offline runs stay on the disk"
+        way_out = "log in with `wandb login`, or set WANDB_MODE=offline to keep the runs on the disk"
         try:
             is_known = wandb.login(prompt=False)
         except Exception as error:
