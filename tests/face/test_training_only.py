@@ -164,8 +164,8 @@ class Toy(nn.Module):
     ("options", "names", "message"),
     [
         ({}, ("aux",), ""),
-        ({}, ("auxiliary",), "training_only names 'auxiliary', and the network has no such submodule"),
-        ({}, ("",), "training_only names '', and the network has no such submodule"),
+        ({}, ("auxiliary",), "training_only names 'auxiliary', but the network has no such submodule"),
+        ({}, ("",), "training_only names '', but the network has no such submodule"),
         ({"runs": "in training"}, ("aux",), "the network runs its aux in training alone"),
         ({"without": "fails"}, ("aux",), r"training_only names aux, and with None there the network fails: TypeError"),
         ({"without": "changes"}, ("aux",), "training_only names aux, and with None there the network gives other outp"),
