@@ -125,10 +125,10 @@ def test_a_run_whose_file_is_torn_is_left_out_with_a_line_and_the_rest_is_there(
     found, _, problems = shown_of(store)
     (shown,) = found.values()
     assert [(column.method, column.budget) for column in shown.columns] == [("dense", ""), ("lowrank", "4x")]
-    ending = "; its pictures are left out, and its scores are not"
+    ending = "; its pictures are left out, but its scores are kept"
     assert problems == [
         f"{run_of(store, torn).name}: {EXAMPLES} is not as it was sealed{ending}",
-        f"{EXAMPLES} of {run_of(store, otherwise).name} has other images than those of other runs{ending}",
+        f"{EXAMPLES} of {run_of(store, otherwise).name} has other images than the other runs{ending}",
     ]
     page = Page(page_of(store, tmp_path).read_bytes())
     assert f"Left out: {problems[0]}" in page.text
