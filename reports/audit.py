@@ -208,13 +208,13 @@ def _warnings(runs: pd.DataFrame, finished: pd.DataFrame) -> list[str]:
         ("torch_version", "versions of torch"),
         ("device_name", "processors; latency and times are not comparable between them"),
         ("threads", "numbers of threads; latency and times are not comparable between them"),
-        ("processes", "numbers of processes a run; times are not comparable between them"),
+        ("processes", "numbers of processes per run; times are not comparable between them"),
         ("precision", "precisions of training"),
         ("git_commit", "commits of bench"),
         ("dataset_code", "versions of the dataset's file"),
         ("compiled", "training steps, compiled (yes) or not (no); times are not comparable between them"),
         ("class_names", "names of the classes"),
-        ("corruptions", "corrupted images, or by other versions of them"),
+        ("corruptions", "corrupted images or versions of them"),
     ):
         values = [str(value) for value in dict.fromkeys(finished[column].dropna())]
         if len(values) > 1:

@@ -48,7 +48,7 @@ def checklist(runs: pd.DataFrame, summary: pd.DataFrame) -> list[Line]:
         Line(
             "Compression ratio and theoretical speed-up are both given, and defined once",
             "yes" if finished["macs"].notna().all() and len(finished) else "partly",
-            "dense / stored values, and multiply-accumulates as deployed, beside it what generating kernels adds",
+            "dense / stored values; multiply-accumulates as deployed, and separately those of generating kernels",
         ),
         *_top5(runs, finished),
         _points(compressed),
@@ -75,8 +75,8 @@ def _start(finished: pd.DataFrame) -> Line:
     said = "a run's seed makes its network's weights, whatever the method, and the order of its batches"
     compressed = every(finished.loc[finished["weights_form"] == COMPRESSED, "method"])
     if compressed:
-        said += f"; of the backbone that another run left, {compressed} take the compressed form"
-        said += ", and the others its kernels"
+        said += f"; from a backbone that another run compressed, {compressed} take the compressed form"
+        said += ", and the other methods take the kernels"
     return Line("All methods start from the same initial weights", "partly" if compressed else "yes", said)
 
 
@@ -102,7 +102,7 @@ def _top5(runs: pd.DataFrame, finished: pd.DataFrame) -> list[Line]:
 
 def _points(compressed: pd.DataFrame) -> Line:
     counts = compressed.groupby(["setting", "method"])["asked"].nunique()
-    demand = f"At least {_RATIOS} compression ratios for each method, as 2, 4, 8, 16 and 32"
+    demand = f"At least {_RATIOS} compression ratios for each method, such as 2, 4, 8, 16 and 32"
     if not len(counts):
         return Line(demand, "no", "no compressed runs")
     fewer = counts[counts < _RATIOS]
@@ -135,9 +135,7 @@ def _narrower(finished: pd.DataFrame) -> Line:
     names = sorted(set(texts(finished.loc[finished["role"] == NARROWER, "method_name"])))
     there = bool(names)
     because = f"by {', '.join(names)}" if there else f"no method here has the role {NARROWER!r}"
-    return Line(
-        "A plain narrower network at the same number of values is compared with", "yes" if there else "no", because
-    )
+    return Line("The methods include a plain narrower network with as many values", "yes" if there else "no", because)
 
 
 def _scratch(finished: pd.DataFrame) -> Line:

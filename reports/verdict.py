@@ -41,8 +41,8 @@ def verdict(runs: pd.DataFrame, analysis: Analysis, setting: str) -> list[str]:
         lines += [_best(rows, metric), *_values(rows, metric)]
     else:
         sized = table.loc[table["asked"].notna(), "method_text"].nunique()
-        why = "no two methods met a budget in common" if sized > 1 else "it takes two methods that met a budget"
-        lines.append(f"Which method keeps the most is not said: {why}.")
+        why = "no two methods met the same budget" if sized > 1 else "a verdict needs two methods that met a budget"
+        lines.append(f"There is no verdict on which method keeps the most: {why}.")
     lines += _as_good(table, metric)
     return lines
 
@@ -54,7 +54,7 @@ def _best(rows: pd.DataFrame, metric: Metric) -> str:
     gap = abs(first["score"] - second["score"])
     unit = f" {metric.points}" if metric.points else ""
     if pd.isna(second["difference_interval"]):
-        unsure = "how sure that is can't be said with one seed."
+        unsure = "one seed can't tell how sure that is."
         if not round(gap, 2):
             return f"{first['method']} and {second['method']} have the highest {mean(metric)} {over}: {unsure}"
         return (
@@ -137,12 +137,12 @@ def comparisons(summary: pd.DataFrame, metric: Metric) -> list[str]:
                 + f". A difference of {least.iloc[0]:.2f}{unit} would mostly show, with five seeds {least.iloc[1]:.2f}."
             )
         elif len(rows) > 1:
-            lines.append(f"{at}: not compared, since that takes at least two seeds that methods share.")
+            lines.append(f"{at}: not compared, since no two methods share at least two seeds.")
     lines.reverse()
     if len(lines) > 1:
         lines.append(
-            "Each budget is tested for itself: of budgets at which all methods are alike, about one in ten has a "
-            "method that is not bold by chance."
+            "Each budget is tested separately. If all methods are equally good at a budget, one of them is still not "
+            "bold by chance at about one budget in ten."
         )
     return lines
 
@@ -241,9 +241,9 @@ def over_settings_lines(analysis: Analysis) -> list[str]:
     lines = [f"Mean ranks over {len(found.settings)} settings (1 is the best of {len(names)}): {ranked}{more}."]
     if analysis.not_ranked:
         others = f"{len(analysis.not_ranked)} setting{'s' if len(analysis.not_ranked) > 1 else ''}"
-        lines.append(f"They have budgets of {analysis.unit_ranked}; not in the ranks: {others} with budgets of others.")
+        lines.append(f"They have budgets in {analysis.unit_ranked}; the ranks leave out {others} in another unit.")
     if np.isnan(found.critical_difference):
-        return [*lines, f"With fewer than {FEWEST} settings no test says whether ranks differ by more than chance."]
+        return [*lines, f"With fewer than {FEWEST} settings no test can tell whether ranks differ by more than chance."]
     lines.append(
         f"Two methods differ ({_SURE}) if their mean ranks are {found.critical_difference:.2f} or more apart "
         f"(Nemenyi's test; that all are the same has p = {found.p_value:.2g}, Friedman's)."

@@ -24,7 +24,7 @@ class Request:
     """A checked request.
 
     `methods` are as the user wrote them. Exactly one of `to` (a budget) and `max_drop` (in points) is set. `settings`
-    are a spec's keys except methods, budgets and seeds. `export` is the file to write, in `format`.
+    are the keys of a spec except methods, budgets and seeds. `export` is the file to write, in `format`.
     """
 
     methods: tuple[str, ...]

@@ -37,9 +37,12 @@ def open_log(store: Store) -> "WandbLog":
 
 
 class WandbLog:
-    """The log (`bench.logs._log.Log`). Steps are epochs. A run that is gone on with is found by its id there, which is
-    kept until the run ends; steps that it has already are not taken again. Without a network connection no run there
-    can be continued, so each making of a run is a run by itself, with all epochs."""
+    """The log (`bench.logs._log.Log`). Steps are epochs.
+
+    A continued run finds its wandb run by an id, which is kept until the run ends. wandb ignores steps that it already
+    has. Without a network connection, wandb can't continue a run, so each making of a run becomes a separate wandb run
+    with all epochs.
+    """
 
     def __init__(self, store: Store, wandb: ModuleType, is_online: bool) -> None:
         self.wandb, self.is_online = wandb, is_online

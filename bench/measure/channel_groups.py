@@ -162,7 +162,7 @@ def _reason(group: Group, shared: Mapping[nn.Module, str]) -> str:
     if tied:
         return f"{tied[0]} shares a parameter with another layer"
     across = next((module for module in modules if isinstance(module, _ACROSS_CHANNELS)), None)
-    return "" if across is None else f"a {type(across).__name__} takes a mean over them and those that would stay"
+    return "" if across is None else f"a {type(across).__name__} takes a mean over cut and kept channels"
 
 
 def stored_values(model: nn.Module, groups: Sequence[ChannelGroup]) -> Callable[[Sequence[int]], int]:
@@ -268,7 +268,7 @@ def _check(graph: Graph, root: str, group: Group, outputs: Tensor) -> ChannelGro
     if not _are_same(pruned, expected):
         return "cutting its channels would change the outputs of the others"
     if _are_same(expected, outputs, _EFFECT):
-        return "its channels make no difference to the outputs"
+        return "its channels have no effect on the outputs"
     shrinks = {}
     for name, shape in before.items():
         lost = [old - new for old, new in zip(shape, after[name], strict=True)]

@@ -117,13 +117,13 @@ def _check(
         finally:
             tensor[where] = before
         if [part.shape for part in found] != [part.shape for part in base]:
-            return "changes the shapes of what the network computes with by a single number of it"
+            return "changes the shapes of the network's tensors if one of its numbers changes"
         moves.append(_move(float(value) - float(before), base, found))
     small = abs(float(before)) * 2.0**-_HIGH_BITS
     low, high = [move for move in moves if abs(move.by) <= small], [move for move in moves if abs(move.by) > small]
     by_low = max((move.most for move in low if move.clear), default=0.0)
     if tensor.is_floating_point() and high and by_low > _LEAST * max(move.most for move in high):
-        return "changes the network by its lowest bits as much as by its highest"
+        return "changes the network as much by its lowest bits as by its highest"
     for sign in (1, -1):
         ordered = sorted((move for move in moves if move.by * sign > 0), key=lambda move: abs(move.by))
         for position, less in enumerate(ordered):

@@ -24,12 +24,10 @@ class Schedule:
     """Epochs, optimiser, learning-rate curve, augmentation and precision, the same for all methods of a sweep."""
 
     epochs: Annotated[int, "passes over the training images"]
-    batch_size: Annotated[int, "images a step; the last, smaller batch of an epoch is left out"] = 128
+    batch_size: Annotated[int, "images per step; the last, smaller batch of an epoch is left out"] = 128
     optimizer: Annotated[Literal["sgd", "adamw"], "sgd or adamw"] = "sgd"
     learning_rate: Annotated[float, "at the curve's highest point"] = 0.1
-    head_rate: Annotated[float, "factor on the learning rate of the network's head, which is all but its backbone"] = (
-        1.0
-    )
+    head_rate: Annotated[float, "factor on the learning rate of the head: all layers outside the backbone"] = 1.0
     momentum: Annotated[float, "of sgd"] = 0.9
     nesterov: Annotated[bool, "for sgd"] = False
     weight_decay: Annotated[float, "on every trained value"] = 5e-4
@@ -39,35 +37,35 @@ class Schedule:
         0.75,
     )
     drop: Annotated[float, "step: the factor at each milestone"] = 0.1
-    power: Annotated[float, "poly: of the fraction that is left"] = 0.9
+    power: Annotated[float, "poly: exponent of the remaining fraction of the schedule"] = 0.9
     warmup: Annotated[float, "the fraction of the schedule over which the rate rises linearly"] = 0.0
     label_smoothing: Annotated[float, "of the training loss"] = 0.0
     distillation: Annotated[float, "weight of the finished dense network's outputs in the loss; 0: none"] = 0.0
     temperature: Annotated[float, "of distillation"] = 4.0
     crop_padding: Annotated[int, "pixels of zero padding before the random crop; 0: no crop"] = 0
     flip: Annotated[bool, "mirror half of the images"] = False
-    alternate: Annotated[bool, "mirror in each epoch the images that were not mirrored in the one before"] = False
+    alternate: Annotated[bool, "mirror in each epoch the images that the epoch before did not mirror"] = False
     scale: Annotated[tuple[float, float], "enlarge each image by a random factor between these, then crop"] = (1.0, 1.0)
     area: Annotated[
-        tuple[float, float], "cut out a part with a fraction of the image's area between these; 1x1: the scale and crop"
+        tuple[float, float], "cut out a random part, whose share of the image's area is between these; 1x1: use scale"
     ] = (1.0, 1.0)
-    crop: Annotated[int, "pixels a side of the random crop; 0: as large as the images"] = 0
+    crop: Annotated[int, "side of the random crop in pixels; 0: as large as the images"] = 0
     growing: Annotated[
-        tuple[int, ...] | None, "sides of the random crop in equal parts of the schedule, as 128x160x192; none: crop"
+        tuple[int, ...] | None, "sides of the random crop in equal parts of the schedule, like 128x160x192; none: crop"
     ] = None
-    rand_augment: Annotated[int, "magnitude of RandAugment's two operations an image; 0: none"] = 0
-    blur: Annotated[float, "the share of images that are blurred a little"] = 0.0
+    rand_augment: Annotated[int, "magnitude of RandAugment's two operations per image; 0: none"] = 0
+    blur: Annotated[float, "share of images that are blurred slightly"] = 0.0
     mixup: Annotated[float, "alpha of mixup; 0: none"] = 0.0
-    cutmix: Annotated[float, "alpha of cutmix; 0: none. Of both, each batch has one"] = 0.0
-    ema: Annotated[float, "decay of an average of the weights, which is tested at the end; 0: none"] = 0.0
+    cutmix: Annotated[float, "alpha of cutmix; 0: none. With mixup too, each batch uses one of them"] = 0.0
+    ema: Annotated[float, "decay of a moving average of the weights, which is tested at the end; 0: none"] = 0.0
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"], "of training; auto: bfloat16 on a device that has it, else float32"
     ] = "auto"
     validation: Annotated[float, "the fraction of the training images held out"] = 0.1
-    test_scales: Annotated[tuple[float, ...], "scales of each test image, over which pixels are averaged"] = (
+    test_scales: Annotated[tuple[float, ...], "scales of each test image, over which predictions are averaged"] = (
         PLAIN.scales
     )
-    test_flip: Annotated[bool, "see each test image mirrored too, at all of these scales"] = PLAIN.flip
+    test_flip: Annotated[bool, "also test the mirror image, at each scale"] = PLAIN.flip
 
     def __post_init__(self) -> None:
         for name, low, high in [

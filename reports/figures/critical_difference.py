@@ -27,7 +27,7 @@ def critical_difference(results: pd.DataFrame, style_file: str | Path | None = N
             figure = Figure(figsize=(_WIDTH, 0.6))
             FigureCanvasAgg(figure)
             many = 0 if found is None else len(found.settings)
-            text = f"{many} settings have methods in common; from {FEWEST} on ranks can be compared"
+            text = f"{many} settings have methods in common; ranks can be compared with {FEWEST} or more"
             figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=6.5)
             return figure
         means, bars = found.mean_ranks, found.alike()

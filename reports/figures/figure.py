@@ -353,7 +353,7 @@ class _Drawing:
     def _errors(self, panel: Axes) -> None:
         """The error, 100 % minus the score, on a log axis, which has room for scores close to 100 %."""
         if self.metric.unit != "%" or not self.metric.higher:
-            panel.text(0.5, 0.5, "an error takes a score in percent", ha="center", transform=panel.transAxes)
+            panel.text(0.5, 0.5, "an error needs a score in percent", ha="center", transform=panel.transAxes)
             return
         seeds: dict[Any, pd.DataFrame] = dict(iter(self.runs.groupby(["method_text", texts(self.runs["budget"])])))
         dense = self.rows[self.rows["role"] == REFERENCE]

@@ -37,7 +37,9 @@ def of_one_run(by_folder: Mapping[Path, Record], folder: Path) -> tuple[dict[str
     named = [f"{one_line(found.classes[at])} {accuracy[at]:.2f} % of {found.images[at]:,}" for at in worst]
     change = found.change
     said = {
-        "churn": "" if change is None else f"{change.churn:.2f} % of images otherwise than dense of the same seed",
+        "churn": ""
+        if change is None
+        else f"{change.churn:.2f} % of images in another class than dense of the same seed",
         "calibration error": f"{found.calibration_error:.2f} %",
         "worst classes": "; ".join(named),
     }

@@ -116,7 +116,7 @@ def _made_with(runs: pd.DataFrame) -> list[str]:
 
 def _citation(bibliography: str) -> list[str]:
     lines = [printable(line) for line in bibliography.strip().split("\n")]
-    return ["## Citation", "", "Of the methods compared, as their authors ask:", "", *_block(*lines, language="bibtex")]
+    return ["## Citation", "", "The papers of the compared methods:", "", *_block(*lines, language="bibtex")]
 
 
 _MADE_WITH = (

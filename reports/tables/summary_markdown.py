@@ -55,7 +55,7 @@ def summary_markdown(
         lines += _listed("### Exceptions that methods declare", exceptions)
         lines += _listed("### The same for all", [f"{name}: {fact}" for name, fact in found.facts])
     lines += _listed("## Left out", notes)
-    bold = f"What is {TEST}."
+    bold = f"A method in {TEST}."
     files = (
         "index.html shows all of this. results.csv has a row for each run with every option, version and time; "
         "summary.csv and summary.parquet one for each line here, in full; pairwise.csv every pair of methods of a "

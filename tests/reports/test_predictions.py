@@ -406,16 +406,16 @@ def test_a_run_is_shown_with_what_its_predictions_say(command: Command, tmp_path
     store = store_of(tmp_path, runs())
     code, out, _ = command("show", str(store), "csg2x0")
     assert code == 0
-    assert "40.00 % of images otherwise than dense of the same seed" in out
+    assert "40.00 % of images in another class than dense of the same seed" in out
     assert "5.00 %" in out
     assert "cat 50.00 % of 4; dog 75.00 % of 4; owl 100.00 % of 2" in out
     assert "calibration error" in command("show", str(store), "denseNone0")[1]
-    assert "otherwise than dense" not in command("show", str(store), "denseNone0")[1]
+    assert "in another class than dense" not in command("show", str(store), "denseNone0")[1]
     (store / "runs" / "run-denseNone0" / PREDICTIONS).write_bytes(b"torn")
     code, out, _ = command("show", str(store), "csg2x0")
     assert code == 0
     assert "damaged: run-denseNone0: predictions.safetensors is not as it was sealed" in out
-    assert "otherwise than dense" not in out
+    assert "in another class than dense" not in out
     shutil.rmtree(store / "runs" / "run-denseNone0")
     for file in store.glob(f"runs/*/{PREDICTIONS}"):
         file.unlink()

@@ -51,7 +51,7 @@ FAULTS = [
         "meets_budgets_of_bytes",
         r"at 4x in bytes 75,\d\d\d bytes are counted, but its file holds [34]\d,\d\d\d",
     ),
-    ("never refuses", "refuses_the_impossible", r"asked for so few values \(1\) it does not raise BudgetError"),
+    ("never refuses", "refuses_the_impossible", r"it does not raise BudgetError for a budget of only 1 values"),
     (
         "numpy",
         "is_deterministic",
@@ -138,9 +138,9 @@ SLOW_FAULTS = [
     (
         "faint",
         "can_overfit",
-        r"it can't learn 8 images by heart: in \d+ passes the loss fell to no less than 2\.3 .*; look at the scale",
+        r"it can't memorise 8 images: its lowest loss in \d+ passes is 2\.3 .*; check the scale",
     ),
-    ("ends dead", "can_overfit", "it can't learn 8 images by heart"),
+    ("ends dead", "can_overfit", "it can't memorise 8 images"),
 ]
 
 

@@ -94,7 +94,7 @@ def refuses_the_impossible(subject: Subject) -> None:
     except BudgetError as error:
         _reason(error, _HOPELESS)
     else:
-        raise CheckFailed(f"asked for so few values ({requested}) it does not raise BudgetError")
+        raise CheckFailed(f"it does not raise BudgetError for a budget of only {requested} values")
 
 
 def keeps_masks_and_count(subject: Subject) -> None:

@@ -59,8 +59,8 @@ def can_overfit(subject: Subject) -> None:
     loss = subject.taught.loss
     if loss > LEARNED:
         raise CheckFailed(
-            f"it can't learn {len(subject.tiny.split)} images by heart: in {SCHEDULE + PASSES} passes the loss fell "
-            f"to no less than {loss:.2g} (at most {LEARNED} is expected); look at the scale of its weights"
+            f"it can't memorise {len(subject.tiny.split)} images: its lowest loss in {SCHEDULE + PASSES} passes is "
+            f"{loss:.2g} (at most {LEARNED} is expected); check the scale of its weights"
         )
 
 
