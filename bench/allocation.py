@@ -27,7 +27,7 @@ def allocate(
 ) -> Numbers | None:
     """Whole numbers of at least 1, in proportion to `full`, that cost close to `budget` and never more.
 
-    Returns None if a choice of all ones costs more than the budget.
+    Returns None if the choice of 1 for every number already costs more than the budget.
 
     `cost` must not fall when a number rises. The solver first bisects one common share of `full` (above 1 too, up to
     the limits `most`). It then raises single numbers by one, the number with the smallest share first, while the step

@@ -53,7 +53,7 @@ class Budget:
         return max(1, round((self.fraction or 0) * dense))
 
     def requested(self, dense_values: int, dense_bytes: int) -> "Requested":
-        """What this budget asks of a network that stores so many values and bytes."""
+        """The requested size for a network whose dense form stores `dense_values` values and `dense_bytes` bytes."""
         if self.in_bytes:
             return Requested(bytes=self.amount(dense_bytes))
         return Requested(values=self.amount(dense_values))

@@ -370,9 +370,9 @@ class Method:
     def sized_by_bytes(self) -> bool:
         """Whether a budget of bytes decides the size.
 
-        By default it does if a budget of values does: the harness then searches for the number of values with so many
-        bytes. A method whose number of values can't shrink (clusters, masks over random weights) returns True and lists
-        its `sizes`.
+        By default it does if a budget of values does: the harness then searches for the number of values that gives the
+        requested bytes. A method whose number of values can't shrink (clusters, masks over random weights) returns True
+        and lists its `sizes`.
         """
         return self.sized_by_budget
 

@@ -18,8 +18,11 @@ class CodeLength:
 
 @dataclass(frozen=True)
 class Cost:
-    """The stored values of a code length. Each slice of the generator costs N = `slices` code values, and `stored` of
-    its own `slice_values` values (none if a seed gives them). `fixed` does not depend on K."""
+    """The number of stored values for a code length.
+
+    Each slice of the generator costs N = `slices` code values, and `stored` of its own `slice_values` values (none if a
+    seed gives them). `fixed` does not depend on K.
+    """
 
     slices: int
     stored: int

@@ -66,7 +66,7 @@ class TinyProblem:
         return self.trainer_of(halved, torch.device("cpu"))
 
     def schedule(self, passes: int) -> Schedule:
-        """A schedule of so many passes, with one step each."""
+        """A schedule with this number of passes; each pass is one step."""
         batch = len(self.split)
         return Schedule(epochs=passes, batch_size=batch, learning_rate=0.05, weight_decay=0.0, curve="constant")
 
@@ -76,7 +76,7 @@ class TinyProblem:
         return Trainer.of(split, split, Normalise.of(split), self.task, self.classes, schedule, seed=0)
 
     def first_pass(self, method: Method, passes: int) -> int:
-        """The pass at which the method compresses, in a schedule of so many passes. At least half of the schedule
+        """The pass at which the method compresses, in a schedule of `passes` passes. At least half of the schedule
         follows it."""
         return min(self.schedule(passes).compress_epoch(method.compress_at), passes // 2)
 

@@ -384,8 +384,8 @@ class _Drawing:
         of_run: str,
         whole: float | None = None,
     ) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
-        """Draw a dot for each seed (with very many, one of `every` so many) and return their places. With a `whole`, a
-        dot shows `whole` minus the value."""
+        """Draw a dot for each seed and return the places of the dots. If there are very many seeds, draw only one seed
+        of every `every`. With a `whole`, a dot shows `whole` minus the value."""
         x: list[float] = []
         y: list[float] = []
         for place, text, budget in zip(places, points["method_text"], texts(points["budget"]), strict=True):

@@ -1,9 +1,9 @@
 """The predictions that the page shows, as plain data, no more than a page has room for.
 
-All data about classes and bins take at most `_LETTERS` of JSON. Each setting may take an equal share of what is left.
-Its methods and budgets come in this order: the dense network first, then budgets from the smallest, where compression
-shows most, and within each budget the methods by name. First their rows take the room (half of it, if there are
-confusion matrices). Then the confusion matrices take the rest, in the same order.
+All data about classes and bins take at most `_LETTERS` of JSON. Each setting may take an equal share of the remaining
+letters. Its methods and budgets come in this order: the dense network first, then budgets from the smallest, where
+compression shows most, and within each budget the methods by name. First their rows take the room (half of it, if there
+are confusion matrices). Then the confusion matrices take the rest, in the same order.
 """
 
 import json

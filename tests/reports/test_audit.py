@@ -79,7 +79,8 @@ def test_how_a_compressed_backbone_was_taken_is_said() -> None:
     answer, because = answers(records)["All methods start from the same initial weights"]
     assert answer == "partly"
     assert because.endswith(
-        "; of the backbone that another run left, a, b take the compressed form, and the others its kernels"
+        "; from a backbone that another run compressed, a, b take the compressed form, and the other methods take the "
+        "kernels"
     )
 
 
