@@ -47,8 +47,8 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
     and budget, and `is_chosen_rate` says whether the run has the rate that counts.
 
     Budgets of values and of bytes are never in one setting. If a store has both, runs without a budget (the dense
-    network) appear in both settings. `unit` is the setting's unit. `asked` (the budget) and `size` (the stored size) are
-    in that unit, and `ratio` is the dense size divided by `size`.
+    network) appear in both settings. `unit` is the setting's unit. `asked` (the budget) and `size` (the stored size)
+    are in that unit, and `ratio` is the dense size divided by `size`.
     """
     rows = list(records)
     # If all runs failed, no record has a score column.

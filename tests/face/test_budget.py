@@ -51,7 +51,7 @@ def test_a_budget_of_bytes_asks_for_these_alone() -> None:
     asked.check(1, 1020, trained=True)
     with pytest.raises(BudgetError, match=r"stores 1,011 bytes, but 1,000 were asked for \(\+1.1%; 1% is allowed\)"):
         asked.check(1, 1011)
-    with pytest.raises(BudgetError, match=r"stores 1,021 bytes where .*2% is allowed"):
+    with pytest.raises(BudgetError, match=r"stores 1,021 bytes, but .*2% is allowed"):
         asked.check(1, 1021, trained=True)
     with pytest.raises(BudgetError, match="1% is allowed"):
         Requested(values=1000).check(1011, 1, trained=True)

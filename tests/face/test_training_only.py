@@ -216,7 +216,7 @@ def test_what_a_head_shares_with_the_network_is_the_networks() -> None:
 
 
 def test_a_head_that_stands_in_two_places_is_refused() -> None:
-    with pytest.raises(InputError, match="training_only names 'same', which is 'classifier' too"):
+    with pytest.raises(InputError, match="training_only names 'same', which is also the submodule 'classifier'"):
         build_network(Model(Sharing, training_only=("same",)), 3, 10, 0)
 
 

@@ -59,7 +59,7 @@ def test_options_that_make_it_larger_are_refused_before_there_is_memory_for_them
     network = testing.network("resnet8")
     with pytest.raises(BudgetError, match=way_out) as caught:
         account.compress(method, network, None, seed=0, trained=False)
-    assert "but the dense network only 75,290, so nothing is compressed" in str(caught.value)
+    assert "and the network itself 75,290: nothing is compressed" in str(caught.value)
     assert f"it stores {stored}" in str(caught.value)
 
 
@@ -108,7 +108,7 @@ class Finishes(Compressed):
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (None, r"compress\(\) returned NoneType, and not a Compressed"),
+        (None, r"compress\(\) returned NoneType, not a Compressed"),
         (Compressed(None), r"the Compressed that compress\(\) returned has as its network None, which is a NoneType"),
         (Compressed(torch.zeros(3)), "has as its network tensor.*, which is a Tensor, not a torch.nn.Module"),
         (Compressed({"conv": 1}), "has as its network .*, which is a dict, not a torch.nn.Module"),

@@ -291,7 +291,7 @@ def test_a_loss_that_is_hidden_fails_and_one_that_is_declared_passes(what: str) 
 @pytest.mark.slow
 def test_what_trains_between_steps_is_found() -> None:
     with pytest.raises(
-        testing.CheckFailed, match=r"after_step\(\) moves [\d,]+ values of conv1\.weight: what trains them"
+        testing.CheckFailed, match=r"after_step\(\) moves [\d,]+ values of conv1\.weight: train them by a loss"
     ):
         testing.run("declares_exceptions", "own-loss:what=nudge", plugins=[OWN_LOSS])
 
