@@ -171,7 +171,9 @@ def test_sizes_and_ratios_are_in_the_budgets_unit() -> None:
     assert "At 4x-bytes (1,000 bytes)" in text
 
 
-@pytest.mark.parametrize(("records", "title"), [(OF_BYTES, "bytes of what is stored"), (OF_VALUES, "stored values")])
+@pytest.mark.parametrize(
+    ("records", "title"), [(OF_BYTES, "stored bytes as budgets count them"), (OF_VALUES, "stored values")]
+)
 def test_the_axis_goes_by_the_kind_of_budget(records: list[Record], title: str) -> None:
     figure = accuracy_vs(results([*DENSE, *records]))
     assert figure.axes[-1].get_xlabel().startswith(title)

@@ -107,7 +107,7 @@ def test_a_page_has_each_image_its_mask_and_what_each_network_of_one_seed_took_i
     assert re.findall(r"background:(#\w+)\"></span> <bdi>(\w+)", legend) == [(colours[0], "sky"), (colours[1], "road")]
     assert "no class" in legend
     assert "the runs of seed 1" in page.text
-    assert "mean IoU % on all of the split" in page.text
+    assert "mean IoU % on the whole split" in page.text
     assert "img-src data:" in content
 
 
