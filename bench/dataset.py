@@ -192,7 +192,7 @@ class Streamed:
         if len(once.windows) > 1:
             (height, width), (tall, wide) = once.windows
             raise InputError(
-                f"{of_mask} has {wide}x{tall} pixels, but its image {width}x{height}: a mask must have its image's size"
+                f"{of_mask} is {wide}x{tall} pixels, and its image {width}x{height}: a mask is as large as its image"
             )
         return image, mask
 

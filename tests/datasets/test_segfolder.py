@@ -87,7 +87,7 @@ FAULTS = {
     ),
     "another size": (
         rewrite("train/masks/1.png", (12, 8)),
-        r"train/masks/1\.png is 8x12 pixels, but its image 12x8: a mask must have its image's size",
+        r"train/masks/1\.png is 8x12 pixels, and its image 12x8: a mask is as large as its image",
     ),
     "a class of test alone": (
         rewrite("test/masks/0.png", (8, 12), 9),

@@ -225,7 +225,7 @@ def test_what_does_not_go_together_with_torchrun_is_refused(as_one_of_two: pytes
     with pytest.raises(InputError, match=r"2 processes, but bench\.run needs only one; start it without"):
         bench.run("results", methods=["csg"])
     as_one_of_two.delenv("TORCHELASTIC_RUN_ID")
-    with pytest.raises(InputError, match="--executor torchrun is for processes that torchrun started"):
+    with pytest.raises(InputError, match="--executor torchrun is for several processes that torchrun starts"):
         find("torchrun", jobs="auto")
 
 
