@@ -300,7 +300,7 @@ class Compressed:
 
     def pictures(self) -> Mapping[str, CodeSpace]:
         """The pieces from which kernels are combined, for reports to show, by a name for each set of shared pieces.
-        Empty if kernels are no combinations."""
+        Empty if the kernels are not combinations."""
         return {}
 
 

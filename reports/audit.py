@@ -294,8 +294,8 @@ def _form(finished: pd.DataFrame) -> str:
 
 
 def _steps(finished: pd.DataFrame) -> str:
-    """How far a first step moves the outputs, relative to dense, and the generated kernels: the least and the most of
-    all budgets."""
+    """How far a first step moves the outputs (relative to dense) and the generated kernels: the range over all
+    budgets."""
     if len(finished) and finished["role"].iloc[0] == REFERENCE:
         return "1"
     parts = []

@@ -55,7 +55,7 @@ class _Move:
 def several_in_one(network: nn.Module, image: Tensor, random: torch.Generator) -> str:
     """The name of a stored tensor whose numbers each hold several values, and the evidence; empty if there is none.
 
-    `network` is changed during the test and restored. `image` is a batch of one or more.
+    `network` is changed during the test and restored. `image` is a batch of one or more images.
     """
     network.eval()
     decoded = _decoded(network, image)
