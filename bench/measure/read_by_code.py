@@ -40,7 +40,7 @@ def in_words(read: Mapping[str, str]) -> str:
     """Which layers these are, and why they can't be replaced."""
     (name, what), *others = read.items()
     more = f" and {len(others)} more" if others else ""
-    return f"{name}{more}, since the network's code reads the {what}"
+    return f"{name}{more}, whose {what} the network's code reads itself"
 
 
 def left_alone(read: Mapping[str, str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from bench.methods.gcnn.gcnn import GCNN
 from bench.methods.lowrank.lowrank import LowRank
 from bench.methods.separable import Separable
 
-REASON = "two, since the network's code reads the weight"
+REASON = "two, whose weight the network's code reads itself"
 
 
 class Reads(nn.Module):
