@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = ["__version__", "compress", "count_values", "load", "results", "run", "summary"]
 
-# Whose package this is, for `csg-bench`: another package on PyPI installs one of the same name.
+# The distribution that owns this package, for `csg-bench`: another PyPI package installs a `bench` too.
 __distribution__ = "csg-bench"
 
 # In a checkout, methods/, datasets/ and reports/ stand beside this package; in an installed wheel they are inside it.
 # Appending the checkout to this package's path makes `bench.methods` the same module in both.
-# Ours alone: what stands beside a copy of this package in another project is not for us to import.
+# Only our own checkout is appended: folders beside a copy of this package in another project are not ours to import.
 _checkout = Path(__file__).resolve().parent.parent
 _project = _checkout / "pyproject.toml"
 if _project.is_file() and f'name = "{__distribution__}"' in _project.read_text(encoding="utf-8"):
@@ -29,7 +29,7 @@ if _project.is_file() and f'name = "{__distribution__}"' in _project.read_text(e
 def load(
     path: str | Path, plugins: Sequence[str] = (), model: str | None = None, other_code: bool = False
 ) -> "nn.Module":
-    """The network in a run's artifact or in a checkpoint of the CSG authors, in eval mode (`bench.files`)."""
+    """The network from a run's artifact or from a checkpoint of the CSG authors, in eval mode (`bench.files`)."""
     from bench.files.network_file import load
 
     return load(path, plugins, model, other_code)
@@ -43,15 +43,15 @@ def compress(
     trained: bool = True,
     plugins: Sequence[str] = (),
 ) -> "Compressed":
-    """A copy of `network`, compressed, for a training loop of your own (docs/your-own-loop.md says how to write it).
+    """A compressed copy of `network`, for your own training loop (docs/your-own-loop.md shows how to write it).
 
-    `method` is written as on the command line, `csg:init=svd` say, or a Method; `plugins` are files with methods of
-    your own. It compresses now, so that a gradual one begins with your loop: `compress_at` is 0 unless it is given.
-    `budget` is `4x`, 0.25 or a number of values, and left out where the method's options fix its size. Random numbers
-    follow from `seed` alone. `trained=False` says that the network holds its initial weights: then `hashing` and
-    `basis` draw theirs anew and don't fit them to the network's, and what needs a trained network is refused.
+    `method` is text as on the command line, like `csg:init=svd`, or a Method; `plugins` are files with your own
+    methods. It compresses at once: `compress_at` is 0 unless you set it, so a gradual method starts with your loop.
+    `budget` is `4x`, 0.25 or a number of values; leave it out if the method's options fix the size. All random numbers
+    follow from `seed`. `trained=False` says that the network holds its initial weights. Then `hashing` and `basis` draw
+    their own initial values instead of fitting the network's, and a method that needs a trained network is refused.
 
-    `network` stays as it is; there is one copy of it at a time. What comes back is in training mode, on its device.
+    `network` stays unchanged; one copy of it exists at a time. The result is in training mode, on the network's device.
     Raises `bench.errors.InputError` for a network or method that can't be used, and `bench.errors.BudgetError`, with
     the reason, for a budget that the method can't meet. Both are ValueErrors of one line.
     """
@@ -61,9 +61,11 @@ def compress(
 
 
 def count_values(network: "nn.Module") -> int:
-    """How many values a network stores, as budgets count them (`bench.count`): every parameter and persistent buffer
-    once, without batch norm's statistics; of what is masked, what is kept. Raises `bench.errors.InputError` for what is
-    no module."""
+    """How many values a network stores, as budgets count them (`bench.count`).
+
+    Every parameter and persistent buffer counts once, without batch-norm statistics. Of a masked parameter, only the
+    kept values count. Raises `bench.errors.InputError` if `network` is not a torch module.
+    """
     from bench.count import stored_values
     from bench.programs.in_memory import require_module
 
@@ -82,14 +84,13 @@ def run(
     show: bool = False,
     **settings: Any,
 ) -> "pd.DataFrame":
-    """What `bench run` does, but for the report: its runs, a row each as in `results` (of several learning rates all),
-    in the order of the sweep.
+    """Run a sweep like `bench run`, without the report, and return its runs in the order of the sweep.
 
-    `settings` are those of a spec file, as `methods=["csg", "lowrank"], budgets=["4x"], seeds=1`
-    (`bench.plan.spec.Spec` has them all). They override what the file `spec` says. Finished runs in the store `out` are
-    kept, and only what is missing is trained; `redo`, `jobs`, `executor` and `ray_address` are those of the command. A
-    run that failed is a row with its reason. Prints nothing unless it shall `show` its progress. Raises
-    `bench.errors.InputError`.
+    Each run is a row as in `results`; a method tried at several learning rates has a row for each. `settings` are the
+    keys of a spec file, like `methods=["csg", "lowrank"], budgets=["4x"], seeds=1` (`bench.plan.spec.Spec` has them
+    all). They override the file `spec`. Finished runs in the store `out` are kept, and only missing runs are trained.
+    `redo`, `jobs`, `executor` and `ray_address` are the options of the command. A failed run is a row with its reason.
+    Prints nothing unless `show` is True; then it prints its progress. Raises `bench.errors.InputError`.
     """
     from bench.programs.sweeping import run
 
@@ -97,12 +98,14 @@ def run(
 
 
 def results(*stores: str | Path, all_rates: bool = False) -> "pd.DataFrame":
-    """All runs that are in these stores (what `bench run --out` wrote), a row each; of methods that were tried at
-    several learning rates those at the rate that counts, or, with `all_rates`, at each.
+    """All runs in these stores (the folders of `bench run --out`), a row each.
 
-    The columns are those of `bench.store.record.COLUMNS`, with their units there; then each option, what was solved and
-    the schedule, and `setting`, which is the same for runs that can be compared; and what the runs' predictions say
-    (`bench.reports.predictions.tally.RUN_COLUMNS`). Raises `bench.errors.InputError` if there is none.
+    For a method tried at several learning rates, only the runs at the counted rate are returned; `all_rates` returns
+    them all.
+
+    The first columns are `bench.store.record.COLUMNS`, with their units there. Then come each option, the solved sizes,
+    the schedule, and `setting`, which is equal for runs that can be compared. The last columns describe the predictions
+    (`bench.reports.predictions.tally.RUN_COLUMNS`). Raises `bench.errors.InputError` if there is no run.
     """
     from bench.reports.load import load
 
@@ -111,7 +114,7 @@ def results(*stores: str | Path, all_rates: bool = False) -> "pd.DataFrame":
 
 
 def summary(results: "pd.DataFrame") -> "pd.DataFrame":
-    """A row for each setting, method and budget of such a frame, over its seeds: the columns are those of
+    """A row for each setting, method and budget in a frame from `results`, over its seeds. The columns are
     `bench.reports.summary.SUMMARY_COLUMNS`, with their units there."""
     from bench.reports.summary import summary
 

@@ -1,7 +1,7 @@
-"""The one solver for budgets: whole numbers (ranks, code lengths, channels) in proportion that together cost a budget.
+"""The one solver for budgets. It chooses whole numbers (ranks, code lengths, channels) that together cost a budget.
 
-A method brings its knob, the numbers that it would have at full size and what a choice of them costs; it gets the
-choice.
+A method passes the numbers it would have at full size and a function that gives the cost of a choice. It gets the
+chosen numbers back.
 """
 
 import heapq
@@ -25,13 +25,13 @@ def allocate(
     most: Sequence[int] | None = None,
     enough: float = 0.0,
 ) -> Numbers | None:
-    """Whole numbers of at least 1, in proportion to `full`, that cost at most `budget`, and close to it.
+    """Whole numbers of at least 1, in proportion to `full`, that cost close to `budget` and never more.
 
-    None if even ones cost more.
+    Returns None if the choice of 1 for every number already costs more than the budget.
 
-    `cost` must not fall when a number rises. Bisects the share of `full` that all have in common (above 1 too, unless
-    `most` is reached). Then spends the rest one step at a time, where the share is smallest and the step still fits,
-    until the fraction `enough` of the budget is left, or less.
+    `cost` must not fall when a number rises. The solver first bisects one common share of `full` (above 1 too, up to
+    the limits `most`). It then raises single numbers by one, the number with the smallest share first, while the step
+    fits. It stops when at most the fraction `enough` of the budget is left.
     """
     known: dict[Numbers, int] = {}
 
@@ -51,7 +51,7 @@ def allocate(
         low, high = high, 2 * high
         if at(low) == at(high):  # nothing left to raise
             return at(low)
-    # Until the two are one step apart: no share between them gives anything else.
+    # Stop when the two choices are one step apart: no share between them gives another choice.
     while sum(abs(a - b) for a, b in zip(at(low), at(high), strict=True)) > 1 and high - low > 1e-9 * high:
         middle = (low + high) / 2
         low, high = (middle, high) if priced(at(middle)) <= budget else (low, middle)
@@ -62,7 +62,7 @@ def allocate(
     while queue and budget - priced(numbers) > enough * budget:
         _, place = heapq.heappop(queue)
         raised = (*numbers[:place], numbers[place] + 1, *numbers[place + 1 :])
-        # A step that doesn't fit now never will: steps get no cheaper as numbers rise.
+        # A step that doesn't fit now will never fit: steps get no cheaper as numbers rise.
         if (most is None or raised[place] <= most[place]) and priced(raised) <= budget:
             numbers = raised
             heapq.heappush(queue, (numbers[place] / full[place], place))
@@ -70,11 +70,12 @@ def allocate(
 
 
 def refine(numbers: Numbers, cost: Callable[[Numbers], int], budget: int, enough: float) -> Numbers:
-    """Numbers that cost nearer to the budget than these, be it more or less: up to three of them one higher or lower.
+    """Numbers that cost nearer to the budget, above or below it. Up to three numbers change by one.
 
-    For knobs so coarse that nothing more fits where much is left: one number higher and another lower is a finer step
-    than either. Tries the most promising combinations, by the cost of single steps, until one is off by the fraction
-    `enough` of the budget or less, or `_TRIED` are tried. Each number stays at least 1.
+    Some knobs are so coarse that no single step fits although much of the budget is left. Raising one number and
+    lowering another is a finer step. The function tries the most promising combinations, as the costs of single steps
+    predict. It stops when a choice is within the fraction `enough` of the budget, or after `_TRIED` combinations. Each
+    number stays at least 1.
     """
     start = cost(numbers)
     singles = [(place, by) for place, number in enumerate(numbers) for by in (1, -1) if number + by >= 1]
@@ -93,7 +94,7 @@ def refine(numbers: Numbers, cost: Callable[[Numbers], int], budget: int, enough
     return best
 
 
-# Estimates are exact but for numbers that multiply each other, so that the first few tell.
+# The predicted cost is exact unless two changed numbers multiply each other, so the first few combinations suffice.
 _TRIED = 10
 
 Step = tuple[int, int]  # (place, 1 or -1)
@@ -105,11 +106,15 @@ def _moved(numbers: Numbers, steps: Sequence[Step]) -> Numbers:
 
 
 def at_budget(resizable: Resizable, values: int | None, stored: Callable[[nn.Module], int] | None = None) -> nn.Module:
-    """A fresh network that stores `values`: its groups of channels are in proportion to the network's own, wider than
-    these where it takes that, but for single channels that bring it nearer to the budget. (None: at its own widths.)
+    """A fresh network that stores `values`, made by changing its numbers of channels.
 
-    `stored` says what a network would store once the method has changed it (None: it changes nothing). It gets networks
-    without storage (torch's meta device), may change them, and must not look at values. Raises BudgetError.
+    All groups of channels keep the proportions of the network's own. They may become wider than the network's own.
+    Single channels are added or removed to come nearer to the budget. With `values` None the network keeps its own
+    widths.
+
+    `stored` counts the stored values of a network after the method has changed it (None: the method changes nothing).
+    It gets networks without storage (torch's meta device), may change them, and must not read their values. Raises
+    BudgetError.
     """
 
     def cost(widths: Numbers) -> int:
@@ -124,11 +129,11 @@ def at_budget(resizable: Resizable, values: int | None, stored: Callable[[nn.Mod
         found = allocate(resizable.widths, cost, values, enough=ENOUGH)
         if found is None:
             least = cost((1,) * len(resizable.widths))
-            everywhere = "in each group that can have another number" if resizable.left_alone else "everywhere"
-            left = f"; left alone are {resizable.left_alone}" if resizable.left_alone else ""
+            everywhere = "each group that can change" if resizable.left_alone else "every group"
+            left = f"; these keep their channels: {resizable.left_alone}" if resizable.left_alone else ""
             raise BudgetError(
-                f"with one channel {everywhere} it stores {least:,} values; {values:,} were asked for{left}"
+                f"with one channel in {everywhere} it stores {least:,} values; {values:,} were asked for{left}"
             )
-        # In small networks one channel is more than the tolerance.
+        # In small networks one channel costs more than the tolerance.
         widths = found if met(values, cost(found)) else refine(found, cost, values, ENOUGH)
     return resizable.build(widths)

@@ -1,11 +1,12 @@
-"""Counting what a network stores, trains, materialises and computes. Every number in a report comes from here.
+"""Counting the values that a network stores and trains, and its multiply-accumulates. Every number in a report comes
+from here.
 
-Stored values are the distinct numbers that must be kept to rebuild the network at inference, given the code and integer
-seeds: every parameter and persistent buffer, each tensor once however many modules share it. The statistics of batch
-norm are kept too but counted apart, as the literature does. Non-persistent buffers are not stored: what builds the
-network makes them again, from a seed. Of a masked tensor only the values that its mask keeps count. The saved artifact
-holds exactly these tensors (`bench.files.artifact`). What only training uses, as auxiliary heads, is in no count
-(`bench.training_only`).
+Stored values are the distinct numbers that are needed to rebuild the network for inference, given the code and integer
+seeds. They are every parameter and every persistent buffer. A tensor that several modules share counts once. Batch-norm
+statistics are stored too but counted apart, as in the literature. Non-persistent buffers are not stored: the code that
+builds the network makes them again from a seed. Of a masked tensor, only the values that its mask keeps count. The
+saved artifact holds exactly these tensors (`bench.files.artifact`). Modules that only training uses, like auxiliary
+heads, are in no count (`bench.training_only`).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -24,24 +25,24 @@ if TYPE_CHECKING:
 
 
 def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """The tensors that an artifact must hold besides batch-norm statistics: name to tensor, each tensor once."""
+    """The tensors that an artifact must hold besides batch-norm statistics, by name. Each tensor is there once."""
     norms = _norm_buffers(model)
     return {name: tensor for name, tensor in _kept(model).items() if name not in norms}
 
 
 def statistics(model: nn.Module) -> dict[str, Tensor]:
-    """Batch norm's running means and variances by name; stored with the rest, but counted apart."""
+    """Batch norm's running means and variances, by name. They are stored with the rest but counted apart."""
     norms = _norm_buffers(model)
     return {name: tensor for name, tensor in _kept(model).items() if name in norms}
 
 
 def stored_values(model: nn.Module) -> int:
-    """The headline number: distinct values needed to rebuild the network, batch-norm statistics apart."""
+    """The headline number: the distinct values needed to rebuild the network, without batch-norm statistics."""
     return sum(values_by_tensor(model).values())
 
 
 def values_by_tensor(model: nn.Module) -> dict[str, int]:
-    """How many values each stored tensor holds."""
+    """The number of values in each stored tensor, by name."""
     kept = masks.of(model)
     return {
         name: int(kept[name].count_nonzero()) if name in kept else _values(tensor)
@@ -50,7 +51,7 @@ def values_by_tensor(model: nn.Module) -> dict[str, int]:
 
 
 def trained_values(model: nn.Module) -> int:
-    """Values that the optimiser changes."""
+    """How many values the optimiser changes."""
     kept, left_out = masks.of(model), training_only.tensors(model)
     return sum(
         int(kept[name].count_nonzero()) if name in kept else _values(parameter)
@@ -60,18 +61,20 @@ def trained_values(model: nn.Module) -> int:
 
 
 def forward_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
-    """Multiply-accumulates of one image's forward pass, counted at dispatch: functional convolutions included.
+    """Multiply-accumulates of one image's forward pass. They are counted at dispatch, so functional convolutions are
+    included.
 
-    With gradients on, so that kernels are computed as in training, and not found ready.
+    Gradients are on, so that kernels are computed as in training and not taken from a cache.
     """
-    flops = _count_flops(model, image_shape).get_total_flops()  # two a multiply-accumulate
+    flops = _count_flops(model, image_shape).get_total_flops()  # two per multiply-accumulate
     return flops // 2
 
 
 def macs_by_module(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, int]:
-    """The same by the name of the module in whose forward they happen, the modules inside it included."""
+    """Multiply-accumulates of one image's forward pass by module name. A module's number includes the modules inside
+    it."""
     counted = _count_flops(model, image_shape).get_flop_counts()
-    # Names begin with the class of the whole, whose own name is empty.
+    # Each name begins with the class of the whole network, whose own name is empty.
     root = type(model).__name__
     return {
         name.removeprefix(root).removeprefix("."): sum(flops.values()) // 2
@@ -81,8 +84,8 @@ def macs_by_module(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[
 
 
 def _count_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> "FlopCounterMode":
-    """On torch's meta device, where shapes alone are computed: a large network at the size of real images would take
-    minutes. A network whose code looks at values can't run there, and runs where it is."""
+    """Count on torch's meta device, which computes shapes only: a large network on real image sizes would take minutes.
+    A network whose code reads values can't run there, so it runs on its own device."""
     try:
         return _count_flops_of(without_memory(model), image_shape)
     except MALFORMED:
@@ -104,8 +107,8 @@ def _count_flops_of(model: nn.Module, image_shape: tuple[int, int, int]) -> "Flo
 
 
 def _shapes_of_convolutions() -> "TorchDispatchMode":
-    """Convolutions give zeros of the right shape, for what they compute is not looked at: group convolutions of a wide
-    network alone take seconds."""
+    """Make convolutions return zeros of the right shape, since nobody reads their outputs. Group convolutions of a wide
+    network would take seconds."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Shapes(TorchDispatchMode):
@@ -120,8 +123,8 @@ def _shapes_of_convolutions() -> "TorchDispatchMode":
 
 def _kept(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and persistent buffers by their first name, each tensor once."""
-    # How many steps batch norm has seen is not needed for inference, and neither stored nor counted. Where masks keep
-    # values is no value; it is stored, packed, beside them.
+    # Inference does not need batch norm's step counter, so it is neither stored nor counted. A mask holds no values;
+    # the artifact stores it packed.
     left_out = {name for name in _norm_buffers(model) if name.endswith("num_batches_tracked")}
     left_out |= masks.names(model) | training_only.tensors(model)
     kept: dict[str, Tensor] = {}
@@ -136,8 +139,8 @@ def _kept(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _norm_buffers(model: nn.Module) -> set[str]:
-    """Names of the running statistics that torch's own normalisation layers keep. Going by the buffers' names alone
-    would let a method hide its values under such a name."""
+    """Names of the running statistics of torch's own normalisation layers. If buffer names alone decided, a method
+    could hide its values under such a name."""
     return {
         f"{path}.{name}" if path else name
         for path, module in model.named_modules(remove_duplicate=False)
@@ -148,12 +151,12 @@ def _norm_buffers(model: nn.Module) -> set[str]:
 
 
 def _values(tensor: Tensor) -> int:
-    """A complex number is two values."""
+    """The number of values; a complex number is two values."""
     return tensor.numel() * (2 if tensor.is_complex() else 1)
 
 
 def _place(tensor: Tensor) -> tuple[object, ...]:
-    """Equal for two names of one tensor, also where one of them is a view made anew on every access."""
+    """Equal for two names of one tensor, even if one of them is a view that is made anew at every access."""
     if tensor.device.type == "meta" or tensor.numel() == 0:
         return (id(tensor),)
     return tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tuple(tensor.shape), tensor.stride()

@@ -1,5 +1,8 @@
-"""The contract of a dataset plugin, and the images it gives: decoded once, in memory, as uint8; or, for sets larger
-than memory, decoded as they are needed, from files that stay where they are."""
+"""The contract of a dataset plugin, and the images that it gives.
+
+Most datasets are decoded once, into memory, as uint8. Datasets larger than memory are streamed: their files stay in
+place, and each image is decoded when it is needed.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,14 +15,17 @@ from torch import Tensor
 
 from bench.errors import InputError
 
-# In masks: a pixel that has no class, as in those of Pascal VOC.
+# A mask has this value at a pixel without a class, as in Pascal VOC.
 IGNORED = 255
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images `(n, channels, height, width)` uint8 and their targets, a row for each: of classification labels `(n,)`
-    int64, of segmentation masks `(n, height, width)` uint8. The dataset's task says what targets are."""
+    """Images `(n, channels, height, width)` uint8 and their targets, one row for each image.
+
+    The dataset's task decides the targets: labels `(n,)` int64 for classification, masks `(n, height, width)` uint8 for
+    segmentation.
+    """
 
     images: Tensor
     targets: Tensor
@@ -30,7 +36,7 @@ class Split:
                 f"images are (n, channels, height, width) uint8, not {tuple(self.images.shape)} {self.images.dtype}"
             )
         if self.targets.shape[:1] != self.images.shape[:1]:
-            raise ValueError(f"there are {len(self.images)} images, and targets of shape {tuple(self.targets.shape)}")
+            raise ValueError(f"there are {len(self.images)} images, but targets of shape {tuple(self.targets.shape)}")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -54,10 +60,13 @@ class Split:
 
 @dataclass(frozen=True)
 class Window:
-    """A part to cut out of an image: its `box` (left, top, right, bottom), in pixels of the image, is brought to
-    `size`. Its first pixel then lies at `place` (row, column) of a picture of size `out`, which is empty around it.
-    Sizes are (height, width). A `rough` one may be taken from an image that was decoded smaller, where the file allows
-    that: other pixels, and sooner."""
+    """A part to cut out of an image.
+
+    `box` (left, top, right, bottom) is the part, in pixels of the image. It is resized to `size`. Its first pixel then
+    lies at `place` (row, column) of a picture of size `out`, which is empty elsewhere. Sizes are (height, width). A
+    `rough` window may come from an image that was decoded at a lower resolution, if the file format allows that:
+    faster, with slightly other pixels.
+    """
 
     box: tuple[float, float, float, float]
     size: tuple[int, int]
@@ -66,25 +75,25 @@ class Window:
     rough: bool = False
 
 
-# Says what is cut out of an image of this height and width.
+# A function from an image's height and width to the window to cut out.
 Cut = Callable[[int, int], Window]
 
 
 class Contents(Protocol):
-    """Files by number, as they lie on the disk or in larger files. It can be pickled, and copies are small."""
+    """Files by number, on the disk or inside larger files. The object can be pickled, and copies of it are small."""
 
     def __len__(self) -> int: ...
 
     def read(self, number: int) -> bytes:
-        """Raises InputError."""
+        """The content of a file. Raises InputError."""
         ...
 
     def name(self, number: int) -> str:
-        """What people know it by."""
+        """A name of the file for people."""
         ...
 
     def where(self, number: int) -> Path:
-        """The file on the disk that it lies in."""
+        """The file on the disk that holds it."""
         ...
 
     def take(self, index: Tensor) -> "Contents": ...
@@ -92,53 +101,56 @@ class Contents(Protocol):
 
 @runtime_checkable
 class Sequential(Contents, Protocol):
-    """Contents that are quick to read in their order alone, as images in compressed groups are. Where there is room,
-    they are copied once to where each can be read by itself (`bench.cache.copied`)."""
+    """Contents that are fast to read only in order, like images in compressed groups. If there is room, they are copied
+    once to a place where each can be read alone (`bench.cache.copied`)."""
 
     @property
     def size_bytes(self) -> int:
-        """How many bytes all of them take, about."""
+        """The approximate size of all contents together, in bytes."""
         ...
 
     @property
     def origin(self) -> str:
-        """A text that tells these contents from others of the same files."""
+        """A text that differs between any two contents of the same files."""
         ...
 
     def in_order(self) -> Iterator[bytes]:
-        """All of them, of which few are in memory at a time. Raises InputError."""
+        """All contents in order, with few of them in memory at a time. Raises InputError."""
         ...
 
 
 class Reader(Protocol):
-    """How a file is decoded. It can be pickled."""
+    """How a file is decoded. The object can be pickled."""
 
     def image(self, content: bytes, name: str, cut: Cut) -> np.ndarray:
-        """uint8 `(height, width, 3)`. Raises InputError."""
+        """The decoded image, uint8 `(height, width, 3)`. Raises InputError."""
         ...
 
     def mask(self, content: bytes, name: str, cut: Cut) -> np.ndarray:
-        """Numbers of classes, uint8 `(height, width)`. Raises InputError."""
+        """The decoded mask: numbers of classes, uint8 `(height, width)`. Raises InputError."""
         ...
 
     def look(self, content: bytes, name: str) -> list[str]:
-        """The remarks on an image, in words that follow "images are". Raises InputError if it can't be decoded, as
-        far as that can be seen without decoding all of it."""
+        """Remarks on an image, in words that follow "images are".
+
+        Raises InputError if the image can't be decoded. The check is quick and doesn't decode the whole image.
+        """
         ...
 
     def look_at_mask(self, content: bytes, name: str, image: bytes, classes: int) -> None:
-        """Raises InputError if a mask can't be decoded, has another size than its image, or names a class that there
-        isn't."""
+        """Raise InputError if a mask can't be decoded, has another size than its image, or names an unknown class."""
         ...
 
 
 @dataclass(frozen=True)
 class Streamed:
-    """A split whose images are decoded as they are needed, each cut to `size` (height, width) by `fit` where nothing
-    else is asked for. Targets are labels `(n,)` int64, or masks in files of their own, which are cut as the images are.
+    """A split whose images are decoded when they are needed.
 
-    `digests` `(n, 16)` uint8 are hashes of the images' bytes, `(n, 32)` with those of their masks behind them; None
-    until they were looked over.
+    `fit` cuts each image to `size` (height, width), unless the caller asks for another cut. Targets are labels `(n,)`
+    int64, or mask files, which are cut like their images.
+
+    `digests` are hashes of the images' bytes, `(n, 16)` uint8. With masks they are `(n, 32)`: the hash of the image,
+    then of the mask. They are None until the files have been read once.
     """
 
     images: Contents
@@ -150,7 +162,7 @@ class Streamed:
 
     def __post_init__(self) -> None:
         if len(self.targets) != len(self.images):
-            raise ValueError(f"there are {len(self.images)} images, and {len(self.targets)} targets")
+            raise ValueError(f"there are {len(self.images)} images, but {len(self.targets)} targets")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -166,7 +178,7 @@ class Streamed:
         return replace(self, images=self.images.take(index), targets=targets, digests=digests)
 
     def to(self, device: torch.device) -> "Streamed":
-        """Itself: batches go there as they are made."""
+        """The split itself: each batch goes to the device when it is made."""
         return self
 
     def read(self, number: int, cut: Cut | None = None) -> tuple[Tensor, Tensor]:
@@ -191,7 +203,8 @@ class Streamed:
 
 
 class _Once:
-    """The window, computed once for an image and its mask: a cut that draws numbers would draw others for the mask."""
+    """A cut that is computed once for an image and its mask. A random cut would otherwise draw other numbers for the
+    mask."""
 
     def __init__(self, cut: Cut) -> None:
         self.cut, self.windows = cut, dict[tuple[int, int], Window]()
@@ -207,13 +220,13 @@ AnySplit = Split | Streamed
 
 @dataclass(frozen=True)
 class Data:
-    """The splits of a dataset, all in memory or all streamed, and the names of its classes in the order of labels.
+    """The splits of a dataset, all in memory or all streamed, and its class names in the order of labels.
 
-    `files` says how the files of streamed splits were when they were looked over; a run that ends with others is none.
-    `validation` is None until it is held out of train, unless the dataset has its own. `notes` are lines for the person
-    who runs a sweep: what was left out, changed or guessed in reading the data. `leaked` is how many test images are
-    among the training or validation images too, and `fingerprint` a hash of every image and label of every split; None
-    until that is counted or computed.
+    `files` describes the files of streamed splits at the time they were read; a run is invalid if they have changed at
+    its end. `validation` is None until it is held out of train, unless the dataset has its own. `notes` are lines for
+    the person who runs a sweep: what was left out, changed or guessed in reading the data. `leaked` counts the test
+    images that are among the training or validation images too. `fingerprint` is a hash of every image and label of
+    every split. Both are None until they are computed.
     """
 
     train: AnySplit
@@ -226,7 +239,8 @@ class Data:
     files: str | None = None
 
     def check(self) -> None:
-        """Raise ValueError unless all splits have images, of one shape. (What targets are is for the task to check.)"""
+        """Raise ValueError unless every split has images and all images have one shape. (The task checks the
+        targets.)"""
         if isinstance(self.classes, str) or not all(isinstance(name, str) for name in self.classes):
             raise ValueError(f"classes are a tuple of names, not {str(self.classes)[:40]!r}")
         for name, split in (("train", self.train), ("test", self.test), ("validation", self.validation)):
@@ -235,12 +249,12 @@ class Data:
             if not isinstance(split, AnySplit):
                 raise ValueError(f"the {name} split is a {type(split).__name__}, not a Split")
             if type(split) is not type(self.train):
-                raise ValueError(f"the {name} split is in memory and train is not, or the other way round")
+                raise ValueError(f"one of the {name} and train splits is in memory, and the other is streamed")
             if len(split) == 0:
                 raise ValueError(f"the {name} split has no images")
             if split.image_shape != self.train.image_shape:
                 raise ValueError(
-                    f"images of the {name} split are {split.image_shape}, those of train {self.train.image_shape}"
+                    f"images of the {name} split are {split.image_shape}, but of train {self.train.image_shape}"
                 )
             if 0 in split.image_shape:
                 raise ValueError(f"images of the {name} split are empty: {split.image_shape}")
@@ -261,15 +275,17 @@ class Data:
 
 
 def in_memory(shape: tuple[int, ...]) -> Tensor:
-    """Room for images `(n, channels, height, width)`. Raises MemoryError."""
+    """Memory for images `(n, channels, height, width)`. Raises MemoryError."""
     return torch.from_numpy(np.empty(shape, dtype=np.uint8))
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How a dataset of many files decodes them: by so many threads at once, into the tensor that `room` gives for
-    images `(n, channels, height, width)`: in memory, or mapped to a file. `done` hears now and then how many images of
-    how many are decoded. The images are the same with any value."""
+    """How a dataset of many files decodes its images. The images are the same whatever the fields are.
+
+    `threads` decode at once. They write into the tensor that `room` makes for images `(n, channels, height, width)`, in
+    memory or mapped to a file. `done(decoded, all)` is called now and then with two numbers of images.
+    """
 
     room: Callable[[tuple[int, ...]], Tensor] = in_memory
     threads: int = 1
@@ -284,48 +300,52 @@ class Dataset:
     description.
     """
 
-    # The plugin that says what networks learn from it (`bench.task`).
+    # The task plugin: what networks learn from this dataset (`bench.task`).
     task: ClassVar[str] = "classification"
-    # The network that sweeps take where none is asked for; empty: that of `bench.plan.defaults`.
+    # The network that a sweep uses if the user names none; if empty, the one in `bench.plan.defaults`.
     network: ClassVar[str] = ""
-    # Whether images that are made by code alone, and not read from files, are kept for the next time (`bench.cache`):
-    # if making them takes longer than a second, and they are the same for the same options, code and packages.
+    # Whether generated images, which no file holds, are kept in `bench.cache`. Set it if making them takes longer than
+    # a second and they depend only on the options, the code and the packages.
     made_once: ClassVar[bool] = False
 
     @property
     def streams(self) -> bool:
-        """Whether `load` gives splits that are decoded as they are needed (`Streamed`)."""
+        """Whether `load` gives splits that are decoded when they are needed (`Streamed`)."""
         return False
 
-    # A field `size` that is None by default is taken for the pixels a side that images are brought to: finished
-    # networks have theirs put in where none was given.
+    # A field `size` with the default None means the height and width, in pixels, to which images are resized. If the
+    # user gives none, a pretrained network's image size is filled in.
 
     @property
     def revision(self) -> int:
-        """Raise it when the same options give other images: `revision = 2`, or by what options say. It is in ids when
-        above 1, so that old results stay apart."""
+        """The version of the images; raise it when the same options give other images. Write `revision = 2`, or compute
+        it from the options. An id contains it if it is above 1, so old results stay separate."""
         return 1
 
     def load(self, data_dir: Path, download: bool) -> Data:
-        """Decode everything. `data_dir` and `download` are for datasets that are fetched. Raises InputError."""
+        """Decode all images. `data_dir` and `download` are for datasets that are fetched. Raises InputError."""
         raise NotImplementedError
 
     def decode(self, data_dir: Path, download: bool, decoding: Decoding) -> Data:
-        """The same, as `decoding` says. For datasets of many files or of more images than memory holds twice; those
-        of others are copied to where they are kept. Raises InputError."""
+        """Like `load`, but decode as `decoding` says. Raises InputError.
+
+        Override it for datasets of many files, or with so many images that memory can't hold them twice. By default the
+        images of `load` are later copied to their final place.
+        """
         return self.load(data_dir, download)
 
     def identity(self) -> str:
-        """A text that tells this data from other data of the same name, cheap to compute; part of every run's id.
+        """A text that tells this data from other data of the same name. It must be cheap to compute; every run's id
+        contains it.
 
-        A dataset read from a folder says what lies there (names and sizes), not where the folder is.
+        For a dataset read from a folder, it describes the files there (names and sizes), not where the folder is.
         """
         return ""
 
     def stamp(self, data_dir: Path) -> str | None:
-        """A hash of names, sizes and times of the files that the data is read from; empty if they are not there.
+        """A hash of the names, sizes and times of the dataset's files; empty if the files are missing.
 
-        While it is the same, so are the images: they are not read again to see whether they changed, and come decoded
-        from `bench.cache`. None: images are made by code, whose own hash tells.
+        While this hash is unchanged, the images count as unchanged: they are not read again, and come decoded from
+        `bench.cache`. None means that code makes the images; then the hash of that code decides.
         """
         return None

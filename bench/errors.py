@@ -1,4 +1,4 @@
-"""The two errors that a person can mend, and how a wrong name is answered."""
+"""Errors that a user can mend, and the answer to an unknown name."""
 
 import traceback
 from collections.abc import Iterable, Iterator
@@ -8,18 +8,18 @@ from pathlib import Path
 
 
 class InputError(ValueError):
-    """Something the user gave can't be used. The message is one line that names the value and the way out.
+    """A user's input can't be used. The message is one line that names the value and the way out.
 
     The command line prints it and exits with 2.
     """
 
 
 class DiskError(InputError):
-    """The disk refuses a file, so no run can go on."""
+    """The disk refuses to write or read a file, so no run can go on."""
 
 
 class TooNew(ValueError):
-    """A file of a newer bench. The message names its format."""
+    """A file that a newer version of bench wrote. The message names its format."""
 
 
 class BudgetError(ValueError):
@@ -27,17 +27,18 @@ class BudgetError(ValueError):
 
 
 class PluginEnded(RuntimeError):
-    """Code of a plugin raised an exception that would end the whole process. The message is what it raised."""
+    """A plugin's code raised an exception that would end the whole process. The message names that exception."""
 
 
-# Errors that a malformed file can cause in the code that builds on its content.
+# Errors that a malformed file can cause in code that uses its content.
 MALFORMED = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def require_format(number: object, newest: int) -> None:
-    """Raise ValueError unless this is the number of a format, and TooNew for one of a newer bench."""
+    """Raise ValueError unless `number` is a format number, and TooNew if it is newer than this version of bench
+    reads."""
     if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-        raise ValueError(f"format is {str(number)[:40]!r}, and not a whole number")
+        raise ValueError(f"format is {str(number)[:40]!r}, not a whole number")
     if number > newest:
         raise TooNew(f"it has format {number}, of a newer bench; this one reads up to {newest}")
 
@@ -48,7 +49,7 @@ def first_line(error: BaseException) -> str:
 
 
 def typed_line(error: BaseException) -> str:
-    """The same behind the error's type, for errors that were not written for people."""
+    """The error's type, then the first line of its message: for errors that were not written for users."""
     lines = str(error).splitlines()
     if isinstance(error, PluginEnded):
         return lines[0]
@@ -56,8 +57,8 @@ def typed_line(error: BaseException) -> str:
 
 
 def place(error: BaseException) -> str:
-    """The file and line that raised it."""
-    # Of an exit that was contained, where the plugin raised it.
+    """The file name and line that raised the error."""
+    # For a contained exit, show where the plugin raised it.
     cause = error.__cause__ if isinstance(error, PluginEnded) and error.__cause__ is not None else error
     line = traceback.extract_tb(cause.__traceback__)[-1]
     return f"{Path(line.filename).name}, line {line.lineno}"
@@ -65,8 +66,8 @@ def place(error: BaseException) -> str:
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """Around code of a plugin: an exception that would end the process without a word, as of `sys.exit()`, becomes an
-    ordinary error. An interrupt stays one: it is the person's. Raises PluginEnded."""
+    """Run a plugin's code. An exception that would silently end the process, like `sys.exit()`, becomes PluginEnded. An
+    interrupt by the user stays an interrupt."""
     try:
         yield
     except (Exception, KeyboardInterrupt):
@@ -77,8 +78,7 @@ def contained() -> Iterator[None]:
 
 @contextmanager
 def asking(what: str) -> Iterator[None]:
-    """Around calls of a plugin before anything is made. Other errors become an InputError that begins with
-    `what`."""
+    """Call a plugin before any run starts. Any other error becomes an InputError that begins with `what`."""
     try:
         with contained():
             yield
@@ -93,8 +93,8 @@ def asking(what: str) -> Iterator[None]:
 
 
 def unknown(kind: str, name: str, have: Iterable[str], listing: str = "") -> InputError:
-    """The error for a name that doesn't exist: it offers the nearest one and lists them all, or of very many the
-    nearest few and what lists them all (default: `bench list`)."""
+    """The error for a name that doesn't exist. It suggests the nearest name and lists all names. If there are many, it
+    lists the nearest few and the command that lists all (default: `bench list`)."""
     names = sorted(have)
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
@@ -107,7 +107,7 @@ def unknown(kind: str, name: str, have: Iterable[str], listing: str = "") -> Inp
     )
 
 
-# Names that fit into a message; of more the nearest few are listed. Chosen, not measured.
+# The most names that a message lists in full. Chosen, not measured.
 _LISTED = 24
-# Of a longer name the beginning is shown.
+# A longer name is cut to this length.
 _LONGEST = 80

@@ -1,8 +1,8 @@
-"""The contract of a method plugin: it turns a network and a budget into a smaller network. It never sees data.
+"""The contract of a method plugin. A method turns a network and a budget into a smaller network; it never sees data.
 
-Two objects: the Method is frozen and has the options; the Compressed is made for each run, has the network, and is free
-to change. What a method may import is a test, tests/project/test_layout.py: the public face (the files of bench/),
-`kernels`, `measure` and `files`.
+There are two objects. The Method is frozen and has the options. The Compressed is made for each run, has the network
+and may change. A method may import the public face (the files of bench/), `kernels`, `measure` and `files`;
+tests/project/test_layout.py checks that.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -21,12 +21,15 @@ from bench.surgery import tensors_by_module
 
 @dataclass(frozen=True)
 class Resizable:
-    """A network at other widths: `build(widths)` makes it with fresh weights and these numbers of channels, one for
-    each group of channels that can have a number of its own. `widths` are the network's own."""
+    """A network that can be built at other widths.
+
+    `widths` are the network's own: one number of channels for each group of channels that can have its own number.
+    `build(widths)` makes the network with these numbers and fresh weights.
+    """
 
     widths: tuple[int, ...]
     build: Callable[[Sequence[int]], nn.Module]
-    # Which channels stay as they are, and why, in words; empty where all can change.
+    # Which channels can't change, and why, in words; empty if all can change.
     left_alone: str = ""
 
     def empty(self, widths: Sequence[int]) -> nn.Module:
@@ -35,7 +38,7 @@ class Resizable:
             return self.build(widths)
 
     def stored_values(self, widths: Sequence[int]) -> int:
-        """What it stores at these widths."""
+        """How many values the network stores at these widths."""
         return count.stored_values(self.empty(widths))
 
 
@@ -43,63 +46,68 @@ class Resizable:
 class Context:
     """The facts that a method may use besides the network and the budget.
 
-    `generator` is on the CPU and seeded for this run alone: draw every random number from it. `trained` says whether
-    the network has been trained up to here (`compress_at` above 0, or a start from finished weights) or holds its
-    initial weights. `family` is the network's registered kind (`bench.model.Model.family`), "" if it has none.
-    `account_only` says that the network is counted and thrown away, as by `bench footprint`: a method may leave out
-    costly work that changes weights and no shape. `training_images` is how many images it will be trained on, for
-    losses that weigh a prior against the data; 0 where nobody knows.
+    `generator` is on the CPU and seeded for this run alone: draw every random number from it. `trained` is True if the
+    network has been trained before (`compress_at` above 0, or a start from finished weights), and False if it holds its
+    initial weights. `family` is the network's registered family (`bench.model.Model.family`), "" if it has none. With
+    `account_only` the network is counted and thrown away, as by `bench footprint`: a method may skip costly work that
+    changes weights but no shape. `training_images` is the number of training images, for losses that weigh a prior
+    against the data; it is 0 if unknown.
     """
 
     generator: torch.Generator
     trained: bool
     family: str = ""
-    # Looks for the widths, which takes seconds.
+    # Finds the groups of channels, which takes seconds.
     find_resizable: Callable[[], Resizable] | None = None
     account_only: bool = False
     training_images: int = 0
-    # Of another network of the same method, whose compressed layers this one is to start from.
+    # The seeds of a network of the same method, if this network starts from that network's compressed layers.
     seeds: Sequence[int] = ()
 
     def draw_seeds(self, number: int, below: int) -> list[int]:
-        """So many whole numbers from 0 on, for the structure: what follows from a seed need not be stored. They are
-        those of the network whose compressed layers this one is to start from, if there is one."""
+        """Draw `number` whole numbers from 0 to `below` - 1 for the structure. Values that follow from a seed need not
+        be stored. If this network starts from another network's compressed layers, it takes that network's seeds."""
         drawn: list[int] = torch.randint(below, (number,), generator=self.generator).tolist()
         return [*self.seeds, *drawn[len(self.seeds) :]][:number]
 
     @cached_property
     def resizable(self) -> Resizable:
         """The network at other widths, for methods that can't reach a budget otherwise (`bench.allocation.at_budget`).
-        Raises BudgetError if none of its channels can have another number, with the reason."""
+        Raises BudgetError, with the reason, if none of its channels can change."""
         if self.find_resizable is None:
-            raise BudgetError("it takes the network at another width, and there is no way here to make one")
+            raise BudgetError("it needs the network at another width, but this network can't be built at one")
         return self.find_resizable()
 
 
 @dataclass(frozen=True)
 class CodeSpace:
-    """The pieces and codes of generated kernels, to look at. `pieces` `(K, height, width)` are combined into kernels,
-    laid out as pictures; `codes` are the coefficients of the combinations, `(n, K)` for each layer by name."""
+    """The pieces and codes of generated kernels, for pictures.
+
+    `pieces` `(K, height, width)` are combined into kernels; they are laid out as pictures. `codes` are the coefficients
+    of the combinations, `(n, K)` for each layer by name.
+    """
 
     pieces: Tensor
     codes: Mapping[str, Tensor]
 
 
-# What a backward pass gives each parameter: the derivative of the loss, extra loss included; that times factors above
-# 0, its own for each value; or, where that derivative is zero or none, another that is passed on in its place.
+# The gradient that a backward pass gives each parameter. "exact": the derivative of the loss, extra loss included.
+# "scaled": that derivative times factors above 0, one for each value. "straight-through": where the derivative is zero
+# or doesn't exist, another gradient takes its place.
 Gradients = Literal["exact", "scaled", "straight-through"]
 
 
 class Compressed:
-    """A compressed network, which the harness trains from here on. One for each run, free to change.
+    """A compressed network, which the harness trains. Each run has its own, which may change.
 
     Most methods return a plain `Compressed(network, structure)`. A subclass overrides what its method needs.
 
-    Whoever trains it, the harness or a loop of a person's own (`bench.compress`), gives `parameter_groups` to the
-    optimiser, adds `extra_loss`, and calls `step_done` after each step, `settle` after the last one, and `finish`.
+    The harness trains it, or a user's own loop does (`bench.compress`). The loop gives `parameter_groups` to the
+    optimiser, adds `extra_loss`, and calls `step_done` after each step, `settle` after the last step, and then
+    `finish`.
 
-    What it has that others have not (`decay`, `rates`, `extra_loss`) is in records and audits by itself, and so is what
-    it says of its gradients, which the kit holds it to.
+    Records and audits show by themselves the rules that only some methods have (`decay`, `rates`, `extra_loss`) and the
+    declared `gradients`. The conformance kit checks that declaration.
     """
 
     # The masked parameters with their masks, found once for all steps.
@@ -118,30 +126,34 @@ class Compressed:
     ) -> None:
         self.network = network
         self._structure = structure or {}
-        # What was chosen to meet the budget (a code length, ranks), for the record; numbers or short text.
+        # The sizes chosen to meet the budget (a code length, ranks), for the record; numbers or short text.
         self.solved = solved or {}
-        # Factors on the schedule's weight decay, and on its learning rate, by parameter name; those that are not named
-        # have 1.
+        # Factors on the schedule's weight decay, and on its learning rate, by parameter name. Parameters that are not
+        # named have the factor 1.
         self.decay = decay or {}
         self.rates = rates or {}
         self.gradients = gradients
-        # The stored tensors, by name, that `settle` rounds to half precision: bytes count two for each of their values.
+        # The names of the stored tensors that `settle` rounds to half precision. Each of their values counts two bytes.
         self.half = half
-        # What it drew by `Context.draw_seeds`, in that order.
+        # The seeds from `Context.draw_seeds`, in the order drawn.
         self.seeds = seeds
 
     def structure(self) -> Mapping[str, Any]:
-        """The network's shape as it is now, as JSON, from which `Method.rebuild` makes a network of this shape. It
-        names layers and their sizes, never an argument of a solver: files must not depend on tomorrow's answer."""
+        """The network's current shape as JSON, from which `Method.rebuild` makes a network of this shape.
+
+        It names layers and their sizes, never the arguments of a solver: a file must not depend on how a later solver
+        answers.
+        """
         return self._structure
 
     def state(self) -> Mapping[str, Any]:
-        """What else a run needs to go on from here, beside the structure and the network's tensors: tensors and JSON
-        values by name. Masks are buffers of the network."""
+        """Tensors and JSON values, by name, that a run needs to continue, besides the structure and the network's own
+        tensors. Masks are buffers of the network."""
         return {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take back the result of `state`, after `rebuild` and after the network's tensors were filled in."""
+        """Restore the result of `state`. The harness calls it after `rebuild` and after it has filled in the network's
+        tensors."""
 
     @final
     def parameter_groups(
@@ -150,15 +162,16 @@ class Compressed:
         learning_rate: float | None = None,
         rate_of_layer: Callable[[str], float] | None = None,
     ) -> list[dict[str, Any]]:
-        """For an optimiser of torch: every parameter that trains, all treated alike but for the factors of `decay` and
-        `rates`. To be asked for again where the optimiser is made anew.
+        """Parameter groups for a torch optimiser: every trained parameter, with the factors of `decay` and `rates`. Ask
+        again whenever the optimiser is made anew.
 
-        `rate_of_layer` gives each layer, by its name in the network as it was, a factor on the learning rate: 10 for
-        those of a fresh head, say. It is multiplied with that of the method; what serves several layers has the lowest
-        of theirs.
+        `rate_of_layer` gives each layer, by its name in the network before compression, a factor on the learning rate:
+        10 for a fresh head, say. It is multiplied with the method's own factor. A parameter that serves several layers
+        gets the lowest of their factors.
 
-        `rate` of a group is its factor on the learning rate, for loops that set that in each step. With `learning_rate`
-        given, `lr` of a group is that times its factor. Raises ValueError if there are factors and it is not given.
+        A group's `rate` is its factor on the learning rate, for loops that set the rate in each step. If
+        `learning_rate` is given, the group's `lr` is that rate times the factor. Raises ValueError if a factor isn't 1
+        and `learning_rate` is missing.
         """
         self._masked = None
         by_layer = {} if rate_of_layer is None else self._rates_by_layer(rate_of_layer)
@@ -182,27 +195,31 @@ class Compressed:
         ]
 
     def extra_loss(self, batch: tuple[Tensor, Tensor], output: Any) -> Tensor | None:
-        """A number that is added to the task's loss in training; None: nothing. `batch` are images as the network saw
-        them and their targets, or a part of a batch where that doesn't fit into memory; `output` is what the network
-        gave. A method that adds any overrides this: gradients that come from elsewhere are found by the kit."""
+        """A number that is added to the task's loss in training; None adds nothing.
+
+        `batch` are the images as the network saw them and their targets, or a part of a batch that doesn't fit into
+        memory. `output` is the network's output. A method with a loss of its own overrides this; the conformance kit
+        finds gradients that come from elsewhere.
+        """
         return None
 
     def works_for(self) -> Mapping[str, Sequence[str]]:
-        """The layers that each parameter serves, by the names of the network as it was: so that what makes many layers'
-        weights has a place where layers are treated in groups. By default its own layer, or those whose kernels depend
-        on it."""
+        """The layers that each parameter serves, by their names in the network before compression. A parameter shared
+        by many layers so has a place when layers are treated in groups. By default a parameter serves its own layer, or
+        the layers whose kernels depend on it."""
         if isinstance(self.network, GeneratedNetwork):
             return self.network.works_for()
         return {name: [name.rpartition(".")[0]] for name, _ in self.network.named_parameters(remove_duplicate=False)}
 
     def layer_tensors(self) -> Mapping[str, Mapping[str, Tensor]]:
-        """The stored tensors of each layer, by the layer's name in the network as it was: parameters and persistent
-        buffers, batch norm's statistics and masks too. Each has a name of its own that is the same wherever that layer
-        stands.
+        """The stored tensors of each layer, by the layer's name in the network before compression.
 
-        They are the tensors themselves or views, so that values copied into them are stored. A tensor that serves
-        several layers is there for each of them, as the same object. A layer with other layers in its place is there by
-        their names. By default the tensors of each submodule; for generated kernels those that the generator names
+        They are parameters and persistent buffers, including batch-norm statistics and masks. A tensor's name within
+        its layer is the same wherever the layer stands. Each is the tensor itself or a view, so that values copied into
+        it are stored. A tensor that serves several layers appears for each of them, as the same object. If other layers
+        replaced a layer, they appear by their own names.
+
+        By default these are the tensors of each submodule; for generated kernels, those that the generator names
         (`bench.generated.Generator.layer_tensors`).
         """
         if isinstance(self.network, GeneratedNetwork):
@@ -210,15 +227,17 @@ class Compressed:
         return tensors_by_module(self.network)
 
     def dense_state(self) -> Mapping[str, Tensor]:
-        """The state_dict of the network as it was, with the kernels that this one amounts to. It may take the network
-        apart.
+        """The state_dict of the network before compression, with the kernels that this network computes. It may take
+        the network apart.
 
-        By default that of what `finish` gives, which names other layers where these were replaced by others.
+        By default it is the state_dict of the network from `finish`, which names the new layers if the method replaced
+        layers.
         """
         return self.finish().state_dict()
 
     def _rates_by_layer(self, rate_of_layer: Callable[[str], float]) -> dict[str, float]:
-        """The lowest factor of the layers that each parameter serves, wherever it stands in the network."""
+        """For each parameter name, the lowest factor of the layers that the parameter serves, wherever it stands in the
+        network."""
         names: dict[int, list[str]] = {}
         for name, parameter in self.network.named_parameters(remove_duplicate=False):
             names.setdefault(id(parameter), []).append(name)
@@ -244,11 +263,11 @@ class Compressed:
 
     @final
     def step_done(self, progress: float) -> bool:
-        """To be called after every step of the optimiser, before gradients are zeroed: what the method does in
-        training (`after_step`), and then what masks leave out is zeroed.
+        """Run the method's `after_step`, then set to zero the values that masks leave out. Call it after every
+        optimiser step, before gradients are zeroed.
 
-        `progress` is the fraction of the training that is done: above 0 after the first step, 1 after the last. Returns
-        whether parameters were replaced: then the optimiser must be made anew, of `parameter_groups`.
+        `progress` is the finished fraction of the training: above 0 after the first step, 1 after the last. Returns
+        whether parameters were replaced; then make the optimiser anew, from `parameter_groups`.
         """
         replaced = self.after_step(progress)
         if replaced or self._masked is None:
@@ -257,34 +276,35 @@ class Compressed:
         return replaced
 
     def after_step(self, progress: float) -> bool:
-        """For methods to override, and called by `step_done` alone; `progress` is the fraction of the schedule done.
+        """The method's work after an optimiser step, for methods to override. Only `step_done` calls it; `progress` is
+        the finished fraction of the schedule.
 
-        Gradients are there, but None if the harness only asks for the final size. Masks (`bench.masks`) may be
-        changed in place; what they leave out is zeroed after the call. Returns whether parameters were replaced by
-        others: then the optimiser starts afresh.
+        Parameters have their gradients, or None if the harness only asks for the final size. Masks (`bench.masks`) may
+        change in place; the harness then zeroes the values that they leave out. Returns whether parameters were
+        replaced by others; then the optimiser starts afresh.
         """
         return False
 
     def settle(self) -> None:
-        """Called once after the last epoch, before anything is measured or saved: the place to round or to cluster."""
+        """Round or cluster values here. Called once after the last epoch, before the network is measured or saved."""
 
     def finish(self) -> nn.Module:
-        """The network as it is deployed, in eval mode; it must give the same outputs. It may take the network apart.
-        From here on `structure` tells of the network as it is deployed, for `bench export`.
+        """The network for deployment, in eval mode. It must give the same outputs. It may take the network apart. From
+        here on `structure` describes the deployed network, for `bench export`.
 
-        By default without what the shared mechanisms add to it: generated kernels are computed for good, masks come
-        off.
+        By default this removes what the shared mechanisms add: generated kernels are computed for good, and masks are
+        removed.
         """
         masks.detach(self.network)
         return self.network.materialise() if isinstance(self.network, GeneratedNetwork) else self.network
 
     def pictures(self) -> Mapping[str, CodeSpace]:
-        """What the kernels are combined from, for reports to show, by a name for each set of shared pieces; empty if
-        kernels are no combinations."""
+        """The pieces from which kernels are combined, for reports to show, by a name for each set of shared pieces.
+        Empty if the kernels are not combinations."""
         return {}
 
 
-# Factors that a line has room for.
+# The most factors that one line shows.
 _SHOWN = 3
 
 
@@ -292,16 +312,17 @@ _SHOWN = 3
 class Method:
     """Base of every method plugin: a frozen dataclass whose fields are its options.
 
-    A plugin is one file or folder with one subclass; its name is the method's name. The docstring says what the method
-    does, the paper it comes from and the formula for its stored values; its first line is shown by `bench list`.
+    A plugin is one file or folder with one subclass; the name of the file or folder is the method's name. The docstring
+    describes the method, its paper and the formula for its stored values; `bench list` shows its first line.
     """
 
-    # Raise it when results change for the same options. It is in ids when above 1, so that old results stay apart.
+    # Raise it when results change for the same options. An id contains it if it is above 1, so old results stay
+    # separate.
     revision: ClassVar[int] = 1
 
     @property
     def role(self) -> str:
-        """Its part in a comparison, for reports: one of `bench.roles.ROLES`, or "" for a method like others."""
+        """The method's part in a comparison, for reports: one of `bench.roles.ROLES`, or "" for an ordinary method."""
         return ""
 
     @property
@@ -311,87 +332,97 @@ class Method:
 
     @property
     def compress_at(self) -> float:
-        """Where on the schedule, from 0 to 1, `compress` is called. Before that, training is that of the dense run.
-        Rounded to whole epochs. A subclass overrides this with a value, or with a field to make it an option."""
+        """The point on the schedule, from 0 to 1, at which `compress` is called. Before it, training is that of the
+        dense run. It is rounded to whole epochs. A subclass overrides this with a value, or with a field to make it an
+        option."""
         return 0.0
 
     @property
     def trains(self) -> bool:
-        """Whether it is trained from `compress_at` to the end of the schedule, as all methods are that are compared.
-        One that is not is measured as it was compressed."""
+        """Whether the network is trained from `compress_at` to the end of the schedule, like every method in a
+        comparison. If not, the harness measures the network as `compress` returned it."""
         return True
 
     @property
     def at_size(self) -> Literal["at once", "at the end"]:
-        """Whether the network has its final size when compressed, or larger at first and brought there by `after_step`.
+        """When the network has its final size: when compressed, or only at the end of training, brought there by
+        `after_step`.
 
-        After `after_step(1.0)` it must be there, whatever calls came before: before anything is trained, the harness
-        asks a network that it throws away. How many values it is exactly may depend on what was trained, within the
+        After `after_step(1.0)` it must have that size, whatever calls came before: before any training, the harness
+        tests this on a network that it throws away. The exact number of values may depend on the training, within the
         tolerance of budgets.
         """
         return "at once"
 
     @property
     def needs_trained(self) -> bool:
-        """Whether `compress` makes sense on a trained network alone. A sweep that would have it compress initial
-        weights is refused before anything is trained."""
+        """Whether `compress` needs a trained network. If it does, a sweep that would compress initial weights is
+        refused before any training."""
         return False
 
     @property
     def sized_by_budget(self) -> bool:
-        """Whether the budget decides the size. A method that is not (dense, or an option that fixes the size) is run
-        once per seed, and its records ask for no budget."""
+        """Whether the budget decides the size. If not (dense, or an option fixes the size), the method runs once per
+        seed, and its records have no budget."""
         return True
 
     @property
     def sized_by_bytes(self) -> bool:
-        """Whether a budget of bytes decides the size; by default where one of values does, for the harness then looks
-        for how many values have so many bytes. A method whose values don't shrink (clusters, masks over random weights)
-        says so here, and lists its `sizes`."""
+        """Whether a budget of bytes decides the size.
+
+        By default it does if a budget of values does: the harness then searches for the number of values that gives the
+        requested bytes. A method whose number of values can't shrink (clusters, masks over random weights) returns True
+        and lists its `sizes`.
+        """
         return self.sized_by_budget
 
     def sizes(self, network: nn.Module) -> Sequence[Mapping[str, Any]]:
-        """For budgets of bytes: the options (by name, in place of those that it has) by which it can be of other sizes
-        in this network, from the fewest bytes to the most. The harness takes those that come nearest to the budget, and
-        calls `compress` without `values`. Empty: values decide how many bytes it has."""
+        """The sizes that the method can reach in this network, for budgets of bytes. Each is a set of options, by name,
+        that replace the method's own; the first gives the fewest bytes, the last the most. The harness takes the one
+        nearest to the budget and calls `compress` without `values`. Empty: the number of values decides the bytes."""
         return ()
 
     def identity(self) -> str:
-        """What tells this method from one with the same options, for the run's id: the content of a file that it reads,
-        say, since where files lie is no part of ids. Raises InputError if the file can't be used."""
+        """A text for the run's id that tells this method from another with the same options: the content of a file that
+        it reads, say. Ids don't contain file locations. Raises InputError if the file can't be used."""
         return ""
 
     def exceptions(self) -> str:
-        """What this method has that the others have not, in a few words, for every report to show: epochs spent on
-        something that it reuses, say. Empty: nothing."""
+        """The advantages that only this method has, in a few words, for every report to show: epochs spent on something
+        that it reuses, say. Empty: none."""
         return ""
 
     def check_size(self, network: nn.Module, context: Context) -> None:
-        """Asked before `compress` where `sized_by_budget` is False: raise BudgetError, with the reason and a way out,
-        for options that would make this network larger. So nobody waits, or runs out of memory, for what the harness
-        refuses in the end: whatever stores more than the dense network. By default nothing is checked."""
+        """Raise BudgetError, with the reason and a way out, if the options would make this network larger.
+
+        The harness calls it before `compress` if `sized_by_budget` is False, since it refuses a network larger than the
+        dense one in the end. An early check saves the user's time and memory. By default nothing is checked.
+        """
 
     def compress(self, network: nn.Module, values: int | None, context: Context) -> Compressed:
         """The network that is trained from here on. It may reuse or change `network`, which belongs to this run.
 
-        `values` is the number of values the result shall store, as `bench.count.stored_values` counts them: every
-        parameter and persistent buffer once, but no batch-norm statistics. It is None if `sized_by_budget` is False.
-        What a seed regenerates belongs in a buffer with `persistent=False`, made from a seed in the structure.
+        `values` is the number of values that the result must store, as `bench.count.stored_values` counts them: every
+        parameter and persistent buffer once, without batch-norm statistics. It is None if `sized_by_budget` is False.
+        Put tensors that a seed regenerates into a buffer with `persistent=False`, and the seed into the structure.
 
-        Raises BudgetError, with the reason, where the budget can't be met.
+        Raises BudgetError, with the reason, if the budget can't be met.
         """
         raise NotImplementedError
 
     def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
-        """A compressed network of the shape that `structure` tells of, at any moment of training, for stored values to
-        be filled in. `network` is a fresh one, and the context's random numbers mean nothing. The shape must follow
-        from these alone: no file, and no option that is not in the structure. (Options may say how training goes on.)
-        By default a plain Compressed of the network itself, which suits methods that return one and leave its layers
-        as they are, masks or not. Raises ValueError if the network is not one that the structure can be of.
+        """A compressed network of the shape that `structure` describes, at any moment of training. The harness then
+        fills in the stored values.
+
+        `network` is a fresh one, and the context's random numbers have no meaning here. The shape must follow from the
+        network and the structure alone, not from a file or from an option that the structure doesn't hold. (Options may
+        decide how training continues.) By default this is a plain Compressed of the network itself. That suits methods
+        that return one and leave its layers unchanged, with or without masks. Raises ValueError if the structure
+        doesn't fit the network.
         """
         return Compressed(network, structure)
 
 
-# The default of an option whose value other options decide where nothing is said (`none` on the command line): the
-# class replaces it in its __post_init__. So the field holds what its type says.
+# The default of an option that other options decide if the user doesn't set it (`none` on the command line). The class
+# replaces it in its __post_init__, so that the field then has its declared type.
 DECIDED_BY_OTHERS: Any = None

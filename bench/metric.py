@@ -1,4 +1,4 @@
-"""A figure of merit of a task: its names, and the facts that a report needs."""
+"""A metric of a task: its names, and the facts that a report needs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,9 +7,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Metric:
-    """`name` is in the columns of records: test_NAME, validation_NAME. `label` and `unit` are for people: mean IoU, %.
-    `higher`: whether more is better. `counts_images`: whether it is the share of images that are right, in percent, so
-    that no two scores differ by less than one image, and what is kept of each image says it too."""
+    """A figure that says how good a network is.
+
+    Records have `name` in their columns: test_NAME, validation_NAME. `label` and `unit` are for people: mean IoU, %.
+    `higher` says that more is better. `counts_images` says that the metric is the percentage of images that are right.
+    Then two different scores differ by at least one image, and the predictions kept for each image give the same score.
+    """
 
     name: str
     label: str
@@ -19,7 +22,7 @@ class Metric:
 
     @property
     def test(self) -> str:
-        """The record's column."""
+        """The record's column for the test split."""
         return f"test_{self.name}"
 
     @property
@@ -37,7 +40,7 @@ class Metric:
         return "points" if self.unit == "%" else self.unit
 
     def columns(self) -> dict[str, Any]:
-        """The columns of a record about the metric that methods are compared by."""
+        """The columns of a record that describe this metric, if methods are compared by it."""
         return {
             "headline": self.name,
             "headline_label": self.label,
@@ -48,7 +51,7 @@ class Metric:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "Metric":
-        """The metric by which a record is compared."""
+        """The metric by which this record is compared."""
         return cls(
             record["headline"],
             record["headline_label"],

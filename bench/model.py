@@ -6,19 +6,20 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-# What a network that gives a dictionary calls the output that counts, as torchvision's do.
+# The name of the main output in a network that returns a dictionary, as in torchvision.
 OUTPUT = "out"
 
-# No network is for larger images, in pixels of height or width; a file that says so would take all memory.
+# The largest height or width of an image, in pixels. A file that claims more would fill all memory.
 _LARGEST_SIDE = 8192
-# Of no pixel values, 0 to 255: what is divided by less no longer fits into what is computed, nor do larger numbers.
+# Limits for the mean and deviation of pixel values, which are 0 to 255. A smaller divisor, or a larger number, would
+# overflow in the computation.
 LEAST_DEVIATION, _LARGEST = 1e-6, 1e6
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a network is trained on: the size of its images, and how pixel values 0 to 255 are standardised, a mean and
-    a deviation for each channel. Raises ValueError for what no images have."""
+    """The images that a network is trained on: their size, and how pixel values 0 to 255 are standardised, by a mean
+    and a deviation for each channel. Raises ValueError for impossible numbers."""
 
     height: int
     width: int
@@ -28,7 +29,10 @@ class Inputs:
     def __post_init__(self) -> None:
         numbers = (self.height, self.width, *self.mean, *self.deviation)
         if len(self.mean) != len(self.deviation) or not all(isinstance(number, int | float) for number in numbers):
-            raise ValueError(f"images of {self.height}x{self.width}, mean {self.mean}, deviation {self.deviation}")
+            raise ValueError(
+                f"images of {self.height}x{self.width} need as many means as deviations, all numbers, not "
+                f"mean {self.mean}, deviation {self.deviation}"
+            )
         for name, side in (("height", self.height), ("width", self.width)):
             if not 1 <= side <= _LARGEST_SIDE or side != int(side):
                 raise ValueError(f"the {name} of images can't be {side}; it is whole, from 1 to {_LARGEST_SIDE:,}")
@@ -38,7 +42,7 @@ class Inputs:
         for deviation in self.deviation:
             if not LEAST_DEVIATION <= deviation <= _LARGEST:
                 raise ValueError(f"the deviation of pixel values can't be {deviation}; it is above 0")
-        # Those of a file come as lists, and what has them is hashed: settings of runs.
+        # A file gives lists; a tuple can be hashed, as the plan of a run needs.
         object.__setattr__(self, "mean", tuple(self.mean))
         object.__setattr__(self, "deviation", tuple(self.deviation))
 
@@ -52,29 +56,23 @@ class Inputs:
 class Model:
     """A network plugin; a plain function is wrapped in one.
 
-    `build` makes the network with fresh weights from torch's global generator. It gets `channels` and `num_classes`,
-    those of these that it has as parameters. `description` is by default the first line of its docstring.
-
-    `pretrained(channels, num_classes)`, if there is one, makes the same layers with weights that others trained, for
-    images as `inputs` says. It may fetch them, and raises InputError where they don't fit or can't be had.
-    `pretrained_for` are the channels and classes that these weights are for.
-
-    `task` names what it is for (`bench.task`), "" for what the dataset is for.
-
-    `training_only` names its submodules that only training uses, as auxiliary heads: they are neither compressed,
-    counted nor stored. The network runs them wherever they are there, in eval mode too, and gives the same main output
-    with None in their places.
-
-    `backbone` names the submodule that other tasks share; the rest is the head, to which schedules may give a learning
-    rate of its own. Without one, the head is what depends on the number of classes. `pretrained_backbone()`, where
-    there is one, gives its weights that others trained for classification, by the names in it; raises InputError as
-    above.
-
-    `family` names the kind of network, for methods whose authors chose layers by it ("" for none).
-
-    `resize(channels, num_classes, widths)` makes the network fresh with other numbers of channels, for a network whose
-    channels can't be traced (`bench.measure.widths`), and is taken instead. `widths` are those of every group of
-    channels that can have a number of its own, and `build` is `resize` at the `widths` that stand here.
+    * `build` makes the network with fresh weights from torch's global generator. It is called with `channels` and
+      `num_classes` if it has such parameters. `description` is by default the first line of its docstring.
+    * `pretrained(channels, num_classes)`, if given, makes the same layers with pretrained weights, for images as
+      `inputs` says. It may download them; it raises InputError if they don't fit or can't be had. `pretrained_for` are
+      the channels and classes of these weights.
+    * `task` names the network's task (`bench.task`); "" means the dataset's task.
+    * `training_only` names submodules that only training uses, like auxiliary heads. They are not compressed, counted
+      or stored. The network runs them while it has them, also in eval mode. With None in their places, its main output
+      is the same.
+    * `backbone` names the submodule that other tasks share. The rest is the head, and a schedule may give it its own
+      learning rate. Without a backbone, the head is every layer that depends on the number of classes.
+      `pretrained_backbone()`, if given, returns the backbone's pretrained weights by their names in it. It raises
+      InputError like `pretrained`.
+    * `family` names the network's family, for methods whose authors chose layers by family ("" for none).
+    * `resize(channels, num_classes, widths)` builds the network at other widths, if its channels can't be traced
+      (`bench.measure.widths`). `widths` has a number for each group of channels; at the field `widths`, `build` is the
+      same.
     """
 
     build: Callable[..., nn.Module]
@@ -92,5 +90,5 @@ class Model:
 
     @property
     def first_line(self) -> str:
-        """What it is, in a line."""
+        """A one-line description."""
         return self.description or (inspect.getdoc(self.build) or "").partition("\n")[0]

@@ -1,4 +1,5 @@
-"""The parts that methods can have in a comparison (`Method.role`), for reports to measure others against."""
+"""The special parts that methods can have in a comparison (`Method.role`). Reports measure other methods against
+them."""
 
 REFERENCE = "reference"
 GIVEN = "given network"

@@ -1,4 +1,4 @@
-"""Every generator that code may draw from without being given one: torch's, Python's and NumPy's."""
+"""Seeding for the generators that code may draw from without being given one: those of torch, Python and NumPy."""
 
 import random
 from collections.abc import Iterator, Mapping
@@ -10,15 +10,16 @@ import torch
 
 
 def seed_all(seed: int) -> None:
-    """Seed all three, for good."""
+    """Seed all three generators, for good."""
     torch.manual_seed(seed)
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # NumPy takes no larger one
+    np.random.seed(seed % 2**32)  # NumPy takes no larger seed
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed all three, and give them back as they were. (On the CPU: networks and methods are made there.)"""
+    """Seed all three generators, and restore their states afterwards. (On the CPU only: networks and methods are made
+    there.)"""
     python, numpy = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=[]):
@@ -30,7 +31,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def state(device: torch.device) -> dict[str, Any]:
-    """Where all three stand, and torch's on `device`: tensors, numbers and text, for `set_state`."""
+    """The states of all three generators, and of torch's on `device`: tensors, numbers and text, for `set_state`."""
     version, words, gauss = random.getstate()
     kind, key, *rest = np.random.get_state()
     return {
@@ -42,7 +43,7 @@ def state(device: torch.device) -> dict[str, Any]:
 
 
 def set_state(stood: Mapping[str, Any], device: torch.device) -> None:
-    """Put all three back to where they stood."""
+    """Restore the states of all three generators."""
     torch.set_rng_state(stood["torch"])
     if "cuda" in stood and device.type == "cuda":
         torch.cuda.set_rng_state(stood["cuda"], device)
@@ -52,16 +53,17 @@ def set_state(stood: Mapping[str, Any], device: torch.device) -> None:
     np.random.set_state((kind, np.array(key, dtype=np.uint32), *rest))
 
 
-# What numbers are drawn for, besides initial weights: purposes that must not share a generator.
+# The purposes of random numbers, besides initial weights. No two purposes may share a generator.
 ORDER, AUGMENT, LAYERS, WINDOWS, MIX, OPERATIONS, CORRUPTIONS, FLIPS = 0, 1, 2, 3, 4, 5, 6, 7
 
 
 def mixed(seed: int, position: int, purpose: int) -> int:
-    """One number for a seed, an epoch or step, and what numbers are drawn for."""
-    # torch's CPU generator keeps the low 32 bits of its seed; odd multipliers spread nearby seeds and positions out.
+    """One seed from a seed, an epoch or step, and a purpose."""
+    # torch's CPU generator keeps the low 32 bits of its seed. The odd multipliers spread nearby seeds and positions
+    # apart.
     return (seed * 0x9E3779B1 + position * 0x85EBCA77 + purpose * 0xC2B2AE3D) % 2**32
 
 
 def generator(seed: int, position: int, purpose: int) -> torch.Generator:
-    """torch's, on the CPU, so that every device draws the same."""
+    """A torch generator on the CPU, so that every device draws the same numbers."""
     return torch.Generator().manual_seed(mixed(seed, position, purpose))

@@ -1,4 +1,4 @@
-"""Which layers of a network a method works on: a rule that a user can set, and the default that all methods share."""
+"""Which layers of a network a method compresses: a rule that a user can set, and the default that all methods share."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -18,17 +18,17 @@ Layer = nn.Conv2d | nn.Linear
 
 @dataclass(frozen=True)
 class Rule:
-    """Chooses layers by what they are and what they are called.
+    """Chooses layers by their properties and their names.
 
-    The default is what methods compress: convolutions with a kernel larger than 1x1 and one group, without the first.
-    The first convolution sees the image, is small, and is left alone by the CSG authors as by most of the literature.
+    By default it chooses every convolution with a kernel larger than 1x1 and one group, except the first. The first
+    convolution sees the image and is small. The CSG authors and most of the literature leave it alone.
     """
 
     names: str = "*"  # shell patterns joined by |, for the whole name: layer1.*|*.conv2
-    kernel: str = "spatial"  # larger than 1x1; or all; or one size, as 3x3
+    kernel: str = "spatial"  # spatial (larger than 1x1), all, or one size like 3x3
     skip_first: bool = True
     grouped: bool = False  # also convolutions with groups, depthwise ones among them
-    min_channels: int = 1  # input channels of a group, and output channels
+    min_channels: int = 1  # least input channels of a group, and least output channels
     linear: bool = False  # also linear layers
 
     def __post_init__(self) -> None:
@@ -40,21 +40,21 @@ class Rule:
             raise ValueError(f"min_channels can't be {self.min_channels}; it is at least 1")
 
 
-# Wider choices, for budgets that are out of reach with the default: where one leaves too much alone, the next is better
-# than nothing compressed.
+# Rules that choose more and more layers, for budgets that the default can't meet. If one rule leaves too many values
+# uncompressed, the next one is tried.
 CHOICES = (Rule(), Rule(kernel="all"), Rule(kernel="all", linear=True))
 
-# All that has a kernel.
+# Every layer that has a kernel.
 EVERY_LAYER = Rule(kernel="all", skip_first=False, grouped=True, linear=True)
 
 
 def select(model: nn.Module, rule: Rule, shared: bool = True) -> dict[str, Layer]:
-    """The layers that the rule chooses, by name in the order of the network.
+    """The layers that the rule chooses, by name, in the order of the network.
 
-    Two layers that share one weight are one: the first stands for both. That suits a method that says what the weight
-    is. One that puts another layer in the place of a layer would untie the two: with `shared=False`, layers that share
-    a parameter with any other module are left alone. So is a layer whose weight is no parameter of its own (it is
-    parametrised, or generated already), and what only training uses.
+    Two layers that share one weight count as one layer: the first stands for both. That suits a method that sets the
+    weight. A method that replaces the layer would untie the two, so with `shared=False` every layer that shares a
+    parameter with another module is left alone. Two other sorts of layer are always left alone: those whose weight
+    isn't their own parameter (parametrised, or already generated), and those that only training uses.
     """
     heads = training_only.inside(model)
     modules = [(name, own) for name, own in model.named_modules() if isinstance(own, Layer) and own not in heads]
@@ -83,14 +83,15 @@ def _fits(module: Layer, rule: Rule) -> bool:
 
 
 def main_convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
-    """The convolutions that methods compress by default: one rule, so that they differ in how and not in what."""
+    """The convolutions that methods compress by default. All methods share this rule, so they differ in how they
+    compress and not in what."""
     return {name: module for name, module in select(model, Rule()).items() if isinstance(module, nn.Conv2d)}
 
 
 def layer_called(model: nn.Module, name: str) -> Layer:
-    """The layer called so. Raises ValueError if the network has none."""
+    """The layer of this name. Raises ValueError if the network has none."""
     found = None
-    with suppress(AttributeError):  # to list all modules for each name would take a deep network seconds
+    with suppress(AttributeError):  # listing all modules for each name takes seconds in a deep network
         found = model.get_submodule(name)
     if not isinstance(found, Layer):
         raise ValueError(f"the network has no convolution or linear layer {name}")
@@ -98,15 +99,15 @@ def layer_called(model: nn.Module, name: str) -> Layer:
 
 
 def layers_called(model: nn.Module, names: Iterable[str]) -> dict[str, Layer]:
-    """The layers of these names, in this order. Raises ValueError if the network lacks one."""
+    """The layers of these names, in this order. Raises ValueError if the network lacks one of them."""
     return {name: layer_called(model, name) for name in names}
 
 
 def convolution_called(model: nn.Module, name: str) -> nn.Conv2d:
-    """The convolution called so. Raises ValueError if the network has none."""
+    """The convolution of this name. Raises ValueError if the network has none."""
     found = layer_called(model, name)
     if not isinstance(found, nn.Conv2d):
-        raise ValueError(f"{name} is no convolution")
+        raise ValueError(f"{name} is not a convolution")
     return found
 
 
@@ -114,8 +115,8 @@ Made = TypeVar("Made")
 
 
 def first_that_fits(rules: Sequence[Rule], make: Callable[[Rule], Made]) -> Made:
-    """What `make` gives for the first of the rules with which the budget can be met. Where it can with none, the
-    BudgetError is that of the last."""
+    """The result of `make` for the first rule that can meet the budget. If none can, raises the last rule's
+    BudgetError."""
     for rule in rules[:-1]:
         with suppress(BudgetError):
             return make(rule)

@@ -1,6 +1,6 @@
-"""Putting other layers in the place of a network's own, and giving its layers other numbers of channels.
+"""Replacing layers of a network, and changing their numbers of channels.
 
-Networks may share: a module stands in two places, or two modules hold one parameter. Nothing here unties them.
+Networks may share: one module stands in two places, or two modules hold one parameter. The functions here keep that.
 """
 
 import copy
@@ -14,13 +14,13 @@ from torch.nn.modules.conv import _ConvNd
 
 
 def replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    """Put `module` where the submodule `name` is, and wherever else the network has that submodule."""
+    """Put `module` in the place of the submodule `name`, wherever the network has that submodule."""
     replace_all(model, {name: module})
 
 
 def replace_all(model: nn.Module, others: Mapping[str, nn.Module]) -> None:
-    """The same for several submodules by their names, none of which is inside another: the network is gone through
-    once for all, which in a deep one takes a hundred times less."""
+    """Replace several submodules, given by name, in one pass through the network. In a deep network this is a hundred
+    times faster than a pass for each. No replaced submodule may be inside another."""
     new = {model.get_submodule(name): module for name, module in others.items()}
     places = [
         (parent, child, new[own])
@@ -33,7 +33,7 @@ def replace_all(model: nn.Module, others: Mapping[str, nn.Module]) -> None:
 
 
 def owners(network: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
-    """For every parameter, by its id: the modules that hold it, and under which name."""
+    """For every parameter, by its id: the modules that hold it, and its name in each."""
     found: dict[int, list[tuple[nn.Module, str]]] = {}
     for module in network.modules():
         for name, parameter in module._parameters.items():
@@ -43,8 +43,8 @@ def owners(network: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
 
 
 def tensors_by_module(network: nn.Module) -> dict[str, dict[str, Tensor]]:
-    """The parameters and persistent buffers that each submodule holds itself, by its name and theirs: the tensors
-    themselves. A submodule that stands in two places is there by both names."""
+    """The parameters and persistent buffers that each submodule holds itself, by the submodule's name and the tensor's
+    name. They are the tensors themselves. A submodule that stands in two places appears under both names."""
     found: dict[str, dict[str, Tensor]] = {}
     for name, tensor in network.state_dict(keep_vars=True).items():
         module, _, own = name.rpartition(".")
@@ -53,15 +53,18 @@ def tensors_by_module(network: nn.Module) -> dict[str, dict[str, Tensor]]:
 
 
 def sharing_modules(network: nn.Module) -> dict[nn.Module, str]:
-    """The modules that hold a parameter which is held in another place too, each with its name. Where one of them were
-    replaced or cut, the two would have parameters of their own from then on."""
+    """The modules that share a parameter with another module, each with its name. Replacing or cutting one of them
+    would give the two separate parameters."""
     shared = {module for places in owners(network).values() if len(places) > 1 for module, _ in places}
     return {module: name for name, module in network.named_modules() if module in shared}
 
 
 def channels_last(network: nn.Module) -> nn.Module:
-    """The network with its tensors of four dimensions in memory as convolutions run fastest, in place. (torch's own
-    `to` raises an error for a tensor of five, as that of a Conv3d.)"""
+    """Put the network's four-dimensional tensors into channels-last memory order, in which convolutions run fastest, in
+    place.
+
+    torch's own `to` raises an error for a five-dimensional tensor, like that of a Conv3d.
+    """
     for tensor in [*network.parameters(), *network.buffers()]:
         if tensor.dim() == 4:
             tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
@@ -69,7 +72,8 @@ def channels_last(network: nn.Module) -> nn.Module:
 
 
 def convolution_like(conv: nn.Conv2d, **changes: Any) -> nn.Conv2d:
-    """A fresh convolution with the settings of `conv`, its device and dtype too, but for these (torch's names)."""
+    """A fresh convolution with the arguments, device and dtype of `conv`, except for `changes` (by torch's argument
+    names)."""
     settings: dict[str, Any] = {
         **{name: getattr(conv, name) for name in _SETTINGS},
         "bias": conv.bias is not None,
@@ -85,7 +89,7 @@ _SETTINGS = (
 
 
 def without_memory(network: nn.Module) -> nn.Module:
-    """A copy on torch's meta device; the network's own memory is not copied on the way."""
+    """A copy on torch's meta device. It never copies the network's own memory."""
     tensors: dict[int, Any] = {}
     for module in network.modules():
         for tensor in [*module._parameters.values(), *module._buffers.values(), *vars(module).values()]:
@@ -100,9 +104,12 @@ Channels = dict[str, list[int]]
 
 
 def channels_of(network: nn.Module) -> Channels:
-    """The channels of each layer by its name: `[out, in, groups]` of a convolution, `[out, in]` of a linear layer,
-    `[n]` of a batch norm, `[n, groups]` of a group norm, the shape that a layer norm normalises. Of other modules, the
-    shape of each tensor of their own."""
+    """The channels of each layer, by its name.
+
+    They are `[out, in, groups]` for a convolution, `[out, in]` for a linear layer, `[n]` for a batch norm, `[n,
+    groups]` for a group norm, and the normalised shape for a layer norm. For other modules, the shape of each tensor of
+    their own.
+    """
     found: Channels = {}
     for name, module in network.named_modules():
         match module:
@@ -126,19 +133,19 @@ def channels_of(network: nn.Module) -> Channels:
 
 
 def changed_channels(network: nn.Module, plain: Mapping[str, Sequence[int]]) -> Channels:
-    """What of `channels_of` differs from `plain`, those of the network before."""
+    """The entries of `channels_of` that differ from `plain`, the channels of the network before."""
     return {name: sizes for name, sizes in channels_of(network).items() if list(plain.get(name, ())) != sizes}
 
 
 def give_channels(network: nn.Module, channels: Mapping[str, Sequence[int]]) -> None:
-    """Have these layers these channels, in place; their values are zeros, for others to be filled in. Raises ValueError
-    for a name or a size that doesn't fit."""
+    """Give these layers these channels, in place. Their values become zeros, for the caller to fill in. Raises
+    ValueError for a name or a size that doesn't fit."""
     modules = dict(network.named_modules())
     given: Given = {}
     for name, sizes in channels.items():
         try:
             if not all(isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= _MOST for size in sizes):
-                raise ValueError("a number of channels is whole, and at least 1")
+                raise ValueError("a number of channels is a whole number of at least 1")
             path, _, own = name.rpartition(".")
             if name in modules:
                 resize(modules[name], sizes, given=given)
@@ -151,12 +158,13 @@ def give_channels(network: nn.Module, channels: Mapping[str, Sequence[int]]) -> 
     channels_last(network)
 
 
-# What a parameter was replaced by, by its id, beside the parameter itself: one that is shared stays one.
+# For each replaced parameter, by its id: the parameter and its replacement. So a shared parameter stays shared.
 Given = dict[int, tuple[nn.Parameter, nn.Parameter]]
 
 
 def resize(module: nn.Module, sizes: Sequence[int], own: str = "", given: Given | None = None) -> None:
-    """Have a layer these channels, or its tensor `own` this shape, in place, all zeros. Raises ValueError."""
+    """Give a layer these channels, or its tensor `own` this shape, in place; all values become zeros. Raises
+    ValueError."""
     given = {} if given is None else given
     if own and not normalised_shape(module):
         _give(module, given, **{own: tuple(sizes)})
@@ -186,21 +194,21 @@ def resize(module: nn.Module, sizes: Sequence[int], own: str = "", given: Given 
             module.__dict__["normalized_shape"] = tuple(sizes)
             _give(module, given, **dict.fromkeys(tensors_of(module), tuple(sizes)))
         case _:
-            raise ValueError(f"a {type(module).__name__} has none to give")
+            raise ValueError(f"a {type(module).__name__} has no channels that can be set")
 
 
-# Beyond it no layer is real, and a file that says so would take all memory.
+# No real layer has more channels. A file that claims more would fill all memory.
 _MOST = 2**20
 
 
 def normalised_shape(module: nn.Module) -> tuple[int, ...]:
-    """What a layer norm, or a norm like it, takes its mean over; empty for other modules."""
+    """The shape over which a layer norm, or a similar norm, takes its mean; empty for other modules."""
     shape = getattr(module, "normalized_shape", ())
     return shape if isinstance(shape, tuple) else ()
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
-    """Its own parameters and persistent buffers."""
+    """The module's own parameters and persistent buffers."""
     kept = {name: buffer for name, buffer in module._buffers.items() if name not in module._non_persistent_buffers_set}
     return {name: tensor for name, tensor in {**module._parameters, **kept}.items() if tensor is not None}
 

@@ -1,8 +1,8 @@
-"""Parts of a network that only training uses, as auxiliary heads: they are neither compressed, counted nor stored.
+"""Parts of a network that only training uses, like auxiliary heads. They are not compressed, counted or stored.
 
-The network's plugin names such modules (`bench.model.Model.training_only`), and they are marked where it is built. They
-stay in the network while it is trained, so that a method which changes the channels that they see changes what they
-take, and are removed once it is. So what is deployed, and what a file holds, never has them.
+The network's plugin names such modules (`bench.model.Model.training_only`), and the code that builds the network marks
+them. They stay in the network during training, so that a method that changes channels also changes the inputs of these
+modules. They are removed after training. So the deployed network and saved files never contain them.
 """
 
 from collections.abc import Collection, Iterator
@@ -14,15 +14,15 @@ _MARK = "is_for_training_only"
 
 
 def mark(network: nn.Module, names: Collection[str]) -> None:
-    """Mark these submodules of a network. Raises ValueError for a name that it hasn't, and for a submodule that stands
-    in another place too."""
+    """Mark these submodules of a network. Raises ValueError for an unknown name, and for a submodule that also stands
+    in another place."""
     modules = dict(network.named_modules(remove_duplicate=False))
     for name in names:
         if not name or name not in modules:
-            raise ValueError(f"training_only names {name!r}, and the network has no such submodule")
+            raise ValueError(f"training_only names {name!r}, but the network has no such submodule")
         others = [other for other, module in modules.items() if module is modules[name] and other != name]
         if others:
-            raise ValueError(f"training_only names {name!r}, which is {others[0]!r} too")
+            raise ValueError(f"training_only names {name!r}, which is also the submodule {others[0]!r}")
         setattr(modules[name], _MARK, True)
 
 
@@ -32,7 +32,7 @@ def names(network: nn.Module) -> list[str]:
 
 
 def inside(network: nn.Module) -> set[nn.Module]:
-    """The marked submodules, and all modules that stand in them alone."""
+    """The marked submodules, and all modules that stand only inside them."""
     outside: set[nn.Module] = set()
     waiting = [network]
     while waiting:
@@ -44,20 +44,20 @@ def inside(network: nn.Module) -> set[nn.Module]:
 
 
 def tensors(network: nn.Module) -> set[str]:
-    """The names, as in `state_dict`, of the tensors that marked submodules hold."""
+    """The names, as in `state_dict`, of the tensors of marked submodules."""
     marked = tuple(f"{name}." for name in names(network))
     return {name for name in network.state_dict(keep_vars=True) if name.startswith(marked)} if marked else set()
 
 
 def remove(network: nn.Module) -> None:
-    """Leave None where the marked submodules were, in place."""
+    """Set None in the places of the marked submodules."""
     for parent, own, _ in _places(network):
         setattr(parent, own, None)
 
 
 @contextmanager
 def left_out(network: nn.Module) -> Iterator[None]:
-    """The same for a while."""
+    """Remove the marked submodules for the duration of the block."""
     places = _places(network)
     remove(network)
     try:

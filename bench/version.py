@@ -1,3 +1,3 @@
-"""The version, in a file that imports nothing, so that building the package needs nothing."""
+"""The version. This file imports nothing, so that building the package needs nothing."""
 
 __version__ = "0.2.0"

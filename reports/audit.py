@@ -1,4 +1,5 @@
-"""The fairness audit: what each method had, and what was the same for all. From the frame of `bench.reports.frame`."""
+"""The fairness audit: what each method was given, and what was the same for all. It uses the frame of
+`bench.reports.frame`."""
 
 import hashlib
 import json
@@ -60,7 +61,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class MethodAudit:
-    """One method in one setting, in words and numbers."""
+    """The audit of one method in one setting, in words and numbers."""
 
     method: str
     start: str
@@ -81,8 +82,11 @@ class MethodAudit:
 
 @dataclass(frozen=True)
 class SettingAudit:
-    """One setting: `facts` are what is the same for all, as name and text; `warnings` what is not and should be;
-    `curves`, where several learning rates were tried, has the mean validation score of each."""
+    """The audit of one setting.
+
+    `facts` are the conditions that are the same for all runs, as name and text. `warnings` are the conditions that
+    should be the same but are not. `curves` has the mean validation score of each learning rate, if several were tried.
+    """
 
     facts: list[tuple[str, str]]
     warnings: list[str]
@@ -91,9 +95,9 @@ class SettingAudit:
 
 
 def audits(runs: pd.DataFrame) -> dict[str, SettingAudit]:
-    """The audit of every setting, by its name, in their order. `runs` are those at all learning rates: what was tried
-    is told of these, all else of the runs that count."""
-    # Records have a hundred columns and more; what is taken apart below for every method and budget has few.
+    """The audit of every setting, by name, in the order of the settings. `runs` are the runs at all learning rates;
+    only the parts about rates use the runs that don't count."""
+    # Records have more than a hundred columns. Keep the few that are grouped below by method and budget.
     schedule = [name for name in runs.columns if str(name).startswith("schedule.")]
     tried: dict[str, list[rates.Tried]] = {}
     for each in rates.tried_in(runs):
@@ -118,7 +122,8 @@ def _audit(runs: pd.DataFrame, tried: list[rates.Tried]) -> SettingAudit:
 
 
 def _unlike(runs: pd.DataFrame, tried: list[rates.Tried]) -> list[str]:
-    """Whether some methods were tried at more learning rates than others, but for what has no epochs of its own."""
+    """A warning if some methods were tried at more learning rates than others. A network without epochs of its own
+    doesn't count."""
     has_own = ~(runs["compress_epoch"].astype(float) >= runs["schedule.epochs"].astype(float))
     trained = set(runs.loc[has_own & (runs["role"] != GIVEN), "method_text"])
     by_factors: dict[str, set[str]] = {}
@@ -132,7 +137,7 @@ def _unlike(runs: pd.DataFrame, tried: list[rates.Tried]) -> list[str]:
 
 
 def schedule_hash(runs: pd.DataFrame) -> str:
-    """A hash of all settings of the schedule: the same for the same schedule, whatever it is called."""
+    """A hash of all options of the schedule: the same for the same schedule, whatever its name."""
     first = runs.iloc[0]
     fields = {name: str(first[name]) for name in sorted(runs.columns) if str(name).startswith("schedule.")}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
@@ -175,14 +180,14 @@ def _facts(runs: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _processes(runs: pd.DataFrame) -> str:
-    """Empty where each run is made by one."""
+    """Text about processes; empty if one process made each run."""
     found = every(runs["processes"])
     return "" if found in ("", "1") else f", processes a run {found}"
 
 
 def _views(schedule: Mapping[str, Any]) -> str:
-    """Empty where it is seen once, as it is."""
-    # As text: one that never heard of views has neither.
+    """How the test sees each image; empty if it sees each image once, unchanged."""
+    # Compare as text: a run of an earlier version has neither option.
     scales, flip = str(schedule.get("test_scales", "1.0")), str(schedule.get("test_flip", False))
     if (scales, flip) == ("1.0", "False"):
         return ""
@@ -191,25 +196,25 @@ def _views(schedule: Mapping[str, Any]) -> str:
 
 
 def _leaked(runs: pd.DataFrame) -> str:
-    """Runs of earlier versions don't know."""
+    """How many test images were also trained on; empty for runs of earlier versions, which didn't count them."""
     known = runs["leaked_images"].dropna()
     return "" if known.empty else f"{every(known)} of {_whole(runs['test_images'].iloc[0])}, pixel for pixel"
 
 
 def _warnings(runs: pd.DataFrame, finished: pd.DataFrame) -> list[str]:
-    """The reasons why runs of this setting are not quite comparable."""
+    """Why runs of this setting are not fully comparable."""
     lines = []
     for column, what in (
         ("torch_version", "versions of torch"),
         ("device_name", "processors; latency and times are not comparable between them"),
         ("threads", "numbers of threads; latency and times are not comparable between them"),
-        ("processes", "numbers of processes a run; times are not comparable between them"),
+        ("processes", "numbers of processes per run; times are not comparable between them"),
         ("precision", "precisions of training"),
         ("git_commit", "commits of bench"),
         ("dataset_code", "versions of the dataset's file"),
         ("compiled", "training steps, compiled (yes) or not (no); times are not comparable between them"),
         ("class_names", "names of the classes"),
-        ("corruptions", "corrupted images, or by other versions of them"),
+        ("corruptions", "corrupted images or versions of them"),
     ):
         values = [str(value) for value in dict.fromkeys(finished[column].dropna())]
         if len(values) > 1:
@@ -274,7 +279,7 @@ def _method(rows: pd.DataFrame, dense: pd.DataFrame, tried: list[rates.Tried]) -
 
 
 def _form(finished: pd.DataFrame) -> str:
-    """How it took a backbone that another run's method left compressed, by budget where that differs."""
+    """How each run used a backbone that another method had compressed, by budget if budgets differ."""
     known = finished[finished["weights_form"].notna()]
     budgets: dict[str, list[str]] = {}
     for form, reason, budget in zip(
@@ -289,7 +294,8 @@ def _form(finished: pd.DataFrame) -> str:
 
 
 def _steps(finished: pd.DataFrame) -> str:
-    """How far a first step moves outputs, by dense's, and generated kernels: the least and the most of all budgets."""
+    """How far a first step moves the outputs (relative to dense) and the generated kernels: the range over all
+    budgets."""
     if len(finished) and finished["role"].iloc[0] == REFERENCE:
         return "1"
     parts = []
@@ -308,7 +314,7 @@ def _epochs_before(first: "pd.Series[Any]") -> str:
 
 
 def _relative(finished: pd.DataFrame, dense: pd.DataFrame) -> str:
-    """Training time, and what that is beside the dense runs: of the means of each budget the least and the most."""
+    """Training time, also relative to the dense runs: the least and the most of the budgets' means."""
     seconds = finished.groupby("budget", dropna=False)["train_seconds"].mean().astype(float).dropna()
     if not len(seconds):
         return ""
@@ -330,7 +336,7 @@ def _range(low: float, high: float, pattern: str) -> str:
 
 
 def _reasons(rows: pd.DataFrame) -> list[str]:
-    """A line for each budget and reason, with its seeds."""
+    """A line for each budget and reason, with the seeds."""
     if not len(rows):
         return []
     filled = rows.assign(budget=texts(rows["budget"], "its own size"), reason=texts(rows["reason"], "no reason given"))

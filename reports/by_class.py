@@ -1,4 +1,4 @@
-"""A metric's figure for each class, as records have it: means over the seeds of each method and budget."""
+"""A metric's figure for each class, from records: means over the seeds of each method and budget."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,11 @@ from bench.store.record import FINISHED
 
 @dataclass(frozen=True)
 class Row:
-    """A method at a budget (empty: of a fixed size). `mean` is over the `seeds` that have figures, nan for a class that
-    has none; `difference` that minus the dense run's of the same seed, mean over the seeds that have one."""
+    """A method at a budget (empty: fixed size).
+
+    `mean` is over the `seeds` that have figures; it is nan for a class without a figure. `difference` is the figure
+    minus that of the dense run of the same seed, as a mean over the seeds that have a dense run.
+    """
 
     method: str
     budget: str
@@ -29,8 +32,8 @@ class Row:
 
 @dataclass(frozen=True)
 class ByClass:
-    """The figures by class of a setting. `title` is the metric's: IoU %. Classes in their own order, those that no run
-    has a figure of left out; rows in the order of the table."""
+    """The figures by class of one setting. `title` is the metric's: IoU %. The classes keep their own order, without
+    classes that no run has a figure of. The rows have the order of the table."""
 
     setting: str
     title: str
@@ -39,7 +42,7 @@ class ByClass:
 
 
 def figures_by_class(runs: pd.DataFrame, summary: pd.DataFrame) -> list[ByClass]:
-    """The figures by class of each setting that has some. `runs` is the frame of `bench.reports.frame.results`."""
+    """The figures by class of each setting that has any. `runs` is the frame of `bench.reports.frame.results`."""
     known = runs[(runs["status"] == FINISHED) & runs["by_class"].notna()]
     return [
         _of_setting(str(setting), own.drop_duplicates(["method_text", "budget", "seed"]), summary)
@@ -64,7 +67,7 @@ def _of_setting(setting: str, runs: pd.DataFrame, summary: pd.DataFrame) -> ByCl
         if (text, budget) in groups:
             at = groups[text, budget]
             own = figures.to_numpy()[at]
-            # Dense has none from itself, and what was given is paired with nothing.
+            # Dense has no difference from itself, and the given network is never paired.
             paired = {} if role in (REFERENCE, GIVEN) else dense
             of_dense = [paired.get(seed, np.full(len(columns), np.nan)) for seed in runs["seed"].iloc[at]]
             rows.append(Row(method, budget, role == REFERENCE, len(at), _mean(own), _mean(own - np.array(of_dense))))
@@ -80,12 +83,12 @@ def _mean(rows: Array) -> Array:
     return found
 
 
-# Of all settings together: what a page has room for.
+# The most cells of all settings together that a page has room for.
 _CELLS = 10_000
 
 
 def that_fit(every: Sequence[ByClass]) -> tuple[list[ByClass], list[str]]:
-    """With as many rows as a page has room for, and a line where these are not all."""
+    """The tables with as many rows as a page has room for, and a note if rows were left out."""
     left, shown = _CELLS, []
     for number, own in enumerate(every):
         rows = own.rows[: max(1, left // (len(every) - number) // max(1, len(own.classes)))]
@@ -95,6 +98,6 @@ def that_fit(every: Sequence[ByClass]) -> tuple[list[ByClass], list[str]]:
     if counts[0] == counts[1]:
         return shown, []
     return shown, [
-        f"Of {counts[1]:,} methods and budgets with figures by class, {counts[0]:,} are shown, from the top of the "
-        "table on; classes.csv has them all."
+        f"Of {counts[1]:,} methods and budgets with figures by class, the first {counts[0]:,} of the table are shown; "
+        "classes.csv has them all."
     ]

@@ -1,7 +1,7 @@
-"""ShrinkBench's checklist for comparisons of compression methods, and whether this one has what it asks for.
+"""ShrinkBench's checklist for comparisons of compression methods, and whether this comparison satisfies it.
 
-Blalock, Gonzalez Ortiz, Frankle and Guttag, "What is the State of Neural Network Pruning?", MLSys 2020, appendix; the
-last two lines are from what followed (Liu et al., "Rethinking the Value of Network Pruning", ICLR 2019).
+Blalock, Gonzalez Ortiz, Frankle and Guttag, "What is the State of Neural Network Pruning?", MLSys 2020, appendix. The
+last two lines are from later work (Liu et al., "Rethinking the Value of Network Pruning", ICLR 2019).
 """
 
 from dataclasses import dataclass
@@ -18,14 +18,15 @@ from bench.store.record import COMPRESSED, FINISHED
 
 Answer = Literal["yes", "partly", "no"]
 
-# Of compression ratios and pairs of network and data: the paper's checklist. Three seeds are the default of a sweep.
+# The numbers of compression ratios and of pairs of network and data are from the paper's checklist. Three seeds are the
+# default of a sweep.
 _RATIOS, _PAIRS, _SEEDS = 5, 3, 3
 _ALL = 100.0
 
 
 @dataclass(frozen=True)
 class Line:
-    """One demand, the answer, and what it is based on."""
+    """One demand, the answer, and the reason for it."""
 
     demand: str
     answer: Answer
@@ -33,7 +34,7 @@ class Line:
 
 
 def checklist(runs: pd.DataFrame, summary: pd.DataFrame) -> list[Line]:
-    """The lines for all runs of a report together, with its summary."""
+    """The checklist for all runs of a report together, with its summary."""
     finished = runs[runs["status"] == FINISHED]
     compressed = summary[(summary["role"] != REFERENCE) & summary["asked"].notna()]
     return [
@@ -47,7 +48,7 @@ def checklist(runs: pd.DataFrame, summary: pd.DataFrame) -> list[Line]:
         Line(
             "Compression ratio and theoretical speed-up are both given, and defined once",
             "yes" if finished["macs"].notna().all() and len(finished) else "partly",
-            "dense / stored values, and multiply-accumulates as deployed, beside it what generating kernels adds",
+            "dense / stored values; multiply-accumulates as deployed, and separately those of generating kernels",
         ),
         *_top5(runs, finished),
         _points(compressed),
@@ -74,8 +75,8 @@ def _start(finished: pd.DataFrame) -> Line:
     said = "a run's seed makes its network's weights, whatever the method, and the order of its batches"
     compressed = every(finished.loc[finished["weights_form"] == COMPRESSED, "method"])
     if compressed:
-        said += f"; of the backbone that another run left, {compressed} take the compressed form"
-        said += ", and the others its kernels"
+        said += f"; from a backbone that another run compressed, {compressed} take the compressed form"
+        said += ", and the other methods take the kernels"
     return Line("All methods start from the same initial weights", "partly" if compressed else "yes", said)
 
 
@@ -86,8 +87,8 @@ def _pairs(runs: pd.DataFrame) -> Line:
 
 
 def _top5(runs: pd.DataFrame, finished: pd.DataFrame) -> list[Line]:
-    """Top-5 says something where there are more than five classes to tell apart. It is asked for where images are told
-    apart as a whole."""
+    """The line about top-5, for settings that classify whole images. Top-5 is informative only with more than five
+    classes."""
     if not (runs["headline_counts"] == IMAGES).any():
         return []
     finished = finished[finished["headline_counts"] == IMAGES]
@@ -101,7 +102,7 @@ def _top5(runs: pd.DataFrame, finished: pd.DataFrame) -> list[Line]:
 
 def _points(compressed: pd.DataFrame) -> Line:
     counts = compressed.groupby(["setting", "method"])["asked"].nunique()
-    demand = f"At least {_RATIOS} compression ratios for each method, as 2, 4, 8, 16 and 32"
+    demand = f"At least {_RATIOS} compression ratios for each method, such as 2, 4, 8, 16 and 32"
     if not len(counts):
         return Line(demand, "no", "no compressed runs")
     fewer = counts[counts < _RATIOS]
@@ -122,7 +123,7 @@ def _spread(summary: pd.DataFrame) -> Line:
 
 
 def _baselines(finished: pd.DataFrame) -> Line:
-    """The baselines that a criterion must beat, by the roles of methods."""
+    """The baselines that a pruning criterion must beat, found by the roles of methods."""
     roles = (RANDOM_PRUNING, GLOBAL_PRUNING, LAYERWISE_PRUNING)
     lacking = [role for role in roles if not (finished["role"] == role).any()]
     answer: Answer = "yes" if not lacking else "no" if len(lacking) == len(roles) else "partly"
@@ -134,13 +135,11 @@ def _narrower(finished: pd.DataFrame) -> Line:
     names = sorted(set(texts(finished.loc[finished["role"] == NARROWER, "method_name"])))
     there = bool(names)
     because = f"by {', '.join(names)}" if there else f"no method here has the role {NARROWER!r}"
-    return Line(
-        "A plain narrower network at the same number of values is compared with", "yes" if there else "no", because
-    )
+    return Line("The methods include a plain narrower network with as many values", "yes" if there else "no", because)
 
 
 def _scratch(finished: pd.DataFrame) -> Line:
-    """A method that starts trained should also be seen trained from scratch at its final shape."""
+    """Whether each method that starts from a trained network was also trained from scratch in its final shape."""
     trained = finished[finished["compress_epoch"].astype(float) > 0]
     demand = "A method that compresses a trained network is also trained from scratch in its final shape"
     if not len(trained):

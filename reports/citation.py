@@ -1,4 +1,4 @@
-"""The bibliography of the methods compared, from what their runs recorded."""
+"""The bibliography of the compared methods, from the citations in their records."""
 
 import re
 
@@ -8,15 +8,15 @@ from bench.roles import GIVEN, REFERENCE
 
 
 def bibliography(results: pd.DataFrame) -> tuple[str, list[str]]:
-    """A BibTeX file with each entry once, and a line for each citation that is not one. Methods without a paper are
-    named in a comment."""
+    """A BibTeX file with each entry once, and a line for each text that is not a BibTeX entry. A comment names the
+    methods without a citation."""
     entries: dict[str, str] = {}
     problems = []
     cited = results.dropna(subset=["citation"]).drop_duplicates(["method_name", "citation"])
     for name, text in cited[["method_name", "citation"]].itertuples(index=False, name=None):
         found = split(text)
         if not found:
-            problems.append(f"the citation of {name} is no BibTeX entry, and left out")
+            problems.append(f"the citation of {name} is not a BibTeX entry, so it is left out")
         entries |= {key: entry for key, entry in found.items() if key not in entries}
     reference = set(results.loc[results["role"].isin([REFERENCE, GIVEN]), "method_name"])
     without = sorted(set(results["method_name"]) - set(cited["method_name"]) - reference)
@@ -27,7 +27,7 @@ def bibliography(results: pd.DataFrame) -> tuple[str, list[str]]:
 
 
 def split(text: str) -> dict[str, str]:
-    """The entries of a BibTeX text by key, their lines indented by two; empty if it is anything else."""
+    """The entries of a BibTeX text by key, their lines indented by two spaces; empty if the text is anything else."""
     entries: dict[str, str] = {}
     position = 0
     while position < len(text):

@@ -1,4 +1,4 @@
-"""What changed between two stores beyond noise: for a change to a method, say, with the same sweep before and after."""
+"""What changed between two stores beyond noise: the same sweep before and after a change to a method, say."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from bench.roles import GIVEN
 from bench.store.record import FINISHED
 from bench.store.store import Store
 
-# What can have become of a method at a budget. The first two are regressions.
+# The possible verdicts on a method at a budget. The first two are regressions.
 WORSE, BROKEN = "worse", "no longer finishes"
 BETTER, MENDED, WITHIN_NOISE, SAME = "better", "finishes now", "within noise", "the same"
 OTHERWISE = "score the same, other figures not"
@@ -25,31 +25,31 @@ NO_COMMON_SEED = "no seed in common"
 REGRESSIONS = (WORSE, BROKEN)
 UNREMARKABLE = (SAME, NEITHER, ONLY_NEW)
 
-# Figures that a run's seed and code decide: any change is one.
+# Figures that a run's seed and code determine: any difference is a change.
 EXACT = ("stored_values", "stored_bytes", "macs", "generation_macs")
 
 COLUMNS = {
     "setting": "network, data and schedule",
     "method": "how the method is called",
-    "budget": "what was asked for; empty for a method of fixed size",
-    "learning_rate_factor": "by which the schedule's learning rate was multiplied: each rate is compared with itself",
-    "verdict": "what became of it",
-    "seeds": "finished in both",
+    "budget": "the requested budget; empty for a method of fixed size",
+    "learning_rate_factor": "factor on the schedule's learning rate; each rate is compared with itself",
+    "verdict": "the outcome",
+    "seeds": "number of seeds that finished in both stores",
     "metric": "the score: a column of results.csv",
     "old_score": "mean over these seeds",
     "new_score": "mean over these seeds",
     "change": "new minus old",
     "change_interval": "half the width of its 95 % interval, paired by seed, by moderated variances (Smyth 2004)",
-    "p_value": "of the same, two-sided, corrected for all that changed (Holm 1979)",
-    "other_changes": f"of {', '.join(EXACT)}, from and to",
+    "p_value": "p-value of the change, two-sided, corrected for all rows that changed (Holm 1979)",
+    "other_changes": f"changes of {', '.join(EXACT)}, from and to",
 }
 
 
 def compare(old: str | Path, new: str | Path) -> tuple[pd.DataFrame, list[str]]:
     """A row for each setting, method and budget of either store, with COLUMNS; and a line for each record left out.
 
-    Runs of one setting, method, budget, learning rate and seed are paired. If every pair is the same, so is the method;
-    other pairs are tested. Raises InputError if nothing can be compared.
+    Runs of the same setting, method, budget, learning rate and seed are paired. If the runs of every pair are equal,
+    the method is the same. All other methods are tested. Raises InputError if nothing can be compared.
     """
     sides, notes = [], []
     for side, path in (("old", old), ("new", new)):
@@ -59,13 +59,13 @@ def compare(old: str | Path, new: str | Path) -> tuple[pd.DataFrame, list[str]]:
     if not sides:
         raise InputError(f"no finished runs in {old}, {new}{because(notes)}")
     runs = frame.results(sides)
-    # Not by what methods are called, which may have changed in between.
+    # Don't group by display names, which may have changed between the stores.
     keys = ["setting", "method_text", "budget", "learning_rate_factor"]
     groups = list(runs.groupby(keys, dropna=False, sort=False))
     rows = [_row(dict(zip(keys, key, strict=True)), group) for key, group in groups]
     if not any(row["seeds"] for row in rows) and not any(row["verdict"] in (BROKEN, MENDED, NEITHER) for row in rows):
         raise InputError(
-            f"{old} and {new} have no run in common: the same network, images, schedule, method, budget and seed"
+            f"{old} and {new} have no run with the same network, images, schedule, method, budget and seed"
             f"{because(notes)}"
         )
     _test(rows)
@@ -74,7 +74,7 @@ def compare(old: str | Path, new: str | Path) -> tuple[pd.DataFrame, list[str]]:
 
 
 def conclusion(table: pd.DataFrame) -> str:
-    """One line: how many of each verdict."""
+    """One line with the number of each verdict."""
     counts = table["verdict"].value_counts(sort=False)
     order = (
         *REGRESSIONS,
@@ -148,7 +148,7 @@ def _row(key: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
 
 
 def _test(rows: Sequence[dict[str, Any]]) -> None:
-    """Give a verdict to methods that have none: those that differ, with more than one seed."""
+    """Give a verdict to the methods that have none yet: those that differ and have more than one seed."""
     tested = [row for row in rows if row["verdict"] == ""]
     if not tested:
         return

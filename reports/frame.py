@@ -1,4 +1,4 @@
-"""Records as a table: a row for each run, and which of them can be compared."""
+"""Records as a table with a row for each run, and the settings that say which runs can be compared."""
 
 import re
 from collections.abc import Iterable
@@ -12,10 +12,10 @@ from bench.reports.statistics import rates
 from bench.store import by_class
 from bench.store.record import COLUMNS, FINISHED, Record
 
-# How a setting is called. What must agree for accuracies to be compared is what these names stand for.
+# The columns that give a setting its name. All details behind these names must agree for scores to be compared.
 SETTING = ["model", "dataset", "schedule"]
 
-# What is text where it is there at all; pandas takes a column of nothing for numbers.
+# Columns of text. pandas takes an empty column for numbers.
 _TEXTS = (
     *(
         "reason",
@@ -39,29 +39,32 @@ _TEXTS = (
 
 
 def results(records: Iterable[Record]) -> pd.DataFrame:
-    """A row per run. The columns are those of `bench.store.record.COLUMNS`, then options, what was solved, the
-    schedule, figures by class, and `setting`: a name for each combination of network, data and schedule; `variants`:
-    how many different options of the method's plugin the setting has; and of the learning rates that the method was
-    tried at for its budget `rates_tried`, how many, and `is_chosen_rate`, whether the run is at the one that counts.
+    """A row for each run.
 
-    Budgets of values and of bytes are never in one setting. Where a store has both, what no budget sizes (the dense
-    network) stands in either. `unit` says which, and in it are `asked`, what the budget asks for, `size`, what is
-    stored, and `ratio`, of dense."""
+    The columns are `bench.store.record.COLUMNS`, then options, solved sizes, the schedule and figures by class. Then
+    come `setting`, a name for each combination of network, data and schedule, and `variants`, the number of different
+    options of the method's plugin in the setting. `rates_tried` is the number of learning rates tried for the method
+    and budget, and `is_chosen_rate` says whether the run has the rate that counts.
+
+    Budgets of values and of bytes are never in one setting. If a store has both, runs without a budget (the dense
+    network) appear in both settings. `unit` is the setting's unit. `asked` (the budget) and `size` (the stored size)
+    are in that unit, and `ratio` is the dense size divided by `size`.
+    """
     rows = list(records)
-    # Of runs that all failed nobody knows a score.
+    # If all runs failed, no record has a score column.
     scores = {f"{split}_{row['headline']}" for row in rows for split in ("test", "validation")}
     every = dict.fromkeys([*(key for row in rows for key in row), *scores])
     extra = [name for name in every if name not in COLUMNS and not by_class.is_column(name)]
-    # Classes stand in their own order.
+    # Classes keep their own order.
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *sorted(extra), *filter(by_class.is_column, every)])
-    # Otherwise pandas makes floats of whole numbers as soon as one is missing.
+    # Otherwise pandas turns whole numbers into floats as soon as one is missing.
     frame = frame.astype({column: "Int64" for column in frame if _is_whole([row.get(str(column)) for row in rows])})
-    # Copied into one piece: pandas warns where it adds to a table of hundreds of columns that each lie apart.
+    # Copy the frame into one block of memory: pandas warns when columns are added to a fragmented one.
     frame = frame.astype(dict.fromkeys(_TEXTS, object)).copy()
     frame["setting"] = _settings(frame)
     frame = _by_unit(frame)
     frame["method"] = _distinct_methods(frame)
-    # Counted here, over all: what is left out of a report later was tried all the same.
+    # Count here, over all runs: a run that a report later leaves out was tried too.
     frame["variants"] = frame.groupby(["setting", "method_name"])["method_text"].transform("nunique")
     order = ["setting", "seed", "method", "asked", "learning_rate_factor"]
     return rates.marked(frame).sort_values(order, kind="stable", ignore_index=True)
@@ -71,7 +74,7 @@ VALUES, BYTES = "values", "bytes"
 
 
 def _by_unit(frame: pd.DataFrame) -> pd.DataFrame:
-    """With the unit of budgets, and the sizes in it."""
+    """The frame with the unit of budgets, and the sizes in that unit."""
     of_bytes = texts(frame["budget"]).str.endswith(IN_BYTES)
     of_values = frame["budget"].notna() & ~of_bytes
     has_bytes, has_values = (own.groupby(frame["setting"]).transform("any") for own in (of_bytes, of_values))
@@ -94,18 +97,18 @@ def metric_of(runs: pd.DataFrame) -> Metric:
     return Metric.of({str(name): None if pd.isna(value) else value for name, value in runs[METRIC].iloc[0].items()})
 
 
-# What a record says of its metric.
+# The columns of a record that describe its metric.
 METRIC = [f"headline{part}" for part in ("", "_label", "_unit", "_better", "_counts")]
 
 
 def texts(column: "pd.Series[Any]", missing: str = "") -> "pd.Series[str]":
-    """A column as text, with `missing` if there is nothing."""
+    """A column as text, with `missing` in place of absent values."""
     known = column.astype(object)
     return known.where(column.notna(), missing).astype(str)
 
 
 def left_out(frame: pd.DataFrame) -> list[str]:
-    """A line for each method and budget that the summary lacks: what was missed or failed, for which seeds, and why."""
+    """A line for each method and budget that missed its budget or failed: the seeds and the reason."""
     rows = frame[frame["status"] != FINISHED]
     rows = rows.assign(budget=texts(rows["budget"]), reason=texts(rows["reason"]))
     lines = []
@@ -123,9 +126,12 @@ def _is_whole(values: list[Any]) -> bool:
 
 
 def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
-    """`resnet8, glyphs, quick` (and `, from FILE` after a start from finished weights, and how images were standardised
-    where not by their own mean and deviation), the same for the same network, weights, images, schedule and metric
-    whatever they are called; with a number behind it where one name stands for different ones."""
+    """The name of each run's setting: `resnet8, glyphs, quick`.
+
+    The name adds `, from FILE` for a start from finished weights, and the standardisation of images if it isn't by
+    their own mean and deviation. Equal networks, weights, images, schedules and metrics have the same name, whatever
+    they are called. If one name would stand for different settings, a number is added.
+    """
     details = [
         "model",
         "weights_code",
@@ -134,11 +140,11 @@ def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
         "headline",
         *sorted(name for name in frame.columns if name.startswith("schedule.")),
     ]
-    # A network of a file is what its code is, as in ids.
+    # The code identifies a network from a file, as in ids.
     of_file = frame["model_code"].where(texts(frame["model"]).str.contains(".py:", regex=False))
     keys = frame[details].assign(code=of_file).groupby([*details, "code"], dropna=False, sort=False).ngroup()
     parts = zip(*(frame[name] for name in SETTING), texts(frame["weights"]), texts(frame["normalise"]), strict=True)
-    # Joined here: versions of pandas differ in what they add to an empty column of text.
+    # Join the parts here: versions of pandas differ in how they add to an empty text column.
     named = [
         ", ".join([*map(str, part), *([f"from {weights}"] if weights else []), *_standardised(normalise)])
         for *part, weights, normalise in parts
@@ -155,7 +161,7 @@ def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
 
 
 def _standardised(text: str) -> list[str]:
-    """With so many digits that a name can be read."""
+    """The numbers of a standardisation, with few digits, to keep names readable."""
     if text in ("", "dataset"):
         return []
     shorter = re.sub(r"[\d.e-]+", lambda number: f"{float(number[0]):.3g}", text) if "/" in text else text
@@ -163,7 +169,7 @@ def _standardised(text: str) -> list[str]:
 
 
 def _distinct_methods(frame: pd.DataFrame) -> "pd.Series[str]":
-    """The methods' labels; with the options behind them where one label was given to different methods."""
+    """The methods' labels. If different methods have one label, their options are added."""
     meanings = frame.groupby("method")["method_text"].nunique()
     shared = frame["method"].map(meanings) > 1
     both = [f"{method} ({text})" for method, text in zip(frame["method"], frame["method_text"], strict=True)]

@@ -1,4 +1,4 @@
-"""The records of one or several stores, as a report begins."""
+"""Loads the records of one or several stores: the first step of a report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,10 +18,13 @@ from bench.store.store import Damaged, Store
 
 @dataclass(frozen=True)
 class Loaded:
-    """`tried` is the frame of `bench.reports.frame.results`, with what the runs' predictions say
-    (`bench.reports.predictions.tally.RUN_COLUMNS`). `notes` says, a line each, which records were left out and why.
-    `folders` has each run's own folder by its id, for what is more than a row; `tallies`, of the runs that kept their
-    predictions, what these say by class."""
+    """The loaded records.
+
+    `tried` is the frame of `bench.reports.frame.results`, with the columns about predictions
+    (`bench.reports.predictions.tally.RUN_COLUMNS`). `notes` has a line for each record that was left out, with the
+    reason. `folders` has each run's folder by its id, for data outside the row. `tallies` has, for runs that kept their
+    predictions, the counts by class.
+    """
 
     tried: pd.DataFrame
     notes: list[str] = field(default_factory=list)
@@ -30,13 +33,14 @@ class Loaded:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """Without the runs at learning rates that don't count, if a method was tried at several. So only code about
-        rates needs to know of the others."""
+        """The runs that count. If a method was tried at several learning rates, the runs at other rates are left out,
+        so only code about rates needs to handle them."""
         return rates.chosen(self.tried)
 
 
 def load(stores: Sequence[Path]) -> Loaded:
-    """All records of these stores; a run that several have counts once. Raises InputError if there is none."""
+    """All records of these stores. A run that several stores have counts once. Raises InputError if there is no
+    record."""
     records: dict[str, Record] = {}
     folders: dict[str, Path] = {}
     notes = []
@@ -45,7 +49,7 @@ def load(stores: Sequence[Path]) -> Loaded:
         notes += damaged
         again = [folder for folder, record in found.items() if record["id"] in records]
         if again:
-            notes.append(f"{len(again)} runs of {path} are in another store too, and count once: {again[0].name}...")
+            notes.append(f"{len(again)} runs of {path} are also in another store and count once: {again[0].name}...")
         for folder, record in found.items():
             if record["id"] not in records:
                 records[record["id"]] = record
@@ -58,7 +62,7 @@ def load(stores: Sequence[Path]) -> Loaded:
 
 
 def because(notes: Sequence[str]) -> str:
-    """The reasons why records were left out, for an error that none is there: the first few."""
+    """The first few reasons why records were left out, for the error that there are no records."""
     more = f"; and {len(notes) - _FEW} more" if len(notes) > _FEW else ""
     return f": {'; '.join(notes[:_FEW])}{more}" if notes else ""
 
@@ -67,7 +71,7 @@ _FEW = 5
 
 
 def read_rows(folder: Path | None, name: str, problems: list[str] | None) -> list[dict[str, str]]:
-    """A run's HISTORY or LAYERS; none if there is none, or if it can't be read, which goes to `problems`."""
+    """A run's HISTORY or LAYERS. Empty if the file is missing or can't be read; the reason then goes to `problems`."""
     try:
         return [] if folder is None else Store.rows(folder, name)
     except Damaged as error:

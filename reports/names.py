@@ -1,19 +1,22 @@
-"""Names of methods if there is no room for whole ones: cut where they agree with others, not where they differ."""
+"""Short names of methods where space is limited. Names are cut where they are alike, and kept where they differ."""
 
 from collections.abc import Iterable
 from itertools import takewhile
 
 
 def short_names(names: Iterable[str], length: int) -> dict[str, str]:
-    """Each of these names in at most `length` letters (8 or more), no two the same. A name that is too long keeps its
-    beginning and, behind it, the text from the first letter on that tells it from all others."""
+    """Each of these names in at most `length` characters (8 or more), no two the same.
+
+    A name that is too long keeps its beginning and the text from the first character that distinguishes it from all
+    other names.
+    """
     every = sorted(set(names))
     short = {name: name for name in every if len(name) <= length}
     taken = set(short)
     for place, name in enumerate(every):
         if name in short:
             continue
-        # Sorted, the names that agree with it for longest stand beside it.
+        # In sorted order, the most similar names are its neighbours.
         beside = [*every[max(0, place - 1) : place], *every[place + 1 : place + 2]]
         differs = max((_agree(name, other) for other in beside), default=0)
         cut = _cut(name, differs, length)
@@ -27,7 +30,7 @@ def short_names(names: Iterable[str], length: int) -> dict[str, str]:
 
 
 def _agree(one: str, other: str) -> int:
-    """How many letters they begin with alike."""
+    """The length of the common beginning of two names."""
     return len([*takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))])
 
 

@@ -1,14 +1,14 @@
-"""The written report: the page, the summary, tables and figures for papers. From records alone; nothing is trained.
+"""Writes a report from records: the page, the summary, and tables and figures for papers. Nothing is trained.
 
 index.html                               the page (bench.reports.page.html)
 summary.md, .csv, .tex, .parquet         a line for each method and budget
 pairwise.csv                             a line for every two methods of a budget, and for each with dense
 overall.csv                              a line for each method over all budgets
-by_settings.csv                          of several settings, a line for each method and setting
-rates.csv                                of several learning rates, a line for each of each method and budget
+by_settings.csv                          a line for each method and setting, if there are several settings
+rates.csv                                a line for each learning rate of each method and budget, if several were tried
 results.csv                              a line for each run, at every learning rate
 figures/NAME.pdf, .png, .svg             bench.reports.figures.figure
-classes.csv                              a line for each class of each method and budget, where runs tell of classes
+classes.csv                              a line for each class of each method and budget, if runs have such figures
 citation.bib                             the methods' papers
 seal.json, figures/seal.json             hashes of these files (bench.store.seal), for `bench verify`
 """
@@ -44,13 +44,15 @@ from bench.store.store import SEAL, Store
 def write(
     loaded: Loaded, folder: Path, style_file: Path | None = None, beside: Executor | None = None
 ) -> tuple[Path, Analysis]:
-    """Write all of it into `folder`. Returns the path of the page, and the statistics. Figures are half of the work;
-    what is `beside` may draw them meanwhile. Raises InputError."""
+    """Write the whole report into `folder`. Returns the path of the page, and the statistics.
+
+    Drawing the figures is half of the work; the executor `beside` may draw them at the same time. Raises InputError.
+    """
     figure.check_style(style_file)  # before anything is written
     analysis = analyse(loaded.runs)
     names = _that_can_be_drawn(loaded.runs, [name for name in figure.FIGURES if name not in figure.BY_REQUEST])
     arguments = (loaded.runs, folder, style_file, analysis.summary, figure.FORMATS)
-    # All but two take the other as long as the rest takes here.
+    # Drawing all but two figures takes the other process as long as the rest takes here.
     elsewhere = names[:-2] if beside is not None else []
     with _sealing(folder, names, figure.FORMATS):
         figures = None if beside is None else beside.submit(_draw, elsewhere, *arguments)
@@ -67,7 +69,7 @@ def _write_all_but_figures(loaded: Loaded, analysis: Analysis, folder: Path) -> 
     curves = rates.curves(loaded.tried)
     references, problems = bibliography(loaded.runs)
     loaded.notes.extend(problems)
-    content = html.page(loaded, analysis, found)  # first: it reads what else runs have, and says what can't be read
+    content = html.page(loaded, analysis, found)  # first: it reads more files, and adds notes about unreadable ones
     texts = {
         "summary.md": summary_markdown(loaded.runs, analysis, found, loaded.notes),
         "summary.tex": _latex(loaded.runs, analysis),
@@ -81,7 +83,7 @@ def _write_all_but_figures(loaded: Loaded, analysis: Analysis, folder: Path) -> 
         "citation.bib": references,
     }
     out = Store(folder)
-    # While files are being replaced none of them is sealed: a report that was cut short is no damage.
+    # Remove the seal while files are replaced: an interrupted report then doesn't count as damaged.
     out.write(folder / SEAL, seal.Seal({}).encode())
     for name, text in texts.items():
         out.write(folder / name, text.encode())
@@ -101,7 +103,7 @@ def write_figures(
     table: pd.DataFrame | None = None,
     formats: Sequence[str] = figure.FORMATS,
 ) -> list[Path]:
-    """Write these figures, and return their paths. What no run has measured has no figure. Raises InputError."""
+    """Write these figures, and return their paths. A figure without measured data is left out. Raises InputError."""
     figure.check_style(style_file)
     names = _that_can_be_drawn(runs, names)
     with _sealing(folder, names, formats):
@@ -112,14 +114,14 @@ def write_figures(
 def _that_can_be_drawn(runs: pd.DataFrame, names: Sequence[str]) -> list[str]:
     names = [name for name in names if runs[figure.columns_of(name)].notna().all(axis=1).any()]
     settings = runs["setting"].nunique()
-    # The grid of one setting is a figure that is there, and few have no ranks.
+    # With one setting, the grid repeats another figure; with few settings, there are no ranks.
     poor = [figure.GRID] * (settings == 1) + [figure.RANKS] * (settings < FEWEST)
     return [name for name in names if name not in poor or len(names) == 1]
 
 
 @contextmanager
 def _sealing(folder: Path, names: Sequence[str], formats: Sequence[str]) -> Iterator[None]:
-    """Around the writing of these figures."""
+    """Seal these figures after the block has written them."""
     if not names:
         yield
         return
@@ -129,7 +131,7 @@ def _sealing(folder: Path, names: Sequence[str], formats: Sequence[str]) -> Iter
         before = dict(seal.read(sealed).files)
     except (seal.Broken, FileNotFoundError):
         before = {}
-    # Those of an earlier report stay as they were sealed; what is being replaced has no seal meanwhile.
+    # Other figures keep their seals from an earlier report. Figures that are being replaced have no seal meanwhile.
     before = {name: file for name, file in before.items() if name not in drawn_anew}
     out.write(sealed, seal.Seal(before).encode())
     yield
@@ -153,8 +155,8 @@ def _draw(
             drawn = critical_difference(runs, style_file)
         else:
             drawn = figure.accuracy_vs(runs, over, style_file=style_file, table=table, panels=panels)
-        # Laid out once, and not for each format again, which would be half of the time. Where there is an engine, be it
-        # one that does nothing, matplotlib draws twice to save once.
+        # Compute the layout once and not for each format, which would take half of the time. With any layout engine,
+        # even one that does nothing, matplotlib draws twice for each save.
         drawn.draw_without_rendering()
         with matplotlib.rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
             drawn.set_layout_engine(None)

@@ -1,5 +1,5 @@
-"""A row for each method and budget over its seeds, with statistics; a row for every pair of methods; and a row for each
-method over all budgets."""
+"""The statistics of a report: a row for each method and budget over its seeds, a row for every pair of methods, and a
+row for each method over all budgets."""
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ from bench.reports.statistics.rates import chosen
 from bench.roles import GIVEN, REFERENCE
 from bench.store.record import FINISHED
 
-# What a point can be drawn over, with its title; smaller is better in each.
+# The x axes of figures, with their titles; smaller is better on each.
 AXES = {
     "stored_values": "stored values (parameters)",
-    "counted_bytes": "bytes of what is stored, as budgets count them",
+    "counted_bytes": "stored bytes as budgets count them",
     "stored_bytes": "stored bytes",
     "macs": "multiply-accumulates of one image as deployed",
     "latency_ms": "latency of one image (ms)",
@@ -35,24 +35,24 @@ AXES = {
 # Every column of the summary with its meaning and unit, in the order of summary.csv. A score is in the unit of the
 # setting's metric, a difference of percentages in points.
 SUMMARY_COLUMNS = {
-    "setting": "network, data and schedule; what has another name is not comparable",
+    "setting": "network, data and schedule; scores of different settings are not comparable",
     "metric": "the score below: a column of results.csv",
     "method": "how the method is called",
     "method_name": "the plugin's name",
     "method_text": "the plugin's name with the options that are not at their default",
-    "role": "the method's part in the comparison (reference, narrower network...); empty: a method like others",
-    "budget": "what was asked for; empty for a method of fixed size",
-    "learning_rate_factor": "by which the schedule's learning rate was multiplied: of those tried, the best validated",
-    "rates_tried": "how many learning rates the method was tried at for this budget",
+    "role": "the method's part in the comparison (reference, narrower network...); empty: an ordinary method",
+    "budget": "the requested budget; empty for a method of fixed size",
+    "learning_rate_factor": "factor on the schedule's learning rate: the one with the best validation score",
+    "rates_tried": "number of learning rates tried for this method and budget",
     "n": "seeds with a finished run; every mean below is over these",
-    "unit": "values or bytes: what the setting's budgets are of",
-    "asked": "how many of these the budget asks for",
-    "size": "how many of these are stored, mean",
-    "requested_ratio": "those of dense / asked",
-    "ratio": "those of dense / size, mean",
+    "unit": "values or bytes: the unit of the setting's budgets",
+    "asked": "size that the budget asks for, in this unit",
+    "size": "stored size in this unit, mean",
+    "requested_ratio": "dense size / asked",
+    "ratio": "dense size / size, mean",
     "stored_values": "values, mean",
     "compression": "dense_values / stored_values, mean",
-    "counted_bytes": "bytes of what is stored, without batch-norm statistics and the file's header, mean",
+    "counted_bytes": "stored bytes without batch-norm statistics and the file's header, mean",
     "stored_bytes": "bytes of the artifact's file, mean",
     "macs": "multiply-accumulates of one image's forward pass as deployed, mean",
     "generation_macs": "multiply-accumulates that training adds to each forward pass to compute the kernels, mean",
@@ -60,29 +60,29 @@ SUMMARY_COLUMNS = {
     "latency_128_ms": "milliseconds for 128 images at once, mean",
     "score_mean": "mean",
     "score_std": "standard deviation over seeds (n - 1)",
-    "score_interval": "half the width of the mean's 95 % interval by itself (Student's t)",
-    "score_adjusted": "the mean as it would be if the method's budget had no missing seeds; methods are ordered by it",
+    "score_interval": "half the width of the mean's 95 % interval from its own seeds (Student's t)",
+    "score_adjusted": "estimated mean if no seed of the budget were missing; methods are ordered by it",
     "validation_mean": "the same metric on the validation split, mean",
-    "corrupted_mean": "the same metric on corrupted test images, mean; empty: not every seed was tried on them",
+    "corrupted_mean": "the same metric on corrupted test images, mean; empty: not every seed was tested on them",
     "test_top5_mean": "percent",
     "test_loss_mean": "nats",
     "test_loss_std": "nats",
     "difference": "score minus that of the dense run of the same seed, mean",
     "difference_std": "standard deviation",
     "difference_interval": "half the width of the difference's 95 % interval, paired by seed, by moderated variances",
-    "difference_p_value": "of the same: two-sided, for this difference alone",
-    "mcnemar_p_value": "where a single seed has a dense run, and so no interval: McNemar's exact test, two-sided, of "
-    "whether the two networks are as often right; of metrics that count images",
-    "as_good_as_dense": "whether it surely (95 %) loses no more than half a point; empty: unknown",
+    "difference_p_value": "p-value of the difference: two-sided, for this difference alone",
+    "mcnemar_p_value": "if only one seed has a dense run, and so no interval: McNemar's exact test, two-sided, of "
+    "whether the two networks are right equally often; for metrics that count images",
+    "as_good_as_dense": "whether it loses no more than half a point (95 % sure); empty: unknown",
     "compared_seeds": "most seeds that the method shares with another one of its budget; 0: it was not compared",
-    "worse_p_value": "how sure it is that another method of the budget is better: the smallest one-sided p-value "
-    "against another, times the number of others, at most 1",
+    "worse_p_value": "p-value that another method of the budget is better: the smallest one-sided p-value against "
+    "another method, times the number of others, at most 1",
     "standing": "may be the best, not the best, spreads too widely to tell, or not compared",
-    "is_best": "whether it may be the best, and no method with a higher mean is out; empty: unknown",
-    "least_difference": "the least difference between two methods of the budget that its seeds would mostly show",
+    "is_best": "whether it may be the best, and no method with a higher mean is ruled out; empty: unknown",
+    "least_difference": "the least difference between two methods of the budget that its seeds would usually detect",
     "least_difference_5_seeds": "the same with five seeds",
-    "churn_mean": "percent of the test images whose predicted class is another than the dense run's of the same seed, "
-    "mean over the seeds that have one",
+    "churn_mean": "percent of the test images whose predicted class differs from the dense run's of the same seed, "
+    "mean over the seeds that have a dense run",
     "calibration_error_mean": "expected calibration error in percent (Guo et al. 2017), mean",
     "train_seconds": "seconds of all epochs, mean",
     "compress_seconds": "seconds to compress, the method's own cost, mean",
@@ -92,16 +92,16 @@ SUMMARY_COLUMNS = {
 PAIR_COLUMNS = {
     "setting": "network, data and schedule",
     "metric": "a column of results.csv",
-    "budget": "what was asked for",
+    "budget": "the requested budget",
     "unit": "values or bytes",
-    "asked": "how many of these",
-    "method": "one of two",
-    "other": "the other, or the dense reference",
-    "seeds": "that both have",
+    "asked": "size that the budget asks for, in this unit",
+    "method": "the first method",
+    "other": "the second method, or the dense reference",
+    "seeds": "number of seeds that both have",
     "difference": "score of the method minus that of the other, by seed, mean",
-    "difference_interval": "half the width of its 95 % interval, by moderated variances",
-    "p_value": "two-sided, for this pair alone: above 0.05 where the interval holds 0",
-    "corrected_p_value": "for all pairs of methods of the budget (Holm 1979); empty against dense",
+    "difference_interval": "half the width of the difference's 95 % interval, by moderated variances",
+    "p_value": "two-sided, for this pair alone: above 0.05 if the interval contains 0",
+    "corrected_p_value": "corrected for all pairs of methods of the budget (Holm 1979); empty against dense",
     "worse_p_value": "one-sided, that the method is worse than the other, times the number of others; below 0.05 the "
     "method is not the best of its budget; empty against dense",
 }
@@ -112,44 +112,46 @@ OVERALL_COLUMNS = {
     "method": "how the method is called",
     "method_text": "the plugin's name with the options that are not at their default",
     "role": "the method's part in the comparison",
-    "budgets": "over which these methods are compared: those that all of them met",
-    "seeds": "that the method shares with the best one; of that one the most that it shares with another",
-    "score": "mean over the logarithm of the size, over seeds, as it would be if no run were missing",
+    "budgets": "the budgets that all of these methods met, over which they are compared",
+    "seeds": "number of seeds that the method shares with the best one; for the best one, the most shared with another",
+    "score": "mean over the logarithm of the size and over seeds, estimated as if no run were missing",
     "difference": "score minus that of the best method, paired by seed, mean",
-    "difference_interval": "half the width of its 95 % interval",
-    "worse_p_value": "how sure it is that another method is better, as in summary.csv",
+    "difference_interval": "half the width of the difference's 95 % interval",
+    "worse_p_value": "p-value that another method is better, as in summary.csv",
     "standing": "may be the best, not the best, spreads too widely to tell, or not compared",
-    "mean_rank": "over these budgets, 1 is the best",
-    "unit": "values or bytes: what the setting's budgets are of",
-    "size_for_the_same": "stored values (bytes) for the same score, as a share of what the best method stores",
-    "as_good_as_dense_size": "the fewest values (bytes) with which it surely (95 %) loses no more than half a point",
-    "as_good_as_dense_compression": "the same as a ratio",
+    "mean_rank": "mean rank over these budgets, 1 is the best",
+    "unit": "values or bytes: the unit of the setting's budgets",
+    "size_for_the_same": "stored values (bytes) for the same score, relative to the best method",
+    "as_good_as_dense_size": "the fewest values (bytes) with which it loses no more than half a point (95 % sure)",
+    "as_good_as_dense_compression": "the same size as a compression ratio",
 }
 
 # Columns of by_settings.csv.
 SETTING_COLUMNS = {
     "method": "as in summary.csv",
-    "method_text": "with its options",
-    "mean_rank": "over the settings in which all of these methods were compared, 1 is the best",
+    "method_text": "the plugin's name with its options",
+    "mean_rank": "mean rank over the settings in which all of these methods were compared, 1 is the best",
     "setting": "network, data, schedule",
     "score": "as in overall.csv",
-    "rank": "in this setting, of these methods",
+    "rank": "rank in this setting among these methods",
 }
 
-# Columns of runs (`bench.reports.predictions.tally.RUN_COLUMNS`): how many images one of the two alone gets right.
+# Columns of runs (`bench.reports.predictions.tally.RUN_COLUMNS`): the number of images that only one of the two
+# networks gets right.
 _ALONE = ("dense_right_alone", "right_alone")
 
-# By role, which rows stand above the others.
+# The roles whose rows come first.
 PLACES = {GIVEN: 0, REFERENCE: 1}
 
-# One result: the same run under two ids (the same images under another name, say) is one measurement.
+# The columns that identify a measurement: the same run under two ids (the same images under another name, say) counts
+# once.
 SAME = ["setting", "method_text", "budget", "seed"]
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """Tables with the columns above. `verdicts` has by setting how its methods compare over all budgets; None if
-    there are not two to compare."""
+    """Tables with the columns above. `verdicts` has, by setting, the comparison of its methods over all budgets; None
+    if fewer than two methods can be compared."""
 
     summary: pd.DataFrame
     pairwise: pd.DataFrame
@@ -158,19 +160,19 @@ class Analysis:
 
     @cached_property
     def over_settings(self) -> OverSettings | None:
-        """Methods over the settings, by their scores over all budgets; None if there is one setting."""
+        """Methods compared over settings, by their scores over all budgets; None if there is only one setting."""
         known = {name: found for name, found in self._compared.items() if self._units[name] == self.unit_ranked}
         return over_settings({n: dict(zip(found.methods, found.scores, strict=True)) for n, found in known.items()})
 
     @property
     def unit_ranked(self) -> str:
-        """The unit of budgets in most of the settings that have something to compare."""
+        """The unit of budgets in most settings that have methods to compare."""
         units = [self._units[name] for name in self._compared]
         return max(units, key=units.count, default=VALUES)
 
     @property
     def not_ranked(self) -> list[str]:
-        """The other settings: a rank among values and one among bytes have no common mean."""
+        """The settings with the other unit: ranks at budgets in values and in bytes have no common mean."""
         return [name for name in self._compared if self._units[name] != self.unit_ranked]
 
     @property
@@ -182,12 +184,12 @@ class Analysis:
         return dict(zip(self.summary["setting"], self.summary["unit"], strict=True))
 
     def label(self, method_text: Hashable) -> str:
-        """What a method is called."""
+        """The display name of a method."""
         return str(self.summary.loc[self.summary["method_text"] == method_text, "method"].iloc[0])
 
     @property
     def by_settings(self) -> pd.DataFrame:
-        """A row for each method and setting, with the columns of SETTING_COLUMNS; empty if there is one setting."""
+        """A row for each method and setting, with SETTING_COLUMNS; empty if there is only one setting."""
         found = self.over_settings
         if found is None:
             return pd.DataFrame(columns=list(SETTING_COLUMNS))
@@ -209,13 +211,13 @@ class Analysis:
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row for each setting, method and budget, over its finished seeds; the columns are those of SUMMARY_COLUMNS."""
+    """A row for each setting, method and budget, over its finished seeds, with SUMMARY_COLUMNS."""
     return analyse(frame).summary
 
 
 def analyse(frame: pd.DataFrame) -> Analysis:
-    """The statistics of `bench.reports.frame.results`. Columns that need two seeds are empty if there is one. A
-    difference from dense is over the seeds that the dense reference has."""
+    """The statistics of the frame of `bench.reports.frame.results`. Columns that need two seeds are empty if there is
+    one. A difference from dense uses the seeds that the dense reference has."""
     frame = chosen(frame)
     finished = frame[frame["status"] == FINISHED].drop_duplicates(SAME)
     tables, paired, verdicts, overalls = [], [], {}, []
@@ -234,8 +236,11 @@ def analyse(frame: pd.DataFrame) -> Analysis:
 
 
 class _Setting:
-    """The runs of one setting. `gains` are scores of which more is better, `(seeds, rows)`, nan if a run is missing;
-    `rows` has a row for each method and budget."""
+    """The runs of one setting.
+
+    `rows` has a row for each method and budget. `gains` `(seeds, rows)` are the scores, with the sign set so that more
+    is better; nan if a run is missing.
+    """
 
     def __init__(self, name: str, metric: Metric, runs: pd.DataFrame) -> None:
         self.name, self.metric = name, metric
@@ -253,19 +258,19 @@ class _Setting:
         self.overall = self._overall(sizes)
 
     def _changes(self) -> Spread:
-        """The change of each row against the dense run of its seed."""
+        """The change of each row against the dense run of the same seed."""
         reference = np.flatnonzero(self.rows["role"] == REFERENCE)
         alone = np.flatnonzero(self.rows["role"].isin([REFERENCE, GIVEN]))
         dense = self.gains[:, reference[0]] if len(reference) else np.full(len(self.gains), np.nan)
         differences = self.gains - dense[:, None]
-        differences[:, alone] = np.nan  # dense has none from itself, and what was given is paired with nothing
+        differences[:, alone] = np.nan  # the given network is never paired
         asked = self.rows["asked"].astype(float).fillna(self.rows["size"]).to_numpy(dtype=float)
         self.differences = differences
         return change.changes([column[~np.isnan(column)] for column in differences.T], asked.tolist(), self.floor)
 
     def _mcnemar(self, runs: pd.DataFrame) -> list[float]:
-        """The p-value of each row that has one seed in common with dense; nan for others, whose interval over seeds
-        says what a method does, and not what two networks do."""
+        """The p-value of each row that has exactly one seed in common with dense; nan for the others. With more seeds,
+        the interval over seeds compares the methods; this test compares only two networks."""
         if not set(_ALONE) <= {*runs.columns} or not self.metric.counts_images:
             return [np.nan] * len(self.rows)
         dense, own = (_by_seed(self.rows, runs, column) for column in _ALONE)
@@ -276,7 +281,7 @@ class _Setting:
         ]
 
     def _budgets(self) -> list[list[int]]:
-        """The rows of each budget, by the number of values that it asks for, the largest first."""
+        """The row numbers of each budget, in the order of requested size, the largest first."""
         asked = self.rows["asked"].astype(float)
         return [
             [int(index) for index in np.flatnonzero(asked == size)] for size in sorted(asked.dropna().unique())[::-1]
@@ -301,7 +306,7 @@ class _Setting:
         rows["difference_std"] = [_std(column) for column in self.differences.T]
         rows["difference_interval"] = found.half_widths()
         rows["difference_p_value"] = found.other()
-        # Half a point is one of a percentage; of other units nobody has said how much is little.
+        # Half a point is a percentage; for other units no limit has been agreed.
         good = change.as_good(found) if self.metric.unit == "%" else np.zeros(len(rows), dtype=bool)
         known = ~np.isnan(rows["difference_interval"].to_numpy()) & (self.metric.unit == "%")
         rows["as_good_as_dense"] = pd.Series(good, dtype="boolean").where(known)
@@ -331,7 +336,7 @@ class _Setting:
         return rows[list(SUMMARY_COLUMNS)]
 
     def pair_rows(self) -> Iterator[dict[str, Any]]:
-        """Every two methods of a budget, each with the other, and each with dense."""
+        """A row for each ordered pair of methods at a budget, and for each method with dense."""
         other, half_widths = self.changes.other(), self.changes.half_widths()
         reference = self.rows.loc[self.rows["role"] == REFERENCE, "method"]
         for own, compared in zip(self.budgets, self.pairs, strict=True):
@@ -397,9 +402,9 @@ class _Setting:
 
 
 def _means(runs: pd.DataFrame, metric: Metric) -> pd.DataFrame:
-    """A row for each method and budget of a setting: what was given first, then dense, then methods by name and
+    """A row for each method and budget of a setting: the given network first, then dense, then methods by name and
     size."""
-    # Otherwise a column that holds nothing, of objects, has no mean.
+    # An empty column of objects would have no mean.
     numbers = [
         *AXES,
         "latency_128_ms",
@@ -453,7 +458,7 @@ def _means(runs: pd.DataFrame, metric: Metric) -> pd.DataFrame:
 
 
 def _by_seed(rows: pd.DataFrame, runs: pd.DataFrame, column: str) -> Array:
-    """A column of a setting's runs `(seeds, rows)`: a row for each seed, a column for each row of the summary."""
+    """A column of a setting's runs as `(seeds, rows)`: a row for each seed, a column for each row of the summary."""
     numbers = {key: number for number, key in enumerate(_keys(rows))}
     places = [runs["seed"].to_numpy(), [numbers[key] for key in _keys(runs)]]
     values = pd.Series(runs[column].to_numpy(dtype=float, na_value=np.nan), index=places)

@@ -1,5 +1,5 @@
-"""The verdict in words: which method keeps the most, by how much and how sure; how much smaller it is for the same;
-down to which size methods are as good as dense. And which methods of a budget can't be told apart."""
+"""The verdict in words: which method keeps the most, by how much, and how sure that is; how much smaller it is for the
+same score; and down to which size methods are as good as dense. Also, which methods at a budget can't be told apart."""
 
 from collections.abc import Iterator, Sequence
 
@@ -20,14 +20,14 @@ from bench.roles import REFERENCE
 from bench.store.record import FINISHED
 
 _SURE = f"{100 * LEVEL:.0f} %"
-# So many methods are named where several are alike.
+# The most methods that one sentence names.
 _NAMED = 5
-# Of a name.
+# The most letters of a name.
 _LETTERS = 40
 
 
 def verdict(runs: pd.DataFrame, analysis: Analysis, setting: str) -> list[str]:
-    """Lines on one setting, the most important first. `runs` is the frame of `bench.reports.frame.results`."""
+    """Sentences about one setting, the most important first. `runs` is the frame of `bench.reports.frame.results`."""
     own = runs[(runs["setting"] == setting) & (runs["status"] == FINISHED)]
     if not len(own):
         reasons = left_out(runs[runs["setting"] == setting])
@@ -41,8 +41,8 @@ def verdict(runs: pd.DataFrame, analysis: Analysis, setting: str) -> list[str]:
         lines += [_best(rows, metric), *_values(rows, metric)]
     else:
         sized = table.loc[table["asked"].notna(), "method_text"].nunique()
-        why = "no two methods met a budget in common" if sized > 1 else "it takes two methods that met a budget"
-        lines.append(f"Which method keeps the most is not said: {why}.")
+        why = "no two methods met the same budget" if sized > 1 else "a verdict needs two methods that met a budget"
+        lines.append(f"There is no verdict on which method keeps the most: {why}.")
     lines += _as_good(table, metric)
     return lines
 
@@ -54,15 +54,15 @@ def _best(rows: pd.DataFrame, metric: Metric) -> str:
     gap = abs(first["score"] - second["score"])
     unit = f" {metric.points}" if metric.points else ""
     if pd.isna(second["difference_interval"]):
-        unsure = "how sure that is can't be said with one seed."
+        unsure = "one seed can't tell how sure that is."
         if not round(gap, 2):
             return f"{first['method']} and {second['method']} have the highest {mean(metric)} {over}: {unsure}"
         return (
             f"{first['method']} has the highest {mean(metric)} {over}, {gap:.2f}{unit} before {second['method']}: "
             f"{unsure}"
         )
-    gap = second["difference"] * (-1 if metric.higher else 1)  # by seed, as its interval is
-    # Also those whose interval holds no difference: what is said and what is shown must agree.
+    gap = second["difference"] * (-1 if metric.higher else 1)  # paired by seed, like its interval
+    # Include methods whose interval contains zero, so that the text agrees with the numbers shown.
     close = ordered["difference"].abs() <= ordered["difference_interval"]
     alike = ordered.loc[close | ordered["standing"].isin([Standing.BEST, Standing.WIDE]), "method"].tolist()
     if len(alike) == 1:
@@ -81,7 +81,7 @@ def _best(rows: pd.DataFrame, metric: Metric) -> str:
 
 
 def _values(rows: pd.DataFrame, metric: Metric) -> Iterator[str]:
-    """How much less the best stores for the same."""
+    """How much less the best method stores for the same score."""
     ordered = rows.sort_values("score", ascending=not metric.higher, kind="stable")
     first, others = ordered.iloc[0], ordered.iloc[1:]
     known = others[others["size_for_the_same"].notna()]
@@ -117,7 +117,7 @@ def _as_good(table: pd.DataFrame, metric: Metric) -> Iterator[str]:
 
 
 def comparisons(summary: pd.DataFrame, metric: Metric) -> list[str]:
-    """For each budget of a setting, which methods may be the best, and what its seeds could tell."""
+    """For each budget of a setting: which methods may be the best, and which difference its seeds could show."""
     lines = []
     unit = f" {metric.points}" if metric.points else ""
     sized = _with_short_names(summary[summary["asked"].notna()])
@@ -137,12 +137,12 @@ def comparisons(summary: pd.DataFrame, metric: Metric) -> list[str]:
                 + f". A difference of {least.iloc[0]:.2f}{unit} would mostly show, with five seeds {least.iloc[1]:.2f}."
             )
         elif len(rows) > 1:
-            lines.append(f"{at}: not compared, since that takes at least two seeds that methods share.")
+            lines.append(f"{at}: not compared, since no two methods share at least two seeds.")
     lines.reverse()
     if len(lines) > 1:
         lines.append(
-            "Each budget is tested for itself: of budgets at which all methods are alike, about one in ten has a "
-            "method that is not bold by chance."
+            "Each budget is tested separately. If all methods are equally good at a budget, one of them is still not "
+            "bold by chance at about one budget in ten."
         )
     return lines
 
@@ -151,8 +151,8 @@ VERDICT_HEADINGS = ("at", "highest mean", "ahead of the next (p, corrected)", "m
 
 
 def verdict_table(analysis: Analysis, setting: str, metric: Metric) -> list[tuple[str, ...]]:
-    """A row for each budget, the largest first, under VERDICT_HEADINGS: what to take there, and how sure that is. The
-    p-value is that the next one is worse by chance, corrected for the number of others."""
+    """A row for each budget, the largest first, under VERDICT_HEADINGS: the method to choose there, and how sure that
+    is. The p-value tests whether the next method is worse only by chance, corrected for the number of others."""
     table = analysis.summary[(analysis.summary["setting"] == setting) & analysis.summary["asked"].notna()]
     pairs = analysis.pairwise[analysis.pairwise["setting"] == setting]
     short = short_names(table["method"], _LETTERS)
@@ -170,7 +170,8 @@ def verdict_table(analysis: Analysis, setting: str, metric: Metric) -> list[tupl
             ]
             gap = pair["difference"].iloc[0] if len(pair) else next_one["score_adjusted"] - first["score_adjusted"]
             gap *= -1 if metric.higher else 1
-            # The very test that says who may be as good: an interval of this pair alone could say otherwise.
+            # Use the same test that decides which methods may be as good: an interval of this pair alone could
+            # disagree.
             known = p_value(pair["worse_p_value"].iloc[0]) if len(pair) else ""
             sure = f" (p {known if known.startswith('<') else f'= {known}'})" if known else ""
             before = f"{gap:.2f} ahead of {short[next_one['method']]}{sure}"
@@ -186,7 +187,7 @@ def verdict_table(analysis: Analysis, setting: str, metric: Metric) -> list[tupl
 
 
 def left_out_of_the_verdict(analysis: Analysis, setting: str) -> list[str]:
-    """Which methods and budgets the verdict over all budgets leaves out, and why."""
+    """The methods and budgets that the verdict over all budgets leaves out, and why."""
     found = analysis.verdicts.get(setting)
     if found is None:
         return []
@@ -229,7 +230,8 @@ def _capital(text: str) -> str:
 
 
 def over_settings_lines(analysis: Analysis) -> list[str]:
-    """Which method has the lowest mean rank over settings, and which differ; empty if there is one setting."""
+    """Sentences on mean ranks over settings: the methods with the lowest, and which methods differ. Empty if there is
+    only one setting."""
     found = analysis.over_settings
     if found is None:
         return []
@@ -239,9 +241,9 @@ def over_settings_lines(analysis: Analysis) -> list[str]:
     lines = [f"Mean ranks over {len(found.settings)} settings (1 is the best of {len(names)}): {ranked}{more}."]
     if analysis.not_ranked:
         others = f"{len(analysis.not_ranked)} setting{'s' if len(analysis.not_ranked) > 1 else ''}"
-        lines.append(f"They have budgets of {analysis.unit_ranked}; not in the ranks: {others} with budgets of others.")
+        lines.append(f"They have budgets in {analysis.unit_ranked}; the ranks leave out {others} in another unit.")
     if np.isnan(found.critical_difference):
-        return [*lines, f"With fewer than {FEWEST} settings no test says whether ranks differ by more than chance."]
+        return [*lines, f"With fewer than {FEWEST} settings no test can tell whether ranks differ by more than chance."]
     lines.append(
         f"Two methods differ ({_SURE}) if their mean ranks are {found.critical_difference:.2f} or more apart "
         f"(Nemenyi's test; that all are the same has p = {found.p_value:.2g}, Friedman's)."

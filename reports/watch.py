@@ -1,4 +1,4 @@
-"""Waiting for runs to arrive in stores."""
+"""Waits for new runs in stores."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -6,12 +6,12 @@ from pathlib import Path
 
 from bench.store.store import Store
 
-# Looking is cheap and works on every file system, shared ones too, where the system's notices don't.
+# The time between two looks. Polling is cheap and works on every file system; shared ones send no change events.
 _SECONDS = 2.0
 
 
 def changes(stores: Sequence[Path], seconds: float = _SECONDS) -> Iterator[int]:
-    """The number of runs in these stores, each time that it, or a run, has changed since the call. Goes on for ever."""
+    """The number of runs in these stores, each time that a run is added, changed or removed. Never ends."""
     return _changes(stores, seconds, _state(stores))
 
 
@@ -25,7 +25,7 @@ def _changes(stores: Sequence[Path], seconds: float, seen: set[tuple[str, int]])
 
 
 def _state(stores: Sequence[Path]) -> set[tuple[str, int]]:
-    """The entries that are there, each with its time."""
+    """The present runs, each with the time of its last change."""
     found = set()
     for store in stores:
         runs = Store(store).runs
@@ -36,8 +36,9 @@ def _state(stores: Sequence[Path]) -> set[tuple[str, int]]:
 
 
 def _changed(folder: Path) -> int:
-    """A run is written whole and renamed into place; its folder changes when a file in it is replaced."""
+    """The time of a run's last change. A run is renamed into place when it is complete; its folder changes when a file
+    in it is replaced."""
     try:
         return folder.stat().st_mtime_ns
-    except FileNotFoundError:  # set aside in this moment
+    except FileNotFoundError:  # just set aside
         return 0

@@ -1,4 +1,4 @@
-"""The name of the score in texts about a whole report: headings, the question on top, the card."""
+"""The name of the score in texts about a whole report: headings, the question at the top, the card."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,11 @@ from bench.reports.frame import METRIC, metric_of
 
 @dataclass(frozen=True)
 class Words:
-    """`noun` begins no sentence: accuracy, mean IoU. `most`: what a method is to keep. `counts_images`: whether all
-    scores are shares of images that are right."""
+    """Words for the score.
+
+    `noun` is the name inside a sentence: accuracy, mean IoU. `most` is what a method should keep: the most accuracy.
+    `counts_images` says whether all scores are shares of correct images.
+    """
 
     noun: str
     most: str
@@ -31,8 +34,8 @@ class Words:
 
 
 def words(runs: pd.DataFrame) -> Words:
-    """The words for all settings of a report. The share of images that are right is their accuracy; another metric goes
-    by its own name, and several are scores."""
+    """The words for all settings of a report. A share of correct images is called accuracy. Another metric has its own
+    name, and several metrics are called score."""
     first = runs.drop_duplicates(METRIC)
     metrics = [metric_of(first.iloc[place : place + 1]) for place in range(len(first))]
     if all(metric.counts_images for metric in metrics):
@@ -42,5 +45,5 @@ def words(runs: pd.DataFrame) -> Words:
 
 
 def mean(metric: Metric) -> str:
-    """The mean of a score over seeds: of mean IoU, which is a mean by itself, no mean mean."""
+    """The name of a score's mean over seeds. Mean IoU keeps its name: it is not called "mean mean IoU"."""
     return metric.label if metric.label.startswith("mean ") else f"mean {metric.label}"

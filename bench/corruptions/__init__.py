@@ -1,1 +1,1 @@
-"""How networks do on test images that were made worse: by noise, blur, weather, or how they are stored."""
+"""Testing networks on corrupted test images: with noise, blur, weather, or lossy storage."""

@@ -1,10 +1,11 @@
-"""A dozen corruptions of images at three strengths, as those of CIFAR-10-C and ImageNet-C (Hendrycks and Dietterich,
+"""Twelve corruptions of images at three strengths, as in CIFAR-10-C and ImageNet-C (Hendrycks and Dietterich,
 "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations", ICLR 2019).
 
-Names and constants are theirs, of strengths 1, 3 and 5 of five: of CIFAR-10-C for images of fewer than 64 pixels a
-side, else of ImageNet-C. What is drawn has other bits here, and the same law. Of their fifteen these are left out:
-frost, which takes photographs; the elastic one, which moves what masks are of; snow and glass blur, which take long.
-Speckle noise is one of their four additional ones.
+Names and constants are the authors' for strengths 1, 3 and 5 of five. Images with a side below 64 pixels use the
+constants of CIFAR-10-C, larger images those of ImageNet-C. Random numbers differ from theirs in their bits but follow
+the same distribution. Four of their fifteen corruptions are left out: frost needs photographs, the elastic transform
+would move the content of masks, and snow and glass blur are slow. Speckle noise is one of their four additional
+corruptions.
 """
 
 import io
@@ -31,20 +32,21 @@ from bench.dataset import Data
 from bench.errors import InputError
 from bench.seeding import CORRUPTIONS, generator
 
-# Of five.
+# The strengths used, of five.
 STRENGTHS = (1, 3, 5)
-# Raise it where the same name and strength give other images.
+# Raise it when the same name and strength give other images.
 REVISION = 1
-# Pixels a side from which on the constants are those of ImageNet-C.
+# From this side on, in pixels, the constants are those of ImageNet-C.
 _LARGE = 64
 
-# Of each image what it draws from.
+# One generator for each image.
 Draws = Sequence[torch.Generator]
 
 
 @dataclass(frozen=True)
 class Computed:
-    """All twelve at all strengths, of the test images as they are read (`bench.corruptions.source.Source`)."""
+    """All twelve corruptions at all strengths, computed from the test images as they are read
+    (`bench.corruptions.source.Source`)."""
 
     @property
     def name(self) -> str:
@@ -55,7 +57,7 @@ class Computed:
 
     def check(self, data: Data) -> None:
         if (channels := data.image_shape[0]) not in (1, 3):
-            raise InputError(f"corruptions are for images of 1 or 3 channels; those of the dataset have {channels}")
+            raise InputError(f"corruptions are for images of 1 or 3 channels; the dataset's images have {channels}")
 
     def batches(self, variant: Variant, data: Data, normalise: Normalise, loading: Loading) -> Iterator[Batch]:
         first = 0
@@ -65,18 +67,20 @@ class Computed:
 
 
 def corrupted(images: Tensor, variant: Variant, first: int = 0) -> Tensor:
-    """uint8 images `(n, channels, height, width)`, of which the first has the number `first` in its split. What is
-    drawn for an image follows from its number alone, so every network sees the same."""
+    """Corrupt uint8 images `(n, channels, height, width)`. `first` is the number of the first image in its split.
+
+    The random numbers of an image follow from its number alone, so every network sees the same images.
+    """
     seed = zlib.crc32(variant.text.encode())
     draws = [generator(seed, first + place, CORRUPTIONS) for place in range(len(images))]
     corrupt, small, large = _ALL[variant.name]
     constants = (large if min(images.shape[2:]) >= _LARGE else small)[STRENGTHS.index(variant.strength)]
-    # Cut and not rounded, as theirs.
+    # Truncated and not rounded, like the authors' images.
     return (corrupt(images.float() / 255, constants, draws).clamp(0, 1) * 255).to(torch.uint8)
 
 
 def _drawn(draw: Callable[..., Tensor], like: Tensor, draws: Draws) -> Tensor:
-    """Numbers of the shape of each image, in one tensor as the images."""
+    """Random numbers in the shape of the images, each image from its own generator."""
     return torch.stack([draw(like.shape[1:], generator=own) for own in draws]).to(like.device)
 
 
@@ -119,7 +123,7 @@ def _disk(radius: float, smooth: float) -> Tensor:
 
 
 def _motion_blur(images: Tensor, blur: tuple[int, float], draws: Draws) -> Tensor:
-    """Along a line of each image's own angle, to one side, with weights of a Gaussian: ImageMagick's."""
+    """Blur along a line with Gaussian weights, to one side, at each image's own angle, like ImageMagick."""
     radius, deviation = blur
     weights = torch.exp(-(torch.arange(2 * radius + 1) ** 2) / (2 * deviation**2)).tolist()
     whole = sum(weights)
@@ -136,7 +140,7 @@ def _motion_blur(images: Tensor, blur: tuple[int, float], draws: Draws) -> Tenso
 
 
 def _zoom_blur(images: Tensor, zooms: tuple[int, float], draws: Draws) -> Tensor:
-    """The mean of the image and of so many that are larger and larger by a step."""
+    """The mean of the image and of `zooms[0]` enlarged copies, each larger than the one before by `zooms[1]`."""
     number, step = zooms
     larger = sum((_zoomed(images, 1 + place * step) for place in range(number)), torch.zeros_like(images))
     return (images + larger) / (number + 1)
@@ -162,7 +166,7 @@ def _fog(images: Tensor, fog: tuple[float, float], draws: Draws) -> Tensor:
 
 
 def _brightness(images: Tensor, more: float, draws: Draws) -> Tensor:
-    """The value of HSV is raised: colours keep their hue and saturation."""
+    """Raise the value of HSV, so that colours keep their hue and saturation."""
     value = images.amax(1, keepdim=True)
     raised = (value + more).clamp(max=1)
     return torch.where(value > 0, images * raised / value.clamp(min=1e-6), raised)
@@ -200,7 +204,7 @@ def _by_pillow(images: Tensor, change: Callable[[Image.Image], Image.Image]) -> 
     return (found[:, None] if grey else found.permute(0, 3, 1, 2)).float() / 255
 
 
-# Each with its constants at the three strengths, for small images and for large ones.
+# Each corruption, with its constants at the three strengths for small and for large images.
 _ALL: dict[str, tuple[Callable[[Tensor, Any, Draws], Tensor], Sequence[Any], Sequence[Any]]] = {
     "gaussian_noise": (_gaussian_noise, (0.04, 0.08, 0.10), (0.08, 0.18, 0.38)),
     "shot_noise": (_shot_noise, (500, 100, 50), (60, 12, 3)),

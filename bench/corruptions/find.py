@@ -1,4 +1,4 @@
-"""From what a person asks for to where corrupted images come from."""
+"""Finds the source of corrupted images that a user asks for."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from bench.plan import defaults
 
 
 def find_source(text: str) -> Source:
-    """`computed`, or the path of a folder of ready-made ones. Raises InputError."""
+    """The source for `computed`, or for the path of a folder of ready-made images. Raises InputError."""
     if text == defaults.COMPUTED:
         return Computed()
-    # It decodes, which most processes that make runs need not.
+    # Imported here, since it loads image decoders, which most processes don't need.
     from bench.corruptions.ready_made import find_ready_made
 
     return find_ready_made(Path(text).expanduser())

@@ -1,4 +1,4 @@
-"""How a network does on every variant of corrupted test images."""
+"""Scores of a network on every variant of corrupted test images."""
 
 from torch import nn
 
@@ -20,8 +20,10 @@ def headlines(
     loading: Loading,
     views: Views = PLAIN,
 ) -> dict[str, float]:
-    """The headline of the task by variant, NAME.STRENGTH, each image seen in these views. The network, the test split
-    and `normalise` are on the device of `loading`. Raises InputError."""
+    """The task's headline score for each variant NAME.STRENGTH. Each image is seen in these `views`.
+
+    The network, the test split and `normalise` are on the device of `loading`. Raises InputError.
+    """
     name = task.headline.name
     return {
         variant.text: evaluate(

@@ -1,7 +1,7 @@
-"""Finished runs on corrupted test images: their networks as they were saved and are deployed, each on every variant.
+"""Tests finished runs on corrupted test images: each deployed network, from its saved file, on every variant.
 
-Right after a run, by the process that made it; and at the end of a sweep, of runs that were there before. No run
-depends on it, so nothing of it is in a run's id.
+The process that made a run tests it right afterwards; at the end of a sweep, the remaining older runs are tested. No
+run depends on the result, so run ids don't contain it.
 """
 
 from collections.abc import Callable
@@ -27,14 +27,13 @@ from bench.training.views import Views
 
 
 def lacks(record: Record, source: Source | None) -> bool:
-    """Whether a run is finished and was not tried on these images."""
+    """Whether a finished run has not been tested on these images."""
     return source is not None and record["status"] == FINISHED and record[SOURCE] != source.name
 
 
 @dataclass(frozen=True)
 class Trial:
-    """The corrupted images that the runs of a store are tried on. The data and `normalise` are on the device of
-    `loading`."""
+    """Tests the runs of a store on corrupted images. The data and `normalise` are on the device of `loading`."""
 
     store: Store
     given: Given
@@ -45,21 +44,23 @@ class Trial:
     loading: Loading
 
     def of(self, record: Record, say: Callable[[str], None]) -> dict[str, Any]:
-        """Try a finished run, and write what it gives to its record: these columns. None if it has them, and if
-        its network can't be tried, which is said. Raises InputError if an image can't be read, or the disk won't
-        take it."""
+        """Test a finished run, and write the scores to its record. Returns these columns.
+
+        Returns nothing if the record has them already. If the network can't be tested, it calls `say` and returns
+        nothing. Raises InputError if an image can't be read, or if the disk refuses the scores.
+        """
         folder = self.store.folder_of(record["id"])
         if folder is None or not lacks(record, self.source):
             return {}
         if not (folder / WEIGHTS).is_file():
-            say(f"{folder.name} can't be tried on corrupted images: its network was not kept; --redo makes it again")
+            say(f"{folder.name} can't be tested on corrupted images: its network was not kept; --redo makes it again")
             return {}
         try:
             with contained():
                 network = self._deployed(folder / WEIGHTS).to(self.loading.device)
-        except Exception as error:  # of a plugin's code too: its run is whole all the same
+        except Exception as error:  # also from a plugin's code; the run itself stays valid
             said = first_line(error) if isinstance(error, InputError) else typed_line(error)
-            say(f"{folder.name} can't be tried on corrupted images: {said}")
+            say(f"{folder.name} can't be tested on corrupted images: {said}")
             return {}
         views = Views.of(record)  # as the run was tested
         found = headlines(network, self.source, self.data, self.normalise, self.task, self.loading, views)

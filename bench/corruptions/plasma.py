@@ -1,4 +1,4 @@
-"""Clouds, as fog has them: a plasma fractal, by the diamond-square algorithm (Fournier, Fussell and Carpenter 1982)."""
+"""Clouds for fog: a plasma fractal, by the diamond-square algorithm (Fournier, Fussell and Carpenter 1982)."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,11 @@ from torch import Tensor
 
 
 def plasma(height: int, width: int, decay: float, draws: Sequence[torch.Generator]) -> Tensor:
-    """A map `(n, height, width)` of numbers 0 to 1, one for each generator. It is cut out of a square whose side is a
-    power of two, at the edges of which it wraps around. Each stage is finer by half and weaker by `decay`."""
+    """A map `(n, height, width)` of numbers from 0 to 1, one map for each generator.
+
+    It is cut out of a square whose side is a power of two and whose edges wrap around. Each stage has half the step of
+    the stage before and is weaker by the factor `decay`.
+    """
     side = 1 << (max(height, width, 2) - 1).bit_length()
     drawn = [torch.rand(side * side - 1, generator=own) * 2 - 1 for own in draws]
     numbers = torch.stack(drawn)
@@ -16,7 +19,7 @@ def plasma(height: int, width: int, decay: float, draws: Sequence[torch.Generato
     step, strength, used = side, 100.0, 0
 
     def noisy(mean: Tensor) -> Tensor:
-        """With numbers that were not used yet."""
+        """The mean plus noise from numbers that were not used yet."""
         nonlocal used
         count = mean[0].numel()
         own = numbers[:, used : used + count].reshape(mean.shape)

@@ -1,4 +1,4 @@
-"""Folders of corrupted test images that are there already, in the forms of CIFAR-10-C and of ImageNet-C."""
+"""Folders of ready-made corrupted test images, in the forms of CIFAR-10-C and of ImageNet-C."""
 
 import hashlib
 import os
@@ -23,24 +23,24 @@ from bench.datasets._streaming.reader import Pillow
 from bench.errors import InputError
 
 _LABELS = "labels.npy"
-# In the files of CIFAR-10-C the strengths lie one behind the other.
+# The files of CIFAR-10-C hold this many strengths, one after the other.
 _STRENGTHS = 5
-# Of an array's file, besides its size: what was written last.
+# The hash of an array file covers its size and this many last bytes.
 _END_BYTES = 65536
 
 
 def find_ready_made(folder: Path) -> Source:
-    """What lies there: NAME.npy beside labels.npy, or folders NAME/STRENGTH/CLASS of images, which may be in folders of
-    kinds (noise/, blur/). Raises InputError."""
+    """The source in a folder: NAME.npy beside labels.npy, or image folders NAME/STRENGTH/CLASS, which may lie in group
+    folders (noise/, blur/). Raises InputError."""
     if not folder.is_dir():
-        raise InputError(f"no such folder of corrupted images: {shown(folder)}; computed ones need none")
+        raise InputError(f"no such folder of corrupted images: {shown(folder)}; the source `computed` needs no folder")
     if (folder / _LABELS).is_file():
         return InArrays(folder, _arrays(folder))
     found = dict(_strengths(folder))
     if not found:
         raise InputError(
-            f"{shown(folder)} has no corrupted images: it needs NAME.npy and {_LABELS} as CIFAR-10-C, or folders "
-            "NAME/STRENGTH/CLASS as ImageNet-C"
+            f"{shown(folder)} has no corrupted images: it needs NAME.npy and {_LABELS} like CIFAR-10-C, or folders "
+            "NAME/STRENGTH/CLASS like ImageNet-C"
         )
     return InFolders(folder, found)
 
@@ -48,23 +48,24 @@ def find_ready_made(folder: Path) -> Source:
 def _arrays(folder: Path) -> tuple[str, ...]:
     names = tuple(sorted(path.stem for path in folder.glob("*.npy") if path.name != _LABELS))
     if not names:
-        raise InputError(f"{shown(folder)} has {_LABELS}, and no NAME.npy beside it")
+        raise InputError(f"{shown(folder)} has {_LABELS}, but no NAME.npy beside it")
     return names
 
 
 def _array(path: Path) -> np.ndarray:
-    """Left on the disk. Raises InputError."""
+    """The array, which stays on the disk. Raises InputError."""
     try:
-        # No pickles: what would have to be unpickled is refused.
+        # No pickles: an array that needs unpickling is refused.
         found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{shown(path)} is no array that can be read: {error}") from error
+        raise InputError(f"{shown(path)} is not a readable array: {error}") from error
     return found
 
 
 @dataclass(frozen=True)
 class InArrays:
-    """NAME.npy, uint8 `(5 n, height, width, 3)`, the n images at strengths 1 to 5, and their labels; as CIFAR-10-C."""
+    """NAME.npy, uint8 `(5 n, height, width, 3)`: the n images at strengths 1 to 5; and their labels. The form of
+    CIFAR-10-C."""
 
     folder: Path
     names: tuple[str, ...]
@@ -79,12 +80,13 @@ class InArrays:
 
     def check(self, data: Data) -> None:
         if not isinstance(data.test, Split) or data.test.targets.ndim != 1:
-            raise InputError(f"{shown(self.folder)} is for images in memory and their labels; the dataset has others")
+            raise InputError(f"{shown(self.folder)} is for datasets in memory with labels; this dataset is another")
         labels = _array(self.folder / _LABELS)
         number, own = len(data.test), data.test.targets.cpu().numpy()
         if labels.shape[0] not in (number, _STRENGTHS * number) or not np.array_equal(labels[:number], own):
             raise InputError(
-                f"{shown(self.folder)} is of other images: {_LABELS} has not the labels of the {number:,} test images"
+                f"{shown(self.folder)} is of other images: {_LABELS} differs from the labels of the {number:,} test "
+                "images"
             )
         channels, height, width = data.image_shape
         wanted = (_STRENGTHS * number, height, width, channels)
@@ -102,7 +104,7 @@ class InArrays:
 
 
 def _strengths(folder: Path) -> Iterator[tuple[Variant, Path]]:
-    """Folders NAME/STRENGTH in this one, or in folders of kinds."""
+    """Folders NAME/STRENGTH in this folder, or in its group folders."""
     for own in _folders(folder):
         numbers = [inner for inner in _folders(own) if inner.name.isdecimal()]
         for inner in numbers:
@@ -120,14 +122,14 @@ def _folders(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class InFolders:
-    """Images by NAME/STRENGTH/CLASS, of the size that the network takes; as ImageNet-C."""
+    """Images by NAME/STRENGTH/CLASS, in the size of the network's images. The form of ImageNet-C."""
 
     folder: Path
     places: Mapping[Variant, Path] = field(hash=False)
 
     @cached_property
     def name(self) -> str:
-        """Names of all files: the ends of millions of them would take hours."""
+        """A name with a hash of all file names: reading the ends of millions of files would take hours."""
         digest = hashlib.sha256()
         for variant in self.variants():
             digest.update(f"{variant.text}\0".encode())
@@ -140,12 +142,12 @@ class InFolders:
 
     def check(self, data: Data) -> None:
         if not isinstance(data.test.targets, torch.Tensor) or data.test.targets.ndim != 1 or data.image_shape[0] != 3:
-            raise InputError(f"{shown(self.folder)} is for labels of whole images in colour; the dataset has others")
+            raise InputError(f"{shown(self.folder)} is for labelled colour images; this dataset is another")
         for variant in self.variants():
             split = self._split(variant, data)
             if len(split) != len(data.test):
                 raise InputError(
-                    f"{shown(self.places[variant])} has {len(split):,} images, and there are {len(data.test):,} test "
+                    f"{shown(self.places[variant])} has {len(split):,} images, but there are {len(data.test):,} test "
                     "images"
                 )
             self._compare(split, data)
@@ -158,9 +160,9 @@ class InFolders:
         classes, paths = [own.name for own in _folders(place)], _images(place)
         if len(classes) != len(data.classes):
             raise InputError(
-                f"{shown(place)} has {len(classes):,} class folders, and the dataset {len(data.classes):,} classes"
+                f"{shown(place)} has {len(classes):,} class folders, but the dataset has {len(data.classes):,} classes"
             )
-        # Where classes have other names than folders, as those of ImageNet, their order is that of the folders' names.
+        # If the classes have other names than the folders, as in ImageNet, they are in the order of the folders' names.
         order = list(data.classes) if set(classes) == set(data.classes) else classes
         number = {name: label for label, name in enumerate(order)}
         labels = torch.tensor([number[path.parent.name] for path in paths], dtype=torch.int64)
@@ -168,7 +170,7 @@ class InFolders:
         return Streamed(WholeFiles.of(place, paths), labels, Pillow(), size, _Exactly(*size))
 
     def _compare(self, split: Streamed, data: Data) -> None:
-        """Images that have the name of a test image have its label. Raises InputError."""
+        """Check that each image with the name of a test image has that image's label. Raises InputError."""
         assert isinstance(split.targets, torch.Tensor)
         if not isinstance(data.test, Streamed) or not isinstance(data.test.targets, torch.Tensor):
             return
@@ -177,12 +179,12 @@ class InFolders:
         for number, label in enumerate(split.targets.tolist()):
             path = split.images.where(number)
             if known.get(path.stem, label) != label:
-                raise InputError(f"{shown(path)} is in the folder of another class than the test image of its name")
+                raise InputError(f"{shown(path)} has another class than the test image of the same name")
 
 
 @dataclass(frozen=True)
 class _Exactly:
-    """The whole image, which has this size."""
+    """Takes the whole image, which must have this size."""
 
     tall: int
     wide: int
@@ -190,13 +192,13 @@ class _Exactly:
     def __call__(self, height: int, width: int) -> Window:
         if (height, width) != (self.tall, self.wide):
             raise InputError(
-                f"a corrupted image is {width}x{height} pixels, and test images are {self.wide}x{self.tall}"
+                f"a corrupted image has {width}x{height} pixels, but test images have {self.wide}x{self.tall}"
             )
         return Window((0, 0, width, height), (height, width), (height, width))
 
 
 def _images(place: Path) -> list[Path]:
-    """All of a variant, by class and name."""
+    """All images of a variant, by class and name."""
     found = []
     for own in _folders(place):
         with os.scandir(own) as entries:

@@ -1,4 +1,4 @@
-"""Where corrupted copies of test images come from: computed, or from a folder."""
+"""The contract of a source of corrupted test images: they are computed, or read from a folder."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,19 +23,19 @@ class Variant:
 
 
 class Source(Protocol):
-    """Corrupted copies of all test images of a dataset, in the variants that there are."""
+    """Corrupted copies of all test images of a dataset, in several variants."""
 
     @property
     def name(self) -> str:
-        """What records say of it. Figures of two sources of one name can be compared."""
+        """The source's name in records. Scores from sources of the same name can be compared."""
         ...
 
     def variants(self) -> Sequence[Variant]:
-        """In their order. Never empty."""
+        """The variants in order; never empty."""
         ...
 
     def check(self, data: Data) -> None:
-        """Raises InputError if these are no copies of the data's test images."""
+        """Raise InputError if these are not copies of the data's test images."""
         ...
 
     def batches(self, variant: Variant, data: Data, normalise: Normalise, loading: Loading) -> Iterable[Batch]:

@@ -1,1 +1,1 @@
-"""From a finished network to a smaller file that can be deployed: what `bench compress` does."""
+"""From a finished network to a smaller file for deployment: the work of `bench compress`."""

@@ -1,4 +1,4 @@
-"""`bench compress` from start to end: measure the given network, try methods, choose, and write the file."""
+"""`bench compress` from start to end: measure the given network, try methods, choose one, and write its file."""
 
 import tempfile
 from collections.abc import Sequence
@@ -21,9 +21,12 @@ from bench.store.record import Record
 
 @dataclass(frozen=True)
 class Written:
-    """The file to deploy, the compact file beside it (the same file if that was asked for), and the given network in a
-    file of the same kind. Each is measured on the test split; then the time for an image is measured for both in
-    turn."""
+    """The written files and their measurements.
+
+    `export` is the file to deploy, and `compact` the compact file beside it (the same file if the user asked for that
+    format). `before` and `after` measure the given and the compressed network on the test split, each in a file of the
+    same format. The latencies of both were measured in turn.
+    """
 
     export: Path
     compact: Path
@@ -36,8 +39,8 @@ class Written:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What all were held against, all that was tried, what was chosen of it, and what was written; None if nothing
-    met what was asked."""
+    """The reference record, all trials, the chosen trial, and the written files. The last two are None if no network
+    was good enough."""
 
     before: Record
     tried: Sequence[Tried]
@@ -46,7 +49,7 @@ class Outcome:
 
 
 def deploy(request: Request, progress: Progress, executor: Executor) -> Outcome:
-    """Do all of it. Nothing is written beside the store unless a network meets what was asked. Raises InputError."""
+    """Do the whole work. Only a network that is good enough is written outside the store. Raises InputError."""
     if request.max_drop is None:
         assert request.to is not None
         trials = Trials(request, progress, executor)
@@ -57,7 +60,7 @@ def deploy(request: Request, progress: Progress, executor: Executor) -> Outcome:
         def is_enough(record: Record) -> bool:
             return drop(trials.before, record) <= (request.max_drop or 0.0)
 
-        # One goes to the dense network, where that is what all are held against.
+        # One training is for the dense network, if it is the reference.
         left = MOST_TRAININGS - request.plan(request.methods, "4x").runs[0].is_reference
         trials = Trials(request, progress, executor, left)
         tried = search.smallest(request.methods, trials, is_enough, choice.validation, left)
@@ -66,19 +69,20 @@ def deploy(request: Request, progress: Progress, executor: Executor) -> Outcome:
 
 
 def drop(before: Record, record: Record) -> float:
-    """How much is lost on the validation split, in the metric's unit: of accuracy, points."""
+    """How much the validation score falls, in the metric's unit: points for accuracy."""
     return choice.validation(before) - choice.validation(record)
 
 
 def _write(request: Request, trials: Trials, chosen: Tried, progress: Progress) -> Written:
     plan = request.plan([chosen.method], chosen.budget)
     data = trials.data(plan, progress.say)
-    progress.say(f"writing {request.export.name}, and the given network as such a file, and measuring both")
+    progress.say(f"writing {request.export.name}, and the given network in the same format, and measuring both files")
     source = trials.artifact(chosen.record)
     given, dataset = _names(plan), plan.setting.dataset
     folder = request.export.absolute().parent
     try:
-        # Filled in a folder beside it: a file that has its name is complete, and says what was measured of it.
+        # The files are written in a temporary folder first, so that a file with its final name is complete and includes
+        # its measured scores.
         with tempfile.TemporaryDirectory(prefix=".compress-", dir=folder) as inside:
             of_given = Path(inside) / "given"
             of_given.mkdir()
@@ -99,6 +103,6 @@ def _write(request: Request, trials: Trials, chosen: Tried, progress: Progress) 
 
 
 def _names(plan: Plan) -> Given:
-    """What a person named to load the network with."""
+    """The plugins and the network file that the user named, to load the network with."""
     model = plan.setting.model
     return Given(plan.spec.plugins, model.asked if model.kind == "file" else None)

@@ -1,5 +1,5 @@
-"""The file to deploy: written from a run's artifact, run as it will be, and measured; the scores are written into
-it."""
+"""The file to deploy. It is written from a run's artifact, run as it will be in use, and measured; the scores are
+written into it."""
 
 import shutil
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from bench.runs import exported
 from bench.training.evaluate import Scores, evaluate
 
 COMPACT = ".safetensors"
-# The format of each ending, and what runs it. An artifact is small as it is, and runs with bench alone.
+# The format of each file ending, and the program that runs it. An artifact is the smallest, but only bench runs it.
 _ARTIFACT = "artifact"
 _FORMATS = {".onnx": "onnx", ".pt2": "pt2", COMPACT: _ARTIFACT}
 _RUNNERS = {"onnx": "onnxruntime", "pt2": "torch", _ARTIFACT: "torch"}
@@ -31,7 +31,7 @@ _RUNNERS = {"onnx": "onnxruntime", "pt2": "torch", _ARTIFACT: "torch"}
 
 @dataclass(frozen=True)
 class Measured:
-    """A file, run on the test split by `runner`."""
+    """The size of a file, and the scores that `runner` got with it on the test split."""
 
     bytes: int
     scores: Scores
@@ -39,7 +39,7 @@ class Measured:
 
 
 def format_of(path: Path) -> str:
-    """The format that the file's ending names. Raises InputError, also if a package that it takes is missing."""
+    """The format that the file's ending names. Raises InputError, also if a package for that format is missing."""
     found = _FORMATS.get(path.suffix)
     if found is None:
         raise InputError(f"--export can't be {path}: give it the ending .onnx, .pt2 or {COMPACT}")
@@ -49,8 +49,11 @@ def format_of(path: Path) -> str:
 
 
 def write(source: Path, target: Path, form: str, given: Given, data: Data, chosen: DatasetChoice) -> Measured:
-    """Write the network of the artifact `source`, checked to give the same outputs, and run that very file on the test
-    split of `data`, that of the dataset `chosen`; an exported file then says what came of it. Raises InputError."""
+    """Write the network of the artifact `source` to `target`, and run that file on the test split of `data`.
+
+    An exported file must give the artifact's outputs, and then gets its scores written into it. `chosen` is the dataset
+    of `data`. Raises InputError.
+    """
     if form == _ARTIFACT:
         shutil.copyfile(source, target)
         network: nn.Module = artifact.load(target, given).finish()
@@ -63,7 +66,7 @@ def write(source: Path, target: Path, form: str, given: Given, data: Data, chose
 
 
 def runs(path: Path, form: str, given: Given, images: Tensor) -> Callable[[], object]:
-    """Runs the file that was written on these images (uint8, as they are stored), as it will be run. Raises
+    """A function that runs the written file on these images (uint8, as they are stored), as it will run in use. Raises
     InputError."""
     if form == _ARTIFACT:
         network: nn.Module = artifact.load(path, given).finish()
@@ -83,7 +86,7 @@ def runs(path: Path, form: str, given: Given, images: Tensor) -> Callable[[], ob
 
 
 def _normalise(source: Path) -> Normalise:
-    """As the network was trained."""
+    """The standardisation with which the network was trained."""
     inputs = network_file.read(source).description.model.inputs
     assert inputs is not None  # runs say it
     return Normalise.from_inputs(inputs)

@@ -1,4 +1,4 @@
-"""The request of `bench compress`, checked before anything is read or trained."""
+"""The request of `bench compress`. It is checked before any data is read and any training starts."""
 
 import math
 import tempfile
@@ -16,14 +16,17 @@ from bench.plan.at_start import OPTION, at_start, find_at_start
 from bench.plan.plan import Plan
 from bench.plan.unique import require_unique
 
-# Trainings of a search, and so many methods that are tried first.
+# The most trainings of a search, and the most methods that it tries first.
 MOST_TRAININGS, MOST_SEARCHED = 6, 3
 
 
 @dataclass(frozen=True)
 class Request:
-    """`methods` as they were written; exactly one of `to`, a budget, and `max_drop`, in points, is set. `settings` are
-    those of a spec but for methods, budgets and seeds. `export` is the file to write, in `format`."""
+    """A checked request.
+
+    `methods` are as the user wrote them. Exactly one of `to` (a budget) and `max_drop` (in points) is set. `settings`
+    are the keys of a spec except methods, budgets and seeds. `export` is the file to write, in `format`.
+    """
 
     methods: tuple[str, ...]
     to: str | None
@@ -44,16 +47,19 @@ class Request:
 
     @property
     def in_bytes(self) -> bool:
-        """Whether bytes are asked for, and not values."""
+        """Whether the budget is in bytes, not in values."""
         return self.to is not None and budgets.parse(self.to).in_bytes
 
     def plan(self, methods: Sequence[str], budget: str) -> Plan:
-        """These methods at a budget, each compressing the given weights before the first step, with one seed; before
-        them what they are held against: the network as it was given. (With a fresh classifier that says nothing, and it
-        is the dense network, trained like the others.) Raises InputError."""
+        """A plan of these methods at one budget, with one seed. Each method compresses the given weights before the
+        first step.
+
+        Before them the plan has the reference: the network as it was given. If the classifier is fresh, the given
+        network would say nothing, so the reference is the dense network, trained like the others. Raises InputError.
+        """
         asked = {"methods": [at_start(text, self.files) for text in methods], "budgets": [budget], "seeds": [0]}
         made = plans.from_spec(spec.check({"schedule": defaults.FINE_TUNING, **self.settings, **asked}))
-        # Whoever watches wrote no compress_at.
+        # The progress shows the methods as the user wrote them, without compress_at.
         written = {find_at_start(text, self.files).text: text for text in methods}
         choices = [replace(run.choice, shown=written.get(run.choice.text, "")) for run in made.runs]
         runs = (replace(run, choice=choice) for run, choice in zip(made.runs, choices, strict=True))
@@ -72,7 +78,7 @@ def check(
     out: Path,
     force: bool = False,
 ) -> Request:
-    """The request, with everything found that can be wrong before data are read. Raises InputError."""
+    """The checked request. It finds every mistake that can be found before the data is read. Raises InputError."""
     if (to is None) == (max_drop is None):
         raise InputError("how small? give one of --to 4x (a budget) and --max-drop 1.0 (points of the score to lose)")
     if max_drop is not None and not (math.isfinite(max_drop) and 0 <= max_drop < 100):
@@ -80,12 +86,12 @@ def check(
     if to is not None:
         to = str(budgets.parse(to))
     if not settings.get("weights"):
-        raise InputError("which weights? give --weights FILE (to train a network from scratch is what bench run does)")
+        raise InputError("which weights? give --weights FILE (bench run trains a network from scratch)")
     chosen = tuple(methods or (defaults.TRIED_METHODS if max_drop is None else defaults.SEARCHED_METHODS))
     if max_drop is not None and len(chosen) > MOST_SEARCHED:
         raise InputError(
-            f"--max-drop trains {MOST_TRAININGS} times in all, each method once at first; give {MOST_SEARCHED} "
-            f"--methods at most, and not {len(chosen)}"
+            f"--max-drop trains {MOST_TRAININGS} times in all, and first each method once; give at most "
+            f"{MOST_SEARCHED} --methods, not {len(chosen)}"
         )
     made = Request(chosen, to, max_drop, settings, export, deployed_file.format_of(export), out)
     require_unique(chosen, "methods")
@@ -94,26 +100,26 @@ def check(
     _check_targets(made, force)
     if not made.plan(chosen, to or "4x").setting.schedule.views.is_plain:
         raise InputError(
-            "the file that is written is tested as it will run, on each image once; leave test_scales and test_flip "
-            "out of --schedule"
+            "the deployed file is tested as it will run, on each image once; leave test_scales and test_flip out of "
+            "--schedule"
         )
     return made
 
 
 def _check_method(text: str, files: Sequence[str], in_bytes: bool) -> None:
     if f":{OPTION}=" in text:
-        raise InputError(f"--methods {text}: leave {OPTION} out; all compress the given weights before the first step")
+        raise InputError(f"--methods {text}: leave {OPTION} out; every method compresses before the first step")
     method = find_at_start(text, files).method
     if not (method.sized_by_bytes if in_bytes else method.sized_by_budget):
         if method.sized_by_bytes:
             raise InputError(
-                f"--methods {text}: it doesn't shrink in values; ask for bytes, as --to 4x{budgets.IN_BYTES}"
+                f"--methods {text}: its number of values doesn't shrink; ask for bytes: --to 4x{budgets.IN_BYTES}"
             )
-        raise InputError(f"--methods {text}: no budget decides its size, so it can't be asked for one; leave it out")
+        raise InputError(f"--methods {text}: a budget can't decide its size; leave this method out")
 
 
 def _check_targets(request: Request, force: bool) -> None:
-    """Raise InputError if the files can't be written, by writing one beside them."""
+    """Raise InputError if the files can't be written. The test writes a temporary file beside them."""
     folder = request.export.absolute().parent
     if not folder.is_dir():
         raise InputError(f"--export can't be {request.export}: there is no folder {folder}")
@@ -121,7 +127,7 @@ def _check_targets(request: Request, force: bool) -> None:
         if path.is_dir():
             raise InputError(f"--export can't be {request.export}: {path} is a folder")
         if (path.exists() or path.is_symlink()) and not force:
-            raise InputError(f"{path} is there already; give another --export, or --force")
+            raise InputError(f"{path} exists already; give another --export, or --force")
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass

@@ -1,8 +1,9 @@
-"""Which budgets to try for the smallest network that loses little: a few trainings, spent where they tell most.
+"""A search for the smallest network that loses little. It spends a few trainings on the most useful budgets.
 
-First each method at 4x (at less where none can be so small). The one that validates best goes on: to budgets four times
-as small until it loses too much, and then half-way on a log scale between the smallest that was good enough and the
-largest that wasn't. This takes for granted that a smaller network of the same method is no better.
+First it tries each method at 4x (at a lower ratio if no method can be so small). The method with the best validation
+score goes on. The ratio is multiplied by four until the network loses too much. Then the search halves the interval, on
+a log scale, between the smallest network that was good enough and the largest that wasn't. It assumes that a smaller
+network of the same method is no better.
 """
 
 import math
@@ -11,16 +12,16 @@ from dataclasses import dataclass
 
 from bench.store.record import FAILED, FINISHED, Record
 
-# Ratios to try first, and by how much the next one is at most larger. Chosen, not measured.
+# The ratios to try first, and the largest factor from one ratio to the next. Chosen, not measured.
 _FIRST = (4.0, 2.0, 1.4)
 _STEP = 4.0
-# Nearer bounds differ by less than seeds do; beyond the largest ratio nothing is left of a network.
+# Bounds closer than this factor differ by less than seeds do. No useful network is left beyond the largest ratio.
 _CLOSE, _LARGEST = 1.15, 256.0
 
 
 @dataclass(frozen=True)
 class Tried:
-    """A method, as the person wrote it, at a budget, and its outcome."""
+    """A method, as the user wrote it, at a budget, and the record of its run."""
 
     method: str
     budget: str
@@ -32,11 +33,11 @@ class Tried:
 
     @property
     def was_trained(self) -> bool:
-        """A budget that can't be met is found out before anything is trained, as a rule."""
+        """Whether the run was trained. If a budget can't be met, that is usually found before training."""
         return self.record["status"] == FAILED or self.record["train_seconds"] is not None
 
 
-# Tries methods at a budget.
+# Tries these methods at a budget.
 Attempt = Callable[[Sequence[str], str], list[Tried]]
 
 
@@ -47,7 +48,8 @@ def smallest(
     goodness: Callable[[Record], float],
     most_trainings: int,
 ) -> list[Tried]:
-    """All trials in turn, with `most_trainings` at most. The trial with most `goodness` is the best."""
+    """All trials in order, with at most `most_trainings` trainings. The trial with the highest `goodness` is the
+    best."""
     tried: list[Tried] = []
     for ratio in _FIRST:
         tried += attempt(methods, budget_of(ratio))
@@ -76,10 +78,10 @@ def trainings(tried: Sequence[Tried]) -> int:
 
 
 def rounded(ratio: float) -> float:
-    """Rounded to three digits, as a budget is written."""
+    """Rounded to three digits, as in a budget."""
     return float(f"{ratio:.3g}")
 
 
 def budget_of(ratio: float) -> str:
-    """As a person writes it."""
+    """The ratio as a user writes a budget."""
     return f"{ratio:g}x"

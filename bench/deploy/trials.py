@@ -1,4 +1,4 @@
-"""The runs behind `bench compress`: sweeps over one budget with one seed, in a store, so that finished ones stay."""
+"""The runs behind `bench compress`: sweeps over one budget with one seed. A store keeps the finished runs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,11 +18,11 @@ from bench.store.store import WEIGHTS, Store
 
 
 class Trials:
-    """Tries methods at budgets. `before` is the record of what all are held against."""
+    """Tries methods at budgets. `before` is the record of the reference network."""
 
     def __init__(self, request: Request, progress: Progress, executor: Executor, most_trainings: int = 0) -> None:
         self.request = request
-        # Of a search; 0 for one sweep.
+        # The trainings that are left in a search; 0 for a single sweep.
         self._left = most_trainings
         self._data: Data | None = None
         self.store = Store(request.out)
@@ -30,31 +30,32 @@ class Trials:
         self._before: Record | None = None
 
     def __call__(self, methods: Sequence[str], budget: str) -> list[Tried]:
-        """What came of each, in their order. Runs that failed before are made again. Raises InputError, also if what
-        all are held against can't be measured."""
+        """Try each method, and return the trials in the same order. Runs that failed before are made again. Raises
+        InputError, also if the reference network can't be measured."""
         plan = self.request.plan(methods, budget)
         if self._before is not None:
-            plan = replace(plan, notes=())  # they were said
+            plan = replace(plan, notes=())  # the first trial has shown them
         if self._left:
             self.progress.expect(max(0, self._left - len(methods)))
-        # It comes first.
+        # The reference run comes first.
         before, *records = sweep(plan, self.store, self.progress, self.executor, [FAILED], find_data=self.data)
         if before["status"] != FINISHED:
-            raise InputError(f"the network that was given can't be measured: {before['reason']}")
+            raise InputError(f"the given network can't be measured: {before['reason']}")
         self._before = before
         tried = [Tried(text, budget, record) for text, record in zip(methods, records, strict=True)]
         self._left = max(0, self._left - trainings(tried))
         return tried
 
     def data(self, plan: Plan, say: Callable[[str], None]) -> Data:
-        """Decoded once, for all trials and for the file: they differ in methods and budgets. Raises InputError."""
+        """The data, decoded once for all trials and for the file: the trials differ only in methods and budgets. Raises
+        InputError."""
         if self._data is None:
             self._data = load(plan, say)
         return self._data
 
     @property
     def before(self) -> Record:
-        """Known once anything was tried."""
+        """The record of the reference network, known after the first trial."""
         assert self._before is not None
         return self._before
 

@@ -1,1 +1,2 @@
-"""Who carries out the runs of a sweep: a file for each way; the contract is `bench.runs.executor`."""
+"""Executors: the ways to carry out the runs of a sweep, one file or folder for each. Their contract is
+`bench.runs.executor`."""

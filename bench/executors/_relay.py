@@ -1,4 +1,5 @@
-"""The progress of a run that another process makes, as messages of plain data: told there, and shown here."""
+"""Sends the progress of a run from the process that makes it to the sweep, as messages of plain data, and shows it
+there."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,12 +11,13 @@ from bench.training.loop import Epoch
 
 SAY, BEGIN, STEP, EPOCH, HISTORY = "say", "begin", "step", "epoch", "history"
 
-# So often a person wants to see how far a run is.
+# The time between two messages about steps: often enough for a person.
 _STEP_SECONDS = 0.5
 
 
 class Relay:
-    """Who is told how a run goes on, there (`bench.runs.executor.Watcher`). Of steps some are told."""
+    """Watches a run in its own process (`bench.runs.executor.Watcher`) and sends its progress. It doesn't send every
+    step."""
 
     def __init__(self, send: Callable[[tuple[Any, ...]], None]) -> None:
         self.send = send
@@ -41,7 +43,7 @@ class Relay:
 
 
 def show(progress: Progress, run: Run, what: str, *rest: Any) -> bool:
-    """Show what a message says of a run; False for a message that is none of these."""
+    """Show the progress in a message about a run. Returns False if the message is not about progress."""
     if what == SAY:
         progress.say(*rest)
     elif what == BEGIN:

@@ -1,4 +1,4 @@
-"""What a process of `bench.executors.processes` does: it makes run after run, until nobody asks for another."""
+"""The code of a worker process of `bench.executors.processes`: it makes runs until the sweep asks for no more."""
 
 import os
 import pickle
@@ -15,22 +15,23 @@ from bench.executors._relay import Relay
 from bench.runs.executor import perform
 from bench.runs.material import Asked, bench_elsewhere
 
-# What it is told, besides a run's id and whether it is made again.
+# A message from the sweep. The only other message is a run's id, and whether the run is made again.
 STOP = "stop"
-# What it tells, besides the progress of a run (`bench.executors._relay`).
+# Messages to the sweep, besides the progress of a run (`bench.executors._relay`).
 ENDED, REFUSED, NO_DISK, INTERRUPTED = "ended", "refused", "no disk", "interrupted"
 
 
 def work(pipe: Connection, asked: Asked, streamed: bytes) -> None:
-    """Make the runs that come by the pipe. Whatever ends the whole sweep is told, and ends this process.
+    """Make the runs that the pipe asks for. An error that ends the whole sweep is sent to the sweep and ends this
+    process.
 
-    `streamed` is the sweep's own data, pickled, where images are decoded as they are needed: to list a million files
-    and ask for the time of each takes half a minute. Other data a process maps for itself (`bench.cache`).
+    `streamed` is the sweep's own data, pickled, if it is streamed: listing a million files with their times takes half
+    a minute. Other data each process maps for itself (`bench.cache`).
     """
     inbox: SimpleQueue[tuple[str, bool]] = SimpleQueue()
     _leave_the_terminal()
     threading.Thread(target=_listen, args=(pipe, inbox), daemon=True).start()
-    with suppress(BrokenPipeError):  # nobody listens any more; what is finished is in the store
+    with suppress(BrokenPipeError):  # the sweep is gone; finished runs are in the store
         try:
             _work(pipe, asked, streamed, inbox)
         except DiskError as error:
@@ -54,9 +55,9 @@ def _work(pipe: Connection, asked: Asked, streamed: bytes, inbox: "SimpleQueue[t
 
 
 def _leave_the_terminal() -> None:
-    """Interrupts and the end of the job are for the sweep, which tells its workers; a session of one's own gets none
-    from the terminal."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # one that came while this process began
+    """Start a new session, which gets no signals from the terminal. Only the sweep hears an interrupt or the end of the
+    job, and it tells its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # sent while this process began
     if hasattr(os, "setsid"):
         os.setsid()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -65,12 +66,13 @@ def _leave_the_terminal() -> None:
 
 
 def _listen(pipe: Connection, inbox: "SimpleQueue[tuple[str, bool]]") -> None:
-    """Take what the sweep says, also while a run is being made. The end of the pipe is the sweep's, however it came."""
+    """Receive the sweep's messages, also while a run is being made. The end of the pipe means that the sweep has
+    ended."""
     try:
         while True:
             message = pipe.recv()
             if message == (STOP,):
-                os.kill(os.getpid(), signal.SIGINT)  # heard by whoever hears interrupts here (`bench.runs.interrupt`)
+                os.kill(os.getpid(), signal.SIGINT)  # `bench.runs.interrupt` handles it
             else:
                 inbox.put(message)
     except (EOFError, OSError):

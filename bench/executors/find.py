@@ -1,5 +1,8 @@
-"""An executor by its name: a file NAME.py of this folder, or a folder NAME with a NAME.py in it, that has a DESCRIPTION
-and a function `asked`, which takes those options of the command line that it understands."""
+"""Finds an executor by its name.
+
+An executor is a file NAME.py of this folder, or a folder NAME with a NAME.py. It has a DESCRIPTION and a function
+`asked`, whose parameters are the command-line options that it understands.
+"""
 
 import importlib
 import inspect
@@ -13,7 +16,7 @@ from bench.runs.executor import Executor
 
 
 def find(name: str, **options: Any) -> Executor:
-    """The executor of this name with these options; None stands for one that was not given. Raises InputError."""
+    """The executor of this name with these options; None stands for an option that was not given. Raises InputError."""
     modules = _modules()
     if name not in modules:
         raise unknown("executor", name, modules)
@@ -26,10 +29,10 @@ def find(name: str, **options: Any) -> Executor:
 
 
 def _modules() -> dict[str, str]:
-    """The module of each executor by its name. None is imported."""
+    """The module of each executor, by its name. No module is imported."""
     found = {}
     for name, module, path in catalogue("executors"):
-        with suppress(syntax.Unreadable):  # a part of another one
+        with suppress(syntax.Unreadable):  # a helper file of an executor
             syntax.constant(path, "DESCRIPTION")
             found[name] = module
     return found

@@ -1,4 +1,4 @@
-"""This machine: runs one after the other in this process, or side by side where there is work for more."""
+"""This machine: runs in this process one after the other, or side by side in workers if there is enough work."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -21,17 +21,17 @@ DESCRIPTION = "this machine"
 
 _MOST_JOBS = 1024
 
-# The memory that a worker on a GPU is given, and the most workers that a GPU can feed (`benchmarks/packing.py`).
+# The GPU memory for each worker, and the most workers that a GPU can feed (`benchmarks/packing.py`).
 _GPU_BYTES, _MOST_ON_GPU = 8 * 2**30, 4
 
 
 def asked(jobs: str | int) -> "Here":
-    """As a person writes it. Raises InputError."""
+    """The executor for `jobs` from the command line. Raises InputError."""
     return Here.of(jobs)
 
 
 class Here:
-    """`jobs` runs at once; None: as many as this machine is made for."""
+    """Makes `jobs` runs at once on this machine; None: as many as the machine can."""
 
     processes = 1
 
@@ -40,13 +40,13 @@ class Here:
 
     @classmethod
     def of(cls, jobs: str | int) -> Self:
-        """As a person writes it: a number, or auto. Raises InputError."""
+        """The executor for the text that a user wrote: a number, or auto. Raises InputError."""
         if jobs == defaults.JOBS:
             return cls(None)
         text = str(jobs)
         if not text.isdecimal() or not 1 <= int(text) <= _MOST_JOBS:
             raise InputError(
-                f"jobs can't be {text[:40]!r}; give how many runs to make at once, up to {_MOST_JOBS}, or auto"
+                f"jobs can't be {text[:40]!r}; give the number of runs to make at once, up to {_MOST_JOBS}, or auto"
             )
         return cls(int(text))
 
@@ -60,8 +60,11 @@ class Here:
 
 
 def _fitting(todo: Sequence[Run], data: Data, device: torch.device) -> int:
-    """One worker a core, fewer where each has several threads; on GPUs one for each 8 GiB that are free, at most four a
-    GPU. One where all is over in seconds."""
+    """How many runs this machine makes at once.
+
+    It is one for each core, or fewer if each run has several threads. On GPUs it is one for each 8 GiB of free memory,
+    and at most four per GPU. It is one if all the work takes only seconds.
+    """
     if is_short(todo, data):
         return 1
     number = max(1, cores() // torch.get_num_threads())
@@ -72,12 +75,12 @@ def _fitting(todo: Sequence[Run], data: Data, device: torch.device) -> int:
 
 
 def fit_on_gpu(free_bytes: int) -> int:
-    """How many runs are made at once on a GPU with so much free memory."""
+    """How many runs fit at once on a GPU with this much free memory."""
     return max(1, min(_MOST_ON_GPU, free_bytes // _GPU_BYTES))
 
 
 def _devices(device: torch.device) -> list[str]:
-    """All of that kind."""
+    """All devices of the same type."""
     if device.type != "cuda":
         return [str(device)]
     return [f"cuda:{number}" for number in range(torch.cuda.device_count())]

@@ -1,4 +1,4 @@
-"""Runs one after the other, in this process."""
+"""Runs in this process, one after the other."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from bench.runs.progress import Progress
 
 
 class InProcess:
-    """The plainest executor (`bench.runs.executor`)."""
+    """The simplest executor (`bench.runs.executor`)."""
 
     processes = 1
 
@@ -27,7 +27,7 @@ class InProcess:
 
 
 class Alone:
-    """This process. A run is made where its outcome is waited for."""
+    """This process as a crew. It makes a run when the sweep waits for the run's outcome."""
 
     places = 1
 

@@ -1,8 +1,8 @@
 """Runs side by side, in worker processes of this machine.
 
-Each worker is started once, makes its own network and data of the sweep's spec, and then makes run after run. A pool of
-`concurrent.futures` or loky breaks as a whole when a worker dies, and pebble's shares one pipe among all: here each
-worker has a pipe of its own, so that what one does or suffers is its own.
+Each worker starts once, loads its own network and data from the sweep's spec, and then makes runs one after the other.
+Each worker has its own pipe, so a failure affects only that worker. A pool of `concurrent.futures` or loky breaks as a
+whole when a worker dies, and the workers of pebble share one pipe.
 """
 
 import os
@@ -27,12 +27,12 @@ from bench.runs.executor import Job, Outcome
 from bench.runs.material import Asked
 from bench.runs.progress import Progress
 
-# How long a worker that has closed its pipe may take to end.
+# How long a worker may take to end after it has closed its pipe.
 _ENDING_SECONDS = 10
 
 
 class Processes:
-    """`number` workers, which take turns on the `devices`."""
+    """`number` workers, spread over the `devices`."""
 
     processes = 1
 
@@ -52,7 +52,7 @@ class Processes:
 
 
 class _Worker:
-    """A process, one of so many `places`, and this end of its pipe; `run` is what it makes now."""
+    """A worker process, one of `places`, and the sweep's end of its pipe. `run` is the run that it is making."""
 
     def __init__(self, job: Job, device: str, places: int, streamed: bytes) -> None:
         bench = job.bench
@@ -73,12 +73,12 @@ class _Worker:
         theirs.close()
 
     def tell(self, *message: Any) -> None:
-        """Where it has ended, that is found when its answer is read."""
+        """Send a message. If the worker has ended, the sweep finds out when it reads the answer."""
         with suppress(OSError):
             self.pipe.send(message)
 
     def end(self) -> None:
-        """At once, unless it ends by itself: its pipe is closed."""
+        """Wait for the worker to end by itself, since its pipe is closed; then kill it."""
         self.process.join(_ENDING_SECONDS)
         self.kill()
 
@@ -116,9 +116,9 @@ class _Crew:
         return None
 
     def end(self) -> None:
-        """Have every worker stop as an interrupt stops a run, and wait for that."""
+        """Stop every worker, as an interrupt stops a run, and wait until all have stopped."""
         if any(worker.run is not None for worker in self.workers):
-            self.progress.say("each run ends its step and keeps its state; interrupt again to end at once")
+            self.progress.say("each run finishes its step and saves its state; interrupt again to end at once")
         for worker in self.workers:
             worker.tell(_worker.STOP)
         try:
@@ -126,11 +126,11 @@ class _Crew:
                 for ready in connection.wait(pipes):
                     worker = next(worker for worker in self.workers if worker.pipe is ready)
                     try:
-                        worker.pipe.recv_bytes()  # nobody waits for it; but a full pipe would hold the worker up
+                        worker.pipe.recv_bytes()  # not needed, but a full pipe would block the worker
                     except (EOFError, OSError):
                         self.workers.remove(worker)
                         worker.end()
-        finally:  # also where the person interrupts again
+        finally:  # also if the user interrupts again
             for worker in self.workers:
                 worker.kill()
 
@@ -141,7 +141,7 @@ class _Crew:
         return worker
 
     def _heard(self, worker: _Worker, what: str, *rest: Any) -> Outcome | None:
-        """What a message of a worker means. Raises the error that ends the sweep."""
+        """Handle a message of a worker; returns an outcome if a run has ended. Raises the errors that end the sweep."""
         if what == SAY:
             self.progress.say(*rest)
             return None
@@ -160,7 +160,7 @@ class _Crew:
         return None
 
     def _ended(self, worker: _Worker) -> Outcome | None:
-        """The outcome of the run that a worker was making when it died; None if it had none."""
+        """The outcome of the run that a dead worker was making; None if it had none."""
         self.workers.remove(worker)
         worker.end()
         return None if worker.run is None else Outcome(worker.run, died=_how(worker.process.exitcode))
@@ -170,5 +170,5 @@ def _how(code: int | None) -> str:
     if code is None or code >= 0:
         return f"the process that made it ended with exit code {code}"
     name = signal.Signals(-code).name if -code in [*signal.Signals] else f"signal {-code}"
-    hint = ", as the system does where memory is short" if -code == getattr(signal, "SIGKILL", None) else ""
+    hint = ", as the system does when memory is short" if -code == getattr(signal, "SIGKILL", None) else ""
     return f"the process that made it was ended by {name}{hint}"

@@ -1,1 +1,1 @@
-"""Shared by methods that generate kernels: how slices tile them, are combined, and start."""
+"""Shared code of methods that generate kernels: how slices tile kernels, are combined, and are initialised."""

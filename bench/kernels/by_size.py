@@ -1,4 +1,4 @@
-"""Layers by the size of their kernels, and how kernels of a size are cut into slices."""
+"""Layers by kernel size, and how the kernels of each size are cut into slices."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -6,7 +6,7 @@ from types import MappingProxyType
 from bench.kernels.tiling import Kind, Tiling
 from bench.selection import Layer
 
-# No layer is in another group than that of its kernel size.
+# The default grouping: each layer is in the group of its kernel size.
 BY_SIZE_ALONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -16,8 +16,11 @@ def group_by_size(
     kind: Kind,
     apart: Mapping[str, str] = BY_SIZE_ALONE,
 ) -> dict[str, dict[str, Tiling]]:
-    """The tilings of the layers, by group and name. A group is a kernel size (`3x3`), but for the layers that `apart`
-    gives a group of their own. `slice_of` gives each group its slice."""
+    """The tilings of the layers, by group and name.
+
+    A group is a kernel size (`3x3`), or another group that `apart` names for a layer. `slice_of` gives the slice of
+    each group.
+    """
     groups: dict[str, dict[str, Tiling]] = {}
     for name, layer in layers.items():
         group = apart.get(name) or size_of(layer)
@@ -26,15 +29,15 @@ def group_by_size(
 
 
 def size_of(layer: Layer) -> str:
-    """The layer's kernel size; 1x1 of a linear one."""
+    """The layer's kernel size; 1x1 for a linear layer."""
     return size_text(tuple(layer.weight.shape[2:]) or (1, 1))
 
 
 def cut_to(
     layers: Mapping[str, Layer], slice_: tuple[int, int], apart: Mapping[str, str] = BY_SIZE_ALONE
 ) -> dict[str, tuple[int, int]]:
-    """Slices for those groups (as of `group_by_size`) whose layers all have fewer channels than a slice: what lies
-    beyond would be stored and never used."""
+    """Smaller slices for groups (as in `group_by_size`) whose layers all have fewer channels than a slice. The rest of
+    a slice would be stored but never used."""
     shapes: dict[str, list[tuple[int, ...]]] = {}
     for name, layer in layers.items():
         shapes.setdefault(apart.get(name) or size_of(layer), []).append(tuple(layer.weight.shape))
@@ -47,5 +50,5 @@ def cut_to(
 
 
 def size_text(pair: tuple[int, ...]) -> str:
-    """`3x3`"""
+    """The size as text, like `3x3`."""
     return "x".join(map(str, pair))

@@ -1,4 +1,4 @@
-"""How many slices the budget allows each group of layers, and what is left over for one slice more, in part."""
+"""How many slices the budget allows each group of layers. The rest of the budget goes into one more, partial slice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ from bench.allocation import allocate
 
 @dataclass(frozen=True)
 class CodeLength:
-    """K whole slices in the generator, and one in part: `partial_values` of it, coded for `partial_codes` slices."""
+    """K whole slices in the generator, and one partial slice: its first `partial_values` values, with codes for
+    `partial_codes` slices."""
 
     whole: int
     partial_values: int = 0
@@ -17,8 +18,11 @@ class CodeLength:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a code length stores: N code values for each whole slice of the generator, and `stored` of the slice's own
-    `slice_values` (none if they follow from a seed). `fixed` does not depend on K."""
+    """The number of stored values for a code length.
+
+    Each slice of the generator costs N = `slices` code values, and `stored` of its own `slice_values` values (none if a
+    seed gives them). `fixed` does not depend on K.
+    """
 
     slices: int
     stored: int
@@ -32,10 +36,12 @@ class Cost:
 def solve_code_lengths(
     budget: int, costs: Sequence[Cost], full: Sequence[int] | None = None, most: Sequence[int] | None = None
 ) -> list[CodeLength] | None:
-    """The largest code lengths that fit into `budget` values, in proportion to `full` (by default, to the sizes of the
-    slices) and at most `most`; for the first that can be longer, what is left in part. None if even 1 is too much.
+    """The largest code lengths that fit into `budget` values; None if even 1 is too much.
 
-    Uses the budget to the value, unless only one is left, or all are as long as they can be.
+    The lengths are in proportion to `full` (by default, to the sizes of the slices) and at most `most`. The first group
+    that can be longer gets the rest of the budget as a partial slice.
+
+    This uses the budget to the last value, unless only one value is left, or all lengths have reached their limits.
     """
 
     def total(codes: Sequence[int]) -> int:
@@ -57,7 +63,7 @@ def _with_rest(code: int, left: int, cost: Cost) -> CodeLength:
     if not cost.stored:
         partial = min(left, cost.slices)
         return CodeLength(code, cost.slice_values, partial) if partial else CodeLength(code)
-    # Codes first, as long as each has a value of the slice to go with; then values of the slice; the rest codes again.
+    # Spend on codes while each has a value of the slice to go with; then on values of the slice; then on codes again.
     codes = min(cost.slices, left // 2)
     values = min(cost.stored, left - codes)
     codes = min(cost.slices, left - values)

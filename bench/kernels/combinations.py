@@ -1,4 +1,4 @@
-"""Kernels as linear combinations of learned slices, as CSG and its relatives generate them."""
+"""Kernels as linear combinations of learned slices, as CSG and related methods generate them."""
 
 from collections.abc import Mapping
 from dataclasses import astuple
@@ -16,8 +16,8 @@ from bench.selection import layers_called
 
 
 def structure_of(groups: Mapping[str, "SliceGroup"]) -> dict[str, Any]:
-    """The shapes of groups by name, as JSON: of each, the layers, the slice, and the code length (whole slices, and the
-    values and codes of the one in part)."""
+    """The shapes of groups by name, as JSON. Each has the layers, the slice, and the code length (the whole slices, and
+    the values and codes of the partial slice)."""
     return {
         name: {
             "layers": list(group.tilings),
@@ -29,7 +29,7 @@ def structure_of(groups: Mapping[str, "SliceGroup"]) -> dict[str, Any]:
 
 
 def groups_from(network: nn.Module, structure: Mapping[str, Any], kind: Kind = "block") -> dict[str, "SliceGroup"]:
-    """Groups of these shapes for the network's layers, all zeros."""
+    """Groups of these shapes for the network's layers, with all values zero."""
     groups = {}
     for name, has in structure.items():
         layers = layers_called(network, has["layers"])
@@ -40,14 +40,16 @@ def groups_from(network: nn.Module, structure: Mapping[str, Any], kind: Kind = "
 
 
 class SliceGroup(Generator):
-    """Layers whose slices, all of one size, are combinations of the same few: one product, one gather, and a view for
-    each layer.
+    """Layers whose slices, all of one size, are combinations of the same few slices. It takes one product, one gather,
+    and a view for each layer.
 
-    Row i of `codes` `(N, K)` belongs to slice i of the group, counted layer by layer; row k of `slices` `(K, D)` is
-    what is combined. `partial_slice` and `partial_codes` hold one more row of the one and column of the other, both cut
-    short (see CodeLength). With a hidden layer, `hidden` `(K, H)` comes in between and `slices` is `(H, D)`. All are
-    zeros at first, but for slices that are `given`, in which case they (and the partial one, in full, behind them) are
-    not stored.
+    Row i of `codes` `(N, K)` belongs to slice i of the group, counted layer by layer. Row k of `slices` `(K, D)` is one
+    of the slices to combine. `partial_slice` and `partial_codes` hold one more row of `slices` and one more column of
+    `codes`, both cut short (see CodeLength). With a hidden layer, `hidden` `(K, H)` comes in between, and `slices` is
+    `(H, D)`.
+
+    All values are zero at first, except `given` slices. Given slices are not stored; they include the partial slice in
+    full, as their last row.
     """
 
     slices: Tensor
@@ -81,8 +83,8 @@ class SliceGroup(Generator):
         return self.kernels.kernels.parameter_shapes
 
     def combined(self) -> tuple[Tensor, Tensor]:
-        """The coefficients `(N, k)` and the slices `(k, D)` whose product the kernels are: with the partial ones, and
-        behind the hidden layer."""
+        """The coefficients `(N, k)` and the slices `(k, D)` whose product gives the kernels. They include the partial
+        slice, and the coefficients come after the hidden layer."""
         codes: Tensor = self.codes
         slices = self.slices
         if self.hidden is not None:
@@ -96,7 +98,7 @@ class SliceGroup(Generator):
         return codes, slices
 
     def layer_tensors(self) -> dict[str, dict[str, Tensor]]:
-        """For each layer its rows of the codes, and the slices that all layers share."""
+        """For each layer, its rows of the codes and the slices that all layers share."""
         shared = {name: getattr(self, name) for name in ("slices", "hidden", "partial_slice")}
         stored = {name: tensor for name, tensor in shared.items() if isinstance(tensor, nn.Parameter)}
         found = {
@@ -104,7 +106,7 @@ class SliceGroup(Generator):
             for layer, own in zip(self.tilings, self.codes.split(self.numbers_of_slices), strict=True)
         }
         if self.partial_codes is not None:
-            # The first slices of the group have one, and its last layers may have none.
+            # Only the first slices of the group have a partial code; the last layers may have none.
             start = 0
             for layer, number in zip(self.tilings, self.numbers_of_slices, strict=True):
                 found[layer]["partial_codes"] = self.partial_codes[start : start + number]
@@ -113,24 +115,24 @@ class SliceGroup(Generator):
 
     @property
     def tilings(self) -> Mapping[str, Tiling]:
-        """By layer name."""
+        """The tilings by layer name."""
         return self.kernels.tilings
 
     @property
     def numbers_of_slices(self) -> list[int]:
-        """By layer."""
+        """The number of slices of each layer."""
         return [tiling.slices for tiling in self.tilings.values()]
 
     def dead(self) -> Tensor:
-        """Which slices are cropped away whole, bool `(N,)`."""
+        """Which slices the crop removes completely, bool `(N,)`."""
         return torch.cat([tiling.dead() for tiling in self.tilings.values()])
 
     def slices_of(self, weights: Mapping[str, Tensor]) -> Tensor:
-        """The slices of these weights, by layer name, as rows `(N, D)`, with zeros where the crop cuts."""
+        """The slices of these weights (by layer name) as rows `(N, D)`, with zeros outside the kernels."""
         return self.kernels.slices_of(weights).view(self.codes.shape[0], -1)
 
     def pictures(self) -> Tensor:
-        """The slices to look at `(k, S1 kh, S0 kw)`: a row of kernels for each output channel, side by side."""
+        """Pictures of the slices `(k, S1 kh, S0 kw)`: a row of kernels for each output channel, side by side."""
         tiling = next(iter(self.tilings.values()))
         size_in, size_out = tiling.slice
         height, width = tiling.taps
@@ -138,7 +140,8 @@ class SliceGroup(Generator):
         return slices.transpose(2, 3).reshape(-1, size_out * height, size_in * width)
 
     def codes_by_layer(self) -> dict[str, Tensor]:
-        """The coefficients `(n, k)` of each layer's slices, without those of slices that are cropped away whole."""
+        """The coefficients `(n, k)` of each layer's slices, without those of slices that the crop removes
+        completely."""
         codes, dead = self.combined()[0], self.dead()
         pieces = zip(self.tilings, codes.split(self.numbers_of_slices), dead.split(self.numbers_of_slices), strict=True)
         return {name: own[~gone] for name, own, gone in pieces}

@@ -13,9 +13,12 @@ from bench.selection import Layer
 
 @dataclass(frozen=True)
 class FlatKernels:
-    """The kernels of layers, one behind the other. The values of a convolution `(out, in, kh, kw)` come in the order
-    (out, kh, kw, in), in which they lie in memory where the network is channels last; those of a linear layer as they
-    are. `shapes` and `channels_last` are by layer name."""
+    """The kernels of layers, one after the other.
+
+    The values of a convolution `(out, in, kh, kw)` are in the order (out, kh, kw, in), their order in memory if the
+    network is channels last. The values of a linear layer keep their order. `shapes` and `channels_last` are by layer
+    name.
+    """
 
     shapes: Mapping[str, tuple[int, ...]]
     channels_last: Mapping[str, bool]
@@ -29,24 +32,24 @@ class FlatKernels:
 
     @property
     def sizes(self) -> list[int]:
-        """Values of each kernel."""
+        """The number of values of each kernel."""
         return [math.prod(shape) for shape in self.shapes.values()]
 
     @property
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """By parameter name."""
+        """The shapes by parameter name."""
         return {f"{name}.weight": shape for name, shape in self.shapes.items()}
 
     def join(self, weights: Mapping[str, Tensor]) -> Tensor:
-        """One vector of kernels by layer name."""
+        """One vector from kernels by layer name."""
         return torch.cat([*self.each(weights)])
 
     def each(self, weights: Mapping[str, Tensor]) -> Iterator[Tensor]:
-        """The same by layer."""
+        """The flat kernel of each layer."""
         return (self._rows(weights[name]) for name in self.shapes)
 
     def split(self, values: Tensor) -> dict[str, Tensor]:
-        """The kernels by parameter name, as `bench.generated.Generator` returns them: views where the network is
+        """The kernels by parameter name, as `bench.generated.Generator` returns them. They are views if the network is
         channels last."""
         parts = values.split(self.sizes)
         return {f"{name}.weight": self.weight(name, part) for name, part in zip(self.shapes, parts, strict=True)}
@@ -55,7 +58,7 @@ class FlatKernels:
         return weight.flatten() if weight.dim() == 2 else weight.permute(0, 2, 3, 1).flatten()
 
     def weight(self, name: str, values: Tensor) -> Tensor:
-        """One kernel again."""
+        """One kernel from its flat values."""
         shape = self.shapes[name]
         if len(shape) == 2:
             return values.view(shape)

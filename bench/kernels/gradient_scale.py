@@ -1,4 +1,4 @@
-"""Scales how far a step of the optimiser moves values that many weights share."""
+"""Scales how far an optimiser's step moves values that many weights share."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def scale_gradient(values: Tensor, factors: Tensor) -> Tensor:
-    """`values` unchanged, with their gradients multiplied by `factors` of the same shape.
+    """Return `values` unchanged, but multiply their gradients by `factors` of the same shape.
 
-    A value that n weights share gets the sum of n gradients, and a learning rate made for single weights sends it n
-    times too far. With factors 1 / n it moves as its weights would on average.
+    A value that n weights share gets the sum of n gradients. A learning rate meant for single weights would move it n
+    times too far. With factors 1 / n it moves as far as its weights would move on average.
     """
     scaled: Tensor = _ScaleGradient.apply(values, factors)
     return scaled

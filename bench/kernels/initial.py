@@ -1,4 +1,4 @@
-"""How a group of slices starts: drawn at the scale of the kernels that it stands for, or decomposed from them."""
+"""How a group of slices is initialised: drawn at the scale of the kernels that it replaces, or decomposed from them."""
 
 import math
 from collections.abc import Mapping
@@ -26,23 +26,23 @@ def draw(group: SliceGroup, codes: str, random: torch.Generator) -> None:
     if group.hidden is not None:
         group.hidden.copy_(torch.randn(group.hidden.shape, generator=random))
     if group.partial_codes is not None:
-        # The partial slice starts at zero and its codes do not: it adds nothing at first, yet gets a gradient.
+        # The partial slice starts at zero, but its codes don't: it adds nothing at first, yet gets a gradient.
         partial = torch.randn(group.partial_codes.shape, generator=random)
         partial[group.dead()[: len(partial)]] = 0
         group.partial_codes.copy_(partial)
 
 
 def scale_to(group: SliceGroup, weights: Mapping[str, Tensor]) -> None:
-    """Give every generated weight the root mean square of the one that it stands for; `weights` are by layer name.
+    """Scale each generated weight to the root mean square of the weight that it replaces; `weights` are by layer name.
 
-    The slices of the generator get norm 1, and the codes of each layer what is left. Then a step of SGD on the
-    codes moves a kernel as far along the slices as a step on the kernel itself would, and the schedule's learning
-    rate means for CSG what it means for the dense network (docs/decisions/csg-start.md).
+    The slices of the generator get norm 1, and the codes of each layer get the remaining factor. Then a step of SGD on
+    the codes moves a kernel as far along the slices as a step on the kernel itself would. So the schedule's learning
+    rate means the same for CSG as for the dense network (docs/decisions/csg-start.md).
     """
     for learned in (group.hidden, group.slices):
-        if learned is not None and learned.requires_grad:  # frozen ones stay as they are
+        if learned is not None and learned.requires_grad:  # frozen slices keep their values
             learned.mul_(1 / math.sqrt(learned.shape[1]))
-    # Linear or rectified, a layer's kernel is twice as large with codes twice as large.
+    # With or without rectifier, doubling the codes doubles the layer's kernel.
     of_slices = factors(group.tilings, group(), weights)
     group.codes.mul_(of_slices[:, None])
     if group.partial_codes is not None:
@@ -50,8 +50,8 @@ def scale_to(group: SliceGroup, weights: Mapping[str, Tensor]) -> None:
 
 
 def factors(tilings: Mapping[str, Tiling], made: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
-    """The factors for each layer's slices that give the `made` weights (by parameter name) the root mean square of
-    `weights` (by layer name); one for each slice, `(N,)`."""
+    """Factors that bring the `made` weights (by parameter name) to the root mean square of `weights` (by layer name).
+    There is one factor for each layer, repeated for each of its slices, `(N,)`."""
     found = []
     for name, tiling in tilings.items():
         size = made[f"{name}.weight"].square().mean().sqrt()
@@ -61,21 +61,23 @@ def factors(tilings: Mapping[str, Tiling], made: Mapping[str, Tensor], weights: 
 
 
 def decompose(group: SliceGroup, weights: Mapping[str, Tensor], random: torch.Generator) -> None:
-    """Codes and slices whose kernels are nearest to `weights`, by layer name, in the sum of squares, in closed form."""
+    """Set the codes and slices whose kernels are nearest to `weights` (by layer name) in the sum of squares, in closed
+    form."""
     matrix = group.slices_of(weights)
     left, values, right = leading(matrix, group.length.whole)
     rank = len(values)
-    # Beyond the rank of the matrix slices are free, and their codes zero; both zero, they could never learn.
+    # Beyond the rank of the matrix, the slices are free and their codes are zero. If both were zero, they could never
+    # learn.
     spare = torch.randn(group.slices.shape, generator=random) / math.sqrt(group.slices.shape[1])
     group.slices.copy_(spare)
-    # The singular values are shared evenly: with all of them in the codes, a step of SGD on the slices would move the
-    # kernels by their square (docs/decisions/csg-start.md).
+    # The codes and the slices share the singular values evenly. If the codes had them all, a step of SGD on the slices
+    # would move the kernels by their square (docs/decisions/csg-start.md).
     root = values.sqrt()
     group.codes[:, :rank] = (left * root).to(group.codes.dtype)
     group.slices[:rank] = (root[:, None] * right).to(group.slices.dtype)
     group.codes[group.dead()] = 0
     if group.partial_codes is not None and group.partial_slice is not None:
-        # The same for the corner of what is left that the partial slice can reach.
+        # Decompose the corner of the remainder that the partial slice can reach in the same way.
         high, wide = group.partial_codes.numel(), group.partial_slice.numel()
         corner = matrix[:high, :wide].double() - group.codes[:high].double() @ group.slices[:, :wide].double()
         left, values, right = torch.linalg.svd(corner, full_matrices=False)
@@ -83,16 +85,18 @@ def decompose(group: SliceGroup, weights: Mapping[str, Tensor], random: torch.Ge
         group.partial_slice.copy_(right[0] * values[0].sqrt())
 
 
-# Of a larger matrix the SVD would take four times the memory of a large network.
+# The SVD of a matrix with more values would take four times the memory of a large network.
 _LARGE, _ROWS = 2**22, 512
 
 
 def leading(matrix: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The largest singular values of a matrix `(N, D)`, as many as there are above its noise and `most` at most, with
-    their vectors: left `(N, rank)`, values `(rank,)`, right `(rank, D)`. In double precision.
+    """The largest singular values of a matrix `(N, D)` with their vectors, in double precision. It returns at most
+    `most` values, and only those above the matrix's noise.
 
-    Of large matrices by the eigenvectors of their Gram matrix, `(D, D)`. The noise of their roots is that of float32,
-    which these weights are in.
+    Returns left `(N, rank)`, values `(rank,)` and right `(rank, D)`.
+
+    For a large matrix they come from the eigenvectors of its Gram matrix, `(D, D)`. The square roots of its eigenvalues
+    have the noise of float32, the precision of these weights.
     """
     if matrix.numel() <= _LARGE:
         left, values, right = torch.linalg.svd(matrix.double(), full_matrices=False)

@@ -1,4 +1,4 @@
-"""The kernels of several layers from the values of their slices, by one gather, and the slices from kernels."""
+"""The kernels of several layers from the values of their slices, by one gather; and the slices from the kernels."""
 
 from collections.abc import Mapping
 from itertools import accumulate
@@ -12,8 +12,10 @@ from bench.selection import Layer
 
 
 class TiledKernels(nn.Module):
-    """Lays out the slices of `tilings`, by layer name: all slices of the first layer, then those of the next. Slices
-    may differ in size from layer to layer. `kernels` are those of these layers, in the same order."""
+    """Lays out the slices of `tilings` (by layer name): all slices of the first layer, then those of the next layer.
+
+    The size of a slice may differ between layers. `kernels` are the kernels of these layers, in the same order.
+    """
 
     index: Tensor
 
@@ -23,8 +25,8 @@ class TiledKernels(nn.Module):
         self.kernels = kernels
         sizes = [tiling.slices * tiling.slice_values for tiling in tilings.values()]
         self.size = sum(sizes)
-        # Half the memory traffic of int64, where it is enough. Filled in layer by layer: all of it in int64 would be
-        # twice the size of the network.
+        # int32 halves the memory traffic, if it is large enough. The index is filled layer by layer: all of it in int64
+        # would be twice the size of the network.
         index = torch.empty(sum(kernels.sizes), dtype=torch.int32 if self.size < 2**31 else torch.int64)
         starts = accumulate(sizes, initial=0)
         for part, tiling, start in zip(index.split(kernels.sizes), tilings.values(), starts, strict=False):
@@ -33,7 +35,7 @@ class TiledKernels(nn.Module):
 
     @classmethod
     def of(cls, layers: Mapping[str, Layer], tilings: Mapping[str, Tiling]) -> "TiledKernels":
-        """For these layers, which all have a tiling."""
+        """The tiled kernels of these layers, which all have a tiling."""
         return cls(tilings, FlatKernels.of({name: layers[name] for name in tilings}))
 
     def forward(self, values: Tensor) -> dict[str, Tensor]:
@@ -48,9 +50,9 @@ class TiledKernels(nn.Module):
         return self.kernels.weight(name, values.index_select(0, index - sum(before)))
 
     def slices_of(self, weights: Mapping[str, Tensor]) -> Tensor:
-        """The values of all slices of these weights, by layer name, `(size,)`: zeros where the crop cuts."""
+        """The values of all slices of these weights (by layer name), `(size,)`, with zeros outside the kernels."""
         slices = next(iter(weights.values())).new_zeros(self.size)
-        # By layer: places are written by numbers of twice the size of a weight.
+        # Go layer by layer: the int64 places take twice the memory of the weights.
         for values, index in zip(self.kernels.each(weights), self.index.split(self.kernels.sizes), strict=True):
             slices[index.long()] = values
         return slices

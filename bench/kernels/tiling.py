@@ -1,6 +1,6 @@
-"""How the slices of a kernel lie in it: every tiling is an index from the kernel's values into those of its slices.
+"""How a kernel is divided into slices. Every tiling is an index from the kernel's values into the values of its slices.
 
-One gather by such an index does the tiling, the cropping and the memory format at once, for all layers of a network.
+One gather by such an index tiles, crops and orders the memory in one operation, for all layers of a network.
 """
 
 import math
@@ -15,12 +15,13 @@ Kind = Literal["block", "view"]
 
 @dataclass(frozen=True)
 class Tiling:
-    """A weight `(out, in, kh, kw)`, or `(out, in)` of a linear layer, in slices of `slice` = S0 input by S1 output
-    channels: `ceil(out/S1) ceil(in/S0)` of them, each `(S1, S0, kh, kw)`.
+    """A weight `(out, in, kh, kw)`, or `(out, in)` for a linear layer, divided into slices.
 
-    `block` lays them out as a grid of blocks, row by row, as the words of the CSG paper describe it. `view` is what its
-    authors' code does: the values of all slices, one after the other, are the padded kernel, so a slice fills
-    consecutive filters across all padded inputs. The two are one where the padded input is one slice wide.
+    `slice` is S0 input by S1 output channels. There are `ceil(out/S1) ceil(in/S0)` slices, each `(S1, S0, kh, kw)`.
+
+    `block` lays the slices out as a grid of blocks, row by row, as the text of the CSG paper describes. `view` is the
+    layout of its authors' code: the values of all slices, one after the other, are the padded kernel. So a slice fills
+    consecutive filters across all padded inputs. The two layouts are the same if the padded input is one slice wide.
     """
 
     shape: tuple[int, ...]
@@ -35,13 +36,13 @@ class Tiling:
 
     @property
     def taps(self) -> tuple[int, int]:
-        """kh, kw; 1, 1 for a linear layer."""
+        """(kh, kw); (1, 1) for a linear layer."""
         height, width = self.shape[2:] or (1, 1)
         return height, width
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Slices along the output and the input channels."""
+        """The number of slices along the output and the input channels."""
         return math.ceil(self.shape[0] / self.slice[1]), math.ceil(self.shape[1] / self.slice[0])
 
     @property
@@ -53,8 +54,10 @@ class Tiling:
         return math.prod(self.slice) * math.prod(self.taps)
 
     def index(self) -> Tensor:
-        """For each value of the weight, in the order (out, kh, kw, in), where it lies among those of the slices, which
-        come one after the other. int64 `(out kh kw in,)`."""
+        """For each value of the weight, its place among the values of all slices. int64 `(out kh kw in,)`.
+
+        The weight's values are in the order (out, kh, kw, in), and the slices come one after the other.
+        """
         rows, columns = self.grid
         size_in, size_out = self.slice
         position = torch.arange(rows * columns * size_out * size_in * math.prod(self.taps))
@@ -64,8 +67,8 @@ class Tiling:
         return padded[: self.shape[0], : self.shape[1]].permute(0, 2, 3, 1).flatten()
 
     def dead(self) -> Tensor:
-        """Which slices the crop leaves nothing of, bool `(slices,)`: their codes never get a gradient."""
-        if self.kind == "block":  # the grid ends with a slice that the kernel reaches into
+        """Which slices the crop removes completely, bool `(slices,)`. Their codes never get a gradient."""
+        if self.kind == "block":  # the kernel reaches into every slice of the grid
             return torch.zeros(self.slices, dtype=torch.bool)
         dead = torch.ones(self.slices, dtype=torch.bool)
         dead[self.index() // self.slice_values] = False
@@ -73,5 +76,6 @@ class Tiling:
 
 
 def is_channels_last(weight: Tensor) -> bool:
-    """Whether a convolution's weight is kept channels last. Its strides tell; of 1x1 kernels torch says it is both."""
+    """Whether a convolution's weight is stored channels last. This reads the strides: for 1x1 kernels torch reports
+    both formats."""
     return weight.dim() == 4 and (weight.stride(1), weight.stride(3)) == (1, weight.shape[1])

@@ -1,1 +1,1 @@
-"""Where the figures of a sweep go as they come: a file for each way; the contract is `bench.logs._log`."""
+"""Logs: the places that get a sweep's figures while it runs, one file for each. Their contract is `bench.logs._log`."""

@@ -1,8 +1,8 @@
-"""The contract of a log, a file in this folder, and the code that logs share.
+"""The contract of a log (a file in this folder), and code that logs share.
 
-`--log NAME` takes a file NAME.py here. It defines `open_log(store)`, which returns a Log, and raises InputError where
-nothing can be logged: before anything is trained. Whatever a log raises later ends the log and not the sweep
-(`bench.logs._logging`), so it may let errors of disks and networks pass.
+`--log NAME` uses the file NAME.py here. It defines `open_log(store)`, which returns a Log. It raises InputError, before
+any training, if it can't log. A later error ends the log and not the sweep (`bench.logs._logging`), so a log may let
+errors of disks and networks pass.
 """
 
 import importlib
@@ -23,27 +23,27 @@ LOGS = "logs"
 
 
 class Log(Protocol):
-    """Hears of each run of a sweep, in the order of time, in one thread. Several runs may be under way.
+    """Hears of each run of a sweep, in order of time, in one thread. Several runs may be in progress.
 
-    `place` says, for people, where it writes. A run's epochs are those of its history, from 1; its hyperparameters are
-    `hyperparameters(run)`.
+    `place` tells people where the log writes. A run's epochs are those of its history, counted from 1.
+    `hyperparameters(run)` gives the run's hyperparameters.
     """
 
     place: str
 
     def begin(self, run: Run, rows: Sequence[Epoch]) -> None:
-        """The run's training begins, or goes on behind the epochs `rows`. What the log holds of it from before is of
-        the same run, and may hold other rows: afterwards it holds these alone."""
+        """The run's training starts, or continues after the epochs `rows`. Older entries of the same run may differ
+        from `rows`: afterwards the log must hold only these rows for the run."""
         ...
 
     def epoch(self, run: Run, row: Epoch) -> None: ...
 
     def end(self, run: Run, record: Record) -> None:
-        """It is finished, failed or missed its budget, as its record says."""
+        """The run has finished, failed or missed its budget, as its record says."""
         ...
 
     def leave(self, run: Run) -> None:
-        """It was stopped, and may begin again."""
+        """The run was stopped; it may begin again."""
         ...
 
 
@@ -63,7 +63,7 @@ def require(module: str, extra: str) -> ModuleType:
     """An optional package. Raises InputError if it can't be imported."""
     try:
         found = importlib.import_module(module)
-        # A folder of this name where one stands is taken for a package too.
+        # Python also takes a folder of this name in the current folder for a package.
         if found.__file__ is None:
             raise ImportError(f"{module} is a folder without code")
     except ImportError as error:
@@ -77,8 +77,8 @@ def folder_of(store: Store) -> Path:
 
 
 def hyperparameters(run: Run) -> dict[str, Any]:
-    """What was asked for: the method with its options, the budget, the seed and the setting, by the names of records'
-    columns; numbers, texts or None."""
+    """The run's inputs: the method with its options, the budget, the seed and the setting, under the names of record
+    columns. Values are numbers, texts or None."""
     setting = run.setting
     return {
         "id": run.id,
@@ -95,13 +95,13 @@ def hyperparameters(run: Run) -> dict[str, Any]:
 
 
 def results(record: Record) -> dict[str, float]:
-    """The figures that are known when a run has ended, by the names of records' columns."""
+    """The figures known at the end of a run, under the names of record columns."""
     scores = [name for name in record if name.startswith("test_") and name not in COLUMNS and "." not in name]
     names = ("test_loss", *scores, "corrupted", "stored_values", "compression", "stored_bytes", "macs", "total_seconds")
     return {name: record[name] for name in names if record.get(name) is not None}
 
 
 def tag(name: str) -> str:
-    """The name of a figure where those of one split stand together: `train/loss`."""
+    """The name of a figure in a form that groups the figures of a split: `train/loss`."""
     split, _, rest = name.partition("_")
     return f"{split}/{rest}" if split in ("train", "validation", "test") else name

@@ -1,4 +1,4 @@
-"""A sweep's progress, with logs that hear it too. The command line puts it in the place of the progress itself."""
+"""A sweep's progress that also goes to logs. The command line uses it in place of the plain progress."""
 
 import threading
 import time
@@ -14,19 +14,19 @@ from bench.runs.progress import Progress
 from bench.store.record import Record
 from bench.training.loop import Epoch
 
-# How long the end of a sweep waits for what is not yet written or sent.
+# How long the end of a sweep waits for logs to write or send the rest.
 _ENDING_SECONDS = 60.0
 
 
 class Logging(Progress):
-    """What `shown` shows, and logs by their names. Of a run they hear what this sweep makes of it."""
+    """Passes a sweep's progress to `shown` and to logs, by name. The logs hear only of runs that this sweep makes."""
 
     def __init__(self, shown: Progress, logs: Mapping[str, Log]) -> None:
         super().__init__(shown.console)
         self.shown = shown
         self._logs = logs
         self._threads: list[_Thread] = []
-        # The runs that were begun here, by id; True once logs know of it.
+        # The runs that started here, by id; True once the logs know of the run.
         self._begun: dict[str, tuple[Run, bool]] = {}
 
     def say(self, line: str) -> None:
@@ -67,7 +67,7 @@ class Logging(Progress):
 
     def end(self, run: Run, record: Record) -> None:
         self.shown.end(run, record)
-        if run.id not in self._begun:  # another process made it, and logs it
+        if run.id not in self._begun:  # another process made and logged it
             return
         _, is_known = self._begun.pop(run.id)
         if not is_known:
@@ -89,7 +89,7 @@ class Logging(Progress):
         until = time.monotonic() + _ENDING_SECONDS
         for thread in self._threads:
             if not thread.end(until - time.monotonic()):
-                self.say(f"log {thread.name}: it was not done after {_ENDING_SECONDS:.0f} s, and was left behind")
+                self.say(f"log {thread.name}: not finished after {_ENDING_SECONDS:.0f} s, so its last entries are lost")
         self._look()
 
     def _tell(self, what: str, *arguments: Any) -> None:
@@ -98,20 +98,20 @@ class Logging(Progress):
         self._look()
 
     def _look(self) -> None:
-        """Say once which log failed and why, and go on without it."""
+        """Report each failed log once, with the reason, and go on without it."""
         for thread in [thread for thread in self._threads if thread.failure]:
             self._threads.remove(thread)
-            self.say(f"log {thread.name} failed, and the sweep goes on without it: {thread.failure}")
+            self.say(f"log {thread.name} failed, so the sweep goes on without it: {thread.failure}")
 
 
 class _Thread:
-    """Tells a log, in a thread of its own: no slow disk or network holds up a run. `failure` is the error that ended
-    it."""
+    """Calls a log in a thread of its own, so that no slow disk or network delays a run. `failure` is the error that
+    ended the thread."""
 
     def __init__(self, name: str, log: Log) -> None:
         self.name, self.log, self.failure = name, log, ""
         self._queue: SimpleQueue[tuple[str, tuple[Any, ...]] | None] = SimpleQueue()
-        # A daemon, since whatever hangs must not keep the process from ending.
+        # A daemon thread, so that a log that hangs can't keep the process from ending.
         self._thread = threading.Thread(target=self._work, name=f"log {name}", daemon=True)
         self._thread.start()
 
@@ -119,7 +119,7 @@ class _Thread:
         self._queue.put((what, arguments))
 
     def end(self, seconds: float) -> bool:
-        """Wait for all that was told; whether it was done in time."""
+        """Wait for the log to handle all its messages; returns whether it did so in time."""
         self._queue.put(None)
         self._thread.join(max(seconds, 0.0))
         return not self._thread.is_alive()

@@ -1,4 +1,4 @@
-"""One file, logs/log.csv: a line for each epoch of a run and one for its end, readable while it grows."""
+"""One file, logs/log.csv, with a line for each epoch and each end of a run. It can be read while it grows."""
 
 import csv
 import io
@@ -15,14 +15,14 @@ from bench.training.loop import Epoch
 
 LOG = "log.csv"
 
-# `options` is the method as it can be written, `metric` the name of what is under `score`: the task's headline. `event`
-# is epoch, finished, failed or missed.
+# `options` is the method as text with its options. `metric` names the `score`: the task's headline metric. `event` is
+# epoch, finished, failed or missed.
 _OF_RUNS = ("run", "method", "budget", "seed", "learning_rate_factor", "options", "metric", "epochs")
 _OF_EPOCHS = ("epoch", "train_loss", "train_score", "validation_loss", "validation_score", "learning_rate", "seconds")
 _AT_END = ("test_loss", "test_score", "stored_values", "compression", "reason")
 COLUMNS = ("time", *_OF_RUNS, "event", *_OF_EPOCHS, *_AT_END)
 
-# A line, by its columns; those that are not there are empty.
+# A line by its columns; missing columns are empty.
 Line = Mapping[str, Any]
 
 
@@ -31,8 +31,8 @@ def open_log(store: Store) -> "CsvLog":
 
 
 class CsvLog:
-    """The log (`bench.logs._log.Log`). Several sweeps on one store write to one file. Of each run there are the lines
-    of one making alone, and of each of its epochs one."""
+    """The log (`bench.logs._log.Log`). Several sweeps on one store write to one file. The file has the lines of only
+    one making of each run, and one line for each epoch."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -40,7 +40,8 @@ class CsvLog:
         self.place = str(self.path)
 
     def begin(self, run: Run, rows: Sequence[Epoch]) -> None:
-        """Lines of the run that are not of these epochs go: of epochs that will come again, or of an earlier making."""
+        """Remove the run's lines that are not in `rows`: later epochs, which will come again, and lines of an earlier
+        making."""
         lines = [_of_epoch(run, row) for row in rows]
         with self.store.lock(LOG, wait=True):
             content = self.path.read_bytes() if self.path.exists() else b""
@@ -51,7 +52,7 @@ class CsvLog:
             there = _decode(content)
             known = {line["epoch"]: line for line in there if (line["run"], line["event"]) == (run.id, "epoch")}
             others = [line for line in there if line["run"] != run.id]
-            # Those that stay keep the times at which they came.
+            # Lines that stay keep their original times.
             mine = [known.get(str(line["epoch"]), line) for line in lines]
             self.store.write(self.path, _encode([_HEADER, *others, *mine]))
 
@@ -74,7 +75,7 @@ class CsvLog:
             self._append([line])
 
     def leave(self, run: Run) -> None:
-        """Its lines stay until it begins again."""
+        """The run's lines stay until the run begins again."""
 
     def _append(self, lines: Iterable[Line]) -> None:
         with self.path.open("ab") as file:
@@ -120,7 +121,7 @@ def _encode(lines: Iterable[Line]) -> bytes:
 
 
 def _decode(content: bytes) -> list[Line]:
-    """Its whole lines: a kill may have cut the last one short. Raises ValueError."""
+    """The complete lines of the file; a killed process may have left the last line incomplete. Raises ValueError."""
     whole, _, _ = content.decode().rpartition("\n")
     rows = [*csv.reader(io.StringIO(whole))]
     if rows and tuple(rows[0]) != COLUMNS:

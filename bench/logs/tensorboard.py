@@ -1,6 +1,6 @@
-"""TensorBoard: an event file for each run, in logs/tensorboard/RUN. Shown by `tensorboard --logdir`.
+"""TensorBoard: an event file for each run, in logs/tensorboard/RUN. `tensorboard --logdir` shows it.
 
-By torch's own writer. It needs the package tensorboard, which people need anyhow to look at the files.
+torch's own writer writes it. The writer needs the package tensorboard, which is also needed to view the files.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class TensorBoardLog:
         self._epoch: dict[str, int] = {}
 
     def begin(self, run: Run, rows: Sequence[Epoch]) -> None:
-        """A file anew, with all epochs so far. By `purge_step` an open TensorBoard forgets the file before it."""
+        """Write a new file with all epochs so far. `purge_step` makes an open TensorBoard forget the old file."""
         folder = self.folder / run.name
         for before in folder.glob("events.out.tfevents.*"):
             before.unlink()
@@ -54,7 +54,7 @@ class TensorBoardLog:
         writer, epoch = self._writers[run.id], self._epoch[run.id]
         for name, figure in figures.items():
             writer.add_scalar(name, figure, epoch)
-        # As `add_hparams` has it, which puts them into another file: read in another order, that would be forgotten.
+        # Like `add_hparams`, but in the same file: TensorBoard may read a second file first, and would then forget it.
         for summary in self.torchs.hparams(asked, figures):
             writer.file_writer.add_summary(summary, epoch)
         if record["reason"]:

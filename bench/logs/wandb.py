@@ -1,6 +1,6 @@
-"""Weights & Biases: a run there for each run here, in the project that WANDB_PROJECT names, else `bench`.
+"""Weights & Biases: one run there for each run here, in the project that WANDB_PROJECT names (default: `bench`).
 
-WANDB_MODE=offline keeps runs in logs/wandb, for `wandb sync` to send later. Nobody is asked to log in.
+WANDB_MODE=offline keeps runs in logs/wandb, and `wandb sync` sends them later. The log never asks for a login.
 """
 
 import os
@@ -26,7 +26,7 @@ def open_log(store: Store) -> "WandbLog":
     wandb = require("wandb", "wandb")
     is_online = wandb.setup().settings.mode not in ("offline", "disabled")
     if is_online:
-        way_out = "`wandb login` says who you are; with WANDB_MODE=offline runs stay on the disk"
+        way_out = "log in with `wandb login`, or set WANDB_MODE=offline to keep the runs on the disk"
         try:
             is_known = wandb.login(prompt=False)
         except Exception as error:
@@ -37,9 +37,12 @@ def open_log(store: Store) -> "WandbLog":
 
 
 class WandbLog:
-    """The log (`bench.logs._log.Log`). Steps are epochs. A run that is gone on with is found by its id there, which is
-    kept until the run ends; steps that it has already are not taken again. Without a network connection no run there
-    can be continued, so each making of a run is a run by itself, with all epochs."""
+    """The log (`bench.logs._log.Log`). Steps are epochs.
+
+    A continued run finds its wandb run by an id, which is kept until the run ends. wandb ignores steps that it already
+    has. Without a network connection, wandb can't continue a run, so each making of a run becomes a separate wandb run
+    with all epochs.
+    """
 
     def __init__(self, store: Store, wandb: ModuleType, is_online: bool) -> None:
         self.wandb, self.is_online = wandb, is_online

@@ -1,1 +1,1 @@
-"""Measuring a network: what it stores and computes, how long it takes, whether two are the same."""
+"""Measuring a network: its size and computation, its speed, and whether it equals another network."""

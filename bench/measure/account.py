@@ -1,4 +1,5 @@
-"""What a compressed network stores and computes: the one account, for runs, `bench footprint` and the conformance kit.
+"""Counting the values, bytes and computation of a compressed network, for runs, `bench footprint` and the conformance
+kit.
 
 compress -> to_size -> stored -> (training) -> deploy
 """
@@ -23,7 +24,7 @@ Shape = tuple[int, int, int]  # of an image: (channels, height, width)
 
 @dataclass(frozen=True)
 class Stored:
-    """The account of a network once it is compressed; `solved` has the numbers chosen for the budget."""
+    """The counts of a compressed network; `solved` has the numbers chosen for the budget."""
 
     stored_values: int
     counted_bytes: int
@@ -32,14 +33,17 @@ class Stored:
     solved: Mapping[str, Any]
 
     def check(self, requested: Requested, trained: bool = False) -> None:
-        """Raise BudgetError if the budget is not met; more may be off in the bytes of what is `trained`."""
+        """Raise BudgetError if the budget is not met. The tolerance for bytes is larger for a `trained` network."""
         requested.check(self.stored_values, self.counted_bytes, trained)
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """A network as it is deployed, with its account; `generation_macs` are what training adds to each forward pass to
-    compute kernels. `layers` has a row for each layer."""
+    """A deployed network and its counts.
+
+    `generation_macs` are the multiply-accumulates that each forward pass in training adds to compute kernels. `layers`
+    has a row for each layer.
+    """
 
     network: nn.Module
     materialised_values: int
@@ -60,11 +64,12 @@ def compress(
     training_images: int = 0,
     seeds: Sequence[int] = (),
 ) -> Compressed:
-    """Have the method compress `network`, with the random numbers of this seed. Raises BudgetError, also for a budget
-    of more than the network stores, and for options that make it larger. `account_only`, `training_images` and
-    `seeds`: see Context.
+    """Have the method compress `network`, with the random numbers of this seed.
 
-    The global generators are seeded too: layers that a method makes draw their first weights from them.
+    Raises BudgetError, also for a budget of more than the network stores, and for options that make the network larger.
+    See Context for `account_only`, `training_images` and `seeds`.
+
+    The global generators are seeded too: new layers draw their first weights from them.
     """
     dense_values = count.stored_values(network)
     if values is not None:
@@ -82,7 +87,8 @@ def compress(
 
 
 def rebuild(method: Method, network: nn.Module, structure: Mapping[str, Any], family: str = "") -> Compressed:
-    """Have the method make a network of this shape out of a fresh one. Nothing is random in it."""
+    """Have the method make a network of the shape that `structure` describes, from a fresh network. Nothing in it is
+    random."""
     with seeded(0):
         context = Context(torch.Generator().manual_seed(0), trained=False, family=family)
         made = method.rebuild(network, structure, context)
@@ -93,7 +99,7 @@ def require(made: object, what: str) -> Compressed:
     """Raise TypeError unless this is a Compressed; plugins for version 0.1 return a plain network."""
     if not isinstance(made, Compressed):
         raise TypeError(
-            f"{what} returned {type(made).__name__}, and not a Compressed; since version 0.2 it is "
+            f"{what} returned {type(made).__name__}, not a Compressed; since version 0.2 it must "
             "`return Compressed(network, structure)` (bench.method)"
         )
     _require_module(made.network, f"the Compressed that {what} returned has as its network")
@@ -102,31 +108,31 @@ def require(made: object, what: str) -> Compressed:
 
 def _require_module(made: object, what: str) -> None:
     if not isinstance(made, nn.Module):
-        raise TypeError(f"{what} {made!r:.80}, which is a {type(made).__name__} and no torch.nn.Module")
+        raise TypeError(f"{what} {made!r:.80}, which is a {type(made).__name__}, not a torch.nn.Module")
 
 
 def _require_no_larger(network: nn.Module, dense_values: int) -> None:
-    """Raise BudgetError if the method's options make the network larger. Whole numbers don't count here: clustered
-    weights are as many as there were, of a few bits."""
+    """Raise BudgetError if the method's options make the network larger. Whole numbers don't count here: clustering
+    keeps the number of weights, but stores each in a few bits."""
     tensors = count.stored_tensors(network)
     values = count.values_by_tensor(network)
     stored = sum(values[name] for name, tensor in tensors.items() if tensor.is_floating_point() or tensor.is_complex())
     if stored > dense_values:
         raise BudgetError(
-            f"with these options it stores {stored:,} values, and the network itself {dense_values:,}: nothing is "
-            "compressed; give smaller ones"
+            f"with these options it stores {stored:,} values, but the dense network only {dense_values:,}, so nothing "
+            "is compressed; choose smaller options"
         )
 
 
 def to_size(method: Method, compressed: Compressed) -> Compressed:
-    """The compressed network at its final size, before anything is trained. Use it on a network that is thrown away."""
+    """Bring the compressed network to its final size before any training. Use it on a network that is thrown away."""
     if method.at_size == "at the end":
         compressed.after_step(1.0)
     return compressed
 
 
 def stored(compressed: Compressed, settled: bool = False) -> Stored:
-    """What it stores as it is now. If it is `settled`, check the rounding that it promised."""
+    """Count the stored values of a network as it is now. For a `settled` network, check the promised rounding."""
     half = compressed.half
     if settled and half:
         tensors = count.stored_tensors(compressed.network)
@@ -141,7 +147,7 @@ def stored(compressed: Compressed, settled: bool = False) -> Stored:
 
 
 def deploy(compressed: Compressed, image_shape: Shape) -> Deployed:
-    """Finish it, which may take it apart, and count what is deployed."""
+    """Finish the network, which may take it apart, and count the deployed network."""
     compressed.network.eval()
     training_only.remove(compressed.network)
     in_training = count.forward_macs(compressed.network, image_shape)

@@ -1,11 +1,13 @@
-"""Groups of channels that can be cut out of a network, each checked: the rest computes the same as before.
+"""Groups of channels that can be cut out of a network. Each group is tested: the other channels must compute the same.
 
-torch-pruning's dependency graph follows channels through a network (what makes them, normalises them, reads them) and
-cuts them out of all these layers. Where it can't follow, as where a shortcut pads or channels are shuffled, it may cut
-wrongly without a word. So nothing is taken on trust. `find` cuts half of every group out of a copy with random weights,
-which must then give what it gives when the layers that make these channels make zeros; a group that fails is left
-alone, and why is said. So are channels that a GroupNorm or LayerNorm sees: zeros are part of its mean and variance, and
-channels that are gone are not. `prune` checks in the same way, and to double precision, what it has done.
+torch-pruning's dependency graph follows channels through the layers that make, normalise and read them, and cuts them
+out of all these layers. It can't follow some networks: a shortcut may pad, or channels may be shuffled. Then it may cut
+wrongly without an error. So every cut is tested.
+
+`find` cuts half of each group out of a copy with random weights. In a second copy, the layers that make these channels
+make zeros instead. Both copies must give the same outputs; otherwise the group is left alone, with a reason. Channels
+that a GroupNorm or LayerNorm reads are left alone too: zeros would be part of its mean and variance, and cut channels
+would not. `prune` tests its result in the same way, in double precision.
 """
 
 import copy
@@ -28,19 +30,20 @@ from bench.measure.main_output import main_output
 from bench.measure.runnable import example
 from bench.surgery import channels_last, sharing_modules
 
-# Differences relative to the largest output: what the order of sums may cause, and what shows that channels matter.
+# Differences relative to the largest output: what rounding may cause, and what shows that channels have an effect.
 _ROUNDING = {torch.float32: 1e-5, torch.float64: 1e-9}
 _EFFECT = 1e-4
 
 
 @dataclass(frozen=True)
 class ChannelGroup:
-    """Channels that can be cut one by one: output channels of the layer `root`, each with all that goes with it.
+    """Channels that can be cut one by one: output channels of the layer `root`, each with everything that must go with
+    it.
 
-    A grouped convolution must lose a channel of each of its groups at once. Such a set of `together` channels is what
-    counts as one here: number i stands for the root's channels i, i + size, i + 2 size and so on. `shrinks` says by
-    how much each dimension of a parameter gets smaller with every one that is cut. `whole` is False if a layer makes
-    channels that are in no group besides these, as where a shortcut pads with zeros.
+    A grouped convolution must lose a channel of each of its groups at once. Such a set of `together` channels counts as
+    one here: number i stands for the root's channels i, i + size, i + 2 size and so on. `shrinks` tells by how much one
+    cut shortens each dimension of a parameter. `whole` is False if a layer makes channels outside this and every other
+    group, like a shortcut that pads with zeros.
     """
 
     root: str
@@ -55,7 +58,8 @@ class ChannelGroup:
 
 
 class Graph(torch_pruning.DependencyGraph):
-    """torch-pruning's graph of a network as it is now. It holds on to the layers until it is left, as `with` does."""
+    """torch-pruning's graph of a network as it is now. It holds references to the layers until the `with` block
+    ends."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -66,7 +70,8 @@ class Graph(torch_pruning.DependencyGraph):
             try:
                 self.build_dependency(network, self.image, verbose=False)
             except ZeroDivisionError:
-                # It takes every reshape for a flattening before a linear layer, and gets lost in a channel shuffle.
+                # torch-pruning takes every reshape for a flattening before a linear layer, and fails in a channel
+                # shuffle.
                 self._follows_reshapes = False
                 self.build_dependency(network, self.image, verbose=False)
         network.train(was_training)
@@ -75,14 +80,14 @@ class Graph(torch_pruning.DependencyGraph):
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Nodes hold one another: left as they are, what they hold would take its memory until Python next looks for
-        # such circles, which is seldom.
+        # The nodes refer to one another. Without this, their memory would stay taken until Python's cycle collector
+        # runs, which is seldom.
         for node in self.module2node.values():
             node.__dict__.clear()
         self.__dict__.clear()
 
     def group(self, root: str, channels: Sequence[int] | None = None) -> Group:
-        """These output channels of a layer (None: all of them) and everything that has to go with them."""
+        """These output channels of a layer (None: all of them) and everything that must go with them."""
         module = self.model.get_submodule(root)
         pruner = self.get_pruner_of_module(module)
         if channels is None:
@@ -90,7 +95,8 @@ class Graph(torch_pruning.DependencyGraph):
         return self.get_pruning_group(module, pruner.prune_out_channels, list(channels))
 
     def makers(self, group: Group) -> dict[nn.Module, list[int]]:
-        """The layers that put these channels out, with their places there: zero parameters make zero channels."""
+        """The layers that output these channels, with the channels' places there. Zero parameters there make zero
+        channels."""
         return {
             dep.target.module: list(places)
             for dep, places in group
@@ -108,15 +114,15 @@ class Graph(torch_pruning.DependencyGraph):
 _MAKERS = (nn.Conv2d, nn.Linear, _BatchNorm)
 
 
-# What computes a mean over channels that are cut, as well as over those that stay.
+# Layers that compute a mean over cut and kept channels together.
 _ACROSS_CHANNELS = (nn.GroupNorm, nn.LayerNorm)
 
 
 def find(model: nn.Module, left_alone: dict[str, str] | None = None) -> list[ChannelGroup]:
-    """The groups of channels that can be cut, in the order of the layers. Depends on the network's structure alone.
+    """The groups of channels that can be cut, in the order of the layers. They depend on the network's structure alone.
 
-    `left_alone` gets why the others can't, by the name of the first layer that makes them. Raises BudgetError for a
-    network without convolutions.
+    `left_alone` gets the reason for every other channel, by the name of the first layer that makes it. Raises
+    BudgetError for a network without convolutions.
     """
     with Graph(_with_random_weights(model)) as graph:
         return _all_groups(graph, left_alone)
@@ -128,7 +134,7 @@ def _all_groups(graph: Graph, left_alone: dict[str, str] | None) -> list[Channel
     with torch.no_grad():
         outputs = main_output(network(graph.image))
     found = []
-    # What only training uses stores nothing, and takes the channels that are left.
+    # Modules that only training uses are not stored; they adapt to the channels that are left.
     seen: set[nn.Module] = training_only.inside(network)
     for name, module in network.named_modules():
         if module in seen or not _makes_channels(module):
@@ -139,7 +145,7 @@ def _all_groups(graph: Graph, left_alone: dict[str, str] | None) -> list[Channel
             checked = _reason(group, shared) or _check(graph, name, group, outputs)
         except torch.OutOfMemoryError:
             raise
-        except MALFORMED as error:  # the library is lost here, which shows in many ways
+        except MALFORMED as error:  # the library fails here in many ways
             checked = f"torch-pruning can't follow its channels ({typed_line(error)})"
         if isinstance(checked, ChannelGroup):
             found.append(checked)
@@ -149,18 +155,19 @@ def _all_groups(graph: Graph, left_alone: dict[str, str] | None) -> list[Channel
 
 
 def _reason(group: Group, shared: Mapping[nn.Module, str]) -> str:
-    """Why these channels are not to be cut, whatever comes of it; empty if they may be."""
+    """Why these channels must not be cut, whatever a test says; empty if they may be."""
     modules = [dep.target.module for dep, _ in group]
     tied = [shared[module] for module in modules if module in shared]
     tied += [shared[own] for own in shared if any(one is held for held in own._parameters.values() for one in modules)]
     if tied:
         return f"{tied[0]} shares a parameter with another layer"
     across = next((module for module in modules if isinstance(module, _ACROSS_CHANNELS)), None)
-    return "" if across is None else f"a {type(across).__name__} takes a mean over them and those that would stay"
+    return "" if across is None else f"a {type(across).__name__} takes a mean over cut and kept channels"
 
 
 def stored_values(model: nn.Module, groups: Sequence[ChannelGroup]) -> Callable[[Sequence[int]], int]:
-    """A function that says what the network stores once so many channels of each group are cut, without cutting."""
+    """A function that tells how many values the network would store after cutting these numbers of channels, one for
+    each group. It cuts nothing."""
     fixed, changing = 0, []
     for name, tensor in count.stored_tensors(model).items():
         shrinks = [(place, group.shrinks[name]) for place, group in enumerate(groups) if name in group.shrinks]
@@ -182,9 +189,9 @@ def stored_values(model: nn.Module, groups: Sequence[ChannelGroup]) -> Callable[
 
 
 def prune(model: nn.Module, channels: Mapping[str, Sequence[int]]) -> None:
-    """Cut output channels out of layers, by name, in place, with everything that has to go with them.
+    """Cut output channels out of layers, by name, in place, with everything that must go with them.
 
-    In eval mode the network then gives what it gave with zeros in their place. That is checked.
+    In eval mode the network then gives the outputs that it gave with zeros in their place. This is tested.
     """
     images, expected = _with_zeros(model, channels)
     with Graph(model) as graph:
@@ -195,15 +202,16 @@ def prune(model: nn.Module, channels: Mapping[str, Sequence[int]]) -> None:
     with torch.no_grad():
         outputs = main_output(copy.deepcopy(model).cpu().double().eval()(images))
     if not _are_same(outputs, expected):
-        raise RuntimeError("cutting channels changed what the others compute")
+        raise RuntimeError("cutting channels changed the outputs of the other channels")
 
 
 def _with_zeros(model: nn.Module, channels: Mapping[str, Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """An image, and what the network gives for it with zeros for these channels; in double precision."""
+    """An image, and the network's output for it with zeros for these channels, in double precision."""
     masked = copy.deepcopy(model).cpu().double().eval()
     with Graph(masked) as graph, torch.no_grad():
         for root, places in channels.items():
-            # In place, for the graph holds on to what it was made of: new tensors would be one more double copy.
+            # Write in place: the graph refers to the old tensors, so new ones would be one more copy in double
+            # precision.
             for module, own in graph.makers(graph.group(root, places)).items():
                 for parameter in module.parameters(recurse=False):
                     parameter[own] = 0
@@ -211,7 +219,8 @@ def _with_zeros(model: nn.Module, channels: Mapping[str, Sequence[int]]) -> tupl
 
 
 def in_words(left_alone: Mapping[str, str]) -> str:
-    """How many groups of channels are left alone for each reason, the commonest first, and the first layer of each."""
+    """The reasons why groups of channels are left alone, the most frequent first, each with its number of groups and
+    the first layer."""
     layers: dict[str, list[str]] = {}
     for name, reason in left_alone.items():
         layers.setdefault(reason, []).append(name)
@@ -224,7 +233,7 @@ def in_words(left_alone: Mapping[str, str]) -> str:
     return "; ".join([*said, *([f"{left} others"] if left else [])])
 
 
-# So many reasons are told.
+# The most reasons that one text names.
 _REASONS = 3
 
 
@@ -235,14 +244,14 @@ def width(module: nn.Module) -> int:
 
 
 def _check(graph: Graph, root: str, group: Group, outputs: Tensor) -> ChannelGroup | str:
-    """The group, if cutting it is the same as making zeros of it, and one of its channels as large as another. Else
-    why it is none; empty if these are the network's outputs."""
+    """The group, if cutting it is the same as making it zero, and all its channels are equally large. Otherwise the
+    reason; empty if these channels are the network's outputs."""
     network = graph.model
     together = max(_together(dep.target.module) for dep, _ in group)
     makers = graph.makers(group).items()
     whole = all(len(places) == width(module) for module, places in makers if not isinstance(module, _BatchNorm))
     found = ChannelGroup(root, width(network.get_submodule(root)) // together, together, {}, whole)
-    # Half of them at random: a regular pattern might suit a wrong way of counting channels.
+    # Cut a random half: a regular pattern might hide a wrong way of counting channels.
     random = torch.Generator().manual_seed(found.size)
     numbers = torch.randperm(found.size, generator=random)[: found.size // 2].tolist()
     half = graph.group(root, found.channels(numbers))
@@ -257,14 +266,14 @@ def _check(graph: Graph, root: str, group: Group, outputs: Tensor) -> ChannelGro
     if pruned.shape != outputs.shape:
         return ""
     if not _are_same(pruned, expected):
-        return "without its channels the others would compute something else"
+        return "cutting its channels would change the outputs of the others"
     if _are_same(expected, outputs, _EFFECT):
-        return "its channels make no difference to the outputs"
+        return "its channels have no effect on the outputs"
     shrinks = {}
     for name, shape in before.items():
         lost = [old - new for old, new in zip(shape, after[name], strict=True)]
         if any(number % len(numbers) for number in lost):
-            return f"one of its channels takes more of {name} with it than another"
+            return f"its channels would remove different numbers of values of {name}"
         if any(lost):
             shrinks[name] = tuple(number // len(numbers) for number in lost)
     return replace(found, shrinks=shrinks)
@@ -276,7 +285,7 @@ def _are_same(one: Tensor, other: Tensor, tolerance: float | None = None) -> boo
 
 
 def _make_zeros(graph: Graph, group: Group) -> None:
-    """Give the layers that make these channels zeros as parameters there."""
+    """Set the parameters of these channels to zero in the layers that make them."""
     for module, places in graph.makers(group).items():
         for name, parameter in module.named_parameters(recurse=False):
             zeroed = parameter.detach().clone()
@@ -286,8 +295,11 @@ def _make_zeros(graph: Graph, group: Group) -> None:
 
 @contextmanager
 def _put_back(graph: Graph) -> Iterator[None]:
-    """Afterwards the network is what it was, whatever happened: neither the library nor `_make_zeros` writes into a
-    tensor, they replace it, in layers and, where a parameter stands by itself, in any module and in the graph."""
+    """Restore the network afterwards, also after an error.
+
+    The library and `_make_zeros` never write into a tensor; they replace it. They do so in layers and in the graph. A
+    parameter outside a layer they replace in any module.
+    """
     network = [(vars(module), copied(vars(module))) for module in graph.model.modules()]
     known = [(names, dict(names)) for names in (graph._param_to_name, graph.module2node)]
     nodes = [(node, node.module) for node in graph.module2node.values()]
@@ -302,7 +314,7 @@ def _put_back(graph: Graph) -> Iterator[None]:
 
 
 def copied(state: Mapping[str, Any]) -> dict[str, Any]:
-    """With dicts of its own, which hold the parameters."""
+    """A copy with its own dicts, which hold the parameters."""
     return {name: copy.copy(it) if isinstance(it, dict) else it for name, it in state.items()}
 
 
@@ -321,14 +333,14 @@ def _with_random_weights(model: nn.Module) -> nn.Module:
 
 
 def _makes_channels(module: nn.Module) -> bool:
-    """Depthwise convolutions don't: they pass channels on that others make."""
+    """Whether the layer makes channels. A depthwise convolution passes on channels that others make."""
     if isinstance(module, nn.Conv2d):
         return module.groups == 1 or module.groups < module.out_channels
     return isinstance(module, nn.Linear)
 
 
 def _together(module: nn.Module) -> int:
-    """How many channels this layer can lose at once only."""
+    """How many channels this layer must lose at once."""
     return module.groups if isinstance(module, nn.Conv2d) and _makes_channels(module) else 1
 
 

@@ -1,4 +1,4 @@
-"""Code spaces as a run keeps them: in a small file, thinned and in few bits. So a report needs neither torch nor the
+"""Code spaces as a run keeps them: a small file with a sample in few bits. So a report needs neither torch nor the
 method."""
 
 import json
@@ -10,20 +10,21 @@ from torch import Tensor
 
 from bench.method import CodeSpace
 
-# How many pieces and codes are kept: what fits on a page.
+# The most pieces and codes that are kept: as many as fit on a page.
 _PIECES, _CODES = 36, 2000
 
 
 def encode(spaces: Mapping[str, CodeSpace]) -> bytes:
-    """The content of a file (safetensors) on these code spaces by name. For each of them:
+    """The content of a file (safetensors) for these code spaces, by name. For each code space:
 
-    * `NAME/pieces` uint8 `(k, height, width)`: those that matter most to the kernels (the norm of a piece times that of
-      its coefficients), the most important first; 128 is zero, and each is scaled to its largest value;
-    * `NAME/codes` float32 `(n, 2)`: all codes, or some of them evenly, along their first two principal components;
-    * `NAME/layers` int16 `(n,)`: which layer each belongs to.
+    * `NAME/pieces` uint8 `(k, height, width)`: the pieces that matter most to the kernels, the most important first.
+      The importance is the norm of a piece times the norm of its coefficients. 128 is zero, and each piece is scaled to
+      its largest value;
+    * `NAME/codes` float32 `(n, 2)`: all codes, or an even sample, along their first two principal components;
+    * `NAME/layers` int16 `(n,)`: the number of each code's layer.
 
-    The header's `code_space` is JSON: for each name `layers`, `variance` (the share of it that each component has),
-    `pieces` and `codes` (how many there are in all).
+    The header's `code_space` is JSON. For each name it has `layers`, `variance` (the share of the variance along each
+    component), and `pieces` and `codes` (their numbers before sampling).
     """
     tensors: dict[str, Tensor] = {}
     described = {}
@@ -51,11 +52,12 @@ def encode(spaces: Mapping[str, CodeSpace]) -> bytes:
 
 
 def principal_components(codes: Tensor) -> tuple[Tensor, list[float]]:
-    """Rows `(n, K)` along the first two of their principal components, `(n, 2)`, and the variance's share of each."""
+    """Rows `(n, K)` along their first two principal components, `(n, 2)`, and each component's share of the
+    variance."""
     centred = (codes - codes.mean(dim=0)).double()
     _, values, directions = torch.linalg.svd(centred, full_matrices=False)
     places = centred @ directions[:2].T
-    # A direction and its opposite are as good: the larger side is up, so that the same codes are the same picture.
+    # A direction and its opposite are equally good. Put the larger side up, so that equal codes give equal pictures.
     signs = torch.where(places.sum(dim=0) < 0, -1.0, 1.0) if len(places) else 1.0
     squares = values.square()
     shares = (squares[:2] / squares.sum().clamp(min=torch.finfo(torch.float64).tiny)).tolist()

@@ -1,4 +1,4 @@
-"""The processor's cores: how many there are for this process, and how many threads torch uses."""
+"""The processor's cores: how many this process may use, and how many threads torch uses."""
 
 import os
 from collections.abc import Iterator
@@ -8,18 +8,18 @@ from pathlib import Path
 import torch
 
 _CGROUPS = Path("/sys/fs/cgroup")
-# Cores where nothing limits them.
+# The number of cores if there is no limit.
 _MANY = 1e6
 
 
 def cores() -> int:
-    """The number of cores that this process is bound to, or fewer if its container is given less time."""
+    """The number of cores to which this process is bound, or fewer if its container gets less time."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(bound, int(limit(Path("/proc/self/cgroup"), _CGROUPS))))
 
 
 def limit(own: Path, root: Path) -> float:
-    """The cores' worth of time that control groups (version 2) leave, at least 1; infinite where none is set."""
+    """The processor time that control groups (version 2) allow, in cores; `_MANY` if there is no limit."""
     try:
         line = next(line for line in own.read_text().splitlines() if line.startswith("0::"))
     except (OSError, StopIteration):
@@ -30,19 +30,20 @@ def limit(own: Path, root: Path) -> float:
         try:
             quota, period = (group / "cpu.max").read_text().split()
             limits += [] if quota == "max" else [int(quota) / int(period)]
-        except (OSError, ValueError):  # the root has none
+        except (OSError, ValueError):  # the root group has no limit
             continue
     return min(limits, default=_MANY)
 
 
 def loaders(places: int, threads: int) -> int:
-    """How many processes may decode images for each of so many runs at once, which compute with so many threads."""
+    """How many processes may decode images for each run, if `places` runs at once compute with `threads` threads
+    each."""
     return max(0, cores() // places - threads)
 
 
 @contextmanager
 def threads(number: int) -> Iterator[None]:
-    """Inside, torch uses so many threads."""
+    """Let torch use this number of threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:

@@ -1,8 +1,9 @@
-"""Initial weights for layers that have other numbers of channels than where the network was made.
+"""Initial weights for layers whose numbers of channels were changed after the network was built.
 
-A network's own code draws its weights by a law that often depends on the layer's size, as He et al.'s (2015): a
-variance of two over the fan. Which law it is shows in the weights that it drew: for a law that is known, the variance
-times the fan is a known number. The same law gives the deviation at the new size. Constants (ones, zeros) stay.
+A network's own code often draws weights by a law that depends on the layer's size. He et al. (2015), for example, use a
+variance of two divided by the fan. The drawn weights show which law it was: for each known law, the variance times the
+fan is a known number. The same law gives the standard deviation at the new size. Constant tensors (ones, zeros) stay
+constant.
 """
 
 import math
@@ -15,19 +16,20 @@ from torch import Tensor, nn
 
 from bench.surgery import channels_last, give_channels
 
-# The variance times the fan, in the laws that are in use: torch's own for its layers, Xavier's and LeCun's, He's.
+# The variance times the fan in the common laws: torch's own for its layers, Xavier's and LeCun's, He's.
 _GAINS = (1 / 3, 1.0, 2.0)
-# Deviations that are the same whatever the size.
+# Standard deviations that don't depend on the size.
 _DEVIATIONS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0)
-# A variance that was measured on n values is off by about sqrt(2 / n) of it; so many times that is no accident.
+# A variance measured on n values has a relative error of about sqrt(2 / n). A difference of more than this many errors
+# is no accident.
 _SIGMAS = 4
-# Between the kurtosis of a uniform distribution (1.8) and that of a normal one (3).
+# A threshold between the kurtosis of a uniform distribution (1.8) and of a normal one (3).
 _KURTOSIS = 2.4
 
 
 @dataclass(frozen=True)
 class Law:
-    """How large initial values are: a variance of `gain` over the fan that `fan` names, around zero."""
+    """How large initial values are: their variance is `gain` divided by the fan named `fan`, around a mean of zero."""
 
     fan: str
     gain: float
@@ -37,7 +39,7 @@ class Law:
 
 
 def _fans(shape: Sequence[int], groups: int) -> dict[str, float]:
-    """The fans of a kernel of this shape. torch's fan-out ignores groups; others' doesn't."""
+    """The fans of a kernel of this shape. torch's fan-out ignores groups; other libraries divide by them."""
     taps = math.prod(shape[2:])
     fan_in, fan_out = shape[1] * taps, shape[0] * taps
     return {
@@ -50,8 +52,8 @@ def _fans(shape: Sequence[int], groups: int) -> dict[str, float]:
 
 
 def at_channels(network: nn.Module, channels: Mapping[str, Sequence[int]], seed: torch.Generator) -> nn.Module:
-    """The network, freshly made, with these numbers of channels (`surgery.channels_of`), in place: what changes its
-    shape is drawn anew."""
+    """Change a freshly made network to these numbers of channels (`surgery.channels_of`), in place. Tensors whose shape
+    changes are drawn anew."""
     before = {name: tensor.detach() for name, tensor in _tensors(network).items()}
     groups = _groups(network)
     laws = _laws(before, groups)
@@ -80,9 +82,10 @@ def _groups(network: nn.Module) -> dict[str, int]:
 
 
 def _laws(tensors: Mapping[str, Tensor], groups: Mapping[str, int]) -> dict[str, Law]:
-    """The law that each tensor was drawn by, where it is one that depends on a kernel's size, or is small and known.
+    """The law by which each tensor was drawn. A law depends on a kernel's size, or is one of the known constant
+    deviations.
 
-    One tensor may fit several, so the one that most tensors of the network fit is taken.
+    A tensor may fit several laws; then it gets the law that most tensors of the network fit.
     """
     measured = {name: kernel for name, tensor in tensors.items() if (kernel := _measure(name, tensors, groups))}
     fitting = {name: kernel.fitting() for name, kernel in measured.items()}
@@ -96,7 +99,8 @@ def _laws(tensors: Mapping[str, Tensor], groups: Mapping[str, int]) -> dict[str,
 
 @dataclass(frozen=True)
 class _Measured:
-    """What was drawn: how many values, their variance, and the fans of the kernel that they are, or are the bias of."""
+    """Measurements of a drawn tensor: its number of values, its variance, and the fans of its kernel. (A bias belongs
+    to a kernel.)"""
 
     kind: str
     values: int
@@ -104,7 +108,7 @@ class _Measured:
     fans: Mapping[str, float]
 
     def fitting(self) -> list[Law]:
-        """The known laws that it fits."""
+        """The known laws that these values fit."""
         allowed = _SIGMAS * math.sqrt(2 / self.values)
         known = [Law(fan, gain) for fan in self.fans if fan != "none" for gain in _GAINS]
         known += [Law("none", deviation**2) for deviation in _DEVIATIONS]
@@ -112,25 +116,26 @@ class _Measured:
 
 
 def _measure(name: str, tensors: Mapping[str, Tensor], groups: Mapping[str, int]) -> _Measured | None:
-    """None for what is no kernel and no bias of one, or is constant."""
+    """Measure a tensor; None if it is constant, or neither a kernel nor a bias of one."""
     tensor, kernel = tensors[name], tensors[_kernel_of(name, tensors)]
     if kernel.dim() < 2 or not tensor.is_floating_point() or tensor.numel() < 2 or _constant(tensor) is not None:
         return None
     kind = f"{kernel.dim()} of {tensor.dim()} dimensions"
-    # Around zero, as all these laws are; its own mean is as uncertain as its variance.
+    # The variance around zero, the mean in all these laws. The tensor's own mean would be as uncertain as its variance.
     variance = tensor.double().square().mean().item()
     return _Measured(kind, tensor.numel(), variance, _fans(kernel.shape, groups.get(_kernel_of(name, tensors), 1)))
 
 
 def _kernel_of(name: str, tensors: Mapping[str, Tensor]) -> str:
-    """A bias has the size that the fans of its kernel give it; anything else is taken for a kernel itself."""
+    """The name of the kernel that decides a tensor's fans: a bias uses its layer's kernel; any other tensor counts as a
+    kernel itself."""
     kernel = f"{name.removesuffix('bias')}weight"
     return kernel if name.endswith("bias") and kernel in tensors else name
 
 
 def _own_law(kernels: Sequence[_Measured]) -> Law:
-    """For kernels that no known law fits: of the fans the one with which the variance times the fan is the most alike;
-    for a single one the fan-in, which keeps the size of what comes out."""
+    """A law for kernels that no known law fits. It uses the fan for which the variance times the fan varies least among
+    them. For a single kernel it uses the fan-in, which keeps the size of the layer's outputs."""
 
     def products(fan: str) -> list[tuple[float, int]]:
         return [(math.log(kernel.variance * kernel.fans[fan]), kernel.values) for kernel in kernels]
@@ -146,7 +151,7 @@ def _own_law(kernels: Sequence[_Measured]) -> Law:
 
 
 def _constant(tensor: Tensor) -> float | None:
-    """The value that all of it has, if there is one."""
+    """The tensor's value, if all its elements are equal."""
     first = tensor.flatten()[0]
     return float(first) if bool((tensor == first).all()) else None
 
@@ -154,11 +159,11 @@ def _constant(tensor: Tensor) -> float | None:
 def _fill(
     tensor: Tensor, before: Tensor, law: Law | None, groups: int, kernel: Sequence[int], seed: torch.Generator
 ) -> None:
-    """Initial values, of a kernel of this shape or its bias."""
+    """Draw initial values for a kernel of this shape or for its bias."""
     constant = _constant(before) if before.numel() else 0.0
     if constant is not None:
         tensor.fill_(constant)
-    elif law is None:  # whatever it is, its values are like those that were there
+    elif law is None:  # unknown law: draw from the old values
         values = before.flatten()
         tensor.copy_(values[torch.randint(len(values), tuple(tensor.shape), generator=seed)])
     else:

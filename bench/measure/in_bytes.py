@@ -1,8 +1,8 @@
-"""Compressing to a budget, also one of bytes: methods know values alone, so the harness looks for how many values (or
-which of the options that a method lists) come to so many bytes.
+"""Compressing to a budget of values or of bytes. Methods know only values, so the harness searches for the number of
+values (or the method's options) that gives the requested bytes.
 
-Each try compresses a copy that is counted and thrown away, and few are needed: a network of floats has four bytes a
-value, and where side information comes on top, it grows with what it is about.
+Each try compresses a copy, counts it and throws it away. Few tries are needed: a float network has four bytes per
+value, and side information grows with the values that it describes.
 """
 
 import copy
@@ -18,7 +18,7 @@ from bench.errors import BudgetError
 from bench.measure import account, packed_size
 from bench.method import Compressed, Method, Resizable
 
-# Of a float.
+# The bytes of a float.
 _VALUE_BYTES = 4
 
 
@@ -34,8 +34,8 @@ def compress(
     training_images: int = 0,
     seeds: Sequence[int] = (),
 ) -> Compressed:
-    """`account.compress`, to values, to bytes or to what options say. Raises BudgetError, for bytes where none of what
-    the method can be comes within the tolerance."""
+    """Like `account.compress`, for a request in values, in bytes, or by the method's options. Raises BudgetError. For
+    bytes it also raises it if no size of the method comes within the tolerance."""
 
     def made(method: Method, network: nn.Module, values: int | None, account_only: bool) -> Compressed:
         return account.compress(
@@ -69,19 +69,22 @@ def compress(
     return compressed
 
 
-# As near as it goes is worth a few tries; beyond, the tolerance is enough, and most methods never come here.
+# The search first spends a few tries on coming as near as possible; afterwards it stops within the tolerance. Most
+# methods never get there.
 _FOR_NEARNESS, _TRIES = 3, 12
-# Where the first number is refused, which others are looked at, as multiples of it. Values of few bits (indices) need
-# more of them for as many bytes.
+# Multiples of the first number, to try if the method refuses that number. Values of few bits (indices) need more values
+# for the same bytes.
 _OTHERS = (1.25, 1.6, 2.5, 4.0, 0.8)
-# A method whose steps are coarse spends at most what it is given; with a little more it may be a step nearer.
+# A method with coarse steps never exceeds its budget. A slightly larger budget may bring it one step nearer.
 _LITTLE_MORE = 0.8 * TOLERANCE
 
 
 @dataclass
 class Search:
-    """For the whole number, from `least` to `most`, with which something has the `requested` bytes. `bytes_of` rises
-    with it, by and large, and raises BudgetError for numbers that can't be. `text` says what a number is."""
+    """A search for the whole number, from `least` to `most`, that gives the `requested` bytes.
+
+    `bytes_of` rises with the number, roughly, and raises BudgetError for an impossible one. `text` describes a number.
+    """
 
     requested: int
     least: int
@@ -92,7 +95,7 @@ class Search:
     refused: dict[int, BudgetError] = field(default_factory=dict)
 
     def run(self, first: int) -> int:
-        """The number, looked for from `first` on. Raises BudgetError if none comes within the tolerance."""
+        """The number, searched for from `first`. Raises BudgetError if no number comes within the tolerance."""
         wanted: int | None = first
         for tries in range(1, _TRIES + 1):
             if wanted is None:
@@ -115,7 +118,8 @@ class Search:
         return min(self.known, key=lambda number: (abs(self.known[number] - self.requested), number))
 
     def _next(self, first: int, is_slow: bool) -> int | None:
-        """The next size to try; None if no new one promises more. Half-way where straight lines are slow."""
+        """The next number to try; None if no new one promises more. If straight lines are slow, it is half-way between
+        the bounds."""
         if not self.known:
             others = (min(max(round(first * factor), self.least), self.most) for factor in _OTHERS)
             return next((number for number in others if number not in self.refused), None)
@@ -128,7 +132,8 @@ class Search:
         return next((number for number in near if number < above and not self._is_refused(number)), None)
 
     def _guess(self, below: int, above: int) -> int:
-        """Along a straight line: between two numbers, or through the nearest two, or through one and nothing at all."""
+        """A guess along a straight line: between the two bounds, through the nearest two numbers, or through one number
+        and zero."""
         known = sorted(self.known, key=lambda number: abs(self.known[number] - self.requested))[:2]
         one, other = (below, above) if {below, above} <= self.known.keys() else (known[0], known[-1])
         slope = (self.known[other] - self.known[one]) / (other - one) if one != other else 0
@@ -136,17 +141,17 @@ class Search:
         return round(one + (self.requested - self.known[one]) / slope)
 
     def _is_refused(self, number: int) -> bool:
-        """That, or as good as that."""
+        """Whether this number, or one very near to it, was refused."""
         return any(abs(number - refused) <= ENOUGH * refused for refused in self.refused)
 
     def _reason(self) -> str:
         asked = f"{self.requested:,} bytes were asked for"
         if not self.known:
             number, error = next(iter(self.refused.items()))
-            return f"{asked}, for which it was given {self.text(number)}: {error}"
+            return f"{asked}; tried with {self.text(number)}: {error}"
         best = self._best()
         off = budget.off_by(self.requested, self.known[best])
-        nearest = f"{asked}, and {self.text(best)} come to {self.known[best]:,} ({off}; {TOLERANCE:.0%} is allowed)"
+        nearest = f"{asked}, but {self.text(best)} give {self.known[best]:,} ({off}; {TOLERANCE:.0%} is allowed)"
         if not self.refused:
             return nearest
         number = min(self.refused, key=lambda number: abs(number - best))

@@ -1,4 +1,4 @@
-"""What each layer of a network stores, has as deployed, and computes."""
+"""The stored values, deployed values and multiply-accumulates of each layer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ Row = dict[str, Any]
 
 
 def values_by_module(network: nn.Module) -> dict[str, int]:
-    """Stored values by the name of the module that has them; names in a generated network are the plain network's."""
+    """Stored values by the name of the module that holds them. A generated network uses the plain network's names."""
     found: dict[str, int] = {}
     inner = "network." if isinstance(network, GeneratedNetwork) else ""
     for name, values in count.values_by_tensor(network).items():
@@ -22,18 +22,19 @@ def values_by_module(network: nn.Module) -> dict[str, int]:
 
 
 def rows(stored: Mapping[str, int], deployed: nn.Module, macs_by_module: Mapping[str, int]) -> list[Row]:
-    """A row for each module that stores, has as deployed, or computes anything, not counting those inside it.
+    """A row for each module that stores values, is deployed with values, or computes. The modules inside it are not
+    included.
 
-    `stored` is what `values_by_module` said of the network before it was finished, `macs_by_module` what
-    `bench.count` says of the deployed one.
+    `stored` is the result of `values_by_module` before the network was finished. `macs_by_module` is the result of
+    `bench.count.macs_by_module` for the deployed network.
     """
     materialised = values_by_module(deployed)
     macs = dict(macs_by_module)
     for name, module in deployed.named_modules():
-        # From the outside in: what happens inside the modules inside is still in theirs.
+        # Go from the outside in: the numbers of inner modules still include the modules inside them.
         inside = (f"{name}.{child}" if name else child for child, _ in module.named_children())
         macs[name] = macs.get(name, 0) - sum(macs.get(child, 0) for child in inside)
-    # Generators are no part of the deployed network.
+    # The deployed network has no generators.
     modules = [name for name, _ in deployed.named_modules()]
     names = [*(name for name in stored if name not in modules), *modules]
     listed = [

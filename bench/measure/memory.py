@@ -1,4 +1,4 @@
-"""The most memory that a run takes: of the process on the CPU, of torch's tensors on CUDA."""
+"""The peak memory of a run: of the process on the CPU, of torch's tensors on CUDA."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ _FORGET_PEAK = "5"  # man 5 proc_pid_clear_refs
 
 
 def forget_peak(device: torch.device) -> bool:
-    """Measure from now on. Whether the system lets us: on Linux alone, and not in every container."""
+    """Start a new measurement. Returns whether the system allows it: only Linux does, and not in every container."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return True
@@ -22,7 +22,7 @@ def forget_peak(device: torch.device) -> bool:
 
 
 def peak_bytes(device: torch.device) -> int | None:
-    """The most bytes at one time since `forget_peak` gave True; None if the system doesn't say."""
+    """The peak memory since `forget_peak` returned True, in bytes; None if the system doesn't tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     found = re.search(r"^VmHWM:\s+(\d+) kB$", (_PROCESS / "status").read_text(), re.MULTILINE)

@@ -1,9 +1,9 @@
-"""The bytes of a network's stored values, as budgets of bytes count them, and the forms in which a file packs values.
+"""The bytes of a network's stored values, as budgets of bytes count them, and the packed forms of values in a file.
 
-A float has the bytes of its type, and two where the method rounds it to half precision for good; a float that merely
-happens to be round has four. Whole numbers have the bits of the largest. A masked tensor counts the kept values and
-their places: the cheaper of a bitmap and of the gaps between them. Batch norm's statistics and a file's header, which
-are the same for all methods, are left out.
+A float has the bytes of its type. It has two if the method rounds it to half precision for good; a float that merely
+happens to be round has four. Each whole number has as many bits as the largest of its tensor needs. For a masked
+tensor, the kept values and their places count; the places are stored as a bitmap or as gaps, whichever is smaller.
+Batch norm's statistics and a file's header are the same for all methods and don't count.
 """
 
 import math
@@ -20,7 +20,8 @@ _HALF_BYTES = 2
 
 
 def counted_bytes(model: nn.Module, half: Collection[str] = ()) -> int:
-    """Bytes of what the network stores; `half` names the tensors that are rounded to half precision for good."""
+    """The bytes of the network's stored values; `half` names the tensors that are rounded to half precision for
+    good."""
     kept = masks.of(model)
     return sum(
         _bytes(tensor.detach(), kept.get(name), name in half) for name, tensor in count.stored_tensors(model).items()
@@ -33,24 +34,26 @@ def is_half(tensor: Tensor) -> bool:
 
 
 def is_packed_whole(tensor: Tensor) -> bool:
-    """Whether a file has it in the bits of its largest number: whole numbers, none of them negative."""
+    """Whether a file packs the tensor into the bits of its largest number: it has whole numbers, none of them
+    negative."""
     return tensor.dtype in _WHOLE and tensor.numel() > 0 and (tensor.dtype == torch.bool or int(tensor.min()) >= 0)
 
 
 def bits_of(whole: Tensor) -> int:
-    """Bits that the largest of these numbers needs; at least 1."""
+    """The bits that the largest of these numbers needs; at least 1."""
     return max(1, int(whole.max()).bit_length()) if whole.numel() else 1
 
 
 def form_of(mask: Tensor) -> tuple[Literal["bitmap", "gaps"], int, int]:
-    """The cheaper form that says what a mask keeps, its bits a number, and its numbers."""
+    """The smaller form for a mask's places: its name, its bits per number, and how many numbers it has."""
     gaps = gaps_of(mask)
     bits = bits_of(gaps)
     return ("gaps", bits, gaps.numel()) if bits * gaps.numel() < mask.numel() else ("bitmap", 1, mask.numel())
 
 
 def gaps_of(mask: Tensor) -> Tensor:
-    """From one kept value to the next, so at least 1; the first is counted from just before the beginning."""
+    """The distances from one kept value to the next, each at least 1. The first is counted from just before the
+    beginning."""
     places = mask.flatten().nonzero().flatten()
     return torch.diff(places, prepend=places.new_tensor([-1]))
 

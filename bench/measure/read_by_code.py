@@ -1,6 +1,6 @@
 """Layers whose tensors a network's own code reads, as in `functional.conv2d(images, self.conv.weight)`.
 
-A method that puts another layer in the place of such a one would take away what the code asks for.
+A method must not replace such a layer: the code would no longer find the tensor.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,17 +16,18 @@ from bench.surgery import replace_all
 
 
 def read_by_code(network: nn.Module, layers: Collection[str]) -> dict[str, str]:
-    """The layers, of these names, whose attributes the network's code reads, with the first attribute that it reads
-    (`weight`). The network is run, and stays as it is."""
+    """The layers among `layers` whose attributes the network's code reads, each with the first attribute read
+    (`weight`). The network is run and stays unchanged."""
     read: dict[str, str] = {}
     if not layers:
         return read
     try:
         made, images = runnable(network)
-    except MALFORMED:  # it doesn't run by itself: whoever runs it will say so
+    except MALFORMED:  # it doesn't run alone: a later caller reports that
         return read
     replace_all(made, {name: _Watched(made.get_submodule(name), name, read) for name in layers})
-    # In training some code is other code, and a batch norm wants more than one value of a channel.
+    # Run it in training mode too, where its code may differ. Batch norm then needs more than one value for each
+    # channel.
     more = torch.cat([images[0], images[0]])
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         made(images[0])
@@ -36,24 +37,24 @@ def read_by_code(network: nn.Module, layers: Collection[str]) -> dict[str, str]:
 
 
 def in_words(read: Mapping[str, str]) -> str:
-    """Which layers these are and why they can't be others."""
+    """Which layers these are, and why they can't be replaced."""
     (name, what), *others = read.items()
     more = f" and {len(others)} more" if others else ""
     return f"{name}{more}, whose {what} the network's code reads itself"
 
 
 def left_alone(read: Mapping[str, str]) -> dict[str, str]:
-    """The text about them in a record (in `Compressed.solved`)."""
+    """The record's entry about these layers (in `Compressed.solved`)."""
     return {"left_alone": in_words(read)} if read else {}
 
 
 def but_for(read: Mapping[str, str]) -> str:
-    """The same, to end the reason of a budget that can't be met."""
+    """A text about these layers that ends the reason of a budget that can't be met."""
     return f"; left alone: {in_words(read)}" if read else ""
 
 
 class _Watched(nn.Module):
-    """Stands in for a layer and computes the same; notes which attributes are read from outside."""
+    """Stands in for a layer and computes the same. It notes the attributes that other code reads."""
 
     def __init__(self, layer: nn.Module, name: str, read: dict[str, str]) -> None:
         super().__init__()
@@ -62,7 +63,7 @@ class _Watched(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.__dict__["_watched"][0](*args, **kwargs)
 
-    def __getattr__(self, attribute: str) -> Any:  # called for what no module has
+    def __getattr__(self, attribute: str) -> Any:  # called for attributes that a plain module lacks
         layer, name, read = self.__dict__["_watched"]
         value = getattr(layer, attribute)
         read.setdefault(name, attribute)

@@ -1,4 +1,4 @@
-"""A network at other widths, as methods get it: by the groups that are found in it, or as its plugin makes it."""
+"""A network at other widths, for methods: by groups of channels found in it, or by its plugin's own `resize`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Resizing:
-    """A network's widths, looked for once for all seeds and budgets."""
+    """Finds a network's widths once, for all seeds and budgets."""
 
     model: Model
     channels: int
     num_classes: int
 
     def of(self, seed: int) -> Resizable:
-        """With the initial weights of this seed. Raises BudgetError."""
+        """The resizable network with the initial weights of this seed. Raises BudgetError."""
         if self.model.resize is None:
             return traced_resizable(
                 lambda: build_network(self.model, self.channels, self.num_classes, seed), seed, self._widths
@@ -51,7 +51,7 @@ class Resizing:
 
 @dataclass(frozen=True)
 class Traced(Resizable):
-    """Widths by the groups of channels that were found in a network."""
+    """A network at other widths, by the groups of channels that were found in it."""
 
     found: "Widths" = field(kw_only=True)
 
@@ -63,14 +63,14 @@ class Traced(Resizable):
 
 
 def traced_resizable(fresh: Callable[[], nn.Module], seed: int, found: "Widths") -> Traced:
-    """Of a network that `fresh` makes with its initial weights; others are drawn from the seed. Raises BudgetError
-    if no group was found."""
+    """A resizable network from `fresh`, which makes it with its initial weights. Weights of changed layers are drawn
+    from the seed. Raises BudgetError if no group was found."""
     from bench.measure.channel_groups import in_words
 
     left_alone = in_words(found.left_alone)
     if not found.groups:
         left = f": {left_alone}" if left_alone else ""
-        raise BudgetError(f"it takes the network at another width, and no channels can have another number{left}")
+        raise BudgetError(f"it needs the network at another width, but none of its channels can change{left}")
 
     def build(widths: Sequence[int]) -> nn.Module:
         generator = torch.Generator().manual_seed(seed)

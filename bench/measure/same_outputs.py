@@ -1,8 +1,8 @@
-"""Whether two networks give the same outputs, as a saved or finished one must."""
+"""Whether two networks give the same outputs, as a saved or finished network must."""
 
 from torch import Tensor
 
-# How far the outputs of two networks that are one may lie apart: different kernels sum in different orders.
+# The largest allowed difference between the outputs of equal networks: different kernels sum in different orders.
 LARGEST_DIFFERENCE = 1e-4
 
 

@@ -1,11 +1,11 @@
-"""How far a step of SGD goes: the same learning rate moves methods differently far.
+"""How far a step of SGD moves a network: at one learning rate, methods move different distances.
 
-Methods share the schedule's learning rate, and a parameter that stands for many weights, or a product of factors, moves
-kernels further with it than a weight does, or less far. Two numbers say how far, both of one small step at the start:
+Methods share the schedule's learning rate. A parameter that stands for many weights, or a product of factors, moves
+kernels further, or less far, than a plain weight does. Two numbers measure this, for one small step at the start:
 
     kernels   |change of the kernels| / (rate |gradient of the kernels|), over all generated kernels; 1 for a kernel
-              that is trained itself
-    logits    |change of the outputs on the batch|, by that of the dense network with the same step
+              that is trained directly
+    logits    |change of the outputs on the batch| / |the same change in the dense network|
 """
 
 from collections.abc import Callable, Iterator
@@ -21,13 +21,13 @@ from bench.generated import GeneratedNetwork
 from bench.method import Compressed
 from bench.seeding import seed_all, seeded
 
-# So small that what is measured is linear in it, so large that float32 shows it.
+# Small enough that the change is linear in it, and large enough that float32 shows the change.
 _RATE = 1e-3
 
 
 @dataclass(frozen=True)
 class Step:
-    """`outputs` is the norm of their change; `kernels` as above, None if none are generated."""
+    """`outputs` is the norm of the outputs' change. `kernels` is as above; None if no kernel is generated."""
 
     outputs: float
     kernels: float | None
@@ -36,10 +36,10 @@ class Step:
 def measure(
     compressed: Compressed, batch: tuple[Tensor, Tensor], loss: Callable[[Any], Tensor], output: Callable[[Any], Tensor]
 ) -> Step:
-    """Measure one step on a batch. `loss` and `output` take what the network gives: the loss that is trained on, and
-    the one tensor that is compared. The network is left as it was, and so are random numbers.
+    """Measure one step on a batch. `loss` and `output` take the network's output and return the training loss and the
+    tensor to compare. The network and the random generators are left unchanged.
 
-    A method's own factors on the learning rate are in the step; weight decay and momentum are not.
+    The step includes the method's own factors on the learning rate, but no weight decay and no momentum.
     """
     network = compressed.network
     groups = compressed.parameter_groups(0.0, _RATE)
@@ -60,15 +60,15 @@ def measure(
                     if parameter.grad is not None:
                         parameter -= group["lr"] * parameter.grad
             masks.enforce(masks.pairs(network))  # as after each step
-        seed_all(0)  # what layers draw is the same again
-        with torch.enable_grad():  # as before: without, kernels that were computed for inference would be used
+        seed_all(0)  # layers draw the same numbers again
+        with torch.enable_grad():  # else the kernels cached for inference would be used
             after = output(network(batch[0])).detach()
         moved = _norm([kernel.detach() - old[name] for name, kernel in _generated(network).items() if name in old])
         return Step(float((after - old_output).norm()), moved / (_RATE * slopes) if slopes > 0 else None)
 
 
 def _generated(network: nn.Module) -> dict[str, Tensor]:
-    """The kernels of the last forward pass that something was computed for."""
+    """The generated kernels of the last forward pass."""
     return network.placed() if isinstance(network, GeneratedNetwork) else {}
 
 
@@ -78,7 +78,7 @@ def _norm(tensors: list[Tensor]) -> float:
 
 @contextmanager
 def left_as_it_was(network: nn.Module) -> Iterator[None]:
-    """What is done inside is undone: parameters, buffers and gradients, of which there are none at first."""
+    """Undo all changes of the block to parameters, buffers and gradients. Inside, gradients are None at first."""
     training = network.training
     tensors = [*network.parameters(), *network.buffers()]
     values = [tensor.detach().clone() for tensor in tensors]

@@ -1,6 +1,6 @@
-"""A network run with other numbers of channels: whether it runs, and the numbers of its layers then.
+"""Running a network with other numbers of channels: whether it runs, and the channels of its layers then.
 
-Large networks are run without memory (torch's meta device).
+Large networks run without memory (torch's meta device).
 """
 
 import inspect
@@ -41,8 +41,11 @@ class Misfit(Exception):
 
 @dataclass(frozen=True)
 class WidthGroup:
-    """Channels that can only change together. `size` is how many there are; one more changes the numbers of each layer
-    (as in `surgery.channels_of`) by `layers`, and the shape of each stored tensor by `tensors`."""
+    """Channels that can only change together; `size` is their number.
+
+    One more of them changes the channels of each layer (as in `surgery.channels_of`) by `layers`, and the shape of each
+    stored tensor by `tensors`.
+    """
 
     root: str
     size: int
@@ -53,7 +56,7 @@ class WidthGroup:
 def moved(
     numbers: Mapping[str, Sequence[int]], changes: Sequence[tuple[Mapping[str, tuple[int, ...]], int]]
 ) -> dict[str, list[int]]:
-    """The numbers that change, once each of the changes is made so many times."""
+    """The changed numbers, after each change is made the given number of times."""
     moved: dict[str, list[int]] = {}
     for by, times in changes:
         if times:
@@ -88,14 +91,15 @@ class Trial:
         convolutions = [module for module in network.modules() if isinstance(module, _ConvNd)]
         norms = [module for module in network.modules() if isinstance(module, nn.GroupNorm)]
         groups = {conv.groups for conv in convolutions if not is_depthwise(conv)}
-        # Where channels come in so many sets of equal size (or in the halves of a shuffle) one alone can't be added.
+        # If channels come in several sets of equal size (or in the two halves of a shuffle), one channel alone can't be
+        # added.
         self.steps = sorted({1, 2} | groups | {norm.num_groups for norm in norms})
 
     def group(self, makers: Mapping[str, int]) -> WidthGroup | None:
-        """So many channels of these layers as a group; None if they are the network's outputs. Raises Misfit if
-        the network doesn't run with other numbers of them."""
+        """These numbers of channels of these layers as one group; None if they are the network's outputs. Raises Misfit
+        if the network doesn't run with other numbers of them."""
         whole = math.gcd(*makers.values())
-        misfit = Misfit("the network runs with no other number of them")
+        misfit = Misfit("the network doesn't run with any other number of them")
         for step in self.steps:
             if whole % step:
                 continue
@@ -113,8 +117,8 @@ class Trial:
         raise misfit
 
     def _followers(self, by: Mapping[str, int]) -> Iterator[dict[str, list[int]]]:
-        """Shapes of tensors that stand by themselves in a network's own code and may have to change with these layers:
-        none, all that are as long as one of these is wide, each alone."""
+        """Changed shapes of tensors outside layers, in a network's own code, that may have to change with these layers.
+        First none; then all tensors as long as one of these layers is wide; then each of them alone."""
         wide = {self.layers[name][0]: more for name, more in by.items()}
         longer = {
             name: [size + wide.get(size, 0) for size in sizes]
@@ -128,7 +132,8 @@ class Trial:
             yield from ({name: sizes} for name, sizes in longer.items())
 
     def require(self, changes: Sequence[tuple[WidthGroup, int]], images: Sequence[Tensor]) -> None:
-        """Raises Misfit unless the network takes these once each group has so many channels more."""
+        """Raise Misfit unless the network accepts these images after each group has changed by its number of
+        channels."""
         channels = moved(self.layers, [(group.layers, times) for group, times in changes])
         modules = self.modules
         with self._put_back() as touch:
@@ -139,13 +144,13 @@ class Trial:
             except ValueError as error:
                 raise Misfit(str(error)) from error
             if self._run(images) != self.outputs[: len(images)]:
-                raise Misfit("its outputs have another shape then")
+                raise Misfit("its outputs would have another shape")
 
     def _differences(
         self, by: Mapping[str, int], followers: Mapping[str, Sequence[int]]
     ) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
-        """By how much the numbers of layers and the shapes of tensors change when the makers have so many channels
-        more, and these tensors these shapes."""
+        """How the channels of layers and the shapes of tensors change if the makers have more channels and `followers`
+        have these shapes."""
         modules = self.modules
         with self._put_back() as touch:
             for name, more in by.items():
@@ -168,13 +173,13 @@ class Trial:
         return layers, tensors
 
     def _shapes_now(self) -> Shapes:
-        """Of the tensors that are counted, without looking for them again: of a deep network that takes longer than to
-        run it."""
+        """The shapes of the counted tensors. It doesn't search for the tensors again: in a deep network that takes
+        longer than a run."""
         places = ((name, *name.rpartition(".")[::2]) for name in self.tensors)
         return {name: tuple(getattr(self.modules[path], own).shape) for name, path, own in places}
 
     def _fit(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        """Before the module runs: while a group is looked at, it takes what arrives."""
+        """Before a module runs: while a group is tried, adapt the module to its input."""
         if self._touch is None or not inputs or not isinstance(inputs[0], Tensor):
             return
         sizes = _fitting_sizes(module, tuple(inputs[0].shape), self.axes.get(module, {}))
@@ -187,7 +192,7 @@ class Trial:
                 _resize(module, numbers, own)
 
     def _run(self, given: Sequence[Tensor]) -> list[tuple[int, ...]]:
-        """The shapes of the outputs for each of these. Raises Misfit."""
+        """The shapes of the outputs for each of these images. Raises Misfit."""
         try:
             with torch.no_grad(), _NormsOfShapes() if self.is_bare else nullcontext():
                 return [tuple(main_output(self.network(images)).shape) for images in given]
@@ -196,19 +201,20 @@ class Trial:
         except torch.OutOfMemoryError:
             raise
         except MALFORMED as error:
-            raise Misfit(f"with other numbers of them the network can't run ({typed_line(error)})") from error
+            raise Misfit(f"the network can't run with other numbers of them ({typed_line(error)})") from error
 
     @contextmanager
     def _put_back(self) -> Iterator[Callable[[nn.Module], None]]:
-        """Afterwards the modules that were said to be touched are what they were: nothing here writes into a tensor."""
+        """Restore all touched modules afterwards. Nothing here writes into a tensor."""
         before: dict[nn.Module, dict[str, Any]] = {}
 
         def touch(module: nn.Module) -> None:
             if module in self.shared:
                 raise Misfit(f"{self.shared[module]} shares a parameter with another layer")
-            # Its parts would have to change together, and some of torch's code ends the process where they don't.
+            # The parts of a parametrization would have to change together. If they don't match, some of torch's code
+            # ends the process.
             if parametrize.is_parametrized(module) or isinstance(module, parametrize.ParametrizationList):
-                raise Misfit("a weight is computed by a parametrization (as torch's weight_norm)")
+                raise Misfit("a parametrization computes a weight (like torch's weight_norm)")
             if module not in before:
                 before[module] = channel_groups.copied(vars(module))
 
@@ -221,7 +227,8 @@ class Trial:
 
 
 class _NormsOfShapes(TorchFunctionMode):
-    """Normalisation without memory takes torch milliseconds a layer. Here it is looked at alone whether it fits."""
+    """Only tests whether a normalisation fits its input. Without memory, torch's own normalisation takes milliseconds
+    per layer."""
 
     def __torch_function__(
         self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -249,8 +256,8 @@ class _OutputsChange(Exception):
 
 
 def _axes(network: nn.Module, images: Sequence[Tensor]) -> dict[nn.Module, dict[str, list[int | None]]]:
-    """For the tensors of modules that are no plain layers, and for each of their dimensions: the axis of the module's
-    input that it has the size of, whatever the size of the images; None if there is none."""
+    """For each dimension of the tensors of modules that are not plain layers: the axis of the module's input that has
+    the same size at every image size; None if there is none."""
     seen: dict[nn.Module, list[tuple[int, ...]]] = {}
 
     def note(module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -266,7 +273,7 @@ def _axes(network: nn.Module, images: Sequence[Tensor]) -> dict[nn.Module, dict[
         hook.remove()
     found: dict[nn.Module, dict[str, list[int | None]]] = {}
     for module, shapes in seen.items():
-        # The channels of an image are its second dimension, or the last one; never the first.
+        # Channels are the second or the last dimension of an input, never the first.
         places = [axis for axis in range(1, len(shapes[0])) if all(len(shape) == len(shapes[0]) for shape in shapes)]
         ordered = sorted(places, key=lambda axis: (axis != 1, -axis))
         found[module] = {
@@ -280,7 +287,8 @@ def _axes(network: nn.Module, images: Sequence[Tensor]) -> dict[nn.Module, dict[
 
 
 def _sizes(module: nn.Module) -> dict[str, tuple[int, ...]]:
-    """The shapes of a module's own tensors; of a layer norm the one that it normalises, by no name."""
+    """The shapes of a module's own tensors by name. A layer norm has only its normalised shape, under the empty
+    name."""
     if shape := normalised_shape(module):
         return {"": shape}
     return {name: tuple(tensor.shape) for name, tensor in tensors_of(module).items()}
@@ -293,8 +301,7 @@ def _is_plain(module: nn.Module) -> bool:
 def _fitting_sizes(
     module: nn.Module, shape: Sequence[int], axes: Mapping[str, Sequence[int | None]]
 ) -> dict[str, list[int]]:
-    """The numbers of channels with which the module takes what arrives, or the shapes of its tensors by their names;
-    empty if it does as it is."""
+    """The channels, or the tensor shapes by name, with which the module accepts its input; empty if it already does."""
     sizes: list[int] = []
     match module:
         case _ConvNd() if shape[1] != module.in_channels:
@@ -319,7 +326,7 @@ def _fitting_sizes(
 
 
 def _resize(module: nn.Module, sizes: Sequence[int], own: str = "") -> None:
-    """`surgery.resize`. Raises Misfit."""
+    """Call `surgery.resize`, but raise Misfit."""
     try:
         resize(module, sizes, own)
     except ValueError as error:
@@ -331,7 +338,7 @@ def _shapes(network: nn.Module) -> Shapes:
 
 
 def _difference(before: Mapping[str, Sequence[int]], after: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
-    """What changed, by how much."""
+    """The entries that changed, and by how much."""
     changed = {}
     for name, numbers in before.items():
         by = tuple(new - old for old, new in zip(numbers, after[name], strict=True))

@@ -1,10 +1,10 @@
-"""A network's widths: its groups of channels that can have a number of their own, and the network at other numbers.
+"""A network's widths: its groups of channels that can have their own number, and the network at other numbers.
 
-Which layers must have the same number of channels says torch-pruning's graph (`channel_groups.Graph`). It is not taken
-on trust, and where it is lost the layers are tried by themselves and together. The numbers of all other layers are
-observed, not computed: the network runs with more channels in one group, and each layer adapts to its input. Then it
-must run with each group changed alone, and with all changed together, to several widths, narrower and wider. A group
-that fails stays as it is, and why is said.
+torch-pruning's graph (`channel_groups.Graph`) tells which layers must have the same number of channels. Its answer is
+tested; if it fails, layers are tried alone and together. The channels of all other layers are observed, not computed:
+the network runs with more channels in one group, and each layer adapts to its input. Then the network must run with
+each group changed alone, and with all groups changed together, at several narrower and wider widths. A group that fails
+keeps its channels, and the reason is noted.
 """
 
 import math
@@ -25,9 +25,11 @@ from bench.surgery import Channels, give_channels, without_memory
 
 @dataclass(frozen=True)
 class Widths:
-    """All groups of a network, with the numbers of its layers and the shapes of its stored tensors as they are.
-    `template` is the network without memory; `left_alone` says why channels can't change, by the first layer that makes
-    them."""
+    """All groups of a network, the channels of its layers, and the shapes of its stored tensors.
+
+    `template` is the network without memory. `left_alone` has the reason why channels can't change, by the first layer
+    that makes them.
+    """
 
     groups: tuple[WidthGroup, ...]
     layers: Mapping[str, Sequence[int]]
@@ -37,15 +39,15 @@ class Widths:
 
     @property
     def own(self) -> tuple[int, ...]:
-        """The network's own."""
+        """The network's own widths."""
         return tuple(group.size for group in self.groups)
 
     def channels(self, widths: Sequence[int]) -> Channels:
-        """The numbers of channels at these widths, for each layer whose numbers change."""
+        """The channels at these widths, for each layer that changes."""
         return moved(self.layers, [(group.layers, width - group.size) for group, width in self._pairs(widths)])
 
     def stored_values(self, widths: Sequence[int]) -> int:
-        """What the network stores at these widths."""
+        """How many values the network stores at these widths."""
         changed = moved(self.tensors, [(group.tensors, width - group.size) for group, width in self._pairs(widths)])
         return sum(math.prod(changed.get(name, shape)) for name, shape in self.tensors.items())
 
@@ -60,7 +62,7 @@ class Widths:
 
 
 def trace(network: nn.Module) -> Widths:
-    """The groups, in the order of the layers. Depends on the network's structure alone."""
+    """The groups, in the order of the layers. They depend on the network's structure alone."""
     trial = Trial(network)
     left_alone: dict[str, str] = {}
     groups: list[WidthGroup] = []
@@ -77,15 +79,15 @@ def trace(network: nn.Module) -> Widths:
 
 
 def _candidates(network: nn.Module) -> list[dict[str, int]]:
-    """Layers that make channels which go together, as far as torch-pruning knows, and how many of their channels these
-    are: each channel of each layer in one of them."""
-    # What makes channels in an auxiliary head makes none that are stored.
+    """Sets of layers whose channels belong together, as far as torch-pruning knows, with their numbers of channels.
+    Each channel of each layer is in one set."""
+    # Layers in an auxiliary head make no stored channels.
     heads = training_only.inside(network)
     modules = {name: own for name, own in network.named_modules() if makes_channels(own) and own not in heads}
     names = {module: name for name, module in modules.items()}
     uncovered = {name: set(range(channel_groups.width(module))) for name, module in modules.items()}
     graph: Graph | None = None
-    with suppress(*MALFORMED):  # lost at all: each layer is tried by itself
+    with suppress(*MALFORMED):  # if it fails, each layer is tried alone
         graph = Graph(network)
     found = []
     for name in modules:
@@ -96,7 +98,7 @@ def _candidates(network: nn.Module) -> list[dict[str, int]]:
                     group = graph.group(name, sorted(uncovered[name]))
                     for module, own in graph.makers(group).items():
                         if module in names:
-                            # It knows nothing of layers that have fewer channels than those that they are added to.
+                            # It doesn't know layers that have fewer channels than the layers to which they are added.
                             places.setdefault(names[module], set()).update(own)
             places = {own: numbers & uncovered[own] for own, numbers in places.items()}
             for own, numbers in places.items():
@@ -109,8 +111,7 @@ def _candidates(network: nn.Module) -> list[dict[str, int]]:
 def _together(
     trial: Trial, failed: Sequence[tuple[dict[str, int], str]], left_alone: dict[str, str]
 ) -> Iterator[WidthGroup]:
-    """For groups that can't change alone: those that can change with all others of the same number of channels, or with
-    one other."""
+    """Groups from sets that can't change alone: with all other sets of the same size, or with one other set."""
     rest = list(failed)
     sizes = dict.fromkeys(tuple(sorted(set(makers.values()))) for makers, _ in failed)
     alike = [[one for one in rest if tuple(sorted(set(one[0].values()))) == size] for size in sizes]
@@ -131,7 +132,7 @@ _MOST_PAIRS = 300
 
 
 def _that_go_together(trial: Trial, groups: Sequence[WidthGroup], left_alone: dict[str, str]) -> Sequence[WidthGroup]:
-    """The groups with which the network runs at any widths, as far as trials tell."""
+    """The groups with which the network ran at all widths tried."""
 
     def run(some: Sequence[WidthGroup]) -> None:
         for widths in _tried(some):
@@ -147,13 +148,13 @@ def _that_go_together(trial: Trial, groups: Sequence[WidthGroup], left_alone: di
                 run([*kept, group])
                 kept.append(group)
             except Misfit as error:
-                left_alone[group.root] = f"it doesn't go with the others: {error}"
+                left_alone[group.root] = f"it can't change together with the others: {error}"
         return kept
     return groups
 
 
 def _tried(groups: Sequence[WidthGroup]) -> Iterator[list[int]]:
-    """One channel everywhere, half, twice as many, and others that have nothing in common."""
+    """The widths to try: one channel everywhere, half, twice as many, and irregular ones."""
     yield [1 for _ in groups]
     yield [max(1, group.size // 2) for group in groups]
     yield [2 * group.size for group in groups]
@@ -161,7 +162,8 @@ def _tried(groups: Sequence[WidthGroup]) -> Iterator[list[int]]:
 
 
 def makes_channels(module: nn.Module) -> bool:
-    """A depthwise convolution doesn't, whatever its multiplier: it passes on what others make."""
+    """Whether the layer makes channels. A depthwise convolution doesn't, whatever its multiplier: it passes on channels
+    that others make."""
     if isinstance(module, nn.Conv2d):
         return not is_depthwise(module)
     return isinstance(module, nn.Linear)

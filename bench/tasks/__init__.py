@@ -1,1 +1,1 @@
-"""What networks are trained to do: a file for each task; the contract is `bench.task`."""
+"""Tasks: what networks are trained to do, one file for each. Their contract is `bench.task`."""

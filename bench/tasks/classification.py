@@ -1,4 +1,4 @@
-"""One class for each image."""
+"""Image classification: one class for each image."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,16 +11,16 @@ from bench.dataset import Split
 from bench.metric import Metric
 from bench.task import LossOptions, Meter, Task
 
-# The part of an auxiliary head's loss in the whole: Szegedy et al., "Going Deeper with Convolutions" (2015), section 5.
+# The weight of an auxiliary head's loss: Szegedy et al., "Going Deeper with Convolutions" (2015), section 5.
 _AUXILIARY = 0.3
 _TINY_IMAGES, _TINY_CLASSES, _TINY_PIXELS = 8, 10, 16
 
 
 class Classification(Task):
-    """Telling classes of images apart: cross-entropy, top-1, top-5."""
+    """Classification of images: cross-entropy, top-1, top-5."""
 
     of_whole_images = True
-    # Where there are fewer than five classes, top-5 is 100.
+    # With five classes or fewer, top-5 is 100.
     metrics = (
         Metric("top1", "top-1", "%", counts_images=True),
         Metric("top5", "top-5", "%"),
@@ -28,9 +28,10 @@ class Classification(Task):
     )
 
     def check(self, targets: Tensor, classes: int, outputs: Any = None) -> None:
-        """Targets `(images,)` int64, outputs `(images, classes)`, followed by the outputs of auxiliary heads."""
+        """Targets are `(images,)` int64. Outputs are `(images, classes)`, followed by the outputs of auxiliary
+        heads."""
         if targets.dtype != torch.int64 or targets.ndim != 1:
-            raise ValueError(f"has labels of {tuple(targets.shape)} {targets.dtype}; they are (images,) int64")
+            raise ValueError(f"has labels of {tuple(targets.shape)} {targets.dtype}; they must be (images,) int64")
         if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < classes:
             raise ValueError(f"has labels outside 0 to {classes - 1}")
         if outputs is None:
@@ -40,12 +41,12 @@ class Classification(Task):
             raise ValueError(f"gives a {type(found).__name__}; it must give one tensor, (images, classes)")
         if found.shape != (len(targets), classes):
             raise ValueError(
-                f"gives outputs of shape {tuple(found.shape)} for {len(targets)} images, and {classes} classes want "
-                f"({len(targets)}, {classes}); have its function take num_classes for its last layer"
+                f"gives outputs of shape {tuple(found.shape)} for {len(targets)} images, but {classes} classes need "
+                f"({len(targets)}, {classes}); let its function take num_classes for its last layer"
             )
 
     def loss(self, outputs: Any, targets: Tensor, schedule: LossOptions) -> Tensor:
-        """Cross-entropy in nats, smoothed as the schedule says. Targets that were mixed are shares of the classes."""
+        """Cross-entropy in nats, smoothed as the schedule says. Mixed targets are shares of the classes."""
 
         def of(logits: Tensor) -> Tensor:
             exact = logits.to(torch.promote_types(logits.dtype, torch.float32))  # in bfloat16 it has two digits
@@ -57,7 +58,7 @@ class Classification(Task):
         return loss
 
     def output(self, outputs: Any) -> Tensor:
-        """Logits `(images, classes)`; of several outputs the first."""
+        """Logits `(images, classes)`; the first of several outputs."""
         logits: Tensor = outputs[0] if isinstance(outputs, tuple) else outputs
         return logits
 
@@ -72,7 +73,7 @@ class Classification(Task):
         """`label` and `predicted` int64, `confidence`: the softmax probability of the predicted class, float32."""
         predicted = _best(outputs)[:, 0]
         confidence = outputs.softmax(dim=1).gather(1, predicted[:, None])[:, 0]
-        # Rounding a sum of float32 may give a hair more than 1.
+        # Rounding in float32 may give slightly more than 1.
         return {"label": targets, "predicted": predicted, "confidence": confidence.clamp(max=1)}
 
     def blank(self, images: int, image_shape: tuple[int, int, int]) -> Tensor:
@@ -90,7 +91,8 @@ class _Scores(Meter):
     """Top-1 and top-5 in percent, cross-entropy in nats."""
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
-        # Sums and one division at the end: averaging the batches' means would weigh the last, smaller one too much.
+        # Add sums and divide once at the end: a mean of the batches' means would give the smaller last batch too much
+        # weight.
         hits = _best(outputs) == targets[:, None]
         self._add("images", torch.tensor(len(targets)))
         self._add("top1", hits[:, 0].sum())
@@ -105,7 +107,7 @@ class _Scores(Meter):
 
 class _Hits(Meter):
     def add(self, outputs: Tensor, targets: Tensor) -> None:
-        """The label of mixed images is the one with the larger part."""
+        """The label of a mixed image is the label of its larger part."""
         targets = targets.argmax(1) if targets.ndim == 2 else targets
         self._add("images", torch.tensor(len(targets)))
         self._add("top1", (outputs.argmax(1) == targets).sum())
@@ -115,10 +117,10 @@ class _Hits(Meter):
 
 
 def _best(logits: Tensor) -> Tensor:
-    """The classes of the five largest, `(images, 5)` or fewer."""
+    """The classes with the five largest logits, `(images, 5)` or fewer."""
     return logits.topk(min(5, logits.shape[1]), dim=1).indices
 
 
 def _auxiliary(outputs: Any) -> Sequence[Tensor]:
-    """The outputs of auxiliary heads: they follow the main output, in training alone."""
+    """The outputs of auxiliary heads, which follow the main output in training only."""
     return [head for head in outputs[1:] if head is not None] if isinstance(outputs, tuple) else []

@@ -1,4 +1,4 @@
-"""One class for each pixel."""
+"""Semantic segmentation: one class for each pixel."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,21 +12,21 @@ from bench.metric import Metric
 from bench.model import OUTPUT
 from bench.task import LossOptions, Meter, Task
 
-# Where the network gives a dictionary: the logits of a head that only training uses.
+# The key, in a dictionary of outputs, of the logits of a head that only training uses.
 AUXILIARY = "aux"
-# The auxiliary head's part in the loss: torchvision's references for segmentation.
+# The weight of the auxiliary head's loss, as in torchvision's reference training for segmentation.
 _AUXILIARY_WEIGHT = 0.5
 _TINY_IMAGES, _TINY_CLASSES, _TINY_PIXELS, _TINY_BORDER = 8, 10, 32, 4
 
 
 class Segmentation(Task):
-    """Telling classes of pixels apart: mean IoU, pixel accuracy.
+    """Segmentation of images: mean IoU, pixel accuracy.
 
     Masks are `(images, height, width)` uint8, as large as the images. A pixel of 255 has no class, and counts neither
     in the loss nor in a score. All scores come from one confusion matrix over the whole split. The IoU of a class is
-    the number of its right pixels over the number of pixels that are of the class or are taken for it (Everingham et
-    al., "The Pascal Visual Object Classes Challenge: A Retrospective", 2015). The mean is over the classes that occur
-    in masks or predictions.
+    the number of its correctly predicted pixels, divided by the number of pixels that have the class or are predicted
+    to have it (Everingham et al., "The Pascal Visual Object Classes Challenge: A Retrospective", 2015). The mean is
+    over the classes that occur in masks or predictions.
     """
 
     of_pixels = True
@@ -38,35 +38,37 @@ class Segmentation(Task):
     by_class = Metric("iou", "IoU", "%")
 
     def check(self, targets: Tensor, classes: int, outputs: Any = None) -> None:
-        """Targets `(images, height, width)` uint8; outputs `(images, classes, height, width)`, or a dictionary that has
-        them as `out`."""
+        """Targets are `(images, height, width)` uint8. Outputs are `(images, classes, height, width)`, or a dictionary
+        that holds them as `out`."""
         if targets.dtype != torch.uint8 or targets.ndim != 3:
-            raise ValueError(f"has masks of {tuple(targets.shape)} {targets.dtype}; they are (images, h, w) uint8")
+            raise ValueError(f"has masks of {tuple(targets.shape)} {targets.dtype}; they must be (images, h, w) uint8")
         named = targets[targets != IGNORED]
         if len(named) and int(named.max()) >= classes:
-            raise ValueError(f"has {int(named.max())} in masks; classes are 0 to {classes - 1}, {IGNORED} is no class")
+            raise ValueError(
+                f"has {int(named.max())} in masks; classes are 0 to {classes - 1}, and {IGNORED} means no class"
+            )
         if outputs is None:
             return
         found = outputs.get(OUTPUT) if isinstance(outputs, Mapping) else outputs
         if not isinstance(found, Tensor):
             what = f"a dictionary of {', '.join(outputs)}" if isinstance(outputs, Mapping) else type(outputs).__name__
-            raise ValueError(f"gives {what}; it must give one tensor, (images, classes, h, w), or that as {OUTPUT!r}")
+            raise ValueError(f"gives {what}; it must give one tensor (images, classes, h, w), alone or as {OUTPUT!r}")
         wanted = (len(targets), classes, *targets.shape[1:])
         if found.shape != wanted:
             raise ValueError(
-                f"gives outputs of shape {tuple(found.shape)} where {wanted} are wanted; have its function take "
-                "num_classes for its last layer, and its outputs brought to the size of the images"
+                f"gives outputs of shape {tuple(found.shape)}, but {wanted} is needed; let its function take "
+                "num_classes for its last layer, and resize its outputs to the size of the images"
             )
 
     def loss(self, outputs: Any, targets: Tensor, schedule: LossOptions) -> Tensor:
-        """Cross-entropy in nats, a mean over the pixels that have a class, smoothed as the schedule says."""
+        """Cross-entropy in nats, averaged over the pixels that have a class, and smoothed as the schedule says."""
 
         def of(logits: Tensor) -> Tensor:
             exact = logits.to(torch.promote_types(logits.dtype, torch.float32))  # in bfloat16 it has two digits
             total = functional.cross_entropy(
                 exact, targets.long(), ignore_index=IGNORED, label_smoothing=schedule.label_smoothing, reduction="sum"
             )
-            return total / self.weight(targets).clamp(min=1)  # where none has a class, there is no loss
+            return total / self.weight(targets).clamp(min=1)  # the loss is 0 if no pixel has a class
 
         loss = of(self.output(outputs))
         if isinstance(outputs, Mapping) and AUXILIARY in outputs:
@@ -74,7 +76,7 @@ class Segmentation(Task):
         return loss
 
     def weight(self, targets: Tensor) -> Tensor:
-        """The pixels that have a class."""
+        """The number of pixels that have a class."""
         return (targets != IGNORED).sum()
 
     def output(self, outputs: Any) -> Tensor:
@@ -90,15 +92,15 @@ class Segmentation(Task):
         return _Confusion(classes)
 
     def show(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
-        """The masks as they are, and the class of each pixel that is the likeliest."""
+        """The masks, and the most probable class of each pixel."""
         return {"mask": targets, "predicted": outputs.argmax(1).to(torch.uint8)}
 
     def blank(self, images: int, image_shape: tuple[int, int, int]) -> Tensor:
         return torch.zeros(images, *image_shape[1:], dtype=torch.uint8)
 
     def tiny(self) -> tuple[Split, int]:
-        """Eight images of noise, each quarter of its own class; what lies at a border of two is ignored, since a
-        network of a coarser resolution can't tell there."""
+        """Eight images of noise, with one class in each quarter. The pixels near a border between quarters are ignored:
+        a network of coarser resolution can't separate them."""
         random = torch.Generator().manual_seed(4)
         pixels = torch.randint(256, (_TINY_IMAGES, 3, _TINY_PIXELS, _TINY_PIXELS), generator=random, dtype=torch.uint8)
         quarters = (torch.arange(4 * _TINY_IMAGES) % _TINY_CLASSES).view(_TINY_IMAGES, 2, 2).to(torch.uint8)
@@ -110,10 +112,10 @@ class Segmentation(Task):
 
 
 class _Confusion(Meter):
-    """A row for each class that pixels have, a column for each that they are taken for."""
+    """The confusion matrix: a row for each true class, a column for each predicted class."""
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
-        # What is ignored counts in a place of its own, so that nothing waits to hear how many there are.
+        # Ignored pixels count in an extra place, so that the code never waits for their number.
         place = targets.long() * self.classes + outputs.argmax(1)
         place = torch.where(targets == IGNORED, self.classes**2, place)
         counts = torch.bincount(place.flatten(), minlength=self.classes**2 + 1)
@@ -127,7 +129,7 @@ class _Confusion(Meter):
         return {"miou": 100 * float((right[occurs] / union[occurs]).mean()) if occurs.any() else 0.0}
 
     def by_class(self) -> Sequence[float | None]:
-        """IoU in percent; None for a class that neither masks nor predictions have."""
+        """IoU in percent; None for a class that occurs neither in masks nor in predictions."""
         confusion = self.sums["confusion"].cpu()
         right = confusion.diagonal().tolist()
         unions = (confusion.sum(0) + confusion.sum(1) - confusion.diagonal()).tolist()

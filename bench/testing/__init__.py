@@ -1,13 +1,13 @@
-"""The conformance kit: what every method must keep to, as checks that name what is wrong.
+"""The conformance kit: checks that every method must pass, each with a message that names the fault.
 
-For `bench check NAME`, and for pytest in a plugin of one's own:
+`bench check NAME` runs them; so can pytest in your own plugin:
 
     @pytest.mark.parametrize("check", testing.CHECKS)
     def test_it_plays_by_the_rules(check: str) -> None:
         testing.run(check, "mine", plugins=["mine.py"])
 
-A check raises CheckFailed, or unittest's SkipTest (which pytest takes as its own) with a reason. `network` and
-`compress` are for tests of what is special about a method.
+A check raises CheckFailed, or unittest's SkipTest with a reason, which pytest counts as a skip. Use `network` and
+`compress` to test the special properties of a method.
 """
 
 from bench.testing.checks import CHECKS, CheckFailed

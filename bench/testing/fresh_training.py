@@ -1,4 +1,4 @@
-"""A process that goes on with a training that it has not begun, from a checkpoint: for the conformance kit."""
+"""A fresh process that continues a training from a checkpoint, for the conformance kit."""
 
 import os
 from pathlib import Path
@@ -10,12 +10,13 @@ from bench.testing.subject import Subject
 
 
 class FreshTraining(Helper):
-    """Trains on what checkpoints hold."""
+    """Continues trainings from their checkpoints."""
 
     module = "bench.testing.fresh_training_process"
 
     def go_on(self, subject: Subject, start: Path, end: Path) -> None:
-        """Read a checkpoint of the tiny problem, train to the end, and write one there. Raises NotReloadable."""
+        """Read a checkpoint of the tiny problem, train to the end, and write a checkpoint to `end`. Raises
+        NotReloadable."""
         request = {
             "method": subject.choice.text,
             "model": subject.model.asked,

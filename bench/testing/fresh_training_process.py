@@ -1,4 +1,4 @@
-"""What the process of `bench.testing.fresh_training` runs."""
+"""The code that the process of `bench.testing.fresh_training` runs."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from bench.training import checkpoint
 
 
 def answer(request: dict[str, Any]) -> None:
-    """Answer such a request."""
+    """Do the training that a request asks for."""
     torch.set_num_threads(request["threads"])
     subject = kit.subject_of(request["method"], request["model"], tuple(request["plugins"]))
     trainer = subject.tiny.halves()

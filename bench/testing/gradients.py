@@ -1,8 +1,8 @@
 """Whether the gradients of a training are the derivative of its loss, by finite differences.
 
-What a backward pass gives can be anything: an autograd function may add a teacher's wishes, a hook a penalty. So the
-loss is computed again where the parameters are moved a little, along random directions, and held against what the
-gradient says of that.
+A backward pass can return anything: an autograd function may add a teacher's loss, a hook a penalty. So the loss is
+computed again with the parameters moved a little along random directions. Its change is compared with the change that
+the gradient predicts.
 """
 
 import math
@@ -18,16 +18,19 @@ from bench.data.batch import Batch
 from bench.seeding import seed_all, seeded
 from bench.training.loop import Training
 
-# Of the largest values by their gradient, how many are looked at where each may have a factor of its own.
+# How many values of a tensor are tested alone, if each value may have its own factor: those with the largest gradients.
 _SINGLES = 3
-# Where the loss hardly depends on the parameters, as on a shift before batch norm, there is nothing to see.
+# If the loss hardly depends on the parameters (a shift before batch norm, say), there is nothing to compare.
 _FLAT = 1e-4
 
 
 @dataclass(frozen=True)
 class _Precision:
-    """How far parameters are moved, as shares of their size, one after the other while the two are more apart than is
-    `allowed`, and along how many directions."""
+    """How to move the parameters in one floating-point type.
+
+    `moves` are distances, as shares of the parameters' size. They are tried in turn while the two slopes differ by more
+    than `allowed`. `directions` is the number of random directions.
+    """
 
     dtype: torch.dtype
     moves: tuple[float, ...]
@@ -35,16 +38,18 @@ class _Precision:
     directions: int
 
 
-# In double precision hardly any rectifier changes sides, and fewer still the second time. A network that holds float32
-# tensors of its own can't be in it.
+# In double precision hardly any rectifier changes sides, and even fewer do with the second distance. A network that
+# holds float32 tensors outside its state can't run in double precision.
 _PRECISIONS = (_Precision(torch.float64, (1e-8, 1e-10), 0.01, 1), _Precision(torch.float32, (3e-3,), 0.25, 3))
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A comparison along random directions, for the parameters of a kind (in layers of one class, or in one list): the
-    slope by the gradient, the slope of the loss, and their difference relative to the larger. `opposed` says that
-    single values have the wrong sign."""
+    """A comparison along random directions, for one group of parameters (all in layers of one class, or in one list).
+
+    It has the slope by the gradient, the slope of the loss, and their difference relative to the larger one. `opposed`
+    says that the gradient of single values has the wrong sign.
+    """
 
     kind: str
     by_gradient: float
@@ -59,7 +64,8 @@ class Difference:
 
 
 def differences(training: Training, batch: Batch, seed: int, together: bool = False) -> list[Difference]:
-    """For each kind of parameters that the loss depends on, or for all `together`. The training is left as it was."""
+    """A comparison for each group of parameters that the loss depends on, or one for all of them `together`. The
+    training is left unchanged."""
     for precision in _PRECISIONS:
         try:
             with _in_precision(training.compressed.network, precision.dtype), seeded(seed):
@@ -77,7 +83,7 @@ def _differences(
     network = training.compressed.network.train()
 
     def loss() -> float:
-        seed_all(seed)  # what layers draw is the same each time
+        seed_all(seed)  # layers draw the same numbers each time
         with torch.no_grad():
             return float(training.loss(batch, network(batch[0])))
 
@@ -134,7 +140,8 @@ def _along(
 def _opposed(
     loss: Callable[[], float], parameters: Mapping[str, Tensor], slopes: Mapping[str, Tensor], moved: float
 ) -> bool:
-    """Whether single values, those with the largest gradients, change the loss the other way or not at all."""
+    """Whether single values, those with the largest gradients, change the loss in the opposite direction or not at
+    all."""
     for name, parameter in parameters.items():
         largest = slopes[name].abs().flatten().topk(min(_SINGLES, parameter.numel())).indices
         for place in largest.tolist():
@@ -160,15 +167,15 @@ def _slope(loss: Callable[[], float], moves: list[tuple[Tensor, Tensor]], moved:
 
 
 def _size(tensor: Tensor) -> Tensor:
-    """Its norm, or 1 for zeros."""
+    """The tensor's norm, or 1 for zeros."""
     norm = tensor.detach().norm()
     return norm if norm > 0 else torch.ones_like(norm)
 
 
 @contextmanager
 def _in_precision(network: nn.Module, dtype: torch.dtype) -> Iterator[None]:
-    """Its float32 tensors in another precision, and afterwards as they were: the same tensors, with what hangs on
-    them."""
+    """Convert the network's float32 tensors to another precision, and restore them afterwards. The tensor objects and
+    their attributes stay."""
     tensors = [*network.parameters(), *network.buffers()]
     before = [(tensor, tensor.data) for tensor in tensors]
     for tensor, data in before:
@@ -180,4 +187,4 @@ def _in_precision(network: nn.Module, dtype: torch.dtype) -> Iterator[None]:
         for tensor, data in before:
             tensor.grad = None
             tensor.data = data
-        network.train()  # what was generated is forgotten
+        network.train()  # forgets the generated tensors

@@ -1,4 +1,4 @@
-"""Running checks of the conformance kit, one or all."""
+"""Running one check of the conformance kit, or all of them."""
 
 import traceback
 import unittest
@@ -25,7 +25,8 @@ FAMILIES = ("resnet8", "densenet-bc-40-12", "mobilenetv2-cifar", "shufflenetv2-x
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome of a check: passed, failed or skipped, and why; if the method broke, its traceback."""
+    """The outcome of a check: passed, failed or skipped, and why; with a traceback if the method's code raised an
+    error."""
 
     check: str
     model: str
@@ -35,13 +36,13 @@ class Result:
 
 
 def network(model: str, channels: int = 3, num_classes: int = 10, seed: int = 0) -> nn.Module:
-    """A network by its name, with the initial weights of a seed: for tests of a plugin. Raises InputError."""
+    """A network by its name, with the initial weights of a seed, for tests of a plugin. Raises InputError."""
     return build_network(networks.find(model).model, channels, num_classes, seed)
 
 
 def compress(method: Method, model: str, values: int | None, seed: int = 0, trained: bool = False) -> Compressed:
-    """A network by its name, compressed as in a run, for images of 3 channels and 10 classes: for tests of a plugin.
-    `trained` is what the method is told. Raises BudgetError and InputError."""
+    """A network by its name, compressed as in a run, for images of 3 channels and 10 classes, for tests of a plugin.
+    The method is told that the network is `trained` or not. Raises BudgetError and InputError."""
     found = networks.find(model).model
     resizing = Resizing(found, channels=3, num_classes=10)
     return account.compress(
@@ -50,10 +51,10 @@ def compress(method: Method, model: str, values: int | None, seed: int = 0, trai
 
 
 def run(check: str, method: str, model: str = FAMILIES[0], plugins: Sequence[str] = ()) -> str:
-    """One of `CHECKS` on a method (with options, as `csg:slice=8x8`) in a network. `plugins` are files. Returns what
-    the check found, if it has something to say.
+    """Run one of `CHECKS` on a method (with options, like `csg:slice=8x8`) in a network. `plugins` are files. Returns
+    the check's remarks, or "".
 
-    Raises CheckFailed, unittest.SkipTest with a reason, or InputError for a name that isn't there.
+    Raises CheckFailed, unittest.SkipTest with a reason, or InputError for an unknown name.
     """
     if check not in CHECKS:
         raise unknown("check", check, CHECKS)
@@ -68,7 +69,7 @@ def run(check: str, method: str, model: str = FAMILIES[0], plugins: Sequence[str
 
 
 def run_all(method: str, models: Sequence[str] = FAMILIES, plugins: Sequence[str] = ()) -> Iterator[Result]:
-    """Every check on every network, as it ends. Raises InputError for a name that isn't there."""
+    """Run every check on every network; yield each result when it is ready. Raises InputError for an unknown name."""
     for model in models:
         for check in CHECKS:
             try:
@@ -84,7 +85,7 @@ def run_all(method: str, models: Sequence[str] = FAMILIES, plugins: Sequence[str
 
 @lru_cache(maxsize=1)
 def subject_of(method: str, model: str, files: tuple[str, ...]) -> Subject:
-    """What the checks look at. Raises InputError for a name that isn't there."""
+    """The method and network that the checks examine. Raises InputError for an unknown name."""
     if method == ALL:
         raise InputError(f"can't check {method!r}; name one method")
     (choice,) = find_methods([method], files)

@@ -1,14 +1,14 @@
-"""Whether each stored number is one number, and not several in disguise.
+"""Whether each stored number is one number, and not several numbers in disguise.
 
-Values are what budgets are in. 31 bits of a mask in an int32, or a second weight in the low bits of a float, would be
-counted once and stand for many. So bits of a number are flipped, one and several, within the range of its tensor's
-other numbers. Then everything that meets an image in a forward pass (kernels, batch norm's factors, masks) is compared,
-however it came about.
+Budgets count values. A method could pack 31 bits of a mask into an int32, or a second weight into the low bits of a
+float; each would be counted as one value. So this test flips single bits and several bits of a number, within the range
+of the tensor's other numbers. It then compares everything that meets an image in a forward pass (kernels, batch norm's
+factors, masks), however it was computed.
 
-* A number that is moved further in one direction changes at least what it changed when it was moved less. So it is for
-  the entry of a table, for the place of one, for a factor; a rectifier between the number and the weights switches more
-  of them on, too. Where bits stand for different things they change different weights.
-* The lowest bits of a float matter least: a value read from them would change as much as by its highest.
+* A number that moves further in one direction must change at least the weights that it changed when it moved less. This
+  holds for an entry of a table, a position or a factor. (A rectifier between the number and the weights also only
+  switches more of them on.) If bits stand for different things, they change different weights.
+* The lowest bits of a float matter least: a value packed into them would change as much as the highest bits do.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -22,27 +22,29 @@ from torch.utils._pytree import tree_leaves
 
 from bench import count, masks
 
-# So many numbers of a tensor are tried at most, of the network so many, or more where it has more tensors, and so many
-# flips of each. In large networks they are fewer, until no more than about `_WORK` weights are looked at, but
-# `_AT_LEAST`.
+# Limits on the numbers tried: of each tensor, of the network, of a network with more tensors than that, and flips of
+# each number.
+# A large network gets fewer, so that the test looks at about `_WORK` weights at most, but never fewer than `_AT_LEAST`.
 _OF_A_TENSOR, _NUMBERS, _MOST_NUMBERS, _FLIPS = 3, 16, 24, 8
 _WORK, _AT_LEAST = 30_000_000, 6
-# Relative to the largest weight of a kernel: below it a change may be the rounding of a sum.
+# Relative to the largest weight of a kernel: a smaller change may be the rounding error of a sum.
 _ROUNDING = 1e-5
-# Of what a smaller move changes, more than this must change by a larger one. An index that says where a value goes
-# changes two places, and by another move one of them and a third.
+# A larger move must change at least this share of what a smaller move changes. (An index that says where a value goes
+# changes two places; another move changes one of them and a third place.)
 _KEPT = 0.4
-# Bits of a mantissa that are low: flipped, they change the number by less than one in some thousands.
+# The number of high bits of a mantissa. Flipping the bits below them changes the number by less than one part in
+# thousands.
 _HIGH_BITS = 12
 _LEAST = 0.1
 
 
-Changes = dict[int, Tensor]  # of the tensors that meet the image, by their place: those that changed
+Changes = dict[int, Tensor]  # which elements changed, by the place of the tensor that meets the image
 
 
 @dataclass(frozen=True)
 class _Move:
-    """By how much a number was changed, how much that changed at most, and where: beyond doubt, and perhaps."""
+    """A change of one number: by how much it moved, the largest change it caused, and where the changes are clear or
+    only possible."""
 
     by: float
     most: float
@@ -51,9 +53,9 @@ class _Move:
 
 
 def several_in_one(network: nn.Module, image: Tensor, random: torch.Generator) -> str:
-    """The name of a stored tensor whose numbers stand for several each, and how that shows; empty if there is none.
+    """The name of a stored tensor whose numbers each hold several values, and the evidence; empty if there is none.
 
-    `network` is changed and put back. `image` is a batch of one or more.
+    `network` is changed during the test and restored. `image` is a batch of one or more images.
     """
     network.eval()
     decoded = _decoded(network, image)
@@ -61,7 +63,7 @@ def several_in_one(network: nn.Module, image: Tensor, random: torch.Generator) -
     met = sum(tensor.numel() for tensor in _met(network, image, stored))
     numbers = max(_AT_LEAST, min(max(_NUMBERS, min(len(decoded), _MOST_NUMBERS)), _WORK // (_FLIPS * max(1, met))))
     for name, flat, place in _chosen(decoded, numbers, random):
-        # What is used as it is can't change by another number.
+        # A stored tensor that meets the image directly can't change with another tensor's number.
         others = stored - {flat.untyped_storage().data_ptr()}
         what = _check(network, image, others, flat, place, random)
         if what:
@@ -70,8 +72,8 @@ def several_in_one(network: nn.Module, image: Tensor, random: torch.Generator) -
 
 
 def _decoded(network: nn.Module, image: Tensor) -> dict[str, Tensor]:
-    """The stored tensors that something is computed from before it meets the image: those that meet it as they are
-    hold nothing else."""
+    """The stored tensors from which something is computed before it meets the image. A tensor that meets the image
+    directly can hide nothing."""
     watch = _Watch(image)
     with torch.no_grad(), watch:
         _fresh(network)(image)
@@ -85,7 +87,8 @@ def _decoded(network: nn.Module, image: Tensor) -> dict[str, Tensor]:
 
 
 def _chosen(tensors: dict[str, Tensor], numbers: int, random: torch.Generator) -> Iterator[tuple[str, Tensor, int]]:
-    """Numbers at random: whole ones first, of each tensor a few, and zeros only if there is nothing else."""
+    """Random numbers to test: of whole-number tensors first, a few of each tensor, and zeros only if a tensor has
+    nothing else."""
     each = max(1, min(_OF_A_TENSOR, numbers // max(1, len(tensors))))
     names = list(tensors)
     mixed = [names[index] for index in torch.randperm(len(names), generator=random).tolist()]
@@ -109,18 +112,18 @@ def _check(
         tensor[where] = value
         try:
             found = _met(network, image, stored)
-        except (IndexError, RuntimeError):  # no number that there can be
+        except (IndexError, RuntimeError):  # not a valid number here
             continue
         finally:
             tensor[where] = before
         if [part.shape for part in found] != [part.shape for part in base]:
-            return "changes the shapes of what the network computes with by a single number of it"
+            return "changes the shapes of the network's tensors if one of its numbers changes"
         moves.append(_move(float(value) - float(before), base, found))
     small = abs(float(before)) * 2.0**-_HIGH_BITS
     low, high = [move for move in moves if abs(move.by) <= small], [move for move in moves if abs(move.by) > small]
     by_low = max((move.most for move in low if move.clear), default=0.0)
     if tensor.is_floating_point() and high and by_low > _LEAST * max(move.most for move in high):
-        return "changes the network by its lowest bits as much as by its highest"
+        return "changes the network as much by its lowest bits as by its highest"
     for sign in (1, -1):
         ordered = sorted((move for move in moves if move.by * sign > 0), key=lambda move: abs(move.by))
         for position, less in enumerate(ordered):
@@ -133,8 +136,8 @@ def _check(
 
 
 def _others(tensor: Tensor, before: Tensor, random: torch.Generator) -> Sequence[Tensor]:
-    """The changed values of a number: by single bits and by several. Whole numbers stay between the least and the
-    largest of their tensor, and floats keep their sign and exponent."""
+    """The changed values of a number, with single bits and several bits flipped. Whole numbers stay within the range of
+    their tensor, and floats keep their sign and exponent."""
     if tensor.is_floating_point():
         whole = before.view(_WHOLE[tensor.element_size()])
         bits = _MANTISSAS[tensor.dtype]
@@ -147,7 +150,7 @@ def _others(tensor: Tensor, before: Tensor, random: torch.Generator) -> Sequence
         bits = max(1, (most - least).bit_length(), most.bit_length())
     single = [1 << bit for bit in torch.randperm(bits, generator=random)[: _FLIPS // 2].tolist()]
     several = [int(torch.randint(1, 1 << min(bits, 62), (), generator=random)) for _ in range(_FLIPS)]
-    if bits > _HIGH_BITS + 1:  # the lowest alone too
+    if bits > _HIGH_BITS + 1:  # also only the lowest bits
         several[0] &= (1 << (bits - _HIGH_BITS - 1)) - 1
     found = {}
     for flip in dict.fromkeys([*single, *several]):
@@ -178,7 +181,7 @@ def _move(by: float, base: Sequence[Tensor], found: Sequence[Tensor]) -> _Move:
 
 
 def _met(network: nn.Module, image: Tensor, stored: set[int]) -> list[Tensor]:
-    """All that meets the image in a forward pass, but for what lies in the memory of these tensors."""
+    """All tensors that meet the image in a forward pass, except those in the memory of `stored` tensors."""
     watch = _Watch(image, stored)
     with torch.no_grad(), watch:
         _fresh(network)(image)
@@ -186,18 +189,19 @@ def _met(network: nn.Module, image: Tensor, stored: set[int]) -> list[Tensor]:
 
 
 def _fresh(network: nn.Module) -> nn.Module:
-    """With nothing kept from a pass before."""
+    """The network with nothing kept from an earlier pass."""
     return network.train().eval()
 
 
 class _Watch(TorchDispatchMode):
-    """Follows a forward pass. `met` are the tensors that meet tensors depending on the image, in order, without those
-    in the memory of `stored` ones. `read` is the memory of tensors from which something was computed before."""
+    """Follows a forward pass. `met` lists, in order, the tensors that meet a tensor depending on the image, without
+    those in the memory of `stored` tensors. `read` is the memory of tensors from which something was computed before
+    that."""
 
     def __init__(self, image: Tensor, stored: Collection[int] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # of torch
         self.stored = stored
-        # Tensors are held, since another may come to lie where one that is gone lay.
+        # Keep the tensors alive: otherwise a new tensor could get an old one's id.
         self.of_image = {id(image): image}
         self.met: list[Tensor] = []
         self.read: set[int] = set()
@@ -219,5 +223,5 @@ class _Watch(TorchDispatchMode):
 
 
 def _is_view(tensor: Tensor, made: Tensor) -> bool:
-    """The same numbers in the same memory: nothing is computed."""
+    """Whether both are the same numbers in the same memory, so that nothing was computed."""
     return made.dtype == tensor.dtype and made.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr()

@@ -1,4 +1,4 @@
-"""A method on a network, as the checks of the conformance kit look at it."""
+"""A method on a network, as the checks of the conformance kit use it."""
 
 import unittest
 from collections.abc import Mapping
@@ -23,17 +23,18 @@ from bench.plan.task_choice import TaskChoice, find_task
 from bench.plugins.networks import ModelChoice
 from bench.testing.tiny_problem import TinyProblem
 
-# Which ratios the checks that need only one prefer.
+# The ratios to try, in this order, in checks that need only one.
 _PREFERRED = (4, 2, 8, 16, 32)
-# A method goes through a schedule of so many passes on the tiny problem.
+# The number of passes in the schedule on the tiny problem.
 SCHEDULE = 10
-# Compress other weights than the seed's, as after training: whatever a method takes from them must be in the file.
+# Compress other weights than the seed's, as after training. So the file must hold everything that a method takes from
+# them.
 OTHER_WEIGHTS = 1000
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A method on a network, and what checks need of it, made once."""
+    """A method on a network, and the objects that checks need, each made once."""
 
     choice: MethodChoice
     model: ModelChoice
@@ -45,12 +46,12 @@ class Subject:
 
     @property
     def given(self) -> Given:
-        """What it takes to load it."""
+        """The plugins and the network file that are needed to load it."""
         return Given(self.plugins, self.model.asked if self.model.kind == "file" else None)
 
     @cached_property
     def task(self) -> TaskChoice:
-        """The network's task, which it learns here."""
+        """The network's task, which it is trained for here."""
         return find_task(self.model.model.task or Dataset.task)
 
     @cached_property
@@ -71,7 +72,7 @@ class Subject:
         return round(packed_size.counted_bytes(self.network()) / ratio)
 
     def compress(self, requested: int | None, seed: int = 0, device: str = "cpu") -> Compressed:
-        """The network compressed, as it is when training begins. Raises BudgetError."""
+        """The compressed network, as at the start of training. Raises BudgetError."""
         network, family = self.network(seed + OTHER_WEIGHTS).to(device), self.model.model.family
         compressed = account.compress(
             self.method, network, requested, seed, self.is_trained, family, lambda: self._resizing.of(seed)
@@ -80,22 +81,22 @@ class Subject:
         return compressed
 
     def rebuild(self, structure: Mapping[str, object], device: str = "cpu") -> Compressed:
-        """A network of this shape out of a fresh one."""
+        """A network of the shape that `structure` describes, made from a fresh network."""
         compressed = account.rebuild(self.method, self.network(), structure, self.model.model.family)
         compressed.network.to(device)
         return compressed
 
     @property
     def is_trained(self) -> bool:
-        """What the method is told. Nothing was trained all the same: nothing here takes long."""
+        """Whether the method is told that the network is trained. Nothing is trained in fact, to save time."""
         return self.method.compress_at > 0 or self.method.needs_trained
 
     def settled(self, requested: int | None) -> Compressed:
-        """At the size that it has in the end."""
+        """The compressed network at its final size."""
         return account.to_size(self.method, self.compress(requested))
 
     def settled_in_bytes(self, requested: int) -> Compressed:
-        """The same, of so many bytes. Raises BudgetError."""
+        """The compressed network at its final size, for a budget of bytes. Raises BudgetError."""
         compressed = in_bytes.compress(
             self.method,
             self.network(OTHER_WEIGHTS),
@@ -113,12 +114,12 @@ class Subject:
 
     @property
     def possible(self) -> int | None:
-        """Values that the method can be asked for here. Skips if there are none."""
+        """A number of values that the method can be asked for here. Skips the check if there is none."""
         return self._first[0]
 
     @property
     def compressed(self) -> Compressed:
-        """The network compressed to so many: to look at, and not to change."""
+        """The network compressed to `possible` values. Look at it, but don't change it."""
         return self._first[1]
 
     @cached_property
@@ -152,7 +153,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Taught:
-    """A network after training, with what it stored and which masks it had before, and its least loss."""
+    """A network after training with its lowest loss, and its stored values and masks from before training."""
 
     compressed: Compressed
     stored_before: int

@@ -1,1 +1,1 @@
-"""The one training loop, its schedule, and evaluation."""
+"""The only training loop, its schedule, and evaluation."""

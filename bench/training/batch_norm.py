@@ -1,8 +1,8 @@
 """Batch norm over the images of all processes.
 
-torch's SyncBatchNorm refuses tensors on processors, is another class of layer than the one that networks have, and that
-methods, counts and files know, and waits for the GPU in each layer. Here the function is replaced that layers call, for
-as long as a step takes, whatever their class: the network is not touched.
+torch's SyncBatchNorm doesn't suit: it refuses CPU tensors, and it waits for the GPU in each layer. It is also another
+class of layer than the one that networks have and that methods, counts and files know. Here the function that such
+layers call is replaced for the duration of a step, so the network itself doesn't change.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +15,13 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-# Gives the values that all processes have, of which each has as many: `(processes, values)`.
+# Collects values from all processes, the same number from each: `(processes, values)`.
 Gather = Callable[[Tensor], Tensor]
 
 
 class OverAll(TorchFunctionMode):
-    """While it is entered, batch norm that would take statistics of its batch takes those of all processes' batches
-    together, of which each may have another number of images."""
+    """Inside this mode, batch norm in training uses the statistics of all processes' batches together. The batches may
+    differ in their number of images."""
 
     def __init__(self, gather: Gather) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class OverAll(TorchFunctionMode):
 
 
 _BATCH_NORM = signature(functional.batch_norm)
-# Of the function below that, which some networks call.
+# The arguments of `torch.batch_norm`, which some networks call directly.
 _ARGUMENTS = (
     *("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps", "cudnn_enabled"),
 )
@@ -60,14 +60,15 @@ def batch_norm(
     eps: float,
     gather: Gather,
 ) -> Tensor:
-    """`torch.nn.functional.batch_norm` in training, of the images of all processes. `input` is
-    `(images, channels, ...)`; the running statistics are moved on as torch does."""
+    """`torch.nn.functional.batch_norm` in training, over the images of all processes. `input` is `(images, channels,
+    ...)`. The running statistics are updated as in torch."""
     with torch.no_grad():
         exact = input.to(torch.promote_types(input.dtype, torch.float32))
         variance, mean = torch.var_mean(exact, _all_but_channels(input), correction=0)
         number = mean.new_tensor([input.numel() // input.shape[1]])
         numbers, means, variances = gather(torch.cat([number, mean, variance])).split([1, len(mean), len(mean)], 1)
-        # Chan, Golub and LeVeque, "Algorithms for Computing the Sample Variance" (1983): from the parts' own.
+        # Combine the parts' statistics as in Chan, Golub and LeVeque, "Algorithms for Computing the Sample Variance"
+        # (1983).
         total = numbers.sum()
         mean = (numbers * means).sum(0) / total
         variance = (numbers * (variances + (means - mean).square())).sum(0) / total
@@ -80,7 +81,7 @@ def batch_norm(
 
 
 class _Normalise(torch.autograd.Function):
-    """Normalises by the given mean and variance of `total` values a channel in all processes; `input` has some of
+    """Normalises by the given mean and variance of `total` values per channel in all processes; `input` holds some of
     them."""
 
     @staticmethod
@@ -102,7 +103,7 @@ class _Normalise(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Mean and variance are functions of all images of all processes, so two sums over these are in it."""
+        """The gradients. Mean and variance depend on the images of all processes, so two sums over all images enter."""
         input, weight, mean, inverse, total = ctx.saved_tensors
         axes, channels = _all_but_channels(input), [1, -1, *[1] * (input.ndim - 2)]
         slope = gradient.to(mean.dtype)
@@ -112,7 +113,7 @@ class _Normalise(torch.autograd.Function):
         slope = slope - (by_bias / total).view(channels) - normalised * (by_weight / total).view(channels)
         scale = inverse if weight is None else inverse * weight
         of_input = (slope * scale.view(channels)).to(input.dtype)
-        # Those of weight and bias are this part's own: gradients of parameters are added up afterwards.
+        # The gradients of weight and bias are those of this process: parameter gradients are added up later.
         return of_input, None if weight is None else of_weight, of_bias if ctx.has_bias else None, *[None] * 5
 
 

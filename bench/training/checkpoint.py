@@ -1,8 +1,8 @@
-"""A run in the middle of its training, as a file: all that it needs to go on to the same bits.
+"""A run in the middle of its training, as a file with everything that it needs to continue to the same bits.
 
-One safetensors file: every parameter and buffer of the network (masks too), and the tensors of the optimiser, of the
-method's state and of the random generators. The header has, as JSON, the structure, the rest of the state, the epochs
-so far, and the place on the schedule.
+It is one safetensors file. It has every parameter and buffer of the network (masks too), and the tensors of the
+optimiser, of the method's state and of the random generators. The header has, as JSON, the structure, the rest of the
+state, the epochs so far, and the place on the schedule.
 """
 
 import json
@@ -29,8 +29,10 @@ _KEY = "bench"
 def encode(
     training: Training, beside: Mapping[str, Any] | None = None, sums: tuple[Tensor, Meter] | None = None
 ) -> bytes:
-    """Everything that `read` needs, and JSON that is to lie `beside` it. `sums` are those of all processes that train
-    together (`Training.sums`); None: this one has them all."""
+    """A file's content with everything that `read` needs, and the JSON `beside`, which the caller adds.
+
+    `sums` are the sums of all processes that train together (`Training.sums`); with None, this process has them all.
+    """
     loss_sum, meter = sums or (training.loss_sum, training.meter)
     compressed = training.compressed
     network = compressed.network
@@ -38,7 +40,7 @@ def encode(
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     lost = [parameter for parameter in training.optimizer.state if id(parameter) not in names]
     if lost:
-        raise ValueError("after_step() replaced parameters that the optimiser has, and did not return True")
+        raise ValueError("after_step() replaced parameters of the optimiser, but did not return True")
     header = {
         "format": FORMAT,
         "seed": training.trainer.seed,
@@ -60,15 +62,17 @@ def encode(
         "history": [epoch.row() for epoch in training.history],
         "beside": dict(beside or {}),
     }
-    # Each tensor by itself: two names may share one.
+    # Clone each tensor: two names may share one.
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     return bytes(save(own, metadata={_KEY: json.dumps(header)}))
 
 
 def read(path: Path, trainer: Trainer, rebuild: Callable[[Mapping[str, Any]], Compressed]) -> Training:
-    """The training as it was; the generators stand where they stood. `rebuild` makes a compressed network of a
-    structure, on the device. Raises ValueError if the file is no checkpoint of this form, or one of another network,
-    seed or schedule."""
+    """The training as it was saved; the random generators get their saved states.
+
+    `rebuild` makes a compressed network from a structure, on the device. Raises ValueError if the file is not a
+    checkpoint of this format, or belongs to another network, seed or schedule.
+    """
     header, tensors = _open(path)
     mine = {"seed": trainer.seed, "schedule": options.everything(trainer.schedule)}
     for name, value in mine.items():
@@ -88,7 +92,7 @@ def read(path: Path, trainer: Trainer, rebuild: Callable[[Mapping[str, Any]], Co
     for name, state in _joined(header["optimizer"], tensors).items():
         like = parameters[name]
         training.optimizer.state[like] = {
-            # Step counters stay where torch puts them.
+            # Step counters stay on the device that torch chooses.
             key: value.to(like.device) if isinstance(value, Tensor) and value.dim() else value
             for key, value in state.items()
         }
@@ -102,7 +106,7 @@ def read(path: Path, trainer: Trainer, rebuild: Callable[[Mapping[str, Any]], Co
 
 
 def beside(path: Path) -> dict[str, Any]:
-    """What was to lie beside it. Raises ValueError for what is no checkpoint."""
+    """The JSON that the caller of `encode` added. Raises ValueError if the file is not a checkpoint."""
     try:
         with safe_open(path, framework="pt") as file:
             found: dict[str, Any] = _header(path, file.metadata())["beside"]
@@ -112,17 +116,18 @@ def beside(path: Path) -> dict[str, Any]:
 
 
 def _average(training: Training) -> dict[str, Tensor]:
-    """The state of the average of the weights; empty if there is none."""
+    """The state of the weights' average; empty if there is none."""
     return {} if training.average is None else dict(training.average.state_dict())
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON gives it back; where JSON can't hold it, its text, as records have it."""
+    """The value as JSON returns it. A value that JSON can't hold becomes its text, as in records."""
     return value if value is None or isinstance(value, str | int | float | list) else str(value)
 
 
 def _regenerated(network: nn.Module) -> dict[str, Tensor]:
-    """The buffers that files leave out, since a seed gives them again: a method may have changed them in training."""
+    """The buffers that a seed regenerates and that other files leave out. A method may have changed them in
+    training."""
     stored = network.state_dict()
     return {name: own for name, own in network.named_buffers(remove_duplicate=False) if name not in stored}
 
@@ -139,10 +144,10 @@ def _fill(network: nn.Module, header: Mapping[str, Any], tensors: Mapping[str, T
 
 
 def _open(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The header and the tensors. Raises ValueError for what is no checkpoint."""
+    """The header and the tensors. Raises ValueError if the file is not a checkpoint."""
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
             return _header(path, file.metadata()), tensors
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is no checkpoint: {first_line(error)}") from error
@@ -181,14 +186,14 @@ _FIELDS = {
 
 
 def _split(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """The value as JSON; its tensors go to `tensors`, and their names stand in their places."""
+    """The value as JSON. Its tensors go to `tensors`, and the JSON has their names instead."""
     if isinstance(value, Tensor):
         name = str(len(tensors))
         tensors[name] = value
         return {"tensor": name}
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
-            raise ValueError(f"names in a state are text, and not {[key for key in value if not isinstance(key, str)]}")
+            raise ValueError(f"names in a state must be text, not {[key for key in value if not isinstance(key, str)]}")
         return {"values": {key: _split(own, tensors) for key, own in value.items()}}
     return {"json": value}
 
@@ -202,7 +207,7 @@ def _joined(split: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:
 
 
 def content(path: Path) -> dict[str, Any]:
-    """All that a checkpoint holds, by name: tensors and the rest. Raises ValueError."""
+    """Everything in a checkpoint by name, tensors and the rest. Raises ValueError."""
     header, tensors = _open(path)
     found: dict[str, Any] = {name: header[name] for name in ("step", "epoch", "structure", "masks")}
     for name in ("network", "regenerated", "state", "average", "optimizer", "sums", "generators"):

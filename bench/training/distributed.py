@@ -1,7 +1,7 @@
 """Several processes as one group (`bench.training.group`), by torch.distributed.
 
-Decisions of the loop go through gloo, between the processes themselves, and so never wait for a GPU. Tensors go through
-gloo on processors and through NCCL between GPUs.
+Decisions of the loop go through gloo, directly between the processes, so they never wait for a GPU. Tensors go through
+gloo between CPUs and through NCCL between GPUs.
 """
 
 import hashlib
@@ -24,9 +24,9 @@ from bench.training.group import Group
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import Store
 
-# How long one process waits for another: it may be writing a large state to a slow disk.
+# How long one process waits for another, which may be writing a large state to a slow disk.
 PATIENCE = timedelta(minutes=10)
-# torch 2.6 hangs where a group is destroyed while gloo's threads still hold its last tensors.
+# torch 2.6 hangs if a group is destroyed while gloo's threads still hold its last tensors.
 _SETTLING_SECONDS = 0.2
 
 Result = TypeVar("Result")
@@ -37,25 +37,25 @@ class Unreachable(RuntimeError):
 
 
 class Distributed(Group):
-    """The processes that meet at a store of torch.distributed, each computing on `device`.
+    """Processes that meet at a store of torch.distributed and each compute on their `device`.
 
-    Gradients are added up once a backward pass is done, all in one piece. DistributedDataParallel would begin earlier,
-    but it holds on to the parameters, which methods replace, wraps the network, which methods know, and has nothing to
-    begin with where one generator makes all kernels: its gradients are the last that come.
+    Gradients are added up after the backward pass, in one piece. DistributedDataParallel would start earlier, but it
+    doesn't fit. It keeps references to parameters, which methods replace, and it wraps the network, which methods know.
+    And if one generator makes all kernels, its gradients come last, so an early start gains nothing.
 
     Every method raises Unreachable.
     """
 
     def __init__(self, store: "Store", rank: int, size: int, device: torch.device) -> None:
         self.rank, self.size, self.device = rank, size, device
-        # On GPUs NCCL, for tensors that lie there, and gloo for the others.
+        # On GPUs, NCCL moves the tensors on the GPU, and gloo the others.
         backend = "gloo" if device.type == "cpu" else f"cpu:gloo,{device.type}:nccl"
         self._reached(
             lambda: dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
         )
 
     def leave(self) -> None:
-        """For good. Others that wait for this process raise Unreachable."""
+        """Leave the group for good. Processes that wait for this one raise Unreachable."""
         if dist.is_initialized():
             time.sleep(_SETTLING_SECONDS)
             dist.destroy_process_group()
@@ -82,7 +82,8 @@ class Distributed(Group):
             parts = flat.split([one.numel() for one in alike])
             for parameter, part in zip(alike, parts, strict=True):
                 gradient = part.view_as(parameter)
-                # Optimisers that are one kernel want both to lie alike, also with channels last.
+                # Fused optimisers need the gradient and the parameter in the same memory order, also with channels
+                # last.
                 is_alike = gradient.stride() == parameter.stride()
                 parameter.grad = gradient if is_alike else torch.empty_like(parameter).copy_(gradient)
 
@@ -92,7 +93,7 @@ class Distributed(Group):
         return found
 
     def merged(self, meter: Meter, make: Callable[[], Meter]) -> Meter:
-        # Each by itself: two names may share a tensor.
+        # Clone each tensor: two names may share one.
         own = {name: value.cpu().contiguous().clone() for name, value in meter.sums.items()}
         whole = make()
         for sums in self._all(save(own)):
@@ -121,12 +122,12 @@ class Distributed(Group):
         hashes = self._all(found.digest())
         if others := [number for number, own in enumerate(hashes) if own != hashes[0]]:
             raise RuntimeError(
-                f"the network of process {others[0]} is no longer that of process 0: do all have the same processor, "
-                "versions and code?"
+                f"the network of process {others[0]} no longer equals that of process 0; all processes need the same "
+                "processor, versions and code"
             )
 
     def spread(self, content: bytes) -> bytes:
-        """The value of process 0, for all; that of the others is ignored."""
+        """Process 0's value, for all processes; the values of the others are ignored."""
         length = torch.tensor(len(content))
         self._reached(lambda: dist.broadcast(length, 0))
         found = _padded(content if self.rank == 0 else b"", int(length))
@@ -135,13 +136,13 @@ class Distributed(Group):
         return bytes(found.numpy())
 
     def _all(self, own: bytes) -> list[bytes]:
-        """What each has, in their order."""
+        """The values of all processes, in order of rank."""
         lengths = self._gathered(torch.tensor([len(own)])).flatten().tolist()
         rows = zip(self._gathered(_padded(own, max(lengths))), lengths, strict=True)
         return [bytes(row[:length].numpy()) for row, length in rows]
 
     def _gathered(self, own: Tensor) -> Tensor:
-        """The tensors of all processes, of one shape, in their order: `(processes, ...)`."""
+        """The tensors of all processes, all of one shape, in order of rank: `(processes, ...)`."""
         found = [torch.empty_like(own) for _ in range(self.size)]
         self._reached(lambda: dist.all_gather(found, own))
         return torch.stack(found)
@@ -154,7 +155,7 @@ class Distributed(Group):
 
 
 def _padded(content: bytes, length: int) -> Tensor:
-    """As numbers, with zeros behind them."""
+    """The bytes as numbers, padded with zeros."""
     found = torch.zeros(length, dtype=torch.uint8)
     if content:
         found[: len(content)] = torch.frombuffer(bytearray(content), dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""A network on a split: one pass, in which a task's meters see every image."""
+"""Evaluating a network on a split: one pass, in which the task's meter sees every image."""
 
 from collections.abc import Callable, Iterable
 
@@ -25,7 +25,7 @@ def evaluate(
     *by_batch: ByBatch,
     views: Views = PLAIN,
 ) -> Scores:
-    """The task's metrics by name, means over all images, as `metered` has seen them."""
+    """The task's metrics by name, as means over all images; see `metered`."""
     return metered(model, batches, task, classes, *by_batch, views=views).scores()
 
 
@@ -37,9 +37,12 @@ def metered(
     *by_batch: ByBatch,
     views: Views = PLAIN,
 ) -> Meter:
-    """Run `model` in eval mode, float32, over every image, without the modules that only training uses. The task's
-    meter, which has seen all of them. `by_batch` get, in the same pass, the outputs that scores are made of, averaged
-    over `views`, which are for tasks whose outputs are classes of pixels."""
+    """Run `model` on every image, in eval mode and float32, without the modules that only training uses. Returns the
+    task's meter.
+
+    `views` average the outputs over scaled and mirrored images, for tasks whose outputs are classes of pixels. In the
+    same pass, each `by_batch` function gets the outputs that are scored.
+    """
     was_training = model.training
     model.eval()
     meter = task.meter(classes)
@@ -54,7 +57,8 @@ def metered(
 
 
 def _outputs(model: nn.Module, images: Tensor, task: Task, views: Views) -> Tensor:
-    """The outputs of a batch, computed by halves if it doesn't fit into memory: in eval mode no image sees another."""
+    """The outputs of a batch. If it doesn't fit into memory, compute it in halves: in eval mode images don't affect one
+    another."""
     try:
         return averaged(lambda seen: task.output(model(seen)).float(), images, views)
     except torch.OutOfMemoryError:

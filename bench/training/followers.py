@@ -1,7 +1,7 @@
-"""Processes that train a run along with the one that makes it: the contract.
+"""The contract of processes that train along with the process that makes a run.
 
-Process 0 makes runs as ever: it alone compresses, measures, tests and writes the store. Before a network trains,
-process 0 hands the training over as it stands, and all go on together.
+Process 0 makes runs as usual: it alone compresses, measures, tests and writes the store. Before a network trains,
+process 0 hands the current state to the other processes, and all continue together.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -13,8 +13,8 @@ from bench.training.loop import Training
 
 @dataclass(frozen=True)
 class Stretch:
-    """A training that processes do together: up to so many epochs, with the run's own schedule, or the dense network
-    with the schedule that the dense epochs of all methods share."""
+    """A training that the processes do together, up to the epoch `end_epoch`. Its schedule is the run's own if
+    `is_own`; otherwise it is the schedule of the dense epochs that all methods share."""
 
     run_id: str
     is_own: bool
@@ -22,14 +22,14 @@ class Stretch:
 
 
 class Followers:
-    """Nobody: a run is made by this process alone, or by a `group` that follows already."""
+    """No followers: this process makes the run alone, or in a `group` that follows already."""
 
     def __init__(self, group: Group = ALONE) -> None:
         self.group = group
 
     def along(self, stretch: Stretch, training: Training) -> AbstractContextManager[None]:
-        """While this lasts, all train from where the training stands to the end of the stretch. Raises RuntimeError
-        if one of them fails."""
+        """During this block, all processes train from the training's current state to the end of the stretch. Raises
+        RuntimeError if one of them fails."""
         return nullcontext()
 
 

@@ -1,5 +1,4 @@
-"""The processes that compute the steps of a training together: by default this one alone, which has by itself whatever
-the loop asks all of them for."""
+"""The group of processes that compute each training step together. By default it is this process alone."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -13,8 +12,9 @@ from bench.task import Meter
 class Group:
     """Process `rank` of `size`.
 
-    Each sees its `part` of every batch, and all have the same network at any step: they begin with one state, and each
-    makes the step of the whole batch's gradients. All processes must ask for the same, in the same order.
+    Each process sees its `part` of every batch. All have the same network at every step: they start from one state, and
+    each makes its step with the gradients of the whole batch. All processes must call the same methods in the same
+    order.
     """
 
     rank = 0
@@ -25,34 +25,34 @@ class Group:
         return Part(self.rank, self.size)
 
     def as_one_batch(self, seed: int) -> AbstractContextManager[None]:
-        """While this lasts, batch norm in training sees the images of all, and layers that draw numbers draw others in
-        each process, by the seed; behind it all would draw the same."""
+        """During this block, batch norm in training sees the images of all processes. Layers that draw random numbers
+        draw different ones in each process, by the seed; after the block all draw the same."""
         return nullcontext()
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Give each of these the sum of all processes' gradients; None if no process has one."""
+        """Give each of these parameters the sum of all processes' gradients, or None if no process has one."""
 
     def total(self, value: int | Tensor) -> int | Tensor:
         """The sum of all processes' values."""
         return value
 
     def merged(self, meter: Meter, make: Callable[[], Meter]) -> Meter:
-        """The meters of all processes, merged into one that `make` gives."""
+        """The meters of all processes, merged into a new one from `make`."""
         return meter
 
     def any(self, *asked: bool) -> tuple[bool, ...]:
-        """For each question, whether any process says yes."""
+        """For each question, whether any process answers yes."""
         return asked
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait until all processes are here."""
 
     def largest(self, number: int) -> int:
         """The largest of all processes' numbers."""
         return number
 
     def require_same(self, network: nn.Module) -> None:
-        """Raises RuntimeError if the processes' networks are not the same to the bit."""
+        """Raise RuntimeError if the processes' networks are not equal to the bit."""
 
 
 ALONE = Group()

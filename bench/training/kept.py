@@ -1,5 +1,7 @@
-"""What a run keeps of each test image, beside the means. The task says what. Both are given to `evaluate` as
-`by_batch`, so that they come from the pass that gives the score."""
+"""The data that a run keeps for each test image, besides the mean scores. The task decides which data.
+
+Both classes are passed to `evaluate` as `by_batch`, so their data come from the pass that gives the score.
+"""
 
 from collections.abc import Mapping
 
@@ -17,7 +19,7 @@ Arrays = dict[str, NDArray[np.generic]]
 
 
 class Kept:
-    """What is kept of each image."""
+    """Collects the task's data for each image."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -28,12 +30,12 @@ class Kept:
         self._batches.append({name: tensor.cpu() for name, tensor in kept.items()})
 
     def arrays(self) -> Arrays:
-        """By name, with a row for each image, in the order of the split. Empty where the task keeps nothing."""
+        """The data by name, with a row for each image, in the order of the split. Empty if the task keeps nothing."""
         return _joined(self._batches)
 
 
 class KeptExamples:
-    """What is shown of a few images, evenly spread over the split and so the same for every run."""
+    """Collects pictures for a few images. They are evenly spread over the split, so every run has the same images."""
 
     def __init__(self, task: Task, split: AnySplit) -> None:
         self._task, self._split = task, split
@@ -51,8 +53,8 @@ class KeptExamples:
             self._batches.append({name: smaller_maps(maps.cpu()) for name, maps in shown.items()})
 
     def arrays(self) -> Arrays:
-        """`number`, the place in the split, `image`, and what the task shows of it, with a row for each image. Empty
-        where it shows nothing."""
+        """`number` (the place in the split), `image`, and the task's pictures, with a row for each image. Empty if the
+        task has no pictures."""
         shown = _joined(self._batches)
         if not shown:
             return {}
@@ -66,7 +68,8 @@ def _joined(batches: list[Mapping[str, Tensor]]) -> Arrays:
 
 
 def smaller_images(images: Tensor) -> Tensor:
-    """Images `(n, channels, height, width)` uint8; where they are larger than LARGEST_SIDE, means of their pixels."""
+    """Images `(n, channels, height, width)` uint8. Images larger than LARGEST_SIDE are reduced, by means of their
+    pixels."""
     height, width = _size(images)
     if (height, width) == tuple(images.shape[2:]):
         return images
@@ -74,7 +77,8 @@ def smaller_images(images: Tensor) -> Tensor:
 
 
 def smaller_maps(maps: Tensor) -> Tensor:
-    """The same of classes `(n, height, width)`: each pixel is the nearest one, since classes have no mean."""
+    """Maps of classes `(n, height, width)`, reduced in the same way by the nearest pixel, since classes have no
+    mean."""
     rows, columns = (
         ((torch.arange(new, dtype=torch.float64) + 0.5) * old / new).long()
         for new, old in zip(_size(maps), maps.shape[-2:], strict=True)

@@ -1,4 +1,4 @@
-"""Looking at the loss while training goes on."""
+"""Reading the loss while training goes on."""
 
 from dataclasses import dataclass
 
@@ -8,22 +8,22 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Seen:
-    """The sum of losses over so many steps of an epoch."""
+    """The sum of the losses of the first `steps` steps of an epoch."""
 
     loss_sum: float
     steps: int
 
 
 class Look:
-    """Gives the sum of losses without waiting for the device: on a GPU, which computes while Python is steps ahead,
-    that of the look before, which has arrived meanwhile."""
+    """Reads the sum of losses without waiting for the device. On a GPU, Python is some steps ahead of the computation,
+    so it returns the sum of the previous look, which has arrived by then."""
 
     def __init__(self, device: torch.device) -> None:
         self._waits = device.type != "cuda"
         self._coming: tuple[Tensor, torch.cuda.Event, int] | None = None
 
     def __call__(self, loss_sum: Tensor, steps: int) -> Seen | None:
-        """None if nothing has arrived yet."""
+        """The sum of losses; None if none has arrived yet."""
         if self._waits:
             return Seen(float(loss_sum), steps)
         before = self._coming
@@ -33,9 +33,9 @@ class Look:
         self._coming = copy, arrived, steps
         if before is None:
             return None
-        before[1].synchronize()  # long past, unless twenty steps took no time
+        before[1].synchronize()  # already over, unless twenty steps took no time
         return Seen(float(before[0]), before[2])
 
     def forget(self) -> None:
-        """An epoch's sum begins again."""
+        """Start a new epoch's sum."""
         self._coming = None

@@ -1,4 +1,4 @@
-"""The one training loop. Every method goes through it with the same schedule, batches and learning rates."""
+"""The only training loop. Every method goes through it, with the same schedule, batches and learning rates."""
 
 import math
 import time
@@ -30,23 +30,26 @@ from bench.training.group import ALONE, Group
 from bench.training.look import Look
 from bench.training.schedule import Schedule
 
-# Raise it when the same schedule gives other results: what the loop, augmentation and initial weights change. It is in
-# ids of what it is about (`bench.plan.plan`), so that old results stay apart.
-# 2: augmentation is drawn for an epoch at once. Without it results are as they were.
+# Raise it when the same schedule gives other results: when the loop, augmentation or initial weights change. The ids of
+# affected runs contain it (`bench.plan.plan`), so old results stay separate.
+# 2: augmentation is drawn for a whole epoch at once. Runs without augmentation are unchanged.
 REVISION = 2
 
-# Steps between looks at the loss.
+# The number of steps between looks at the loss.
 _LOOK_EVERY = 20
 
 
 class NonFiniteLoss(ArithmeticError):
-    """The loss became infinite or NaN; going on would only cost time."""
+    """The loss became infinite or NaN, so going on would only cost time."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One row of a run's history: `train_loss`, scores of the augmented batches as they went by (`train_NAME`), scores
-    of the validation split (`validation_NAME`), and `learning_rate`, that of the epoch's last step."""
+    """One row of a run's history.
+
+    It has `train_loss`, the scores of the augmented batches during the epoch (`train_NAME`), the scores of the
+    validation split (`validation_NAME`), and the `learning_rate` of the epoch's last step.
+    """
 
     epoch: int
     seconds: float
@@ -57,7 +60,7 @@ class Epoch:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Epoch":
-        """From its row again."""
+        """An epoch from its row."""
         figures = {name: value for name, value in row.items() if name not in ("epoch", "seconds")}
         return cls(row["epoch"], row["seconds"], figures)
 
@@ -67,13 +70,15 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Trainer:
-    """The part that is the same for every run of a seed: data on the device, the task, the schedule, the seed, and a
-    teacher in eval mode if the schedule asks for one. `rate_of_layer` is each layer's factor on the learning rate, by
-    its name; None: 1 for all.
+    """The inputs that are the same for every run of a seed.
 
-    `on_step(epoch, fraction_of_schedule, loss)` and `on_epoch(row)` are for progress alone. `after_step` is called when
-    a step is done, and may keep the training's state, or end it. `compile` is auto, on or off: whether steps are
-    compiled (`bench.training.compiling`). The processes of `group` make each step together.
+    They are data on the device, the task, the schedule, the seed, and a teacher in eval mode if the schedule asks for
+    one. `rate_of_layer` gives each layer, by name, a factor on the learning rate; None: 1 for all. `compile` is auto,
+    on or off: whether steps are compiled (`bench.training.compiling`). The processes of `group` make each step
+    together.
+
+    `on_step(epoch, fraction_of_schedule, loss)` and `on_epoch(row)` serve only the progress display. `after_step` is
+    called after each step; it may save the training's state, or end the training.
     """
 
     train: Batches
@@ -111,7 +116,8 @@ class Trainer:
         group: Group = ALONE,
         **callbacks: Callable[..., None],
     ) -> "Trainer":
-        """On splits that are on the device, or streamed there (`loading`; None: where `normalise` is)."""
+        """A trainer for splits that are on the device, or streamed to it by `loading` (None: to the device of
+        `normalise`)."""
         loading = loading or Loading(normalise.mean.device)
         augment = Augment(
             *(schedule.crop_padding, schedule.flip, schedule.scale, schedule.crop, schedule.area),
@@ -146,7 +152,8 @@ class Trainer:
 
     @property
     def compiles(self) -> bool:
-        """Not where several processes make a step: batch norm waits for the others in the middle of it."""
+        """Whether steps are compiled. Steps of several processes are not: their batch norm waits for the other
+        processes inside the step."""
         if self.group.size > 1:
             return False
         return self.compile == ON or (self.compile == AUTO and pays(self.device, self.total_steps))
@@ -160,9 +167,9 @@ class Trainer:
     ) -> list[Epoch]:
         """Train in place over the epochs `first_epoch` to `end_epoch` (exclusive) of the schedule.
 
-        Batches, augmentation and learning rates depend on the seed and the step alone. So a run that starts at a later
-        epoch sees the same as if it had started at the first. `after_epoch` gets the epochs of this call so far. Raises
-        NonFiniteLoss.
+        Batches, augmentation and learning rates depend only on the seed and the step. So a run that starts at a later
+        epoch sees the same data as if it had started at the first. `after_epoch` gets the epochs of this call so far.
+        Raises NonFiniteLoss.
         """
         return self.go_on(Training(self, compressed, first_epoch), end_epoch, after_epoch)
 
@@ -172,7 +179,8 @@ class Trainer:
         end_epoch: int,
         after_epoch: Callable[[list[Epoch]], None] = lambda history: None,
     ) -> list[Epoch]:
-        """The same from where a training stands; the epochs that it has behind it come first."""
+        """Continue a training up to `end_epoch`. Returns all its epochs, the earlier ones first. Raises
+        NonFiniteLoss."""
         while training.epoch < end_epoch:
             training.history.append(training.finish_epoch())
             if training.epoch == self.schedule.epochs:
@@ -184,21 +192,24 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Share:
-    """The share of a part in the mean over a batch: by the task's weight of its targets, and by its images."""
+    """The share of a part in the mean over a batch: by the task's weight of its targets, and by its number of
+    images."""
 
     of_targets: Tensor
     of_images: float
 
 
 class Training:
-    """A network in training: everything that changes from step to step, which `bench.training.checkpoint` keeps.
+    """A network in training: everything that changes from step to step, which `bench.training.checkpoint` saves.
 
-    The optimiser starts afresh with it, and once more where `Compressed.after_step` returns True. Masked weights are
-    zeroed after each step. `epoch`, from 0, is the one that it is in, or that comes next, and `step` how many steps of
-    the schedule are done. A batch is computed in `parts`, more than one where it doesn't fit into memory. `loss_sum`,
-    `meter` and `seconds` are of the epoch so far, `history` of those before it. `average` is that of the weights since
-    the optimiser began, where the schedule has one. `compile_seconds` is what the step took in which the network was
-    compiled; None if it wasn't. Sums and parts are those of this process (`sums` has those of all).
+    The optimiser starts afresh with it, and again each time `Compressed.after_step` returns True. Masked weights are
+    set to zero after each step.
+
+    `epoch`, from 0, is the current or next epoch, and `step` the number of finished steps of the schedule. A batch is
+    computed in `parts`, more than one if it doesn't fit into memory. `loss_sum`, `meter` and `seconds` cover the epoch
+    so far, and `history` the epochs before it. `average` is the average of the weights since the optimiser started, if
+    the schedule has one. `compile_seconds` is the time of the step that compiled the network; None if none did. Sums
+    and parts are those of this process (`sums` has those of all).
     """
 
     def __init__(self, trainer: Trainer, compressed: Compressed, epoch: int, history: Sequence[Epoch] = ()) -> None:
@@ -228,7 +239,7 @@ class Training:
             if self.step == end:
                 self._check(float(self._loss_sum()))
             elif (done - 1) % _LOOK_EVERY == 0 and (arrived := self._look(self._loss_sum(), done)) is not None:
-                # A sum stays NaN or infinite once it is, so looking now and then misses nothing.
+                # A sum that is NaN or infinite stays so, so occasional looks miss nothing.
                 self._check(arrived.loss_sum)
                 trainer.on_step(self.epoch, self.step / trainer.total_steps, arrived.loss_sum / arrived.steps)
             self.seconds = before + time.perf_counter() - started
@@ -251,7 +262,7 @@ class Training:
         return done_epoch
 
     def forget_sums(self) -> None:
-        """Forget the sums so far: another process has them."""
+        """Clear the sums so far, if another process has them."""
         self._begin_sums()
 
     def sums(self) -> tuple[Tensor, Meter]:
@@ -267,12 +278,12 @@ class Training:
         trainer, network = self.trainer, self.compressed.network
         if self.average is not None:
             network = self.average.module
-            masks.enforce(masks.pairs(network))  # a mask may have changed since
+            masks.enforce(masks.pairs(network))  # a mask may have changed after the averaging
         meter = metered(network, trainer.validation.part(trainer.group.part), trainer.task, trainer.classes)
         return trainer.group.merged(meter, lambda: trainer.task.meter(trainer.classes)).scores()
 
     def take_step(self) -> None:
-        """One step of the optimiser, and the method's own step after it."""
+        """Make one step of the optimiser, and then the method's own step."""
         trainer, schedule = self.trainer, self.trainer.schedule
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * schedule.learning_rate_at((self.step + 0.5) / trainer.total_steps)
@@ -285,16 +296,16 @@ class Training:
                 losses, seen = self._gradients(images, targets)
                 break
             except torch.OutOfMemoryError:
-                # Others may be waiting for this process in the middle of the step, which can't begin again.
+                # Other processes may be waiting for this one inside the step, so it can't start again.
                 if trainer.group.size > 1 or self.parts >= len(images):
                     raise
             except Exception as error:
                 if self._compiled is None or not is_new or trainer.compile == ON:
                     raise
                 self._compiled, is_new = None, False
-                trainer.say(f"steps are not compiled, since that fails: {typed_line(error)}")
+                trainer.say(f"steps are not compiled, because compiling fails: {typed_line(error)}")
                 continue
-            # (What batch norm saw of the step that failed stays in its running means.)
+            # (The failed step has changed batch norm's running means; that change stays.)
             self.parts = min(2 * self.parts, len(images))
             trainer.say(f"out of memory: batches are computed in {self.parts} parts from here on")
             self.optimizer.zero_grad(set_to_none=True)
@@ -312,14 +323,14 @@ class Training:
             self.meter.add(outputs, own)
 
     def take_average(self) -> None:
-        """Give the network the average of its weights, where one is kept."""
+        """Give the network the average of its weights, if there is one."""
         if self.average is not None:
             self.compressed.network.load_state_dict(self.average.module.state_dict())
             masks.enforce(masks.pairs(self.compressed.network))
-            self.compressed.network.eval()  # what was computed of the weights before is computed again
+            self.compressed.network.eval()  # forgets kernels that were computed from the old weights
 
     def _gradients(self, images: Tensor, targets: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """The gradients of the whole batch; returns the loss, and the outputs and targets of each part of this
+        """Compute the gradients of the whole batch. Returns the loss, and the outputs and targets of each part in this
         process."""
         group = self.trainer.group
         self.optimizer.zero_grad(set_to_none=True)
@@ -331,11 +342,11 @@ class Training:
     def _in_parts(
         self, images: Tensor, targets: Tensor, parts: int, whole: int | Tensor
     ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """The same for this process's part of the batch, cut into so many parts. `whole` is the weight of the whole
-        batch's targets."""
+        """Compute the gradients of this process's share of the batch, cut into `parts`. Returns as `_gradients` does.
+        `whole` is the weight of the whole batch's targets."""
         trainer, losses, seen = self.trainer, [], []
         for part, own in zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True):
-            # What several parts gave is looked at afterwards, and a compiled network has room for one.
+            # The outputs of all parts are read later, but a compiled network keeps only its latest output.
             network = self.compressed.network if self._compiled is None or parts > 1 else self._compiled
             with self._autocast(part):
                 outputs = network(part)
@@ -348,12 +359,15 @@ class Training:
 
     def _share(self, targets: Tensor, whole: int | Tensor) -> Share:
         of_targets = torch.as_tensor(self.trainer.task.weight(targets), dtype=torch.float64) / whole
-        # Where nothing counts in the whole batch, its loss is none.
+        # If nothing in the whole batch counts, its loss is 0.
         return Share(of_targets.nan_to_num(0.0), len(targets) / self.trainer.train.batch_size)
 
     def loss(self, batch: Batch, outputs: Any, share: Share | None = None) -> Tensor:
-        """The loss to minimise: the task's, the teacher's share, and the method's extra loss. Nothing else adds to it
-        anywhere. With a `share`: the contribution of a part to the loss of the whole batch."""
+        """The loss to minimise: the task's loss, the teacher's share, and the method's extra loss. No other code adds
+        to it.
+
+        With a `share`, it is the contribution of a part to the loss of the whole batch.
+        """
         trainer, schedule = self.trainer, self.trainer.schedule
         loss = trainer.task.loss(outputs, batch[1], schedule)
         if share is not None:
@@ -371,8 +385,11 @@ class Training:
         return loss if extra is None else loss + extra
 
     def _agree_on_parts(self, images: Tensor, targets: Tensor) -> None:
-        """Find in how many parts a step fits into the memory of every process, before any waits for another in the
-        middle of one: tried and undone, with the optimiser's memory and without, and for each size of images."""
+        """Find the number of parts with which a step fits into the memory of every process. No process can run out of
+        memory inside a real step, while others wait for it.
+
+        Each process tries a step and undoes it: with and without the optimiser's memory, and for each size of images.
+        """
         trainer, network = self.trainer, self.compressed.network
         case = images.shape[1:], bool(self.optimizer.state)
         if case in self._fitting:
@@ -400,9 +417,9 @@ class Training:
         return torch.autocast(images.device.type, precision, enabled=precision != torch.float32)
 
     def _coming(self) -> Iterator[Batch]:
-        """The batches of the epoch from the step on that comes next; at an epoch's start, that begins."""
+        """The rest of the epoch's batches, from the next step on; a new epoch starts when the old one is over."""
         first = self.step - self.epoch * self.trainer.steps_per_epoch
-        if first == self.trainer.steps_per_epoch:  # of an epoch that is not evaluated
+        if first == self.trainer.steps_per_epoch:  # the last epoch ended without an evaluation
             self.epoch, first = self.epoch + 1, 0
             self._begin_sums()
         if first == 0:
@@ -425,7 +442,7 @@ class Training:
     def _renew_optimizer(self) -> None:
         schedule = self.trainer.schedule
         self.optimizer = make_optimizer(self.compressed, schedule, self.trainer.rate_of_layer)
-        # An average of other weights than these, or of others in number, is none of theirs.
+        # After a change of the parameters, the old average no longer fits them.
         self.average = None if not schedule.ema else averaged(self.compressed.network, schedule.ema)
 
 
@@ -433,8 +450,8 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def averaged(network: nn.Module, kept: float) -> AveragedModel:
-    """An average of a network's weights and buffers, of which each step keeps so much. Masks, indices and assignments
-    have no mean: they are as they are in the network."""
+    """A moving average of a network's weights and buffers; `kept` is the share of the average that each step keeps.
+    Masks, indices and assignments have no mean, so the network's current ones are copied."""
     of_floats = get_ema_multi_avg_fn(kept)
 
     def average(averages: Tensors, current: Tensors, number: Tensor | int) -> None:
@@ -450,9 +467,10 @@ def averaged(network: nn.Module, kept: float) -> AveragedModel:
 def make_optimizer(
     compressed: Compressed, schedule: Schedule, rate_of_layer: Callable[[str], float] | None = None
 ) -> torch.optim.Optimizer:
-    """The schedule's optimiser over every parameter that trains."""
+    """The schedule's optimiser over every trained parameter."""
     groups = compressed.parameter_groups(schedule.weight_decay, schedule.learning_rate, rate_of_layer)
-    # One kernel for all parameters. On processors it saves nothing (0.99 to 1.01 of a step), and sums otherwise.
+    # Fused: one kernel for all parameters. On CPUs that saves nothing (0.99 to 1.01 of a step) and sums in another
+    # order.
     on_gpu = all(own.is_cuda and own.is_floating_point() for group in groups for own in group["params"])
     fused = True if groups and on_gpu else None
     if schedule.optimizer == "adamw":
@@ -463,6 +481,6 @@ def make_optimizer(
 
 
 def check_finite(loss: float, message: str) -> None:
-    """Raise NonFiniteLoss with `message`, in which {} stands for the loss."""
+    """Raise NonFiniteLoss with `message` if the loss is not finite; {} in the message stands for the loss."""
     if not math.isfinite(loss):
         raise NonFiniteLoss(message.format(loss))

@@ -1,4 +1,4 @@
-"""Multi-scale testing: outputs for an image at several scales, and for its mirror image, are averaged."""
+"""Multi-scale testing: the outputs for an image are averaged over several scales and the mirror image."""
 
 import math
 from collections.abc import Callable
@@ -15,16 +15,18 @@ from bench.training.views import Views
 
 
 def averaged(logits_of: Callable[[Tensor], Tensor], images: Tensor, views: Views) -> Tensor:
-    """The mean over all views of each pixel's class probabilities, as its logarithm: logits
-    `(batch, classes, height, width)` for `images` `(batch, channels, height, width)`, whose softmax is that mean. With
-    one view that is the image as it is, what `logits_of` gives of it, to the bit.
+    """The mean over all views of each pixel's class probabilities, as logits `(batch, classes, height, width)` whose
+    softmax is that mean.
 
-    `logits_of` gives float32 logits as large as the images that it is given. They are brought to the size of `images`,
-    bilinearly, before the softmax. So does DeepLab's code (tensorflow/models, research/deeplab/model.py,
-    `predict_labels_multi_scale`), of which the sizes and the aligned corners are too. It goes there from the coarse
-    logits at once; networks here give them in the size of their images.
+    `images` are `(batch, channels, height, width)`. If the only view is the image itself, the result is
+    `logits_of(images)`, to the bit.
 
-    So many images are looked at together that no view of them has more pixels than the batch has.
+    `logits_of` returns float32 logits as large as its images. They are resized to the size of `images`, bilinearly,
+    before the softmax. The sizes, the aligned corners and this order are those of DeepLab's code (tensorflow/models,
+    research/deeplab/model.py, `predict_labels_multi_scale`). DeepLab resizes its coarse logits directly; the networks
+    here return logits in the size of their images.
+
+    The batch is split so that no view of a part has more pixels than the batch.
     """
     if views.is_plain:
         return logits_of(images)
@@ -39,7 +41,8 @@ def _averaged(logits_of: Callable[[Tensor], Tensor], images: Tensor, views: View
         seen = _resized(images, (_scaled(height, scale), _scaled(width, scale)))
         for mirrored in (False, True) if views.flip else (False,):
             logits = logits_of(seen.flip(3)).flip(3) if mirrored else logits_of(seen)
-            # Of logarithms, so that probabilities that float32 takes for 0 have finite ones, as in the plain test.
+            # Add logarithms: float32 rounds some probabilities to 0, but their logarithms stay finite, as in the plain
+            # test.
             logs = _resized(logits, (height, width)).log_softmax(1)
             total = logs if total is None else torch.logaddexp(total, logs)
     assert total is not None
@@ -47,8 +50,8 @@ def _averaged(logits_of: Callable[[Tensor], Tensor], images: Tensor, views: View
 
 
 def _scaled(side: int, scale: float) -> int:
-    """513 pixels, sixteen times 32 and one more, are 257 at half the scale, so that the corners of maps with an output
-    stride stay where those of the image are."""
+    """The scaled side. 513 pixels, sixteen times 32 plus one, become 257 at half the scale, so that the corners of maps
+    with an output stride stay at the corners of the image."""
     return int((side - 1) * scale + 1)
 
 
@@ -61,8 +64,8 @@ def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
 def require_scales(
     network: nn.Module, image_shape: tuple[int, int, int], classes: int, task: Task, views: Views
 ) -> None:
-    """Raises InputError unless the network takes images `(channels, height, width)` at all scales, and gives what the
-    task wants. Where it can, it runs on torch's meta device, which takes no time at any size."""
+    """Raise InputError unless the network accepts images `(channels, height, width)` at all scales and gives outputs
+    that suit the task. If possible it runs on torch's meta device, which takes no time at any size."""
     for scale in views.scales:
         channels, height, width = image_shape
         shape = (channels, _scaled(height, scale), _scaled(width, scale))
@@ -72,13 +75,13 @@ def require_scales(
             with contained():
                 try:
                     outputs = _once(without_memory(network), shape)
-                except MALFORMED:  # it looks at values, say
+                except MALFORMED:  # its code may read values
                     outputs = _once(network, shape)
             task.check(task.blank(1, shape), classes, outputs)
         except Exception as error:
             raise InputError(
                 f"the network can't be tested at {scale:g} times the size, on images of {'x'.join(map(str, shape))}: "
-                f"{typed_line(error)}; leave such scales out"
+                f"{typed_line(error)}; leave this scale out"
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""The training recipe that every method shares, and the learning-rate curve it prescribes."""
+"""The training recipe that every method shares, and its learning-rate curve."""
 
 import math
 import tomllib
@@ -12,24 +12,22 @@ from bench.plugins import options
 from bench.plugins.toml import read_toml
 from bench.training.views import PLAIN, Views
 
-# By which images are enlarged: beyond it nothing can be seen on them.
+# Limits of the factor that enlarges images; beyond them nothing can be recognised.
 _LEAST_SCALE, _MOST_SCALE = 0.1, 10.0
 _MOST_CROP = 4096
-# Of which an image has something left to see.
+# The least share of an image's area that still shows something.
 _LEAST_AREA = 0.01
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Epochs, optimiser, learning-rate curve, augmentation, precision: one for all methods of a sweep."""
+    """Epochs, optimiser, learning-rate curve, augmentation and precision, the same for all methods of a sweep."""
 
     epochs: Annotated[int, "passes over the training images"]
-    batch_size: Annotated[int, "images a step; the last, smaller batch of an epoch is left out"] = 128
+    batch_size: Annotated[int, "images per step; the last, smaller batch of an epoch is left out"] = 128
     optimizer: Annotated[Literal["sgd", "adamw"], "sgd or adamw"] = "sgd"
     learning_rate: Annotated[float, "at the curve's highest point"] = 0.1
-    head_rate: Annotated[float, "factor on the learning rate of the network's head, which is all but its backbone"] = (
-        1.0
-    )
+    head_rate: Annotated[float, "factor on the learning rate of the head: all layers outside the backbone"] = 1.0
     momentum: Annotated[float, "of sgd"] = 0.9
     nesterov: Annotated[bool, "for sgd"] = False
     weight_decay: Annotated[float, "on every trained value"] = 5e-4
@@ -39,35 +37,35 @@ class Schedule:
         0.75,
     )
     drop: Annotated[float, "step: the factor at each milestone"] = 0.1
-    power: Annotated[float, "poly: of the fraction that is left"] = 0.9
+    power: Annotated[float, "poly: exponent of the remaining fraction of the schedule"] = 0.9
     warmup: Annotated[float, "the fraction of the schedule over which the rate rises linearly"] = 0.0
     label_smoothing: Annotated[float, "of the training loss"] = 0.0
     distillation: Annotated[float, "weight of the finished dense network's outputs in the loss; 0: none"] = 0.0
     temperature: Annotated[float, "of distillation"] = 4.0
     crop_padding: Annotated[int, "pixels of zero padding before the random crop; 0: no crop"] = 0
     flip: Annotated[bool, "mirror half of the images"] = False
-    alternate: Annotated[bool, "mirror in each epoch the images that were not mirrored in the one before"] = False
+    alternate: Annotated[bool, "mirror in each epoch the images that the epoch before did not mirror"] = False
     scale: Annotated[tuple[float, float], "enlarge each image by a random factor between these, then crop"] = (1.0, 1.0)
     area: Annotated[
-        tuple[float, float], "cut out a part with a fraction of the image's area between these; 1x1: the scale and crop"
+        tuple[float, float], "cut out a random part, whose share of the image's area is between these; 1x1: use scale"
     ] = (1.0, 1.0)
-    crop: Annotated[int, "pixels a side of the random crop; 0: as large as the images"] = 0
+    crop: Annotated[int, "side of the random crop in pixels; 0: as large as the images"] = 0
     growing: Annotated[
-        tuple[int, ...] | None, "sides of the random crop in equal parts of the schedule, as 128x160x192; none: crop"
+        tuple[int, ...] | None, "sides of the random crop in equal parts of the schedule, like 128x160x192; none: crop"
     ] = None
-    rand_augment: Annotated[int, "magnitude of RandAugment's two operations an image; 0: none"] = 0
-    blur: Annotated[float, "the share of images that are blurred a little"] = 0.0
+    rand_augment: Annotated[int, "magnitude of RandAugment's two operations per image; 0: none"] = 0
+    blur: Annotated[float, "share of images that are blurred slightly"] = 0.0
     mixup: Annotated[float, "alpha of mixup; 0: none"] = 0.0
-    cutmix: Annotated[float, "alpha of cutmix; 0: none. Of both, each batch has one"] = 0.0
-    ema: Annotated[float, "decay of an average of the weights, which is tested at the end; 0: none"] = 0.0
+    cutmix: Annotated[float, "alpha of cutmix; 0: none. With mixup too, each batch uses one of them"] = 0.0
+    ema: Annotated[float, "decay of a moving average of the weights, which is tested at the end; 0: none"] = 0.0
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"], "of training; auto: bfloat16 on a device that has it, else float32"
     ] = "auto"
     validation: Annotated[float, "the fraction of the training images held out"] = 0.1
-    test_scales: Annotated[tuple[float, ...], "scales of each test image, over which pixels are averaged"] = (
+    test_scales: Annotated[tuple[float, ...], "scales of each test image, over which predictions are averaged"] = (
         PLAIN.scales
     )
-    test_flip: Annotated[bool, "see each test image mirrored too, at all of these scales"] = PLAIN.flip
+    test_flip: Annotated[bool, "also test the mirror image, at each scale"] = PLAIN.flip
 
     def __post_init__(self) -> None:
         for name, low, high in [
@@ -101,23 +99,23 @@ class Schedule:
         smaller, larger = self.scale
         if not _LEAST_SCALE <= smaller <= larger <= _MOST_SCALE:
             raise ValueError(
-                f"scale can't be {smaller:g}x{larger:g}; it is a factor and a larger one, from {_LEAST_SCALE:g} to "
+                f"scale can't be {smaller:g}x{larger:g}; it is two rising factors, from {_LEAST_SCALE:g} to "
                 f"{_MOST_SCALE:g}"
             )
         if self.growing is not None and (not self.growing or min(self.growing) < 1 or max(self.growing) > _MOST_CROP):
-            raise ValueError(f"growing can't be {self.growing}; it is sides from 1 to {_MOST_CROP}, as 128x160x192")
+            raise ValueError(f"growing can't be {self.growing}; it is sides from 1 to {_MOST_CROP}, like 128x160x192")
         if self.growing is not None and self.crop:
-            raise ValueError("growing takes the place of crop; give one of these")
+            raise ValueError("growing replaces crop; give only one of them")
         if self.alternate and not self.flip:
-            raise ValueError("alternate says which images are mirrored, and none is: give flip=true, or leave it out")
+            raise ValueError("alternate needs mirrored images: give flip=true, or leave alternate out")
         part, whole = self.area
         if not _LEAST_AREA <= part <= whole <= 1:
             raise ValueError(f"area can't be {part:g}x{whole:g}; it is two rising fractions, from {_LEAST_AREA:g} to 1")
         if self.area != (1.0, 1.0) and (self.scale != (1.0, 1.0) or self.crop_padding):
-            raise ValueError("area takes the place of scale and crop_padding; leave scale out, and give crop_padding=0")
+            raise ValueError("area replaces scale and crop_padding; leave scale out, and give crop_padding=0")
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0")
-        _ = self.views  # which raises ValueError
+        _ = self.views  # raises ValueError
 
     @property
     def augments(self) -> bool:
@@ -127,7 +125,7 @@ class Schedule:
 
     @property
     def views(self) -> Views:
-        """In which forms the test sees each image. Validation sees it as it is."""
+        """The forms in which the test sees each image. Validation sees only the image itself."""
         return Views(self.test_scales, self.test_flip)
 
     @property
@@ -138,8 +136,8 @@ class Schedule:
     def learning_rate_at(self, progress: float) -> float:
         """The learning rate at `progress`, from 0 to 1 over the schedule; a step's progress is that of its middle.
 
-        A function of progress alone, so that a run that joins half-way is on the same curve as one that began at 0.
-        (torch's schedulers carry a state that is bound to one optimiser, and compression changes the optimiser.)
+        It is a function of progress alone, so that a run that joins half-way is on the same curve as a run from the
+        start. (torch's schedulers keep a state that is bound to one optimiser, and compression changes the optimiser.)
         """
         if progress < self.warmup:
             return self.learning_rate * progress / self.warmup
@@ -166,14 +164,14 @@ class Schedule:
     def compress_epoch(self, fraction: float) -> int:
         """The number of whole epochs before a method with `compress_at = fraction` compresses.
 
-        Below 1 at least one epoch is left to train the compressed network.
+        For a fraction below 1, at least one epoch is left to train the compressed network.
         """
         whole = math.floor(fraction * self.epochs + 0.5)
         return whole if fraction == 1 else min(whole, self.epochs - 1)
 
 
 def names() -> dict[str, str]:
-    """The schedules that come with the package: name to description (the first comment of its file)."""
+    """The schedules in the package: name to description (the first comment of the file)."""
     found = {}
     for file in resources.files("bench.training").joinpath("schedules").iterdir():
         if file.name.endswith(".toml"):
@@ -183,7 +181,7 @@ def names() -> dict[str, str]:
 
 
 def find(text: str) -> tuple[str, Schedule]:
-    """Read `quick`, `quick:epochs=3` or `my.toml` into a name and a schedule. Raises InputError."""
+    """A name and a schedule from a text like `quick`, `quick:epochs=3` or `my.toml`. Raises InputError."""
     written = options.split(text)
     if written.name.endswith(".toml"):
         path = Path(written.name)
@@ -204,5 +202,5 @@ def find(text: str) -> tuple[str, Schedule]:
 
 
 def from_table(name: str, table: dict[str, Any]) -> Schedule:
-    """Check a table of options, as a TOML file or a saved spec holds it."""
+    """A schedule from a table of options, as in a TOML file or a saved spec. Raises InputError."""
     return options.build(Schedule, "schedule", name, None, table)

@@ -18,7 +18,8 @@ _NAME = 14  # letters
 
 
 def critical_difference(results: pd.DataFrame, style_file: str | Path | None = None) -> Figure:
-    """Drawn from the frame of `bench.results`. With fewer than five settings it says so instead."""
+    """The diagram for the frame of `bench.results`. With fewer than five settings, the figure says that ranks can't be
+    compared."""
     analysis = analyse(results)
     found = analysis.over_settings
     with styled(style_file):
@@ -26,7 +27,7 @@ def critical_difference(results: pd.DataFrame, style_file: str | Path | None = N
             figure = Figure(figsize=(_WIDTH, 0.6))
             FigureCanvasAgg(figure)
             many = 0 if found is None else len(found.settings)
-            text = f"{many} settings have methods in common; from {FEWEST} on ranks can be compared"
+            text = f"{many} settings have methods in common; ranks can be compared with {FEWEST} or more"
             figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=6.5)
             return figure
         means, bars = found.mean_ranks, found.alike()
@@ -35,7 +36,7 @@ def critical_difference(results: pd.DataFrame, style_file: str | Path | None = N
         above, below = 0.65 + _BAR * len(bars), _LINE * half + 0.15
         figure = Figure(figsize=(_WIDTH, above + below))
         FigureCanvasAgg(figure)
-        # In inches downwards from the line of ranks, which the best begins on the left.
+        # In inches downwards from the line of ranks, which starts with the best method on the left.
         panel: Any = figure.add_axes((0, 0, 1, 1))
         panel.set_xlim(0, _WIDTH)
         panel.set_ylim(-below, above)

@@ -1,8 +1,8 @@
-"""Figures for papers: the score over size or cost, and its change against dense, at the width of a column. They take
-the frame of `bench.results`.
+"""Figures for papers, as wide as a column: the score over size or cost, and its change against dense. They use the
+frame of `bench.results`.
 
-Seeds move all methods together, so a mean has no bar here: its seeds are dots. The change, paired by seed, with its
-interval, shows how sure a difference is.
+Seeds move all methods together, so a mean has no error bar here; its seeds are dots. The change, paired by seed, has an
+interval, which shows how sure a difference is.
 """
 
 import io
@@ -34,7 +34,7 @@ from bench.reports.summary import AXES, summary
 from bench.roles import GIVEN, REFERENCE
 from bench.store.record import FINISHED
 
-# The figures by name: what each is drawn over, and which panels a setting has.
+# The figures by name: the x axis of each, and the panels of a setting.
 SCORE, CHANGE, ERROR, CORRUPTED = "score", "change", "error", "corrupted"
 FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
     "accuracy_vs_parameters": ("stored_values", (SCORE, CHANGE)),
@@ -49,7 +49,7 @@ FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
     "critical_difference": ("stored_values", ()),
 }
 GRID, RANKS = "grid", "critical_difference"
-# Drawn where they are asked for.
+# Drawn only on request.
 BY_REQUEST = ("error_vs_parameters",)
 FORMATS = ("pdf", "png", "svg")
 
@@ -57,11 +57,11 @@ _WIDTH, _LINE = 3.4, 0.125  # inches: a column of a two-column paper, a line of 
 _HEIGHTS = {SCORE: 2.2, CHANGE: 1.6, ERROR: 2.2, CORRUPTED: 2.2}
 _CELL, _CELLS_A_ROW, _CELLS = (2.3, 1.8), 3, 24  # of the grid: inches, and numbers
 _COLUMNS, _NAME = 3, 36  # of the legend, and letters of a name in it
-# So many settings fit on a page.
+# The most settings that fit on a page.
 _SETTINGS = 4
-# Methods stand next to one another by this factor in x, so that one does not hide the other.
+# Methods are moved apart in x by this factor, so that no method hides another.
 _APART = 1.03
-# So many dots are drawn at most, evenly chosen over the seeds of each mean.
+# The most dots, chosen evenly over the seeds of each mean.
 _DOTS = 2000
 STYLE: dict[str, Any] = {
     "figure.dpi": 300,
@@ -72,7 +72,7 @@ STYLE: dict[str, Any] = {
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
 }
-# Not for a style file to change: fonts go into the file, the same picture has the same bytes, and a $ in a name is a $.
+# A style file can't change these: fonts are embedded, the same picture has the same bytes, and a $ in a name is a $.
 _FIXED: dict[str, Any] = {
     "pdf.fonttype": 42,
     "ps.fonttype": 42,
@@ -84,7 +84,7 @@ _FIXED: dict[str, Any] = {
 
 
 def columns_of(name: str) -> list[str]:
-    """The columns of runs without which there is nothing to draw."""
+    """The columns of runs that a figure needs."""
     over, panels = FIGURES[name]
     return [over, "corrupted"] if CORRUPTED in panels else [over]
 
@@ -97,13 +97,13 @@ def accuracy_vs(
     table: pd.DataFrame | None = None,
     panels: Sequence[str] = (SCORE, CHANGE),
 ) -> Figure:
-    """The score over `over`, one of `bench.reports.summary.AXES`, a line for each method through its budgets, and below
-    it the change against dense with its 95 % interval; so for each setting, of more than four the first four.
+    """The score over `over`, one of `bench.reports.summary.AXES`, with a line for each method through its budgets.
+    Below it, the change against dense with its 95 % interval. Each setting has its own panels, up to four settings.
 
-    Dots are seeds; the grey staircase is the Pareto front; what leaves a panel has an arrow at its edge; what missed
-    its budget or failed is named beneath. `panels` are some of SCORE, CHANGE, ERROR and CORRUPTED. `methods` leaves
-    others out, by their names in the frame. `style_file` is a matplotlib style, by its file or its name. `table` is the
-    frame's summary, where it is there already. Raises InputError for a name or file that is not there.
+    Dots are seeds, and the grey staircase is the Pareto front. A point outside a panel has an arrow at the edge. A text
+    below names the missed budgets and failed runs. `panels` are some of SCORE, CHANGE, ERROR and CORRUPTED. With
+    `methods`, only these methods are drawn, by their names in the frame. `style_file` is a matplotlib style, as a file
+    or a name. `table` is the frame's summary, if it is known already. Raises InputError for an unknown name or file.
     """
     if over not in AXES:
         raise unknown("axis", over, AXES)
@@ -132,7 +132,7 @@ def accuracy_vs(
 
 
 def axis_of(runs: pd.DataFrame, over: str) -> str:
-    """The axis of a setting: bytes in place of stored values if its budgets are of bytes."""
+    """The x axis of a setting: bytes instead of stored values if its budgets are in bytes."""
     return "counted_bytes" if over == "stored_values" and (runs["unit"] == BYTES).any() else over
 
 
@@ -142,7 +142,7 @@ def grid(
     table: pd.DataFrame | None = None,
     over: str = "stored_values",
 ) -> Figure:
-    """All settings side by side, the score over what is stored; of very many the first."""
+    """All settings side by side, the score over the stored size. If there are too many settings, the first ones."""
     table = summary(results) if table is None else table
     settings = list(dict.fromkeys(results["setting"]))[:_CELLS]
     with styled(style_file):
@@ -161,7 +161,7 @@ def grid(
             panel.set_title(_title(setting, 36), loc="left", fontsize=6.5)
         for panel in panels[len(settings) :]:
             panel.set_axis_off()
-        # At the bottom, and where it is another than below.
+        # Label the bottom panels, and panels whose axis differs from the one below.
         for place in range(len(settings)):
             if place + across >= len(settings) or titles[place] != titles[place + across]:
                 panels[place].set_xlabel(titles[place], fontsize=6.5)
@@ -170,20 +170,20 @@ def grid(
 
 
 def _styles(table: pd.DataFrame) -> dict[str, Look]:
-    """How each method looks, but for dense."""
+    """The look of each method except dense."""
     given = dict.fromkeys(table.loc[table["role"] == GIVEN, "method"], GIVEN_LOOK)
     return {**looks(table.loc[~table["role"].isin([REFERENCE, GIVEN]), "method"]), **given}
 
 
 def only(results: pd.DataFrame, methods: Sequence[str] | None) -> pd.DataFrame:
-    """The runs of these methods, by their name, plugin or options, and of the dense reference. Raises InputError."""
+    """The runs of these methods (by name, plugin or options) and of the dense reference. Raises InputError."""
     if methods is None:
         return results
     if not methods:
         raise InputError("which methods? for example csg,lowrank")
     kept = results["role"].isin([REFERENCE, GIVEN])
     for name in methods:
-        # As in `bench run`: csg is the one without options, if there is one; else all of the plugin.
+        # As in `bench run`, csg means the method without options, if there is one; otherwise all methods of the plugin.
         own = (results["method"] == name) | (results["method_text"] == name)
         if not own.any():
             own = results["method_name"] == name
@@ -194,7 +194,7 @@ def only(results: pd.DataFrame, methods: Sequence[str] | None) -> pd.DataFrame:
 
 
 def encode(figure: Figure, ending: str) -> bytes:
-    """The bytes of a pdf, png or svg file, without a date in it."""
+    """The bytes of a pdf, png or svg file, without a date."""
     content = io.BytesIO()
     undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(ending)
     with style.context([_FIXED]):
@@ -203,7 +203,7 @@ def encode(figure: Figure, ending: str) -> bytes:
 
 
 def check_style(style_file: str | Path | None) -> None:
-    """Raise InputError unless it is a style of matplotlib's, or a file in which every line is one of a style."""
+    """Raise InputError unless `style_file` is a style of matplotlib, or a file of valid style lines."""
     if style_file is None or str(style_file) in style.available:
         return
     complaints = _Complaints()
@@ -222,19 +222,19 @@ def check_style(style_file: str | Path | None) -> None:
 
 
 class _Complaints(logging.Handler):
-    """The warnings of matplotlib that it goes on after: lines that it can't read, settings that it doesn't know."""
+    """Collects the warnings with which matplotlib skips unreadable lines and unknown keys."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        # Without the advice that follows on unknown settings.
+        # Leave out the advice after an unknown key.
         self.lines.append(" ".join(record.getMessage().partition("You probably")[0].split()))
 
 
 def styled(style_file: str | Path | None) -> Any:
-    """Our style, and this one on top of it, for as long as it lasts."""
+    """Use our style with this one on top, inside the block."""
     check_style(style_file)
     own = [] if style_file is None else [str(style_file)]
     return style.context([STYLE, *own, _FIXED])
@@ -242,7 +242,7 @@ def styled(style_file: str | Path | None) -> Any:
 
 @dataclass(frozen=True)
 class _Drawing:
-    """The data of a setting's panels. `rows` are those of the summary that have a place on the axis, `runs` the
+    """The data of a setting's panels. `rows` are the rows of the summary that have a place on the axis; `runs` are the
     finished runs."""
 
     over: str
@@ -271,7 +271,7 @@ class _Drawing:
         drawn = {SCORE: self._scores, CHANGE: self._changes, ERROR: self._errors, CORRUPTED: self._corrupted}
         drawn[kind](panel)
         panel.set_xscale("log")
-        # The same in each panel of a setting, dense included.
+        # The order is the same in each panel of a setting, and includes dense.
         sizes = self.rows[self.over].to_numpy(dtype=float)
         room = max((sizes.max() / sizes.min()) ** 0.06, 1.08)
         panel.set_xlim(sizes.min() / room, sizes.max() * room)
@@ -283,7 +283,7 @@ class _Drawing:
         panel.spines[["top", "right"]].set_visible(False)
 
     def _methods(self) -> list[tuple[str, pd.DataFrame, "np.ndarray[Any, Any]", Look]]:
-        """Each method with its rows in the order of its budgets, their places in x, and how it looks."""
+        """Each method with its rows in the order of its budgets, their x places, and its look."""
         groups = list(self.rows[self.rows["role"] != REFERENCE].groupby("method", sort=False))
         found = []
         for number, (method, points) in enumerate(groups):
@@ -304,7 +304,7 @@ class _Drawing:
         panel.set_ylabel(f"test {self.metric.label}" + (f" ({self.metric.unit})" if self.metric.unit else ""))
 
     def _corrupted(self, panel: Axes) -> None:
-        """The same on corrupted images. Who is on the front is known of the score itself."""
+        """The score on corrupted images. The Pareto front is known only for the score itself."""
         if self.rows["corrupted_mean"].isna().all():
             panel.text(0.5, 0.5, "not tried on corrupted images", ha="center", transform=panel.transAxes)
             return
@@ -312,10 +312,10 @@ class _Drawing:
         panel.set_ylabel(f"on corrupted images{f' ({self.metric.unit})' if self.metric.unit else ''}")
 
     def _levels(self, panel: Axes, mean: str, of_run: str) -> None:
-        """A column of the rows, a line for each method, and one of the runs as dots."""
+        """A column of the summary rows as a line for each method, and a column of the runs as dots."""
         dense = self.rows[self.rows["role"] == REFERENCE]
         low, high = _limits(self.rows[mean].to_numpy(dtype=float), self.metric)
-        # Seeds too, as far as they don't squeeze the means.
+        # Show the seeds too, as far as they don't compress the means.
         seen = self.runs[of_run].to_numpy(dtype=float)
         near = seen[(seen > low - (high - low) / 2) & (seen < high + (high - low) / 2)]
         room = (high - low) / 100
@@ -351,9 +351,9 @@ class _Drawing:
         panel.set_ylim(low, high)
 
     def _errors(self, panel: Axes) -> None:
-        """What scores lack of the whole, on a log axis, which leaves room for those close to it."""
+        """The error, 100 % minus the score, on a log axis, which has room for scores close to 100 %."""
         if self.metric.unit != "%" or not self.metric.higher:
-            panel.text(0.5, 0.5, "an error takes a score in percent", ha="center", transform=panel.transAxes)
+            panel.text(0.5, 0.5, "an error needs a score in percent", ha="center", transform=panel.transAxes)
             return
         seeds: dict[Any, pd.DataFrame] = dict(iter(self.runs.groupby(["method_text", texts(self.runs["budget"])])))
         dense = self.rows[self.rows["role"] == REFERENCE]
@@ -369,7 +369,7 @@ class _Drawing:
         panel.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
         panel.yaxis.set_major_formatter(FuncFormatter(_count))
         panel.yaxis.set_minor_formatter(NullFormatter())
-        # The error is what the share of images that are right lacks; of another metric it has no name.
+        # The error is 100 % minus the share of correct images; for other metrics it has no name.
         what = "test error (%)" if self.metric.counts_images else f"100 % minus test {self.metric.label}"
         panel.set_ylabel(f"{what}, log scale")
 
@@ -384,8 +384,8 @@ class _Drawing:
         of_run: str,
         whole: float | None = None,
     ) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
-        """A dot for each seed (of very many, for one of `every` so many), and where they are; of what it lacks of the
-        `whole`."""
+        """Draw a dot for each seed and return the places of the dots. If there are very many seeds, draw only one seed
+        of every `every`. With a `whole`, a dot shows `whole` minus the value."""
         x: list[float] = []
         y: list[float] = []
         for place, text, budget in zip(places, points["method_text"], texts(points["budget"]), strict=True):
@@ -447,8 +447,11 @@ class _Drawing:
 
 
 def _limits(means: "np.ndarray[Any, Any]", metric: Metric) -> tuple[float, float]:
-    """The lowest and the highest score that a panel shows: all means, but for those of methods that collapsed, which
-    would squeeze the others. That is further below the best than four times what half of the means are."""
+    """The lowest and the highest score that a panel shows.
+
+    They include all means except those of collapsed methods, which would compress the others. Such a mean is below the
+    best by more than four times the distance of the median.
+    """
     sign = 1 if metric.higher else -1
     gains = sign * means[~np.isnan(means)]
     best = gains.max()
@@ -462,7 +465,7 @@ def _limits(means: "np.ndarray[Any, Any]", metric: Metric) -> tuple[float, float
 def _arrows(
     panel: Axes, x: "np.ndarray[Any, Any]", y: "np.ndarray[Any, Any]", low: float, high: float, colour: str
 ) -> None:
-    """An arrow at the edge for each point that lies beyond it."""
+    """Draw an arrow at the edge for each point beyond it."""
     for outside, edge, marker in ((y < low, low, "v"), (y > high, high, "^")):
         if outside.any():
             panel.plot(
@@ -471,7 +474,7 @@ def _arrows(
 
 
 def _legend(figure: Figure, panels: list[Axes], columns: int = _COLUMNS) -> None:
-    """Beneath the panels, where it covers nothing."""
+    """Draw the legend below the panels, where it covers nothing."""
     entries: dict[str, Any] = {}
     for panel in panels:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
@@ -490,7 +493,7 @@ def _legend(figure: Figure, panels: list[Axes], columns: int = _COLUMNS) -> None
 
 
 def _notes(results: pd.DataFrame) -> list[str]:
-    """A line for each method with budgets that were missed or runs that failed."""
+    """A line for each method with missed budgets or failed runs."""
     notes = []
     for status, rows in results[results["status"] != FINISHED].groupby("status"):
         for method, group in rows.groupby("method"):
@@ -500,7 +503,7 @@ def _notes(results: pd.DataFrame) -> list[str]:
 
 
 def _count(value: float, position: int | None = None) -> str:
-    """12000 as 12k."""
+    """A number like 12000 as 12k."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:g}{unit}"
@@ -508,12 +511,12 @@ def _count(value: float, position: int | None = None) -> str:
 
 
 def _title(setting: str, width: int) -> str:
-    """On two lines at most."""
+    """The title, on two lines at most."""
     return "\n".join(drawable(line, width) for line in textwrap.wrap(setting, width, max_lines=2, placeholder=" …"))
 
 
 def drawable(text: str, length: int) -> str:
-    """Text that the font has letters for, and no longer than there is room for."""
+    """The text with only the letters that the font has, cut to the room that it has."""
     font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties()))
     letters = (letter if letter.isprintable() and font.get_char_index(ord(letter)) else "?" for letter in text)
     shown = "".join(letters)

@@ -1,4 +1,4 @@
-"""The code spaces of runs as a page shows them: pieces as one small picture, codes as points in two dimensions."""
+"""The code spaces of runs for the page: pieces as one small picture, codes as points in two dimensions."""
 
 import base64
 import io
@@ -14,13 +14,14 @@ from safetensors import SafetensorError, safe_open
 
 from bench.store.store import CODES, Store
 
-# Between the pictures, in pixels, and how many stand in a row.
+# The gap between the pictures in pixels, and the number of pictures in a row.
 _GAP, _PER_ROW = 2, 6
 
 
 @dataclass(frozen=True)
 class Space:
-    """`picture` is a PNG as text (base64) of `width` x `height` pixels. `points` are (x, y, index into `layers`)."""
+    """`picture` is a PNG as text (base64), `width` x `height` pixels large. `points` are (x, y, index into
+    `layers`)."""
 
     name: str
     picture: str
@@ -35,7 +36,7 @@ class Space:
 
 
 def read(folder: Path) -> list[Space]:
-    """The code spaces that a run kept; none if it kept no such file. Raises ValueError if it can't be read."""
+    """The code spaces that a run kept; empty if it has no such file. Raises ValueError if the file can't be read."""
     if Store.content(folder, CODES) is None:
         return []
     try:
@@ -70,7 +71,7 @@ def _space(name: str, about: dict[str, Any], pieces: NDArray[Any], codes: NDArra
 
 
 def sheet(pieces: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pictures `(n, height, width)` side by side in rows, with a gap of zeros' colour between."""
+    """Pictures `(n, height, width)` side by side in rows, with a transparent gap between them."""
     number, height, width = pieces.shape
     columns = min(number, _PER_ROW)
     rows = -(-number // columns)
@@ -82,7 +83,7 @@ def sheet(pieces: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _palette() -> list[int]:
-    """Colours by value: 1 to 127 from orange to white, 128 white, up to 255 blue; 0, the gap, is seen through."""
+    """Colours by value: 1 to 127 from orange to white, 128 white, up to 255 blue. 0, the gap, is transparent."""
     low, middle, high = np.array([213, 94, 0]), np.array([255, 255, 255]), np.array([0, 94, 178])
     colours = [np.array([200, 200, 200])]
     for value in range(1, 256):

@@ -1,4 +1,4 @@
-"""Training curves: what each method's runs did epoch by epoch, over their seeds."""
+"""Training curves: each method's runs epoch by epoch, over their seeds."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from bench.reports.load import read_rows
 from bench.store.record import FINISHED
 from bench.store.store import HISTORY
 
-# What is drawn, with its title; of each setting its own metric.
+# The columns to draw, with their titles; each setting has its own metric.
 METRICS = {
     "validation": "score on the validation split",
     "train": "score in training",
@@ -24,9 +24,11 @@ def curves(
     runs: pd.DataFrame, folders: Mapping[str, Path], at_most: int | None = None, problems: list[str] | None = None
 ) -> pd.DataFrame:
     """The history of every finished run in one frame: `setting`, `method`, `method_text`, `budget`, `seed`, `epoch`
-    from 1, and METRICS. `folders` has each run's folder by its id. Runs without a history are left out. At most
-    `at_most` epochs of a run, evenly spread, the first and the last among them. `problems` gets a line for each that
-    can't be read."""
+    (from 1), and METRICS.
+
+    `folders` has each run's folder by its id. Runs without a history are left out. At most `at_most` epochs of a run
+    are kept, evenly spread, with the first and the last. `problems` gets a line for each file that can't be read.
+    """
     keys: list[tuple[Any, ...]] = []
     found: list[np.ndarray[Any, Any]] = []
     columns = ["setting", "method", "method_text", "budget", "seed", "id", "headline"]
@@ -47,7 +49,7 @@ def curves(
 
 
 def bands(history: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation over seeds for each `setting`, `method_text`, `budget` and `epoch`, in columns
+    """The mean and standard deviation over seeds for each `setting`, `method_text`, `budget` and `epoch`, in columns
     `METRIC_mean` and `METRIC_std`."""
     keys = ["setting", "method", "method_text", "budget", "epoch"]
     table = history.groupby(keys, dropna=False, sort=False)[list(METRICS)].agg(["mean", "std"])
@@ -56,7 +58,7 @@ def bands(history: pd.DataFrame) -> pd.DataFrame:
 
 
 def _numbers(rows: list[list[str | None]]) -> "np.ndarray[Any, Any]":
-    """These cells as float64, NaN if there is no number."""
+    """These cells as float64, NaN if a cell has no number."""
     cells = [[cell or "nan" for cell in row] for row in rows]
     try:
         return np.array(cells, dtype=float)

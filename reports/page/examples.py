@@ -1,4 +1,5 @@
-"""Test images with their masks and what each network took their pixels for, side by side, as pictures for the page."""
+"""Test images with their masks and the classes that each network predicted for their pixels, side by side as
+pictures."""
 
 import base64
 import io
@@ -22,17 +23,18 @@ from bench.store.store import EXAMPLES, Damaged, Newer, Store
 
 Bytes = NDArray[np.uint8]
 
-# So many methods and budgets stand side by side, and the pictures of all settings take so many letters of the page.
+# The most methods and budgets side by side, and the most letters of all pictures in the page.
 _COLUMNS, _LETTERS = 24, 300_000
-# Up to so many pixels a side a picture is enlarged by whole factors, and an image is kept as it is; a larger one is a
-# photograph, which JPEG holds in a tenth.
+# A picture with a side up to this many pixels is enlarged by whole factors, and an image is stored losslessly. A larger
+# image is a photograph, which JPEG stores in a tenth of the size.
 _ENLARGED_TO, _EXACT = 96, 64
 _JPEG_QUALITY = 85
 
 
 @dataclass(frozen=True)
 class Picture:
-    """`source` is a data: URI. `width` and `height` are those on the page; `enlarged`: by whole factors."""
+    """`source` is a data: URI. `width` and `height` are the size on the page. `enlarged` says that the picture is
+    enlarged by whole factors."""
 
     source: str
     width: int
@@ -43,7 +45,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Column:
-    """The network of a method at a budget, with its score."""
+    """A network of a method at a budget, with its score."""
 
     method: str
     budget: str
@@ -52,9 +54,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Shown:
-    """The examples of a setting, all of one seed: each of `rows` has an image, its mask, and a picture for each of
-    `columns`. Where there is little room, not all networks are there, nor all of the `images` that were kept. `legend`
-    has the classes that are seen, each with its colour; `with_ignored`: pixels without a class are seen."""
+    """The examples of a setting, all from one seed.
+
+    Each of `rows` has an image, its mask, and a picture for each of `columns`. If room is scarce, some networks and
+    some of the `images` are left out. `legend` has the visible classes, each with its colour. `with_ignored` says
+    whether some pixels have no class.
+    """
 
     seed: int
     score: str
@@ -68,8 +73,10 @@ class Shown:
 def examples(
     runs: pd.DataFrame, summary: pd.DataFrame, folders: Mapping[str, Path], problems: list[str]
 ) -> tuple[dict[str, Shown], list[str]]:
-    """The examples of each setting that has some, by its name, and a line for each setting of which not all are shown.
-    `runs` is the frame of `bench.reports.frame.results`; `problems` gets a line for each file that can't be used."""
+    """The examples of each setting that has any, by name, and a note for each setting with examples left out.
+
+    `runs` is the frame of `bench.reports.frame.results`. `problems` gets a line for each file that can't be used.
+    """
     finished = runs[runs["status"] == FINISHED]
     has = [run_id in folders and (folders[run_id] / EXAMPLES).exists() for run_id in finished["id"]]
     groups = list(finished[np.array(has, dtype=bool)].groupby("setting", sort=False))
@@ -95,8 +102,8 @@ def examples(
 def _of_setting(
     runs: pd.DataFrame, ordered: pd.DataFrame, folders: Mapping[str, Path], room: int, problems: list[str]
 ) -> Shown | None:
-    """The examples of the seed that most networks have, in the order of the table, as many as there is room for; None
-    if no file can be used."""
+    """The examples of the seed that most networks have, in the order of the table, as many as fit; None if no file can
+    be used."""
     counts = runs["seed"].value_counts()
     seed = int(min(counts[counts == counts.max()].index))
     own = runs[runs["seed"] == seed]
@@ -134,7 +141,7 @@ def _of_setting(
 
 
 def _images_that_fit(read: Examples, pictures: Sequence[Picture], room: int) -> list[list[Picture]]:
-    """The first images and their masks, as many as there is room for together with one more picture each."""
+    """The first images and their masks: as many as fit together with one more picture for each."""
     rows = []
     for image, mask, number, picture in zip(read.image, read.mask, read.number, pictures, strict=True):
         row = [_of_image(image, int(number)), _of_classes(mask, read, "its mask")]
@@ -150,7 +157,7 @@ def _letters(pictures: Iterable[Picture]) -> int:
 
 
 def _read(folder: Path, first: Examples | None, problems: list[str]) -> Examples | None:
-    """A run's examples, if they are of the images of the `first`."""
+    """A run's examples, if they are of the same images as `first`."""
     try:
         content = Store.content(folder, EXAMPLES)
         try:
@@ -160,9 +167,9 @@ def _read(folder: Path, first: Examples | None, problems: list[str]) -> Examples
         except ValueError as error:
             raise Damaged(f"{EXAMPLES} of {folder.name} can't be read ({error})") from error
         if found is not None and first is not None and not _same_images(found, first):
-            raise Damaged(f"{EXAMPLES} of {folder.name} has other images than those of other runs")
+            raise Damaged(f"{EXAMPLES} of {folder.name} has other images than the other runs")
     except Damaged as error:
-        problems.append(f"{error}; its pictures are left out, and its scores are not")
+        problems.append(f"{error}; its pictures are left out, but its scores are kept")
         return None
     return found
 
@@ -173,7 +180,7 @@ def _same_images(one: Examples, other: Examples) -> bool:
 
 
 def _of_image(image: Bytes, number: int) -> Picture:
-    """`(channels, height, width)`: in colours where there are three channels, else the first in grey."""
+    """A picture of `(channels, height, width)`: in colour with three channels, otherwise the first channel in grey."""
     pixels = image.transpose(1, 2, 0) if len(image) == 3 else image[0]
     is_small = max(pixels.shape[:2]) <= _EXACT
     options = {"format": "PNG", "optimize": True} if is_small else {"format": "JPEG", "quality": _JPEG_QUALITY}
@@ -182,7 +189,7 @@ def _of_image(image: Bytes, number: int) -> Picture:
 
 
 def _of_classes(classes: Bytes, of: Examples, says: str) -> Picture:
-    """`(height, width)`: each class in its colour; what has none is seen through, to what the page has behind it."""
+    """A picture of `(height, width)`: each class in its colour, and transparent where there is no class."""
     there = np.unique(classes)
     colours = class_colours(len(of.classes))
     own = [colours[each] if each < len(colours) else colours[0] for each in there]

@@ -1,4 +1,4 @@
-"""The page: one HTML file with its style, script, data and drawing library inside, which loads nothing."""
+"""The page: one HTML file that contains its style, script, data and drawing library, and loads nothing else."""
 
 import base64
 import gzip
@@ -45,8 +45,12 @@ from bench.version import __version__
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table: its name, what it is, and what stands behind the number in its cells. Level 1 is shown on
-    narrow screens too, 2 on others, 3 where it is asked for. `of_images`: only where images have a class each."""
+    """A column of the table.
+
+    It has a name, a title, and the meaning of the second number in its cells (`behind`). Level 1 is shown on narrow
+    screens too, level 2 on wide screens, level 3 on request. `of_images` columns are shown only if each image has a
+    class.
+    """
 
     name: str
     title: str = ""
@@ -55,42 +59,42 @@ class Column:
     of_images: bool = False
 
 
-# Rows of tables that lie in the page as they are, and how many notes stand on top of it.
+# The most table rows that the page contains uncompressed, and the most notes at its top.
 _PLAIN_ROWS, _NOTES = 1000, 5
 
-# Where runs were tried on them.
+# Shown if runs were tested on them.
 CORRUPTED = "on corrupted images"
 
 COLUMNS = (
     Column("method", level=1),
-    Column("budget", "what was asked for", 1),
-    Column("ratio", "dense to stored values, as achieved", 1),
+    Column("budget", "the requested budget", 1),
+    Column("ratio", "dense values / stored values", 1),
     Column("bytes", "of the saved file", 1),
-    Column(SCORE, "test split; in brackets the standard deviation over seeds", 1, "standard deviation"),
+    Column(SCORE, "on the test split; in brackets the standard deviation over seeds", 1, "standard deviation"),
     Column("change", "against dense, paired by seed; ± half the 95 % interval", 1, "half the 95 % interval"),
     Column("seeds", level=1),
-    Column("p (worse)", "that another method of the budget is better: one-sided, corrected for the number of others"),
+    Column("p (worse)", "another method of the budget is better: one-sided, corrected for the number of others"),
     Column(CORRUPTED, "the score on corrupted test images, mean over corruptions and strengths"),
-    Column("validation", "the same on the validation split: what to choose by"),
+    Column("validation", "the score on the validation split, for choosing"),
     Column("stored", "values, mean over seeds"),
     Column("asked", "values that the budget asks for"),
-    Column("MACs", "of one image as deployed, + what generating kernels adds in training", 2, "generating kernels"),
+    Column("MACs", "of one image as deployed, + those of generating kernels in training", 2, "generating kernels"),
     Column("latency ms", "of one image as deployed"),
     Column("front", "probability of being on the Pareto front over stored values", 3),
     Column("top-5 %", "test split", 3, of_images=True),
-    Column("churn %", "test images in another class than for the dense network of the same seed", 3, of_images=True),
-    Column("calibration error %", "expected, over 15 bins of confidence", 3, of_images=True),
+    Column("churn %", "test images whose predicted class differs from dense of the same seed", 3, of_images=True),
+    Column("calibration error %", "expected calibration error, over 15 bins of confidence", 3, of_images=True),
     Column("training s", "all epochs", 3),
     Column("compress s", "the method's own cost", 3),
-    Column("rate", "by which the schedule's learning rate was multiplied: chosen by validation among those tried", 3),
+    Column("rate", "factor on the schedule's learning rate, chosen by validation among those tried", 3),
 )
 
 
 def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit]) -> bytes:
     """The page as a file's content.
 
-    Tables and audits of further settings, if there are many, lie in it compressed and are unpacked when they are
-    chosen, so that neither the file nor what a browser must hold grows with them.
+    If there are many settings, the tables and audits of all but the first are compressed, and unpacked when the reader
+    chooses them. So the file stays small, and a browser never holds them all.
     """
     runs, summary = loaded.runs, analysis.summary
     data, thinned = payload(loaded, summary)
@@ -121,7 +125,7 @@ def page(loaded: Loaded, analysis: Analysis, audits: Mapping[str, SettingAudit])
         axes=AXES,
         metrics=METRICS,
         test=TEST,
-        wide=f"A {WIDE} marks a method that is not out, but whose seeds spread too widely to tell.",
+        wide=f"A {WIDE} marks a method whose seeds spread too widely to tell whether it may be the best.",
         checklist=checklist(runs, summary),
         reading=reading(said.counts_images),
         words=said,
@@ -140,7 +144,7 @@ def _settings(
     shown_examples: Mapping[str, Shown],
     columns: Sequence[Column],
 ) -> list[dict[str, Any]]:
-    """The parts of the page for each setting, those of further settings compressed if there are many."""
+    """The parts of the page for each setting; if there are many settings, those of further settings are compressed."""
     table, audit, classes, pictures = (
         environment.from_string(_file(f"{name}.html")) for name in ("table", "audit", "by_class", "examples")
     )
@@ -172,7 +176,7 @@ def _settings(
     return settings
 
 
-# Settings that a table of methods has columns for.
+# The most settings for which a table of methods has columns.
 _SETTINGS = 12
 
 
@@ -192,7 +196,7 @@ def _file(name: str) -> str:
     return (resources.files("bench.reports.page") / name).read_text(encoding="utf-8")
 
 
-# In this order only for those who read it: what runs is at the end of the last.
+# The order is only for readers of the code: the code that runs is at the end of the last file.
 SCRIPTS = (
     *(
         "text",
@@ -212,18 +216,18 @@ SCRIPTS = (
 
 
 def _script() -> str:
-    """The page's own script: one scope, of which nothing can be seen from outside."""
+    """The page's own script, in one scope that hides all its names."""
     parts = "\n".join(_file(f"script/{name}.js") for name in SCRIPTS)
     return f'"use strict";\n(() => {{\n{parts}}})();\n'
 
 
 def _packed(text: str) -> Markup:
-    """Text as it lies in the page: compressed, and in letters that end no element."""
+    """Text compressed and encoded in letters that can't end an HTML element."""
     return Markup(base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode())  # noqa: S704  # base64 is safe
 
 
 def _policy(*scripts: str) -> str:
-    """The content security policy: the browser may run these scripts and no others, and load nothing."""
+    """The content security policy: the browser may run only these scripts, and load nothing."""
     hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{value}'" for value in hashes)
     return (
@@ -235,7 +239,7 @@ def _policy(*scripts: str) -> str:
 def _lead(runs: pd.DataFrame, summary: pd.DataFrame, tried: int) -> str:
     methods = runs.loc[~runs["role"].isin([REFERENCE, GIVEN]), "method"].nunique()
     dense = " and the dense reference" if (runs["role"] == REFERENCE).any() else ", and no dense reference"
-    given = ", and the network as it was given" if (runs["role"] == GIVEN).any() else ""
+    given = ", and the given network" if (runs["role"] == GIVEN).any() else ""
     parts = [f"{_number(len(runs), 'run')}: {_number(methods, 'method')}{dense}{given}"]
     trained = summary[summary["role"] != GIVEN]
     if len(trained):
@@ -245,7 +249,7 @@ def _lead(runs: pd.DataFrame, summary: pd.DataFrame, tried: int) -> str:
         parts.append("none of them finished")
     settings = runs["setting"].nunique()
     where = "" if settings == 1 else f"In each of {settings} settings, "
-    chosen = f" (Of {tried:,} at several learning rates, chosen alike by validation.)" if tried > len(runs) else ""
+    chosen = f" ({tried:,} runs at several learning rates; rates chosen by validation.)" if tried > len(runs) else ""
     same = "all were trained on one schedule, from the same initial weights for the same seed."
     return f"{words(runs).question} {', '.join(parts)}.{chosen} {where}{same if where else same.capitalize()}"
 
@@ -267,7 +271,7 @@ def _columns(runs: pd.DataFrame) -> list[Column]:
 def _rows(
     summary: pd.DataFrame, metric: Metric, names: Mapping[str, str], columns: Sequence[Column]
 ) -> list[dict[str, Any]]:
-    """The table's rows: by budget, and in each from the best to the worst, since the question is what to take at a
+    """The table's rows by budget, and within each budget from the best to the worst: readers choose a method at a
     size."""
     rows: list[dict[str, Any]] = []
     last = None
@@ -282,7 +286,7 @@ def _rows(
 
 
 def _cells(row: dict[Any, Any]) -> list[dict[str, Any]]:
-    """A row's cells: the text, and the number to sort by if there is one."""
+    """A row's cells: each has its text, and the number to sort by if there is one."""
 
     def cell(value: Any, pattern: str, more: str = "", behind: Any = None) -> dict[str, Any]:
         known = plain(value, 8)

@@ -1,5 +1,5 @@
-"""All that the page's script draws, as plain data. Data that is too much for a page is thinned here, and a note says
-so."""
+"""All data that the page's script draws, as plain data. Data that is too large for a page is reduced here, with a
+note."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -22,12 +22,12 @@ from bench.store.rates import factor_text
 from bench.store.record import FINISHED
 from bench.store.store import CODES
 
-# What a page can take and a person look at: single runs in a plot, epochs of all curves together, epochs of one curve
+# What a page can hold and a person can read: single runs in a plot, epochs of all curves together, epochs of one curve
 # (at least, at most), code spaces in all.
 _RUNS, _EPOCHS_IN_ALL, _FEWEST_EPOCHS, _MOST_EPOCHS, _SPACES = 2000, 60_000, 12, 60, 12
-# Letters of a method's name, and of a class's.
+# The most letters of a method's name, and of a class's name.
 NAME, _CLASS = 28, 16
-# Six digits are enough to draw; what is printed is rounded where it is printed, as in the tables.
+# Six digits are enough for drawing; printed numbers are rounded where they are printed, as in the tables.
 _DIGITS, _EXACT = 6, 17
 _NEEDED = (
     *("setting", "status", "method", "method_text", "role", "budget", "seed", "id", "unit", "asked"),
@@ -36,7 +36,7 @@ _NEEDED = (
 
 
 def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
-    """The data, and a line for each thing that was thinned."""
+    """The data, and a note for each part that was reduced."""
     runs = loaded.runs
     options = [name for name in runs if str(name).startswith(("option.", "solved."))]
     runs = runs[[*_NEEDED, *METRIC, *(f"test_{name}" for name in runs["headline"].unique()), *options]]
@@ -85,14 +85,14 @@ def payload(loaded: Loaded, summary: pd.DataFrame) -> tuple[dict[str, Any], list
 
 
 def _with_short_names(predicted: dict[str, Any]) -> dict[str, Any]:
-    """With `short`: classes' names for the axes of figures, no two the same."""
+    """Adds `short`: names of classes for the axes of figures, no two the same."""
     cut = short_names(predicted["classes"], _CLASS)
     return {**predicted, "short": [cut[name] for name in predicted["classes"]]}
 
 
 def _folders(folders: Mapping[str, Path]) -> tuple[str, dict[str, str]]:
-    """How runs' folders are called: what all begin with, and the rest by id. Never where a store lies on this machine,
-    which is nobody's business; of several stores the name of each."""
+    """The names of runs' folders: their common beginning, and the rest by id. They never tell where a store lies on
+    this machine. With several stores, each name begins with the store's name."""
     stores = {folder.parent.parent for folder in folders.values()}
     if len(stores) < 2:
         return "runs/", {run_id: folder.name for run_id, folder in folders.items()}
@@ -119,7 +119,7 @@ def _points(
         row = [*(plain(cell) for cell in cells), folders.get(run_id, run_id)]
         groups.setdefault((text, "" if pd.isna(budget) else budget), []).append(row)
     scores = (1 if metric.higher else -1) * summary["score_mean"].to_numpy(dtype=float)
-    scores = np.where(summary["role"] == GIVEN, np.nan, scores)  # the front is of what was trained
+    scores = np.where(summary["role"] == GIVEN, np.nan, scores)  # the given network is not on the front
     on_front = {axis: is_on_front(summary[axis].to_numpy(dtype=float), scores) for axis in AXES}
     return [
         {
@@ -146,7 +146,7 @@ def _points(
 
 
 def _options(finished: pd.DataFrame) -> dict[tuple[str, str], dict[str, str]]:
-    """The options of the first run of each method and budget, and what was solved for it."""
+    """The options of the first run of each method and budget, and its solved sizes."""
     first = finished.drop_duplicates(["method_text", "budget"])
     names = [str(name) for name in first if str(name).startswith(("option.", "solved."))]
     found = {}
@@ -160,7 +160,7 @@ def _options(finished: pd.DataFrame) -> dict[tuple[str, str], dict[str, str]]:
 
 
 def _option(value: Any) -> str:
-    """As a person writes it."""
+    """An option as a user writes it."""
     return str(bool(value)).lower() if isinstance(value, bool | np.bool_) else str(plain(value))
 
 
@@ -179,7 +179,7 @@ def _curves(banded: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _rounded(column: "pd.Series[float]") -> list[float | None]:
-    """The values of a curve, with four decimals, which is finer than a screen."""
+    """The values of a curve with four decimals, which is finer than a screen."""
     return [None if value != value else value for value in column.round(4).tolist()]
 
 
@@ -198,7 +198,7 @@ def _layers(runs: pd.DataFrame, folders: Mapping[str, Path], notes: list[str]) -
 
 
 def _spaces(runs: pd.DataFrame, loaded: Loaded, at_most: int, notes: list[str]) -> list[dict[str, Any]]:
-    """The code spaces of the first seed of each method and budget that has one."""
+    """The code spaces of the first seed that has one, for each method and budget."""
     finished = runs[runs["status"] == FINISHED].sort_values(
         ["seed", "method", "asked"], ascending=[True, True, False], kind="stable"
     )
@@ -224,7 +224,7 @@ def _spaces(runs: pd.DataFrame, loaded: Loaded, at_most: int, notes: list[str]) 
 
 
 def plain(value: Any, digits: int = _DIGITS) -> Any:
-    """A cell as JSON has it: no numpy, no nan, no more digits than are looked at."""
+    """A cell for JSON: without numpy types, nan or unneeded digits."""
     if isinstance(value, str):
         return value
     if value is None or pd.isna(value):

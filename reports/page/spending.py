@@ -1,4 +1,4 @@
-"""Where a method spends its values: what each layer of the dense network stores, and what is stored of it."""
+"""Where a method spends its values: the values of each layer in the dense network, and in each compressed network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,28 +12,30 @@ from bench.roles import GIVEN, REFERENCE
 from bench.store.record import FINISHED
 from bench.store.store import LAYERS
 
-# What belongs to no layer alone: generators, bases, templates.
+# The name for values that belong to no single layer: generators, bases, templates.
 SHARED = "shared by layers"
 
-# Layers with less than this share of every network's values are batch norms and the like: one bar for all of them.
+# Layers with less than this share of every network's values are drawn as one bar; they are batch norms and the like.
 _SMALL = 0.01
 
 
 @dataclass(frozen=True)
 class Spending:
-    """The values of one setting: `dense` has the dense network's by layer, `rows` those that each method and budget
-    stores of them, SHARED among them, by (method_text, budget). Both may be empty: runs made by early versions kept no
-    layers."""
+    """The values of one setting.
+
+    `dense` has the dense network's values by layer. `rows` has, by (method_text, budget), the values that are stored
+    for these layers and for SHARED. Both may be empty: early versions recorded no layers.
+    """
 
     dense: dict[str, int]
     rows: dict[tuple[str, str], dict[str, int]]
 
 
 def spending(runs: pd.DataFrame, folders: Mapping[str, Path], problems: list[str] | None = None) -> Spending:
-    """From the layers of a run of each method and budget, the one of the first seed. Values in a part of a dense layer
-    (as of a factorised convolution) count for that layer. `problems` gets a line for each file that can't be read."""
+    """The values by layer for each method and budget, from its first seed. Values in a part of a dense layer (as in a
+    factorised convolution) count for that layer. `problems` gets a line for each file that can't be read."""
     finished = runs[runs["status"] == FINISHED].sort_values("seed", kind="stable")
-    # The first that has them: early versions kept none.
+    # Use the first run with recorded layers; early versions recorded none.
     kept = [run_id in folders and (folders[run_id] / LAYERS).is_file() for run_id in finished["id"]]
     first = finished.loc[np.array(kept, dtype=bool)].drop_duplicates(["method_text", "budget"])
     stored = {
@@ -53,7 +55,7 @@ def spending(runs: pd.DataFrame, folders: Mapping[str, Path], problems: list[str
 
 
 def gathered(stored: Mapping[str, int], dense: Mapping[str, int]) -> dict[str, int]:
-    """Values by the dense network's layers; those of no layer of it under SHARED."""
+    """Values by the dense network's layers; values outside them count as SHARED."""
     found: dict[str, int] = {}
     for layer, values in stored.items():
         owner = layer
@@ -65,7 +67,7 @@ def gathered(stored: Mapping[str, int], dense: Mapping[str, int]) -> dict[str, i
 
 
 def with_small_layers_together(spent: Spending) -> Spending:
-    """The same with layers that hold next to nothing, dense and in every row, as one."""
+    """The same data, with all layers that hold almost no values in every row combined into one."""
     everyone = [spent.dense, *spent.rows.values()]
     totals = [sum(values.values()) for values in everyone]
     small = {

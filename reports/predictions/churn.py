@@ -1,4 +1,4 @@
-"""What compression changed, image by image, though the accuracy may be the same."""
+"""Which predictions compression changed, image by image. The accuracy may stay the same."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,11 @@ from bench.store.predictions import Predictions
 
 @dataclass(frozen=True)
 class Change:
-    """A run against the dense run of its seed. `churn` is the percent of images whose predicted class is another; the
-    others are how many images one of the two alone gets right."""
+    """A run against the dense run of the same seed.
+
+    `churn` is the percentage of images with another predicted class. The other two count the images that only one of
+    the networks gets right.
+    """
 
     churn: float
     dense_right_alone: int
@@ -18,7 +21,7 @@ class Change:
 
 
 def change(own: Predictions, dense: Predictions) -> Change | None:
-    """None if these are not predictions of the same images."""
+    """The change; None if the predictions are not of the same images."""
     if not np.array_equal(own.label, dense.label):
         return None
     return Change(

@@ -1,4 +1,4 @@
-"""Which classes a network takes for which."""
+"""Which classes a network confuses."""
 
 from typing import Any
 
@@ -11,8 +11,7 @@ Counts = NDArray[np.int64]
 
 
 def confusion(predictions: Predictions) -> Counts:
-    """The number of images `(classes, classes)`: a row for each class that they are of, a column for each that they
-    were given."""
+    """The confusion matrix `(classes, classes)`: a row for each true class, a column for each predicted class."""
     classes = len(predictions.classes)
     pairs: NDArray[Any] = predictions.label.astype(np.int64) * classes + predictions.predicted
     return np.bincount(pairs, minlength=classes**2).astype(np.int64).reshape(classes, classes)

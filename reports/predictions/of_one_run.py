@@ -1,4 +1,4 @@
-"""The predictions of one run in figures, for `bench show`."""
+"""Figures about the predictions of one run, for `bench show`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,13 +11,13 @@ from bench.roles import REFERENCE
 from bench.store.printable import one_line
 from bench.store.record import FINISHED, Record
 
-# So many classes are named.
+# The number of classes that are named.
 _WORST = 3
 
 
 def of_one_run(by_folder: Mapping[Path, Record], folder: Path) -> tuple[dict[str, str], list[str]]:
-    """Names with what is said of each, none for a run without predictions; and a line for each file that can't be read.
-    `by_folder` are the records of the run's store, in which its dense run is looked for."""
+    """Texts about the predictions by name, none for a run without predictions; and a line for each unreadable file.
+    `by_folder` are the records of the run's store, which may contain its dense run."""
     own = by_folder[folder]
     dense = {
         at: record
@@ -25,7 +25,7 @@ def of_one_run(by_folder: Mapping[Path, Record], folder: Path) -> tuple[dict[str
         if at != folder and (record["status"], record["role"]) == (FINISHED, REFERENCE)
     }
     problems: list[str] = []
-    # All of its seeds say at which learning rate it is the reference.
+    # All seeds of dense decide which learning rate is the reference.
     runs = frame.results([*dense.values(), own])
     runs = runs[(runs["is_chosen_rate"] & (runs["seed"] == own["seed"])) | (runs["id"] == own["id"])]
     folders = {record["id"]: at for at, record in {**dense, folder: own}.items()}
@@ -37,7 +37,9 @@ def of_one_run(by_folder: Mapping[Path, Record], folder: Path) -> tuple[dict[str
     named = [f"{one_line(found.classes[at])} {accuracy[at]:.2f} % of {found.images[at]:,}" for at in worst]
     change = found.change
     said = {
-        "churn": "" if change is None else f"{change.churn:.2f} % of images otherwise than dense of the same seed",
+        "churn": ""
+        if change is None
+        else f"{change.churn:.2f} % of images in another class than dense of the same seed",
         "calibration error": f"{found.calibration_error:.2f} %",
         "worst classes": "; ".join(named),
     }

@@ -20,8 +20,11 @@ from bench.store.record import FINISHED
 
 @dataclass(frozen=True)
 class Cell:
-    """A method at a budget (empty: of a fixed size) in a setting. `tallies` are of its runs by seed, one or more, and
-    `ids` their ids; `dense` the dense runs' of these seeds, if there are such and they had the same images."""
+    """A method at a budget (empty: fixed size) in a setting.
+
+    `tallies` are those of its runs by seed, one or more, and `ids` their ids. `dense` has the dense runs of these
+    seeds, if they exist and had the same images.
+    """
 
     setting: str
     method: str
@@ -47,31 +50,34 @@ class Cell:
         return _mean([tally.accuracy for tally in self.tallies.values()], len(self.classes))
 
     def difference(self) -> Array:
-        """The accuracy minus that of the dense run of the same seed, mean over the seeds that have one; nan if none
-        has."""
+        """The accuracy minus that of the dense run of the same seed, as a mean over the seeds that have a dense run;
+        nan if no seed has one."""
         paired = [self.tallies[seed].accuracy - dense.accuracy for seed, dense in self.dense.items()]
         return _mean(paired, len(self.classes))
 
     def bins(self) -> Array:
-        """For each bin the images a seed, and the mean confidence and accuracy (0 to 1) of all seeds' images in it; nan
-        if there are none. `(BINS, 3)`"""
+        """For each bin: the images per seed, and the mean confidence and accuracy (0 to 1) over all seeds' images in
+        it; nan if it has none. `(BINS, 3)`"""
         sums = np.sum([tally.bins for tally in self.tallies.values()], axis=0)
         images = sums[:, :1]
         shares = np.divide(sums[:, 1:], images, out=np.full((BINS, 2), np.nan), where=images > 0)
         return np.hstack([images / len(self.tallies), shares])
 
     def calibration_error(self) -> float:
-        """In percent, mean over seeds."""
+        """The expected calibration error in percent, mean over seeds."""
         return float(np.mean([tally.calibration_error for tally in self.tallies.values()]))
 
     def churn(self) -> float | None:
-        """In percent, mean over the seeds that have a dense run; None if none has."""
+        """The churn in percent, mean over the seeds that have a dense run; None if no seed has one."""
         own = [tally.change.churn for tally in self.tallies.values() if tally.change is not None]
         return float(np.mean(own)) if own else None
 
     def confusion(self, folders: Mapping[str, Path] | None = None) -> Counts | None:
-        """The images of all seeds by class and by the class that they were given. With many classes it is not among the
-        tallies: it is read again from `folders` of runs, or None if these are not given. Raises Damaged."""
+        """The confusion matrix over the images of all seeds.
+
+        With many classes the tallies don't hold it, so it is read again from the runs' `folders`; None if these are not
+        given. Raises Damaged.
+        """
         found: Counts = np.zeros((len(self.classes), len(self.classes)), dtype=np.int64)
         for seed, tally in self.tallies.items():
             own = tally.confusion
@@ -88,8 +94,9 @@ _NEEDED = ("setting", "method", "method_text", "role", "budget", "seed", "id", "
 
 
 def cells(runs: pd.DataFrame, tallies: Mapping[str, Tally]) -> list[Cell]:
-    """A cell for each method and budget that has a run with predictions: by setting, dense first, then by method and
-    from large budgets to small, as in the summary. `runs` is the frame of `bench.reports.frame.results`."""
+    """A cell for each method and budget that has a run with predictions. They are ordered by setting, dense first, then
+    by method and from large budgets to small, as in the summary. `runs` is the frame of
+    `bench.reports.frame.results`."""
     known = (runs["status"] == FINISHED) & runs["id"].isin(tallies.keys())
     own = runs.loc[known, list(_NEEDED)]
     own = own.assign(budget=texts(own["budget"])).drop_duplicates(["setting", "method_text", "budget", "seed"])

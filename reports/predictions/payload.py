@@ -1,9 +1,9 @@
-"""The predictions that the page shows, as plain data, and no more than a page has room for.
+"""The predictions that the page shows, as plain data, no more than a page has room for.
 
-The rule: what is said of classes and bins takes at most `_LETTERS` of JSON in all. A setting may take what is left,
-divided by the settings that are left. Of its methods and budgets the dense network comes first, then budgets from the
-smallest on, where compression shows most, and in each the methods by name. Their rows take as much as there is room
-for (half of it, where there are confusion matrices to be had), then confusion matrices what is left, in the same order.
+All data about classes and bins take at most `_LETTERS` of JSON. Each setting may take an equal share of the remaining
+letters. Its methods and budgets come in this order: the dense network first, then budgets from the smallest, where
+compression shows most, and within each budget the methods by name. First their rows take the room (half of it, if there
+are confusion matrices). Then the confusion matrices take the rest, in the same order.
 """
 
 import json
@@ -17,18 +17,19 @@ from bench.reports.predictions.over_seeds import Cell, cells
 from bench.reports.predictions.tally import MOST_CLASSES
 from bench.store.printable import one_line
 
-# A fifth of a megabyte, a tenth of what plotly.js takes in the page. Chosen, not measured.
+# A fifth of a megabyte, a tenth of the size of plotly.js in the page. Chosen, not measured.
 _LETTERS = 200_000
 
 
 def predictions_payload(loaded: Loaded) -> tuple[dict[str, Any], list[str]]:
-    """The data, and a line for each thing that was left out. `settings` has, in the order of the frame, for each:
+    """The data, and a line for each part that was left out. `settings` has, in the order of the frame, for each:
 
-    * `name`; `classes`, their names, and `images`, how many of each are tested, empty if no run has predictions;
+    * `name`; `classes`, their names; and `images`, the number of test images of each class, empty if no run has
+      predictions;
     * `rows`, each with `method`, `budget`, `reference`, `n` (seeds), `churn` (percent, or None), `calibrationError`
-      (percent), `accuracy` and `difference` (from dense) by class (percent and points, or None), `bins` (images a seed,
-      mean confidence and accuracy in percent; None for an empty bin), and `confusion`: images of all seeds by class and
-      by predicted class, or None.
+      (percent), `accuracy` and `difference` (from dense) by class (percent and points, or None), `bins` (images per
+      seed, mean confidence and accuracy in percent; None for an empty bin), and `confusion`: images of all seeds by
+      true class and by predicted class, or None.
     """
     names = list(dict.fromkeys(loaded.runs["setting"]))
     by_setting: dict[str, list[Cell]] = {name: [] for name in names}
@@ -59,7 +60,7 @@ def predictions_payload(loaded: Loaded) -> tuple[dict[str, Any], list[str]]:
 
 
 def _setting(name: str, own: Sequence[Cell], room: int) -> dict[str, Any]:
-    """The data of a setting in about so many letters."""
+    """The data of a setting in about this many letters."""
     setting: dict[str, Any] = {"name": name, "classes": [], "images": [], "rows": []}
     if not own:
         return setting
@@ -113,7 +114,7 @@ def _numbers(values: Iterable[float]) -> list[float | int | None]:
 
 
 def _plain(value: float | None, digits: int) -> float | int | None:
-    """A number as JSON has it, with as many decimals as are looked at."""
+    """A number for JSON, with as many decimals as the page shows."""
     if value is None or np.isnan(value):
         return None
     rounded = round(float(value), digits)

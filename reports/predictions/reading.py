@@ -1,4 +1,4 @@
-"""The predictions that a run kept, read from its folder as it was sealed."""
+"""Reads the predictions that a run kept in its folder, and checks their seal."""
 
 from pathlib import Path
 
@@ -8,7 +8,8 @@ from bench.store.store import PREDICTIONS, Damaged, Newer, Store
 
 
 def read(folder: Path) -> Predictions | None:
-    """None if the run was made without: by an earlier bench, or for another task. Raises Damaged."""
+    """The predictions; None if the run has none, since an earlier bench made it or its task keeps none. Raises
+    Damaged."""
     content = Store.content(folder, PREDICTIONS)
     try:
         return None if content is None else decode_predictions(content)

@@ -1,4 +1,4 @@
-"""What reports keep of a run's predictions: counts, since the predictions of thousands of runs are too much to hold."""
+"""Counts of a run's predictions for reports: the predictions themselves of thousands of runs would fill the memory."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,23 +18,26 @@ from bench.store.predictions import Predictions
 from bench.store.record import FINISHED
 from bench.store.store import PREDICTIONS, Damaged
 
-# With more classes a confusion matrix is not held, being more than all predictions.
+# With more classes, a tally has no confusion matrix, which would be larger than all predictions.
 MOST_CLASSES = 30
 
-# What results.csv has of a run's predictions beside the columns of its record.
+# The columns of results.csv about a run's predictions, besides those of its record.
 RUN_COLUMNS = {
-    "churn": "percent of the test images whose predicted class is another than the dense run's of the same seed",
+    "churn": "percent of the test images whose predicted class differs from the dense run's of the same seed",
     "calibration_error": f"expected calibration error in percent, over {BINS} bins of equal width (Guo et al. 2017)",
-    "dense_right_alone": "test images that the dense run of the same seed gets right, and this run doesn't",
-    "right_alone": "test images that this run gets right, and the dense run of the same seed doesn't",
+    "dense_right_alone": "test images that only the dense run of the same seed gets right, not this run",
+    "right_alone": "test images that only this run gets right, not the dense run of the same seed",
 }
 
 
 @dataclass(frozen=True)
 class Tally:
-    """The tally of one run. `images` and `hits` are, by class `(classes,)`, the number of test images and of right
-    ones; `bins` are those of `calibration.reliability`; `confusion` is None above MOST_CLASSES. `change` is None for
-    the dense run itself, and if no dense run of the seed was tested on the same images."""
+    """The counts of one run.
+
+    `images` and `hits` are, by class `(classes,)`, the number of test images and of correct ones. `bins` are those of
+    `calibration.reliability`. `confusion` is None above MOST_CLASSES. `change` is None for the dense run itself, and if
+    no dense run of the seed was tested on the same images.
+    """
 
     classes: tuple[str, ...]
     images: Counts
@@ -45,7 +48,7 @@ class Tally:
 
     @property
     def accuracy(self) -> Array:
-        """In percent by class; nan for a class without an image."""
+        """The accuracy of each class in percent; nan for a class without an image."""
         images = self.images.astype(float)
         percent: Array = np.divide(100 * self.hits, images, out=np.full(len(images), np.nan), where=images > 0)
         return percent
@@ -56,16 +59,16 @@ class Tally:
 
 
 def tallies(runs: pd.DataFrame, folders: Mapping[str, Path], problems: list[str]) -> dict[str, Tally]:
-    """The tally of each finished run that kept predictions, by its id; `problems` gets a line for each that can't be
-    read. Every file is read once."""
-    # What was given is paired with nothing.
+    """The tally of each finished run that kept predictions, by its id. `problems` gets a line for each unreadable file.
+    Every file is read once."""
+    # The given network is never paired.
     alone = set(runs.loc[runs["role"] == GIVEN, "id"])
     finished = runs.loc[runs["status"] == FINISHED, ["setting", "seed", "method_text", "id", "role", "method"]]
-    # What is kept of images says the score again, where that is the share of them that are right.
+    # If the score is the share of correct images, the predictions must give the same score.
     scores: dict[str, float] = {}
     for name, group in runs[runs["headline_counts"] == IMAGES].groupby("headline"):
         scores |= dict(zip(group["id"], group[f"test_{name}"], strict=True))
-    # Where other runs of a store have predictions, one without them may have lost them.
+    # If other runs of a store have predictions, a run without them may have lost them.
     stores = {folder.parent for folder in folders.values() if (folder / PREDICTIONS).exists()}
     dense_ids = _dense(finished)
     found: dict[str, Tally] = {}
@@ -86,7 +89,7 @@ def tallies(runs: pd.DataFrame, folders: Mapping[str, Path], problems: list[str]
 
 
 def columns(runs: pd.DataFrame, found: Mapping[str, Tally]) -> pd.DataFrame:
-    """The frame of runs with RUN_COLUMNS."""
+    """The frame of runs with RUN_COLUMNS added."""
     own = [found.get(run_id) for run_id in runs["id"]]
     changes = [None if tally is None else tally.change for tally in own]
     values = {
@@ -116,13 +119,13 @@ def _dense_first(finished: pd.DataFrame, dense: set[str]) -> Iterator[tuple[str,
 
 
 def _read(folder: Path, score: float | None, problems: list[str]) -> Predictions | None:
-    """The predictions, if they agree with the record's score, as far as that can be checked."""
+    """The predictions, if they agree with the record's score. (For some metrics this can't be checked.)"""
     try:
         own = read(folder)
         if own is not None and score not in (None, own.accuracy):
-            raise Damaged(f"{folder.name}: {PREDICTIONS} says other than its record")
+            raise Damaged(f"{folder.name}: {PREDICTIONS} contradicts the record")
     except Damaged as error:
-        problems.append(f"{error}; its predictions are left out, and its scores are not")
+        problems.append(f"{error}; its predictions are left out, but its scores are kept")
         return None
     return own
 

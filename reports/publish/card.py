@@ -15,17 +15,17 @@ from bench.version import __version__
 
 CARD = "README.md"
 _TAGS = ("model-compression", "convolutional-neural-networks", "benchmark")
-# What the hub calls tasks on images begins so: image-classification, image-segmentation.
+# The hub's names of image tasks begin with this: image-classification, image-segmentation.
 _TASK = "image-"
-# Of networks and datasets in a title.
+# The most networks and datasets that a title names.
 _NAMED = 3
 
 _FILES = (
-    ("index.html", "the page: figures, tables, training curves, the fairness audit; one file, which loads nothing"),
+    ("index.html", "the page: figures, tables, training curves, the fairness audit, in one self-contained file"),
     ("summary.md, .csv, .tex, .parquet", "a line for each method and budget"),
-    ("pairwise.csv, overall.csv", "every two methods of a budget; methods over all budgets"),
+    ("pairwise.csv, overall.csv", "every pair of methods at a budget; methods over all budgets"),
     ("results.csv", "a line for each run, with every option, version and time"),
-    ("figures/", "for papers, as PDF, PNG and SVG"),
+    ("figures/", "figures for papers, as PDF, PNG and SVG"),
     ("citation.bib", "the papers of the methods compared"),
     ("runs/", "each run: its record, training history, layers, spec, and the seal with the SHA-256 of each"),
     ("publish.json", "the SHA-256 of every file here"),
@@ -48,15 +48,18 @@ def card(
     weights: int,
     bibliography: str,
 ) -> str:
-    """The text of CARD. `summary` is that of summary.md, `specs` and `code` are files here, `given` has the options for
-    plugins, `needs` says what the reader must provide, `weights` how many saved networks there are. Text from records
-    is never markup."""
+    """The text of the card.
+
+    `summary` is the text of summary.md. `specs` and `code` are files of the publication. `given` has the options that
+    name plugins, and `needs` says what the reader must provide. `weights` is the number of saved networks. Text from
+    records is never used as markup.
+    """
     title, version = " ".join(printable(title).split()), _version(runs)
     files = [*_FILES]
     if specs:
-        files.insert(-1, (", ".join(specs), "what was asked, for `bench run --spec`; paths of files count from here"))
+        files.insert(-1, (", ".join(specs), "specs for `bench run --spec`; paths in them start from this folder"))
     if code:
-        files.insert(-1, ("code/", "plugins that the runs were made with"))
+        files.insert(-1, ("code/", "plugins that the runs used"))
     kept = f"Saved networks here: {weights:,} of {len(runs):,} runs." if weights else "Saved networks are not here."
     lines = [
         *_front_matter(title, _tasks(runs)),
@@ -64,7 +67,7 @@ def card(
         "",
         f"{words(runs).question} In each table all methods were trained on one schedule, from the same initial weights "
         "for the same seed.",
-        "[index.html](index.html) has all of it to look at, once it is downloaded or served.",
+        "[index.html](index.html) shows all of it, once it is downloaded or served.",
         "",
         summary.partition("\n")[2].strip(),
         "",
@@ -74,15 +77,15 @@ def card(
         "| --- | --- |",
         *(f"| {plain_markdown(name)} | {what} |" for name, what in files),
         "",
-        f"{kept} The seals of the runs name the files that were left out on purpose (saved networks, tracebacks of "
-        "failed runs). The folder is a store of bench: `bench show .`, `bench compare . OTHER` and the other commands "
+        f"{kept} The seals of the runs list the files that were left out on purpose (saved networks, tracebacks of "
+        "failed runs). This folder is a store of bench: `bench show .`, `bench compare . OTHER` and the other commands "
         "work on it.",
         "",
         "## Repeat it",
         "",
         *_block(f"pip install csg-bench=={version}", *(f"bench run --spec {name} --out ../again" for name in specs)),
         "",
-        "Each run has a spec of its own too, `runs/NAME/spec.toml`. Read code of others before you run it.",
+        "Each run also has its own spec, `runs/NAME/spec.toml`. Read other people's code before you run it.",
         "",
         *(["You must provide:", "", *(f"* {plain_markdown(line)}" for line in needs), ""] if needs else []),
         *_check_it(given),
@@ -99,8 +102,8 @@ def _check_it(given: Sequence[tuple[str, str]]) -> list[str]:
         "",
         *_block(" ".join(["bench verify .", *options])),
         "",
-        "It compares every file with its seal, and measures saved networks again; `--data-dir` says where images that "
-        "are fetched lie.",
+        "It compares every file with its seal, and measures saved networks again; `--data-dir` names the folder of "
+        "downloaded images.",
         "",
     ]
 
@@ -113,7 +116,7 @@ def _made_with(runs: pd.DataFrame) -> list[str]:
 
 def _citation(bibliography: str) -> list[str]:
     lines = [printable(line) for line in bibliography.strip().split("\n")]
-    return ["## Citation", "", "Of the methods compared, as their authors ask:", "", *_block(*lines, language="bibtex")]
+    return ["## Citation", "", "The papers of the compared methods:", "", *_block(*lines, language="bibtex")]
 
 
 _MADE_WITH = (
@@ -127,13 +130,14 @@ _MADE_WITH = (
 
 
 def _tasks(runs: pd.DataFrame) -> list[str]:
-    """As the hub calls them; a record may have any text."""
+    """The hub's names of the tasks. A record may contain any text."""
     found = [str(name) for name in dict.fromkeys(runs["task"].dropna())]
     return [f"{_TASK}{name}" for name in found if re.fullmatch(r"[a-z][a-z0-9-]*", name)]
 
 
 def _front_matter(title: str, tasks: Sequence[str]) -> list[str]:
-    """As cards of datasets and of static spaces have it. A text of JSON is one of YAML, too, where all is printable."""
+    """The front matter, for cards of datasets and of static spaces. JSON strings are used, since a printable JSON
+    string is also valid YAML."""
     quoted = json.dumps(title, ensure_ascii=False)
     return [
         "---",
@@ -155,14 +159,14 @@ def _front_matter(title: str, tasks: Sequence[str]) -> list[str]:
 
 
 def _block(*lines: str, language: str = "sh") -> list[str]:
-    """Lines as they are, in a fence that none of them can end."""
+    """Lines unchanged, in a code fence that none of them can end."""
     longest = max((len(ticks) for line in lines for ticks in re.findall("`+", line)), default=0)
     fence = "`" * max(3, longest + 1)
     return [f"{fence}{language}", *lines, fence]
 
 
 def _version(runs: pd.DataFrame) -> str:
-    """The newest bench that made a run, as pip takes it."""
+    """The newest bench version that made a run, in the form that pip accepts."""
     known = [str(version) for version in runs["bench_version"].dropna()]
     plain = [version for version in known if re.fullmatch(r"\d+(\.\d+)*(\.?[a-z]+\d*)*", version)]
     return max(plain, key=lambda version: [int(part) for part in re.findall(r"\d+", version)], default=__version__)

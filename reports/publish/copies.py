@@ -1,4 +1,4 @@
-"""Copies of runs that can be shown to anyone: what is left out on purpose stands in their seals."""
+"""Copies of runs that anyone may see. Their seals list the files that were left out on purpose."""
 
 import json
 import os
@@ -23,8 +23,8 @@ from bench.store.store import (
     Store,
 )
 
-_DAMAGED = "it is not as it was sealed"
-# A traceback is all paths; what it says is the record's reason.
+_DAMAGED = "it differs from its seal"
+# A traceback consists of paths; the record has its reason.
 _LEFT_OUT = (TRACEBACK, WEIGHTS)
 _APART = tuple(apart.name for apart in APART)
 _COPIED = tuple(name for name in SEALED if name not in _LEFT_OUT)
@@ -34,16 +34,17 @@ class Specs(Protocol):
     """Specs without the paths of this machine (`bench.plan.elsewhere`)."""
 
     def spec(self, content: bytes, up: str = "") -> bytes:
-        """The spec for a folder from which `up` leads to that of the publication. Raises ValueError."""
+        """The spec for a folder; `up` is the path from that folder to the publication's folder. Raises ValueError."""
 
 
 class Telling(ValueError):
-    """A run, or a spec, that names a folder of this machine. The message says which file does."""
+    """A run or a spec names a folder of this machine. The message says which file does."""
 
 
 @dataclass
 class Copied:
-    """The records that were copied, and what was not: by its name, the reason as it may be published, and in full."""
+    """The copied records, and the runs that were not copied: by name, the reason in a form that may be published, and
+    in full."""
 
     records: list[Record] = field(default_factory=list)
     weights: int = 0
@@ -51,8 +52,11 @@ class Copied:
 
 
 def copy_runs(stores: Sequence[Path], folder: Path, weights: str, specs: Specs, secret: Sequence[str]) -> Copied:
-    """Copy all runs of these stores, each once, into `folder`/runs; saved networks as `weights` says (none, best, all).
-    None of the folders in `secret` may be in a file. Raises InputError for what is no store."""
+    """Copy all runs of these stores, each once, into `folder`/runs; `weights` says which saved networks to copy (none,
+    best, all).
+
+    No file may name a folder in `secret`. Raises InputError if a folder is not a store.
+    """
     copied = Copied()
     found: dict[str, tuple[Store, Path, Record]] = {}
     for path in stores:
@@ -73,7 +77,7 @@ def copy_runs(stores: Sequence[Path], folder: Path, weights: str, specs: Specs, 
         except (Damaged, Broken) as error:
             copied.left_out[place.name] = _DAMAGED, str(error)
         else:
-            copied.left_out.pop(place.name, None)  # another store has it whole
+            copied.left_out.pop(place.name, None)  # another store has an intact copy
             _write(files, folder / "runs" / place.name)
             copied.records.append(record)
             copied.weights += WEIGHTS in files.contents
@@ -90,7 +94,7 @@ class _Files:
 
 
 def _files(store: Store, place: Path, record: Record, keep: bool, specs: Specs, secret: Sequence[str]) -> _Files:
-    """Raises Damaged, Broken or Telling."""
+    """The files of a run. Raises Damaged, Broken or Telling."""
     sealed = store.seal_of(place)
     files = _Files(left_out={} if sealed is None else dict(sealed.left_out))
     for name in (*_COPIED, *([WEIGHTS] if keep else [])):
@@ -120,11 +124,11 @@ def _files(store: Store, place: Path, record: Record, keep: bool, specs: Specs, 
 
 
 def telling(name: str, content: bytes, secret: Sequence[str]) -> str | None:
-    """The first path of this machine that is in a run's file or a spec."""
-    if name.endswith(".safetensors"):  # JSON behind its length in eight bytes; then come numbers
+    """The first path of this machine in a run's file or a spec."""
+    if name.endswith(".safetensors"):  # eight bytes with the length, the JSON, then numbers
         content = content[8 : 8 + int.from_bytes(content[:8], "little")]
     text = content.decode(errors="replace")
-    if name.endswith(".json"):  # as it reads, without escapes
+    if name.endswith(".json"):  # the text without escapes
         text = "\n".join(str(value) for value in json.loads(content).values())
     return first_path(text) or first_of(text.encode(errors="replace"), secret)
 

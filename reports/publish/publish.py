@@ -1,10 +1,10 @@
-"""A folder that any web server or the Hugging Face hub can show, made of stores: `bench publish`.
+"""Makes a folder from stores that any web server or the Hugging Face hub can show: `bench publish`.
 
 README.md               the card (bench.reports.publish.card)
 index.html, ...         the report (bench.reports.report)
 runs/NAME/              the runs, so that the folder is a store (bench.reports.publish.copies)
-spec.toml, spec-2.toml  of the last sweep of each store, with a seal beside it
-code/                   plugins of a person that the specs name
+spec.toml, spec-2.toml  the spec of the last sweep of each store, with a seal beside it
+code/                   the user's plugins that the specs name
 publish.json            what was published (bench.store.published)
 """
 
@@ -27,19 +27,23 @@ from bench.store.store import EXAMPLES, SPEC, WEIGHTS, Store, seal_beside
 
 
 class Elsewhere(Specs, Protocol):
-    """What `bench.plan.elsewhere` gives: specs without the paths of this machine, and what they need."""
+    """The result of `bench.plan.elsewhere`: specs without the paths of this machine, and what they need."""
 
     needs: list[str]
     given: list[tuple[str, str]]
 
     def code(self, hashes: Collection[str]) -> dict[str, bytes]:
-        """The files of plugins by their place in the folder."""
+        """The files of plugins, by their place in the folder."""
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What was written: `parts` has the bytes of each kind of files. `left_out` has, by its name, why a run or a spec
-    is not there; `needs` what who repeats it must provide; `pictured` datasets of which test images are shown."""
+    """What was written.
+
+    `parts` has the bytes of each type of file. `left_out` has, by name, the reason why a run or a spec is missing.
+    `needs` says what a person must provide to repeat the runs. `pictured` are the datasets of which test images are
+    shown.
+    """
 
     folder: Path
     runs: int
@@ -54,10 +58,10 @@ class Publication:
 def publish(
     stores: Sequence[Path], out: Path, elsewhere: Elsewhere, weights: str = "none", title: str | None = None
 ) -> Publication:
-    """Write `out`, whole or not at all, in the place of an earlier publication if there is one. `weights` says which
-    saved networks go with it: none, best (of each method and budget the seed that validates best) or all.
+    """Write `out`, whole or not at all; it replaces an earlier publication there. `weights` says which saved networks
+    are included: none, best (for each method and budget, the seed with the best validation score) or all.
 
-    Raises InputError for another folder, and if there is nothing to publish.
+    Raises InputError if another folder is there, or if there is nothing to publish.
     """
     for store in stores:
         if not Store(store).runs.is_dir():
@@ -150,7 +154,8 @@ def _copy_specs(
 
 
 def _require_untold(folder: Path, secret: Sequence[str]) -> None:
-    """The last look, at what was made of records too. Raises InputError."""
+    """A last check, also of the files made from records, that nothing names a folder of this machine. Raises
+    InputError."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != WEIGHTS and (told := first_of(path.read_bytes(), secret)):
             name = path.relative_to(folder).as_posix()
@@ -158,7 +163,7 @@ def _require_untold(folder: Path, secret: Sequence[str]) -> None:
 
 
 def _parts(folder: Path) -> dict[str, int]:
-    """Bytes by kind, in the order in which they are told."""
+    """Bytes by type of file, in the order in which they are shown."""
     parts = dict.fromkeys(("report", "runs", "saved networks", "code"), 0)
     for path in folder.rglob("*"):
         if path.is_file():

@@ -1,4 +1,4 @@
-"""A folder that is there whole or not at all: filled beside its place, and renamed."""
+"""A folder that exists whole or not at all: it is filled in another place and then renamed."""
 
 import os
 import shutil
@@ -16,19 +16,20 @@ _WAY_OUT = "give another --out, or move it away"
 
 
 def check_place(out: Path, stores: Sequence[Path]) -> None:
-    """Raise InputError unless a publication may be put there: nothing lies there, or nothing but an earlier one."""
+    """Raise InputError unless a publication may be put there: the place is empty or holds only an earlier
+    publication."""
     for store in stores:
         here, there = out.resolve(), store.resolve()
         if here == there or there in here.parents:
             raise InputError(
-                f"--out can't be {out}: it lies in the store {store}, which stays as it is; give a folder beside it"
+                f"--out can't be {out}: it lies in the store {store}, which must not change; give a folder beside it"
             )
         if here in there.parents:
-            raise InputError(f"--out can't be {out}: the store {store} lies in it; give a folder beside the store")
+            raise InputError(f"--out can't be {out}: it contains the store {store}; give a folder beside the store")
     if not os.path.lexists(out):
         return
     if not out.is_dir():
-        raise InputError(f"--out can't be {out}: it is no folder; {_WAY_OUT}")
+        raise InputError(f"--out can't be {out}: it is not a folder; {_WAY_OUT}")
     if not any(out.iterdir()):
         return
     try:
@@ -36,15 +37,15 @@ def check_place(out: Path, stores: Sequence[Path]) -> None:
     except Broken as error:
         raise InputError(f"--out can't be {out}: {error}; {_WAY_OUT}") from error
     if before is None:
-        raise InputError(f"--out can't be {out}: there are files in it, and {PUBLISHED} is not among them; {_WAY_OUT}")
+        raise InputError(f"--out can't be {out}: it has files but no {PUBLISHED}; {_WAY_OUT}")
     if strange := before.strange(out):
-        raise InputError(f"--out can't be {out}: {strange} in it is not as `bench publish` wrote it; {_WAY_OUT}")
+        raise InputError(f"--out can't be {out}: {strange} in it differs from what `bench publish` wrote; {_WAY_OUT}")
 
 
 @contextmanager
 def whole(out: Path) -> Iterator[Path]:
-    """A folder to fill. If the block ends well it is on the disk and becomes `out`, in the place of an earlier one;
-    else nothing changes. Raises InputError if the disk won't take it."""
+    """A folder to fill. If the block ends without an error, the folder is saved to the disk and becomes `out`, in place
+    of an earlier one. Otherwise nothing changes. Raises InputError if the disk refuses it."""
     out = out.resolve()
     missing = [parent for parent in out.parents if not parent.exists()]
     _tidy(out)
@@ -76,7 +77,7 @@ def whole(out: Path) -> Iterator[Path]:
 
 
 def _tidy(out: Path) -> None:
-    """Put back or remove what a killed process left beside it."""
+    """Restore or remove the folders that a killed process left beside `out`."""
     for left in [left for what in ("before", "new") for left in out.parent.glob(f".{out.name}.{what}.*")]:
         if not owner.is_gone(left.name):
             continue

@@ -1,6 +1,6 @@
-"""The Pareto front of accuracy against size or cost, and how sure it is.
+"""The Pareto front of accuracy against size or cost, and the probability that a point is on it.
 
-A point is on the front if no other is more accurate and at most as large, nor as accurate and smaller.
+A point is on the front if no other point is more accurate and at most as large, or equally accurate and smaller.
 """
 
 import numpy as np
@@ -10,18 +10,22 @@ from bench.budget import TOLERANCE
 from bench.reports.statistics.noise import Array, Spread, spread
 from bench.reports.statistics.pairs import adjusted_means
 
-# So often means are drawn; fewer times where sizes are drawn too, which takes longer.
+# The number of draws of the means. It is smaller if sizes are drawn too, which takes longer.
 _DRAWS, _SIZED_DRAWS = 2000, 400
 
 
 def is_on_front(sizes: Array, scores: Array) -> NDArray[np.bool_]:
-    """Which points are on the front: `sizes` `(points,)`, smaller is better; `scores` `(..., points)`, more is. A point
-    with a nan is not, and keeps none off. At positive sizes that differ by less than TOLERANCE, only the score counts:
-    methods meet a budget within that, and who stores a few values less hasn't won anything."""
+    """Which points are on the front. `sizes` is `(points,)`, smaller is better; `scores` is `(..., points)`, more is
+    better.
+
+    A point with a nan is not on the front and keeps no point off it. For positive sizes that differ by less than
+    TOLERANCE, only the score counts: methods meet a budget within that tolerance, so a few values less are no
+    advantage.
+    """
     known = ~(np.isnan(sizes) | np.isnan(scores))
     order = np.argsort(sizes, kind="stable")  # nan comes last
     ordered, sorted_sizes = np.where(known, scores, -np.inf)[..., order], sizes[order]
-    # The best score of the n smallest, at n.
+    # Entry n is the best score among the n smallest points.
     best = np.concatenate([np.full_like(ordered[..., :1], -np.inf), np.maximum.accumulate(ordered, axis=-1)], axis=-1)
     as_large = np.searchsorted(sorted_sizes, sorted_sizes * (1 + TOLERANCE), side="right")
     smaller = np.searchsorted(sorted_sizes, sorted_sizes / (1 + TOLERANCE), side="left")
@@ -32,13 +36,15 @@ def is_on_front(sizes: Array, scores: Array) -> NDArray[np.bool_]:
 
 
 def probabilities(sizes: Array, scores: Array, floor: float = 0.0) -> Array:
-    """How probable it is of each point to be on the front, 0 to 1: how often it is there when every mean is drawn from
-    what is known of it. `sizes` and `scores` `(seeds, points)`, nan if a seed has no run; `floor` is the least
-    variance of a difference of scores. nan for a point with one seed, which says nothing of chance.
+    """The probability, 0 to 1, of each point to be on the front: how often it is there if every mean is drawn from its
+    distribution.
 
-    A mean is drawn by Student's t with the moderated variance (`bench.reports.statistics.noise`) of the point's
-    differences from its seeds: what a seed does to all points alike moves none past another. Sizes that differ between
-    seeds, as times do, are drawn likewise, by their logarithms.
+    `sizes` and `scores` are `(seeds, points)`, nan if a seed has no run. `floor` is the least variance of a difference
+    of scores. A point with one seed has nan, since one seed says nothing about chance.
+
+    Each mean is drawn from Student's t, with the moderated variance (`bench.reports.statistics.noise`) of the point's
+    differences from its seeds. So the common effect of a seed on all points moves no point past another. Sizes that
+    differ between seeds, like times, are drawn in the same way, as logarithms.
     """
     known = (~np.isnan(scores)).sum(axis=0) > 1
     result = np.full(scores.shape[1], np.nan)
@@ -64,12 +70,12 @@ def probabilities(sizes: Array, scores: Array, floor: float = 0.0) -> Array:
 
 
 def _around_seeds(values: Array, sizes: Array | None = None, floor: float = 0.0) -> Spread:
-    """The spread of each point `(seeds, points)` around what its seeds do to all."""
+    """The spread of each point `(seeds, points)` around the common effects of its seeds."""
     points = values.shape[1]
     left = values - adjusted_means(values)
     present = ~np.isnan(left)
     left = left - np.where(present, left, 0.0).sum(axis=1, keepdims=True) / np.maximum(1, present.sum(axis=1))[:, None]
-    # What the seeds do is estimated from the points themselves, which takes some of their spread away.
+    # The seed effects are estimated from the points themselves, which removes some of their spread.
     left *= np.sqrt(points / (points - 1)) if points > 1 else 1.0
     rows = [column[~np.isnan(column)] for column in left.T]
     return spread(rows, None if sizes is None else sizes.tolist(), floor / 2)

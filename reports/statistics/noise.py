@@ -1,10 +1,10 @@
 """The noise of differences between runs: one model for every test and every interval of a report.
 
-With three seeds the variance of one difference says little by itself, and one variance for all would let a method that
-spreads widely hide the differences between others. So each variance is drawn towards the common variance of all, as far
-as they agree (Smyth, "Linear Models and Empirical Bayes Methods for Assessing Differential Expression in Microarray
-Experiments", 2004, section 6.2). The common variance has a trend over the size, as in limma, since small networks
-spread more.
+With three seeds, the variance of one difference says little by itself. One common variance would not do either: a
+method that varies widely would hide the differences between others. So each variance is drawn towards the common
+variance, as far as the variances agree (Smyth, "Linear Models and Empirical Bayes Methods for Assessing Differential
+Expression in Microarray Experiments", 2004, section 6.2). The common variance has a trend over the size, as in limma,
+since small networks vary more.
 """
 
 from collections.abc import Sequence
@@ -14,22 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-# Of intervals; and 1 - LEVEL is how often at most a test of one difference finds one where there is none.
+# The confidence of intervals. 1 - LEVEL is the rate at which a test of one difference finds a difference where there is
+# none.
 LEVEL = 0.95
 
 Array = NDArray[np.float64]
 
-# Beside the largest, a variance below this is rounding.
+# A variance below this share of the largest is only rounding.
 _SMALLEST = 1e-12
-# From so many rows and sizes on, variances may have a trend over the size.
+# The fewest rows and sizes for which variances may have a trend over the size, and the degrees of freedom of that
+# trend.
 _ROWS_FOR_TREND, _SIZES_FOR_TREND, _TREND = 3, 2, 2
 
 
 @dataclass(frozen=True)
 class Spread:
-    """For rows of differences by seed: the mean of each, its moderated variance with the degrees of freedom, and its
-    number of seeds. `prior_freedom` is how much the rows' variances have in common: inf, where they differ by no more
-    than chance would have it, 0 for nothing. A row of fewer than two differences has nan."""
+    """The spread of rows of differences by seed.
+
+    Each row has its mean, its moderated variance with the degrees of freedom, and its number of seeds. `prior_freedom`
+    measures how much the rows' variances agree: inf if they differ only by chance, 0 if they have nothing in common. A
+    row of fewer than two differences has nan.
+    """
 
     means: Array
     variances: Array
@@ -46,14 +51,14 @@ class Spread:
         return quantile((1 + level) / 2, self.freedom) * self.errors()
 
     def above(self) -> Array:
-        """One-sided p-values of means above 0: small where one surely is."""
-        # Without any variance a difference is certain, or there is none.
+        """One-sided p-values of the means: small if a mean is surely above 0."""
+        # Without variance, a difference is either certain or zero.
         with np.errstate(divide="ignore", invalid="ignore"):
             statistic = np.where(self.means == 0, 0.0, self.means / self.errors())
         return np.where(np.isnan(self.errors()), np.nan, special.stdtr(self.freedom, -statistic))
 
     def other(self) -> Array:
-        """Two-sided p-values: a mean's interval at LEVEL holds 0 where this is above 1 - LEVEL."""
+        """Two-sided p-values. The interval at LEVEL contains 0 if the p-value is above 1 - LEVEL."""
         above = self.above()
         return 2 * np.minimum(above, 1 - above)
 
@@ -63,11 +68,11 @@ def spread(
 ) -> Spread:
     """The means of `rows` (differences by seed, without nan) and how sure they are.
 
-    v = max(s², (d0 s0² + d s²) / (d0 + d)) with s² the row's own variance of d = n - 1 degrees of freedom, s0² and d0
-    from how the variances of all rows are spread; v has d0 + d degrees of freedom, but at most those of all rows, less
-    the two of a trend, and at most `most_freedom`. `sizes`, one for each row, are those over whose logarithm s0² may
-    have a trend. Rows that do not vary at all say nothing of how others do and take no part in s0²; no v is below
-    `floor`.
+    v = max(s², (d0 s0² + d s²) / (d0 + d)), where s² is the row's own variance with d = n - 1 degrees of freedom. s0²
+    and d0 follow from the spread of all rows' variances. v has d0 + d degrees of freedom, but at most those of all rows
+    together, minus two for a trend, and at most `most_freedom`. `sizes` has one size for each row; s0² may have a trend
+    over its logarithm. Rows without any variance don't enter s0², since they say nothing about the others. No v is
+    below `floor`.
     """
     seeds = np.array([len(row) for row in rows], dtype=float)
     means, own = _means_and_variances(rows, seeds)
@@ -90,8 +95,8 @@ def spread(
 
 
 def _means_and_variances(rows: Sequence[Array], seeds: Array) -> tuple[Array, Array]:
-    """The mean and variance of each row; nan if it has too few values. Rows of one length at once, since of many
-    methods there are very many pairs."""
+    """The mean and variance of each row; nan if it has too few values. It computes all rows of one length at once,
+    since many methods make very many pairs."""
     means, variances = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     for length in np.unique(seeds[seeds > 0]):
         places = np.flatnonzero(seeds == length)
@@ -105,10 +110,12 @@ def _means_and_variances(rows: Sequence[Array], seeds: Array) -> tuple[Array, Ar
 def prior_of_variances(
     variances: Array, freedom: Array, logs: Array | None = None, floor: float = 0.0
 ) -> tuple[float, Array, int]:
-    """The prior that `variances` with their `freedom` suggest for one more of their kind: the degrees of freedom d0,
-    and for each row the variance s0²; and the number of degrees of freedom that a trend over `logs` took. d0 is inf if
-    the variances differ no more than by chance, and 0 for a single one. By the mean and the variance of their
-    logarithms."""
+    """The prior distribution that `variances` with their `freedom` suggest for another variance.
+
+    Returns the degrees of freedom d0, the variance s0² for each row, and the degrees of freedom that a trend over
+    `logs` took. d0 is inf if the variances differ only by chance, and 0 for a single one. It is computed from the mean
+    and the variance of their logarithms.
+    """
     known = variances > variances.max(initial=0.0) * _SMALLEST
     number = int(known.sum())
     if number < 2:
@@ -130,19 +137,18 @@ def prior_of_variances(
 
 
 def quantile(probability: float, freedom: Array) -> Array:
-    """A quantile of Student's t. (scipy.stats has the same, and takes twenty times as long to look its arguments
-    over.)"""
+    """A quantile of Student's t. (scipy.stats has one too, but takes twenty times as long to check its arguments.)"""
     return np.asarray(special.stdtrit(freedom, probability), dtype=float)
 
 
 def smallest_variance(images: float) -> float:
-    """The floor under the variance of a difference between two accuracies in percent: that of rounding both to whole
-    images of a test set, (100 / images)² / 6."""
+    """The least variance of a difference between two accuracies in percent. It is that of rounding both to whole images
+    of a test set, (100 / images)² / 6."""
     return (100 / images) ** 2 / 6 if images > 0 else 0.0
 
 
 def interval(values: Sequence[float] | Array) -> float:
-    """Half the width of a mean's interval by Student's t at LEVEL, from these values alone; nan for fewer than two."""
+    """Half the width of a mean's interval at LEVEL by Student's t, from these values alone; nan for fewer than two."""
     known = np.asarray(values, dtype=float)
     known = known[~np.isnan(known)]
     return float(_t(len(known)) * known.std(ddof=1)) if len(known) > 1 else float("nan")

@@ -1,4 +1,4 @@
-"""Methods over several settings, by their ranks: scores of different data have no common mean.
+"""Methods compared over several settings by their ranks, since scores on different data have no common mean.
 
 Demsar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 7 (2006): Friedman's test in the form of
 Iman and Davenport, and Nemenyi's critical difference.
@@ -14,15 +14,17 @@ from scipy import special
 from bench.reports.statistics.noise import LEVEL, Array
 from bench.reports.statistics.overall import fullest
 
-# With fewer settings the test could tell hardly anything.
+# With fewer settings, the test could detect hardly any difference.
 FEWEST = 5
 
 
 @dataclass(frozen=True)
 class OverSettings:
-    """Methods, the one with the lowest mean rank first, over the settings in which all of them were compared. `ranks`
-    is `(settings, methods)`, 1 for the best. `p_value` is that all are the same, and two methods differ whose mean
-    ranks are `critical_difference` or more apart; both nan below FEWEST settings."""
+    """Methods, the lowest mean rank first, over the settings in which all of them were compared.
+
+    `ranks` is `(settings, methods)`, 1 for the best. `p_value` tests whether all methods are the same. Two methods
+    differ if their mean ranks are at least `critical_difference` apart. Both numbers are nan below FEWEST settings.
+    """
 
     methods: Sequence[Hashable]
     settings: Sequence[str]
@@ -35,15 +37,15 @@ class OverSettings:
         return np.asarray(self.ranks.mean(axis=0))
 
     def alike(self) -> list[tuple[int, int]]:
-        """The groups that can't be told apart, none within another: from the first of them to the last."""
+        """Groups of methods that can't be told apart, as (first, last). No group lies within another."""
         means = self.mean_ranks
         ends = [int(np.flatnonzero(means - mean < self.critical_difference)[-1]) for mean in means]
         return [(start, end) for start, end in enumerate(ends) if end > start and (start == 0 or ends[start - 1] < end)]
 
 
 def over_settings(scores: Mapping[str, Mapping[Hashable, float]]) -> OverSettings | None:
-    """Compare methods over settings. `scores` has for each setting a score of each method, more being better. None
-    if fewer than two methods have two settings in common."""
+    """Compare methods over settings. `scores` has a score of each method for each setting; more is better. None if no
+    two methods have two settings in common."""
     numbers = {setting: number for number, setting in enumerate(scores)}
     methods, chosen = fullest({numbers[setting]: list(own) for setting, own in scores.items()})
     if len(chosen) < 2:

@@ -1,4 +1,4 @@
-"""The verdict over all budgets of a setting: one number for each method and seed, and how much is stored for as good a
+"""The comparison over all budgets of a setting: one score for each method and seed, and the stored size for an equal
 score."""
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -13,10 +13,13 @@ from bench.reports.statistics.pairs import Pairs, Standing, adjusted_means, comp
 
 @dataclass(frozen=True)
 class Overall:
-    """Methods over the budgets that all of them met. `scores` is each one's mean over the logarithm of the size, as it
-    would be if no run were missing; `ranks` the mean of its rank at each budget, 1 for the best; `values` how many
-    values budgets ask of it, relative to the best one, for as good a score (nan if no score is reached by both).
-    `left_out` are the methods that met fewer of the budgets."""
+    """Methods compared over the budgets that all of them met.
+
+    `scores` is each method's mean over the logarithm of the size, estimated as if no run were missing. `ranks` is the
+    mean of its ranks at the budgets, 1 for the best. `values` is the number of values that it needs for an equal score,
+    relative to the best method (nan if there is no score that both reach). `left_out` are the methods that met fewer of
+    the budgets.
+    """
 
     methods: Sequence[Hashable]
     budgets: Sequence[float]
@@ -36,21 +39,23 @@ class Overall:
 
 
 def overall(tables: Mapping[float, Mapping[Hashable, Array]], floor: float = 0.0) -> Overall | None:
-    """Compare methods over budgets. `tables` has for each budget, by the values that it asks for, the scores by seed
-    `(seeds,)` of each method that met it, nan if a run is missing; seeds are the same everywhere. `floor` is the
-    least variance of a difference of scores. None if fewer than two methods have a budget in common."""
+    """Compare methods over budgets; None if no two methods have a budget in common.
+
+    `tables` has for each budget, by its number of values, the scores by seed `(seeds,)` of each method that met it. A
+    missing run is nan, and the seeds are the same everywhere. `floor` is the least variance of a difference of scores.
+    """
     methods, budgets = fullest({size: list(table) for size, table in tables.items()})
     if not methods:
         return None
     order = sorted(budgets)
     cube = np.array([[tables[size][method] for method in methods] for size in order])  # (budgets, methods, seeds)
     weights = _weights(np.log(order))
-    by_seed = np.tensordot(weights, cube, axes=1).T  # nan where a seed lacks one of the budgets
-    # The mean over budgets is less rounded than each: its floor is that of a weighted mean.
+    by_seed = np.tensordot(weights, cube, axes=1).T  # nan if a seed lacks one of the budgets
+    # A mean over budgets has less rounding error than each score, so its floor is that of a weighted mean.
     (pairs,) = compare([by_seed], [1.0], floor * float((weights**2).sum()))
-    # As they would be if no run were missing, as at each budget: seeds move all methods together.
+    # Estimate the means as if no run were missing, as at each budget: a seed moves all methods together.
     means = np.array([adjusted_means(scores.T) for scores in cube])
-    # By those seeds that have all budgets, as they are compared; a method without one by all of its runs.
+    # Use the seeds that have all budgets, as in the comparison. A method without such a seed uses all its runs.
     scores = np.where(np.isnan(pairs.means), weights @ means, pairs.means)
     best = int(np.argmax(scores))
     others = {method for table in tables.values() for method in table} - {*methods}
@@ -66,8 +71,8 @@ def overall(tables: Mapping[float, Mapping[Hashable, Array]], floor: float = 0.0
 
 
 def fullest(met: Mapping[float, Sequence[Hashable]]) -> tuple[list[Hashable], list[float]]:
-    """The methods and the budgets, each of them met by each of these, that are most together; of as many the one with
-    more methods. Empty if there are no two methods."""
+    """The largest set of methods and budgets in which each method met each budget; among equal ones, the set with more
+    methods. Empty if there are no two methods."""
     patterns: dict[Hashable, set[float]] = {}
     for size, methods in met.items():
         for method in methods:
@@ -83,7 +88,7 @@ def fullest(met: Mapping[float, Sequence[Hashable]]) -> tuple[list[Hashable], li
 
 
 def _weights(logs: Array) -> Array:
-    """The weights of the trapezoidal rule over these places, adding up to 1."""
+    """The weights of the trapezoidal rule for these places; their sum is 1."""
     if len(logs) == 1:
         return np.ones(1)
     gaps = np.diff(logs)
@@ -95,10 +100,12 @@ def _weights(logs: Array) -> Array:
 
 
 def values_for_the_same(sizes: Sequence[float], scores: Array, others: Array) -> float:
-    """The stored values of one method relative to those of the other at the same score: the geometric mean over the
-    scores that both reach (Bjontegaard, VCEG-M33, 2001, with straight lines between the few points). nan if they reach
-    none in common. A score lower than one at a smaller size counts as that one: whoever may choose takes the
-    smaller."""
+    """The stored values of one method relative to those of the other at the same score.
+
+    It is the geometric mean over the scores that both reach (Bjontegaard, VCEG-M33, 2001, with straight lines between
+    the few points), or nan if they reach no common score. If a larger size has a lower score than a smaller size, the
+    smaller size's score counts, since one would choose the smaller.
+    """
     logs = np.log(np.asarray(sizes, dtype=float))
     own, other = (np.maximum.accumulate(values) for values in (scores, others))
     low, high = max(own[0], other[0]), min(own[-1], other[-1])
@@ -106,7 +113,7 @@ def values_for_the_same(sizes: Sequence[float], scores: Array, others: Array) ->
         return float("nan")
     grid = np.unique(np.r_[low, high, own, other])
     grid = grid[(grid >= low) & (grid <= high)]
-    # Both are straight between these, so that their values in the middles are the means.
+    # Both curves are straight between these points, so their values at the middles are the means.
     middles, widths = (grid[1:] + grid[:-1]) / 2, np.diff(grid)
     gap = np.interp(middles, own, logs) - np.interp(middles, other, logs)
     return float(np.exp((gap * widths).sum() / widths.sum()))

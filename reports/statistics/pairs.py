@@ -1,7 +1,7 @@
 """Every two methods of a budget, compared by the seeds that both have; and which of them may be the best.
 
-Seeds are blocks: with one seed, all methods start from the same weights and see the same batches, so what a seed does
-to all of them alike is no difference between them.
+Seeds are blocks: with one seed, all methods start from the same weights and see the same batches. So the common effect
+of a seed on all methods is no difference between them.
 """
 
 from collections.abc import Sequence
@@ -36,12 +36,14 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True)
 class Pairs:
-    """Every two of the methods of one budget. All arrays are `(methods, methods)`, nan on the diagonal and for pairs
-    with fewer than two seeds in common. `difference` is the row's method less the column's, `half_width` of its
-    interval. `p_value` is that of the pair alone, `corrected` for all pairs of the budget (Holm 1979). `worse` is
-    one-sided and corrected for the number of others: small where the row's method is surely worse than the column's.
-    `least` is the least difference that would mostly be found with as many seeds as these pairs have, and with five;
-    empty if there are no pairs. `means` are `adjusted_means`.
+    """All pairs of methods of one budget.
+
+    All arrays are `(methods, methods)`, nan on the diagonal and for pairs with fewer than two seeds in common.
+    `difference` is the row's method minus the column's, and `half_width` that of its interval. `p_value` is for the
+    pair alone; `corrected` is for all pairs of the budget (Holm 1979). `worse` is one-sided and corrected for the
+    number of others: it is small if the row's method is surely worse than the column's. `least` has the least
+    differences that would usually be found, with the number of seeds that these pairs have and with five; empty if
+    there are no pairs. `means` are `adjusted_means`.
     """
 
     seeds: NDArray[np.int_]
@@ -54,9 +56,10 @@ class Pairs:
     means: Array
 
     def standings(self) -> list[Standing]:
-        """What can be said of each method, monotone in `means`: below a method that is out, none is the best."""
+        """The standing of each method, in the order of `means`: no method below a method that is ruled out is called
+        the best."""
         known = ~np.isnan(self.p_value).all(axis=1)
-        # One that is worse in no pair has nan in all of them, where it was not compared.
+        # A method that was not compared has nan in all its pairs.
         out = (np.where(np.isnan(self.worse), 1.0, self.worse) < 1 - LEVEL).any(axis=1)
         limit = np.where(out, self.means, -np.inf).max(initial=-np.inf)
         found = np.select(
@@ -67,21 +70,24 @@ class Pairs:
         return [Standing(name) for name in found.tolist()]
 
     def p_values(self) -> Array:
-        """For each method the smallest of `worse`: how sure it is that another one is better; 1 at most."""
+        """For each method, the smallest of its `worse` p-values, at most 1. It is small if another method is surely
+        better."""
         worse = np.where(np.isnan(self.worse), np.inf, self.worse).min(axis=1, initial=np.inf)
         return np.where(np.isinf(worse), np.nan, np.minimum(worse, 1.0))
 
 
 def compare(tables: Sequence[Array], sizes: Sequence[float], floor: float = 0.0) -> list[Pairs]:
-    """The pairs of each budget. `tables` has for each of them the scores `(seeds, methods)`, higher is better, nan
-    if a run is missing; `sizes` what each budget asks for; `floor` is the least variance of a difference.
+    """The pairs of each budget.
 
-    The noise of all budgets' pairs is estimated together (`bench.reports.statistics.noise`): from three methods on with
-    a trend over the size. All pairs together have no more degrees of freedom than their tables: with n seeds, M methods
-    and B budgets (n - 1)(M - 1) B, less the trend's; with two methods (n - 1)(B - 1), since seeds may act on both alike
-    over all budgets.
+    `tables` has the scores `(seeds, methods)` of each budget; higher is better, and nan is a missing run. `sizes` are
+    the requested sizes, and `floor` is the least variance of a difference.
+
+    The noise of the pairs of all budgets is estimated together (`bench.reports.statistics.noise`), with a trend over
+    the size if there are three methods or more. All pairs together have no more degrees of freedom than their tables:
+    (n - 1)(M - 1) B with n seeds, M methods and B budgets, minus those of the trend. With two methods they are (n -
+    1)(B - 1), since a seed may have the same effect on both over all budgets.
     """
-    # By budget: the numbers of its pairs' rows, and their two methods; how many seeds two methods share.
+    # By budget: the row numbers of its pairs and their two methods; and how many seeds two methods share.
     places: list[_Places] = []
     shared: list[NDArray[np.int_]] = []
     rows: list[Array] = []
@@ -137,15 +143,15 @@ def _pairs(table: Array, seeds: NDArray[np.int_], places: _Places, found: Spread
     )
 
 
-# With so many seeds, too, reports say which difference could be told.
+# Reports give the detectable difference for this number of seeds too.
 _SEEDS = (5,)
-# The power at which it is, by the formula. In simulations it is found in 0.66 to 0.78 of tables, since the variances of
-# pairs differ; the median keeps one unsteady method from deciding it.
+# The power of the detectable difference, by the formula. In simulations it is found in 0.66 to 0.78 of tables, since
+# the variances of pairs differ. The median keeps one unsteady method from deciding it.
 POWER = 0.8
 
 
 def _least(found: Spread, rows: NDArray[np.int_], seeds: int, now: int, others: int) -> float:
-    """The least difference of two methods that is found with POWER with so many seeds, where the noise is that of a
+    """The least difference of two methods that is found with POWER, with this number of seeds and the noise of a
     typical pair of these rows."""
     variance, freedom = float(np.median(found.variances[rows])), float(np.median(found.freedom[rows]))
     if seeds != now:
@@ -157,27 +163,27 @@ def _least(found: Spread, rows: NDArray[np.int_], seeds: int, now: int, others: 
 
 
 def adjusted_means(table: Array) -> Array:
-    """The methods' means over seeds, of `(seeds, methods)`, as they would be if no run were missing: by a fit of a
-    number for each method and one for each seed. nan for a method without a run."""
+    """The methods' means over seeds, for `(seeds, methods)`, estimated as if no run were missing. The fit has a number
+    for each method and one for each seed. nan for a method without a run."""
     ran = ~np.isnan(table)
     table = table[ran.any(axis=1)]
     present = ~np.isnan(table)
     if present[:, present.any(axis=0)].all():
         return np.where(present.any(axis=0), np.nan_to_num(table).mean(axis=0) if len(table) else np.nan, np.nan)
-    # The normal equations with the seeds' numbers put in, each the mean of what methods leave in it: one for a method,
-    # where a design with a column for each method and seed would have one for a run.
+    # The normal equations after eliminating the seeds' numbers, each of which is a mean over methods. They have one row
+    # for each method; a full design would have one for each run.
     weights, known = present.astype(float), np.where(present, table, 0.0)
     number = weights.sum(axis=1)
     left = np.diag(weights.sum(axis=0)) - (weights / number[:, None]).T @ weights
     right = known.sum(axis=0) - weights.T @ (known.sum(axis=1) / number)
     fitted = np.linalg.lstsq(left, right, rcond=None)[0]
-    # Seeds' numbers add up to nothing, so that the methods' are means.
+    # The seeds' numbers add up to zero, so the methods' numbers are means.
     fitted += ((known.sum(axis=1) - weights @ fitted) / number).mean()
     return np.where(present.any(axis=0), fitted, np.nan)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for how many there are (Holm 1979); nan stays and doesn't count."""
+    """p-values corrected for their number (Holm 1979); nan stays and doesn't count."""
     known = sorted((value, index) for index, value in enumerate(p_values) if not np.isnan(value))
     corrected, largest = [float("nan")] * len(p_values), 0.0
     for rank, (value, index) in enumerate(known):

@@ -1,7 +1,8 @@
-"""Learning rates that methods were tried at: which counts for each method and budget, and the curve behind the choice.
+"""Learning rates that methods were tried at: the rate that counts for each method and budget, and the curve behind the
+choice.
 
-Tables, figures and tests go by the runs of the rate that counts (`bench.store.rates`); the others are in results.csv
-and in the curve alone.
+Tables, figures and tests use the runs of the rate that counts (`bench.store.rates`). Only results.csv and the curve
+have the others.
 """
 
 import re
@@ -17,28 +18,28 @@ from bench.store.rates import Choice, choose, factor_text
 from bench.store.record import FINISHED
 
 _FACTOR = re.compile(r"(\d+(?:\.\d+)?)x")
-# Of a reason why a run has no score.
+# The most letters of a reason why a run has no score.
 _LETTERS = 80
 
-# Of rates.csv.
+# The columns of rates.csv.
 RATE_COLUMNS = {
     "setting": "network, data and schedule",
     "method": "how the method is called",
     "method_text": "the plugin's name with the options that are not at their default",
-    "budget": "what was asked for; empty for a method of fixed size",
-    "learning_rate_factor": "by which the schedule's learning rate was multiplied",
+    "budget": "the requested budget; empty for a method of fixed size",
+    "learning_rate_factor": "factor on the schedule's learning rate",
     "validation": "the score by which rates are chosen: a column of results.csv",
-    "validation_mean": "its mean over the finished seeds; of rates that could be chosen, over those that these share",
-    "seeds": "finished",
-    "not_finished": "seeds whose run failed or missed its budget",
-    "could_be_chosen": "whether it has all seeds that any rate has (or, where none does, as many as the best of them)",
-    "is_chosen": "whether reports go by it",
-    "at_the_edge": "whether it is chosen, and the smallest or the largest that was tried: a better one may lie beyond",
+    "validation_mean": "its mean over the finished seeds; rates that could be chosen use the seeds they share",
+    "seeds": "number of finished seeds",
+    "not_finished": "number of seeds whose run failed or missed its budget",
+    "could_be_chosen": "whether it has all seeds that any rate has (if no rate has all: as many as the best rate)",
+    "is_chosen": "whether reports use this rate",
+    "at_the_edge": "whether the chosen rate is the smallest or the largest tried: a better one may lie beyond",
 }
 
 
 class Cell(NamedTuple):
-    """One method, by its options, at one budget, "" for a method of fixed size."""
+    """One method, with its options, at one budget ("" for a method of fixed size)."""
 
     setting: str
     method_text: str
@@ -47,9 +48,11 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Tried:
-    """The learning rates that one method was tried at for one budget, and the one chosen. `not_finished` has, by factor
-    and seed, what became of a run and why. If the factor was chosen `before`, these are those it was chosen of, and
-    `before_on` says where."""
+    """The learning rates that one method was tried at for one budget, and the chosen one.
+
+    `not_finished` has, by factor and seed, the status of each unfinished run and its reason. If the factor was chosen
+    in an earlier sweep, `before` has the factors tried there, and `before_on` names that sweep's setting.
+    """
 
     cell: Cell
     method: str
@@ -62,7 +65,7 @@ class Tried:
 
     @property
     def all_factors(self) -> tuple[float, ...]:
-        """Whatever it was tried at, before too."""
+        """All factors that were tried, also in an earlier sweep."""
         return tuple(sorted({*self.factors, *self.before}))
 
     @property
@@ -74,7 +77,7 @@ class Tried:
         return f"the {'smallest' if chosen == every[0] else 'largest'} tried"
 
     def remarks(self) -> Iterator[str]:
-        """What is odd about the choice, in words."""
+        """Remarks on unusual points of the choice."""
         if len(self.all_factors) == 1:
             return
         if not self.choice.means:
@@ -98,8 +101,8 @@ class Tried:
 
 
 def marked(runs: pd.DataFrame) -> pd.DataFrame:
-    """The frame with `rates_tried`, how many rates the method was tried at for its budget, and `is_chosen_rate`,
-    whether the run is at the one that counts."""
+    """The frame with `rates_tried`, the number of rates tried for the method and budget, and `is_chosen_rate`, whether
+    the run has the rate that counts."""
     factors = runs["learning_rate_factor"].astype(float).fillna(1.0)
     if (factors == 1).all() and runs["rates_before"].isna().all():
         return runs.assign(rates_tried=1, is_chosen_rate=True)
@@ -115,20 +118,21 @@ def chosen(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def chosen_for(runs: pd.DataFrame, ids: Collection[str]) -> pd.DataFrame:
-    """The runs that count of those methods, budgets and seeds with a run of such an id, maybe at another rate."""
+    """The runs that count for the methods, budgets and seeds of these ids. A run with an id of `ids` may have another
+    rate."""
     keys = [*zip(_cells(runs), runs["seed"], strict=True)]
     asked = {key for key, run_id in zip(keys, runs["id"], strict=True) if run_id in ids}
     return runs[runs["is_chosen_rate"] & pd.Series([key in asked for key in keys], runs.index)]
 
 
 def tried_in(runs: pd.DataFrame) -> list[Tried]:
-    """An entry for each method and budget of a frame with all runs: dense first, and of each method the largest budget
+    """An entry for each method and budget in a frame with all runs: dense first, then by method, the largest budget
     first."""
     return list(_tried(runs, runs["learning_rate_factor"].astype(float).fillna(1.0)))
 
 
 def curves(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row with RATE_COLUMNS for each rate that a method was tried at for a budget, where these are several."""
+    """A row with RATE_COLUMNS for each rate of each method and budget for which several rates were tried."""
     metrics = dict(zip(runs["setting"], runs["headline"], strict=True))
     rows = [
         (
@@ -147,14 +151,14 @@ def curves(runs: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Curves:
-    """The same as a table of one setting: a column for each factor, what counts in brackets, and remarks."""
+    """The rates of one setting as a table: a column for each factor, the chosen rate in brackets, and remarks."""
 
     factors: list[str]
     rows: list[list[str]]
 
 
 def curves_of(tried: Sequence[Tried]) -> Curves | None:
-    """None if each was tried at one rate."""
+    """The table; None if every method was tried at only one rate."""
     several = [each for each in tried if len(each.factors) > 1]
     if not several:
         return None
@@ -176,7 +180,8 @@ def _mean_text(tried: Tried, factor: float) -> str:
 
 
 def lines(runs: pd.DataFrame, setting: str, methods: Collection[str]) -> list[str]:
-    """A line for each of these methods of a setting that was tried at several rates: which, and what was chosen."""
+    """A line for each of these methods that was tried at several rates in the setting: the rates, and the chosen
+    one."""
     by_method: dict[str, list[Tried]] = {}
     for tried in tried_in(runs[runs["setting"] == setting]):
         if len(tried.all_factors) > 1 and tried.method in methods:
@@ -203,7 +208,7 @@ def listed(factors: Sequence[float]) -> str:
 
 
 def _tried(runs: pd.DataFrame, factors: "pd.Series[float]") -> Iterator[Tried]:
-    # Plain values: frames have thousands of methods and budgets, and pandas takes a millisecond for each.
+    # Use plain values: a frame has thousands of methods and budgets, and pandas takes a millisecond for each.
     scores: dict[Cell, dict[float, dict[int, float]]] = {}
     lost: dict[Cell, dict[float, dict[int, str]]] = {}
     about: dict[Cell, tuple[str, bool]] = {}

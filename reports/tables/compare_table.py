@@ -11,7 +11,7 @@ from bench.store.rates import factor_text
 
 
 def compare_table(rows: pd.DataFrame) -> Iterator[Table]:
-    """A table for each setting of `bench.reports.compare.compare`, without columns that hold nothing."""
+    """A table for each setting of `bench.reports.compare.compare`, without empty columns."""
     for setting, own in rows.groupby("setting", sort=False):
         table = Table(title=escape(str(setting)), title_justify="left")
         for name in ("method", "budget", "seeds", "old", "new", "change", "p", "verdict", "other changes"):

@@ -1,4 +1,4 @@
-"""Tables for papers in LaTeX: booktabs, with every letter of a name kept from meaning anything."""
+"""Tables for papers in LaTeX: booktabs, with every special letter of a name escaped."""
 
 import unicodedata
 from typing import Any
@@ -25,25 +25,26 @@ _SPECIAL = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': "''",
-    "[": "{[}",  # after the end of a row these would be an argument of it
+    "[": "{[}",  # after the end of a row, brackets would be its argument
     "]": "{]}",
     "*": "{*}",
     "±": r"$\pm$",
     "…": r"\ldots{}",
 }
-# Grave, acute, circumflex, tilde, diaeresis, ring, caron, cedilla: all of LaTeX's fonts have these.
+# Grave, acute, circumflex, tilde, diaeresis, ring, caron, cedilla: all LaTeX fonts have these accents.
 _ACCENTS = set("\u0300\u0301\u0302\u0303\u0308\u030a\u030c\u0327")
-# Letters of a name.
+# The most letters of a name.
 _LONGEST = 48
 
 
 def latex(summary: pd.DataFrame, overall: pd.DataFrame, setting: str, metric: Metric, label: str) -> str:
-    """Tables of one setting, for a document that uses the packages booktabs and inputenc (utf8): methods by budgets
-    with their mean ranks, labelled `tab:LABEL`; then a `table*` for each budget, with the methods of fixed size, the
-    dense reference among them, and the others from the best to the worst.
+    """Tables of one setting, for a document that uses the packages booktabs and inputenc (utf8).
 
-    What may be the best of a budget is bold. In brackets stands the standard deviation over seeds; behind ± half the
-    width of the change's 95 % interval.
+    First, methods by budgets with their mean ranks, labelled `tab:LABEL`. Then a `table*` for each budget: the methods
+    of fixed size with the dense reference, and the others from the best to the worst.
+
+    A method that may be the best of a budget is bold. The number in brackets is the standard deviation over seeds; the
+    number after ± is half the width of the change's 95 % interval.
     """
     ordered = by_budget(summary, metric.higher)
     fixed = ordered["asked"].isna()
@@ -61,7 +62,7 @@ def latex(summary: pd.DataFrame, overall: pd.DataFrame, setting: str, metric: Me
 
 
 def _by_budgets(summary: pd.DataFrame, overall: pd.DataFrame, setting: str, metric: Metric, label: str) -> str:
-    """A row for each method, a column for each budget, the mean rank behind them."""
+    """A row for each method, a column for each budget, and the mean rank in the last column."""
     sized = summary[summary["asked"].notna()]
     budgets = sized.drop_duplicates("asked").sort_values("asked", ascending=False)
     ranks: dict[str, float] = dict(zip(overall["method_text"], overall["mean_rank"], strict=True))
@@ -117,7 +118,7 @@ def _table(rows: pd.DataFrame, caption: str, metric: Metric, label: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that LaTeX prints as it is. Of scripts that its common fonts lack, the letters' numbers stand there."""
+    """Text that LaTeX prints unchanged. Letters of scripts that its common fonts lack are written as their numbers."""
     return "".join(_SPECIAL.get(letter, _plain(letter)) for letter in text)
 
 
@@ -125,7 +126,7 @@ def _plain(letter: str) -> str:
     if " " <= letter <= "~":
         return letter
     if unicodedata.category(letter).startswith("C"):
-        return ""  # control letters, those that turn the direction of text among them
+        return ""  # control characters, also those that change the text direction
     base, *marks = list(unicodedata.normalize("NFD", letter))
     if base.isascii() and base.isalpha() and set(marks) <= _ACCENTS:
         return letter

@@ -1,4 +1,5 @@
-"""The summary in Markdown, for repositories and terminals: tables, what they lack, and the facts behind them."""
+"""The summary in Markdown, for repositories and terminals: tables, the runs that they leave out, and the facts behind
+them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -54,20 +55,20 @@ def summary_markdown(
         lines += _listed("### Exceptions that methods declare", exceptions)
         lines += _listed("### The same for all", [f"{name}: {fact}" for name, fact in found.facts])
     lines += _listed("## Left out", notes)
-    bold = f"What is {TEST}."
+    bold = f"A method in {TEST}."
     files = (
-        "index.html has all of this to look at. results.csv has a row for each run with every option, version and "
-        "time; summary.csv and summary.parquet one for each line here, in full; pairwise.csv every two methods of "
-        "a budget; overall.csv methods over all budgets; rates.csv learning rates that were tried; by_settings.csv "
+        "index.html shows all of this. results.csv has a row for each run with every option, version and time; "
+        "summary.csv and summary.parquet one for each line here, in full; pairwise.csv every pair of methods of a "
+        "budget; overall.csv methods over all budgets; rates.csv learning rates that were tried; by_settings.csv "
         "methods over several settings; classes.csv "
-        f"each class, where runs {'kept their predictions' if said.counts_images else 'tell of classes'}."
+        f"each class, if runs {'kept their predictions' if said.counts_images else 'have figures by class'}."
     )
     lines += _listed("## How to read this", [*reading(said.counts_images), bold, files])
     return "\n".join(lines)
 
 
 def _by_settings(table: pd.DataFrame) -> str:
-    """Methods by settings: each one's score over all budgets, its rank in brackets."""
+    """Methods by settings: each method's score over all budgets, with its rank in brackets."""
     shown = [f"{score:.2f} ({rank:g})" for score, rank in zip(table["score"], table["rank"], strict=True)]
     wide = table.assign(cell=shown).pivot_table("cell", ["mean_rank", "method"], "setting", "first", sort=False)
     rows = [[method, f"{rank:.2f}", *cells] for (rank, method), cells in zip(wide.index, wide.to_numpy(), strict=True)]

@@ -1,5 +1,5 @@
-"""The summary as a table for people: on the terminal and in Markdown, from the same cells. The tests in statistics
-decide which cells are bold."""
+"""The summary as a table for people: on the terminal and in Markdown, from the same cells. The statistical tests decide
+which cells are bold."""
 
 import re
 from typing import Any
@@ -16,22 +16,22 @@ from bench.reports.summary import PLACES
 from bench.roles import REFERENCE
 from bench.store.rates import factor_text
 
-# Letters of a name in Markdown.
+# The most letters of a name in Markdown.
 _LONGEST = 80
 
-SCORE = "score"  # where a table has the name of its metric
+SCORE = "score"  # stands for the name of the table's metric
 HEADINGS = (*("method", "budget", "asked", "stored", "ratio", "bytes", "MACs", SCORE, "validation", "change", "seeds"),)
-# Before the seeds, where learning rates were chosen or are not the schedule's.
+# Before the seeds, if learning rates were chosen or differ from the schedule's.
 RATE = "rate"
-# Before that, where networks were tried on corrupted images.
+# Before that, if networks were tested on corrupted images.
 CORRUPTED = "corrupted"
-# Behind the score of a method that is not out, and can't be called the best either.
+# After the score of a method that is not ruled out but can't be called the best either.
 WIDE = "?"
 
 
 def cells(summary: pd.DataFrame, longest: int | None = None) -> list[tuple[str, ...]]:
-    """A row of text for each row of the summary, in the order of `headings`, names with at most `longest` letters.
-    Behind a score stands the standard deviation over seeds in brackets; behind a change, half the width of its 95 %
+    """A row of text for each row of the summary, in the order of `headings`; names have at most `longest` letters.
+    After a score, the standard deviation over seeds follows in brackets; after a change, half the width of its 95 %
     interval."""
     names = {name: name for name in summary["method"]}
     names = names if longest is None else short_names(names, longest)
@@ -64,21 +64,21 @@ def _corrupted(row: "pd.Series[Any]") -> str:
 
 
 def _rate(row: "pd.Series[Any]") -> str:
-    """The learning-rate factor of the row's runs, if there was a choice, or if it is not 1."""
+    """The learning-rate factor of the row's runs, if a rate was chosen or if it is not 1."""
     factor = 1.0 if pd.isna(row["learning_rate_factor"]) else float(row["learning_rate_factor"])
     return "" if row["rates_tried"] == 1 and factor == 1 else factor_text(factor)
 
 
 def headings(summary: pd.DataFrame) -> tuple[str, ...]:
-    """HEADINGS, and CORRUPTED and RATE where a row has one to tell."""
+    """HEADINGS, with CORRUPTED and RATE if a row has a value for them."""
     told = {CORRUPTED: _corrupted, RATE: _rate}
     some = [name for name, tell in told.items() if any(tell(row) for _, row in summary.iterrows())]
     return *HEADINGS[:-1], *some, HEADINGS[-1]
 
 
 def by_budget(summary: pd.DataFrame, higher: bool = True) -> pd.DataFrame:
-    """The summary of one setting in the order of the question, which method to take at a size. Methods of fixed size
-    come first, with the given network and dense on top; then budgets from large to small, and in each methods from the
+    """The summary of one setting in an order that helps to choose a method at a size. Methods of fixed size come first,
+    with the given network and dense on top. Then come the budgets from large to small, and in each the methods from the
     best to the worst (`higher`: more is better)."""
     ordered = summary.assign(
         place=summary["role"].map(PLACES).fillna(len(PLACES)), is_sized=summary["asked"].notna()
@@ -91,14 +91,14 @@ def by_budget(summary: pd.DataFrame, higher: bool = True) -> pd.DataFrame:
 
 
 def multiply_accumulates(number: float) -> str:
-    """In millions, or in thousands where that would be nothing."""
+    """The number in millions, or in thousands if it is too small for millions."""
     return f"{number / 1e6:,.2f} M" if number >= 1e4 else f"{number / 1e3:,.2f} k"
 
 
 def terminal(summary: pd.DataFrame, title: str, metric: Metric, width: int) -> Table:
-    """The table for rich to print, with the columns that `width` characters have room for; methods that may be the best
-    of their budget are bold."""
-    # Lines between columns take room that numbers need more.
+    """The table for rich to print, with as many columns as fit into `width` characters. Methods that may be the best of
+    their budget are bold."""
+    # Lines between columns would take room that numbers need.
     plain: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1, 0, 0)}
     table = Table(title=escape(title), title_justify="left", **(plain if width < _MEDIUM else {}))
     left_out = {"asked"} if width >= _WIDE else {"asked", "MACs", "validation"}
@@ -125,14 +125,14 @@ def terminal(summary: pd.DataFrame, title: str, metric: Metric, width: int) -> T
     return table
 
 
-# Characters from which on a terminal's table has further columns.
+# The widths, in characters, from which a terminal's table has further columns.
 _NARROW, _MEDIUM, _WIDE = 70, 90, 120
-# At least so many letters of a name are on one line.
+# The least number of letters of a name on one line.
 _NAME = 9
 
 
 def markdown(summary: pd.DataFrame, metric: Metric) -> str:
-    """The table as Markdown, what may be the best of each budget in bold."""
+    """The table as Markdown, with the methods that may be the best of each budget in bold."""
     titles = tuple(metric.title if heading == SCORE else heading for heading in headings(summary))
     rows = [titles, tuple("---" if index < 2 else "---:" for index in range(len(titles)))]
     accuracy = HEADINGS.index(SCORE)
@@ -145,7 +145,7 @@ def markdown(summary: pd.DataFrame, metric: Metric) -> str:
 
 
 def plain_markdown(text: str) -> str:
-    """Text that Markdown and the HTML it becomes leave as it is, on one line."""
+    """Text that Markdown and HTML leave unchanged, on one line."""
     shown = "".join(letter if letter.isprintable() else " " for letter in str(text))
     for character, safe in (
         ("\\", "\\\\"),
@@ -158,12 +158,12 @@ def plain_markdown(text: str) -> str:
 
 
 def deviation(mean: float, std: float) -> str:
-    """A mean and its standard deviation."""
+    """A mean and its standard deviation, as text."""
     return f"{mean:.2f}" if pd.isna(std) else f"{mean:.2f} ({std:.2f})"
 
 
 def p_value(value: float) -> str:
-    """With the digits that are looked at; empty if there is none."""
+    """A p-value with its significant digits; empty if there is none."""
     return "" if pd.isna(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 

@@ -123,7 +123,7 @@ def test_it_writes_the_best_and_what_it_prints_is_what_the_file_does(
     # Again: what is there isn't replaced unasked, and nothing is trained twice.
     code, out, err = command(*asked(tmp_path, run, *more))
     assert (code, out) == (2, "")
-    assert "small.onnx is there already; give another --export, or --force" in err
+    assert "small.onnx exists already; give another --export, or --force" in err
     code, out, err = command(*asked(tmp_path, run, *more, "--force"))
     assert code == 0
     assert not re.search(r"epoch \d", out)
@@ -213,7 +213,7 @@ def test_where_nothing_meets_it_nothing_is_written(
         (["--to", "4x", "--export", "small.tflite"], "--export can't be small.tflite: give it the ending .onnx, .pt2"),
         (["--to", "4x", "--export", "nowhere/small.onnx"], "--export can't be nowhere/small.onnx: there is no folder"),
         (["--to", "4x", "--export", "folder.onnx"], "--export can't be folder.onnx: folder.onnx is a folder"),
-        (["--to", "4x", "--export", "there.pt2"], "there.safetensors is there already; give another --export, or"),
+        (["--to", "4x", "--export", "there.pt2"], "there.safetensors exists already; give another --export, or"),
         (["--export", "small.onnx"], "how small? give one of --to 4x (a budget) and --max-drop 1.0"),
         (["--to", "4x", "--max-drop", "1", "--export", "small.onnx"], "how small? give one of --to 4x"),
         (["--to", "4x,8x", "--export", "small.onnx"], "'4x,8x' is not a budget"),
@@ -221,17 +221,17 @@ def test_where_nothing_meets_it_nothing_is_written(
         (["--max-drop", "nan", "--export", "small.onnx"], "--max-drop can't be nan; it is in points"),
         (
             ["--max-drop", "1", "--methods", "lowrank,pruning,sparse,basis", "--export", "small.onnx"],
-            "--max-drop trains 6 times in all, each method once at first; give 3 --methods at most, and not 4",
+            "--max-drop trains 6 times in all, and first each method once; give at most 3 --methods, not 4",
         ),
         (["--to", "4x", "--methods", "lowrnk", "--export", "small.onnx"], "unknown method 'lowrnk'; did you mean"),
         (
             ["--to", "4x", "--methods", "kmeans", "--export", "small.onnx"],
-            "--methods kmeans: it doesn't shrink in values; ask for bytes, as",
+            "--methods kmeans: its number of values doesn't shrink; ask for bytes:",
         ),
         (["--to", "4x", "--methods", "lowrank,lowrank", "--export", "small.onnx"], "methods: 'lowrank' is there twice"),
         (
             ["--to", "4x", "--methods", "pruning:compress_at=0.5", "--export", "small.onnx"],
-            "--methods pruning:compress_at=0.5: leave compress_at out; all compress the given weights before",
+            "--methods pruning:compress_at=0.5: leave compress_at out; every method compresses before",
         ),
         (["--to", "4x", "--methods", "all", "--export", "small.onnx"], "which method? all stands for several"),
         (["--to", "4x", "--out", "there.safetensors", "--export", "small.onnx"], "can't write to there.safetensors: "),

@@ -219,5 +219,5 @@ def test_images_of_other_channels_are_refused() -> None:
     images = torch.zeros(8, 4, 8, 8, dtype=torch.uint8)
     split = Split(images, torch.arange(8) % 2)
     data = hold_out(Data(split, split, ("a", "b")), 0.25)
-    with pytest.raises(InputError, match="corruptions are for images of 1 or 3 channels; those of the dataset have 4"):
+    with pytest.raises(InputError, match="corruptions are for images of 1 or 3 channels; the dataset's images have 4"):
         Computed().check(data)

@@ -81,7 +81,7 @@ def test_processes_try_their_runs_themselves(tried: Path, tmp_path: Path) -> Non
 def test_what_has_no_network_any_more_is_said(tmp_path: Path) -> None:
     run_sweep(asked(corruptions=None, keep_weights="none"), tmp_path)
     records, said = run_sweep(asked(keep_weights="none"), tmp_path)
-    assert said.count("can't be tried on corrupted images: its network was not kept; --redo makes it again") == 2
+    assert said.count("can't be tested on corrupted images: its network was not kept; --redo makes it again") == 2
     assert {record["corrupted"] for record in records} == {None}
     again, _ = run_sweep(asked(keep_weights="none"), tmp_path, redo=("csg",))
     assert [record["corrupted"] is None for record in again] == [True, False]

@@ -149,14 +149,14 @@ def too_few_images(folder: Path, data: Data) -> None:
 @pytest.mark.parametrize(
     ("make", "line"),
     [
-        (empty, "has no corrupted images: it needs NAME.npy and labels.npy as CIFAR-10-C, or folders"),
-        (alone, "has labels.npy, and no NAME.npy beside it"),
-        (unlabelled, "is of other images: labels.npy has not the labels of the 24 test images"),
+        (empty, "has no corrupted images: it needs NAME.npy and labels.npy like CIFAR-10-C, or folders"),
+        (alone, "has labels.npy, but no NAME.npy beside it"),
+        (unlabelled, "is of other images: labels.npy differs from the labels of the 24 test images"),
         (of_another_size, r"fog.npy is uint8 \(120, 32, 32, 3\), not uint8 \(120, 12, 10, 3\)"),
-        (pickled, "fog.npy is no array that can be read"),
-        (cut_short, "fog.npy is no array that can be read"),
-        (too_few_classes, "has 2 class folders, and the dataset 3 classes"),
-        (too_few_images, "has 23 images, and there are 24 test images"),
+        (pickled, "fog.npy is not a readable array"),
+        (cut_short, "fog.npy is not a readable array"),
+        (too_few_classes, "has 2 class folders, but the dataset has 3 classes"),
+        (too_few_images, "has 23 images, but there are 24 test images"),
     ],
 )
 def test_what_is_wrong_with_a_folder_is_one_line(make: object, line: str, data: Data, tmp_path: Path) -> None:
@@ -167,14 +167,14 @@ def test_what_is_wrong_with_a_folder_is_one_line(make: object, line: str, data: 
 
 
 def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no such folder of corrupted images: .*/nowhere; computed ones need none"):
+    with pytest.raises(InputError, match=r"no such folder of .*/nowhere; the source `computed` needs no folder"):
         find_source(str(tmp_path / "nowhere"))
 
 
 def test_an_image_of_another_size_ends_it_with_one_line(data: Data, tmp_path: Path) -> None:
     source = find_ready_made(folders(tmp_path / "c", data))
     Image.new("RGB", (9, 12)).save(tmp_path / "c/fog/1/bee/009.png")
-    with pytest.raises(InputError, match=r"a corrupted image is 9x12 pixels, and test images are 10x12"):
+    with pytest.raises(InputError, match=r"a corrupted image has 9x12 pixels, but test images have 10x12"):
         scores(source, data)
 
 
@@ -196,5 +196,5 @@ def test_streamed_images_are_compared_by_their_names(data: Data, tmp_path: Path)
         name: own for name, own in computed.items() if name.partition(".")[0] in NAMES
     }
     (place / "fog/1/bee/008.png").rename(place / "fog/1/cat/008.png")
-    with pytest.raises(InputError, match=r"008\.png is in the folder of another class than the test image of its name"):
+    with pytest.raises(InputError, match=r"008\.png has another class than the test image of the same name"):
         find_ready_made(place).check(streamed)

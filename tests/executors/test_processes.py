@@ -207,6 +207,6 @@ def test_a_run_that_another_process_makes_is_waited_for_and_not_made(alone: Path
 @pytest.mark.parametrize("jobs", ["0", "-1", "two", "1.5", "100000"])
 def test_jobs_that_are_none_are_refused(jobs: str) -> None:
     with pytest.raises(
-        InputError, match=f"jobs can't be '{jobs}'; give how many runs to make at once, up to 1024, or auto"
+        InputError, match=f"jobs can't be '{jobs}'; give the number of runs to make at once, up to 1024, or auto"
     ):
         Here.of(jobs)

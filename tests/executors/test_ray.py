@@ -265,7 +265,7 @@ def test_images_that_are_others_on_a_node_are_refused(nodes: Nodes, own: Path, t
                 yield crew
 
     asked = tiny_spec(["lowrank"], dataset=f"folder:{own / 'photos'}:size=8:stream=true", schedule=SHORT)
-    with pytest.raises(InputError, match=r"node .*: the images of folder.* are others than where the sweep was begun"):
+    with pytest.raises(InputError, match=r"node .*: the images of folder.* differ from those on the sweep's machine"):
         run_sweep(asked, tmp_path / "store", executor=Changed())
 
 
@@ -334,7 +334,7 @@ def test_a_run_whose_process_is_killed_is_made_again(nodes: Nodes, tmp_path: Pat
     asked = tiny_spec([f"dying:log={tmp_path}/log:deaths=1"], schedule=SHORT, plugins=[STRIPES, DYING])
     records, printed = run_sweep(asked, tmp_path / "ray", executor=Ray())
     assert [record["status"] for record in records] == [FINISHED] * 2
-    assert " seed 0: the process that made it was ended, as the system does where memory is short" in printed
+    assert " seed 0: the process that made it was ended, as the system does when memory is short" in printed
     assert len(set((tmp_path / "log").read_text().split())) == 2
 
 
@@ -347,7 +347,7 @@ def test_another_version_on_a_node_is_refused(
 
     alike = luggage._alike
     monkeypatch.setattr(luggage, "_alike", lambda *given: alike(*given) | {name: "another"})
-    wanted = rf"^node [\w.-]+: {name} is \S+, and another where the sweep was begun; all nodes need the same$"
+    wanted = rf"^node [\w.-]+: {name} is \S+ here, but another on the sweep's machine; all nodes need the same$"
     with pytest.raises(InputError, match=wanted):
         run_sweep(tiny_spec(["csg"]), tmp_path, executor=Ray())
     assert not [*(tmp_path / "runs").iterdir()]
@@ -403,7 +403,7 @@ def test_an_interrupt_ends_each_run_with_its_state(nodes: Nodes, tmp_path: Path,
             os.killpg(process.pid, signal.SIGINT)
             printed, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 130, printed
-        assert "each run ends its step and keeps its state; interrupt again to end at once" in printed
+        assert "each run finishes its step and saves its state; interrupt again to end at once" in printed
         assert "interrupted; finished runs are kept, and the same command goes on where this one stopped" in printed
         assert begun
         for pid in {pid for name in begun for pid, _ in gate.steps(name)}:

@@ -63,7 +63,7 @@ def test_settings_are_how_ray_answers() -> None:
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.6\r\n", b"no", b""])
 def test_another_answer_is_not_ray(answer: bytes) -> None:
-    with answering(answer) as there, pytest.raises(ConnectionError, match="what answers there is not Ray"):
+    with answering(answer) as there, pytest.raises(ConnectionError, match="the program that answers there is not Ray"):
         address.knock(there)
 
 

@@ -108,7 +108,7 @@ def test_a_process_that_fails_alone_ends_its_run_and_the_sweep(tmp_path: Path) -
     code, printed = made_by_two(wanted, tmp_path)
     assert code != 0, printed
     assert "faulty:where=1 seed 0: failed: ProcessFailed: process 1: ValueError: there is no third step" in printed
-    assert "bench: a process failed alone, and the others can't go on without it; the same command goes on" in printed
+    assert "bench: one process failed, and the others can't go on without it; run the same command again" in printed
     found = records(tmp_path)
     assert {name: record["status"] for name, record in found.items()} == {"dense": FINISHED, "faulty:where=1": FAILED}
     folder = Store(tmp_path).folder_of(found["faulty:where=1"]["id"])
@@ -220,19 +220,19 @@ def test_who_is_alone_is_not_led(as_one_of_two: pytest.MonkeyPatch) -> None:
 def test_what_does_not_go_together_with_torchrun_is_refused(as_one_of_two: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="--jobs 4: the 2 processes of torchrun make one run at a time; leave --jobs"):
         find(launched.executor("here"), jobs="4")
-    with pytest.raises(InputError, match="--executor ray: torchrun started 2 processes, which make each run together"):
+    with pytest.raises(InputError, match="--executor ray: torchrun started 2 processes, which train each run together"):
         launched.executor("ray")
-    with pytest.raises(InputError, match=r"torchrun started 2 processes, and bench\.run is for one; start it without"):
+    with pytest.raises(InputError, match=r"2 processes, but bench\.run needs only one; start it without"):
         bench.run("results", methods=["csg"])
     as_one_of_two.delenv("TORCHELASTIC_RUN_ID")
-    with pytest.raises(InputError, match="--executor torchrun is for processes that torchrun started"):
+    with pytest.raises(InputError, match="--executor torchrun is for several processes that torchrun starts"):
         find("torchrun", jobs="auto")
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"compile": "on"}, "--compile on: steps of 3 processes together are not compiled; leave it out"),
+        ({"compile": "on"}, "--compile on: 3 processes together can't compile their steps; leave it out"),
         (
             {"schedule": {**SCHEDULE, "batch_size": 2}},
             "batches of 2 images can't be shared by 3 processes; start fewer",
@@ -250,7 +250,7 @@ def test_other_commands_are_for_one_process_and_the_first_says_so(
 ) -> None:
     code, _, err = command("report", str(tmp_path))
     assert (code, err.count("\n")) == (2, 1)
-    assert err.startswith("bench: torchrun started 2 processes, and bench report is for one")
+    assert err.startswith("bench: torchrun started 2 processes, but bench report needs only one")
     as_one_of_two.setenv("RANK", "1")
     assert command("report", str(tmp_path)) == (2, "", "")
     assert command("run", "--no-such-option") == (2, "", "")

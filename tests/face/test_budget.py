@@ -49,9 +49,9 @@ def test_a_budget_of_bytes_asks_for_these_alone() -> None:
     asked = Requested(bytes=1000)
     asked.check(1, 1010)
     asked.check(1, 1020, trained=True)
-    with pytest.raises(BudgetError, match=r"stores 1,011 bytes where 1,000 were asked for \(\+1.1%; 1% is allowed\)"):
+    with pytest.raises(BudgetError, match=r"stores 1,011 bytes, but 1,000 were asked for \(\+1.1%; 1% is allowed\)"):
         asked.check(1, 1011)
-    with pytest.raises(BudgetError, match=r"stores 1,021 bytes where .*2% is allowed"):
+    with pytest.raises(BudgetError, match=r"stores 1,021 bytes, but .*2% is allowed"):
         asked.check(1, 1021, trained=True)
     with pytest.raises(BudgetError, match="1% is allowed"):
         Requested(values=1000).check(1011, 1, trained=True)
@@ -69,5 +69,5 @@ def test_met_within_one_percent_either_way() -> None:
 def test_a_budget_that_is_not_met_says_by_how_much() -> None:
     check(None, 5)
     check(1000, 1010)
-    with pytest.raises(BudgetError, match=r"stores 1,020 values where 1,000 were asked for \(\+2.0%; 1% is allowed\)"):
+    with pytest.raises(BudgetError, match=r"stores 1,020 values, but 1,000 were asked for \(\+2.0%; 1% is allowed\)"):
         check(1000, 1020)

@@ -217,5 +217,7 @@ def test_under_autocast_cached_kernels_are_those_of_full_precision() -> None:
 
 
 def test_a_kernel_of_another_shape_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"0.weight has shape \(4, 1, 3, 3\), but \(4, 1, 5, 5\) is generated"):
+    with pytest.raises(
+        ValueError, match=r"0.weight has shape \(4, 1, 3, 3\), but the generator returns shape \(4, 1, 5, 5\)"
+    ):
         GeneratedNetwork(plain(), Scaled({"0.weight": torch.zeros(4, 1, 5, 5, dtype=torch.float64)}))

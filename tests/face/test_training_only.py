@@ -165,8 +165,8 @@ class Toy(nn.Module):
     ("options", "names", "message"),
     [
         ({}, ("aux",), ""),
-        ({}, ("auxiliary",), "training_only names 'auxiliary', and the network has no such submodule"),
-        ({}, ("",), "training_only names '', and the network has no such submodule"),
+        ({}, ("auxiliary",), "training_only names 'auxiliary', but the network has no such submodule"),
+        ({}, ("",), "training_only names '', but the network has no such submodule"),
         ({"runs": "in training"}, ("aux",), "the network runs its aux in training alone"),
         ({"without": "fails"}, ("aux",), r"training_only names aux, and with None there the network fails: TypeError"),
         ({"without": "changes"}, ("aux",), "training_only names aux, and with None there the network gives other outp"),
@@ -217,7 +217,7 @@ def test_what_a_head_shares_with_the_network_is_the_networks() -> None:
 
 
 def test_a_head_that_stands_in_two_places_is_refused() -> None:
-    with pytest.raises(InputError, match="training_only names 'same', which is 'classifier' too"):
+    with pytest.raises(InputError, match="training_only names 'same', which is also the submodule 'classifier'"):
         build_network(Model(Sharing, training_only=("same",)), 3, 10, 0)
 
 

@@ -89,5 +89,5 @@ def test_what_a_method_changes_is_in_the_budget() -> None:
 
 
 def test_refusals_have_the_numbers_and_the_reason() -> None:
-    with pytest.raises(BudgetError, match=r"with one channel everywhere it stores \d+ values; 50 were asked for"):
+    with pytest.raises(BudgetError, match=r"with one channel in every group it stores \d+ values; 50 were asked for"):
         at_budget(resizable("resnet8"), 50)

@@ -168,7 +168,7 @@ def test_a_file_of_another_kind_is_left_alone(tmp_path: Path, content: str) -> N
     (tmp_path / "logs" / LOG).write_text(content, encoding="latin-1")
     records, said = run_sweep(tiny_spec(["csg"]), tmp_path, logs=["csv"])
     assert [record["status"] for record in records] == [FINISHED, FINISHED]
-    assert said.count("log csv failed, and the sweep goes on without it: ") == 1
+    assert said.count("log csv failed, so the sweep goes on without it: ") == 1
     assert (tmp_path / "logs" / LOG).read_text(encoding="latin-1") == content
 
 

@@ -146,7 +146,7 @@ def test_a_log_that_fails_is_said_once_and_costs_nothing_else(tmp_path: Path, fa
     broken, other = Heard(fails), Heard()
     records, printed = run_sweep(tiny_spec(["csg"]), tmp_path, logs={"broken": broken, "other": other})
     assert [record["status"] for record in records] == [FINISHED, FINISHED]
-    line = f"log broken failed, and the sweep goes on without it: {said}"
+    line = f"log broken failed, so the sweep goes on without it: {said}"
     assert printed.splitlines().count(line) == printed.count("log broken failed") == 1
     assert len(broken.heard) == 2
     assert len(other.heard) == 2 * (1 + 4 + 1)
@@ -159,7 +159,7 @@ def test_a_log_that_hangs_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.M
     records, printed = run_sweep(tiny_spec(["csg"]), tmp_path, logs={"slow": Heard(lambda: never.wait(30) and None)})
     never.set()
     assert [record["status"] for record in records] == [FINISHED, FINISHED]
-    assert printed.count("log slow: it was not done after 0 s, and was left behind") == 1
+    assert printed.count("log slow: not finished after 0 s, so its last entries are lost") == 1
 
 
 @pytest.mark.slow

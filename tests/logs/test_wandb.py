@@ -132,8 +132,11 @@ def test_what_is_gone_on_with_is_the_same_run_there_and_what_is_made_again_anoth
 @pytest.mark.parametrize(
     ("known", "said"),
     [
-        (False, "--log wandb: nobody is logged in; `wandb login` says who you are; with WANDB_MODE=offline runs stay"),
-        (ValueError("no network."), "--log wandb: ValueError: no network; `wandb login` says who you are; with WANDB"),
+        (
+            False,
+            "--log wandb: nobody is logged in; log in with `wandb login`, or set WANDB_MODE=offline to keep the runs",
+        ),
+        (ValueError("no network."), "--log wandb: ValueError: no network; log in with `wandb login`, or set WANDB"),
     ],
 )
 def test_nobody_is_asked_to_log_in(package: Package, tmp_path: Path, known: bool | Exception, said: str) -> None:

@@ -32,7 +32,7 @@ def test_more_than_the_network_stores_is_refused_before_any_method_works(values:
                 testing.compress(choice.method, "resnet8", values, trained=True)
             reasons.add(str(caught.value))
     (reason,) = reasons
-    assert reason.startswith(f"{values:,} values were asked for, and the network itself stores 75,290")
+    assert reason.startswith(f"{values:,} values were asked for, but the dense network stores only 75,290")
     assert time.perf_counter() - started < 5
 
 
@@ -108,10 +108,10 @@ class Finishes(Compressed):
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (None, r"compress\(\) returned NoneType, and not a Compressed"),
+        (None, r"compress\(\) returned NoneType, not a Compressed"),
         (Compressed(None), r"the Compressed that compress\(\) returned has as its network None, which is a NoneType"),
-        (Compressed(torch.zeros(3)), "has as its network tensor.*, which is a Tensor and no torch.nn.Module"),
-        (Compressed({"conv": 1}), "has as its network .*, which is a dict and no torch.nn.Module"),
+        (Compressed(torch.zeros(3)), "has as its network tensor.*, which is a Tensor, not a torch.nn.Module"),
+        (Compressed({"conv": 1}), "has as its network .*, which is a dict, not a torch.nn.Module"),
     ],
 )
 def test_what_is_no_compressed_network_is_named(made: Any, message: str) -> None:
@@ -121,7 +121,7 @@ def test_what_is_no_compressed_network_is_named(made: Any, message: str) -> None
 
 def test_a_finish_that_returns_nothing_is_named() -> None:
     made = testing.compress(Returns(finished=(None,)), "resnet8", None)
-    with pytest.raises(TypeError, match=r"finish\(\) returned None, which is a NoneType and no torch\.nn\.Module"):
+    with pytest.raises(TypeError, match=r"finish\(\) returned None, which is a NoneType, not a torch\.nn\.Module"):
         account.deploy(made, (3, 16, 16))
 
 
@@ -131,5 +131,5 @@ class Larger(Returns):
 
 
 def test_a_method_that_makes_the_network_larger_is_refused() -> None:
-    with pytest.raises(BudgetError, match="it stores 75,400 values, and the network itself 75,290: nothing is compres"):
+    with pytest.raises(BudgetError, match="75,400 values, but the dense network only 75,290, so nothing"):
         testing.compress(Larger(), "resnet8", None)

@@ -112,17 +112,17 @@ def test_a_method_that_refuses_some_numbers_is_asked_for_others() -> None:
 @pytest.mark.parametrize(
     ("values", "asked", "reason"),
     [
-        (dict.fromkeys(range(1, 101), 40), 50, r"50 bytes were asked for, and \d+ values come to 40 \(-20.0%; 1%"),
+        (dict.fromkeys(range(1, 101), 40), 50, r"50 bytes were asked for, but \d+ values give 40 \(-20.0%; 1%"),
         (
             {number: 8 * number for number in range(1, 101)},
             996,
-            r"995|996 bytes were asked for, and 100 values come to 800",
+            r"995|996 bytes were asked for, but 100 values give 800",
         ),
-        ({}, 80, "80 bytes were asked for, for which it was given 20 values: 20 is too odd"),
+        ({}, 80, "80 bytes were asked for; tried with 20 values: 20 is too odd"),
         (
             {50: 300},
             330,
-            r"330 bytes were asked for, and 50 values come to 300 .*; \d+ values are refused: \d+ is too odd",
+            r"330 bytes were asked for, but 50 values give 300 .*; \d+ values are refused: \d+ is too odd",
         ),
     ],
 )
@@ -134,6 +134,6 @@ def test_where_nothing_comes_near_the_reason_says_what_does(values: dict[int, in
 def test_a_budget_of_more_bytes_than_dense_has_is_refused() -> None:
     (choice,) = find_methods(["csg"])
     with pytest.raises(
-        BudgetError, match=r"400,000 bytes were asked for, and the network itself stores 301,160: .*4x-bytes"
+        BudgetError, match=r"400,000 bytes were asked for, but the dense network stores only 301,160, .*4x-bytes"
     ):
         in_bytes.compress(choice.method, testing.network("resnet8"), Requested(bytes=400_000), 0, trained=False)

@@ -141,7 +141,7 @@ def test_where_nothing_can_change_the_reason_is_that_of_the_network() -> None:
             out: Tensor = self.head(x)
             return out
 
-    with pytest.raises(BudgetError, match=r"no channels can have another number: the channels of conv: .*"):
+    with pytest.raises(BudgetError, match=r"none of its channels can change: the channels of conv: .*"):
         traced_resizable(Only, 0, widths.trace(Only()))
 
 
@@ -199,7 +199,9 @@ def test_what_a_parametrization_computes_stays_as_it_is(norm: str) -> None:
     )
     found = widths.trace(network)
     assert [group.root for group in found.groups] == ["2", "3"]
-    assert {*found.left_alone.values()} == {"a weight is computed by a parametrization (as torch's weight_norm)"}
+    assert {*found.left_alone.values()} == {"a parametrization computes a weight (like torch's weight_norm)"}
     family = traced_resizable(lambda: network, 0, found)
-    with pytest.raises(BudgetError, match=r"with one channel in each group that can have .*; left alone are the chann"):
+    with pytest.raises(
+        BudgetError, match=r"with one channel in each group that can change .*; these keep .*: the chann"
+    ):
         at_budget(family, 30)

@@ -224,7 +224,7 @@ def test_the_classifier_is_factorised_last_of_all() -> None:
 def test_what_can_not_be_met_is_refused_with_the_numbers() -> None:
     with pytest.raises(BudgetError, match=r"what is not factorised stores 490 values and the other layers at least"):
         compressed(LowRank(kind="svd-channel"), 32)
-    with pytest.raises(BudgetError, match="150,580 values were asked for, and the network itself stores 75,290"):
+    with pytest.raises(BudgetError, match="150,580 values were asked for, but the dense network stores only 75,290"):
         compressed(LowRank(), 0.5)
     with pytest.raises(BudgetError, match="it has no convolution or linear layer to factorise"):
         LowRank(ranks=2).compress(nn.Sequential(nn.BatchNorm2d(3)), None, Context(torch.Generator(), trained=True))

@@ -96,7 +96,7 @@ def test_channels_that_a_norm_takes_a_mean_over_are_left_alone_and_named(norm: n
     left_alone: dict[str, str] = {}
     found = channel_groups.find(network, left_alone)
     assert {group.root for group in found} == {"inner.0", "inner.1"}
-    assert left_alone["stem"] == f"a {type(norm).__name__} takes a mean over them and those that would stay"
+    assert left_alone["stem"] == f"a {type(norm).__name__} takes a mean over cut and kept channels"
 
 
 def test_what_is_left_alone_is_in_the_record_and_in_the_reason() -> None:

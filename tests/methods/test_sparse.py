@@ -84,7 +84,7 @@ def test_the_classifier_is_pruned_only_where_the_budget_needs_it() -> None:
     made = compress(Sparse(), FIXED + 2 * LAYERS - 1)
     assert stored_values(made) == FIXED + 2 * LAYERS - 1
     assert not masks_of(made)["classifier.weight"].all()
-    with pytest.raises(BudgetError, match="80,000 values were asked for, and the network itself stores 74,547"):
+    with pytest.raises(BudgetError, match="80,000 values were asked for, but the dense network stores only 74,547"):
         compress(Sparse(), 80_000)
 
 

@@ -200,7 +200,7 @@ class Auxiliary(nn.Module):
     [
         (
             layers(),
-            r"outputs of shape \(2, 10\) for 2 images, and 3 classes want \(2, 3\); have its function take num_",
+            r"outputs of shape \(2, 10\) for 2 images, but 3 classes need \(2, 3\); let its function take num_",
         ),
         (layers()[:3], r"outputs of shape \(2, 8, 8, 8\) for 2 images"),
         (Auxiliary(), r"in training the network gives outputs of shape \(2, 10\)"),
@@ -335,6 +335,6 @@ def test_a_sweep_and_a_footprint_ask_before_anything_is_done(command: Command, t
     given = arguments.replace("OUT", str(out)).split()
     code, _, err = command(*given, "--model", f"{file}:seven")
     assert code == 2
-    assert re.search(r"the network gives outputs of shape \(2, 7\) for 2 images, and (\d+) classes want \(2, \1\)", err)
+    assert re.search(r"the network gives outputs of shape \(2, 7\) for 2 images, but (\d+) classes need \(2, \1\)", err)
     assert err.splitlines()[-1].startswith("bench: ")
     assert not out.exists()

@@ -230,7 +230,7 @@ def test_a_budget_that_cant_be_met_is_said_before_anything_is_trained(method: st
     with pytest.raises(BudgetError, match=r"\d") as caught:
         bench.compress(network(), method, "500x")
     assert "\n" not in str(caught.value)
-    with pytest.raises(BudgetError, match="nothing is to be compressed"):
+    with pytest.raises(BudgetError, match="there is nothing to compress"):
         bench.compress(network(), method, 10**7)
 
 

@@ -79,7 +79,8 @@ def test_how_a_compressed_backbone_was_taken_is_said() -> None:
     answer, because = answers(records)["All methods start from the same initial weights"]
     assert answer == "partly"
     assert because.endswith(
-        "; of the backbone that another run left, a, b take the compressed form, and the others its kernels"
+        "; from a backbone that another run compressed, a, b take the compressed form, and the other methods take the "
+        "kernels"
     )
 
 
@@ -194,8 +195,9 @@ def test_batches_in_parts_are_told() -> None:
 def test_other_numbers_of_processes_are_told() -> None:
     runs = [record("dense", 0, 90.0, processes=1), record("csg", 0, 80.0, "2x", processes=8)]
     (audit,) = audits(results(runs)).values()
-    assert "Runs were made with different numbers of processes a run; times are not comparable between them: 8, 1." in (
-        audit.warnings
+    assert (
+        "Runs were made with different numbers of processes per run; times are not comparable between them: 8, 1."
+        in (audit.warnings)
     )
     assert dict(audit.facts)["hardware"].endswith(", processes a run 8, 1")
     alone = audits(results([record("dense", 0, 90.0, processes=1)]))["net, data, quick"]

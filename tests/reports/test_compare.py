@@ -90,7 +90,7 @@ def test_other_figures_lost_seeds_and_new_names_are_seen(tmp_path: Path) -> None
 def test_nothing_in_common_is_an_error(tmp_path: Path) -> None:
     old = write_store(tmp_path / "old", runs("a", "2x"))
     new = write_store(tmp_path / "new", runs("a", "2x", data="other images"))
-    with pytest.raises(InputError, match="have no run in common: the same network, images"):
+    with pytest.raises(InputError, match="have no run with the same network, images"):
         compare(old, new)
 
 

@@ -105,7 +105,7 @@ def test_few_settings_have_ranks_and_no_test(tmp_path: Path) -> None:
     loaded = load([store_of(2, tmp_path / "two")])
     write(loaded, tmp_path / "report")
     text = (tmp_path / "report" / "summary.md").read_text()
-    assert "With fewer than 5 settings no test says whether ranks differ by more than chance." in text
+    assert "With fewer than 5 settings no test can tell whether ranks differ by more than chance." in text
     assert not (tmp_path / "report" / "figures" / "critical_difference.pdf").exists()
     (path,) = write_figures(loaded.runs, tmp_path, ["critical_difference"], formats=["svg"])
     assert path.stat().st_size > 0
@@ -149,7 +149,7 @@ def test_ranks_are_over_settings_with_one_kind_of_budget_and_say_which() -> None
     elsewhere = [{**made, "model": "net2", "id": f"{made['id']}b"} for made in [*DENSE, *OF_VALUES]]
     in_one = over_settings_lines(analyse(results([*DENSE, *OF_VALUES, *elsewhere])))
     in_two = over_settings_lines(analyse(results([*DENSE, *OF_VALUES, *elsewhere, *OF_BYTES])))
-    said = "They have budgets of values; not in the ranks: 1 setting with budgets of others."
+    said = "They have budgets in values; the ranks leave out 1 setting in another unit."
     assert in_two == [in_one[0], said, *in_one[1:]]
 
 
@@ -171,7 +171,9 @@ def test_sizes_and_ratios_are_in_the_budgets_unit() -> None:
     assert "At 4x-bytes (1,000 bytes)" in text
 
 
-@pytest.mark.parametrize(("records", "title"), [(OF_BYTES, "bytes of what is stored"), (OF_VALUES, "stored values")])
+@pytest.mark.parametrize(
+    ("records", "title"), [(OF_BYTES, "stored bytes as budgets count them"), (OF_VALUES, "stored values")]
+)
 def test_the_axis_goes_by_the_kind_of_budget(records: list[Record], title: str) -> None:
     figure = accuracy_vs(results([*DENSE, *records]))
     assert figure.axes[-1].get_xlabel().startswith(title)

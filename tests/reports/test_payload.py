@@ -175,7 +175,7 @@ def test_a_bibliography_has_each_paper_once_in_order() -> None:
     assert text.index("@book{a1") < text.index("@article{b2")
     assert "% Without a citation: three" in text
     assert "passwd" not in text
-    assert problems == ["the citation of four is no BibTeX entry, and left out"]
+    assert problems == ["the citation of four is not a BibTeX entry, so it is left out"]
 
 
 @pytest.mark.parametrize("text", ["@article{x, title = {open}", "@article{x}", "words", "@article{x,}} \\input{y}"])

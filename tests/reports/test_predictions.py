@@ -270,10 +270,10 @@ def test_predictions_that_are_gone_or_say_other_than_the_record_are_a_note(tmp_p
     (other / PREDICTIONS).write_bytes((store / "runs" / "run-denseNone0" / PREDICTIONS).read_bytes())
     seal_anew(other)
     loaded = load([store])
-    end = "; its predictions are left out, and its scores are not"
+    end = "; its predictions are left out, but its scores are kept"
     assert sorted(loaded.notes) == [
         f"run-csg2x0: predictions.safetensors is missing{end}",
-        f"run-csg2x1: predictions.safetensors says other than its record{end}",
+        f"run-csg2x1: predictions.safetensors contradicts the record{end}",
     ]
     assert sorted(loaded.tallies) == ["denseNone0", "denseNone1"]
     assert len(loaded.runs) == 4
@@ -286,7 +286,7 @@ def test_damaged_predictions_are_a_note_and_the_rest_goes_on(tmp_path: Path) -> 
     dense.write_bytes(b"torn")
     seal_anew(dense.parent)
     loaded = load([store])
-    end = "; its predictions are left out, and its scores are not"
+    end = "; its predictions are left out, but its scores are kept"
     assert sorted(loaded.notes) == [
         "predictions.safetensors of run-denseNone1 can't be read (JSONDecodeError: Expecting value: line 1 column 1 "
         f"(char 0)){end}",
@@ -406,16 +406,16 @@ def test_a_run_is_shown_with_what_its_predictions_say(command: Command, tmp_path
     store = store_of(tmp_path, runs())
     code, out, _ = command("show", str(store), "csg2x0")
     assert code == 0
-    assert "40.00 % of images otherwise than dense of the same seed" in out
+    assert "40.00 % of images in another class than dense of the same seed" in out
     assert "5.00 %" in out
     assert "cat 50.00 % of 4; dog 75.00 % of 4; owl 100.00 % of 2" in out
     assert "calibration error" in command("show", str(store), "denseNone0")[1]
-    assert "otherwise than dense" not in command("show", str(store), "denseNone0")[1]
+    assert "in another class than dense" not in command("show", str(store), "denseNone0")[1]
     (store / "runs" / "run-denseNone0" / PREDICTIONS).write_bytes(b"torn")
     code, out, _ = command("show", str(store), "csg2x0")
     assert code == 0
     assert "damaged: run-denseNone0: predictions.safetensors has changed since it was sealed" in out
-    assert "otherwise than dense" not in out
+    assert "in another class than dense" not in out
     shutil.rmtree(store / "runs" / "run-denseNone0")
     for file in store.glob(f"runs/*/{PREDICTIONS}"):
         file.unlink()

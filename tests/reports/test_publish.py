@@ -176,7 +176,7 @@ def test_damaged_and_telling_runs_are_named_and_left_out(tmp_path: Path, command
     # Who reads it learns that there were such runs.
     for name in ("README.md", "summary.md"):
         assert b"run-csg2x7: it names a folder of the machine that made it" in texts[name].replace(b"\\", b"")
-        assert f"{damaged.name}: it is not as it was sealed" in texts[name].decode().replace("\\", "")
+        assert f"{damaged.name}: it differs from its seal" in texts[name].decode().replace("\\", "")
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -212,12 +212,12 @@ def test_an_earlier_publication_is_replaced_and_anything_else_is_not_touched(tmp
     (out / "notes.txt").write_text("mine")
     before = files_of(tmp_path)
     refused = {
-        str(out): "notes.txt in it is not as `bench publish` wrote it",
+        str(out): "notes.txt in it differs from what `bench publish` wrote",
         str(source): "it lies in the store",
         str(source / "runs" / "x"): "it lies in the store",
-        str(tmp_path): "lies in it",
-        str(out / "notes.txt"): "it is no folder",
-        str(PLUGINS): "publish.json is not among them",
+        str(tmp_path): "it contains the store",
+        str(out / "notes.txt"): "it is not a folder",
+        str(PLUGINS): "it has files but no publish.json",
     }
     for place, why in refused.items():
         code, _, error = command("publish", str(source), "--out", place)
@@ -225,7 +225,7 @@ def test_an_earlier_publication_is_replaced_and_anything_else_is_not_touched(tmp
     (out / "notes.txt").unlink()
     (out / "README.md").write_text("edited")
     code, _, error = command("publish", str(source), "--out", str(out))
-    assert (code, "README.md in it is not as" in error) == (2, True)
+    assert (code, "README.md in it differs from" in error) == (2, True)
     assert {**before, "out/README.md": b"edited"} == {**files_of(tmp_path), "out/notes.txt": b"mine"}
 
 

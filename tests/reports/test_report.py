@@ -363,7 +363,7 @@ def test_several_stores_are_one_report_and_a_run_counts_once(tmp_path: Path) -> 
     two = write_store(tmp_path / "two", RECORDS[3:])
     loaded = load([one, two])
     assert len(loaded.runs) == len(RECORDS)
-    assert loaded.notes == [f"2 runs of {two} are in another store too, and count once: run-csg2x1..."]
+    assert loaded.notes == [f"2 runs of {two} are also in another store and count once: run-csg2x1..."]
     frame = bench.results(one, two)
     pd.testing.assert_frame_equal(frame, loaded.runs)
     assert row(bench.summary(frame), "csg", "2x")["n"] == 2

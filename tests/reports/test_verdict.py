@@ -79,9 +79,12 @@ def test_what_is_said_agrees_with_the_interval_that_is_shown() -> None:
 def test_one_seed_or_one_method_is_no_verdict() -> None:
     lone = [made for made in runs(dense=(90,), a=(85, 82), b=(84, 80)) if made["seed"] == 0]
     assert re.match(
-        r"a has the highest mean top-1 on average over 2x and 4x, 1\.\d\d points before b: how sure", lines(lone)[0]
+        r"a has the highest mean top-1 on average over 2x and 4x, 1\.\d\d points before b: one seed can't tell",
+        lines(lone)[0],
     )
-    assert lines(runs(dense=(90,), a=(85, 82)))[0].startswith("Which method keeps the most is not said: it takes two")
+    assert lines(runs(dense=(90,), a=(85, 82)))[0].startswith(
+        "There is no verdict on which method keeps the most: a verdict needs two"
+    )
     failed = [record("dense", 0, None, status="failed", reason="x", stored_values=None)]
     assert lines(failed) == ["Nothing to compare: no run finished.", "failed: dense, seed 0: x"]
 
@@ -104,7 +107,7 @@ def test_each_budget_has_a_line_with_what_its_seeds_could_tell() -> None:
         r"five seeds \d\.\d\d\.",
         found[0],
     )
-    assert found[-1].startswith("Each budget is tested for itself")
+    assert found[-1].startswith("Each budget is tested separately")
 
 
 def test_pairs_are_in_a_file_both_ways_and_with_dense() -> None:

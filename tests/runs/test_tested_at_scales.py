@@ -186,7 +186,7 @@ def test_reports_keep_the_two_apart_and_the_audit_says_how_it_was(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--test-scales", "2x1"), "test_scales can't be 2x1; they rise, as 0.75x1x1.25"),
+        (("--test-scales", "2x1"), "test_scales can't be 2x1; they must rise, like 0.75x1x1.25"),
         (("--test-scales", "two"), "--test-scales can't be 'two': it takes numbers joined by x, like 16x16"),
         (
             ("--dataset", "glyphs", "--test-flip"),
@@ -215,7 +215,7 @@ def test_a_network_that_takes_one_size_alone_is_refused_before_anything_is_train
         code, _, err = command(*arguments, *verb)
         assert code == 2
         assert "can't be tested at 0.5 times the size, on images of 3x16x16: RuntimeError: " in err
-        assert err.endswith("; leave such scales out\n")
+        assert err.endswith("; leave this scale out\n")
         assert not (tmp_path / "out").exists()
 
 
@@ -228,6 +228,6 @@ def test_what_bench_compress_writes_is_tested_as_it_will_run(
     code, _, err = command(*arguments, "--schedule", "finetune:test_flip=true")
     assert (code, err) == (
         2,
-        "bench: the file that is written is tested as it will run, on each image once; leave test_scales and "
+        "bench: the deployed file is tested as it will run, on each image once; leave test_scales and "
         "test_flip out of --schedule\n",
     )

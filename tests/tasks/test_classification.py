@@ -54,10 +54,10 @@ def test_smoothing_is_the_schedules() -> None:
     [
         (torch.tensor([0, 3]), None, "has labels outside 0 to 2"),
         (torch.tensor([-1, 0]), None, "has labels outside 0 to 2"),
-        (torch.tensor([0.0, 1.0]), None, r"has labels of \(2,\) torch.float32; they are"),
-        (torch.tensor([[0], [1]]), None, r"has labels of \(2, 1\) torch.int64; they are"),
+        (torch.tensor([0.0, 1.0]), None, r"has labels of \(2,\) torch.float32; they must be"),
+        (torch.tensor([[0], [1]]), None, r"has labels of \(2, 1\) torch.int64; they must be"),
         (torch.tensor([0, 1]), {"out": torch.zeros(2, 3)}, "gives a dict; it must give one tensor"),
-        (torch.tensor([0, 1]), torch.zeros(2, 4), r"gives outputs of shape \(2, 4\) for 2 images, and 3 classes"),
+        (torch.tensor([0, 1]), torch.zeros(2, 4), r"gives outputs of shape \(2, 4\) for 2 images, but 3 classes"),
     ],
 )
 def test_what_does_not_fit_is_named(targets: Tensor, outputs: object, message: str) -> None:

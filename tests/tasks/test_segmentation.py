@@ -125,14 +125,18 @@ def test_an_auxiliary_head_has_half_a_part_in_the_loss_and_none_in_the_output() 
 @pytest.mark.parametrize(
     ("targets", "outputs", "message"),
     [
-        (torch.tensor([0, 1]), None, r"has masks of \(2,\) torch.int64; they are \(images, h, w\) uint8"),
-        (torch.full((1, 2, 2), 3, dtype=torch.uint8), None, "has 3 in masks; classes are 0 to 2, 255 is no class"),
+        (torch.tensor([0, 1]), None, r"has masks of \(2,\) torch.int64; they must be \(images, h, w\) uint8"),
+        (
+            torch.full((1, 2, 2), 3, dtype=torch.uint8),
+            None,
+            "has 3 in masks; classes are 0 to 2, and 255 means no class",
+        ),
         (torch.zeros(1, 2, 2, dtype=torch.uint8), {"aux": 1}, "gives a dictionary of aux; it must give one tensor"),
         (torch.zeros(1, 2, 2, dtype=torch.uint8), (1,), "gives tuple; it must give one tensor"),
         (
             torch.zeros(1, 4, 4, dtype=torch.uint8),
             {"out": torch.zeros(1, 3, 2, 2)},
-            r"gives outputs of shape \(1, 3, 2, 2\) where \(1, 3, 4, 4\) are wanted",
+            r"gives outputs of shape \(1, 3, 2, 2\), but \(1, 3, 4, 4\) is needed",
         ),
     ],
 )

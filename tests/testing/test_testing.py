@@ -21,18 +21,18 @@ BROKEN = str(PLUGINS / "broken.py")
 # How the method is broken, the check that must notice, and what it must say. resnet8 stores 75,290 values: 4x is
 # 18,822, and a 100,000th is one.
 FAULTS = [
-    ("stores more", "meets_budgets", "at 2x it stores 73,728 values where 37,645 were asked for; raise a BudgetError"),
+    ("stores more", "meets_budgets", "at 2x it stores 73,728 values, but 37,645 were asked for; raise a BudgetError"),
     (
         "unmasked",
         "meets_budgets",
-        r"at 2x it stores 75,290 values where 37,645 were asked for: its zeros count, since no mask says that they "
+        r"at 2x it stores 75,290 values, but 37,645 were asked for: its zeros count, since no mask says that they "
         r"stay zero \(bench\.masks\.attach\)",
     ),
     ("crash", "meets_budgets", "it fails with RuntimeError: no such layer"),
     (
         "returns a module",
         "meets_budgets",
-        r"it fails with TypeError: compress\(\) returned CifarResNet, and not a Compressed; since version 0\.2 it is "
+        r"it fails with TypeError: compress\(\) returned CifarResNet, not a Compressed; since version 0\.2 it must "
         r"`return Compressed\(network, structure\)` \(bench\.method\)",
     ),
     ("refuses without a number", "meets_budgets", "at 2x it refuses without a number: that is too small"),
@@ -44,14 +44,14 @@ FAULTS = [
     (
         "half in name alone",
         "meets_budgets_of_bytes",
-        r"at 4x in bytes it has 1\d\d,\d\d\d after training, where 75,290 were asked for: a float has four",
+        r"at 4x in bytes it has 1\d\d,\d\d\d after training, but 75,290 were asked for: a float has four",
     ),
     (
         "rounds unsaid",
         "meets_budgets_of_bytes",
         r"at 4x in bytes 75,\d\d\d bytes are counted, but its file holds [34]\d,\d\d\d",
     ),
-    ("never refuses", "refuses_the_impossible", r"asked for so few values \(1\) it does not raise BudgetError"),
+    ("never refuses", "refuses_the_impossible", r"it does not raise BudgetError for a budget of only 1 values"),
     (
         "numpy",
         "is_deterministic",
@@ -59,7 +59,7 @@ FAULTS = [
         r"\.weight: draw every random number from context\.generator",
     ),
     ("random", "is_deterministic", r"two compressions with one seed differ in stage.*: draw every random number from"),
-    ("one seed", "is_deterministic", "another seed gives the same network: use the network that is handed over"),
+    ("one seed", "is_deterministic", "another seed gives the same network: compress the network that"),
     (
         "unseeded training",
         "is_deterministic",
@@ -69,7 +69,7 @@ FAULTS = [
     (
         "idle parameter",
         "trains_every_value",
-        r"a gradient reaches only 0\.0% of the values of idle: the others are stored to no purpose",
+        r"a gradient reaches only 0\.0% of the values of idle: the others are stored in vain",
     ),
     ("frozen parameter", "trains_every_value", r"a gradient reaches only 0\.0% of the values of idle"),
     ("idle buffer", "trains_every_value", r"a gradient reaches only 0\.0% of the values of idle"),
@@ -78,20 +78,20 @@ FAULTS = [
         "steps_like_dense",
         r"a step moves the outputs [\d.e+]+ times as far as a step of dense; between 0\.033 and 30 is expected",
     ),
-    ("strange decay", "declares_exceptions", r"decay names classifer, which is no parameter of the compressed"),
-    ("strange rates", "declares_exceptions", r"rates names classifer, which is no parameter of the compressed"),
+    ("strange decay", "declares_exceptions", r"decay names classifer, which is not a parameter of the compressed"),
+    ("strange rates", "declares_exceptions", r"rates names classifer, which is not a parameter of the compressed"),
     (
         "loosened",
         "keeps_masks_and_count",
-        r"the mask of stage1\.0\.conv1\.weight was not kept: it left 529 values when compressed and leaves 53\d after",
+        r"the mask of stage1\.0\.conv1\.weight was not kept: it keeps 529 values when compressed, but 53\d after",
     ),
-    ("loosened at the end", "keeps_masks_and_count", r"it left 529 values when compressed and leaves 2,304 after"),
+    ("loosened at the end", "keeps_masks_and_count", r"it keeps 529 values when compressed, but 2,304 after"),
     ("unmasks", "keeps_masks_and_count", r"the mask of stage1\.0\.conv1\.weight is gone after training"),
-    ("grows", "keeps_masks_and_count", "it stores 18,822 values when compressed and 18,829 after training"),
+    ("grows", "keeps_masks_and_count", "it stores 18,822 values when compressed, but 18,829 after training"),
     (
         "wide",
         "is_counted_right",
-        r"classifier\.linear\.(weight|bias) takes 8 bytes a value, where float32 takes 4: what it holds is more",
+        r"classifier\.linear\.(weight|bias) takes 8 bytes per value, but float32 takes 4: it holds more",
     ),
     (
         "values in the structure",
@@ -102,8 +102,8 @@ FAULTS = [
     (
         "forgetful",
         "goes_on_from_any_step",
-        r"stopped after step 5 of 10 and continued, training ends with other bits in .*: what is not in the network's "
-        r"tensors belongs in structure\(\) or state\(\)",
+        r"stopped after step 5 of 10 and continued, training ends with other bits in .*: put everything that is not in "
+        r"the network's tensors into structure\(\) or state\(\)",
     ),
     (
         "shape by weights",
@@ -138,9 +138,9 @@ SLOW_FAULTS = [
     (
         "faint",
         "can_overfit",
-        r"it can't learn 8 images by heart: in \d+ passes the loss fell to no less than 2\.3 .*; look at the scale",
+        r"it can't memorise 8 images: its lowest loss in \d+ passes is 2\.3 .*; check the scale",
     ),
-    ("ends dead", "can_overfit", "it can't learn 8 images by heart"),
+    ("ends dead", "can_overfit", "it can't memorise 8 images"),
 ]
 
 
@@ -291,7 +291,7 @@ def test_a_loss_that_is_hidden_fails_and_one_that_is_declared_passes(what: str) 
 @pytest.mark.slow
 def test_what_trains_between_steps_is_found() -> None:
     with pytest.raises(
-        testing.CheckFailed, match=r"after_step\(\) moves [\d,]+ values of conv1\.weight: what trains them"
+        testing.CheckFailed, match=r"after_step\(\) moves [\d,]+ values of conv1\.weight: train them by a loss"
     ):
         testing.run("declares_exceptions", "own-loss:what=nudge", plugins=[OWN_LOSS])
 
@@ -314,7 +314,7 @@ def test_what_a_method_declares_of_its_gradients_is_so(method: str, said: str, m
 
     monkeypatch.setattr(Subject, "compress", declaring)
     with pytest.raises(
-        testing.CheckFailed, match=r"is not the derivative|its gradients are exact, and it declares that"
+        testing.CheckFailed, match=r"is not the derivative|its gradients are exact, but it declares that"
     ):
         testing.run(check, method)
 

@@ -239,7 +239,5 @@ def test_parameters_that_were_replaced_without_a_word_are_named(tmp_path: Path) 
     training.take_step()
     linear = training.compressed.network.get_submodule("classifier")
     linear.weight = nn.Parameter(linear.get_parameter("weight").detach().clone())
-    with pytest.raises(
-        ValueError, match=r"after_step\(\) replaced parameters that the optimiser has, and did not retu"
-    ):
+    with pytest.raises(ValueError, match=r"after_step\(\) replaced parameters of the optimiser, but did not retu"):
         checkpoint.encode(training)

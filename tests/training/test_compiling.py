@@ -88,7 +88,7 @@ def test_where_compiling_fails_steps_go_on_without_it(monkeypatch: pytest.Monkey
     training = Training(replace(tiny_trainer(), compile="auto", say=said.append), Compressed(Small()), 0)
     for _ in range(5):
         training.take_step()
-    assert said == ["steps are not compiled, since that fails: RuntimeError: no compiler here"]
+    assert said == ["steps are not compiled, because compiling fails: RuntimeError: no compiler here"]
     assert training.compile_seconds is None
     same = trained("off").compressed.network.state_dict()
     for name, tensor in training.compressed.network.state_dict().items():

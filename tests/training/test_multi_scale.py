@@ -258,7 +258,7 @@ def test_a_network_of_one_size_is_refused_before_anything_is_trained(made: type[
         InputError, match=rf"can't be tested at 1.5 times the size, on images of 3x11x11: .*{words}.*"
     ) as e:
         require_scales(made(), (3, 8, 8), 4, TASK, Views((1.0, 1.5)))
-    assert "leave such scales out" in str(e.value)
+    assert "leave this scale out" in str(e.value)
 
 
 def test_a_network_that_looks_at_values_is_run_where_it_is() -> None:
@@ -273,8 +273,8 @@ def test_a_network_that_looks_at_values_is_run_where_it_is() -> None:
         ((0.5, 20.0), "test_scales can't be 0.5x20; they are factors from 0.1 to 4"),
         ((0.05,), "test_scales can't be 0.05; they are factors from 0.1 to 4"),
         ((), "test_scales can't be empty; they are factors from 0.1 to 4"),
-        ((1.0, 0.5), "test_scales can't be 1x0.5; they rise, as 0.75x1x1.25"),
-        ((1.0, 1.0), "test_scales can't be 1x1; they rise, as 0.75x1x1.25"),
+        ((1.0, 0.5), "test_scales can't be 1x0.5; they must rise, like 0.75x1x1.25"),
+        ((1.0, 1.0), "test_scales can't be 1x1; they must rise, like 0.75x1x1.25"),
     ],
 )
 def test_scales_that_can_not_be(scales: tuple[float, ...], message: str) -> None:

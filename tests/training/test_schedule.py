@@ -89,7 +89,7 @@ def test_names_with_changes_and_files(tmp_path: Path) -> None:
         ("quick:learning_rate=inf", "schedule 'quick': option learning_rate can't be 'inf'"),
         (
             "quick:alternate=true",
-            "schedule 'quick': alternate says which images are mirrored, and none is: give flip=true",
+            "schedule 'quick': alternate needs mirrored images: give flip=true",
         ),
         ("quick:milestones=0.7x0.3", "schedule 'quick': milestones can't be (0.7, 0.3); they are rising"),
         ("quick:momentum=0", "schedule 'quick': nesterov needs a momentum above 0"),

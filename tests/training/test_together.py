@@ -402,7 +402,7 @@ def drifted(group: Group) -> str:
 
 
 def test_networks_that_are_no_longer_the_same_are_found(two: Both) -> None:
-    assert two(drifted)[0].startswith("the network of process 1 is no longer that of process 0")
+    assert two(drifted)[0].startswith("the network of process 1 no longer equals that of process 0")
 
 
 def saved(group: Group, steps: int) -> bytes:

@@ -1,4 +1,4 @@
-"""The sweep's side: runs are submitted as tasks, and what comes back is put into the store, under the run's lock."""
+"""The sweep's side: it submits runs as tasks and puts their results into the store, under each run's lock."""
 
 import re
 from collections.abc import Mapping
@@ -32,16 +32,17 @@ from bench.store import seal
 from bench.store.seal import Broken
 from bench.store.store import STATES, UNFINISHED, Damaged, seal_beside
 
-# Letters are asked for so often.
+# The time between two looks into the mailbox.
 _LOOK_SECONDS = 0.2
-# Nodes that may be lost under a run one after the other, without a state of it between: then it may be what ends them.
+# How many nodes in a row may be lost during a run, without a new state of it between them. After that, the run itself
+# may be the cause.
 _MOST_LOST = 3
 
 
 @dataclass
 class _Attempt:
-    """A run that was submitted: its task, and its lock, which is `held`. `node` is where it is being made, "" while
-    that is nowhere."""
+    """A submitted run: its task, and its lock, which is `held`. `node` is the node that is making it, or "" before it
+    starts."""
 
     run: Run
     number: int
@@ -51,13 +52,13 @@ class _Attempt:
 
 
 class Crew:
-    """At work on a job, in a Ray that this process is connected to."""
+    """The crew for a job, in a Ray session that this process is connected to."""
 
     def __init__(self, share: Share, most: int | None, job: Job, progress: Progress) -> None:
         self.share, self.most, self.job, self.progress = share, most, job, progress
         self.attempts: dict[str, _Attempt] = {}
         self.numbers, self.lost_in_a_row = dict[str, int](), dict[str, int]()
-        self.known: list[Outcome] = []  # of runs that need no task
+        self.known: list[Outcome] = []  # outcomes of runs that need no task
         self.says_that_it_waits = True
         self.put: dict[tuple[str, str], Any] = {}
         store = job.bench.store
@@ -65,13 +66,14 @@ class Crew:
         self.make = ray.remote(make_run)
         self.luggage = ray.put(Luggage.of(job, share.loaders))
         self.images = ray.put(Images.of(job.bench.data))
-        # Where this process is, so that it is lost with this process alone.
+        # Keep the mailbox on this process's node, so that it is lost only with this process.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self.mailbox = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
 
     @property
     def places(self) -> int:
-        """One more than there is room for: it waits, and a cluster that grows by demand sees it."""
+        """The number of runs to submit: one more than there is room for. The extra run waits, so that a cluster that
+        grows on demand sees it."""
         room = self.share.room() + 1
         return room if self.most is None else min(self.most, room)
 
@@ -95,22 +97,22 @@ class Crew:
         tasks = {attempt.task: attempt for attempt in self.attempts.values()}
         try:
             ended, _ = ray.wait([*tasks], timeout=min(seconds, _LOOK_SECONDS))
-            # What they said has arrived before they ended.
+            # All messages of an ended run have arrived before it ended.
             self._take_letters()
         except RayError as error:
             raise InputError(
-                f"Ray ended: {first_line(error)}; what is finished is kept, and the same command goes on"
+                f"Ray ended: {first_line(error)}; finished runs are kept, and the same command makes the missing ones"
             ) from error
         self._say_where_there_is_no_room()
         return self._outcome(tasks[ended[0]]) if ended else None
 
     def end(self) -> None:
-        """Have every run end as an interrupt ends it, and wait for that."""
+        """Stop every run, as an interrupt stops it, and wait until all have stopped."""
         begun = [attempt for attempt in self.attempts.values() if attempt.node]
         if begun:
-            self.progress.say("each run ends its step and keeps its state; interrupt again to end at once")
+            self.progress.say("each run finishes its step and saves its state; interrupt again to end at once")
         try:
-            with suppress(RayError):  # where Ray has ended, so have they
+            with suppress(RayError):  # if Ray has ended, the runs have too
                 ray.get(self.mailbox.end.remote())
                 for attempt in self.attempts.values():
                     if not attempt.node:
@@ -119,7 +121,7 @@ class Crew:
                 while left:
                     _, left = ray.wait(left, timeout=_LOOK_SECONDS)
                     self._take_letters()
-        finally:  # also where the person interrupts again
+        finally:  # also if the user interrupts again
             for attempt in self.attempts.values():
                 attempt.held.close()
             with suppress(RayError):
@@ -128,8 +130,8 @@ class Crew:
                 ray.kill(self.mailbox)
 
     def _states(self, run: Run) -> Mapping[tuple[str, str], Any]:
-        """References to what the run may start from: its own state, and those of the dense network, which several runs
-        may need."""
+        """References to the states that the run may start from: its own state, and the dense network's states, which
+        several runs may need."""
         bench, found = self.job.bench, dict[tuple[str, str], Any]()
         prefixes = [bench.prefix_id(of, epochs) for of, epochs in run.needs]
         for key in [
@@ -145,7 +147,8 @@ class Crew:
         return found
 
     def _sealed(self, folder: str, name: str) -> bytes | None:
-        """A state in the store; None where there is none, or where it is not as it was sealed, which is said."""
+        """A state from the store; None if there is none or it differs from its seal. The progress shows a
+        difference."""
         path = self.places_of[folder](name)
         content = seal.read_file(path)
         try:
@@ -172,7 +175,7 @@ class Crew:
             folder, name, content = rest
             store.write_sealed(self.places_of[folder](_plain(name)), content)
             self.lost_in_a_row.pop(attempt.run.id, None)
-        elif what == FORGET and rest != [attempt.run.id]:  # which is kept until the run itself is here
+        elif what == FORGET and rest != [attempt.run.id]:  # the run's own state is kept until its result arrives
             store.forget(_plain(rest[0]))
         else:
             show(self.progress, attempt.run, *letter.message)
@@ -184,7 +187,7 @@ class Crew:
         self.says_that_it_waits = has_room
 
     def _outcome(self, attempt: _Attempt) -> Outcome:
-        """What became of a run whose task has ended. Raises what ends the sweep."""
+        """The outcome of a run whose task has ended. Raises the errors that end the sweep."""
         run = attempt.run
         try:
             outcome = self._fetch(attempt)
@@ -199,7 +202,7 @@ class Crew:
         if times < _MOST_LOST:
             return outcome
         return Outcome(
-            run, died=f"{times} nodes in a row were lost while they made it, the last one since {outcome.lost}"
+            run, died=f"{times} nodes in a row were lost while they made it; the last reason: {outcome.lost}"
         )
 
     def _fetch(self, attempt: _Attempt) -> Outcome:
@@ -209,15 +212,15 @@ class Crew:
         except (NodeDiedError, ObjectLostError) as error:
             return Outcome(run, lost=_lost(error))
         except OutOfMemoryError:
-            return Outcome(run, died="Ray ended the process that made it, since the node's memory was short")
+            return Outcome(run, died="Ray ended the process that made it, because the node was short of memory")
         except (WorkerCrashedError, TaskCancelledError) as error:
             if attempt.node and attempt.node not in self.share.nodes():
                 return Outcome(run, lost=_lost(error))
-            return Outcome(run, died="the process that made it was ended, as the system does where memory is short")
+            return Outcome(run, died="the process that made it was ended, as the system does when memory is short")
         except RayTaskError as error:
             if not attempt.node:
                 raise InputError(
-                    f"a node of the Ray cluster can't begin a run: {first_line(error.cause or error)}; it needs the "
+                    f"a node of the Ray cluster can't start a run: {first_line(error.cause or error)}; it needs the "
                     "same csg-bench as this machine"
                 ) from error
             return Outcome(run, died=f"the process that made it failed: {first_line(error.cause or error)}")
@@ -225,23 +228,23 @@ class Crew:
             raise InputError(content)
         if what == NO_DISK:
             raise DiskError(content)
-        if what == STOPPED:  # and not by this sweep, which waits for no outcome any more then
+        if what == STOPPED:  # not by this sweep, which would no longer wait for an outcome
             return Outcome(run, lost="its node ends")
         assert what == ENDED
         try:
             return Outcome(run, parcel.unpack(content, run.name, self.job.bench.store))
         except (Broken, Damaged) as error:
-            return Outcome(run, died=f"what came back of it can't be used: {error}")
+            return Outcome(run, died=f"its result from the node can't be used: {error}")
 
 
 def _lost(error: RayError) -> str:
-    """In a line, with the node's address where Ray says it."""
+    """One line about a lost node, with its address if Ray tells it."""
     address = re.search(r"Node IP: ([\w.:]+\w)", str(error))
     return f"its node{f' {address[1]}' if address else ''} was lost"
 
 
 def _plain(name: str) -> str:
-    """A name that leaves no folder. Raises ValueError."""
+    """The name, if it can't lead out of its folder. Raises ValueError otherwise."""
     if not re.fullmatch(r"[\w-]+", name):
-        raise ValueError(f"{name[:80]!r} is no name of a state")
+        raise ValueError(f"{name[:80]!r} is not the name of a state")
     return name

@@ -1,8 +1,8 @@
-"""What runs of a sweep need on another machine, packed by the sweep and unpacked there.
+"""The data that a sweep's runs need on another machine, packed by the sweep and unpacked there.
 
-The spec travels, the code that a person named by a path, finished weights, and images that are in memory. What is
-installed is found there, and so are files that a person's options name (images that are streamed, corrupted images,
-`csg:generator=RUN`), at the same place; hashes tell if they are others.
+The spec travels, code that the user named by a path, finished weights, and images that are in memory. Installed
+packages must be on the node already. So must files that the user's options name, at the same path: streamed images,
+corrupted images, `csg:generator=RUN`. Hashes reveal any difference.
 """
 
 import hashlib
@@ -33,8 +33,8 @@ Arrays = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Luggage:
-    """All but the images. `code` are files by their place in a folder, `plugins` and `model` places among them. `alike`
-    is what has to be the same there, in words."""
+    """Everything but the images. `code` are files by their place in a folder; `plugins` and `model` are places among
+    them. `alike` lists, in words, the facts that must be the same on each node."""
 
     spec: Spec
     known: Known
@@ -50,7 +50,7 @@ class Luggage:
 
     @classmethod
     def of(cls, job: Job, loaders: int) -> Self:
-        """Raises InputError where code can't travel."""
+        """Pack the luggage of a job. Raises InputError if its code can't travel."""
         plan, bench = job.plan, job.bench
         code = _Code()
         model = networks.split_file(plan.setting.model.asked)
@@ -74,8 +74,8 @@ class Luggage:
         return hashlib.sha256(repr(sorted(self.code.items())).encode()).hexdigest()[:16]
 
     def unpack(self, folder: Path) -> Plan:
-        """The sweep's plan, with a person's code from this folder, where it is put. Raises InputError where anything is
-        other here."""
+        """The sweep's plan, with the user's code written to `folder`. Raises InputError if a fact in `alike` differs on
+        this machine."""
         with Store(folder).writing():
             for place, content in self.code.items():
                 path = folder / place
@@ -89,7 +89,7 @@ class Luggage:
         for name, there in self.alike.items():
             if here[name] != there:
                 raise InputError(
-                    f"{name} is {here[name]}, and {there} where the sweep was begun; all nodes need the same"
+                    f"{name} is {here[name]} here, but {there} on the sweep's machine; all nodes need the same"
                 )
         return plan
 
@@ -108,16 +108,17 @@ def _alike(plan: Plan, device: torch.device) -> dict[str, str]:
 
 
 class _Code:
-    """Files that a person named, each with what it imports from beside it. Those of one folder stay together."""
+    """Files that the user named, each with the neighbouring files that it imports. Files of one folder stay
+    together."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self._folders: dict[Path, str] = {}
 
     def place(self, text: str) -> str:
-        """Take a plugin's file; where it lies then. Raises InputError."""
+        """Add a plugin's file, and return its place. Raises InputError."""
         file = by_path.locate(text)
-        is_folder = file.parent.name == file.stem  # a plugin is all that lies in it
+        is_folder = file.parent.name == file.stem  # then the whole folder is the plugin
         base = file.parent.parent if is_folder else file.parent
         top = self._folders.setdefault(base, f"code-{len(self._folders) + 1}")
         for path in own_files(by_path.files_of(file)):
@@ -129,7 +130,7 @@ class _Code:
 
 @dataclass(frozen=True)
 class Images:
-    """Images that are in memory, and their targets, as arrays, which the processes of a node share."""
+    """Images in memory and their targets, as arrays that the processes of a node share."""
 
     splits: Mapping[str, Arrays]
     classes: tuple[str, ...]
@@ -137,13 +138,13 @@ class Images:
 
     @classmethod
     def of(cls, data: Data) -> "Images | None":
-        """None for those that are streamed."""
+        """The images of a dataset; None if they are streamed."""
         splits = {name: split for name, split in data.splits().items() if isinstance(split, Split)}
         arrays = {name: (split.images.cpu().numpy(), split.targets.cpu().numpy()) for name, split in splits.items()}
         return cls(arrays, data.classes, data.leaked) if arrays else None
 
     def data(self) -> Data:
-        """Their hash is not taken over: it is computed where they arrived."""
+        """The dataset again. It has no hash yet: the hash is computed where the images arrived."""
         splits = {name: _split(*arrays) for name, arrays in self.splits.items()}
         train, test, validation = splits["train"], splits["test"], splits.get("validation")
         return Data(train, test, self.classes, validation, leaked=self.leaked)
@@ -151,5 +152,5 @@ class Images:
 
 def _split(images: np.ndarray, targets: np.ndarray) -> Split:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that they can't be written to
+        warnings.simplefilter("ignore")  # the warning that the arrays are read-only
         return Split(torch.from_numpy(images), torch.from_numpy(targets))

@@ -1,7 +1,7 @@
-"""Between the sweep and its runs on other machines: an actor of Ray's that lies where the sweep is, so that what is in
-it stays when a node is lost.
+"""Messages between the sweep and its runs on other machines, through a Ray actor. The actor runs on the sweep's node,
+so its messages survive the loss of another node.
 
-A run's process posts from a thread of its own, so that training waits for nothing, and hears whether it shall end.
+A run's process sends from a thread of its own, so that training never waits, and learns there whether it must end.
 """
 
 import threading
@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-# What a run's process tells besides its progress (`bench.executors._relay`): on which node it is; a state, as it wrote
-# it to its store; and that one is of no use any more.
+# Messages of a run's process, besides its progress (`bench.executors._relay`): its node; a state that it wrote to its
+# store; and a state that is no longer needed.
 NODE, STATE, FORGET = "node", "state", "forget"
 
-# How long a run's process may not know that it shall end.
+# The longest time between two questions whether the run must end.
 _BETWEEN_SECONDS = 1.0
 
 Message = tuple[Any, ...]
@@ -21,7 +21,7 @@ Message = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Letter:
-    """What a process says of the run of this id, which is being made for the `attempt`th time."""
+    """A message about the run of this id, which is being made for the `attempt`th time."""
 
     run: str
     attempt: int
@@ -36,25 +36,27 @@ class Mailbox:
         self._is_ending = False
 
     def exchange(self, letters: list[Letter]) -> bool:
-        """For runs: leave letters, and hear whether to end."""
+        """For runs: leave letters, and learn whether to end."""
         self._letters += letters
         return self._is_ending
 
     def take(self) -> list[Letter]:
-        """For the sweep: the letters since the last time."""
+        """For the sweep: the letters since the last call."""
         letters, self._letters = self._letters, []
         return letters
 
     def end(self) -> None:
-        """For the sweep: have all runs end."""
+        """For the sweep: tell all runs to end."""
         self._is_ending = True
 
 
 @dataclass
 class Sender:
-    """A run's end. `exchange` gives letters to the mailbox and waits for its answer; `interrupt` is called once where
-    the run shall end, and `lost` where there is no mailbox any more. Of a state that is still to be sent the newest
-    version alone is."""
+    """A run's side of the mailbox.
+
+    `exchange` gives letters to the mailbox and waits for its answer. `interrupt` is called once when the run must end,
+    and `lost` when the mailbox is gone. If several versions of a state wait to be sent, only the newest is sent.
+    """
 
     run: str
     attempt: int
@@ -77,7 +79,7 @@ class Sender:
             self._changed.notify()
 
     def close(self) -> None:
-        """Wait until all is sent."""
+        """Wait until all messages are sent."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()

@@ -1,4 +1,4 @@
-"""A run's folder as bytes, to go from one store to another under its seal."""
+"""A run's folder as bytes, to move it from one store to another under its seal."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +17,10 @@ def pack(folder: Path) -> Parcel:
 
 
 def unpack(parcel: Parcel, name: str, store: Store) -> Record:
-    """Put the run into the store under this name, whole or not at all. Raises Broken where a file is not as it was
-    sealed, Damaged where that is no run of this name, and DiskError."""
+    """Put the run into the store under this name, whole or not at all.
+
+    Raises Broken if a file differs from its seal, Damaged if the files are not a run of this name, and DiskError.
+    """
     with store.new_run(name) as folder:
         for file in (*SEALED, SEAL, *(apart.name for apart in APART)):
             if file in parcel:

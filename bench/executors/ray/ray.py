@@ -1,5 +1,7 @@
-"""A Ray cluster, or Ray on this machine: each run is a task. No disk need be shared, since what runs need travels to
-nodes, and what they give comes back and is stored by the sweep."""
+"""A Ray cluster, or Ray on this machine: each run is a task.
+
+The machines need no shared disk. The sweep sends a run's input to the nodes, gets the results back, and stores them.
+"""
 
 import contextlib
 import importlib.util
@@ -25,7 +27,7 @@ DESCRIPTION = "tasks of Ray, on this machine or a cluster (--ray-address)"
 
 
 def asked(jobs: str | int, ray_address: str | None = None) -> "Ray":
-    """As a person writes it. Raises InputError, also where Ray isn't installed."""
+    """The executor for these options of the command line. Raises InputError, also if Ray isn't installed."""
     if importlib.util.find_spec("ray") is None:
         raise InputError("--executor ray needs the package ray: pip install 'csg-bench[ray]'")
     if ray_address is not None:
@@ -34,8 +36,8 @@ def asked(jobs: str | int, ray_address: str | None = None) -> "Ray":
 
 
 class Ray:
-    """`jobs` runs at once; None: as many as there is room for. `address` is that of a cluster (auto, HOST:PORT or
-    ray://HOST:PORT); None: Ray is started on this machine, and ended with the sweep."""
+    """Makes `jobs` runs at once; None: as many as there is room for. `address` is a cluster's address (auto, HOST:PORT
+    or ray://HOST:PORT). With None, Ray starts on this machine and ends with the sweep."""
 
     processes = 1
 
@@ -43,7 +45,7 @@ class Ray:
         self.jobs, self.address = jobs, address
 
     def places(self, todo: Sequence[Run], data: Data, device: torch.device) -> int:
-        """Joins the cluster to look. Raises InputError."""
+        """How many runs fit at once; joins the cluster to find out. Raises InputError."""
         from bench.executors.ray.share import Share
 
         with self._connected():
@@ -52,7 +54,7 @@ class Ray:
 
     @contextmanager
     def open(self, job: Job, progress: Progress) -> Iterator[Crew]:
-        # Here, as they import Ray.
+        # Imported here, since these modules import Ray.
         from bench.executors.ray import crew
         from bench.executors.ray.share import Share
 
@@ -60,7 +62,7 @@ class Ray:
             share = Share.of([*Share.nodes().values()], job.todo, job.bench.data, job.bench.device)
             if share.room() == 0:
                 raise InputError(
-                    f"no node of the Ray cluster has room for a run, which takes {share}; give --threads fewer, or "
+                    f"no node of the Ray cluster has room for a run, which needs {share}; give a smaller --threads, or "
                     "another --ray-address"
                 )
             made = crew.Crew(share, self.jobs, job, progress)
@@ -71,14 +73,16 @@ class Ray:
 
     @contextmanager
     def _connected(self) -> Iterator[None]:
-        """In a Ray session: that of the program, where it has one. Raises InputError."""
+        """Connect to Ray for the duration of the block; use the program's own Ray session if it has one. Raises
+        InputError."""
         import ray
 
         if ray.is_initialized():
             yield
             return
         try:
-            # Ray adds the folder that a person stands in to where nodes import from, in front of all. None shall be.
+            # Ray puts the current folder at the front of the nodes' import path. The root folder keeps the user's
+            # folder out.
             with _signals_kept(), contextlib.chdir(Path.cwd().anchor):
                 self._connect()
         except (ConnectionError, ImportError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
@@ -87,7 +91,7 @@ class Ray:
         try:
             yield
         finally:
-            with _signals_blocked():  # half of it would leave processes behind
+            with _signals_blocked():  # an interrupted shutdown would leave processes behind
                 ray.shutdown()
 
     def _connect(self) -> None:
@@ -98,14 +102,14 @@ class Ray:
             knock(self.address)
             ray.init(address=self.address, **shared)
         else:
-            # Of no use to other machines, and so not to be reached by them.
+            # This Ray is for this machine only, so other machines must not reach it.
             most = max(cores(), torch.get_num_threads())
             ray.init(address="local", num_cpus=most, include_dashboard=False, _node_ip_address="127.0.0.1", **shared)
 
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Those that ask to end are heard afterwards."""
+    """Delay signals that ask the process to end until after the block."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
@@ -115,7 +119,7 @@ def _signals_blocked() -> Iterator[None]:
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Ray takes SIGTERM for itself."""
+    """Restore the handler of SIGTERM afterwards: Ray replaces it."""
     before = signal.getsignal(signal.SIGTERM)
     yield
     if threading.current_thread() is threading.main_thread():

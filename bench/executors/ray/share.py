@@ -1,4 +1,4 @@
-"""What a run is given of a node: cores, and a part of a GPU."""
+"""The share of a node that each run gets: cores, and a part of a GPU."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,14 @@ from bench.dataset import Data
 from bench.executors.here import fit_on_gpu
 from bench.plan.run import Run
 
-# By name: of a node, as Ray has them.
+# A node's resources by name, as Ray reports them.
 Resources = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Share:
-    """`cpus` cores, of which `loaders` decode images that are streamed, and a GPU where `on_gpu` runs share it; 0: none
-    is used."""
+    """`cpus` cores for each run, of which `loaders` decode streamed images. `on_gpu` runs share a GPU; 0: no GPU is
+    used."""
 
     cpus: int
     loaders: int = 0
@@ -27,8 +27,8 @@ class Share:
 
     @classmethod
     def of(cls, nodes: Sequence[Resources], todo: Sequence[Run], data: Data, device: torch.device) -> Self:
-        """For these runs on these nodes. As many share a GPU as one of this machine has room for; what cores they leave
-        decode images."""
+        """The share for these runs on these nodes. As many runs share a GPU as would fit on one of this machine. The
+        cores that are left decode images."""
         threads = torch.get_num_threads()
         on_gpu = fit_on_gpu(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else 0
         least = cls(threads, 0, on_gpu)
@@ -45,16 +45,16 @@ class Share:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Of a task."""
+        """The options of a Ray task."""
         return {"num_cpus": self.cpus, "num_gpus": 1 / self.on_gpu if self.on_gpu else 0}
 
     def fits(self, node: Resources) -> int:
-        """How many runs a node makes at once."""
+        """How many runs fit on a node at once."""
         by_cores = int(node.get("CPU", 0)) // self.cpus
         return min(by_cores, int(node.get("GPU", 0)) * self.on_gpu) if self.on_gpu else by_cores
 
     def room(self) -> int:
-        """How many runs the cluster makes at once, as it is now."""
+        """How many runs fit on the cluster at once, as it is now."""
         return sum(map(self.fits, self.nodes().values()))
 
     @staticmethod

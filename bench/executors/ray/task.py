@@ -1,4 +1,4 @@
-"""What a process of Ray's does on a node: it makes one run in a store of its own, and gives it back as bytes."""
+"""The work of a Ray process on a node: it makes one run in its own store and returns the run as bytes."""
 
 import os
 import platform
@@ -31,19 +31,19 @@ from bench.runs.executor import perform
 from bench.store import owner
 from bench.store.store import STATES, UNFINISHED, Store
 
-# How a task ends: with the run; or as a whole sweep does, with a line for the person; or because it was interrupted.
+# How a task ends: with the run; with a line for the user, which ends the whole sweep; or after an interrupt.
 ENDED, REFUSED, NO_DISK, STOPPED = "ended", "refused", "no disk", "stopped"
 Reply = tuple[str, Any]
 Send = Callable[[Message], None]
 
-# Of folders of ours on a node.
+# The prefix of our folders on a node.
 _PREFIX = "bench-ray."
 
 
 @dataclass(frozen=True)
 class Errand:
-    """The run of this id, for the `attempt`th time, and references to the states that it may start from, by the folder
-    and the name that they have in a store."""
+    """An order to make the run of this id, for the `attempt`th time. `states` are references to the states that it may
+    start from, by their folder and name in a store."""
 
     run: str
     attempt: int
@@ -51,7 +51,7 @@ class Errand:
 
 
 def make_run(luggage: Luggage, images: Images | None, errand: Errand, mailbox: Any) -> Reply:
-    """Make a run, and reply with its folder (`parcel.pack`)."""
+    """Make a run, and return its folder (`parcel.pack`)."""
 
     def exchange(letters: list[Letter]) -> bool:
         return bool(ray.get(mailbox.exchange.remote(letters)))
@@ -73,7 +73,7 @@ def make_run(luggage: Luggage, images: Images | None, errand: Errand, mailbox: A
         except KeyboardInterrupt:
             return STOPPED, None
         finally:
-            sender.close()  # what was said has arrived before the reply does
+            sender.close()  # all messages arrive before the reply
 
 
 def _make(luggage: Luggage, images: Images | None, errand: Errand, folder: Path, send: Send) -> parcel.Parcel:
@@ -83,14 +83,14 @@ def _make(luggage: Luggage, images: Images | None, errand: Errand, folder: Path,
     plan = luggage.unpack(folder / luggage.digest)
     run = next((run for run in plan.runs if run.id == errand.run), None)
     if run is None:
-        raise InputError("a file that an option of a method names is another than where the sweep was begun")
+        raise InputError("a file named by a method's option differs from that file on the sweep's machine")
     made = material.prepare(plan, _data(plan, images, send))
     if made.data_hash != luggage.data_hash:
-        raise InputError(f"the images of {plan.setting.dataset.label} are others than where the sweep was begun")
+        raise InputError(f"the images of {plan.setting.dataset.label} differ from those on the sweep's machine")
     device = torch.device(luggage.device)
     store = _store(errand, folder / "store", send)
     bench = material.bench_of(plan, store, made, device, luggage.save_every, luggage.bench_code, luggage.loaders)
-    # The run's own spec says what it says where the sweep was begun.
+    # Record the spec as it was on the sweep's machine.
     bench = replace(material.on_device(bench, device), spec=luggage.spec)
     with bench.fresh:
         perform(bench, plan, run, False, Relay(send))
@@ -100,12 +100,13 @@ def _make(luggage: Luggage, images: Images | None, errand: Errand, folder: Path,
 
 
 def _data(plan: Plan, images: Images | None, send: Send) -> Data:
-    """The images that came; or those that are streamed, looked over by one process of a node."""
+    """The images that travelled with the task. Streamed images are read on the node instead; one process at a time
+    examines them."""
     if images is not None:
         return images.data()
     chosen, validation = plan.setting.dataset, plan.setting.schedule.validation
     lock = filelock.FileLock(decoded.cache_from_environment().folder / "locks" / "looked")
-    with suppress(OSError):  # of a cache that can't be written to
+    with suppress(OSError):  # if the cache can't be written to
         Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     try:
@@ -122,7 +123,7 @@ def _data(plan: Plan, images: Images | None, send: Send) -> Data:
 
 @dataclass(frozen=True)
 class _Outpost(Store):
-    """A store on a node, whose states go to the sweep as they are written."""
+    """A store on a node. It sends each state to the sweep when the state is written."""
 
     send: Send
 
@@ -136,7 +137,7 @@ class _Outpost(Store):
 
 
 def _store(errand: Errand, folder: Path, send: Send) -> Store:
-    """One for this run alone, with the states that came with it."""
+    """A store for this run alone, with the states that came with it."""
     plain = Store(folder).open()
     places = {STATES: plain.prefix, UNFINISHED: plain.unfinished}
     for (kind, name), state in errand.states.items():
@@ -146,7 +147,8 @@ def _store(errand: Errand, folder: Path, send: Send) -> Store:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """Of this process, for one run. It has the same name for each, since what is imported from there stays imported."""
+    """This process's folder, for one run. Every run uses the same name, since modules imported from there stay
+    imported."""
     folder = _name()
     try:
         folder.mkdir(mode=0o700)
@@ -157,7 +159,7 @@ def _folder() -> Iterator[Path]:
 
 @cache
 def _name() -> Path:
-    """What processes left that were killed is removed."""
+    """The folder's path. Folders that killed processes left behind are removed."""
     tops = Path(tempfile.gettempdir())
     for left in tops.glob(f"{_PREFIX}*"):
         if owner.is_gone(left.name):

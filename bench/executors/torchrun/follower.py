@@ -1,5 +1,4 @@
-"""What the other processes of torchrun do: they train along with process 0, and nothing else
-(process 0: `torchrun.py`)."""
+"""The work of torchrun's other processes: they train along with process 0 (`torchrun.py`) and do nothing else."""
 
 import tempfile
 from dataclasses import replace
@@ -25,12 +24,12 @@ from bench.training import checkpoint
 from bench.training.distributed import Distributed
 from bench.training.followers import Followers, Stretch
 
-# How long process 0 may take to end once all are interrupted; this one ends after it, so as not to be missed.
+# How long process 0 may take to end after an interrupt. This process ends later, so that process 0 doesn't miss it.
 _ENDING_SECONDS = 20.0
 
 
 def follow(place: Place) -> None:
-    """Train along until process 0 is at its end. Raises InputError if the processes don't meet."""
+    """Train along until process 0 ends. Raises InputError if the processes don't meet."""
     meeting = Meeting(place)
     try:
         _follow(meeting)
@@ -70,8 +69,8 @@ def _follow(meeting: Meeting) -> None:
 
 
 def _begin(meeting: Meeting, asked: Asked) -> tuple[torch.device, Plan, Bench] | None:
-    """The device, and what runs are made of; None if that can't be had, which process 0 is told. The first process
-    of a machine reads, or fetches, the images before the others do."""
+    """The device, plan and material of this process, or None after an error, which process 0 is told. On each machine,
+    the first process reads or downloads the images before the others do."""
     place = meeting.place
     ready, first = f"{READY}/{place.rank}", f"{READY}/node{place.node}"
     if place.local_rank > 0:
@@ -91,7 +90,7 @@ def _begin(meeting: Meeting, asked: Asked) -> tuple[torch.device, Plan, Bench] |
 
 
 def _train(bench: Bench, group: Distributed, run: Run, stretch: Stretch) -> None:
-    """From where process 0 stands. What is saved, told and evaluated besides is its own."""
+    """Continue the training from the state of process 0. Only process 0 saves, reports and evaluates."""
     handed, weights = (group.spread(b"") for _ in range(2))
     kept = KeptByAnother()
     schedule = run.schedule if stretch.is_own else run.setting.schedule

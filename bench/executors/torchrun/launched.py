@@ -1,4 +1,4 @@
-"""Whether torchrun started this process as one of several. Imports no torch."""
+"""Whether torchrun started this process as one of several. Doesn't import torch."""
 
 import os
 from dataclasses import dataclass
@@ -7,13 +7,14 @@ from bench.errors import InputError
 from bench.plan import defaults
 
 NAME = "torchrun"
-# torchrun's own mark, for others set RANK and WORLD_SIZE too.
+# Only torchrun sets this variable; other launchers set RANK and WORLD_SIZE too.
 _MARK = "TORCHELASTIC_RUN_ID"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Process `rank` of `size`; on its machine, of number `node`, the `local_rank`th of `local_size`."""
+    """Process `rank` of `size` processes. On its machine, which has the number `node`, it is process `local_rank` of
+    `local_size`."""
 
     rank: int
     size: int
@@ -27,7 +28,7 @@ class Place:
 
 
 def from_environment() -> Place | None:
-    """None if this process is alone."""
+    """This process's place among the processes; None if it is alone."""
     if _MARK not in os.environ:
         return None
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
@@ -36,23 +37,23 @@ def from_environment() -> Place | None:
 
 
 def executor(asked: str) -> str:
-    """The name of the executor where a person asked for this one. Raises InputError if torchrun started several
-    processes, and another is to make the runs."""
+    """The name of the executor to use if the user asked for `asked`. Raises InputError if torchrun started several
+    processes and the user asked for another executor."""
     place = from_environment()
     if place is None:
         return asked
     if asked not in (defaults.EXECUTOR, NAME):
         raise InputError(
-            f"--executor {asked}: torchrun started {place.size} processes, which make each run together; leave it out, "
-            "or start bench without torchrun"
+            f"--executor {asked}: torchrun started {place.size} processes, which train each run together; leave "
+            "--executor out, or start bench without torchrun"
         )
     return NAME
 
 
 def require_alone(what: str) -> None:
-    """Raises InputError if torchrun started several processes, of which each would do what one is to do."""
+    """Raise InputError if torchrun started several processes: each of them would do the same work."""
     if (place := from_environment()) is not None:
         raise InputError(
-            f"torchrun started {place.size} processes, and {what} is for one; start it without torchrun, which is for "
-            "bench run"
+            f"torchrun started {place.size} processes, but {what} needs only one; start it without torchrun, which is "
+            "for bench run"
         )

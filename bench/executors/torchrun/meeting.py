@@ -1,6 +1,7 @@
-"""Where the processes of torchrun tell each other what comes next: a store of torch.distributed that all can reach.
+"""Messages between the processes of torchrun, through a store of torch.distributed that all of them reach.
 
-Who waits here does so for as long as it takes, and hears interrupts; in an operation of a group it would do neither.
+A process can wait here for any time and still react to interrupts. In an operation of a process group it could do
+neither.
 """
 
 import atexit
@@ -20,18 +21,19 @@ from bench.executors.torchrun.launched import Place
 from bench.runs import interrupt
 from bench.training.distributed import Distributed, Unreachable
 
-# What is told: what all begin with, that one has it (or why not), what is trained next, how it failed, and the end.
+# The messages: what all processes start with, that a process is ready (or why not), the next training, how a training
+# failed, and the end.
 BEGIN, READY, NEXT, FAILED, END = "begin", "ready", "next", "failed", "end"
 
-# Between two looks: far less than a step of training. Chosen, not measured.
+# The time between two looks at the store, far less than a step of training. Chosen, not measured.
 _LOOK_SECONDS = 0.02
-# How soon processes that fail for the same reason all do.
+# How long to wait for the other processes to fail for the same reason.
 _FAILING_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a training failed in process `rank`: in a line, and the traceback."""
+    """Why a training failed in process `rank`: one line, and the traceback."""
 
     rank: int
     line: str
@@ -39,8 +41,8 @@ class Reason:
 
 
 class Meeting:
-    """Of the processes that were started together. At the end of process 0 all hear of it, whatever ended it. Raises
-    InputError where they don't meet."""
+    """The meeting of all processes that were started together. When process 0 ends, for any reason, all others are
+    told. Raises InputError if the processes don't meet."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -53,14 +55,14 @@ class Meeting:
             atexit.register(self.tell, END)
 
     def tell(self, what: str, content: Any = None) -> None:
-        """All who ask for it; once."""
+        """Send a message to all processes that ask for it; each message once."""
         self._store.set(what, json.dumps(content))
 
     def is_told(self, what: str) -> bool:
         return bool(self._store.check([what]))
 
     def hear(self, what: str) -> Any:
-        """Its content as soon as it is told; None once all is at its end."""
+        """Wait for a message and return its content; None if process 0 has ended."""
         while not self.is_told(what):
             if self.is_told(END):
                 return None
@@ -68,7 +70,7 @@ class Meeting:
         return json.loads(self._store.get(what))
 
     def wait(self, whats: Sequence[str], seconds: float, is_over: Callable[[], bool] = lambda: False) -> bool:
-        """Until all of it is told; False after so many seconds, or where it is over before."""
+        """Wait until all these messages have come. False after this many seconds, or as soon as `is_over`."""
         end = time.monotonic() + seconds
         while not all(self.is_told(what) for what in whats):
             if time.monotonic() > end or is_over():
@@ -77,13 +79,16 @@ class Meeting:
         return True
 
     def group(self, device: torch.device) -> Distributed:
-        """That of all, which compute on devices of this kind."""
+        """The process group of all processes, for devices of this type."""
         store = dist.PrefixStore("group", self._base)  # type: ignore[attr-defined]
         return Distributed(store, self.place.rank, self.place.size, device)
 
     def failed(self, number: int, error: Exception) -> list[Reason] | None:
-        """Tell that training `number` failed here, and hear how others did. None if all failed for the same reason,
-        and so at the same place, and can go on with the next; else the reasons that processes had of their own."""
+        """Report that training `number` failed in this process, and collect the reports of the others.
+
+        Returns None if all failed for the same reason. Then they failed at the same place and can continue with the
+        next training. Otherwise returns the reasons of the processes that failed by themselves.
+        """
         own = Reason(self.place.rank, typed_line(error), traceback.format_exc())
         told = [f"{FAILED}/{number}/{rank}" for rank in range(self.place.size)]
         self.tell(told[self.place.rank], None if isinstance(error, Unreachable) else asdict(own))

@@ -1,9 +1,10 @@
-"""Runs one after the other, each by all processes that torchrun started, on several GPUs or machines: process 0.
+"""The executor of process 0: all processes that torchrun started, on several GPUs or machines, train one run after the
+other.
 
-It makes the runs as a process alone does. Where one is trained, it hands the training to the others as it stands: its
-checkpoint, from which they build the same network whatever the method is, and the teacher if there is one. So they
-need neither the store nor what was drawn, decomposed or read before, and what goes on from a saved state is no other
-case.
+Process 0 makes the runs as a single process does. At each training, it hands the others the current state: a
+checkpoint, and the teacher if there is one. From the checkpoint they build the same network, whatever the method is. So
+they need neither the store nor anything that was drawn, decomposed or read before, and a training that continues from a
+saved state is no special case.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,19 +33,20 @@ from bench.training.distributed import Distributed, Unreachable
 from bench.training.followers import Followers, Stretch
 from bench.training.loop import Training
 
-DESCRIPTION = "all processes that torchrun started, together; chosen by itself there"
+DESCRIPTION = "all processes that torchrun started, together; the default under torchrun"
 
 
 class ProcessFailed(RuntimeError):
-    """Another process couldn't go on with a training."""
+    """Another process failed in a training."""
 
 
 def asked(jobs: str | int) -> "Torchrun":
-    """Raises InputError if torchrun did not start several processes, and for a number of runs at once."""
+    """The executor for `jobs`. Raises InputError if torchrun did not start several processes, or if `jobs` asks for
+    several runs at once."""
     place = launched.from_environment()
     if place is None:
         raise InputError(
-            "--executor torchrun is for processes that torchrun started, of which each is one: "
+            "--executor torchrun is for several processes that torchrun starts: "
             "torchrun --nproc-per-node 2 -m bench.cli run ..."
         )
     if str(jobs) not in (defaults.JOBS, "1"):
@@ -56,7 +58,7 @@ def asked(jobs: str | int) -> "Torchrun":
 
 
 class Torchrun:
-    """All processes make one run after the other (`bench.runs.executor`)."""
+    """All processes together make one run after the other (`bench.runs.executor`)."""
 
     def __init__(self, meeting: Meeting) -> None:
         self.meeting, self.processes = meeting, meeting.place.size
@@ -93,9 +95,9 @@ class Torchrun:
 
 
 def _require_shareable(job: Job, processes: int) -> None:
-    """Raises InputError if so many can't train a run together."""
+    """Raise InputError if this number of processes can't train a run together."""
     if job.plan.spec.compile == ON:
-        raise InputError(f"--compile on: steps of {processes} processes together are not compiled; leave it out")
+        raise InputError(f"--compile on: {processes} processes together can't compile their steps; leave it out")
     images = min(job.plan.setting.schedule.batch_size, len(job.bench.data.train))
     if images < processes:
         raise InputError(
@@ -105,7 +107,7 @@ def _require_shareable(job: Job, processes: int) -> None:
 
 
 def own_device(kind: str, place: launched.Place) -> torch.device:
-    """Each process of a machine has a GPU of its own. Raises InputError."""
+    """The device of this process; each process on a machine has its own GPU. Raises InputError."""
     if kind != "cuda":
         return torch.device(kind)
     if place.local_size > (found := torch.cuda.device_count()):
@@ -118,7 +120,7 @@ def own_device(kind: str, place: launched.Place) -> torch.device:
 
 
 class _Leading(Alone):
-    """This process makes the runs; the others train them along."""
+    """The crew of process 0, which makes the runs; the other processes train along."""
 
     def __init__(self, job: Job, progress: Progress, leader: "_Leader") -> None:
         super().__init__(job, progress)
@@ -127,15 +129,15 @@ class _Leading(Alone):
     def wait(self, seconds: float) -> Outcome | None:
         if not self.leader.is_whole:
             raise InputError(
-                "a process failed alone, and the others can't go on without it; the same command goes on with the runs "
-                "that are missing"
+                "one process failed, and the others can't go on without it; run the same command again to make the "
+                "missing runs"
             )
         return super().wait(seconds)
 
 
 class _Leader(Followers):
-    """Has the others train along (`follower.py`). `is_whole` until one of them fails alone. Raises InputError if one
-    can't begin."""
+    """Has the other processes train along (`follower.py`). `is_whole` is True until one of them fails alone. Raises
+    InputError if one can't start."""
 
     group: Distributed
 
@@ -157,7 +159,7 @@ class _Leader(Followers):
             for content in (handed, teacher):
                 self.group.spread(content)
             yield
-        except DiskError:  # of the store, which is this process's; the sweep ends
+        except DiskError:  # only this process has the store; the sweep ends
             raise
         except Exception as error:
             self._failed(error)
@@ -166,8 +168,8 @@ class _Leader(Followers):
             self._number += 1
 
     def _failed(self, error: Exception) -> None:
-        """Go on where all failed alike. Raises ProcessFailed with the reason of another process where it was one, and
-        KeyboardInterrupt where whoever started the processes ends them."""
+        """Return if all processes failed alike. Raises ProcessFailed with the reason of another process if that one
+        failed, and KeyboardInterrupt if the processes were told to end."""
         reasons = self._meeting.failed(self._number, error)
         if reasons is None:
             return
@@ -182,15 +184,15 @@ class _Leader(Followers):
 
 def _failure(reasons: Sequence[Reason]) -> ProcessFailed:
     if not reasons:
-        return ProcessFailed("another process ended, or did not answer")
+        return ProcessFailed("another process ended or did not answer")
     failure = ProcessFailed(f"process {reasons[0].rank}: {reasons[0].line}")
     failure.add_note(f"In process {reasons[0].rank}:\n{reasons[0].trace}")
     return failure
 
 
 def _weights(network: nn.Module | None) -> bytes:
-    """Of a teacher; empty if there is none."""
+    """A teacher's weights as bytes; empty if there is none."""
     if network is None:
         return b""
-    # Each by itself: two names may share a tensor.
+    # Clone each tensor: two names may share one.
     return bytes(save({name: own.detach().cpu().contiguous().clone() for name, own in network.state_dict().items()}))

@@ -1,4 +1,4 @@
-"""The checks of the conformance kit: what every method must keep to. Each has a message that names what is wrong."""
+"""The checks of the conformance kit: rules for every method. Each check has a message that names the fault."""
 
 from collections.abc import Callable
 

@@ -12,12 +12,12 @@ from bench.testing.checks.failed import CheckFailed
 from bench.testing.subject import SCHEDULE, Subject
 from bench.training.loop import Training
 
-# Of the schedule, at which gradients are looked at.
+# The number of places in the schedule at which gradients are tested.
 _PLACES = 5
 
 
 def says_what_it_does(subject: Subject) -> None:
-    """Its docstring begins with a line that `bench list` can show, and every option has a meaning."""
+    """The docstring begins with a line that `bench list` can show, and every option has a meaning."""
     cls = type(subject.method)
     first = (inspect.getdoc(cls) or "").partition("\n")[0]
     if not first.endswith("."):
@@ -28,54 +28,55 @@ def says_what_it_does(subject: Subject) -> None:
 
 
 def declares_exceptions(subject: Subject) -> None:
-    """Whatever it has that others have not is there for reports to show: factors on weight decay and learning rate name
-    parameters, and between steps no value moves but to zero, unless `exceptions()` says so."""
+    """Reports can show every advantage that only this method has. Its factors on weight decay and learning rate must
+    name parameters. Between steps, values may only move to zero, unless `exceptions()` declares more."""
     compressed = subject.compress(subject.possible)
     names = {name for name, _ in compressed.network.named_parameters()}
     for what, factors in (("decay", compressed.decay), ("rates", compressed.rates)):
         if strange := sorted(factors.keys() - names):
-            raise CheckFailed(f"{what} names {strange[0]}, which is no parameter of the compressed network")
+            raise CheckFailed(f"{what} names {strange[0]}, which is not a parameter of the compressed network")
     for training in _on_schedule(subject, compressed):
         training.take_step()
         named = dict(compressed.network.named_parameters())
         before = {name: parameter.detach().clone() for name, parameter in named.items()}
-        # Once more, as if the step had been done twice: what a method does on the way is done once.
+        # Call it once more, as if the step had been done twice: a method does each piece of its work only once.
         if compressed.step_done(training.step / training.trainer.total_steps) or subject.method.exceptions():
             return
         for name, parameter in named.items():
             moved = (parameter.detach() != before[name]) & (parameter.detach() != 0)
             if moved.any():
                 raise CheckFailed(
-                    f"after_step() moves {int(moved.sum()):,} values of {name}: what trains them besides the gradient "
-                    "is a loss (extra_loss), or an exception that exceptions() declares"
+                    f"after_step() moves {int(moved.sum()):,} values of {name}: train them by a loss of their own "
+                    "(extra_loss), or declare this in exceptions()"
                 )
 
 
 def gives_the_gradients_it_declares(subject: Subject) -> None:
-    """At five places of the schedule the gradients of the harness's loop are the derivative of its loss, or what
-    `Compressed.gradients` says in place of that."""
+    """At five places of the schedule, the gradients are the derivative of the loss, or what `Compressed.gradients`
+    declares instead."""
     compressed = subject.compress(subject.possible)
     declared = compressed.gradients
     exact = True
     for place, training in enumerate(_on_schedule(subject, compressed)):
         batch = next(training.trainer.train.batches(training.epoch))
-        # Each kind of parameters at the ends, which costs most; in between all together.
+        # At the first and last place, test each group of parameters alone, which costs most; in between test all
+        # together.
         for found in gradients.differences(training, batch, place, together=0 < place < _PLACES - 1):
             exact &= found.is_exact
             wrong = not found.is_exact and (declared == "exact" or (declared == "scaled" and found.opposed))
             if wrong:
                 raise CheckFailed(
                     f"the gradient of its parameters ({found.kind}) is not the derivative of its loss: along "
-                    f"random directions it says {found.by_gradient:.3g}, and the loss changes by {found.by_loss:.3g}; "
-                    "a loss of its own belongs in Compressed.extra_loss, and gradients that are scaled or passed "
-                    f"straight through are declared by Compressed(..., gradients=...), which is {declared!r}"
+                    f"random directions it says {found.by_gradient:.3g}, but the loss changes by {found.by_loss:.3g}; "
+                    "put a loss of its own into Compressed.extra_loss, and declare scaled or straight-through "
+                    f"gradients by Compressed(..., gradients=...), which is {declared!r} here"
                 )
     if exact and declared != "exact":
-        raise CheckFailed(f"its gradients are exact, and it declares that they are {declared}: leave that out")
+        raise CheckFailed(f"its gradients are exact, but it declares that they are {declared}: remove the declaration")
 
 
 def _on_schedule(subject: Subject, compressed: Compressed) -> Iterator[Training]:
-    """A training at five places of the schedule, to look at, and to take a step of."""
+    """The training at five places of the schedule, to examine and to take a step."""
     trainer = subject.tiny.trainer(SCHEDULE, torch.device("cpu"))
     training = Training(trainer, compressed, subject.tiny.first_pass(subject.method, SCHEDULE))
     first, last = training.step, trainer.total_steps - 1

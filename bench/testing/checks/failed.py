@@ -1,5 +1,5 @@
-"""What a check raises."""
+"""The error that a check raises."""
 
 
 class CheckFailed(AssertionError):
-    """The method breaks a rule. The message says which, and what to do."""
+    """The method breaks a rule. The message names the rule and the way to mend it."""

@@ -1,4 +1,4 @@
-"""Checks of a method's files: one that is the whole network, and one that is deployed."""
+"""Checks of a method's files: the file of the trained network, and the deployed network."""
 
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from bench.testing.subject import Subject
 
 
 def reloads_in_a_fresh_process(subject: Subject) -> None:
-    """Its file is the whole network: a process that knows nothing else of it gets the same outputs."""
+    """The file holds the whole network: a fresh process that knows only the file gets the same outputs."""
     network, output = subject.taught.compressed.network, subject.task.task.output
     images = subject.tiny.images()[0]
     with torch.inference_mode():
@@ -34,7 +34,7 @@ def finishes_with_the_same_outputs(subject: Subject) -> None:
     images = subject.tiny.images()[0]
     with torch.inference_mode(), _file_of(subject) as path:
         expected = output(network(images))
-        # A copy, by way of the file, since finish() may take the network apart.
+        # Use a copy, made through the file, since finish() may take the network apart.
         copied = artifact.build(artifact.read(path), Path("its file"), subject.given)
         difference = relative_difference(output(copied.finish().eval()(images)), expected)
     if not difference <= LARGEST_DIFFERENCE:
@@ -43,7 +43,7 @@ def finishes_with_the_same_outputs(subject: Subject) -> None:
 
 @contextmanager
 def _file_of(subject: Subject) -> Iterator[Path]:
-    """The artifact of the taught network, for as long as it takes."""
+    """The artifact of the trained network, in a temporary folder."""
     compressed = subject.taught.compressed
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         path = Path(folder) / "weights.safetensors"
@@ -52,7 +52,7 @@ def _file_of(subject: Subject) -> Iterator[Path]:
 
 
 def _fresh(subject: Subject) -> FreshProcess:
-    """One helper process for all checks; it ends with this one."""
+    """One helper process for all checks; it ends with this process."""
     process = _loader()
     process.given = subject.given
     return process

@@ -1,4 +1,4 @@
-"""The same seed gives the same bits: twice, and stopped at any step."""
+"""The same seed gives the same bits, in a second run and after a stop at any step."""
 
 import json
 import tempfile
@@ -18,22 +18,22 @@ from bench.testing.subject import Subject
 from bench.training import checkpoint
 from bench.training.loop import Training
 
-# Where only the same has to come out twice.
+# The passes of a check that only compares two results.
 _SHORT_SCHEDULE = 4
 
-# Training is stopped at so many steps at most.
+# The most steps at which training is stopped.
 _STOPS = 4
 
 
 def is_deterministic(subject: Subject) -> None:
-    """The same seed gives the same network, also once it is trained; another seed gives another."""
+    """The same seed gives the same network, also after training; another seed gives another network."""
     one, same, other = (subject.compress(subject.possible, seed) for seed in (1, 1, 2))
     if differing := _differing(_everything(one), _everything(same)):
         raise CheckFailed(
             f"two compressions with one seed differ in {differing}: draw every random number from context.generator"
         )
     if not _differing(_everything(one), _everything(other)):
-        raise CheckFailed("another seed gives the same network: use the network that is handed over")
+        raise CheckFailed("another seed gives the same network: compress the network that compress() gets")
     for made in (one, same):
         subject.tiny.go_through_schedule(subject.method, made, _SHORT_SCHEDULE)
         made.settle()
@@ -45,8 +45,8 @@ def is_deterministic(subject: Subject) -> None:
 
 
 def goes_on_from_any_step(subject: Subject) -> None:
-    """Stopped at any step and continued in a fresh process from its structure, tensors and state, training gives the
-    same bits. The steps around each change of size are among those tried."""
+    """A training that is stopped at any step and continued in a fresh process ends with the same bits. The fresh
+    process gets the structure, tensors and state. The steps tried include those around a change of size."""
     trainer = subject.tiny.halves()
     epoch = subject.tiny.first_pass(subject.method, trainer.schedule.epochs)
     first, last = epoch * trainer.steps_per_epoch, trainer.total_steps
@@ -72,7 +72,7 @@ def goes_on_from_any_step(subject: Subject) -> None:
             if differing := _differing_files(expected, ended):
                 raise CheckFailed(
                     f"stopped after step {step} of {last} and continued, training ends with other bits in {differing}: "
-                    "what is not in the network's tensors belongs in structure() or state()"
+                    "put everything that is not in the network's tensors into structure() or state()"
                 )
 
 
@@ -83,7 +83,7 @@ def _everything(compressed: Compressed) -> dict[str, Tensor]:
 
 
 def _differing(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str:
-    """The first few names that are in one alone or stand for other values."""
+    """The first few names that only one of the two has, or whose values differ."""
     differing = one.keys() ^ other.keys() | {
         name for name in one.keys() & other.keys() if not torch.equal(one[name], other[name])
     }
@@ -91,13 +91,13 @@ def _differing(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str:
 
 
 def _size_of(compressed: Compressed) -> str:
-    """What changes with its size: the structure, and how much its masks keep."""
+    """The data that change with the network's size: the structure, and the number of values that each mask keeps."""
     kept = {name: int(mask.sum()) for name, mask in masks.of(compressed.network).items()}
     return json.dumps([compressed.structure(), kept])
 
 
 def _stops(sizes: Mapping[int, str], first: int, last: int) -> list[int]:
-    """After which steps to stop: those around the first and the last change of size, and some more."""
+    """The steps after which to stop: those around the first and the last change of size, and some more."""
     changes = [step for step in range(first + 1, last) if sizes[step] != sizes[step - 1]]
     around = [step for change in (*changes[:1], *changes[-1:]) for step in (change - 1, change)]
     wanted = dict.fromkeys([*around, first, last - 1, (first + last) // 2])
@@ -105,7 +105,7 @@ def _stops(sizes: Mapping[int, str], first: int, last: int) -> list[int]:
 
 
 def _differing_files(one: Path, other: Path) -> str:
-    """The first few tensors that two checkpoints don't have in common, or what else differs."""
+    """The first few tensors and other entries in which two checkpoints differ."""
     found = [checkpoint.content(path) for path in (one, other)]
     tensors = [{name: value for name, value in has.items() if isinstance(value, Tensor)} for has in found]
     rest = [name for name, value in found[0].items() if name not in tensors[0] and found[1].get(name) != value]

@@ -1,4 +1,4 @@
-"""Checks of a method's size: values asked for, values counted, and values that masks keep."""
+"""Checks of a method's size: requested values, counted values, and the values that masks keep."""
 
 import json
 import math
@@ -17,25 +17,27 @@ from bench.testing.checks.failed import CheckFailed
 from bench.testing.one_number import several_in_one
 from bench.testing.subject import Subject
 
-# The budgets that are tried.
+# The ratios that are tried.
 RATIOS = (2, 4, 8, 16, 32)
-# The same of bytes, each of which takes several tries.
+# The ratios of bytes that are tried; each takes several compressions.
 RATIOS_OF_BYTES = (4, 8)
 _HOPELESS = 100_000
 
-# Float32, which every method trains in.
+# The bytes of a float32, the type in which every method trains.
 _BYTES_OF_A_VALUE = 4
 
-# What `structure` may take next to the values, which it is not counted with: a few numbers for each layer are less.
+# The most bytes of `structure()`, as a share of the values' bytes, which don't include it. A few numbers for each layer
+# are fewer.
 _STRUCTURE = 0.1
-# By which values move that are to look trained.
+# The size of the random change that makes values look trained.
 _MOVED = 0.001
-# Of batch norm, which are the same for all methods.
+# Tensors of batch norm's statistics, which are the same for all methods.
 _STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
 
 
 def meets_budgets(subject: Subject) -> None:
-    """From 2x to 32x it stores what was asked for, within 1 %, or refuses with the reason."""
+    """At each ratio from 2x to 32x, the method stores the requested number of values, within 1 %, or refuses with the
+    reason."""
     refused = []
     for ratio in RATIOS if subject.method.sized_by_budget else ():
         requested = subject.requested(ratio)
@@ -52,7 +54,7 @@ def meets_budgets(subject: Subject) -> None:
             if budget.met(requested, nonzero):
                 hint = ": its zeros count, since no mask says that they stay zero (bench.masks.attach)"
             raise CheckFailed(
-                f"at {ratio}x it stores {stored:,} values where {requested:,} were asked for{hint}; raise a "
+                f"at {ratio}x it stores {stored:,} values, but {requested:,} were asked for{hint}; raise a "
                 "BudgetError for a budget that can't be met within 1 %"
             )
     if len(refused) == len(RATIOS):
@@ -60,9 +62,10 @@ def meets_budgets(subject: Subject) -> None:
 
 
 def meets_budgets_of_bytes(subject: Subject) -> None:
-    """The same of bytes, and its file has as many of them as are counted: tensors, and what says where values are."""
+    """The method meets budgets of bytes too, and its file holds exactly the counted bytes: the tensors, and the places
+    of the values that masks keep."""
     if not subject.method.sized_by_bytes:
-        raise unittest.SkipTest("its bytes can't be asked for")
+        raise unittest.SkipTest("a budget of bytes can't decide its size")
     refused = []
     for ratio in RATIOS_OF_BYTES:
         requested = subject.requested_bytes(ratio)
@@ -82,7 +85,7 @@ def meets_budgets_of_bytes(subject: Subject) -> None:
 
 
 def refuses_the_impossible(subject: Subject) -> None:
-    """A budget that nothing can meet is refused with a reason that has numbers in it, and not met somehow."""
+    """A budget that no method can meet is refused, with a reason that contains numbers."""
     if not subject.method.sized_by_budget:
         raise unittest.SkipTest("its size is fixed")
     requested = subject.requested(_HOPELESS)
@@ -91,12 +94,12 @@ def refuses_the_impossible(subject: Subject) -> None:
     except BudgetError as error:
         _reason(error, _HOPELESS)
     else:
-        raise CheckFailed(f"asked for so few values ({requested}) it does not raise BudgetError")
+        raise CheckFailed(f"it does not raise BudgetError for a budget of only {requested} values")
 
 
 def keeps_masks_and_count(subject: Subject) -> None:
-    """After training, it stores as many values as before (or a gradual method as many as were asked for), and what
-    masks left out is zero."""
+    """After training, a method stores as many values as before (a gradual method, as many as requested). Values that
+    masks leave out are zero."""
     taught = subject.taught
     network = taught.compressed.network
     after = masks.of(network)
@@ -106,7 +109,7 @@ def keeps_masks_and_count(subject: Subject) -> None:
             raise CheckFailed(f"the mask of {name} is gone after training")
         if not at_end and int(after[name].sum()) > int(before.sum()):
             raise CheckFailed(
-                f"the mask of {name} was not kept: it left {int(before.sum()):,} values when compressed and leaves "
+                f"the mask of {name} was not kept: it keeps {int(before.sum()):,} values when compressed, but "
                 f"{int(after[name].sum()):,} after training"
             )
     for name, mask in after.items():
@@ -114,15 +117,16 @@ def keeps_masks_and_count(subject: Subject) -> None:
             raise CheckFailed(f"{name} has values after training that its mask leaves out")
     stored = count.stored_values(network)
     if at_end and subject.possible is not None:
-        # How many exactly may depend on what was trained.
+        # The exact number may depend on the training.
         if not budget.met(subject.possible, stored):
-            raise CheckFailed(f"after training it stores {stored:,} values where {subject.possible:,} were asked for")
+            raise CheckFailed(f"after training it stores {stored:,} values, but {subject.possible:,} were asked for")
     elif stored != taught.stored_before:
-        raise CheckFailed(f"it stores {taught.stored_before:,} values when compressed and {stored:,} after training")
+        raise CheckFailed(f"it stores {taught.stored_before:,} values when compressed, but {stored:,} after training")
 
 
 def is_counted_right(subject: Subject) -> None:
-    """What the file holds, counted from its header alone, is what the harness counts, and it hides no others."""
+    """The harness counts exactly the values in the file, which are counted here from the file's header alone. The file
+    hides no others."""
     compressed = subject.taught.compressed
     found = _values_in_file(artifact.pack(compressed, subject.describe(compressed)))
     counted, stored = sum(values for values, _ in found.values()), count.stored_values(compressed.network)
@@ -131,35 +135,36 @@ def is_counted_right(subject: Subject) -> None:
     for name, (values, size) in found.items():
         if size > _BYTES_OF_A_VALUE * values:
             raise CheckFailed(
-                f"{name} takes {size / values:.2g} bytes a value, where float32 takes {_BYTES_OF_A_VALUE}: what it "
-                "holds is more than is counted"
+                f"{name} takes {size / values:.2g} bytes per value, but float32 takes {_BYTES_OF_A_VALUE}: it holds "
+                "more than is counted"
             )
     described = _without_names(compressed.structure(), {name for name, _ in subject.network().named_modules()})
     if described > _STRUCTURE * _BYTES_OF_A_VALUE * stored:
         raise CheckFailed(
             f"structure() takes {described:,} bytes beside {stored:,} values, not counting names of layers: it is for "
-            "the shape of the network; what is more belongs in parameters or buffers, which are counted"
+            "the shape of the network; put anything else into parameters or buffers, which are counted"
         )
 
 
 def stores_one_value_a_number(subject: Subject) -> None:
-    """Different bits of a stored number change the same weights: it stands for one value, as it is counted."""
+    """Different bits of a stored number change the same weights, so each number is one value, as it is counted."""
     compressed = subject.settled(subject.possible)
     image, random = subject.tiny.images()[0][:1], torch.Generator().manual_seed(6)
     if found := several_in_one(compressed.network, image, random):
-        raise CheckFailed(f"{found}: it holds several values, and counts as one; give each a number of its own")
+        raise CheckFailed(f"{found}: it holds several values but counts as one; give each value its own number")
 
 
 def _require_met(ratio: int, requested: int, counted: int, when: str, tolerance: float) -> None:
     if not budget.met(requested, counted, tolerance):
         raise CheckFailed(
-            f"at {ratio}x in bytes it has {counted:,} {when}, where {requested:,} were asked for: a float has four "
-            "bytes, and two where settle() rounds it to half precision and `half` names it"
+            f"at {ratio}x in bytes it has {counted:,} {when}, but {requested:,} were asked for: a float has four "
+            "bytes, or two if settle() rounds it to half precision and `half` names it"
         )
 
 
 def _train_a_little(compressed: Compressed) -> None:
-    """As training leaves it: a file has fewer bytes for what happens to be round, as batch norm is at first."""
+    """Change the values a little, as training does. Otherwise a file would need fewer bytes for values that happen to
+    be round, like batch norm's initial ones."""
     random = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for parameter in compressed.network.parameters():
@@ -169,7 +174,7 @@ def _train_a_little(compressed: Compressed) -> None:
 
 
 def _bytes_in_file(subject: Subject, compressed: Compressed) -> int:
-    """The bytes of its tensors and of the places of their values, by the header alone, without batch norm's
+    """The bytes of the file's tensors and of the places of their values, from the header alone, without batch norm's
     statistics."""
     content = artifact.pack(compressed, subject.describe(compressed))
     (length,) = struct.unpack("<Q", content[:8])
@@ -182,7 +187,8 @@ def _bytes_in_file(subject: Subject, compressed: Compressed) -> int:
 
 
 def _values_in_file(content: bytes) -> dict[str, tuple[int, int]]:
-    """Values and their bytes by name, by an artifact's header alone: independent of bench.count, and of the network."""
+    """Values and their bytes by name, from an artifact's header alone: independent of bench.count and of the
+    network."""
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
     layout = json.loads(header.pop("__metadata__")["bench"]).get("layout", {})
@@ -204,7 +210,7 @@ def _reason(error: BudgetError, ratio: int) -> str:
 
 
 def _without_names(structure: object, names: Collection[str]) -> int:
-    """Bytes of a structure as JSON without the names of layers, of which there are as many as the network has."""
+    """The bytes of a structure as JSON, without the names of layers: their number depends on the network."""
     match structure:
         case dict():
             return sum(_without_names(key, names) + _without_names(value, names) for key, value in structure.items())

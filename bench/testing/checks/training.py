@@ -1,4 +1,4 @@
-"""How a method trains: on all that it stores, in steps like those of dense, and on a GPU too."""
+"""Checks of a method's training: it reaches all stored values, steps as far as dense, and works on a GPU."""
 
 import unittest
 
@@ -14,59 +14,58 @@ from bench.testing.tiny_problem import LEARNED, PASSES
 from bench.training import first_step
 from bench.training.loop import Training
 
-# The share of stored values that a gradient must reach: a rectifier may well be dead on the few images used here.
+# The share of stored values that a gradient must reach. A rectifier may be dead on the few images used here.
 _REACHED = 0.99
 
-# Of a tensor in a sparse network: weights may be kept that lead to a channel which no kept weight reads.
+# That share in a sparse network: a mask may keep weights that lead to a channel which no kept weight reads.
 _REACHED_SPARSE = 0.5
 
-# Where only the same has to come out twice.
+# The passes of the training on a GPU.
 _SHORT_SCHEDULE = 4
 
-# So many times further, or less far, than a step of dense a step may move the outputs at the start.
+# The most by which the first step may move the outputs further, or less far, than a step of dense.
 _STEP = 30.0
 
-# Large enough for the last layers of a network made for ImageNet: in an image of one pixel, all but the middle of a
-# kernel sees nothing but the padding, and gets no gradient.
+# Image sides in pixels, large enough for the last layers of a network made for ImageNet. In a feature map of one pixel,
+# only the middle of a kernel sees more than padding, so the rest gets no gradient.
 _LARGE = 64
 
 
 def trains_every_value(subject: Subject) -> None:
-    """Gradients reach every value that is stored: nothing is stored to no purpose."""
+    """Gradients reach every stored value, so that no value is stored in vain."""
     _check_gradients(subject, "cpu")
 
 
 def steps_like_dense(subject: Subject) -> str:
-    """At the start a step moves the outputs about as far as the same step of the dense network. The learning rate is
-    the same for all methods, and how a method shares a kernel's size among its factors decides how far a step goes."""
+    """At the start, a step moves the outputs about as far as a step of the dense network. All methods have the same
+    learning rate, and the distance depends on how a method divides a kernel's size among its factors."""
     trainer, method = subject.tiny.trainer(SCHEDULE, torch.device("cpu")), subject.method
     first = subject.tiny.first_pass(method, SCHEDULE)
     dense = first_step.measure(Training(trainer, Compressed(subject.network(OTHER_WEIGHTS)), first))
     step = first_step.measure(Training(trainer, subject.compress(subject.possible), first))
     times = step.outputs / dense.outputs
-    kernels = "" if step.kernels is None else f", and its kernels {step.kernels:.3g} times as far as one on the kernels"
+    kernels = "" if step.kernels is None else f", and its kernels {step.kernels:.3g} times as far as a direct step"
     said = f"a step moves the outputs {times:.3g} times as far as a step of dense{kernels}"
     if not 1 / _STEP <= times <= _STEP:
         raise CheckFailed(
-            f"{said}; between {1 / _STEP:.2g} and {_STEP:g} is expected: share the size of kernels among factors "
-            "otherwise, or scale what they are multiplied by"
+            f"{said}; between {1 / _STEP:.2g} and {_STEP:g} is expected: divide the size of kernels among their "
+            "factors in another way, or multiply the factors by a constant"
         )
     return said
 
 
 def can_overfit(subject: Subject) -> None:
-    """The harness's own loop, with after_step and masks, can teach it a tiny problem by heart."""
+    """The harness's own loop, with after_step and masks, can make it memorise a tiny problem."""
     loss = subject.taught.loss
     if loss > LEARNED:
         raise CheckFailed(
-            f"it can't learn {len(subject.tiny.split)} images by heart: in {SCHEDULE + PASSES} passes the loss fell "
-            f"to no less than {loss:.2g} (at most {LEARNED} is expected); look at the scale of its weights"
+            f"it can't memorise {len(subject.tiny.split)} images: its lowest loss in {SCHEDULE + PASSES} passes is "
+            f"{loss:.2g} (at most {LEARNED} is expected); check the scale of its weights"
         )
 
 
 def works_on_a_gpu(subject: Subject) -> None:
-    """The same on a CUDA device: it compresses there, computes there what it computes here, trains there, and comes
-    back."""
+    """On a CUDA device the method compresses, computes the same as on the CPU, trains, and moves back to the CPU."""
     if not torch.cuda.is_available():
         raise unittest.SkipTest("there is no CUDA device")
     _check_gradients(subject, "cuda")
@@ -77,7 +76,7 @@ def works_on_a_gpu(subject: Subject) -> None:
         output = subject.task.task.output
         difference = relative_difference(output(there.network(images.cuda())).cpu(), output(here(images)))
     if not difference <= 0.01:  # a GPU may round convolutions to ten bits
-        raise CheckFailed(f"on a GPU its outputs are others than on the CPU, by {difference:.2g} of the largest logit")
+        raise CheckFailed(f"its outputs on a GPU differ from the CPU's by {difference:.2g} of the largest logit")
     subject.tiny.go_through_schedule(subject.method, there, _SHORT_SCHEDULE)
     there.settle()
     there.network.cpu().eval()
@@ -89,17 +88,17 @@ def _check_gradients(subject: Subject, device: str) -> None:
     compressed = subject.compress(subject.possible, device=device).network.train()
     random = torch.Generator().manual_seed(5)
     with torch.no_grad():
-        # A channel without weights gives zero, and fresh batch norm and a rectifier let no gradient through it. After
-        # some training batch norm has shifts.
+        # A channel without weights gives zero, and then fresh batch norm and a rectifier pass no gradient. Shifts in
+        # batch norm, as after some training, avoid that.
         for module in compressed.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.bias is not None:
                 module.bias.add_(0.1 * torch.rand(module.bias.shape, generator=random).to(device))
     images, targets = (tensor.to(device) for tensor in subject.tiny.images(_LARGE))
     kept = masks.of(compressed)
-    # A mask may leave a channel empty, too, and batch norm nothing to scale.
+    # A mask may also leave a channel empty, so that batch norm has nothing to scale.
     spared = _of_norms(compressed) if kept else set()
     least = _REACHED_SPARSE if kept else _REACHED
-    # What is frozen too: it may be there for the sake of what it does, but not for nothing.
+    # Test frozen tensors too: they may be useful without training, but must not be stored in vain.
     stored = {
         name: value
         for name, value in count.stored_tensors(compressed).items()
@@ -107,8 +106,8 @@ def _check_gradients(subject: Subject, device: str) -> None:
     }
     reached = {name: torch.zeros_like(value, dtype=torch.bool) for name, value in stored.items()}
     optimizer = torch.optim.SGD([value.requires_grad_() for value in stored.values()], lr=0.01)
-    # What starts at zero may block a gradient for a step. In training, batch norm takes out a shift that comes before
-    # it, and the shift's gradient is zero but for rounding; what is deployed has the shift in it.
+    # A value that starts at zero may block a gradient for a step. In training, batch norm cancels a shift before it, so
+    # the shift's gradient is zero except for rounding; in the deployed network the shift has an effect.
     for training in (True, True, True, False):
         compressed.train(training)
         optimizer.zero_grad()
@@ -122,13 +121,13 @@ def _check_gradients(subject: Subject, device: str) -> None:
         used = seen[kept[name]] if name in kept else seen
         if used.numel() and not used.float().mean() > least:
             raise CheckFailed(
-                f"a gradient reaches only {used.float().mean():.1%} of the values of {name}: the others are stored to "
-                "no purpose"
+                f"a gradient reaches only {used.float().mean():.1%} of the values of {name}: the others are stored in "
+                "vain"
             )
 
 
 def _of_norms(network: nn.Module) -> set[str]:
-    """The names of what batch norm learns."""
+    """The names of batch norm's parameters."""
     return {
         f"{path}.{name}"
         for path, module in network.named_modules()

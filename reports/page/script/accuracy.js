@@ -69,7 +69,7 @@ function drawAccuracy() {
   const hasFront = byId("front").checked && measure !== "corrupted";
   const whole = onLog && setting().points.some((point) => point.mean === 100);
   byId("front-note").textContent = (whole ? `A method ${setting().metric.counts_images ? "without an error" : "at 100 %"} has no place on a log axis. ` : "") + (hasFront
-    ? "The Pareto front is over all methods, also those switched off; its rings are the stronger, the more probable it is that a point is on it, and sizes within 1 % count as equal."
+    ? "The Pareto front includes all methods, also those switched off. A stronger ring means that a point is more probably on the front. Sizes within 1 % count as equal."
     : "");
 }
 
@@ -193,11 +193,11 @@ function publishedTrace(axis, measure) {
   const note = byId("published-note");
   const can = points.length && axis === "stored_values" && measure === "mean";
   byId("published").disabled = !can;
-  const why = !points.length ? "No published points are known for this network and data." : `Published points have stored values and ${setting().metric.label} alone.`;
+  const why = !points.length ? "No published points are known for this network and data." : `Published points have only stored values and ${setting().metric.label}.`;
   byId("published").parentElement.title = can ? "" : why;
   note.hidden = !(can && byId("published").checked);
   if (note.hidden) return null;
-  note.textContent = `Hollow marks are published results, on ${setting().publishedOn}, from other code and schedules: not measured here, and not comparable point by point.`;
+  note.textContent = `Hollow marks are published results on ${setting().publishedOn}, from other code and schedules. They were not measured here and can't be compared point by point.`;
   return {
     name: "published", meta: "scale", type: "scatter", mode: "markers", x: points.map((point) => point.stored_values), y: points.map((point) => point.score),
     marker: { symbol: "hexagram-open", size: 11, color: colours().soft, line: { width: 1.5 } },

@@ -3,8 +3,8 @@
 function drawCodes() {
   const run = setting().spaces[Number(byId("codes-run").value || 0)];
   byId("codes-note").textContent = run
-    ? "What the generator has learned: its slices as pictures (each cell is one kernel of an input and an output channel; blue is positive, orange negative; one that was learned in part ends in white), and where the codes of each layer lie along their first two principal components. Early layers are dark, late ones light."
-    : "No run here has a code space: it is recorded for csg.";
+    ? "The learned slices of the generator as pictures: each cell is one kernel of an input and an output channel, blue is positive, orange is negative, and a partial slice ends in white. The points are the codes of each layer along their first two principal components. Early layers are dark, late layers light."
+    : "No run here has a code space; only csg records one.";
   for (const old of byId("codes-spaces").querySelectorAll(".plot")) Plotly.purge(old);
   byId("codes-spaces").replaceChildren();
   if (!run) return;

@@ -15,8 +15,8 @@ function drawLayers() {
   const known = here.length > 0;
   byId("layers-map").hidden = byId("layers-bars").hidden = !known;
   byId("layers-note").textContent = known
-    ? `At ${budget || "its own size"}. Above: the share of its stored values that each method spends on each layer, each row 100 %. Below: the values themselves, of ${method}. What is shared (generators, bases, templates, centres) belongs to no layer.`
-    : "Nothing to show: it takes a method that is switched on, and layers.csv in its run and in one of the dense reference (early versions wrote none).";
+    ? `At ${budget || "its own size"}. Above: the share of its stored values that each method spends on each layer; each row is 100 %. Below: the numbers of values of ${method}. Shared values (generators, bases, templates, centres) belong to no layer.`
+    : "Nothing to show: switch a method on. Its run and a run of the dense reference must have a layers.csv (early versions wrote none).";
   if (!known) return;
   const lines = [{ method: "dense", values: [...dense, 0] }, ...here].reverse();
   const shares = lines.map((line) => { const total = line.values.reduce((sum, value) => sum + value, 0); return line.values.map((value) => 100 * value / total); });

@@ -21,6 +21,6 @@ function drawCurves() {
   }
   draw("curves-plot", traces, { xaxis: { title: { text: "epoch" }, ...(here.length && Math.max(...here.map((curve) => curve.epochs.length)) < 12 ? { dtick: 1 } : {}) }, yaxis: { title: { text: data.metrics[metric].replace("score", setting().metric.label) } } });
   byId("curves-note").textContent = here.length
-    ? (budget ? `At ${budget}, beside what has a size of its own. ` : "") + "Means over seeds; bands are one standard deviation. Where a method compresses a trained network, its curve begins with the dense epochs."
-    : "No training histories: switch a method on, or these runs kept none.";
+    ? (budget ? `At ${budget}, with the methods of fixed size. ` : "") + "Means over seeds; bands are one standard deviation. If a method compresses a trained network, its curve begins with the dense epochs."
+    : "No training histories: switch a method on; if that doesn't help, these runs kept none.";
 }

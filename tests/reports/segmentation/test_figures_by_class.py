@@ -88,8 +88,8 @@ def test_of_many_classes_and_methods_as_much_as_there_is_room_for() -> None:
     assert len(shown.rows) == 10_000 // 150
     assert shown.rows[0].is_reference
     assert notes == [
-        "Of 101 methods and budgets with figures by class, 66 are shown, from the top of the table on; classes.csv has "
-        "them all."
+        "Of 101 methods and budgets with figures by class, the first 66 of the table are shown; classes.csv has them "
+        "all."
     ]
     assert that_fit(of(STREET))[1] == []
     assert len(made([segmented("dense", 0, classes), *many])) < 6_000_000

@@ -107,7 +107,7 @@ def test_a_page_has_each_image_its_mask_and_what_each_network_of_one_seed_took_i
     assert re.findall(r"background:(#\w+)\"></span> <bdi>(\w+)", legend) == [(colours[0], "sky"), (colours[1], "road")]
     assert "no class" in legend
     assert "the runs of seed 1" in page.text
-    assert "mean IoU % on all of the split" in page.text
+    assert "mean IoU % on the whole split" in page.text
     assert "img-src data:" in content
 
 
@@ -125,10 +125,10 @@ def test_a_run_whose_file_is_torn_is_left_out_with_a_line_and_the_rest_is_there(
     found, _, problems = shown_of(store)
     (shown,) = found.values()
     assert [(column.method, column.budget) for column in shown.columns] == [("dense", ""), ("lowrank", "4x")]
-    ending = "; its pictures are left out, and its scores are not"
+    ending = "; its pictures are left out, but its scores are kept"
     assert problems == [
         f"{run_of(store, torn).name}: {EXAMPLES} has changed since it was sealed{ending}",
-        f"{EXAMPLES} of {run_of(store, otherwise).name} has other images than those of other runs{ending}",
+        f"{EXAMPLES} of {run_of(store, otherwise).name} has other images than the other runs{ending}",
     ]
     page = Page(page_of(store, tmp_path).read_bytes())
     assert f"Left out: {problems[0]}" in page.text

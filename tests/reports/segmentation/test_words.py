@@ -63,7 +63,7 @@ def test_a_page_of_classification_says_what_it_always_did() -> None:
     assert "keeps the most accuracy at a number of stored parameters?" in text
     assert "error, on a log axis" in text
     assert "top-5 %" in text
-    assert "where 85 % of 4,000 images are right, the error of that is 0.6 points. It is common" in text
+    assert "(with 85 % of 4,000 images right, the standard error is 0.6 points), which is common" in text
 
 
 def test_a_page_of_both_speaks_of_scores() -> None:
