@@ -114,7 +114,7 @@ def test_a_test_at_several_scales_and_what_it_computes(
     assert "test_scales=0.5x0.75x1x1.25x1.5x1.75:test_flip=true" in out.replace("\n", "")
     _, schedule = schedules.find(asked[asked.index("--schedule") + 1])
     assert round(2 * sum(scale**2 for scale in schedule.views.scales)) == 17
-    assert "are 17 times the multiply-accumulates" in TEXT
+    assert "takes 17 times the multiply-accumulates" in TEXT
 
 
 @pytest.mark.whole
