@@ -156,8 +156,16 @@ class Table:
 
     def best(self, budget: str) -> str:
         """The methods that may be the best, the highest mean first."""
+        return ", ".join(self._best(budget)["method"].astype(str))
+
+    def losses(self, budget: str, digits: int = 1) -> str:
+        """What the methods that may be the best lose on average against dense: the least and the most."""
+        lost = -self._best(budget)["difference"]
+        return f"{lost.min():.{digits}f} to {lost.max():.{digits}f}"
+
+    def _best(self, budget: str) -> pd.DataFrame:
         own = self.summary[(self.summary["budget"] == budget) & self.summary["is_best"].fillna(False)]
-        return ", ".join(own.sort_values("score_mean", ascending=False)["method"].astype(str))
+        return own.sort_values("score_mean", ascending=False)
 
     @property
     def verdict(self) -> str:

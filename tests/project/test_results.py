@@ -12,6 +12,7 @@ from bench.store.store import Store
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 RESULTS = DOCS / "results"
+README = DOCS.parent / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,16 @@ def test_the_pages_are_what_the_records_say(rebuild: ModuleType) -> None:
     for name, text in pages.items():
         assert text == (RESULTS / name).read_text(), "run docs/results/rebuild.py"
     assert sorted(figures) == sorted(f"figures/{path.name}" for path in (RESULTS / "figures").iterdir())
+
+
+def test_the_readme_has_the_verdict_of_the_results() -> None:
+    """The three lines, to the letter."""
+    lines = [
+        re.findall(r"^\* \*\*\d+x\*\*: .*$", path.read_text(), flags=re.MULTILINE)
+        for path in (README, RESULTS / "index.md")
+    ]
+    assert lines[0] == lines[1]
+    assert len(lines[0]) == 3
 
 
 # Names, budgets, and what is said of statistics alike everywhere.
