@@ -13,7 +13,7 @@ from bench.store.printable import one_line
 @app.command()
 def cache(
     dataset: Annotated[
-        str | None, typer.Argument(metavar="[DATASET]", help="As it is listed, or the beginning of that. Default: all.")
+        str | None, typer.Argument(metavar="[DATASET]", help="The name in the list, or its beginning. Default: all.")
     ] = None,
     empty: Annotated[bool, typer.Option("--empty", help="Remove them; they are made again when needed.")] = False,
     check: Annotated[

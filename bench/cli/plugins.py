@@ -1,4 +1,4 @@
-"""Commands on methods and networks: what there is, what it stores, whether it keeps to the rules."""
+"""Commands on methods and networks: list them, count what they store, check that methods keep to the rules."""
 
 import re
 from pathlib import Path
@@ -40,8 +40,8 @@ def footprint(
     model: Annotated[str, typer.Option(help="Network, as in `bench run`.")] = "resnet20",
     budgets: Annotated[str, typer.Option(help="What to store, as in `bench run`.")] = "2x,4x,8x,16x,32x",
     image: Annotated[str, typer.Option(help="Channels x height x width of an image.")] = "3x32x32",
-    classes: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many classes it tells apart.")] = 10,
-    layers: Annotated[bool, typer.Option("--layers", help="Each layer's account too.")] = False,
+    classes: Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of classes.")] = 10,
+    layers: Annotated[bool, typer.Option("--layers", help="Show each layer, too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of rows.")] = False,
     plugin: Annotated[list[str] | None, typer.Option(help="A Python file with a method of your own.")] = None,
 ) -> None:

@@ -42,7 +42,7 @@ def report(
         for path in _figure(stores, folder, figure, chosen, style):
             console.print(str(path), markup=False, highlight=False, soft_wrap=True)
         return
-    arrivals = changes(stores)  # from here on, so that what arrives while the first report is written is not missed
+    arrivals = changes(stores)  # before the first report, so that runs which arrive meanwhile are not missed
     if watch and not any(any(store.glob("runs/*")) for store in stores):
         console.print("waiting for the first run")
     else:
@@ -122,7 +122,7 @@ def verify(
     folder: Annotated[Path, typer.Argument(help="What `bench run --out` wrote.")],
     seals: Annotated[bool, typer.Option("--seals", help="The seals alone; measure nothing again.")] = False,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Where datasets that are fetched lie. Default: where they lay.")
+        Path | None, typer.Option(help="The folder of fetched datasets. Default: as in the runs.")
     ] = None,
     plugin: Annotated[
         list[str] | None, typer.Option(help="A Python file with a method, dataset or task of your own.")
@@ -194,8 +194,9 @@ def write_report(
     only: Collection[str] | None = None,
     brief: str = "",
 ) -> None:
-    """Write the report over all records of these stores and print its tables, of the runs with ids in `only` (each at
-    the learning rate that counts); where it is to be `brief`, this and the page's path alone."""
+    """Write the report over all records of these stores, and print its tables. With `only` the tables show runs with
+    these ids alone, each method at the learning rate that counts. With `brief` this text and the page's path are all
+    that is printed."""
     from bench.reports.figures.figure import only as only_methods
     from bench.reports.frame import left_out, metric_of
     from bench.reports.load import load

@@ -70,7 +70,7 @@ def _describe(plan: Plan, store: Store, console: Console, executor: Executor, re
         # The longest run may begin last, when all other places are idle.
         work = [epochs_of(run) for run in todo]
         seconds = epoch_seconds * max(sum(work) / places, *work)
-        line += f", about {duration(seconds)} going by dense training steps here; methods may be slower"
+        line += f", about {duration(seconds)} at the speed of dense training steps here; methods may be slower"
         line += f"; {places} at once" if places > 1 else ""
     _print(console, line)
     if data is not None:
