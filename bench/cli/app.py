@@ -139,6 +139,11 @@ def console_for_tables() -> Console:
     return made
 
 
+def print_line(console: Console, line: str) -> None:
+    """Print the text as it is: no markup, no colours, and no line breaks of the console's own."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def wants_traceback() -> bool:
     """Whether the command has `--traceback`."""
     return TRACEBACK in sys.argv
@@ -146,7 +151,7 @@ def wants_traceback() -> bool:
 
 def print_error(line: str) -> None:
     """One line on standard error."""
-    make_error_console().print(f"bench: {one_line(line)}", markup=False, highlight=False, soft_wrap=True)
+    print_line(make_error_console(), f"bench: {one_line(line)}")
 
 
 def unforeseen(error: Exception) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.app import FAILED_RUNS, app, make_console
+from bench.cli.app import FAILED_RUNS, app, make_console, print_line
 from bench.errors import InputError
 from bench.store.printable import one_line
 
@@ -33,7 +33,7 @@ def cache(
     console, found = make_console(), cache_from_environment()
 
     def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, line)
 
     kept = [one for one in found.kept() if (one.header.dataset if one.header else "").startswith(dataset or "")]
     looks = [

@@ -10,7 +10,7 @@ import torch
 
 from bench import count
 from bench.cache.images import load
-from bench.cli.app import make_error_console
+from bench.cli.app import make_error_console, print_line
 from bench.data.batches import in_order
 from bench.data.normalise import Normalise
 from bench.dataset import Data
@@ -181,4 +181,4 @@ def _notes_on_classes(path: Path, opened: Opened, data: Data, label: str) -> Ite
 
 
 def _say(note: str) -> None:
-    make_error_console().print(note, markup=False, highlight=False, soft_wrap=True)
+    print_line(make_error_console(), note)

@@ -27,6 +27,7 @@ from bench.cli.app import (
     end_quietly,
     make_error_console,
     print_error,
+    print_line,
     unforeseen,
     wants_traceback,
 )
@@ -55,7 +56,7 @@ def main() -> None:
         if not sys.argv[1:]:  # `bench` alone prints the help, and that is no error
             app()
         if wants_traceback():
-            make_error_console().print(traceback.format_exc(), markup=False, highlight=False, soft_wrap=True)
+            print_line(make_error_console(), traceback.format_exc())
         line = str(error) if isinstance(error, InputError) else _usage(error)
         # Under torchrun a wrong command is wrong in all processes. Only the first prints the error.
         if not line or (place := launched.from_environment()) is None or place.leads:

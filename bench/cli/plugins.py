@@ -14,6 +14,7 @@ from bench.cli.app import (
     make_console,
     make_error_console,
     print_json,
+    print_line,
     wants_traceback,
 )
 from bench.errors import InputError
@@ -106,9 +107,9 @@ def check(
         if not json:
             message = f": {result.message}" if result.message and not told else ""
             line = f"{result.outcome:8} {result.model:24} {result.check}{message}"
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            print_line(console, line)
             if result.traceback and not told and wants_traceback():
-                console.print(result.traceback, markup=False, highlight=False, soft_wrap=True)
+                print_line(console, result.traceback)
     if json:
         print_json([asdict(result) for result in results])
     failed = sum(result.outcome == "failed" for result in results)
@@ -117,7 +118,7 @@ def check(
         problem = f"fails {failed} of {len(results)} checks"
         if not failed:
             problem = "refuses every budget here, so that little could be checked"
-        make_error_console().print(f"{method} {problem}", markup=False, highlight=False, soft_wrap=True)
+        print_line(make_error_console(), f"{method} {problem}")
         raise typer.Exit(FAILED_RUNS)
 
 
