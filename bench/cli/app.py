@@ -19,17 +19,17 @@ from bench.store.printable import one_line, printable
 
 # Exit codes besides 0.
 FAILED_RUNS, BAD_INPUT, INTERRUPTED = 1, 2, 130
-# Of `bench run` that was asked to end by SIGTERM, as schedulers of clusters do: the same command goes on.
+# `bench run` was ended by SIGTERM, as schedulers of clusters do it. The same command goes on.
 RESUMABLE = 75
 
 TRACEBACK = "--traceback"
 
-# Characters that the widest table takes, and lines of a table that nobody reads on a terminal any more.
+# Characters of the widest table, and more lines of a table than a person reads on a terminal.
 _WIDE, LONG = 160, 200
 
 
 class _Commands(TyperGroup):
-    """The commands, with what holds for all of them."""
+    """The commands, with checks and errors that all of them share."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         args = _completed([given for given in args if given != TRACEBACK])
@@ -37,7 +37,7 @@ class _Commands(TyperGroup):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Whatever a plugin raises that would end bench without a word ends it with one."""
+        """An exception of a plugin that would end bench without a message ends it with one."""
         try:
             with contained(), interrupt.noticed():
                 return self._invoke(ctx)
@@ -49,18 +49,18 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except SystemExit as ended:
-            # The help is printed by a console of typer's own, which exits when nobody reads on.
+            # Typer prints the help by a console of its own, which exits if the reader of a pipe is gone.
             if isinstance(ended.__context__, BrokenPipeError):
                 raise ended.__context__ from None
             raise
 
 
-# Options that may be written alone, and what they stand for then.
+# Options that may be written without a value, and the value that they have then.
 _ALONE = {"--corruptions": defaults.COMPUTED}
 
 
 def _completed(args: list[str]) -> list[str]:
-    """Give options that stand alone the value that this stands for. An option stands alone if another option follows,
+    """Give options without a value the value that this stands for. An option has no value if another option follows,
     or nothing."""
     found = []
     for given, following in pairwise([*args, None]):
@@ -76,8 +76,8 @@ _REPEATABLE = {"--plugin"}
 
 
 def _look_at(args: list[str]) -> None:
-    """Refuse options that would silently mean something else: an empty one (an empty path is the current folder), and
-    one that is written twice but takes one value (the first would be ignored). Raises InputError."""
+    """Refuse options that would silently mean something else. An empty path would be the current folder. Of an option
+    that is written twice, the first would be ignored. Raises InputError."""
     seen: set[str] = set()
     for given, following in pairwise([*args, None]):
         assert given is not None
@@ -106,12 +106,12 @@ app = typer.Typer(
 
 
 def end_quietly() -> None:
-    """Whoever reads has had enough (`bench show | head`): write what is left to nowhere."""
+    """Write the rest to nowhere, since the reader of the pipe is gone (`bench show | head`)."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Console(Console):
-    """Text of records, files and plugins reaches a terminal as text alone."""
+    """A console on which text of records, files and plugins is only text, and never a command to the terminal."""
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text), **options)
@@ -132,25 +132,30 @@ def make_error_console() -> Console:
 
 
 def console_for_tables() -> Console:
-    """Standard output; in a file or a pipe there is room for tables, and nothing is cut off."""
+    """Standard output. In a file or a pipe it is wide enough that no table is cut off."""
     made = make_console()
     if not made.is_terminal:
         made.width = max(made.width, _WIDE)
     return made
 
 
+def print_line(console: Console, line: str) -> None:
+    """Print the text as it is: no markup, no colours, and no line breaks of the console's own."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def wants_traceback() -> bool:
-    """Whether a person asked where errors came from."""
+    """Whether the command has `--traceback`."""
     return TRACEBACK in sys.argv
 
 
 def print_error(line: str) -> None:
     """One line on standard error."""
-    make_error_console().print(f"bench: {one_line(line)}", markup=False, highlight=False, soft_wrap=True)
+    print_line(make_error_console(), f"bench: {one_line(line)}")
 
 
 def unforeseen(error: Exception) -> str:
-    """The line for an error that nobody wrote for people."""
+    """The line for an error that is no InputError, so that its message was not written for people."""
     if isinstance(error, OSError) and error.strerror and isinstance(error.filename, str):
         return f"{one_line(error.filename, 80)} can't be used: {error.strerror}"
     said = one_line(str(error), 400)
@@ -158,7 +163,7 @@ def unforeseen(error: Exception) -> str:
 
 
 def print_json(found: Any) -> None:
-    """As JSON of the standard: a number that is none (a loss that is NaN, say) is null."""
+    """Print standard JSON, with null for numbers that are not finite, such as a loss that is NaN."""
     print(json.dumps(_finite(found), allow_nan=False))
 
 
@@ -181,5 +186,5 @@ def print_row(found: dict[str, Any], as_json: bool) -> None:
 
 
 def as_list(text: str) -> list[str]:
-    """What is written with commas."""
+    """The parts of a text between its commas."""
     return [part.strip() for part in text.split(",") if part.strip()]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.app import FAILED_RUNS, app, make_console
+from bench.cli.app import FAILED_RUNS, app, make_console, print_line
 from bench.errors import InputError
 from bench.store.printable import one_line
 
@@ -13,7 +13,7 @@ from bench.store.printable import one_line
 @app.command()
 def cache(
     dataset: Annotated[
-        str | None, typer.Argument(metavar="[DATASET]", help="As it is listed, or the beginning of that. Default: all.")
+        str | None, typer.Argument(metavar="[DATASET]", help="The name in the list, or its beginning. Default: all.")
     ] = None,
     empty: Annotated[bool, typer.Option("--empty", help="Remove them; they are made again when needed.")] = False,
     check: Annotated[
@@ -33,7 +33,7 @@ def cache(
     console, found = make_console(), cache_from_environment()
 
     def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, line)
 
     kept = [one for one in found.kept() if (one.header.dataset if one.header else "").startswith(dataset or "")]
     looks = [

@@ -26,7 +26,7 @@ def compress(
             f" {', '.join(defaults.SEARCHED_METHODS)}."
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Of fine-tuning. Default: the schedule's.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of fine-tuning. Default: the schedule's.")] = None,
     schedule: Annotated[
         str | None, typer.Option(help=f"Fine-tuning recipe: a name or a TOML file. Default {defaults.FINE_TUNING}.")
     ] = None,
@@ -43,10 +43,10 @@ def compress(
         str, typer.Option(help="How many methods to try at once; auto: one a core, or as many as a GPU has room for.")
     ] = defaults.JOBS,
     threads: Annotated[
-        int | None, typer.Option(help=f"Of torch, for each; bits depend on it. Default {defaults.THREADS}.")
+        int | None, typer.Option(help=f"Threads of torch for each; last bits depend on it. Default {defaults.THREADS}.")
     ] = None,
     data_dir: Annotated[
-        str | None, typer.Option(help=f"Where datasets that are fetched lie. Default {defaults.DATA_DIR}.")
+        str | None, typer.Option(help=f"The folder of fetched datasets. Default {defaults.DATA_DIR}.")
     ] = None,
     download: Annotated[bool | None, typer.Option("--download", help="Fetch the dataset if it is not there.")] = None,
     plugin: Annotated[

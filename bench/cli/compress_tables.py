@@ -1,4 +1,4 @@
-"""What `bench compress` prints once all is done."""
+"""The tables that `bench compress` prints at its end."""
 
 from collections.abc import Iterator
 
@@ -17,8 +17,8 @@ from bench.task import LOSS
 
 
 def compress_tables(request: Request, outcome: Outcome) -> Iterator[RenderableType]:
-    """Tables of the trials, of networks that are no smaller where they run, and of before and after. A text is a line
-    by itself."""
+    """The table of trials, a line for each network that is no smaller where it runs, and the table of before and after.
+    A text is a line by itself."""
     yield _candidates(request, outcome)
     for one in outcome.tried:
         if not one.finished:
@@ -37,7 +37,7 @@ def compress_tables(request: Request, outcome: Outcome) -> Iterator[RenderableTy
 
 
 def _candidates(request: Request, outcome: Outcome) -> Table:
-    """With a search, accuracy over size: the curve."""
+    """The trials, from the largest network to the smallest. For a search this is the curve of accuracy over size."""
     epochs = outcome.tried[0].record["schedule.epochs"]
     what = (
         f"tried at {request.to}" if request.max_drop is None else f"tried to lose {request.max_drop:g} points or less"
@@ -61,7 +61,7 @@ def _candidates(request: Request, outcome: Outcome) -> Table:
 
 
 def _reason(record: Record, request: Request) -> str:
-    """Its first parts, with where the rest is to be read."""
+    """The beginning of a long reason, with the command that shows all of it."""
     said, *parts = str(record["reason"]).split("; ")
     for part in parts:
         if len(said) + len(part) > _LONG_REASON:
@@ -79,7 +79,7 @@ def _score(record: Record, metric: Metric) -> str:
 
 
 def _size(one: Tried, in_bytes: bool) -> int:
-    """The largest first, and trials without a network last."""
+    """The key that sorts the largest network first, and trials without a network last."""
     return -int(one.record["counted_bytes" if in_bytes else "stored_values"]) if one.finished else 0
 
 
@@ -104,7 +104,7 @@ def _unmet(request: Request) -> str:
 
 
 def _broken(before: Record, after: Record) -> str:
-    """Advice where little is left of the accuracy; empty if enough is left."""
+    """Advice if little is left of the accuracy; else empty."""
     metric = Metric.of(before)
     if not metric.higher or after[metric.validation] >= _LITTLE * before[metric.validation]:
         return ""
@@ -116,7 +116,7 @@ def _broken(before: Record, after: Record) -> str:
     )
 
 
-# Of the validation score.
+# The part of the validation score below which little is left.
 _LITTLE = 0.5
 
 

@@ -10,7 +10,7 @@ import torch
 
 from bench import count
 from bench.cache.images import load
-from bench.cli.app import make_error_console
+from bench.cli.app import make_error_console, print_line
 from bench.data.batches import in_order
 from bench.data.normalise import Normalise
 from bench.dataset import Data
@@ -51,9 +51,9 @@ def evaluate_saved(
     """The metrics of the dataset's task, stored values and bytes of the file, each with its name. `other_code` is set
     if the code differs from the code that made the file.
 
-    Images are standardised as the file says that those it was trained on were; where it doesn't say, by the mean and
-    deviation of the dataset's training images. So is their size, where the dataset was given none. They are seen in the
-    views that were `asked` for, or by default in those that the file's run was tested with. Raises InputError.
+    Images are standardised as the file says. If it doesn't say, the mean and deviation of the dataset's training images
+    are taken. Images have the size that the file says, unless the dataset's text gives one. They are seen in the views
+    that were `asked` for, or by default in those that the file's run was tested with. Raises InputError.
     """
     path = network_file.locate(path)
     saved = network_file.read(path)
@@ -96,10 +96,11 @@ def evaluate_exported(
     plugins: Sequence[str],
     asked: Views | None = None,
 ) -> dict[str, Any]:
-    """The same of an exported file, run as it is: by onnxruntime or torch, on the CPU.
+    """The same for an exported file, which onnxruntime or torch runs as it is, on the CPU.
 
-    Images are brought to the size that the file takes where the dataset can, and standardised as it says; `normalise`
-    says how for a file that doesn't. Each is seen once, unless other views are `asked` for. Raises InputError.
+    Images are brought to the size that the file takes, if the dataset has an option for that. They are standardised as
+    the file says; `normalise` is for files that don't say it. Each image is seen once, unless other views are `asked`
+    for. Raises InputError.
     """
     opened = open_exported(path)
     chosen, sized = exported.find_dataset_for(dataset, opened, plugins)
@@ -128,7 +129,7 @@ def evaluate_exported(
 def measure_exported(
     path: Path, dataset: str, data_dir: Path, download: bool, plugins: Sequence[str]
 ) -> dict[str, Any]:
-    """The accuracy of a file that was just exported, which is written into it. Raises InputError."""
+    """Measure the accuracy of a file that was just exported, and write it into the file. Raises InputError."""
     opened = open_exported(path)
     chosen, sized = exported.find_dataset_for(dataset, opened, plugins)
     data = _decoded(chosen, data_dir, download, sized)
@@ -137,8 +138,8 @@ def measure_exported(
 
 
 def _views_for(path: Path, chosen: DatasetChoice, asked: Views | None) -> Views:
-    """The views that were asked for; else those of the run whose file this is; else each image once, as it is. Raises
-    InputError."""
+    """The views that were asked for. By default those that the file's run was tested with, and for other files each
+    image once, as it is. Raises InputError."""
     if asked is not None:
         if not asked.is_plain:
             require_pixels(chosen, "--test-scales and --test-flip")
@@ -169,7 +170,7 @@ def _decoded(chosen: DatasetChoice, data_dir: Path, download: bool, sized: Seque
 
 
 def _notes_on_classes(path: Path, opened: Opened, data: Data, label: str) -> Iterator[str]:
-    """A line if the classes of the file have other names than the dataset's: accuracy then goes by their numbers."""
+    """A line if classes of the file and of the dataset have different names. Accuracy compares their numbers alone."""
     names = () if opened.about is None else opened.about.class_names
     odd = [number for number, name in enumerate(names) if name != data.classes[number]]
     if odd:
@@ -180,4 +181,4 @@ def _notes_on_classes(path: Path, opened: Opened, data: Data, label: str) -> Ite
 
 
 def _say(note: str) -> None:
-    make_error_console().print(note, markup=False, highlight=False, soft_wrap=True)
+    print_line(make_error_console(), note)

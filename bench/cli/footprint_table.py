@@ -1,4 +1,4 @@
-"""What `bench footprint` prints."""
+"""The tables that `bench footprint` prints."""
 
 from collections.abc import Iterator, Sequence
 
@@ -28,11 +28,11 @@ _OF_LAYERS = {"stored_values": "stored", "materialised_values": "deployed", "mac
 
 
 def footprint_tables(rows: Sequence[Row], question: Question) -> Iterator[RenderableType]:
-    """One table with all rows, the reasons of those that can't be, and where rows have them, a table of layers each."""
+    """One table with all rows, lines with reasons, and a table of layers for each row that has layers."""
     size = "x".join(map(str, question.image_shape))
     table = Table(title=escape(f"{question.model.text}, {size}, {question.num_classes} classes"), title_justify="left")
     table.add_column("method", overflow="fold")
-    # What budgets of one kind alone were asked for has one column.
+    # If all budgets are of values, bytes have no column, and the other way round.
     columns = {name: title for name, title in _COLUMNS.items() if name not in _ASKED or any(row[name] for row in rows)}
     for heading in ("budget", *columns.values()):
         table.add_column(heading, justify="right", no_wrap=True)

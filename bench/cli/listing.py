@@ -1,4 +1,4 @@
-"""What `bench list` and `bench show` print."""
+"""The lines and tables that `bench list` and `bench show` print."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -25,8 +25,8 @@ _SETTING = ("model", "dataset", "schedule")
 
 
 def listing(what: str, plugin_files: Sequence[str]) -> Iterator[str]:
-    """The lines of `bench list WHAT`, as rich markup. Read from the syntax of plugins' files, where that says enough:
-    neither they nor torch are imported. Raises InputError."""
+    """The lines of `bench list WHAT`, as rich markup. They are read from the syntax of plugins' files. A plugin is
+    imported only if its syntax doesn't tell. Raises InputError."""
     if what in (discovery.METHODS, discovery.DATASETS):
         for name, plugin in discovery.available(what, plugin_files).items():
             yield _line(name, plugin.first_line())
@@ -52,7 +52,7 @@ def show_all(store: Store) -> Iterator[RenderableType]:
     for record in sorted(records, key=_order):
         settings.setdefault(", ".join(str(record[name]) for name in _SETTING), []).append(record)
     for setting, rows in settings.items():
-        # Rich takes a millisecond for a line of a table.
+        # Long lists are plain text, since rich takes a millisecond for a line of a table.
         several = any(_rate(record) != 1 for record in rows)
         rate = ["rate"] if several else []
         headings = (*_HEADINGS[:3], *rate, *_HEADINGS[3:-1], Metric.of(rows[0]).title, _HEADINGS[-1])
@@ -62,12 +62,12 @@ def show_all(store: Store) -> Iterator[RenderableType]:
         yield f"damaged: {one_line(line)}"
 
 
-# Before the last stands the metric's name.
+# The name of the metric is put before the last heading.
 _HEADINGS = ("id", "method", "budget", "seed", "stored", "status")
 
 
 def _cells(record: Record, with_rate: bool) -> list[str]:
-    """With the factor of the learning rate where runs of the table differ in it."""
+    """The cells of a run. With the factor of the learning rate if runs of the table differ in it."""
     rate = [factor_text(_rate(record))] if with_rate else []
     cells = [record["id"], record["method"], record["budget"], *rate, record["seed"]]
     cells += [_number(record["stored_values"]), _percent(record.get(Metric.of(record).test)), _status(record)]
@@ -75,7 +75,7 @@ def _cells(record: Record, with_rate: bool) -> list[str]:
 
 
 def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[RenderableType]:
-    # Without lines between columns it fits into 70 characters, and can be read at 60.
+    # Without lines between columns the table fits into 70 characters, and can be read at 60.
     table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     for heading, width in zip(headings, widths, strict=True):
@@ -89,7 +89,7 @@ def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -
 
 
 def _plain(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lines with columns one below the other."""
+    """Lines of plain text with aligned columns."""
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (headings, *rows)]
     yield "\n".join([one_line(title), *(line.rstrip() for line in lines)])
@@ -99,7 +99,7 @@ def show_run(
     store: Store, wanted: str, model: str | None = None, plugins: Sequence[str] = ()
 ) -> Iterator[RenderableType]:
     """One run: its record, column by column, its predictions in numbers, its history, and whether its code is today's.
-    Code in files is only looked at if a person names the files (`model`, `plugins`). Raises InputError."""
+    Code of a person's files is compared only if the person names the files (`model`, `plugins`). Raises InputError."""
     by_folder, _ = store.read_all()
     records = list(by_folder.values())
     wanted = wanted.rstrip("/").rpartition("/")[2]
@@ -161,12 +161,12 @@ def _predictions(by_folder: Mapping[Path, Record], folder: Path) -> Iterator[Ren
         yield f"damaged: {one_line(line)}"
 
 
-# With these a run's table begins.
+# The first rows of a run's table.
 _FIRST = ("id", "status", "reason", "method", "budget", "seed", "stored_values", "compression", "stored_bytes")
 
 
 def _not_one(wanted: str, found: Sequence[str], ids: Sequence[str]) -> str:
-    """Why a run's name is not enough, with a few that were perhaps meant."""
+    """The line for a name that no run has, or several, with a few names that may be meant."""
     few = list(found[:_FEW]) if found else get_close_matches(wanted, ids, n=_FEW, cutoff=0)
     count = len(found or ids)
     more = f" and {count - len(few):,} more" if count > len(few) else ""
@@ -175,12 +175,12 @@ def _not_one(wanted: str, found: Sequence[str], ids: Sequence[str]) -> str:
     return f"{begin} {wanted[:40]!r}; {which} (all: bench show DIR)"
 
 
-# Ids that are named where very many could be.
+# Ids in a message about many runs.
 _FEW = 5
 
 
 def _code_here(record: Record, model: str | None, plugins: Sequence[str]) -> dict[str, str]:
-    """Today's hashes of the same code as in the record, by column, without code that isn't here."""
+    """Today's hashes of the code that the record names, by column. Code that isn't here is left out."""
     found = {}
     with suppress(InputError):
         found["method_code"] = discovery.find(discovery.METHODS, record["method_name"], plugins).code()
@@ -189,14 +189,14 @@ def _code_here(record: Record, model: str | None, plugins: Sequence[str]) -> dic
         found["dataset_code"] = discovery.find(discovery.DATASETS, name, plugins).code()
     if model is not None:
         found["model_code"] = networks.code_of(model)
-    elif not networks.is_file(record["model"]):  # which a person must name
+    elif not networks.is_file(record["model"]):  # a person must name such a file
         with suppress(InputError):
             found["model_code"] = networks.code_of(record["model"])
     return found
 
 
 def _short(cell: str | None) -> str:
-    """Four digits of a number; whatever else stands there, as it is."""
+    """Four digits of a number; any other text as it is."""
     try:
         return f"{float(cell or ''):.4g}"
     except ValueError:

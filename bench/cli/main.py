@@ -1,4 +1,4 @@
-"""The entry point: every command, and what becomes of errors."""
+"""The entry point: every command, and how errors are printed."""
 
 import io
 import os
@@ -27,6 +27,7 @@ from bench.cli.app import (
     end_quietly,
     make_error_console,
     print_error,
+    print_line,
     unforeseen,
     wants_traceback,
 )
@@ -37,8 +38,8 @@ from bench.version import __version__
 
 
 def main() -> None:
-    """Run the command line. Whatever goes wrong is one line and exit code 2, with `--traceback` where it came from,
-    too."""
+    """Run the command line. Every error is one line and exit code 2. With `--traceback` its traceback is printed
+    before."""
     if sys.platform == "win32":
         print_error("it does not run on Windows; use WSL, or the container that Containerfile makes")
         sys.exit(BAD_INPUT)
@@ -52,20 +53,20 @@ def main() -> None:
         end_quietly()
         sys.exit(FAILED_RUNS)
     except Exception as error:
-        if not sys.argv[1:]:  # the help, which is no error of anyone
+        if not sys.argv[1:]:  # `bench` alone prints the help, and that is no error
             app()
         if wants_traceback():
-            make_error_console().print(traceback.format_exc(), markup=False, highlight=False, soft_wrap=True)
+            print_line(make_error_console(), traceback.format_exc())
         line = str(error) if isinstance(error, InputError) else _usage(error)
-        # What is wrong with a command is so in all processes of torchrun, and the first says it.
+        # Under torchrun a wrong command is wrong in all processes. Only the first prints the error.
         if not line or (place := launched.from_environment()) is None or place.leads:
             print_error(line or unforeseen(error))
         sys.exit(BAD_INPUT)
 
 
 def _usage(error: Exception) -> str:
-    """The message of the command line's parser in one line; empty for other errors. Its classes are typer's own, and
-    lie elsewhere in each version."""
+    """The message of the command line's parser in one line; empty for other errors. The parser's classes are private to
+    typer and move with its versions, so errors are told by their attributes."""
     said = getattr(error, "format_message", lambda: "")()
     context = getattr(error, "ctx", None)
     command = f"bench {context.info_name}" if context is not None and context.parent is not None else "bench"

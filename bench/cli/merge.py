@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.app import FAILED_RUNS, app, make_console
+from bench.cli.app import FAILED_RUNS, app, make_console, print_line
 
 
 @app.command()
@@ -22,8 +22,8 @@ def merge(
     found = merge_stores(stores, out, other_code)
     console = make_console()
     for line in (*found.damaged, *found.finished_elsewhere):
-        console.print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True)
+        print_line(console, f"left out: {line}")
     line = f"{len(found.runs)} runs in {out}; bench report {out} writes its report"
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    print_line(console, line)
     if found.damaged:
         raise typer.Exit(FAILED_RUNS)

@@ -1,4 +1,4 @@
-"""`bench new-method`: a working method and its test, to start one's own from, both copies of `bench.cli.template`."""
+"""`bench new-method`: a working method and its test, copied from `bench.cli.template`, to start a new method from."""
 
 import re
 from contextlib import suppress
@@ -11,7 +11,7 @@ from bench.errors import InputError
 from bench.plan.method_choice import ALL
 from bench.plugins import discovery
 
-# What the template's method is called: its file, itself and its class.
+# The names in the template: of the file, the method and the class.
 _FILE, _METHOD, _CLASS = "new_method", "new-method", "NewMethod"
 
 
@@ -41,7 +41,7 @@ def new_method(name: str, folder: Path) -> list[str]:
         for file, text in texts.items():
             file.write_text(text, encoding="utf-8")
     except OSError as error:
-        for file in texts:  # none of them was there before
+        for file in texts:  # neither was there before
             with suppress(OSError):
                 file.unlink(missing_ok=True)
         raise InputError(f"can't write to {folder}: {error.strerror or error}; give another --out") from error
@@ -57,7 +57,7 @@ def new_method(name: str, folder: Path) -> list[str]:
 
 
 def _template(module: str, stem: str, method: str, class_name: str) -> str:
-    """The text of a module of the template, with the method called otherwise. Raises InputError."""
+    """The text of a module of the template, with the names of the new method. Raises InputError."""
     text = resources.files("bench.cli.template").joinpath(f"{module}.py").read_text(encoding="utf-8")
     if class_name != _CLASS and re.search(rf"\b{class_name}\b", text):
         raise InputError(f"can't call a method {stem!r}: its class would be {class_name}, which is taken; give another")

@@ -1,4 +1,4 @@
-"""Commands on methods and networks: what there is, what it stores, whether it keeps to the rules."""
+"""Commands on methods and networks: list them, count what they store, check that methods keep to the rules."""
 
 import re
 from pathlib import Path
@@ -14,6 +14,7 @@ from bench.cli.app import (
     make_console,
     make_error_console,
     print_json,
+    print_line,
     wants_traceback,
 )
 from bench.errors import InputError
@@ -40,8 +41,8 @@ def footprint(
     model: Annotated[str, typer.Option(help="Network, as in `bench run`.")] = "resnet20",
     budgets: Annotated[str, typer.Option(help="What to store, as in `bench run`.")] = "2x,4x,8x,16x,32x",
     image: Annotated[str, typer.Option(help="Channels x height x width of an image.")] = "3x32x32",
-    classes: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many classes it tells apart.")] = 10,
-    layers: Annotated[bool, typer.Option("--layers", help="Each layer's account too.")] = False,
+    classes: Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of classes.")] = 10,
+    layers: Annotated[bool, typer.Option("--layers", help="Show each layer, too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of rows.")] = False,
     plugin: Annotated[list[str] | None, typer.Option(help="A Python file with a method of your own.")] = None,
 ) -> None:
@@ -106,9 +107,9 @@ def check(
         if not json:
             message = f": {result.message}" if result.message and not told else ""
             line = f"{result.outcome:8} {result.model:24} {result.check}{message}"
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            print_line(console, line)
             if result.traceback and not told and wants_traceback():
-                console.print(result.traceback, markup=False, highlight=False, soft_wrap=True)
+                print_line(console, result.traceback)
     if json:
         print_json([asdict(result) for result in results])
     failed = sum(result.outcome == "failed" for result in results)
@@ -117,7 +118,7 @@ def check(
         problem = f"fails {failed} of {len(results)} checks"
         if not failed:
             problem = "refuses every budget here, so that little could be checked"
-        make_error_console().print(f"{method} {problem}", markup=False, highlight=False, soft_wrap=True)
+        print_line(make_error_console(), f"{method} {problem}")
         raise typer.Exit(FAILED_RUNS)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.app import FAILED_RUNS, app, make_console
+from bench.cli.app import FAILED_RUNS, app, make_console, print_line
 from bench.errors import InputError, unknown
 from bench.store.printable import one_line
 
@@ -35,7 +35,7 @@ def publish(
     console = make_console()
 
     def say(line: str) -> None:
-        console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+        print_line(console, one_line(line))
 
     made = write(stores, out, Elsewhere(), weights, title)
     for name, why in made.left_out.items():

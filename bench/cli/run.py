@@ -82,15 +82,18 @@ def run(
     ] = defaults.EXECUTOR,
     ray_address: Annotated[
         str | None,
-        typer.Option(help="Of the Ray cluster: auto, HOST:PORT or ray://HOST:PORT. Default: Ray is started here."),
+        typer.Option(
+            help="Address of the Ray cluster: auto, HOST:PORT or ray://HOST:PORT. Default: Ray is started here."
+        ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(help=f"Of torch, for each run; bits depend on it. Default {defaults.THREADS}.")
+        int | None,
+        typer.Option(help=f"Threads of torch for each run; last bits depend on it. Default {defaults.THREADS}."),
     ] = None,
     compile: Annotated[
         str | None,
         typer.Option(
-            help="Training steps by torch.compile: on, off, or auto, on GPUs for runs that are long enough. Bits "
+            help="Training steps by torch.compile: on, off, or auto, on GPUs for runs that are long enough. Last bits "
             f"depend on it. Default {defaults.COMPILE}."
         ),
     ] = None,
@@ -99,7 +102,7 @@ def run(
         typer.Option(help="2/8: the second of eight parts, for job arrays; bench merge puts them together."),
     ] = None,
     data_dir: Annotated[
-        str | None, typer.Option(help=f"Where datasets that are fetched lie. Default {defaults.DATA_DIR}.")
+        str | None, typer.Option(help=f"The folder of fetched datasets. Default {defaults.DATA_DIR}.")
     ] = None,
     download: Annotated[bool | None, typer.Option("--download", help="Fetch the dataset if it is not there.")] = None,
     out: Annotated[Path, typer.Option(help="Where runs and the report are kept.")] = Path("results"),

@@ -24,7 +24,7 @@ def evaluate(
     dataset: Annotated[str, typer.Option(help="Dataset, for example parquet:DIR.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    data_dir: Annotated[Path, typer.Option(help="Where datasets that are fetched lie.")] = Path("data"),
+    data_dir: Annotated[Path, typer.Option(help="The folder of fetched datasets.")] = Path("data"),
     download: Annotated[bool, typer.Option("--download", help="Fetch the dataset if it is not there.")] = False,
     plugin: Annotated[
         list[str] | None, typer.Option(help="A Python file with a method, dataset or task of your own.")
@@ -74,7 +74,7 @@ def export(
     dataset: Annotated[
         str | None, typer.Option(help="Also evaluate the written file on this test split, and say so in it.")
     ] = None,
-    data_dir: Annotated[Path, typer.Option(help="Where datasets that are fetched lie.")] = Path("data"),
+    data_dir: Annotated[Path, typer.Option(help="The folder of fetched datasets.")] = Path("data"),
     download: Annotated[bool, typer.Option("--download", help="Fetch the dataset if it is not there.")] = False,
 ) -> None:
     """Write the deployed network, its kernels computed, and check that the file gives the same outputs."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench.cli.app import FAILED_RUNS, LONG, app, as_list, console_for_tables, make_console
+from bench.cli.app import FAILED_RUNS, LONG, app, as_list, console_for_tables, make_console, print_line
 from bench.errors import InputError, unknown
 from bench.store.printable import one_line
 
@@ -40,9 +40,9 @@ def report(
         if watch or open_:
             raise InputError("--figure writes files and ends; leave --watch and --open out")
         for path in _figure(stores, folder, figure, chosen, style):
-            console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+            print_line(console, str(path))
         return
-    arrivals = changes(stores)  # from here on, so that what arrives while the first report is written is not missed
+    arrivals = changes(stores)  # before the first report, so that runs which arrive meanwhile are not missed
     if watch and not any(any(store.glob("runs/*")) for store in stores):
         console.print("waiting for the first run")
     else:
@@ -58,7 +58,7 @@ def report(
                 try:
                     write_report(stores, folder, console, chosen, style, brief=f"{number:,} runs")
                 except InputError as error:  # the next run may mend it
-                    console.print(f"bench: {one_line(str(error))}", markup=False, highlight=False, soft_wrap=True)
+                    print_line(console, f"bench: {one_line(str(error))}")
         except KeyboardInterrupt:
             console.print("stopped")
 
@@ -85,11 +85,11 @@ def compare(
     else:
         console = console_for_tables()
         for line in notes:
-            console.print(f"left out: {one_line(line)}", markup=False, highlight=False, soft_wrap=True)
+            print_line(console, f"left out: {one_line(line)}")
         shown = table if everything else table[~table["verdict"].isin(comparison.UNREMARKABLE)]
         for part in compare_table(shown):
             console.print(part, highlight=False)
-        console.print(comparison.conclusion(table), markup=False, highlight=False, soft_wrap=True)
+        print_line(console, comparison.conclusion(table))
     if fail_on_regression and table["verdict"].isin(comparison.REGRESSIONS).any():
         raise typer.Exit(FAILED_RUNS)
 
@@ -122,7 +122,7 @@ def verify(
     folder: Annotated[Path, typer.Argument(help="What `bench run --out` wrote.")],
     seals: Annotated[bool, typer.Option("--seals", help="The seals alone; measure nothing again.")] = False,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Where datasets that are fetched lie. Default: where they lay.")
+        Path | None, typer.Option(help="The folder of fetched datasets. Default: as in the runs.")
     ] = None,
     plugin: Annotated[
         list[str] | None, typer.Option(help="A Python file with a method, dataset or task of your own.")
@@ -146,7 +146,7 @@ def verify(
     console = make_console()
 
     def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, line)
 
     given = Given(plugin or [], model, other_code)
     verdict = Verifier(Store(folder), given, data_dir, seals, say).verify()
@@ -194,8 +194,9 @@ def write_report(
     only: Collection[str] | None = None,
     brief: str = "",
 ) -> None:
-    """Write the report over all records of these stores and print its tables, of the runs with ids in `only` (each at
-    the learning rate that counts); where it is to be `brief`, this and the page's path alone."""
+    """Write the report over all records of these stores, and print its tables. With `only` the tables show runs with
+    these ids alone, each method at the learning rate that counts. With `brief` this text and the page's path are all
+    that is printed."""
     from bench.reports.figures.figure import only as only_methods
     from bench.reports.frame import left_out, metric_of
     from bench.reports.load import load
@@ -215,9 +216,9 @@ def write_report(
             loaded = replace(loaded, tried=kept, notes=[*asked, *loaded.notes])
         page, analysis = write(loaded, folder, style, other)
     for line in loaded.notes:
-        console.print(f"left out: {one_line(line)}", markup=False, highlight=False, soft_wrap=True)
+        print_line(console, f"left out: {one_line(line)}")
     if brief:
-        console.print(f"{brief}: {page}", markup=False, highlight=False, soft_wrap=True)
+        print_line(console, f"{brief}: {page}")
         return
     shown = loaded.runs if only is None else rates.chosen_for(loaded.tried, only)
     if only is not None and len(shown) < len(loaded.runs):
@@ -230,12 +231,12 @@ def write_report(
             console.print(terminal(rows, setting, metric, console.width))
             tried = rates.lines(loaded.tried, setting, set(shown["method"]))
             for line in (*verdict(shown, analysis, setting), *tried):
-                console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+                print_line(console, one_line(line))
         for line in left_out(shown):
-            console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+            print_line(console, one_line(line))
     else:
         console.print(f"{len(table):,} methods and budgets: see the page, or summary.md beside it")
-    console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
+    print_line(console, f"report: {page}")
 
 
 def _figure(

@@ -8,7 +8,7 @@ import typer
 
 from bench.cli.app import app, make_console
 
-# Looking is cheap: what is finished is read once.
+# To look often is cheap: a finished run is read once.
 _SECONDS = 2.0
 
 
@@ -43,5 +43,5 @@ def watch(
                     return
                 time.sleep(_SECONDS)
                 sweep = look.see()
-    except KeyboardInterrupt:  # the person has seen enough
+    except KeyboardInterrupt:  # the person ends the display
         return

@@ -1,4 +1,4 @@
-"""Every default of a sweep. This file imports nothing, so that `--help` can print the defaults quickly."""
+"""Every default of a sweep. It imports nothing else of bench, so that `--help` is quick."""
 
 from typing import Final
 

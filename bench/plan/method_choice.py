@@ -84,7 +84,9 @@ def find_method(text: str, files: Sequence[str] = ()) -> MethodChoice:
     label, rest = split_label(text)
     written = options.split(rest.strip())
     if re.search(r"\+(?!\d)", rest):
-        raise InputError(f"can't read {rest.strip()!r}: + is kept for a step that follows a method, and none can yet")
+        raise InputError(
+            f"can't read {rest.strip()!r}: + is reserved for steps that follow a method, and there are none yet"
+        )
     plugin = discovery.find(discovery.METHODS, written.name, files)
     method = plugin.build(written.value, dict(written.options))
     with asking(f"method {rest!r}"):
@@ -129,8 +131,9 @@ def no_part(choice: MethodChoice, budgets: Sequence[Budget]) -> str:
     if not left or method.sized_by_budget == method.sized_by_bytes:
         return ""
     its, theirs = ("values", "bytes") if left[0].in_bytes else ("bytes", "values")
-    once = "" if len(left) < len(budgets) else ", and beside them it is of its own size"
+    once = "" if len(left) < len(budgets) else "; without one it has its own size"
+    example = Budget(Fraction(1, 4), in_bytes=its == "bytes")
     return (
-        f"{choice.label}: no part in {', '.join(map(str, left))}, since it doesn't shrink in {theirs}; budgets of "
-        f"{its} size it ({Budget(Fraction(1, 4), in_bytes=its == 'bytes')}){once}"
+        f"{choice.label}: no part in {', '.join(map(str, left))}, since it doesn't shrink in {theirs}; it takes "
+        f"budgets of {its} ({example}){once}"
     )

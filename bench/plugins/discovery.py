@@ -106,7 +106,7 @@ def available(kind: str, files: Sequence[str] = ()) -> dict[str, Plugin]:
     found: dict[str, Plugin] = {}
     for name, module, path in catalogue(kind):
         origin = f"{kind}/{module.replace('.', '/')}.py"
-        _add(found, Plugin(kind, name, origin, partial(importlib.import_module, f"bench.{kind}.{module}"), _is(path)))
+        _add(found, Plugin(kind, name, origin, partial(importlib.import_module, f"bench.{kind}.{module}"), _at(path)))
     for point in entry_points(group=f"bench.{kind}"):
         importer, file = partial(importlib.import_module, point.module), partial(syntax.file_of, point.module)
         origin, top = f"entry point {point.value}", top_of(point.module)
@@ -120,7 +120,7 @@ def available(kind: str, files: Sequence[str] = ()) -> dict[str, Plugin]:
             )
         if _classes(given, kind):
             importer = partial(by_path.import_path, path)
-            _add(found, Plugin(kind, name_of(path.stem), text, importer, _is(path), is_given=True))
+            _add(found, Plugin(kind, name_of(path.stem), text, importer, _at(path), is_given=True))
     return dict(sorted(found.items()))
 
 
@@ -171,7 +171,7 @@ def _add(found: dict[str, Plugin], plugin: Plugin) -> None:
     found[plugin.name] = plugin
 
 
-def _is(path: Path) -> Callable[[], Path]:
+def _at(path: Path) -> Callable[[], Path]:
     return lambda: path
 
 

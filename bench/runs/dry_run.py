@@ -56,13 +56,9 @@ def _describe(plan: Plan, store: Store, console: Console, executor: Executor, re
             _print(console, line)
     for run in plan.runs:
         status = "to do" if run.id in ids else state.records[run.id]["status"]
-        console.print(
-            f"{title(run):40} {_start(run):44} {status}  {run.id}", markup=False, highlight=False, soft_wrap=True
-        )
+        _print(console, f"{title(run):40} {_start(run):44} {status}  {run.id}")
     for _, _, reason in state.damaged:
-        console.print(
-            f"damaged: {one_line(reason)}; it would be set aside and made again", markup=False, soft_wrap=True
-        )
+        _print(console, f"damaged: {one_line(reason)}; it would be set aside and made again")
     line = f"{len(todo)} of {len(plan.runs)} runs to do"
     if data is not None:
         device = environment.find_device(plan.spec.device)
@@ -70,7 +66,7 @@ def _describe(plan: Plan, store: Store, console: Console, executor: Executor, re
         # The longest run may begin last, when all other places are idle.
         work = [epochs_of(run) for run in todo]
         seconds = epoch_seconds * max(sum(work) / places, *work)
-        line += f", about {duration(seconds)} going by dense training steps here; methods may be slower"
+        line += f", about {duration(seconds)} at the speed of dense training steps here; methods may be slower"
         line += f"; {places} at once" if places > 1 else ""
     _print(console, line)
     if data is not None:
@@ -79,7 +75,7 @@ def _describe(plan: Plan, store: Store, console: Console, executor: Executor, re
             _print(console, hint)
         networks, states = _bytes(plan, todo, dense_values)
         line = f"saved networks take about {networks / 1e6:,.1f} MB, states of the dense network {states / 1e6:,.1f} MB"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        _print(console, line)
 
 
 def _start(run: Run) -> str:

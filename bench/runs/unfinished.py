@@ -66,7 +66,7 @@ class Unfinished:
         place = {**USUAL_PLACE, **found["place"]}
         if other := _others(place, self.place):
             was, now = (", ".join(f"{name} {where[name]}" for name in other) for where in (place, self.place))
-            self.say(f"{self.title} goes on elsewhere: {was} before, {now} now; its last bits may be others for it")
+            self.say(f"{self.title} goes on elsewhere: {was} before, {now} now; its last bits may differ")
         else:
             self.say(f"{self.title} goes on where it was stopped")
         return found

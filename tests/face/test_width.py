@@ -47,10 +47,12 @@ def test_it_runs_at_any_width(model: str, factor: float) -> None:
 @pytest.mark.parametrize("model", FAMILIES)
 def test_fresh_weights_have_the_scale_of_the_layer_they_are_in(model: str) -> None:
     """He's: a variance of two over the fan-out, whatever the width."""
-    for name, module in build(model, 1.4).named_modules():
-        if isinstance(module, nn.Conv2d) and module.weight.numel() > 2000:
-            fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1]
-            assert module.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.15), name
+    convolutions = {name: own for name, own in build(model, 1.4).named_modules() if isinstance(own, nn.Conv2d)}
+    large = {name: own for name, own in convolutions.items() if own.weight.numel() > 2000}
+    assert large
+    for name, layer in large.items():
+        fan_out = layer.out_channels * layer.kernel_size[0] * layer.kernel_size[1]
+        assert layer.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.15), name
 
 
 def test_every_width_of_every_group_counts() -> None:

@@ -110,7 +110,9 @@ def test_more_hidden_values_than_a_kernel_has_are_not_stored() -> None:
 def test_kernels_start_at_the_scale_of_the_networks_own() -> None:
     model = testing.network("resnet20")
     sizes = {name: value.square().mean().sqrt().item() for name, value in model.named_parameters()}
-    for name, kernel in kernels_of(compressed(Hyper(), model, 67_000)).items():
+    kernels = kernels_of(compressed(Hyper(), model, 67_000))
+    assert kernels
+    for name, kernel in kernels.items():
         assert kernel.square().mean().sqrt().item() == pytest.approx(sizes[name], rel=1e-3)
 
 

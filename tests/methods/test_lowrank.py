@@ -260,7 +260,9 @@ def test_each_convolution_of_a_chain_has_its_share_of_the_rate(kind: Kind, numbe
 @pytest.mark.parametrize(("compress_at", "trained"), [(0.0, False), (0.5, True), (1.0, True)])
 def test_kernels_keep_their_size_if_they_are_trained_on(compress_at: float, trained: bool) -> None:
     dense = testing.network("resnet8")
-    for name, chain in chains(compressed(LowRank(compress_at=compress_at), 8, trained=trained)).items():
+    made = chains(compressed(LowRank(compress_at=compress_at), 8, trained=trained))
+    assert made
+    for name, chain in made.items():
         kernel, old = compose(weights(chain)), dense.get_parameter(f"{name}.weight")
         if compress_at < 1:
             assert kernel.norm().item() == pytest.approx(old.norm().item(), rel=1e-3)

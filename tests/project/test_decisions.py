@@ -25,11 +25,11 @@ def test_the_table_has_every_page() -> None:
 
 
 def test_every_page_has_its_decision_its_reason_and_the_way_to_the_numbers() -> None:
-    for page in PAGES.glob("*.md"):
-        if page.stem != "index":
-            assert re.findall(r"^\*\*(\w+)\.\*\*", page.read_text(), flags=re.MULTILINE) == [
-                *("Decision", "Why", "Again"),
-            ], page.name
+    pages = [page for page in PAGES.glob("*.md") if page.stem != "index"]
+    assert pages
+    for page in pages:
+        found = re.findall(r"^\*\*(\w+)\.\*\*", page.read_text(), flags=re.MULTILINE)
+        assert found == ["Decision", "Why", "Again"], page.name
 
 
 @pytest.mark.slow

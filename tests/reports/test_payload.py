@@ -186,6 +186,8 @@ def test_what_is_no_entry_is_left_out(text: str) -> None:
 def test_the_built_in_methods_have_entries() -> None:
     from bench.plan.method_choice import find_methods
 
-    for choice in find_methods(["all"], []):
+    choices = find_methods(["all"], [])
+    assert {"dense", "csg", "lowrank"} <= {choice.name for choice in choices}
+    for choice in choices:
         cited = choice.method.citation
         assert bool(split(cited)) == (choice.name != "dense"), choice.name

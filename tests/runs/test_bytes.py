@@ -32,7 +32,7 @@ def test_who_takes_part_in_which_budgets(by_bytes: tuple[Path, list[Record], str
         ("masked-random", "8x-bytes", FINISHED),
     ]
     assert [line for line in said.splitlines() if "no part in" in line] == [
-        f"{name}: no part in 4x, since it doesn't shrink in values; budgets of bytes size it (4x-bytes)"
+        f"{name}: no part in 4x, since it doesn't shrink in values; it takes budgets of bytes (4x-bytes)"
         for name in ("kmeans", "masked-random")
     ]
 

@@ -128,10 +128,10 @@ def other_class_for_a_wrong_image(found: Predictions) -> Predictions:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (other_class_for_a_wrong_image, "says other things of 1 of 70 images than the network does"),
+        (other_class_for_a_wrong_image, "has other predictions than the network for 1 of 70 images"),
         (
             lambda found: replace(found, confidence=np.nextafter(found.confidence, np.float16(0))),
-            "says other things of 70 of 70 images than the network does",
+            "has other predictions than the network for 70 of 70 images",
         ),
         (lambda found: replace(found, classes=("x", "y", "z")), "has other classes than the images"),
         (

@@ -109,7 +109,7 @@ def other_pixel(found: Examples) -> Examples:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (other_pixel, "says other things of 1 of 6,144 pixels than the network does"),
+        (other_pixel, "has other predictions than the network for 1 of 6,144 pixels"),
         (lambda found: replace(found, image=255 - found.image), "has other images than the dataset"),
         (lambda found: replace(found, mask=found.mask[::-1]), "has other masks than the dataset"),
         (lambda found: replace(found, number=found.number + 1), "has other images than the dataset"),

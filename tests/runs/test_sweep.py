@@ -93,11 +93,12 @@ def test_records_are_flat_and_complete(swept: tuple[Path, list[Record]]) -> None
 
 
 def test_a_missed_budget_says_why_and_trains_nothing(swept: tuple[Path, list[Record]]) -> None:
-    for record in swept[1]:
-        if record["status"] == MISSED:
-            assert f"{record['requested_values']:,}" in record["reason"]
-            assert record["test_top1"] is None
-            assert record["train_seconds"] is None
+    missed = [record for record in swept[1] if record["status"] == MISSED]
+    assert missed
+    for record in missed:
+        assert f"{record['requested_values']:,}" in record["reason"]
+        assert record["test_top1"] is None
+        assert record["train_seconds"] is None
 
 
 def test_stored_values_are_those_of_the_file_counted_by_a_fresh_process(swept: tuple[Path, list[Record]]) -> None:

@@ -274,7 +274,7 @@ def test_other_images_are_said(store: Store) -> None:
     (folder / RECORD).write_bytes(encode({**record, "data": "another"}))
     seal_anew(folder)
     assert verify(store.folder).wrong == {
-        f"runs/{folder.name}": ["can't be measured again: the images of stripes are others than it was tested on"]
+        f"runs/{folder.name}": ["can't be measured again: the images of stripes are not those that it was tested on"]
     }
 
 

@@ -102,6 +102,7 @@ def test_a_step_moves_the_head_ten_times_as_far() -> None:
         (outputs["out"].square().mean() + outputs["aux"].square().mean()).backward()
         optimizer.step()
         moved.append({name: parameter.detach() - before[name] for name, parameter in network.named_parameters()})
+    assert any(name.startswith("backbone.") for name in moved[0])
     for name, change in moved[0].items():
         times = 1 if name.startswith("backbone.") else 10
         torch.testing.assert_close(moved[1][name], times * change, rtol=1e-3, atol=1e-6)

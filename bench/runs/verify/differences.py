@@ -47,7 +47,7 @@ def other_predictions(then: Predictions, now: Predictions, exactly: bool) -> Ite
     differ = (then.predicted != now.predicted) | (apart > (0 if exactly else TOLERANCE_CONFIDENCE))
     number, images = int(differ.sum()), len(differ)
     if number > (0 if exactly else max(1, TOLERANCE_IMAGES / 100 * images)):
-        yield f"{PREDICTIONS} says other things of {number:,} of {images:,} images than the network does"
+        yield f"{PREDICTIONS} has other predictions than the network for {number:,} of {images:,} images"
 
 
 def other_examples(then: Examples, now: Examples, exactly: bool) -> Iterator[str]:
@@ -62,7 +62,7 @@ def other_examples(then: Examples, now: Examples, exactly: bool) -> Iterator[str
         return
     number, pixels = int((then.predicted != now.predicted).sum()), now.predicted.size
     if number > (0 if exactly else max(1, TOLERANCE_IMAGES / 100 * pixels)):
-        yield f"{EXAMPLES} says other things of {number:,} of {pixels:,} pixels than the network does"
+        yield f"{EXAMPLES} has other predictions than the network for {number:,} of {pixels:,} pixels"
 
 
 def other_by_class(record: Record, measured: Record, exactly: bool) -> Iterator[str]:

@@ -65,7 +65,7 @@ class MeasuredAgain:
         path, given = folder / WEIGHTS, self._given_for(record)
         data, data_hash, own, task = self._images(folder, record)
         if data_hash != record["data"]:
-            raise InputError(f"the images of {record['dataset']} are others than it was tested on")
+            raise InputError(f"the images of {record['dataset']} are not those that it was tested on")
         saved = network_file.read(path)
         compressed = artifact.build(saved, path, given)
         yield from self._asked(folder, record)

@@ -29,7 +29,7 @@ class Verdict:
                 places.setdefault(line, []).append(where)
         yield from (f"{_first(where)}: {line}" for line, where in places.items())
         if self.unsealed:
-            yield f"without a seal, being of an earlier bench: {_first(self.unsealed)}"
+            yield f"without a seal, since an earlier bench wrote it: {_first(self.unsealed)}"
         if self.unfinished:
             yield f"cut short while it was written: {_first(self.unfinished)}; `bench report` writes it again"
         if self.other_code:
