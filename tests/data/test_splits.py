@@ -58,7 +58,7 @@ def test_too_few_images_to_hold_out() -> None:
     [
         (
             Split(torch.zeros(2, 1, 3, 2, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)),
-            r"\(1, 3, 2\), those of",
+            r"\(1, 3, 2\), but of train",
         ),
         (Split(torch.zeros(0, 1, 2, 2, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)), "has no images"),
     ],

@@ -56,7 +56,7 @@ def test_it_comes_back_to_the_last_bit() -> None:
         ({"mean": [1.0, float("inf"), 1.0]}, r"the mean of pixel values can't be inf"),
         ({"channels": 0, "mean": [], "deviation": []}, r"it has 0 channels"),
         ({"mean": None, "deviation": None, "height": -1}, r"the height of images can't be -1"),
-        ({"format": "1"}, "format is '1', and not a whole number"),
+        ({"format": "1"}, "format is '1', not a whole number"),
     ],
 )
 def test_what_it_is_not_is_named(changes: dict[str, object], message: str) -> None:

@@ -227,8 +227,8 @@ def test_a_newer_record_is_refused_by_its_number_and_an_unknown_column_by_its_na
         ({"format": 9, "odd": 1}, "can't be read; it has format 9, of a newer bench; this one reads up to 8"),
         ({"odd": 1}, "is malformed; it has the unknown column 'odd'"),
         ({"format": 1, "odd": 1}, "is malformed; it has the unknown column 'odd'"),
-        ({"format": "1"}, "is malformed; format is '1', and not a whole number"),
-        ({"format": -1}, "is malformed; format is '-1', and not a whole number"),
+        ({"format": "1"}, "is malformed; format is '1', not a whole number"),
+        ({"format": -1}, "is malformed; format is '-1', not a whole number"),
     ]:
         (tmp_path / "runs" / name / RECORD).write_text(json.dumps({**content, **change}))
         assert Store(tmp_path).records() == ([], [f"the record of {name} {message}"])

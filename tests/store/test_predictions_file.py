@@ -60,7 +60,7 @@ def made(about: object = None, **tensors: object) -> bytes:
         (save({"label": np.zeros(2, "u1")}), "KeyError"),
         (made([]), "TypeError"),
         (made({"format": 1}), "KeyError"),
-        (made({"format": True, "classes": ["a"]}), "format is 'True', and not a whole number"),
+        (made({"format": True, "classes": ["a"]}), "format is 'True', not a whole number"),
         (made({"format": 1, "classes": [1]}), "it has no names of classes"),
         (made(label=np.zeros(3, "u1")), r"it has \(3,\) labels and \(2,\) of predicted"),
         (made(label=np.zeros(0, "u1")), "it has no images"),
