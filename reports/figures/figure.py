@@ -59,8 +59,9 @@ _CELL, _CELLS_A_ROW, _CELLS = (2.3, 1.8), 3, 24  # of the grid: inches, and numb
 _COLUMNS, _NAME = 3, 36  # of the legend, and letters of a name in it
 # The most settings that fit on a page.
 _SETTINGS = 4
-# Methods are moved apart in x by this factor, so that no method hides another.
-_APART = 1.03
+# Neighbouring methods are moved apart in x by the first factor, so that no method hides another. The second limits how far
+# the outermost are apart: with many methods, a point must still stand at its size.
+_APART, _APART_IN_ALL = 1.03, 1.1
 # The most dots, chosen evenly over the seeds of each mean.
 _DOTS = 2000
 STYLE: dict[str, Any] = {
@@ -286,10 +287,11 @@ class _Drawing:
         """Each method with its rows in the order of its budgets, their x places, and its look."""
         groups = list(self.rows[self.rows["role"] != REFERENCE].groupby("method", sort=False))
         found = []
+        apart = min(_APART, _APART_IN_ALL ** (1 / max(1, len(groups) - 1)))
         for number, (method, points) in enumerate(groups):
             asked = points["asked"].astype(float).fillna(points["size"])
             points = points.iloc[np.argsort(asked.to_numpy(), kind="stable")]
-            place = points[self.over].to_numpy(dtype=float) * _APART ** (number - (len(groups) - 1) / 2)
+            place = points[self.over].to_numpy(dtype=float) * apart ** (number - (len(groups) - 1) / 2)
             found.append((str(method), points, place, self.styles[str(method)]))
         return found
 

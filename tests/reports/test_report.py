@@ -181,6 +181,15 @@ def test_the_figure_has_a_line_a_method_a_dot_a_seed_and_the_change_with_its_int
     assert "failed: lowrank at 4x" in changes.get_xlabel()
 
 
+def test_many_methods_still_stand_at_their_size() -> None:
+    runs = [record("dense", 0, 90.0), *(record(f"m{number:02}", 0, 50.0 + number, "2x") for number in range(16))]
+    (scores, _) = accuracy_vs(results(runs)).axes
+    places = [line.get_xdata()[0] for name, line in lines(scores).items() if name.startswith("m")]
+    assert len({*places}) == 16
+    assert max(places) / min(places) == pytest.approx(1.1)
+    assert max(places) * min(places) == pytest.approx(500**2)
+
+
 def test_lines_go_through_budgets_in_their_order() -> None:
     """Over latency, which need not fall with the size."""
     latencies = {"2x": 1.0, "4x": 3.0, "8x": 2.0}
