@@ -212,7 +212,7 @@ def test_weights_beside_a_file_are_read_from_its_folder_alone(tmp_path: Path, co
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert "outside of its folder; it is not opened" in err
     others(path, location="gone.bin")
-    assert "which is not there; it goes beside the file" in evaluate(command, path, "--normalise", "dataset")[2]
+    assert "which is missing; put it beside the file" in evaluate(command, path, "--normalise", "dataset")[2]
 
 
 def test_what_does_not_fit_is_one_line(files: dict[str, Path], tmp_path: Path, command: Command) -> None:
