@@ -1,6 +1,7 @@
 """The spec of a sweep, from the command line or a TOML file, checked and written back in full."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from bench.errors import InputError, require_format, unknown
 from bench.plan import defaults
 from bench.plan.rates import ChosenRates
+from bench.plugins import discovery
 from bench.plugins.networks import is_file
+from bench.plugins.options import located, split
 from bench.plugins.toml import read_toml
 from bench.store.record import is_text
 
@@ -152,7 +155,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def _from(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     """The fields with absolute paths. Paths in a spec begin at its own folder, so that it means the same whatever the
-    current folder is."""
+    current folder is. A path of a dataset or method that is not there begins at the current folder."""
 
     from bench.files.start_weights import BACKBONE, PRETRAINED  # it imports torch
 
@@ -162,6 +165,10 @@ def _from(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     found = dict(given)
     if isinstance(given.get("plugins"), list):
         found["plugins"] = [located(text) for text in given["plugins"]]
+    files = found["plugins"] if isinstance(given.get("plugins"), list) else []
+    if isinstance(given.get("methods"), list):
+        found["methods"] = [_with_paths(discovery.METHODS, text, files, folder) for text in given["methods"]]
+    found |= {"dataset": _with_paths(discovery.DATASETS, given["dataset"], files, folder)} if "dataset" in given else {}
     weights = given.get("weights")
     if isinstance(weights, str):
         part, own = (BACKBONE, weights.removeprefix(BACKBONE)) if weights.startswith(BACKBONE) else ("", weights)
@@ -176,6 +183,18 @@ def _from(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     if isinstance(schedule, str) and schedule.partition(":")[0].endswith(".toml"):
         found["schedule"] = located(schedule)
     return found
+
+
+def _with_paths(kind: str, text: Any, files: list[str], folder: Path) -> Any:
+    """A method or dataset, its paths absolute. A text that names no plugin is left to the plan, which refuses it."""
+    if not isinstance(text, str):
+        return text
+    label, equals, rest = text.partition("=")
+    if not equals or ":" in label:  # the first = belongs to an option
+        label, equals, rest = "", "", text
+    with suppress(InputError):
+        rest = located(discovery.find(kind, split(rest).name, files).load(), rest, folder.resolve())
+    return label + equals + rest
 
 
 def write(spec: Spec) -> str:

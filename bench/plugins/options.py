@@ -75,6 +75,27 @@ def without_folders(text: str) -> tuple[str, list[str]]:
     return ":".join(parts), names
 
 
+def located(cls: type, text: str, folder: Path) -> str:
+    """The text of an options object of class `cls` with absolute paths, for relative ones that lead to something in the
+    folder. Other relative paths are left, and begin at the current folder."""
+    hints = get_type_hints(cls, include_extras=True)
+    written = split(text)
+    required = next((field.name for field in fields(cls) if field.default is MISSING), "")
+
+    def moved(key: str, value: str) -> str:
+        kinds = _alternatives(hints.get(key))
+        if Path not in kinds or value in [word for kind in kinds for word in get_args(kind)]:
+            return value
+        place = folder / Path(value).expanduser()
+        return str(place) if place.exists() else value
+
+    parts = [written.name]
+    if written.value is not None:
+        parts.append(_escaped(moved(required, written.value)))
+    parts += [f"{key}={_escaped(moved(key, value))}" for key, value in written.options.items()]
+    return ":".join(parts)
+
+
 # The colon before an option.
 _OPTION = r":(?=[A-Za-z_]\w*=)"
 

@@ -63,6 +63,19 @@ class Difference:
         return self.apart <= self.allowed
 
 
+def shift_norms(network: nn.Module) -> None:
+    """Give batch norm positive shifts, as some training does.
+
+    A channel without weights is zero everywhere. With a fresh shift of zero its rectifier stands at its edge, where it
+    passes no gradient and has no derivative.
+    """
+    random = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.bias is not None:
+                module.bias.add_(0.1 * torch.rand(module.bias.shape, generator=random).to(module.bias.device))
+
+
 def differences(training: Training, batch: Batch, seed: int, together: bool = False) -> list[Difference]:
     """A comparison for each group of parameters that the loss depends on, or one for all of them `together`. The
     training is left unchanged."""

@@ -160,7 +160,13 @@ def test_a_comparison_that_has_it_all() -> None:
         (lambda r: r["seed"] != 0, {}, "The spread over at least 3 seeds is given", "partly", "2 seeds"),
         (lambda r: True, {"test_top5": 100.0}, "Top-1 and top-5 accuracy are both given", "partly", "top-5 is 100 %"),
         (lambda r: True, {"test_top5": None}, "Top-1 and top-5 accuracy are both given", "no", "some runs have no"),
-        (lambda r: r["method_name"] != "width", {}, "A plain narrower network", "no", "no method here has the role"),
+        (
+            lambda r: r["method_name"] != "width",
+            {},
+            "The methods include a plain narrower",
+            "no",
+            "no method here has the role",
+        ),
         (lambda r: "random" not in r["method"], {}, "Random, global and layerwise", "partly", "lacking: random"),
         (lambda r: r["budget"] != "8x", {}, "At least 5 compression ratios", "no", "fewer met by csg, sparse, "),
         (

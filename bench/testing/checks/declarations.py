@@ -55,6 +55,7 @@ def gives_the_gradients_it_declares(subject: Subject) -> None:
     """At five places of the schedule, the gradients are the derivative of the loss, or what `Compressed.gradients`
     declares instead."""
     compressed = subject.compress(subject.possible)
+    gradients.shift_norms(compressed.network)
     declared = compressed.gradients
     exact = True
     for place, training in enumerate(_on_schedule(subject, compressed)):

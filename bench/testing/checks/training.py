@@ -8,6 +8,7 @@ from torch import nn
 from bench import count, masks
 from bench.measure.same_outputs import relative_difference
 from bench.method import Compressed
+from bench.testing import gradients
 from bench.testing.checks.failed import CheckFailed
 from bench.testing.subject import OTHER_WEIGHTS, SCHEDULE, Subject
 from bench.testing.tiny_problem import LEARNED, PASSES
@@ -19,6 +20,9 @@ _REACHED = 0.99
 
 # That share in a sparse network: a mask may keep weights that lead to a channel which no kept weight reads.
 _REACHED_SPARSE = 0.5
+
+# The usual reason, if there are masks.
+_OF_MASKS = "; if the next layer's mask leaves out a channel, leave out the filter that makes it"
 
 # The passes of the training on a GPU.
 _SHORT_SCHEDULE = 4
@@ -86,13 +90,7 @@ def works_on_a_gpu(subject: Subject) -> None:
 
 def _check_gradients(subject: Subject, device: str) -> None:
     compressed = subject.compress(subject.possible, device=device).network.train()
-    random = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        # A channel without weights gives zero, and then fresh batch norm and a rectifier pass no gradient. Shifts in
-        # batch norm, as after some training, avoid that.
-        for module in compressed.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.bias is not None:
-                module.bias.add_(0.1 * torch.rand(module.bias.shape, generator=random).to(device))
+    gradients.shift_norms(compressed)
     images, targets = (tensor.to(device) for tensor in subject.tiny.images(_LARGE))
     kept = masks.of(compressed)
     # A mask may also leave a channel empty, so that batch norm has nothing to scale.
@@ -122,7 +120,7 @@ def _check_gradients(subject: Subject, device: str) -> None:
         if used.numel() and not used.float().mean() > least:
             raise CheckFailed(
                 f"a gradient reaches only {used.float().mean():.1%} of the values of {name}: the others are stored in "
-                "vain"
+                f"vain{_OF_MASKS if kept else ''}"
             )
 
 
