@@ -13,7 +13,7 @@ from bench.plan import defaults
 from bench.plan.rates import ChosenRates
 from bench.plugins import discovery
 from bench.plugins.networks import is_file
-from bench.plugins.options import located, split
+from bench.plugins.options import located_in, split
 from bench.plugins.toml import read_toml
 from bench.store.record import is_text
 
@@ -193,7 +193,7 @@ def _with_paths(kind: str, text: Any, files: list[str], folder: Path) -> Any:
     if not equals or ":" in label:  # the first = belongs to an option
         label, equals, rest = "", "", text
     with suppress(InputError):
-        rest = located(discovery.find(kind, split(rest).name, files).load(), rest, folder.resolve())
+        rest = located_in(discovery.find(kind, split(rest).name, files).load(), rest, folder.resolve())
     return label + equals + rest
 
 

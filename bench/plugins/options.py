@@ -75,7 +75,7 @@ def without_folders(text: str) -> tuple[str, list[str]]:
     return ":".join(parts), names
 
 
-def located(cls: type, text: str, folder: Path) -> str:
+def located_in(cls: type, text: str, folder: Path) -> str:
     """The text of an options object of class `cls` with absolute paths, for relative ones that lead to something in the
     folder. Other relative paths are left, and begin at the current folder."""
     hints = get_type_hints(cls, include_extras=True)

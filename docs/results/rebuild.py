@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1 if stale else 0
     for name, text in made.items():
         (HERE / name).write_text(text, encoding="utf-8")
+        print(f"wrote {HERE / name}")
     for name, content in figures.items():
         (HERE / name).parent.mkdir(exist_ok=True)
         (HERE / name).write_bytes(content)

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from bench.plan import plan, spec
 from bench.store.store import Store
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -108,3 +109,29 @@ def test_what_is_said_of_learning_rates_is_in_their_table() -> None:
     assert [behind(name, "8x", "0.3", True) for name in ("lowrank", "hashing")] == [1.2, 1.8]
     assert [behind(name, "8x", "0.15", False) for name in ("lowrank", "hashing")] == [3.8, 4.2]
     assert {name for name in names if behind(name, "8x", "0.15", False) < 0} == {"sparse"}
+
+
+TABLES = sorted((RESULTS / "tables").glob("*.toml"))
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda path: path.stem)
+def test_each_table_can_be_made_again_from_anywhere(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its runs have the ids of the committed ones."""
+    monkeypatch.chdir(tmp_path)
+    asked = spec.check(spec.read(table))
+    if asked.dataset.startswith("parquet:"):
+        pytest.skip("its images are not in the repository")
+    if isinstance(asked.learning_rates, str) and not Path(asked.learning_rates).is_dir():
+        pytest.skip("its learning rates are still to be chosen")
+    planned = {run.id for run in plan.from_spec(asked).runs}
+    made = [record for record in Store(RESULTS).records()[0] if record["id"] in planned]
+    assert len(made) in (0, len(planned))
+
+
+def test_a_run_can_be_made_again_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = next((RESULTS / "runs").glob("csg-8x-*"))
+    record = Store(RESULTS).read(run)
+    assert record["id"] in {one.id for one in plan.from_spec(spec.check(spec.read(run / "spec.toml"))).runs}
