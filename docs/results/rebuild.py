@@ -139,6 +139,19 @@ class Table:
     def score(self, method: str, budget: str | None = None, digits: int = 1) -> str:
         return f"{self.row(method, budget)['score_mean']:.{digits}f}"
 
+    def spread(self, method: str, budget: str | None = None, digits: int = 1) -> str:
+        """The standard deviation of the score over seeds."""
+        return f"{self.row(method, budget)['score_std']:.{digits}f}"
+
+    def stored(self, method: str, budget: str | None = None) -> str:
+        """How many values it stores on average over seeds."""
+        return f"{self.row(method, budget)['stored_values']:,.0f}"
+
+    def cell(self, method: str, budget: str) -> str:
+        """The score, or nothing if no run of the method finished at the budget."""
+        own = self.summary[(self.summary["method"] == method) & (self.summary["budget"] == budget)]
+        return self.score(method, budget) if len(own) else ""
+
     def change(self, method: str, budget: str, digits: int = 1) -> str:
         """Against dense, by seed, with its 95 % interval."""
         row = self.row(method, budget)
