@@ -91,7 +91,7 @@ class Spec(BaseModel):
 def from_options(options: Mapping[str, Any], path: Path | None, distill: bool = False) -> Spec:
     """The spec in the file at `path`, if there is one, with these options in place of the file's. An option that is
     None was not given. With `distill` the schedule has a teacher. Raises InputError."""
-    fields = {} if path is None else read(path)
+    fields = {} if path is None else _with_paths_of_plugins(read(path), path.parent)
     fields |= {name: value for name, value in options.items() if value is not None}
     if distill:
         fields["schedule"] = with_teacher(fields.get("schedule", defaults.SCHEDULE))
@@ -155,7 +155,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def _from(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     """The fields with absolute paths. Paths in a spec begin at its own folder, so that it means the same whatever the
-    current folder is. A path of a dataset or method that is not there begins at the current folder."""
+    current folder is."""
 
     from bench.files.start_weights import BACKBONE, PRETRAINED  # it imports torch
 
@@ -165,10 +165,6 @@ def _from(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     found = dict(given)
     if isinstance(given.get("plugins"), list):
         found["plugins"] = [located(text) for text in given["plugins"]]
-    files = found["plugins"] if isinstance(given.get("plugins"), list) else []
-    if isinstance(given.get("methods"), list):
-        found["methods"] = [_with_paths(discovery.METHODS, text, files, folder) for text in given["methods"]]
-    found |= {"dataset": _with_paths(discovery.DATASETS, given["dataset"], files, folder)} if "dataset" in given else {}
     weights = given.get("weights")
     if isinstance(weights, str):
         part, own = (BACKBONE, weights.removeprefix(BACKBONE)) if weights.startswith(BACKBONE) else ("", weights)
@@ -182,6 +178,21 @@ def _from(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     schedule = given.get("schedule")
     if isinstance(schedule, str) and schedule.partition(":")[0].endswith(".toml"):
         found["schedule"] = located(schedule)
+    return found
+
+
+def _with_paths_of_plugins(given: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The fields with absolute paths in methods and datasets too, for paths that lead to something in the folder.
+
+    Only the classes know which options are paths. So this imports the plugins that the spec names. It is for a spec
+    that the user names, never for one that lies in a store.
+    """
+    found = dict(given)
+    files = given["plugins"] if isinstance(given.get("plugins"), list) else []
+    if isinstance(given.get("methods"), list):
+        found["methods"] = [_with_paths(discovery.METHODS, text, files, folder) for text in given["methods"]]
+    if "dataset" in given:
+        found["dataset"] = _with_paths(discovery.DATASETS, given["dataset"], files, folder)
     return found
 
 
