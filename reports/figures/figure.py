@@ -59,8 +59,8 @@ _CELL, _CELLS_A_ROW, _CELLS = (2.3, 1.8), 3, 24  # of the grid: inches, and numb
 _COLUMNS, _NAME = 3, 36  # of the legend, and letters of a name in it
 # The most settings that fit on a page.
 _SETTINGS = 4
-# Neighbouring methods are moved apart in x by the first factor, so that no method hides another. The second limits how far
-# the outermost are apart: with many methods, a point must still stand at its size.
+# Neighbouring methods are moved apart in x by the first factor, so that no method hides another. The second limits how
+# far the outermost are apart: with many methods, a point must still stand at its size.
 _APART, _APART_IN_ALL = 1.03, 1.1
 # The most dots, chosen evenly over the seeds of each mean.
 _DOTS = 2000
