@@ -59,9 +59,9 @@ class Elsewhere:
     def _changed(self, given: Mapping[str, Any], up: str) -> Iterator[tuple[str, Any]]:
         """The fields that change, with their new values."""
         yield "data_dir", defaults.DATA_DIR
-        texts = [rest for _, rest in map(_labelled, given.get("methods", []))]
+        texts = [rest for _, rest in map(options.labelled, given.get("methods", []))]
         used = {options.split(text).name for text in [*texts, *([given["dataset"]] if "dataset" in given else [])]}
-        yield "methods", [label + self._moved(text) for label, text in map(_labelled, given.get("methods", []))]
+        yield "methods", [label + self._moved(text) for label, text in map(options.labelled, given.get("methods", []))]
         if "dataset" in given:
             yield "dataset", self._moved(given["dataset"])
         # A plugin that no method or dataset comes from stays private.
@@ -136,12 +136,6 @@ class Elsewhere:
     def _need(self, line: str) -> None:
         if line not in self.needs:
             self.needs.append(line)
-
-
-def _labelled(text: str) -> tuple[str, str]:
-    """`small=csg:code=8` in two parts: its label with the `=`, and the method."""
-    label, equals, rest = text.partition("=")
-    return ("", text) if not equals or ":" in label else (label + equals, rest)
 
 
 def _located(text: str) -> Path:

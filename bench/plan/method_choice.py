@@ -104,10 +104,10 @@ def find_method(text: str, files: Sequence[str] = ()) -> MethodChoice:
 
 def split_label(text: str) -> tuple[str, str]:
     """The label of a method, "" if it has none, and the text behind the label. Raises InputError."""
-    label, equals, rest = text.partition("=")
-    # In `csg:code=8` the first = belongs to an option; in `small=csg:code=8` it ends a label.
-    if not equals or ":" in label:
+    label, rest = options.labelled(text)
+    if not label:
         return "", text
+    label = label.removesuffix("=")
     if not re.fullmatch(r"[\w.+-]+", label):
         raise InputError(f"can't call a method {label!r}; use letters, digits and . + - _")
     return label, rest

@@ -13,7 +13,7 @@ from bench.plan import defaults
 from bench.plan.rates import ChosenRates
 from bench.plugins import discovery
 from bench.plugins.networks import is_file
-from bench.plugins.options import located_in, split
+from bench.plugins.options import labelled, located_in, split
 from bench.plugins.toml import read_toml
 from bench.store.record import is_text
 
@@ -200,12 +200,10 @@ def _with_paths(kind: str, text: Any, files: list[str], folder: Path) -> Any:
     """A method or dataset, its paths absolute. A text that names no plugin is left to the plan, which refuses it."""
     if not isinstance(text, str):
         return text
-    label, equals, rest = text.partition("=")
-    if not equals or ":" in label:  # the first = belongs to an option
-        label, equals, rest = "", "", text
+    label, rest = labelled(text)
     with suppress(InputError):
         rest = located_in(discovery.find(kind, split(rest).name, files).load(), rest, folder.resolve())
-    return label + equals + rest
+    return label + rest
 
 
 def write(spec: Spec) -> str:

@@ -61,6 +61,13 @@ def split(text: str) -> Written:
     return Written(name, value, options)
 
 
+def labelled(text: str) -> tuple[str, str]:
+    """`small=csg:code=8` in two parts: its label with the `=`, and the method. In `csg:code=8` the = belongs to an
+    option, so the label is empty."""
+    label, equals, rest = text.partition("=")
+    return ("", text) if not equals or ":" in label else (label + equals, rest)
+
+
 def without_folders(text: str) -> tuple[str, list[str]]:
     """The text with only the last part of each absolute path, and a list of these parts."""
     written = split(text)
@@ -83,8 +90,7 @@ def located_in(cls: type, text: str, folder: Path) -> str:
     required = next((field.name for field in fields(cls) if field.default is MISSING), "")
 
     def moved(key: str, value: str) -> str:
-        kinds = _alternatives(hints.get(key))
-        if Path not in kinds or value in [word for kind in kinds for word in get_args(kind)]:
+        if not _is_path(value, _alternatives(hints.get(key))):
             return value
         place = folder / Path(value).expanduser()
         return str(place) if place.exists() else value
@@ -200,7 +206,7 @@ def read(hint: Any, raw: Any, what: str, default: Any) -> Any:
             value = None
         elif tuples:
             value = raw.split("x")
-        elif Path in kinds and raw not in [word for kind in kinds for word in get_args(kind)]:
+        elif _is_path(raw, kinds):
             # Made absolute at once, so that a saved spec means the same in another folder.
             value = _path(raw, what)
     try:
@@ -242,6 +248,11 @@ _LONGEST_TEXT = 1000
 def _shown(text: str, length: int = 80) -> str:
     """The text as a person wrote it, cut to fit into a line."""
     return repr(text if len(text) <= length else text[: length - 3] + "...")
+
+
+def _is_path(text: str, kinds: list[Any]) -> bool:
+    """Whether the text is a path for an option of these types, and none of the words that it takes too."""
+    return Path in kinds and text not in [word for kind in kinds for word in get_args(kind)]
 
 
 def _path(text: str, what: str) -> Path:
