@@ -1,7 +1,7 @@
 """A hash of code: of a plugin and the maths that it calls, or of rooms of the harness.
 
-Comments, docstrings, formatting and names of files don't count, and the same code has the same hash under every version
-of Python. So a record names the code that made it, and a sweep can tell which finished runs were made by other code.
+Comments, docstrings, messages of exceptions, formatting and names of files don't count, and the same code has the same
+hash under every version of Python. So a record names the code that made it, and a sweep can tell which finished runs were made by other code.
 """
 
 import ast
@@ -108,7 +108,7 @@ def _parsed(content: bytes) -> _Parsed:
             imports += (Import(0, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             imports.append(Import(node.level, node.module or "", tuple(alias.name for alias in node.names)))
-    return _Parsed(hashlib.sha256(_text(tree).encode("utf-8", "surrogatepass")).hexdigest(), tuple(imports))
+    return _Parsed(hashlib.sha256(_text(_WithoutMessages().visit(tree)).encode("utf-8", "surrogatepass")).hexdigest(), tuple(imports))
 
 
 def _joined(digests: Iterable[str]) -> str:
@@ -154,6 +154,28 @@ def _file(folder: Path, parts: list[str]) -> Path | None:
         if file.is_file():
             return file
     return None
+
+
+class _WithoutMessages(ast.NodeTransformer):
+    """Empties the texts that `raise` and `assert` give to an exception: rewording one changes no result."""
+
+    _in_raise = False
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        self._in_raise = True
+        self.generic_visit(node)
+        self._in_raise = False
+        return node
+
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:
+        node.msg = None
+        return self.generic_visit(node)
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
+        return ast.Constant("") if self._in_raise else self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        return ast.Constant("") if self._in_raise and isinstance(node.value, str) else node
 
 
 def _text(node: object) -> str:
