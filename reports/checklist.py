@@ -4,6 +4,7 @@ Blalock, Gonzalez Ortiz, Frankle and Guttag, "What is the State of Neural Networ
 last two lines are from later work (Liu et al., "Rethinking the Value of Network Pruning", ICLR 2019).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,10 +52,12 @@ def checklist(runs: pd.DataFrame, summary: pd.DataFrame) -> list[Line]:
             "dense / stored values; multiply-accumulates as deployed, and separately those of generating kernels",
         ),
         *_top5(runs, finished),
-        _points(compressed),
+        _in_each_setting(
+            f"At least {_RATIOS} compression ratios for each method, such as 2, 4, 8, 16 and 32", compressed, _points
+        ),
         _start(finished),
         _spread(summary[summary["role"] != GIVEN]),
-        _baselines(finished),
+        _in_each_setting("Random, global and layerwise magnitude pruning are among the methods", finished, _baselines),
         Line(
             "Augmentation, optimiser and schedule are the same for all",
             "partly" if finished["exceptions"].notna().any() else "yes",
@@ -66,8 +69,12 @@ def checklist(runs: pd.DataFrame, summary: pd.DataFrame) -> list[Line]:
                 else "no method declares an exception"
             ),
         ),
-        _narrower(finished),
-        _scratch(finished),
+        _in_each_setting("The methods include a plain narrower network with as many values", finished, _narrower),
+        _in_each_setting(
+            "A method that compresses a trained network is also trained from scratch in its final shape",
+            finished,
+            _scratch,
+        ),
     ]
 
 
@@ -100,17 +107,29 @@ def _top5(runs: pd.DataFrame, finished: pd.DataFrame) -> list[Line]:
     return [Line("Top-1 and top-5 accuracy are both given", "yes" if says else "partly", because)]
 
 
-def _points(compressed: pd.DataFrame) -> Line:
-    counts = compressed.groupby(["setting", "method"])["asked"].nunique()
-    demand = f"At least {_RATIOS} compression ratios for each method, such as 2, 4, 8, 16 and 32"
-    if not len(counts):
-        return Line(demand, "no", "no compressed runs")
+def _in_each_setting(demand: str, rows: pd.DataFrame, judge: Callable[[pd.DataFrame], tuple[Answer, str]]) -> Line:
+    """A demand that every setting must meet by itself. Where settings differ, the reasons say which is which."""
+    judged = {str(setting): judge(of_it) for setting, of_it in rows.groupby("setting", sort=False)}
+    if not judged:
+        return Line(demand, "no", "no such runs")
+    answers = {answer for answer, _ in judged.values()}
+    answer = answers.pop() if len(answers) == 1 else "partly"
+    settings: dict[str, list[str]] = {}
+    for setting, (_, because) in judged.items():
+        settings.setdefault(because, []).append(setting)
+    if len(settings) == 1:
+        return Line(demand, answer, next(iter(settings)))
+    return Line(demand, answer, "; ".join(f"{because} ({' / '.join(names)})" for because, names in settings.items()))
+
+
+def _points(compressed: pd.DataFrame) -> tuple[Answer, str]:
+    counts = compressed.groupby("method")["asked"].nunique()
     fewer = counts[counts < _RATIOS]
     if not len(fewer):
-        return Line(demand, "yes", f"{counts.min()} to {counts.max()} budgets met")
-    answer: Answer = "partly" if len(fewer) < len(counts) else "no"
-    short = sorted(set(map(str, fewer.index.get_level_values("method"))))
-    return Line(demand, answer, f"fewer met by {', '.join(short)}: see the audit for the reasons")
+        return "yes", "met by all"
+    if len(fewer) == len(counts):
+        return "no", f"at most {counts.max()}"
+    return "partly", f"fewer met by {', '.join(sorted(map(str, fewer.index)))}"
 
 
 def _spread(summary: pd.DataFrame) -> Line:
@@ -122,30 +141,29 @@ def _spread(summary: pd.DataFrame) -> Line:
     return Line(demand, answer, f"{least} seeds" if least == most else f"{least} to {most} seeds")
 
 
-def _baselines(finished: pd.DataFrame) -> Line:
+def _baselines(finished: pd.DataFrame) -> tuple[Answer, str]:
     """The baselines that a pruning criterion must beat, found by the roles of methods."""
     roles = (RANDOM_PRUNING, GLOBAL_PRUNING, LAYERWISE_PRUNING)
     lacking = [role for role in roles if not (finished["role"] == role).any()]
     answer: Answer = "yes" if not lacking else "no" if len(lacking) == len(roles) else "partly"
     because = "all three" if not lacking else f"lacking: {', '.join(lacking)} (roles that methods declare)"
-    return Line("Random, global and layerwise magnitude pruning are among the methods", answer, because)
+    return answer, because
 
 
-def _narrower(finished: pd.DataFrame) -> Line:
+def _narrower(finished: pd.DataFrame) -> tuple[Answer, str]:
     names = sorted(set(texts(finished.loc[finished["role"] == NARROWER, "method_name"])))
-    there = bool(names)
-    because = f"by {', '.join(names)}" if there else f"no method here has the role {NARROWER!r}"
-    return Line("The methods include a plain narrower network with as many values", "yes" if there else "no", because)
+    if not names:
+        return "no", f"no method here has the role {NARROWER!r}"
+    return "yes", f"by {', '.join(names)}"
 
 
-def _scratch(finished: pd.DataFrame) -> Line:
+def _scratch(finished: pd.DataFrame) -> tuple[Answer, str]:
     """Whether each method that starts from a trained network was also trained from scratch in its final shape."""
     trained = finished[finished["compress_epoch"].astype(float) > 0]
-    demand = "A method that compresses a trained network is also trained from scratch in its final shape"
     if not len(trained):
-        return Line(demand, "yes", "no method here starts from a trained network")
+        return "yes", "no method here starts from a trained network"
     scratch = finished[~(finished["compress_epoch"].astype(float) > 0)]
     lacking = sorted(set(trained["method_name"]) - set(scratch["method_name"]))
     answer: Answer = "yes" if not lacking else "no" if len(lacking) == trained["method_name"].nunique() else "partly"
     because = "each" if not lacking else f"not {', '.join(map(str, lacking))} (to have it: compress_at=0)"
-    return Line(demand, answer, because)
+    return answer, because

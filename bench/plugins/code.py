@@ -1,7 +1,8 @@
 """A hash of code: of a plugin and the maths that it calls, or of rooms of the harness.
 
 Comments, docstrings, messages of exceptions, formatting and names of files don't count, and the same code has the same
-hash under every version of Python. So a record names the code that made it, and a sweep can tell which finished runs were made by other code.
+hash under every version of Python. So a record names the code that made it, and a sweep can tell which finished runs
+were made by other code.
 """
 
 import ast
@@ -108,7 +109,10 @@ def _parsed(content: bytes) -> _Parsed:
             imports += (Import(0, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             imports.append(Import(node.level, node.module or "", tuple(alias.name for alias in node.names)))
-    return _Parsed(hashlib.sha256(_text(_WithoutMessages().visit(tree)).encode("utf-8", "surrogatepass")).hexdigest(), tuple(imports))
+    return _Parsed(
+        hashlib.sha256(_text(_WithoutMessages().visit(tree)).encode("utf-8", "surrogatepass")).hexdigest(),
+        tuple(imports),
+    )
 
 
 def _joined(digests: Iterable[str]) -> str:

@@ -73,7 +73,7 @@ def test_comments_docstrings_messages_and_formatting_do_not_count(tmp_path: Path
         ("assert by", "assert size"),
         ("by > 9", "by > 8"),
         ("raise ValueError", "raise TypeError"),
-        ("large\", self.size", "large\", self"),
+        ('large", self.size', 'large", self'),
     ],
 )
 def test_all_else_counts(tmp_path: Path, old: str, new: str) -> None:

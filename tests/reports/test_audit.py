@@ -9,7 +9,7 @@ from bench.reports.audit import audits, schedule_hash
 from bench.reports.checklist import checklist
 from bench.reports.frame import results
 from bench.reports.summary import summary
-from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, RANDOM_PRUNING
+from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, NARROWER, RANDOM_PRUNING
 from bench.store.record import COMPRESSED, FAILED, KERNELS, Record
 
 
@@ -168,7 +168,7 @@ def test_a_comparison_that_has_it_all() -> None:
             "no method here has the role",
         ),
         (lambda r: "random" not in r["method"], {}, "Random, global and layerwise", "partly", "lacking: random"),
-        (lambda r: r["budget"] != "8x", {}, "At least 5 compression ratios", "no", "fewer met by csg, sparse, "),
+        (lambda r: r["budget"] != "8x", {}, "At least 5 compression ratios", "no", "at most 4"),
         (
             lambda r: True,
             {"compress_epoch": 2},
@@ -183,6 +183,36 @@ def test_what_is_lacking(keep: Any, change: dict[str, Any], demand: str, answer:
     line = next(value for name, value in found.items() if name.startswith(demand))
     assert line[0] == answer
     assert because in line[1]
+
+
+@pytest.mark.parametrize(
+    ("role", "demand"),
+    [
+        (RANDOM_PRUNING, "Random, global and layerwise magnitude pruning are among the methods"),
+        (NARROWER, "The methods include a plain narrower network with as many values"),
+    ],
+)
+def test_a_baseline_in_one_setting_is_none_for_another(role: str, demand: str) -> None:
+    found = answers([made for made in full() if made["model"] == "two" or made["role"] != role])
+    answer, because = found[demand]
+    assert answer == "partly"
+    assert "(one, data, quick / three, data, quick)" in because
+
+
+def test_each_setting_needs_its_own_budgets_and_runs_from_scratch() -> None:
+    runs = [made for made in full() if made["model"] == "two" or (made["method"], made["budget"]) != ("csg", "8x")]
+    found = answers([{**made, "compress_epoch": 2 if made["method"] == "csg" else 0} for made in runs])
+    demand = "At least 5 compression ratios for each method, such as 2, 4, 8, 16 and 32"
+    assert found[demand] == (
+        "partly",
+        "fewer met by csg (one, data, quick / three, data, quick); met by all (two, data, quick)",
+    )
+    half = [{**made, "compress_epoch": 2 if made["model"] == "one" else 0} for made in full()]
+    answer, because = answers(half)[
+        "A method that compresses a trained network is also trained from scratch in its final shape"
+    ]
+    assert answer == "partly"
+    assert because.startswith("not csg, dense, sparse, width (to have it: compress_at=0) (one, data, quick); ")
 
 
 def test_a_failed_run_alone_is_audited_too() -> None:
