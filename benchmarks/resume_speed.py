@@ -64,13 +64,13 @@ import torch
 cpu, wall = time.process_time(), time.perf_counter()
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
-from bench.runs.sweep import look
+from bench.runs.inventory import inventory_of
 from bench.store.store import Store
 from resume_speed import plan_of
 planned = plan_of(int(sys.argv[1]))
 middle = time.process_time()
-state = look(planned, Store(Path(sys.argv[2])))
-assert len(state.records) == len(planned.runs) and not state.missing, len(state.missing)
+found = inventory_of(planned, Store(Path(sys.argv[2])))
+assert len(found.records) == len(planned.runs) and not found.missing, len(found.missing)
 end = time.process_time()
 print(json.dumps({"runs": len(planned.runs), "plan_cpu_seconds": middle - cpu, "look_cpu_seconds": end - middle,
     "cpu_seconds": end - cpu, "seconds": time.perf_counter() - wall}))

@@ -18,10 +18,11 @@ from bench.plan.plan import Plan
 from bench.plan.run import Run
 from bench.runs import environment
 from bench.runs.executor import Executor
+from bench.runs.inventory import inventory_of, to_redo
 from bench.runs.material import load
+from bench.runs.network_check import check_network
 from bench.runs.progress import epochs_of, title
 from bench.runs.side_by_side import idle
-from bench.runs.sweep import check_network, look, to_redo
 from bench.store.printable import one_line
 from bench.store.store import Store
 from bench.training.loop import Trainer
@@ -40,9 +41,9 @@ def describe(plan: Plan, store: Store, console: Console, executor: Executor, red
 def _describe(plan: Plan, store: Store, console: Console, executor: Executor, redo: Sequence[str]) -> None:
     for note in plan.notes:
         _print(console, note)
-    state = look(plan, store)
-    again = to_redo(plan, state, redo)
-    todo = [run for run in plan.runs if run in state.missing or run in again]
+    found = inventory_of(plan, store)
+    again = to_redo(plan, found, redo)
+    todo = [run for run in plan.runs if run in found.missing or run in again]
     ids = {run.id for run in todo}
     # Read before the plan is printed, so that an error in the data is the only line.
     data = load(plan, lambda line: _print(console, line)) if todo else None
@@ -55,9 +56,9 @@ def _describe(plan: Plan, store: Store, console: Console, executor: Executor, re
         for line in backbone_start.lines(todo, data.image_shape[0], len(data.classes), start):
             _print(console, line)
     for run in plan.runs:
-        status = "to do" if run.id in ids else state.records[run.id]["status"]
+        status = "to do" if run.id in ids else found.records[run.id]["status"]
         _print(console, f"{title(run):40} {_start(run):44} {status}  {run.id}")
-    for _, _, reason in state.damaged:
+    for _, _, reason in found.damaged:
         _print(console, f"damaged: {one_line(reason)}; it would be set aside and made again")
     line = f"{len(todo)} of {len(plan.runs)} runs to do"
     if data is not None:

@@ -25,7 +25,7 @@ from bench.plan.method_choice import find_methods
 from bench.plan.run import Run
 from bench.plugins import networks
 from bench.runs import dense_prefix
-from bench.runs.sweep import look
+from bench.runs.inventory import inventory_of
 from bench.store import record
 from bench.store.seal import Broken
 from bench.store.store import RECORD, SPEC, WEIGHTS, Store
@@ -107,10 +107,10 @@ def test_a_run_has_the_id_and_the_name_that_it_has_today(name: str, monkeypatch:
 def test_the_sweep_of_then_makes_those_alone_that_are_others_today(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "REVISION", 1)
     made = plan.from_spec(spec.check(spec.read(OLD / SPEC)))
-    state = look(made, Store(OLD))
-    assert state.damaged == []
-    assert {run.choice.name for run in state.missing} == RAISED
-    assert state.records.keys() == {run.id for run in made.runs if run.choice.name not in RAISED}
+    found = inventory_of(made, Store(OLD))
+    assert found.damaged == []
+    assert {run.choice.name for run in found.missing} == RAISED
+    assert found.records.keys() == {run.id for run in made.runs if run.choice.name not in RAISED}
 
 
 @pytest.mark.slow

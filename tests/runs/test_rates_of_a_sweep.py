@@ -11,7 +11,7 @@ from records import results
 import bench
 from bench.files.artifact import Given
 from bench.plan import plan
-from bench.runs.sweep import look, to_redo
+from bench.runs.inventory import inventory_of, to_redo
 from bench.runs.verify.verifier import Verifier
 from bench.store.merge import merge
 from bench.store.record import FINISHED, Record
@@ -85,9 +85,9 @@ def test_what_works_on_stores_works_on_this(
 
     verdict = Verifier(store, Given((STRIPES, HALVES))).verify()
     assert not verdict.wrong
-    state = look(plan.from_spec(ASKED), store)
-    assert not state.missing
-    assert len(to_redo(plan.from_spec(ASKED), state, ["lowrank"])) == 2
+    found = inventory_of(plan.from_spec(ASKED), store)
+    assert not found.missing
+    assert len(to_redo(plan.from_spec(ASKED), found, ["lowrank"])) == 2
 
     shutil.copytree(folder, tmp_path / "copy")
     merge([folder, tmp_path / "copy"], tmp_path / "merged")

@@ -20,7 +20,7 @@ from bench.errors import InputError
 from bench.files.artifact import Given
 from bench.plan import plan, spec
 from bench.plugins import discovery
-from bench.runs.sweep import look, to_redo
+from bench.runs.inventory import inventory_of, to_redo
 from bench.runs.verify.verifier import Verifier
 from bench.store.record import COLUMNS, FAILED, FINISHED, MISSED, Record
 from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SEAL, SPEC, WEIGHTS, Store, seal_beside
@@ -465,14 +465,16 @@ def test_what_missed_its_budget_is_tried_again_when_code_has_changed_or_when_ask
     missed = [record for record in swept[1] if record["status"] == MISSED]
     assert len(missed) == 4
     made = plan.from_spec(asked)
-    assert to_redo(made, look(made, store), ()) == []
-    assert {run.id for run in to_redo(made, look(made, store), ["missed"])} == {record["id"] for record in missed}
+    assert to_redo(made, inventory_of(made, store), ()) == []
+    assert {run.id for run in to_redo(made, inventory_of(made, store), ["missed"])} == {
+        record["id"] for record in missed
+    }
     folder = store.folder_of(missed[0]["id"])
     assert folder is not None
     for column in ("method_code", "model_code", "bench_code"):
         (folder / RECORD).write_text(json.dumps({**missed[0], column: "another", "method": "csg"}))
         seal_anew(folder)
-        assert [run.id for run in to_redo(made, look(made, store), ())] == [missed[0]["id"]]
+        assert [run.id for run in to_redo(made, inventory_of(made, store), ())] == [missed[0]["id"]]
     printed = run_sweep(asked, store.folder)[1]
     assert "[1/1] csg 100x seed 0: missed: " in printed
     assert results(store.folder) == results(swept[0])
