@@ -12,6 +12,7 @@ from bench.reports.names import short_names
 from bench.reports.statistics.change import MARGIN
 from bench.reports.statistics.noise import LEVEL
 from bench.reports.statistics.over_settings import FEWEST
+from bench.reports.statistics.overall import Overall
 from bench.reports.statistics.pairs import Standing
 from bench.reports.summary import Analysis
 from bench.reports.tables.table import p_value
@@ -38,7 +39,7 @@ def verdict(runs: pd.DataFrame, analysis: Analysis, setting: str) -> list[str]:
     table = _with_short_names(analysis.summary[analysis.summary["setting"] == setting])
     lines = []
     if len(rows):
-        lines += [_best(rows, metric), *_values(rows, metric)]
+        lines += [_best(rows, metric), *_hangs(analysis.verdicts[setting], table, metric), *_values(rows, metric)]
     else:
         sized = table.loc[table["asked"].notna(), "method_text"].nunique()
         why = "no two methods met the same budget" if sized > 1 else "a verdict needs two methods that met a budget"
@@ -80,22 +81,30 @@ def _best(rows: pd.DataFrame, metric: Metric) -> str:
     )
 
 
+def _hangs(found: Overall | None, table: pd.DataFrame, metric: Metric) -> Iterator[str]:
+    """The budgets without which another method would have the highest score."""
+    if found is None:
+        return
+    names = dict(zip(table["method_text"], table["method"], strict=True))
+    budgets = dict(zip(table["asked"], table["budget"], strict=True))
+    for size, leader in reversed([*zip(found.budgets, found.leaders, strict=bool(found.leaders))]):
+        if leader != found.best:
+            yield f"Without {budgets[size]}, {names[found.methods[leader]]} has the highest {mean(metric)}."
+
+
 def _values(rows: pd.DataFrame, metric: Metric) -> Iterator[str]:
-    """How much less the best method stores for the same score."""
+    """How much less the best method stores for the same score than the next, and than the others at the extremes."""
     ordered = rows.sort_values("score", ascending=not metric.higher, kind="stable")
     first, others = ordered.iloc[0], ordered.iloc[1:]
     known = others[others["size_for_the_same"].notna()]
     if len(known):
-        nearest = known.iloc[0]
-        share = 1 / nearest["size_for_the_same"]
+        shares = [(1 / row["size_for_the_same"], row["method"]) for _, row in known.iterrows()]
+        # The next is named first; then where the method gains least, or loses, and where it gains most.
+        ends = dict.fromkeys([max(shares[1:]), min(shares[1:])]) if len(shares) > 1 else ()
+        others = [f"{share:.2f} of {method}" for share, method in ends]
         yield (
-            f"For the same {metric.label}, {first['method']} stores {share:.2f} times the {first['unit']} of "
-            f"{nearest['method']}"
-            + (
-                f", and {1 / known.iloc[-1]['size_for_the_same']:.2f} of {known.iloc[-1]['method']}"
-                if len(known) > 1
-                else ""
-            )
+            f"For the same {metric.label}, {first['method']} stores {shares[0][0]:.2f} times the {first['unit']} of "
+            + " and ".join(filter(None, [", ".join([shares[0][1], *others[:-1]]), *others[-1:]]))
             + " (averaged over what both reach)."
         )
 

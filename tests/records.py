@@ -31,7 +31,7 @@ MEAN_IOU, IOU = Metric("miou", "mean IoU", "%"), Metric("iou", "IoU", "%")
 
 
 def record(method: str, seed: int, top1: float | None, budget: str | None = None, **values: Any) -> Record:
-    stored = {None: 1000, "2x": 500, "4x": 250}.get(budget, 250)
+    stored = {None: 1000, "2x": 500, "4x": 250, "8x": 125}.get(budget, 250)
     known = {
         "id": re.sub(r"\W", "_", f"{method}{budget}{seed}{values.get('dataset', '')}"),
         "status": FINISHED,

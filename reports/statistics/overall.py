@@ -18,7 +18,8 @@ class Overall:
     `scores` is each method's mean over the logarithm of the size, estimated as if no run were missing. `ranks` is the
     mean of its ranks at the budgets, 1 for the best. `values` is the number of values that it needs for an equal score,
     relative to the best method (nan if there is no score that both reach). `left_out` are the methods that met fewer of
-    the budgets.
+    the budgets. `leaders` has for each budget the index of the method with the highest score over the others; it is
+    empty with fewer than three budgets.
     """
 
     methods: Sequence[Hashable]
@@ -28,6 +29,7 @@ class Overall:
     ranks: Array
     values: Array
     pairs: Pairs
+    leaders: Sequence[int]
 
     @property
     def best(self) -> int:
@@ -67,7 +69,18 @@ def overall(tables: Mapping[float, Mapping[Hashable, Array]], floor: float = 0.0
         pd.DataFrame(means).rank(axis=1, ascending=False).mean().to_numpy(),
         np.array([values_for_the_same(order, means[:, index], means[:, best]) for index in range(len(methods))]),
         pairs,
+        [] if len(order) < _FEWEST else [_leader(order, means, without) for without in range(len(order))],
     )
+
+
+# With two budgets, what is left without one of them is the comparison at the other, which has its own rows.
+_FEWEST = 3
+
+
+def _leader(sizes: Sequence[float], means: Array, without: int) -> int:
+    """The method with the highest score over all budgets but one."""
+    left = [index for index in range(len(sizes)) if index != without]
+    return int(np.argmax(_weights(np.log([sizes[index] for index in left])) @ means[left]))
 
 
 def fullest(met: Mapping[float, Sequence[Hashable]]) -> tuple[list[Hashable], list[float]]:

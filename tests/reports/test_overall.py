@@ -48,7 +48,23 @@ def test_methods_over_the_budgets_that_all_of_them_met() -> None:
     assert found.ranks.tolist() == [4 / 3, 5 / 3]
     assert found.best == 0
     assert found.values[0] == 1
+    assert found.leaders == [0, 0, 0]
     assert found.pairs.difference[0, 1] == pytest.approx(found.scores[0] - found.scores[1])
+
+
+def test_who_leads_without_a_budget() -> None:
+    tables = {
+        100.0: {"a": 90 + SEEDS, "b": 60 + SEEDS},
+        200.0: {"a": 70 + SEEDS, "b": 72 + SEEDS},
+        400.0: {"a": 70 + SEEDS, "b": 72 + SEEDS},
+    }
+    found = overall(tables)
+    assert found is not None
+    assert found.best == 0
+    assert found.leaders == [1, 0, 0]
+    two = overall({size: tables[size] for size in (100.0, 200.0)})
+    assert two is not None
+    assert not two.leaders
 
 
 def test_one_number_a_seed_and_one_paired_test() -> None:

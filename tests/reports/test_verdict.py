@@ -23,10 +23,10 @@ NOISE = np.random.default_rng(2).normal(0, 0.15, (20, 3, 3))
 
 
 def runs(**scores: tuple[float, ...]) -> list[Record]:
-    """For each method its scores at 2x and 4x, by and large; dense has one."""
+    """For each method its scores at 2x, 4x and 8x, by and large; dense has one."""
     made = []
     for place, (method, levels) in enumerate(scores.items()):
-        for budget, level in zip([None] if method == "dense" else ["2x", "4x"], levels, strict=False):
+        for budget, level in zip([None] if method == "dense" else ["2x", "4x", "8x"], levels, strict=False):
             for seed, shift in enumerate(SEEDS):
                 noise = NOISE[place, seed, 0 if budget != "4x" else 1]
                 made.append(record(method, seed, round(level + shift + noise, 2), budget))
@@ -47,6 +47,23 @@ def test_which_keeps_the_most_by_how_much_and_how_sure() -> None:
     )
     assert re.match(r"For the same top-1, good stores 0\.\d\d times the values of fair", found[1])
     assert found[2] == "Sure (95 %) to lose at most 0.5 points against dense: good at 2.0x."
+
+
+def test_a_verdict_that_hangs_on_one_budget_says_so() -> None:
+    found = lines(runs(dense=(90,), good=(80, 79, 78), other=(85, 84, 40)))
+    assert found[0].startswith("good keeps the most on average over 2x to 8x")
+    assert found[1] == "Without 8x, other has the highest mean top-1."
+    assert not any(line.startswith("Without") for line in lines(runs(dense=(90,), a=(80, 79, 78), b=(81, 80, 79))))
+
+
+def test_for_the_same_score_the_next_and_the_extremes_are_named() -> None:
+    levels = {"good": (80, 78, 76), "next": (79, 77, 75), "steep": (90, 80, 40), "worst": (77, 70, 60)}
+    (said,) = (line for line in lines(runs(dense=(90,), **levels)) if line.startswith("For the same"))
+    shares = dict(re.findall(r"([\d.]+)(?: times the values)? of (\w+)", said))
+    assert list(shares.values()) == ["next", "steep", "worst"]
+    # By hand: from 76 to 80 the next needs half an octave more, and steep 0.05 less; from 76 to 77 the worst 1.68 more.
+    expected = [2**-0.5, 2**0.05, 2**-1.68]
+    assert [float(share) for share in shares] == pytest.approx(expected, abs=0.08)
 
 
 def test_what_can_not_be_told_apart_is_said() -> None:
