@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,7 +30,8 @@ class Sparse(MayBeFound):
 
         budget - fixed    weights are kept, exactly.
 
-    Every convolution without groups is pruned; if the budget needs it, so are those with groups and the classifier.
+    Every convolution without groups is pruned. If `fixed` would take more than half of the budget, so are those with
+    groups and the classifier (docs/decisions/sparse-classifier.md).
     `criterion` says which weights are kept, and `training` when: `one-shot`, `gradual` (Zhu and Gupta, "To prune, or
     not to prune", 2017) or `rigl` (Evci et al., "Rigging the Lottery", ICML 2020). With `structure` the masks of
     another run are trained from the seed's initial weights (Frankle and Carbin, ICLR 2019).
@@ -102,7 +104,7 @@ class Sparse(MayBeFound):
         if self.structure is not None:
             return self._again(network, self.found(self.structure), context)
         assert values is not None
-        layers, kept = first_that_fits((CONVOLUTIONS, EVERY_LAYER), lambda rule: choose(network, rule, values))
+        layers, kept = choose(network, values)
         weights = {f"{name}.weight": layer.weight.detach() for name, layer in layers.items()}
         if self.training == "rigl":
             chosen = random_masks(weights, erdos_renyi(layers, kept), context.generator)
@@ -172,8 +174,22 @@ _MOMENTS = {"one-shot": 0.5, "gradual": 0.25, "rigl": 0.0}
 _FLOOR = 0.1
 
 
-def choose(model: nn.Module, rule: Rule, budget: int) -> tuple[dict[str, Layer], int]:
+# The largest share of the budget that what is not pruned may take while only convolutions are pruned. Found by trying:
+# docs/decisions/sparse-classifier.md.
+_FIXED = 0.5
+
+
+def choose(model: nn.Module, budget: int) -> tuple[dict[str, Layer], int]:
     """The layers to prune, and the number of weights that they keep together. Raises BudgetError."""
+    layers, kept = first_that_fits((CONVOLUTIONS, EVERY_LAYER), lambda rule: _kept(model, rule, budget))
+    if budget - kept > _FIXED * budget:
+        with suppress(BudgetError):  # then the convolutions alone meet it
+            return _kept(model, EVERY_LAYER, budget)
+    return layers, kept
+
+
+def _kept(model: nn.Module, rule: Rule, budget: int) -> tuple[dict[str, Layer], int]:
+    """What `choose` returns, for the layers that a rule chooses. Raises BudgetError."""
     layers = select(model, rule)
     total = sum(layer.weight.numel() for layer in layers.values())
     fixed = count.stored_values(model) - total
