@@ -30,8 +30,8 @@ class Sparse(MayBeFound):
 
         budget - fixed    weights are kept, exactly.
 
-    Every convolution without groups is pruned. If `fixed` would take more than half of the budget, so are those with
-    groups and the classifier (docs/decisions/sparse-classifier.md).
+    Every convolution without groups is pruned. If `fixed` would take more than a third of the budget, so are those
+    with groups and the classifier (docs/decisions/sparse-classifier.md).
     `criterion` says which weights are kept, and `training` when: `one-shot`, `gradual` (Zhu and Gupta, "To prune, or
     not to prune", 2017) or `rigl` (Evci et al., "Rigging the Lottery", ICML 2020). With `structure` the masks of
     another run are trained from the seed's initial weights (Frankle and Carbin, ICLR 2019).
@@ -176,7 +176,7 @@ _FLOOR = 0.1
 
 # The largest share of the budget that what is not pruned may take while only convolutions are pruned. Found by trying:
 # docs/decisions/sparse-classifier.md.
-_FIXED = 0.5
+_FIXED = 1 / 3
 
 
 def choose(model: nn.Module, budget: int) -> tuple[dict[str, Layer], int]:
