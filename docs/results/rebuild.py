@@ -25,10 +25,12 @@ from bench.reports.figures import figure
 from bench.reports.frame import BYTES, VALUES, metric_of
 from bench.reports.load import Loaded, load
 from bench.reports.statistics import rates
+from bench.reports.statistics.pairs import TEST
 from bench.reports.summary import Analysis, analyse
 from bench.reports.tables.table import by_budget, markdown
 from bench.reports.verdict import verdict
 from bench.store.record import FINISHED
+from bench.store.store import LAYERS
 
 HERE = Path(__file__).resolve().parent
 _TEMPLATE = ".jinja"
@@ -66,7 +68,7 @@ def pages(figures: dict[str, bytes]) -> dict[str, str]:
     around = Environment(  # noqa: S701  # Markdown, of our own records
         loader=FileSystemLoader(HERE), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True
     )
-    known = {**tables, **chosen, "authors": AuthorsLogs()}
+    known = {**tables, **chosen, "authors": AuthorsLogs(), "test": TEST}
     names = sorted(path.name for path in HERE.glob(f"*{_TEMPLATE}"))
     return {name.removesuffix(_TEMPLATE): around.get_template(name).render(known) for name in names}
 
@@ -168,6 +170,18 @@ class Table:
                 return f"{sign * found['difference']:+.{digits}f} ± {found['difference_interval']:.{digits}f}"
         raise KeyError(f"{self.name}: no pair of {method} and {other} at {budget}")
 
+    def generating(self, layer: str, budget: str) -> str:
+        """The methods that make the weights of this layer at the budget, or keep only some of them in masks: those that
+        store less of the layer than the deployed network has."""
+        own = self.runs[(self.runs["budget"] == budget) & (self.runs["status"] == FINISHED)].drop_duplicates("method")
+        found = []
+        for method, run in zip(own["method"], own["id"], strict=True):
+            table = pd.read_csv(self.loaded.folders[run] / LAYERS).set_index("layer")
+            parts = table[[name == layer or name.startswith(f"{layer}.") for name in table.index]]
+            if parts["stored_values"].sum() < parts["materialised_values"].sum():
+                found.append(str(method))
+        return ", ".join(found)
+
     def best(self, budget: str) -> str:
         """The methods that may be the best, the highest mean first."""
         return ", ".join(self._best(budget)["method"].astype(str))
@@ -226,9 +240,15 @@ class Rates:
         self.seeds = ", ".join(map(str, sorted(loaded.tried["seed"].unique())))
         self.factors = rates.listed(sorted({factor for each in self.tried for factor in each.factors}))
 
-    def chosen(self, method: str, budget: str | None = None) -> str:
-        own = [each for each in self.tried if (each.method, each.cell.budget) == (method, budget or "")]
-        return rates.factor_text(own[0].choice.factor)
+    @property
+    def cells(self) -> int:
+        """How many methods and budgets have a chosen factor."""
+        return len(self.tried)
+
+    @property
+    def at_edges(self) -> int:
+        """How many of them have the smallest or the largest factor that was tried."""
+        return sum(each.choice.factor in (min(each.factors), max(each.factors)) for each in self.tried)
 
     @property
     def rows(self) -> str:
@@ -254,6 +274,11 @@ class AuthorsLogs:
         """Points that the last epoch loses against their own dense run. Raises KeyError."""
         own = self.runs[self.runs["network"] == network].set_index("method")["last_epoch"]
         return f"{own['dense'] - own[method]:.2f}"
+
+    def ratio(self, network: str, method: str) -> str:
+        """How many times the stored values dense has."""
+        own = self.runs[self.runs["network"] == network].set_index("method")["stored_values"]
+        return f"{own['dense'] / own[method]:.1f}"
 
     @property
     def rows(self) -> str:
