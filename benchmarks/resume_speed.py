@@ -64,7 +64,7 @@ import torch
 cpu, wall = time.process_time(), time.perf_counter()
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
-from bench.runs.inventory import inventory_of
+from bench.runs.sweep.inventory import inventory_of
 from bench.store.store import Store
 from resume_speed import plan_of
 planned = plan_of(int(sys.argv[1]))

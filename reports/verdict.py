@@ -101,10 +101,10 @@ def _values(rows: pd.DataFrame, metric: Metric) -> Iterator[str]:
         shares = [(1 / row["size_for_the_same"], row["method"]) for _, row in known.iterrows()]
         # The next is named first; then where the method gains least, or loses, and where it gains most.
         ends = dict.fromkeys([max(shares[1:]), min(shares[1:])]) if len(shares) > 1 else ()
-        others = [f"{share:.2f} of {method}" for share, method in ends]
+        further = [f"{share:.2f} of {method}" for share, method in ends]
         yield (
             f"For the same {metric.label}, {first['method']} stores {shares[0][0]:.2f} times the {first['unit']} of "
-            + " and ".join(filter(None, [", ".join([shares[0][1], *others[:-1]]), *others[-1:]]))
+            + " and ".join(filter(None, [", ".join([shares[0][1], *further[:-1]]), *further[-1:]]))
             + " (averaged over what both reach)."
         )
 

@@ -32,7 +32,7 @@ from bench.plugins.discovery import DATASETS, find
 from bench.reports.figures.figure import FIGURES, RANKS
 from bench.runs.executor import Executor
 from bench.runs.progress import Progress
-from bench.runs.sweep import sweep
+from bench.runs.sweep.sweep import sweep
 from bench.store.record import Record
 from bench.store.store import Store
 from bench.training.loop import Trainer

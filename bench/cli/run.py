@@ -214,7 +214,7 @@ def run(
         describe(plan, store, console, made_by, as_list(redo or ""))
         return
 
-    from bench.runs.sweep import sweep
+    from bench.runs.sweep.sweep import sweep
 
     _tell(lambda: sweep(plan, store, shown, made_by, as_list(redo or ""), save_every), out, console)
 

@@ -12,7 +12,7 @@ from bench.plan.plan import Plan
 from bench.runs.executor import Executor
 from bench.runs.material import load
 from bench.runs.progress import Progress
-from bench.runs.sweep import sweep
+from bench.runs.sweep.sweep import sweep
 from bench.store.record import FAILED, FINISHED, Record
 from bench.store.store import WEIGHTS, Store
 

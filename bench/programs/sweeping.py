@@ -16,7 +16,7 @@ from bench.reports.load import load
 from bench.runs import progress
 from bench.runs.environment import find_device
 from bench.runs.progress import Progress
-from bench.runs.sweep import sweep
+from bench.runs.sweep.sweep import sweep
 from bench.store.store import Store
 
 

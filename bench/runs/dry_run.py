@@ -18,11 +18,11 @@ from bench.plan.plan import Plan
 from bench.plan.run import Run
 from bench.runs import environment
 from bench.runs.executor import Executor
-from bench.runs.inventory import inventory_of, to_redo
 from bench.runs.material import load
-from bench.runs.network_check import check_network
 from bench.runs.progress import epochs_of, title
 from bench.runs.side_by_side import idle
+from bench.runs.sweep.inventory import inventory_of, to_redo
+from bench.runs.sweep.network_check import check_network
 from bench.store.printable import one_line
 from bench.store.store import Store
 from bench.training.loop import Trainer

@@ -18,7 +18,7 @@
     plan.json                the runs that the last sweep asked for (bench.watching.planned)
     prefixes/ID.safetensors  states of the dense network from which other runs start, each with a seal
     unfinished/ID.safetensors  states of runs in training, each with a seal (bench.runs.unfinished)
-    images.json              sizes and times of the image files when they were last read (bench.runs.images_seen)
+    images.json              sizes and times of the image files when they were last read (bench.runs.sweep.images_seen)
     aside/                   damaged or replaced runs
     report/                  see bench.reports
     logs/                    files that `bench run --log` wrote (bench.logs)

@@ -25,7 +25,7 @@ from bench.plan.method_choice import find_methods
 from bench.plan.run import Run
 from bench.plugins import networks
 from bench.runs import dense_prefix
-from bench.runs.inventory import inventory_of
+from bench.runs.sweep.inventory import inventory_of
 from bench.store import record
 from bench.store.seal import Broken
 from bench.store.store import RECORD, SPEC, WEIGHTS, Store

@@ -10,7 +10,7 @@ from PIL import Image
 
 from bench.errors import InputError
 from bench.plan.dataset_choice import find_dataset
-from bench.runs.images_seen import FILE, remember, unchanged
+from bench.runs.sweep.images_seen import FILE, remember, unchanged
 from bench.store.store import Store
 
 QUICK = ("--methods", "dense", "--seeds", "1", "--schedule", "quick:epochs=1:validation=0.25", "--device", "cpu")

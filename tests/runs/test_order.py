@@ -11,8 +11,8 @@ from bench.plan import plan
 from bench.plan.plan import Plan
 from bench.plan.run import Run
 from bench.runs import material
-from bench.runs.order import Order
 from bench.runs.side_by_side import idle, is_short
+from bench.runs.sweep.order import Order
 from bench.store.store import Store
 
 

@@ -11,7 +11,7 @@ from records import results
 import bench
 from bench.files.artifact import Given
 from bench.plan import plan
-from bench.runs.inventory import inventory_of, to_redo
+from bench.runs.sweep.inventory import inventory_of, to_redo
 from bench.runs.verify.verifier import Verifier
 from bench.store.merge import merge
 from bench.store.record import FINISHED, Record

@@ -20,7 +20,7 @@ from bench.errors import InputError
 from bench.files.artifact import Given
 from bench.plan import plan, spec
 from bench.plugins import discovery
-from bench.runs.inventory import inventory_of, to_redo
+from bench.runs.sweep.inventory import inventory_of, to_redo
 from bench.runs.verify.verifier import Verifier
 from bench.store.record import COLUMNS, FAILED, FINISHED, MISSED, Record
 from bench.store.store import CODES, HISTORY, LAYERS, RECORD, SEAL, SPEC, WEIGHTS, Store, seal_beside
