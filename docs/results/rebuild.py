@@ -154,16 +154,12 @@ class Table:
         own = self.summary[(self.summary["method"] == method) & (self.summary["budget"] == budget)]
         return self.score(method, budget) if len(own) else ""
 
-    def difference(self, method: str, budget: str, digits: int = 1) -> str:
-        """Against dense, by seed."""
-        return f"{self.row(method, budget)['difference']:+.{digits}f}"
-
     def change(self, method: str, budget: str, digits: int = 1) -> str:
-        """The same with its 95 % interval. Raises ValueError with one seed, which has none."""
-        interval = self.row(method, budget)["difference_interval"]
-        if pd.isna(interval):
+        """Against dense, by seed, with its 95 % interval. Raises ValueError with one seed, which has none."""
+        row = self.row(method, budget)
+        if pd.isna(row["difference_interval"]):
             raise ValueError(f"{self.name}: the change of {method} at {budget} has no interval")
-        return f"{self.difference(method, budget, digits)} ± {interval:.{digits}f}"
+        return f"{row['difference']:+.{digits}f} ± {row['difference_interval']:.{digits}f}"
 
     def lead(self, method: str, other: str, budget: str, digits: int = 1) -> str:
         """Of a method over another, by seed, with its 95 % interval. Raises KeyError."""
