@@ -73,10 +73,12 @@ def _best(rows: pd.DataFrame, metric: Metric) -> str:
             f"({_SURE} interval; paired over {second['seeds']:.0f} seeds)."
         )
     worse = len(ordered) - len(alike)
+    # The test counts how many methods are compared. The interval doesn't, and may be sure where the test is not.
+    alone = " of this pair alone" if gap > second["difference_interval"] else ""
     return (
         f"{_listed(alike)} may each be the best {over}: they can't be told apart with "
         f"{first['seeds']:.0f} seeds ({first['method']} leads {second['method']} by {round(gap, 2) + 0.0:.2f} ± "
-        f"{second['difference_interval']:.2f}{unit}, {_SURE} interval); "
+        f"{second['difference_interval']:.2f}{unit}, {_SURE} interval{alone}); "
         + (f"{worse} {'other is' if worse == 1 else 'others are'} worse." if worse else "no method is out.")
     )
 

@@ -207,3 +207,23 @@ def test_each_budget_has_a_row_on_top() -> None:
     assert found[0][1].startswith("a 8")
     assert found[0][2:] == (f"{-gap:.2f} ahead of b (p = {p_value:.3f})", "b", "c")
     assert p_value > 0.1
+
+
+def test_an_interval_that_is_surer_than_the_test_is_said_to_be_of_one_pair() -> None:
+    """Among many methods the test asks for more than the interval of two."""
+    random = np.random.default_rng(3)
+    seen = set()
+    for lead in np.linspace(0.3, 2, 12):
+        levels = {"a": lead, **{f"b{place}": 0.0 for place in range(9)}}
+        made = [
+            record(method, seed, round(float(80 + level + shift + random.normal(0, 0.4)), 2), "2x")
+            for method, level in levels.items()
+            for seed, shift in enumerate(SEEDS)
+        ]
+        said = lines(made)[0]
+        found = re.search(r"leads \w+ by ([\d.]+) ± ([\d.]+) points, 95 % interval( of this pair alone)?\)", said)
+        if found:
+            gap, interval = float(found[1]), float(found[2])
+            assert gap == interval or (gap > interval) == bool(found[3])
+            seen.add(bool(found[3]))
+    assert seen == {True, False}
