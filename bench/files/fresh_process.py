@@ -123,25 +123,17 @@ class FreshProcess(Helper):
         super().__init__()
         self.given = given
 
-    def __enter__(self) -> Self:
-        self._exchange = tempfile.TemporaryDirectory(prefix="bench-")
-        return super().__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        super().__exit__(kind, error, trace)
-        self._exchange.cleanup()
-
     def check(self, path: Path, inputs: Tensor, expected: Tensor, task: str) -> None:
         """Raise NotReloadable unless the artifact at `path`, loaded in the fresh process, gives the `expected` outputs,
         on the CPU. `task` is the name of the task, which says which of the outputs is compared."""
-        request, answer = (Path(self._exchange.name) / f"{name}.safetensors" for name in ("inputs", "outputs"))
-        save_file({"inputs": inputs.contiguous()}, request)
-        files = {"artifact": str(path), "inputs": str(request), "outputs": str(answer)}
-        asked = {**files, "task": task, **asdict(self.given)}
-        self.ask(asked, "the saved network can't be loaded in a fresh process")
-        difference = relative_difference(load_file(answer)["outputs"], expected)
+        # One folder for each check, not for each process: nobody would remove that of a process that is killed.
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            request, answer = (Path(folder) / f"{name}.safetensors" for name in ("inputs", "outputs"))
+            save_file({"inputs": inputs.contiguous()}, request)
+            files = {"artifact": str(path), "inputs": str(request), "outputs": str(answer)}
+            asked = {**files, "task": task, **asdict(self.given)}
+            self.ask(asked, "the saved network can't be loaded in a fresh process")
+            difference = relative_difference(load_file(answer)["outputs"], expected)
         if not difference <= LARGEST_DIFFERENCE:
             raise NotReloadable(
                 f"the saved network gives other outputs in a fresh process (off by {difference:.2g} of the "

@@ -1,5 +1,6 @@
 """The helper process: killed, too slow, or ended by the code that it runs."""
 
+import tempfile
 import time
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from conftest import STRIPES
 
 from bench.files import fresh_process
-from bench.files.fresh_process import Helper, NotReloadable
+from bench.files.fresh_process import FreshProcess, Helper, NotReloadable
 from bench.plugins.by_path import import_path
 
 # A file "dies" holds how often it still dies.
@@ -106,3 +107,15 @@ def answer(request):
     with Stand() as helper, pytest.raises(NotReloadable, match=r"seen: \[\]"):
         helper.ask({}, "it")
     del network
+
+
+def test_between_two_checks_nothing_lies_in_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a sweep that is killed leaves none of its images behind."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with FreshProcess() as process:
+        before = list(tmp_path.iterdir())
+        with pytest.raises(NotReloadable, match="can't be loaded in a fresh process"):
+            process.check(tmp_path / "missing", torch.zeros(1, 3, 8, 8), torch.zeros(1, 2), "classification")
+        assert (before, list(tmp_path.iterdir())) == ([], [])
