@@ -26,7 +26,7 @@ from bench.store.record import FINISHED
 AXES = {
     "stored_values": "stored values (parameters)",
     "counted_bytes": "stored bytes as budgets count them",
-    "stored_bytes": "stored bytes",
+    "stored_bytes": "bytes of the saved file",
     "macs": "multiply-accumulates of one image as deployed",
     "latency_ms": "latency of one image (ms)",
     "train_seconds": "training time (s)",

@@ -74,7 +74,9 @@ def _best(rows: pd.DataFrame, metric: Metric) -> str:
         )
     worse = len(ordered) - len(alike)
     # The test counts how many methods are compared. The interval doesn't, and may be sure where the test is not.
-    alone = " of this pair alone" if gap > second["difference_interval"] else ""
+    corrected = p_value(second["worse_p_value"])
+    sure = corrected if corrected.startswith("<") else f"= {corrected}"
+    alone = f" of this pair alone; corrected, p {sure}" if gap > second["difference_interval"] else ""
     return (
         f"{_listed(alike)} may each be the best {over}: they can't be told apart with "
         f"{first['seeds']:.0f} seeds ({first['method']} leads {second['method']} by {round(gap, 2) + 0.0:.2f} ± "

@@ -91,13 +91,17 @@ def processor(device: torch.device) -> str:
 
 @cache
 def _processor() -> str:
-    """The name of the CPU. On Linux platform.processor() is empty."""
+    """The CPU's name, with all that decides how torch adds up: virtual machines often call every generation the same.
+    On Linux platform.processor() is empty."""
+    about: dict[str, str] = {}
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+            key, _, value = line.partition(":")
+            about.setdefault(key.strip(), value.strip())
+    name = about.get("model name") or platform.processor() or platform.machine()
+    kind = [f"{what} {about[key]}" for what, key in (("family", "cpu family"), ("model", "model")) if key in about]
+    return f"{name} ({', '.join([*kind, torch.backends.cpu.get_cpu_capability()])})"
 
 
 @cache

@@ -126,7 +126,7 @@ COLUMNS = {
     "batch_parts": "parts into which each batch was split to fit into memory; with n parts, batch norm sees n times "
     "fewer images at once",
     "device": "cpu or cuda",
-    "device_name": "processor",
+    "device_name": "processor: its name, and for a CPU its family, model, and the instructions that torch uses",
     "threads": "threads of torch on the CPU",
     "processes": "number of processes that shared each training step, each with a part of the batch",
     "bench_version": "",

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 # Okabe and Ito's colours, which colour-blind people can tell apart; and lighter ones for a dark page.
 _LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#3A9BD9", "#333333")
 _DARK = ("#56A8E0", "#F28C4A", "#2CC79B", "#E6A3C8", "#E6B422", "#9AD4F7", "#D8D8D8")
-# The names of shapes and lines in matplotlib and in plotly.
+# The names of shapes and lines in matplotlib and in plotly. Triangles that point up and down stand for points beyond an
+# edge.
 _MARKERS = (
     ("o", "circle"),
     ("s", "square"),
     ("D", "diamond"),
-    ("^", "triangle-up"),
-    ("v", "triangle-down"),
+    ("<", "triangle-left"),
+    (">", "triangle-right"),
     ("P", "cross"),
     ("X", "x"),
 )

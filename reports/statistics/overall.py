@@ -64,7 +64,7 @@ def overall(tables: Mapping[float, Mapping[Hashable, Array]], floor: float = 0.0
     return Overall(
         methods,
         order,
-        [method for table in tables.values() for method in table if method in others],
+        [*dict.fromkeys(method for table in tables.values() for method in table if method in others)],
         scores,
         pd.DataFrame(means).rank(axis=1, ascending=False).mean().to_numpy(),
         np.array([values_for_the_same(order, means[:, index], means[:, best]) for index in range(len(methods))]),

@@ -52,6 +52,14 @@ def test_methods_over_the_budgets_that_all_of_them_met() -> None:
     assert found.pairs.difference[0, 1] == pytest.approx(found.scores[0] - found.scores[1])
 
 
+def test_a_method_that_met_some_of_the_budgets_is_left_out_once() -> None:
+    both = {"a": 70 + SEEDS, "b": 60 + SEEDS}
+    three = {**both, "c": 50 + SEEDS}
+    found = overall({100.0: both, 200.0: three, 400.0: three, 800.0: both})
+    assert found is not None
+    assert found.left_out == ["c"]
+
+
 def test_who_leads_without_a_budget() -> None:
     tables = {
         100.0: {"a": 90 + SEEDS, "b": 60 + SEEDS},

@@ -351,7 +351,7 @@ def test_fonts_are_in_the_files(tmp_path: Path) -> None:
 def test_methods_and_a_style_can_be_chosen(tmp_path: Path) -> None:
     runs = results(RECORDS)
     figure = accuracy_vs(runs, "stored_bytes", methods=["csg"])
-    assert figure.axes[-1].get_xlabel().startswith("stored bytes, log scale")
+    assert figure.axes[-1].get_xlabel().startswith("bytes of the saved file, log scale")
     assert set(lines(figure.axes[0])) == {"csg", "dense", "Pareto front"}
     with pytest.raises(InputError, match="unknown method 'cgs'; did you mean 'csg'"):
         accuracy_vs(runs, methods=["cgs"])

@@ -221,9 +221,14 @@ def test_an_interval_that_is_surer_than_the_test_is_said_to_be_of_one_pair() -> 
             for seed, shift in enumerate(SEEDS)
         ]
         said = lines(made)[0]
-        found = re.search(r"leads \w+ by ([\d.]+) ± ([\d.]+) points, 95 % interval( of this pair alone)?\)", said)
+        pattern = (
+            r"leads (\w+) by ([\d.]+) ± ([\d.]+) points, 95 % interval( of this pair alone; corrected, p = (.+))?\)"
+        )
+        found = re.search(pattern, said)
         if found:
-            gap, interval = float(found[1]), float(found[2])
-            assert gap == interval or (gap > interval) == bool(found[3])
-            seen.add(bool(found[3]))
+            gap, interval = float(found[2]), float(found[3])
+            assert gap == interval or (gap > interval) == bool(found[4])
+            # Who may be the best is listed before the colon; the p-value agrees.
+            assert not found[5] or (found[1] in said.partition(":")[0]) == (float(found[5]) >= 0.05)
+            seen.add(bool(found[4]))
     assert seen == {True, False}

@@ -1,5 +1,9 @@
 """On what runs are made: bfloat16 where the device has it, and a word where it doesn't."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -37,3 +41,20 @@ def test_flags_are_those_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     then = environment._cpu_flags()
     environment._cpu_flags.cache_clear()
     assert now & {"avx2", "avx512_bf16", "amx_bf16"} == then & {"avx2", "avx512_bf16", "amx_bf16"}
+
+
+def test_a_processor_that_is_to_use_other_instructions_has_another_name() -> None:
+    """As one of another generation, which a virtual machine may call the same; its sums may end in other bits."""
+    source = "import torch; from bench.runs.environment import processor; print(processor(torch.device('cpu')))"
+
+    def name(**more: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-c", source], capture_output=True, text=True, check=True, env={**os.environ, **more}
+        ).stdout.strip()
+
+    plain, other = name(), name(ATEN_CPU_CAPABILITY="default")
+    assert plain == environment.processor(CPU)
+    if torch.backends.cpu.get_cpu_capability() != "DEFAULT":
+        assert plain != other
+    assert other.endswith("DEFAULT)")
+    assert plain.rpartition("(")[0] == other.rpartition("(")[0] != ""

@@ -53,7 +53,7 @@ function methodSwitch(name) {
 
 const shapes = {
   circle: "M8 3.5a4.5 4.5 0 1 0 .01 0z", square: "M4 4h8v8H4z", diamond: "M8 2.5 13.5 8 8 13.5 2.5 8z",
-  "triangle-up": "M8 3l5.5 9.5h-11z", "triangle-down": "M8 13 2.5 3.5h11z",
+  "triangle-left": "M3 8l9.500-5.500v11z", "triangle-right": "M13 8 3.500 2.500v11z",
   cross: "M6.2 2.5h3.6v3.7h3.7v3.6H9.8v3.7H6.2V9.8H2.5V6.2h3.7z",
   x: "M5 2.5 8 5.5l3-3L13.500 5l-3 3 3 3-2.500 2.500-3-3-3 3L2.500 11l3-3-3-3z",
 };
