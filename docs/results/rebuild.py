@@ -1,14 +1,14 @@
 """Writes the pages of results, and their figures, from the records beside them: `python docs/results/rebuild.py`.
 
 Each page NAME.md is made of NAME.md.jinja, which has an expression in the place of each number, so that no number was
-typed. A table has a spec of its name, tables/NAME.toml. Its runs are those in `runs/` that have the spec's network,
-dataset and schedule. With `--check` nothing is written, and the exit code is 1 if a page differs from what the records
-say.
+typed. Words that compare have a condition beside them (`holds`); if one fails, no page is written. A table has a spec
+of its name, tables/NAME.toml. Its runs are those in `runs/` that have the spec's network, dataset and schedule. With
+`--check` nothing is written, and the exit code is 1 if a page differs from what the records say.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,19 +16,23 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from scipy import stats
 
 from bench.budget import parse
 from bench.plan import spec as specs
-from bench.plan.method_choice import REFERENCE, budgets_of, find_methods
+from bench.plan.method_choice import REFERENCE, MethodChoice, budgets_of, find_methods, split_label
 from bench.plan.spec import Spec
+from bench.plugins import discovery
+from bench.reports.audit import audits
 from bench.reports.figures import figure
 from bench.reports.frame import BYTES, VALUES, metric_of
 from bench.reports.load import Loaded, load
 from bench.reports.statistics import rates
-from bench.reports.statistics.pairs import TEST
+from bench.reports.statistics.noise import LEVEL
+from bench.reports.statistics.pairs import TEST, Standing
 from bench.reports.summary import Analysis, analyse
 from bench.reports.tables.table import by_budget, markdown
-from bench.reports.verdict import verdict
+from bench.reports.verdict import left_out_of_the_verdict, verdict
 from bench.store.record import FINISHED
 from bench.store.store import LAYERS
 
@@ -68,9 +72,33 @@ def pages(figures: dict[str, bytes]) -> dict[str, str]:
     around = Environment(  # noqa: S701  # Markdown, of our own records
         loader=FileSystemLoader(HERE), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True
     )
-    known = {**tables, **chosen, "authors": AuthorsLogs(), "test": TEST}
+    known = {**tables, **chosen, "authors": AuthorsLogs(), "test": TEST, "holds": holds}
+    known["methods"] = methods_of(tables.values())
+    known["to_be_made"] = [name for name, table in tables.items() if not table.is_made]
     names = sorted(path.name for path in HERE.glob(f"*{_TEMPLATE}"))
     return {name.removesuffix(_TEMPLATE): around.get_template(name).render(known) for name in names}
+
+
+def holds(*claims: bool) -> str:
+    """Nothing, for a sentence whose words the records bear out. Raises ValueError, which has the line of the sentence,
+    if they don't: then its words must change."""
+    if not all(claims):
+        raise ValueError(f"the records don't bear these words out: {claims}")
+    return ""
+
+
+def methods_of(tables: Iterable["Table"]) -> list[tuple[str, str, list[str]]]:
+    """Each method of the tables, what it does, and its variants as the specs name them."""
+    variants: dict[str, list[str]] = {}
+    for table in tables:
+        for text, choice in zip(table.spec.methods, table.choices, strict=True):
+            label, options = split_label(text)
+            variants.setdefault(choice.name, []).extend([f"{label} (`{options}`)"] if label else [])
+    return [
+        (name, discovery.find(discovery.METHODS, name).first_line(), [*dict.fromkeys(own)])
+        for name, own in sorted(variants.items())
+        if name != REFERENCE
+    ]
 
 
 def _whole(store: Path) -> Loaded:
@@ -108,6 +136,15 @@ class Table:
         return found
 
     @property
+    def is_made(self) -> bool:
+        every = self.loaded.runs
+        return bool(((every["model"] == self.spec.model) & (every["schedule"] == self.spec.schedule)).any())
+
+    @property
+    def choices(self) -> list[MethodChoice]:
+        return find_methods(self.spec.methods)
+
+    @property
     def setting(self) -> str:
         return str(self.runs["setting"].iloc[0])
 
@@ -116,9 +153,13 @@ class Table:
         return self.analysis.summary[self.analysis.summary["setting"] == self.setting]
 
     @property
+    def seeds(self) -> int:
+        return int(self.runs["seed"].nunique())
+
+    @property
     def planned(self) -> int:
         """How many runs the spec asks for."""
-        choices = find_methods(self.spec.methods)
+        choices = self.choices
         budgets = [parse(text) for text in self.spec.budgets]
         cells = sum(max(1, len(budgets_of(choice.method, budgets))) for choice in choices)
         has_dense = any(choice.text == REFERENCE for choice in choices)
@@ -154,23 +195,76 @@ class Table:
         own = self.summary[(self.summary["method"] == method) & (self.summary["budget"] == budget)]
         return self.score(method, budget) if len(own) else ""
 
-    def change(self, method: str, budget: str, digits: int = 1) -> str:
+    def change(self, method: str, budget: str | None = None, digits: int = 1) -> str:
         """Against dense, by seed, with its 95 % interval. Raises ValueError with one seed, which has none."""
         row = self.row(method, budget)
         if pd.isna(row["difference_interval"]):
             raise ValueError(f"{self.name}: the change of {method} at {budget} has no interval")
         return f"{row['difference']:+.{digits}f} ± {row['difference_interval']:.{digits}f}"
 
-    def lead(self, method: str, other: str, budget: str, digits: int = 1) -> str:
+    @property
+    def epochs(self) -> int:
+        (count,) = self.runs["schedule.epochs"].dropna().unique()
+        return int(count)
+
+    @property
+    def has_rates(self) -> bool:
+        """Whether each method and budget has a learning rate that was chosen."""
+        return isinstance(self.spec.learning_rates, str)
+
+    @property
+    def as_good_as_dense(self) -> bool:
+        """Whether any method surely loses at most half a point."""
+        return bool(self.summary["as_good_as_dense"].fillna(False).any())
+
+    def images(self, split: str) -> str:
+        """How many images the train, validation or test split has."""
+        (count,) = self.runs[f"{split}_images"].dropna().unique()
+        return f"{int(count):,}"
+
+    def lead(self, method: str, other: str, budget: str | None = None, digits: int = 1) -> str:
         """Of a method over another, by seed, with its 95 % interval. Raises KeyError."""
+        found = self._pair(method, other, budget)
+        return f"{found['difference']:+.{digits}f} ± {found['difference_interval']:.{digits}f}"
+
+    def p_value(self, method: str, other: str, budget: str) -> float:
+        """That the other method is behind this one by chance alone, corrected for the number of others: by the test
+        that says which methods may be the best."""
+        return float(self._pair(other, method, budget)["worse_p_value"])
+
+    def beats(self, method: str, other: str, budget: str) -> bool:
+        """Whether this test is sure of it."""
+        return self.p_value(method, other, budget) < 1 - LEVEL
+
+    def is_sure(self, method: str, other: str, budget: str) -> bool:
+        """Whether the interval of this pair alone has nothing but leads of the method."""
+        pair = self._pair(method, other, budget)
+        return bool(pair["difference"] > pair["difference_interval"])
+
+    def beats_all_but(self, method: str, other: str, budget: str) -> bool:
+        own = self._by_score(budget)
+        names = set(own["method"].astype(str)) - {method, other}
+        return all(self.beats(method, name, budget) for name in names)
+
+    def below(self, method: str, other: str, budgets: Sequence[str]) -> bool:
+        """Whether its mean is lower at each of the budgets."""
+        return all(self._pair(method, other, budget)["difference"] < 0 for budget in budgets)
+
+    def gap(self, method: str, other: str) -> "Gap":
+        """Of two methods of fixed size, which the report doesn't compare: by a plain paired t-test over seeds."""
+        finished = self.runs[self.runs["status"] == FINISHED]
+        scores = finished.pivot(index="seed", columns="method", values=metric_of(self.runs).test)
+        differences = (scores[method] - scores[other]).dropna()
+        half = stats.t.ppf((1 + LEVEL) / 2, len(differences) - 1) * stats.sem(differences)
+        return Gap(float(differences.mean()), float(half))
+
+    def _pair(self, method: str, other: str, budget: str | None) -> "pd.Series[Any]":
         pairs = self.analysis.pairwise
-        pairs = pairs[(pairs["setting"] == self.setting) & (pairs["budget"] == budget)]
-        for sign, first, second in ((1, method, other), (-1, other, method)):
-            own = pairs[(pairs["method"] == first) & (pairs["other"] == second)]
-            if len(own):
-                found = own.iloc[0]
-                return f"{sign * found['difference']:+.{digits}f} ± {found['difference_interval']:.{digits}f}"
-        raise KeyError(f"{self.name}: no pair of {method} and {other} at {budget}")
+        own = pairs[(pairs["setting"] == self.setting) & (pairs["method"] == method) & (pairs["other"] == other)]
+        own = own[own["budget"].isna() if budget is None else own["budget"] == budget]
+        if len(own) != 1:
+            raise KeyError(f"{self.name}: {len(own)} pairs of {method} and {other} at {budget}")
+        return own.iloc[0]
 
     def generating(self, layer: str, budget: str) -> str:
         """The methods that make the weights of this layer at the budget, or keep only some of them in masks: those that
@@ -188,19 +282,69 @@ class Table:
         """The methods that may be the best, the highest mean first."""
         return ", ".join(self._best(budget)["method"].astype(str))
 
+    def leader(self, budget: str) -> str:
+        """The method with the highest mean."""
+        return str(self._by_score(budget)["method"].iloc[0])
+
+    def lowest_of_best(self, budget: str) -> str:
+        """The method with the lowest mean of those that may be the best."""
+        return str(self._best(budget)["method"].iloc[-1])
+
+    def where_best(self, method: str) -> str:
+        """The budgets at which the method may be the best."""
+        own = self.summary[self.summary["is_best"].fillna(False) & (self.summary["method"] == method)]
+        budgets = own.sort_values("asked", ascending=False)["budget"].astype(str)
+        return ", ".join(budgets) or "none"
+
+    def wide(self, budget: str) -> str:
+        """The methods whose seeds spread too widely to tell."""
+        own = self._by_score(budget)
+        return ", ".join(own.loc[own["standing"] == Standing.WIDE, "method"].astype(str))
+
+    def repeated(self, budget: str, other: str) -> str:
+        """How many methods have the same scores at a budget of bytes as at one of values, since they store the same,
+        of how many that finished at both."""
+        scores = [
+            table.runs[(table.runs["budget"] == size) & (table.runs["status"] == FINISHED)]
+            .set_index(["method", "seed"])[metric_of(table.runs).test]
+            .unstack()
+            .sort_index(axis=1)
+            for table, size in ((self.in_bytes, budget), (self, other))
+        ]
+        both = scores[0].index.intersection(scores[1].index)
+        same = (scores[0].loc[both] == scores[1].loc[both]).all(axis=1)
+        return f"{same.sum()} of {len(both)}"
+
+    def closed(self, method: str, budget: str, before: "Table") -> float:
+        """Which part of the method's distance to dense, in percent, this table doesn't have any more."""
+        distances = [-table.row(method, budget)["difference"] for table in (self, before)]
+        return float(100 * (1 - distances[0] / distances[1]))
+
     def losses(self, budget: str, digits: int = 1) -> str:
         """What the methods that may be the best lose on average against dense: the least and the most."""
         lost = -self._best(budget)["difference"]
         return f"{lost.min():.{digits}f} to {lost.max():.{digits}f}"
 
     def _best(self, budget: str) -> pd.DataFrame:
-        own = self.summary[(self.summary["budget"] == budget) & self.summary["is_best"].fillna(False)]
-        return own.sort_values("score_mean", ascending=False)
+        own = self._by_score(budget)
+        return own[own["is_best"].fillna(False)]
+
+    def _by_score(self, budget: str) -> pd.DataFrame:
+        return self.summary[self.summary["budget"] == budget].sort_values("score_mean", ascending=False)
 
     @property
     def verdict(self) -> str:
-        """The suite's own lines."""
-        return "\n".join(f"* {line}" for line in verdict(self.loaded.runs, self.analysis, self.setting))
+        """The suite's own lines, and what they leave out."""
+        lines = verdict(self.loaded.runs, self.analysis, self.setting)
+        return "\n".join(f"* {line}" for line in [*lines, *left_out_of_the_verdict(self.analysis, self.setting)])
+
+    @property
+    def not_alike(self) -> str:
+        """What the audit finds different between runs, and which exceptions methods declare, a line each."""
+        audit = audits(self.loaded.tried)[self.setting]
+        lines = [*audit.warnings]
+        lines += [f"{own.method}: {own.exceptions}." for own in audit.methods if own.exceptions != "none"]
+        return "\n".join(f"* {line}" for line in lines)
 
     @property
     def rows(self) -> str:
@@ -229,6 +373,17 @@ class Table:
         return f"![{metric_of(self.runs).title} over {over.replace('_', ' ')}]({path})"
 
 
+@dataclass(frozen=True)
+class Gap:
+    """A mean difference in points, and half of its 95 % interval."""
+
+    mean: float
+    half: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.1f} ± {self.half:.1f}"
+
+
 # What the name of a setting ends with whose budgets are of bytes.
 _IN_BYTES = ", budgets in bytes"
 
@@ -242,25 +397,32 @@ class Rates:
         self.seeds = ", ".join(map(str, sorted(loaded.tried["seed"].unique())))
         self.factors = rates.listed(sorted({factor for each in self.tried for factor in each.factors}))
 
+    @cached_property
+    def chosen(self) -> list[rates.Tried]:
+        """An entry for each method and budget that a run finished of. Dense is the same run for budgets of values and
+        of bytes."""
+        found = {(each.cell.method_text, each.cell.budget): each for each in self.tried if each.choice.means}
+        return [*found.values()]
+
     @property
     def cells(self) -> int:
         """How many methods and budgets have a chosen factor."""
-        return len(self.tried)
+        return len(self.chosen)
 
     @property
     def at_edges(self) -> int:
         """How many of them have the smallest or the largest factor that was tried."""
-        return sum(each.choice.factor in (min(each.factors), max(each.factors)) for each in self.tried)
+        return sum(bool(each.edge) for each in self.chosen)
 
     @property
     def rows(self) -> str:
         """The validation score of each method, budget and factor, that which counts in brackets."""
         found = rates.curves_of(self.tried)
         assert found is not None
-        columns = ["method", "budget", *found.factors]
-        lines: list[Sequence[str]] = [columns, ["---", "---", *["---:"] * len(found.factors)]]
+        columns = ["method", "budget", *found.factors, "remarks"]
+        lines: list[Sequence[str]] = [columns, ["---", "---", *["---:"] * len(found.factors), "---"]]
         # Dense is the same run for budgets of values and of bytes.
-        lines += [*dict.fromkeys(tuple(row[:-1]) for row in found.rows)]
+        lines += [*dict.fromkeys(map(tuple, found.rows))]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -278,9 +440,9 @@ class AuthorsLogs:
         return f"{own['dense'] - own[method]:.2f}"
 
     def ratio(self, network: str, method: str) -> str:
-        """How many times the stored values dense has."""
+        """How many times the stored values dense has; empty where the logs don't say."""
         own = self.runs[self.runs["network"] == network].set_index("method")["stored_values"]
-        return f"{own['dense'] / own[method]:.1f}"
+        return "" if pd.isna(own[method]) else f"{own['dense'] / own[method]:.1f}x"
 
     @property
     def rows(self) -> str:
