@@ -23,10 +23,12 @@ OTHERWISE = "score the same, other figures not"
 ONE_SEED, ONLY_OLD, ONLY_NEW, NEITHER = "one seed: can't tell", "only in OLD", "only in NEW", "finishes in neither"
 NO_COMMON_SEED = "no seed in common"
 REGRESSIONS = (WORSE, BROKEN)
-UNREMARKABLE = (SAME, NEITHER, ONLY_NEW)
+_UNREMARKABLE = (SAME, NEITHER, ONLY_OLD, ONLY_NEW)
 
 # Figures that a run's seed and code determine: any difference is a change.
 EXACT = ("stored_values", "stored_bytes", "macs", "generation_macs")
+# This one, too, on the same kind of processor. It is named only where the score is the same, since it moves with it.
+_LOSS = "test_loss"
 
 COLUMNS = {
     "setting": "network, data and schedule",
@@ -41,7 +43,7 @@ COLUMNS = {
     "change": "new minus old",
     "change_interval": "half the width of its 95 % interval, paired by seed, by moderated variances (Smyth 2004)",
     "p_value": "p-value of the change, two-sided, corrected for all rows that changed (Holm 1979)",
-    "other_changes": f"changes of {', '.join(EXACT)}, from and to",
+    "other_changes": f"changes of {', '.join(EXACT)}, from and to; of {_LOSS} if the score is the same; missing seeds",
 }
 
 
@@ -71,6 +73,11 @@ def compare(old: str | Path, new: str | Path) -> tuple[pd.DataFrame, list[str]]:
     _test(rows)
     rows.sort(key=lambda row: (row["setting"], not row["is_given"], row["method"], -row["asked"]))
     return pd.DataFrame(rows, columns=list(COLUMNS)), notes
+
+
+def remarkable(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of which there is something to say: without those that are the same, or that only one store has."""
+    return table[~table["verdict"].isin(_UNREMARKABLE) | (table["other_changes"] != "")]
 
 
 def conclusion(table: pd.DataFrame) -> str:
@@ -119,20 +126,20 @@ def _row(key: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
         return {**row, "verdict": BROKEN if lost else MENDED, "other_changes": text}
     if not done:
         return {**row, "verdict": NEITHER if len(both) else NO_COMMON_SEED}
+    metric = frame.metric_of(group)
+    differences = after[metric.test].to_numpy(dtype=float) - before[metric.test].to_numpy(dtype=float)
     changes = [
         f"{name} {_amount(before[name].mean())} to {_amount(after[name].mean())}"
-        for name in EXACT
+        for name in (*EXACT, *(() if differences.any() else (_LOSS,)))
         if (before[name].astype(float).to_numpy() != after[name].astype(float).to_numpy()).any()
         and before[name].notna().all()
         and after[name].notna().all()
     ]
+    same = OTHERWISE if changes else SAME
+    verdict = same if not differences.any() else ONE_SEED if len(differences) == 1 else ""
     lacking = old.index.difference(new.index)
     if len(lacking):
         changes.append(f"seed {', '.join(map(str, lacking))} only in OLD")
-    metric = frame.metric_of(group)
-    differences = after[metric.test].to_numpy(dtype=float) - before[metric.test].to_numpy(dtype=float)
-    same = OTHERWISE if changes else SAME
-    verdict = same if not differences.any() else ONE_SEED if len(differences) == 1 else ""
     return {
         **row,
         "verdict": verdict,
@@ -165,4 +172,4 @@ def _by_seed(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _amount(value: float) -> str:
-    return f"{value:,.0f}"
+    return f"{value:,.0f}" if value.is_integer() else f"{value:,.10g}"

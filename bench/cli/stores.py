@@ -86,7 +86,7 @@ def compare(
         console = console_for_tables()
         for line in notes:
             print_line(console, f"left out: {one_line(line)}")
-        shown = table if everything else table[~table["verdict"].isin(comparison.UNREMARKABLE)]
+        shown = table if everything else comparison.remarkable(table)
         for part in compare_table(shown):
             console.print(part, highlight=False)
         print_line(console, comparison.conclusion(table))

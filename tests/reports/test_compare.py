@@ -9,7 +9,7 @@ from conftest import Command
 from records import record, write_store
 
 from bench.errors import InputError
-from bench.reports.compare import COLUMNS, compare, conclusion
+from bench.reports.compare import COLUMNS, compare, conclusion, remarkable
 from bench.store.record import FAILED, MISSED
 
 # Seeds differ by much, and methods of one seed by little, as in real runs.
@@ -74,17 +74,22 @@ def test_what_no_longer_finishes_is_a_regression(tmp_path: Path) -> None:
 
 
 def test_other_figures_lost_seeds_and_new_names_are_seen(tmp_path: Path) -> None:
-    old = write_store(tmp_path / "old", [*runs("a", "2x"), *runs("b", "2x"), *runs("c", "2x"), *runs("d", "2x")])
-    new = [*runs("a", "2x", stored_bytes=9), *runs("b", "2x")[:4]]
+    old = write_store(
+        tmp_path / "old",
+        [*runs("a", "2x"), *runs("b", "2x"), *runs("c", "2x"), *runs("d", "2x"), *runs("e", "2x", test_loss=0.5)],
+    )
+    new = [*runs("a", "2x", stored_bytes=9), *runs("b", "2x")[:4], *runs("e", "2x", test_loss=0.25)]
     new += [{**made, "method": "renamed"} for made in runs("c", "2x")]
     table, _ = compare(old, write_store(tmp_path / "new", new))
     found = {row["method"]: (row["verdict"], row["other_changes"]) for row in table.to_dict("records")}
     assert found == {
         "a": ("score the same, other figures not", "stored_bytes 2,000 to 9"),
-        "b": ("score the same, other figures not", "seed 4 only in OLD"),
+        "b": ("the same", "seed 4 only in OLD"),
         "renamed": ("the same", ""),
         "d": ("only in OLD", ""),
+        "e": ("score the same, other figures not", "test_loss 0.5 to 0.25"),
     }
+    assert set(remarkable(table)["method"]) == {"a", "b", "e"}
 
 
 def test_nothing_in_common_is_an_error(tmp_path: Path) -> None:
@@ -113,4 +118,6 @@ def test_what_is_the_same_is_shown_when_asked_for(stores: tuple[Path, Path], com
     _, brief, _ = command("compare", *map(str, stores))
     _, full, _ = command("compare", *map(str, stores), "--all")
     assert "the same" not in brief.rsplit("\n", 2)[0]
-    assert "only in NEW" in full.rsplit("\n", 2)[0]
+    for verdict in ("only in NEW", "only in OLD"):
+        assert verdict in full.rsplit("\n", 2)[0]
+        assert verdict not in brief.rsplit("\n", 2)[0]
