@@ -190,6 +190,10 @@ class Table:
         """How many values it stores on average over seeds."""
         return f"{self.row(method, budget)['stored_values']:,.0f}"
 
+    def file_bytes(self, method: str, budget: str) -> str:
+        """The mean size of the saved file over seeds."""
+        return f"{self.row(method, budget)['stored_bytes']:,.0f}"
+
     def cell(self, method: str, budget: str) -> str:
         """The score, or nothing if no run of the method finished at the budget."""
         own = self.summary[(self.summary["method"] == method) & (self.summary["budget"] == budget)]
@@ -235,6 +239,17 @@ class Table:
     def beats(self, method: str, other: str, budget: str) -> bool:
         """Whether this test is sure of it."""
         return self.p_value(method, other, budget) < 1 - LEVEL
+
+    def holds_but_not_on_average(self, least: float, method: str, budget: str) -> bool:
+        """Whether the mean change against dense is below `least`, and its interval is not."""
+        row = self.row(method, budget)
+        return bool(row["difference"] < least < row["difference"] + row["difference_interval"])
+
+    @property
+    def leads_overall(self) -> list[str]:
+        """The methods that may be the best over all budgets."""
+        own = self.analysis.overall[self.analysis.overall["setting"] == self.setting]
+        return [str(name) for name in own.loc[own["standing"].isin([Standing.BEST, Standing.WIDE]), "method"]]
 
     def is_sure(self, method: str, other: str, budget: str) -> bool:
         """Whether the interval of this pair alone has nothing but leads of the method."""
