@@ -16,6 +16,7 @@ from bench.plugins.networks import is_file
 from bench.plugins.options import labelled, located_in, split
 from bench.plugins.toml import read_toml
 from bench.store.record import is_text
+from bench.store.store import RECORD
 
 FORMAT = 3
 LARGEST_SEED = 2**32 - 1  # NumPy takes no larger one
@@ -185,24 +186,26 @@ def _with_paths_of_plugins(given: dict[str, Any], folder: Path) -> dict[str, Any
     """The fields with absolute paths in methods and datasets too, for paths that lead to something in the folder.
 
     Only the classes know which options are paths. So this imports the plugins that the spec names. It is for a spec
-    that the user names, never for one that lies in a store.
+    that the user names, never for one that a store reads by itself. A run's spec names another run by its folder's
+    name, which may lie beside its own.
     """
     found = dict(given)
+    folders = [folder.resolve(), *([folder.resolve().parent] if (folder / RECORD).is_file() else [])]
     files = given["plugins"] if isinstance(given.get("plugins"), list) else []
     if isinstance(given.get("methods"), list):
-        found["methods"] = [_with_paths(discovery.METHODS, text, files, folder) for text in given["methods"]]
+        found["methods"] = [_with_paths(discovery.METHODS, text, files, folders) for text in given["methods"]]
     if "dataset" in given:
-        found["dataset"] = _with_paths(discovery.DATASETS, given["dataset"], files, folder)
+        found["dataset"] = _with_paths(discovery.DATASETS, given["dataset"], files, folders)
     return found
 
 
-def _with_paths(kind: str, text: Any, files: list[str], folder: Path) -> Any:
+def _with_paths(kind: str, text: Any, files: list[str], folders: list[Path]) -> Any:
     """A method or dataset, its paths absolute. A text that names no plugin is left to the plan, which refuses it."""
     if not isinstance(text, str):
         return text
     label, rest = labelled(text)
     with suppress(InputError):
-        rest = located_in(discovery.find(kind, split(rest).name, files).load(), rest, folder.resolve())
+        rest = located_in(discovery.find(kind, split(rest).name, files).load(), rest, folders)
     return label + rest
 
 

@@ -5,7 +5,7 @@ here, so an option and its default are written once.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import UnionType
@@ -82,9 +82,9 @@ def without_folders(text: str) -> tuple[str, list[str]]:
     return ":".join(parts), names
 
 
-def located_in(cls: type, text: str, folder: Path) -> str:
-    """The text of an options object of class `cls` with absolute paths, for relative ones that lead to something in the
-    folder. Other relative paths are left, and begin at the current folder."""
+def located_in(cls: type, text: str, folders: Sequence[Path]) -> str:
+    """The text of an options object of class `cls` with absolute paths, for relative ones that lead to something in one
+    of the folders; the first counts. Other relative paths are left, and begin at the current folder."""
     hints = get_type_hints(cls, include_extras=True)
     written = split(text)
     required = next((field.name for field in fields(cls) if field.default is MISSING), "")
@@ -92,8 +92,8 @@ def located_in(cls: type, text: str, folder: Path) -> str:
     def moved(key: str, value: str) -> str:
         if not _is_path(value, _alternatives(hints.get(key))):
             return value
-        place = folder / Path(value).expanduser()
-        return str(place) if place.exists() else value
+        places = (folder / Path(value).expanduser() for folder in folders)
+        return next((str(place) for place in places if place.exists()), value)
 
     parts = [written.name]
     if written.value is not None:
