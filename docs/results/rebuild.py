@@ -186,6 +186,12 @@ class Table:
         """The standard deviation of the score over seeds."""
         return f"{self.row(method, budget)['score_std']:.{digits}f}"
 
+    def extremes(self, method: str, budget: str, digits: int = 1) -> str:
+        """The lowest and the highest score of its seeds."""
+        own = self.runs[(self.runs["method"] == method) & (self.runs["budget"] == budget)]
+        scores = own.loc[own["status"] == FINISHED, metric_of(self.runs).test]
+        return f"{scores.min():.{digits}f} and {scores.max():.{digits}f}"
+
     def stored(self, method: str, budget: str | None = None) -> str:
         """How many values it stores on average over seeds."""
         return f"{self.row(method, budget)['stored_values']:,.0f}"
@@ -369,9 +375,9 @@ class Table:
 
     @property
     def not_finished(self) -> str:
-        """What missed its budget or failed, and why, a line each."""
-        lost = self.runs[self.runs["status"] != FINISHED]
-        lines = {f"* {row['method']} at {row['budget']} {row['status']}: {row['reason']}" for _, row in lost.iterrows()}
+        """What missed its budget or failed, and the first reason that a run gives, a line each."""
+        lost = self.runs[self.runs["status"] != FINISHED].drop_duplicates(["method", "budget", "status"])
+        lines = [f"* {row['method']} at {row['budget']} {row['status']}: {row['reason']}" for _, row in lost.iterrows()]
         return "\n".join(sorted(lines))
 
     @property
