@@ -9,32 +9,20 @@ of its name, tables/NAME.toml. Its runs are those in `runs/` that have the spec'
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from traceback import extract_tb
 
-import pandas as pd
+from authors_logs import AuthorsLogs
+from chosen_rates import Rates
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from scipy import stats
+from results_table import Table
 
-from bench.budget import parse
 from bench.plan import spec as specs
-from bench.plan.method_choice import REFERENCE, MethodChoice, budgets_of, find_methods, split_label
-from bench.plan.spec import Spec
+from bench.plan.method_choice import REFERENCE, split_label
 from bench.plugins import discovery
-from bench.reports.audit import audits
-from bench.reports.figures import figure
-from bench.reports.frame import BYTES, VALUES, metric_of
 from bench.reports.load import Loaded, load
-from bench.reports.statistics import rates
-from bench.reports.statistics.noise import LEVEL
-from bench.reports.statistics.pairs import TEST, Standing
-from bench.reports.summary import Analysis, analyse
-from bench.reports.tables.table import by_budget, markdown
-from bench.reports.verdict import left_out_of_the_verdict, verdict
-from bench.store.record import FINISHED
-from bench.store.store import LAYERS
+from bench.reports.statistics.pairs import TEST
+from bench.reports.summary import analyse
 
 HERE = Path(__file__).resolve().parent
 _TEMPLATE = ".jinja"
@@ -45,7 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a page would change")
     asked = parser.parse_args(arguments)
     figures: dict[str, bytes] = {}
-    made = pages(figures)
+    try:
+        made = pages(figures)
+    except NotBorneOutError as error:
+        where = [place for place in extract_tb(error.__traceback__) if place.filename.endswith(_TEMPLATE)][-1]
+        print(f"{where.filename}:{where.lineno}: the records don't bear out the words there; nothing was written")
+        return 1
     if asked.check:
         stale = [name for name, text in made.items() if text != (HERE / name).read_text(encoding="utf-8")]
         for name in stale:
@@ -79,15 +72,19 @@ def pages(figures: dict[str, bytes]) -> dict[str, str]:
     return {name.removesuffix(_TEMPLATE): around.get_template(name).render(known) for name in names}
 
 
+class NotBorneOutError(ValueError):
+    """A sentence of a page that the records don't bear out."""
+
+
 def holds(*claims: bool) -> str:
-    """Nothing, for a sentence whose words the records bear out. Raises ValueError, which has the line of the sentence,
-    if they don't: then its words must change."""
+    """Nothing, beside a sentence whose words the records bear out. Raises NotBorneOutError if they don't: then its
+    words must change."""
     if not all(claims):
-        raise ValueError(f"the records don't bear these words out: {claims}")
+        raise NotBorneOutError(claims)
     return ""
 
 
-def methods_of(tables: Iterable["Table"]) -> list[tuple[str, str, list[str]]]:
+def methods_of(tables: Iterable[Table]) -> list[tuple[str, str, list[str]]]:
     """Each method of the tables, what it does, and its variants as the specs name them."""
     variants: dict[str, list[str]] = {}
     for table in tables:
@@ -107,372 +104,6 @@ def _whole(store: Path) -> Loaded:
     if loaded.notes:
         raise ValueError(loaded.notes[0])
     return loaded
-
-
-@dataclass(frozen=True)
-class Table:
-    """What the runs of a spec say, for expressions on the page: those with budgets of `unit`. Scores are of the test
-    split, in the metric's unit. Methods are named as the spec names them."""
-
-    name: str
-    spec: Spec
-    loaded: Loaded
-    analysis: Analysis
-    figures: dict[str, bytes] = field(repr=False)
-    unit: str = VALUES
-
-    @property
-    def in_bytes(self) -> "Table":
-        return replace(self, unit=BYTES)
-
-    @cached_property
-    def runs(self) -> pd.DataFrame:
-        """Raises ValueError where there is none, or they are of several settings."""
-        every, spec = self.loaded.runs, self.spec
-        found = every[(every["model"] == spec.model) & (every["dataset"] == spec.dataset)]
-        found = found[(found["schedule"] == spec.schedule) & (found["unit"] == self.unit)]
-        if found["setting"].nunique() != 1:
-            raise ValueError(f"{self.name}: its runs are of {found['setting'].nunique()} settings")
-        return found
-
-    @property
-    def is_made(self) -> bool:
-        every = self.loaded.runs
-        return bool(((every["model"] == self.spec.model) & (every["schedule"] == self.spec.schedule)).any())
-
-    @property
-    def choices(self) -> list[MethodChoice]:
-        return find_methods(self.spec.methods)
-
-    @property
-    def setting(self) -> str:
-        return str(self.runs["setting"].iloc[0])
-
-    @cached_property
-    def summary(self) -> pd.DataFrame:
-        return self.analysis.summary[self.analysis.summary["setting"] == self.setting]
-
-    @property
-    def seeds(self) -> int:
-        return int(self.runs["seed"].nunique())
-
-    @property
-    def planned(self) -> int:
-        """How many runs the spec asks for."""
-        choices = self.choices
-        budgets = [parse(text) for text in self.spec.budgets]
-        cells = sum(max(1, len(budgets_of(choice.method, budgets))) for choice in choices)
-        has_dense = any(choice.text == REFERENCE for choice in choices)
-        return (cells + (not has_dense)) * len(self.spec.seed_list) * self.spec.rates_each
-
-    @property
-    def made(self) -> int:
-        """How many of them are there, whatever became of them."""
-        settings = self.loaded.tried["setting"].str.removesuffix(_IN_BYTES)
-        return int(self.loaded.tried.loc[settings == self.setting.removesuffix(_IN_BYTES), "id"].nunique())
-
-    def row(self, method: str, budget: str | None = None) -> "pd.Series[Any]":
-        """Of the summary. Raises KeyError."""
-        own = self.summary[self.summary["method"] == method]
-        own = own[own["budget"].isna() if budget is None else own["budget"] == budget]
-        if len(own) != 1:
-            raise KeyError(f"{self.name}: {len(own)} rows of {method} at {budget}")
-        return own.iloc[0]
-
-    def score(self, method: str, budget: str | None = None, digits: int = 1) -> str:
-        return f"{self.row(method, budget)['score_mean']:.{digits}f}"
-
-    def spread(self, method: str, budget: str | None = None, digits: int = 1) -> str:
-        """The standard deviation of the score over seeds."""
-        return f"{self.row(method, budget)['score_std']:.{digits}f}"
-
-    def extremes(self, method: str, budget: str, digits: int = 1) -> str:
-        """The lowest and the highest score of its seeds."""
-        own = self.runs[(self.runs["method"] == method) & (self.runs["budget"] == budget)]
-        scores = own.loc[own["status"] == FINISHED, metric_of(self.runs).test]
-        return f"{scores.min():.{digits}f} and {scores.max():.{digits}f}"
-
-    def stored(self, method: str, budget: str | None = None) -> str:
-        """How many values it stores on average over seeds."""
-        return f"{self.row(method, budget)['stored_values']:,.0f}"
-
-    def file_bytes(self, method: str, budget: str) -> str:
-        """The mean size of the saved file over seeds."""
-        return f"{self.row(method, budget)['stored_bytes']:,.0f}"
-
-    def cell(self, method: str, budget: str) -> str:
-        """The score, or nothing if no run of the method finished at the budget."""
-        own = self.summary[(self.summary["method"] == method) & (self.summary["budget"] == budget)]
-        return self.score(method, budget) if len(own) else ""
-
-    def change(self, method: str, budget: str | None = None, digits: int = 1) -> str:
-        """Against dense, by seed, with its 95 % interval. Raises ValueError with one seed, which has none."""
-        row = self.row(method, budget)
-        if pd.isna(row["difference_interval"]):
-            raise ValueError(f"{self.name}: the change of {method} at {budget} has no interval")
-        return f"{row['difference']:+.{digits}f} ± {row['difference_interval']:.{digits}f}"
-
-    @property
-    def epochs(self) -> int:
-        (count,) = self.runs["schedule.epochs"].dropna().unique()
-        return int(count)
-
-    @property
-    def has_rates(self) -> bool:
-        """Whether each method and budget has a learning rate that was chosen."""
-        return isinstance(self.spec.learning_rates, str)
-
-    @property
-    def as_good_as_dense(self) -> bool:
-        """Whether any method surely loses at most half a point."""
-        return bool(self.summary["as_good_as_dense"].fillna(False).any())
-
-    def images(self, split: str) -> str:
-        """How many images the train, validation or test split has."""
-        (count,) = self.runs[f"{split}_images"].dropna().unique()
-        return f"{int(count):,}"
-
-    def lead(self, method: str, other: str, budget: str | None = None, digits: int = 1) -> str:
-        """Of a method over another, by seed, with its 95 % interval. Raises KeyError."""
-        found = self._pair(method, other, budget)
-        return f"{found['difference']:+.{digits}f} ± {found['difference_interval']:.{digits}f}"
-
-    def p_value(self, method: str, other: str, budget: str) -> float:
-        """That the other method is behind this one by chance alone, corrected for the number of others: by the test
-        that says which methods may be the best."""
-        return float(self._pair(other, method, budget)["worse_p_value"])
-
-    def beats(self, method: str, other: str, budget: str) -> bool:
-        """Whether this test is sure of it."""
-        return self.p_value(method, other, budget) < 1 - LEVEL
-
-    def holds_but_not_on_average(self, least: float, method: str, budget: str) -> bool:
-        """Whether the mean change against dense is below `least`, and its interval is not."""
-        row = self.row(method, budget)
-        return bool(row["difference"] < least < row["difference"] + row["difference_interval"])
-
-    @property
-    def leads_overall(self) -> list[str]:
-        """The methods that may be the best over all budgets."""
-        own = self.analysis.overall[self.analysis.overall["setting"] == self.setting]
-        return [str(name) for name in own.loc[own["standing"].isin([Standing.BEST, Standing.WIDE]), "method"]]
-
-    def is_sure(self, method: str, other: str, budget: str) -> bool:
-        """Whether the interval of this pair alone has nothing but leads of the method."""
-        pair = self._pair(method, other, budget)
-        return bool(pair["difference"] > pair["difference_interval"])
-
-    def beats_all_but(self, method: str, other: str, budget: str) -> bool:
-        own = self._by_score(budget)
-        names = set(own["method"].astype(str)) - {method, other}
-        return all(self.beats(method, name, budget) for name in names)
-
-    def below(self, method: str, other: str, budgets: Sequence[str]) -> bool:
-        """Whether its mean is lower at each of the budgets."""
-        return all(self._pair(method, other, budget)["difference"] < 0 for budget in budgets)
-
-    def gap(self, method: str, other: str) -> "Gap":
-        """Of two methods of fixed size, which the report doesn't compare: by a plain paired t-test over seeds."""
-        finished = self.runs[self.runs["status"] == FINISHED]
-        scores = finished.pivot(index="seed", columns="method", values=metric_of(self.runs).test)
-        differences = (scores[method] - scores[other]).dropna()
-        half = stats.t.ppf((1 + LEVEL) / 2, len(differences) - 1) * stats.sem(differences)
-        return Gap(float(differences.mean()), float(half))
-
-    def _pair(self, method: str, other: str, budget: str | None) -> "pd.Series[Any]":
-        pairs = self.analysis.pairwise
-        own = pairs[(pairs["setting"] == self.setting) & (pairs["method"] == method) & (pairs["other"] == other)]
-        own = own[own["budget"].isna() if budget is None else own["budget"] == budget]
-        if len(own) != 1:
-            raise KeyError(f"{self.name}: {len(own)} pairs of {method} and {other} at {budget}")
-        return own.iloc[0]
-
-    def generating(self, layer: str, budget: str) -> str:
-        """The methods that make the weights of this layer at the budget, or keep only some of them in masks: those that
-        store less of the layer than the deployed network has."""
-        own = self.runs[(self.runs["budget"] == budget) & (self.runs["status"] == FINISHED)].drop_duplicates("method")
-        found = []
-        for method, run in zip(own["method"], own["id"], strict=True):
-            table = pd.read_csv(self.loaded.folders[run] / LAYERS).set_index("layer")
-            parts = table[[name == layer or name.startswith(f"{layer}.") for name in table.index]]
-            if parts["stored_values"].sum() < parts["materialised_values"].sum():
-                found.append(str(method))
-        return ", ".join(found)
-
-    def best(self, budget: str) -> str:
-        """The methods that may be the best, the highest mean first."""
-        return ", ".join(self._best(budget)["method"].astype(str))
-
-    def leader(self, budget: str) -> str:
-        """The method with the highest mean."""
-        return str(self._by_score(budget)["method"].iloc[0])
-
-    def lowest_of_best(self, budget: str) -> str:
-        """The method with the lowest mean of those that may be the best."""
-        return str(self._best(budget)["method"].iloc[-1])
-
-    def where_best(self, method: str) -> str:
-        """The budgets at which the method may be the best."""
-        own = self.summary[self.summary["is_best"].fillna(False) & (self.summary["method"] == method)]
-        budgets = own.sort_values("asked", ascending=False)["budget"].astype(str)
-        return ", ".join(budgets) or "none"
-
-    def wide(self, budget: str) -> str:
-        """The methods whose seeds spread too widely to tell."""
-        own = self._by_score(budget)
-        return ", ".join(own.loc[own["standing"] == Standing.WIDE, "method"].astype(str))
-
-    def repeated(self, budget: str, other: str) -> str:
-        """How many methods have the same scores at a budget of bytes as at one of values, since they store the same,
-        of how many that finished at both."""
-        scores = [
-            table.runs[(table.runs["budget"] == size) & (table.runs["status"] == FINISHED)]
-            .set_index(["method", "seed"])[metric_of(table.runs).test]
-            .unstack()
-            .sort_index(axis=1)
-            for table, size in ((self.in_bytes, budget), (self, other))
-        ]
-        both = scores[0].index.intersection(scores[1].index)
-        same = (scores[0].loc[both] == scores[1].loc[both]).all(axis=1)
-        return f"{same.sum()} of {len(both)}"
-
-    def closed(self, method: str, budget: str, before: "Table") -> float:
-        """Which part of the method's distance to dense, in percent, this table doesn't have any more."""
-        distances = [-table.row(method, budget)["difference"] for table in (self, before)]
-        return float(100 * (1 - distances[0] / distances[1]))
-
-    def losses(self, budget: str, digits: int = 1) -> str:
-        """What the methods that may be the best lose on average against dense: the least and the most."""
-        lost = -self._best(budget)["difference"]
-        return f"{lost.min():.{digits}f} to {lost.max():.{digits}f}"
-
-    def _best(self, budget: str) -> pd.DataFrame:
-        own = self._by_score(budget)
-        return own[own["is_best"].fillna(False)]
-
-    def _by_score(self, budget: str) -> pd.DataFrame:
-        return self.summary[self.summary["budget"] == budget].sort_values("score_mean", ascending=False)
-
-    @property
-    def verdict(self) -> str:
-        """The suite's own lines, and what they leave out."""
-        lines = verdict(self.loaded.runs, self.analysis, self.setting)
-        return "\n".join(f"* {line}" for line in [*lines, *left_out_of_the_verdict(self.analysis, self.setting)])
-
-    @property
-    def not_alike(self) -> str:
-        """What the audit finds different between runs, and which exceptions methods declare, a line each."""
-        audit = audits(self.loaded.tried)[self.setting]
-        lines = [*audit.warnings]
-        lines += [f"{own.method}: {own.exceptions}." for own in audit.methods if own.exceptions != "none"]
-        return "\n".join(f"* {line}" for line in lines)
-
-    @property
-    def rows(self) -> str:
-        """A row for each method and budget."""
-        metric = metric_of(self.runs)
-        return markdown(by_budget(self.summary, metric.higher), metric)
-
-    @property
-    def not_finished(self) -> str:
-        """What missed its budget or failed, and the first reason that a run gives, a line each."""
-        lost = self.runs[self.runs["status"] != FINISHED].drop_duplicates(["method", "budget", "status"])
-        lines = [f"* {row['method']} at {row['budget']} {row['status']}: {row['reason']}" for _, row in lost.iterrows()]
-        return "\n".join(sorted(lines))
-
-    @property
-    def machine(self) -> str:
-        """Processors, versions and threads of its runs."""
-        parts = [self.runs[name].dropna().unique() for name in ("device_name", "torch_version", "threads")]
-        names, versions, threads = (", ".join(map(str, sorted(part))) for part in parts)
-        return f"{names}, torch {versions}, {threads} thread{'s' if threads != '1' else ''} a run"
-
-    def draw(self, over: str = "stored_values", methods: list[str] | None = None) -> str:
-        """The figure as a link in Markdown."""
-        path = f"figures/{self.name}-{over.replace('_', '-')}.png"
-        self.figures[path] = figure.encode(figure.accuracy_vs(self.runs, over, methods), "png")
-        return f"![{metric_of(self.runs).title} over {over.replace('_', ' ')}]({path})"
-
-
-@dataclass(frozen=True)
-class Gap:
-    """A mean difference in points, and half of its 95 % interval."""
-
-    mean: float
-    half: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:+.1f} ± {self.half:.1f}"
-
-
-# What the name of a setting ends with whose budgets are of bytes.
-_IN_BYTES = ", budgets in bytes"
-
-
-class Rates:
-    """What was tried of learning rates, on seeds that no table has."""
-
-    def __init__(self, loaded: Loaded) -> None:
-        self.tried = rates.tried_in(loaded.tried)
-        self.runs = len(loaded.tried.drop_duplicates("id"))
-        self.seeds = ", ".join(map(str, sorted(loaded.tried["seed"].unique())))
-        self.factors = rates.listed(sorted({factor for each in self.tried for factor in each.factors}))
-
-    @cached_property
-    def chosen(self) -> list[rates.Tried]:
-        """An entry for each method and budget that a run finished of. Dense is the same run for budgets of values and
-        of bytes."""
-        found = {(each.cell.method_text, each.cell.budget): each for each in self.tried if each.choice.means}
-        return [*found.values()]
-
-    @property
-    def cells(self) -> int:
-        """How many methods and budgets have a chosen factor."""
-        return len(self.chosen)
-
-    @property
-    def at_edges(self) -> int:
-        """How many of them have the smallest or the largest factor that was tried."""
-        return sum(bool(each.edge) for each in self.chosen)
-
-    @property
-    def rows(self) -> str:
-        """The validation score of each method, budget and factor, that which counts in brackets."""
-        found = rates.curves_of(self.tried)
-        assert found is not None
-        columns = ["method", "budget", *found.factors, "remarks"]
-        lines: list[Sequence[str]] = [columns, ["---", "---", *["---:"] * len(found.factors), "---"]]
-        # Dense is the same run for budgets of values and of bytes.
-        lines += [*dict.fromkeys(map(tuple, found.rows))]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-class AuthorsLogs:
-    """Accuracies on CIFAR-10 that the authors of CSG logged, a run each, from an early state of their repository
-    (authors-logs.csv). They chose the best epoch by test images."""
-
-    def __init__(self) -> None:
-        self.runs = pd.read_csv(HERE / "authors-logs.csv", dtype={"stored_values": "Int64"})
-        self.gains = self.runs["best_epoch"] - self.runs["last_epoch"]
-
-    def loss(self, network: str, method: str) -> str:
-        """Points that the last epoch loses against their own dense run. Raises KeyError."""
-        own = self.runs[self.runs["network"] == network].set_index("method")["last_epoch"]
-        return f"{own['dense'] - own[method]:.2f}"
-
-    def ratio(self, network: str, method: str) -> str:
-        """How many times the stored values dense has; empty where the logs don't say."""
-        own = self.runs[self.runs["network"] == network].set_index("method")["stored_values"]
-        return "" if pd.isna(own[method]) else f"{own['dense'] / own[method]:.1f}x"
-
-    @property
-    def rows(self) -> str:
-        lines = ["| network | method | stored values | last epoch | mean of the last 10 | best epoch, by test images |"]
-        lines.append("| --- | --- | ---: | ---: | ---: | ---: |")
-        for network, method, values, *scores in self.runs.itertuples(index=False):
-            stored = "" if pd.isna(values) else f"{values:,}"
-            lines.append(f"| {network} | {method} | {stored} | {' | '.join(f'{score:.2f}' for score in scores)} |")
-        return "\n".join(lines)
 
 
 if __name__ == "__main__":

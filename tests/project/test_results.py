@@ -1,8 +1,9 @@
 """docs/results: no number on its page was typed, each table is whole, and its runs are as they were sealed."""
 
 import csv
-import importlib.util
+import importlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -17,13 +18,10 @@ README = DOCS.parent / "README.md"
 
 
 @pytest.fixture(scope="module")
-def rebuild() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("rebuild", RESULTS / "rebuild.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def rebuild() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(RESULTS)  # as Python does for a script
+        yield importlib.import_module("rebuild")
 
 
 @pytest.mark.slow
@@ -34,6 +32,22 @@ def test_the_pages_are_what_the_records_say(rebuild: ModuleType) -> None:
     for name, text in pages.items():
         assert text == (RESULTS / name).read_text(), "run docs/results/rebuild.py"
     assert sorted(figures) == sorted(f"figures/{path.name}" for path in (RESULTS / "figures").iterdir())
+
+
+@pytest.mark.slow
+def test_words_that_the_records_do_not_bear_out_are_a_line(
+    rebuild: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def contradicted(*claims: bool) -> str:
+        assert claims
+        assert all(claims)
+        raise rebuild.NotBorneOutError(claims)
+
+    monkeypatch.setattr(rebuild, "holds", contradicted)
+    assert rebuild.main(["--check"]) == 1
+    assert re.fullmatch(
+        r"\S+index\.md\.jinja:\d+: the records don't bear out the words there.*\n", capsys.readouterr().out
+    )
 
 
 def test_the_readme_has_the_verdict_of_the_results() -> None:
