@@ -15,11 +15,13 @@ from traceback import extract_tb
 from authors_logs import AuthorsLogs
 from chosen_rates import Rates
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from replaced import Replaced
 from results_table import Table
 
 from bench.plan import spec as specs
 from bench.plan.method_choice import REFERENCE, split_label
 from bench.plugins import discovery
+from bench.plugins.toml import read_toml
 from bench.reports.load import Loaded, load
 from bench.reports.statistics.pairs import TEST
 from bench.reports.summary import analyse
@@ -65,7 +67,7 @@ def pages(figures: dict[str, bytes]) -> dict[str, str]:
     around = Environment(  # noqa: S701  # Markdown, of our own records
         loader=FileSystemLoader(HERE), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True
     )
-    known = {**tables, **chosen, "authors": AuthorsLogs(), "test": TEST, "holds": holds}
+    known = {**tables, **chosen, "authors": AuthorsLogs(), "replaced": Replaced(), "test": TEST, "holds": holds}
     known["methods"] = methods_of(tables.values())
     known["to_be_made"] = [name for name, table in tables.items() if not table.is_made]
     names = sorted(path.name for path in HERE.glob(f"*{_TEMPLATE}"))
@@ -88,7 +90,9 @@ def methods_of(tables: Iterable[Table]) -> list[tuple[str, str, list[str]]]:
     """Each method of the tables, what it does, and its variants as the specs name them."""
     variants: dict[str, list[str]] = {}
     for table in tables:
-        for text, choice in zip(table.spec.methods, table.choices, strict=True):
+        # As the file writes it: in the spec, paths are absolute.
+        written = read_toml(HERE / "tables" / f"{table.name}.toml", "spec file")["methods"]
+        for text, choice in zip(written, table.choices, strict=True):
             label, options = split_label(text)
             variants.setdefault(choice.name, []).extend([f"{label} (`{options}`)"] if label else [])
     return [

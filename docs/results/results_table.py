@@ -169,6 +169,16 @@ class Table:
         row = self.row(method, budget)
         return bool(row["difference"] < least < row["difference"] + row["difference_interval"])
 
+    def rules_out(self, part: float, method: str, budget: str) -> bool:
+        """Whether the interval of the change against dense rules out a loss of at most this part of dense's score."""
+        row = self.row(method, budget)
+        return bool(row["difference"] + row["difference_interval"] < -part * self.row(REFERENCE)["score_mean"])
+
+    def all_above(self, method: str, other: str) -> bool:
+        """Whether each seed of a method of fixed size has a higher score than any of the other."""
+        scores = self.runs.groupby("method")[metric_of(self.runs).test]
+        return bool(scores.min()[method] > scores.max()[other])
+
     @property
     def leads_overall(self) -> list[str]:
         """The methods that may be the best over all budgets."""
@@ -206,16 +216,25 @@ class Table:
         return own.iloc[0]
 
     def generating(self, layer: str, budget: str) -> str:
-        """The methods that make the weights of this layer at the budget, or keep only some of them in masks: those that
-        store less of the layer than the deployed network has."""
+        """The methods that make the weights of this layer at the budget, keep only some of them in masks, or make it a
+        product of several: those that store less of the layer than the deployed network has, or have it in parts."""
         own = self.runs[(self.runs["budget"] == budget) & (self.runs["status"] == FINISHED)].drop_duplicates("method")
         found = []
         for method, run in zip(own["method"], own["id"], strict=True):
             table = pd.read_csv(self.loaded.folders[run] / LAYERS).set_index("layer")
             parts = table[[name == layer or name.startswith(f"{layer}.") for name in table.index]]
-            if parts["stored_values"].sum() < parts["materialised_values"].sum():
+            in_parts = (parts["stored_values"] > 0).sum() > 1
+            if in_parts or parts["stored_values"].sum() < parts["materialised_values"].sum():
                 found.append(str(method))
         return ", ".join(found)
+
+    def beside(self, budget: str, *others: str) -> str:
+        """The method with the highest mean and its score, with those of others; nothing without the budget."""
+        if not len(self._by_score(budget)):
+            return ""
+        first = self.leader(budget)
+        rest = [f"{name} {self.cell(name, budget)}" for name in others if name != first]
+        return f"{first} {self.score(first, budget)} ({', '.join(rest)})"
 
     def best(self, budget: str) -> str:
         """The methods that may be the best, the highest mean first."""
@@ -230,10 +249,10 @@ class Table:
         return str(self._best(budget)["method"].iloc[-1])
 
     def where_best(self, method: str) -> str:
-        """The budgets at which the method may be the best."""
+        """The budgets at which the method may be the best, each with the number of methods that may be."""
         own = self.summary[self.summary["is_best"].fillna(False) & (self.summary["method"] == method)]
         budgets = own.sort_values("asked", ascending=False)["budget"].astype(str)
-        return ", ".join(budgets) or "none"
+        return ", ".join(f"{budget} ({len(self._best(budget))})" for budget in budgets) or "none"
 
     def wide(self, budget: str) -> str:
         """The methods whose seeds spread too widely to tell."""
