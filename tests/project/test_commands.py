@@ -74,6 +74,7 @@ PARSED = {
     "scontrol requeue $SLURM_JOB_ID": NOT_OURS,
     "bench run --spec docs/results/tables/longer.toml --out again": "test_results.py plans each table",
     "bench run --spec docs/results/runs/RUN/spec.toml --out again": "test_results.py plans a run",
+    "bench compare docs/results again": "it needs the run made again; test_compare.py compares stores",
     "python docs/results/rebuild.py --check": "test_results.py compares what it makes",
     "python3 -m venv .venv": NOT_OURS,
     ".venv/bin/bench run --methods csg,lowrank": "it is installed there",
