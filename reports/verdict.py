@@ -74,9 +74,11 @@ def _best(rows: pd.DataFrame, metric: Metric) -> str:
         )
     worse = len(ordered) - len(alike)
     # The test counts how many methods are compared. The interval doesn't, and may be sure where the test is not.
-    corrected = p_value(second["worse_p_value"])
-    sure = corrected if corrected.startswith("<") else f"= {corrected}"
-    alone = f" of this pair alone; corrected, p {sure}" if gap > second["difference_interval"] else ""
+    alone = (
+        f" of this pair alone; corrected, {_p_value(second['worse_p_value'])}"
+        if gap > second["difference_interval"]
+        else ""
+    )
     return (
         f"{_listed(alike)} may each be the best {over}: they can't be told apart with "
         f"{first['seeds']:.0f} seeds ({first['method']} leads {second['method']} by {round(gap, 2) + 0.0:.2f} ± "
@@ -185,8 +187,8 @@ def verdict_table(analysis: Analysis, setting: str, metric: Metric) -> list[tupl
             gap *= -1 if metric.higher else 1
             # Use the same test that decides which methods may be as good: an interval of this pair alone could
             # disagree.
-            known = p_value(pair["worse_p_value"].iloc[0]) if len(pair) else ""
-            sure = f" (p {known if known.startswith('<') else f'= {known}'})" if known else ""
+            known = _p_value(pair["worse_p_value"].iloc[0]) if len(pair) else ""
+            sure = f" ({known})" if known else ""
             before = f"{gap:.2f} ahead of {short[next_one['method']]}{sure}"
         alike = others["standing"].isin([Standing.BEST, Standing.WIDE])
         others = others.assign(method=others["method"].map(short))
@@ -236,6 +238,12 @@ def _listed(names: Sequence[str]) -> str:
     if more > 0:
         return f"{', '.join(shown)} and {more} more"
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
+
+
+def _p_value(value: float) -> str:
+    """With its sign; empty if there is none."""
+    text = p_value(value)
+    return text and f"p {text if text.startswith('<') else f'= {text}'}"
 
 
 def _capital(text: str) -> str:

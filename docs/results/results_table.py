@@ -46,17 +46,21 @@ class Table:
     @cached_property
     def runs(self) -> pd.DataFrame:
         """Raises ValueError where there is none, or they are of several settings."""
-        every, spec = self.loaded.runs, self.spec
-        found = every[(every["model"] == spec.model) & (every["dataset"] == spec.dataset)]
-        found = found[(found["schedule"] == spec.schedule) & (found["unit"] == self.unit)]
+        found = self._found[self._found["unit"] == self.unit]
         if found["setting"].nunique() != 1:
             raise ValueError(f"{self.name}: its runs are of {found['setting'].nunique()} settings")
         return found
 
     @property
     def is_made(self) -> bool:
-        every = self.loaded.runs
-        return bool(((every["model"] == self.spec.model) & (every["schedule"] == self.spec.schedule)).any())
+        return len(self._found) > 0
+
+    @cached_property
+    def _found(self) -> pd.DataFrame:
+        """Its runs, with budgets of any unit."""
+        every, spec = self.loaded.runs, self.spec
+        found = every[(every["model"] == spec.model) & (every["dataset"] == spec.dataset)]
+        return found[found["schedule"] == spec.schedule]
 
     @property
     def choices(self) -> list[MethodChoice]:
@@ -123,12 +127,12 @@ class Table:
         own = self.summary[(self.summary["method"] == method) & (self.summary["budget"] == budget)]
         return self.score(method, budget) if len(own) else ""
 
-    def change(self, method: str, budget: str | None = None, digits: int = 1) -> str:
+    def change(self, method: str, budget: str | None = None) -> str:
         """Against dense, by seed, with its 95 % interval. Raises ValueError with one seed, which has none."""
         row = self.row(method, budget)
         if pd.isna(row["difference_interval"]):
             raise ValueError(f"{self.name}: the change of {method} at {budget} has no interval")
-        return f"{row['difference']:+.{digits}f} ± {row['difference_interval']:.{digits}f}"
+        return _gap(row["difference"], row["difference_interval"])
 
     @property
     def epochs(self) -> int:
@@ -150,10 +154,10 @@ class Table:
         (count,) = self.runs[f"{split}_images"].dropna().unique()
         return f"{int(count):,}"
 
-    def lead(self, method: str, other: str, budget: str | None = None, digits: int = 1) -> str:
+    def lead(self, method: str, other: str, budget: str) -> str:
         """Of a method over another, by seed, with its 95 % interval. Raises KeyError."""
         found = self._pair(method, other, budget)
-        return f"{found['difference']:+.{digits}f} ± {found['difference_interval']:.{digits}f}"
+        return _gap(found["difference"], found["difference_interval"])
 
     def p_value(self, method: str, other: str, budget: str) -> float:
         """That the other method is behind this one by chance alone, corrected for the number of others: by the test
@@ -199,18 +203,18 @@ class Table:
         """Whether its mean is lower at each of the budgets."""
         return all(self._pair(method, other, budget)["difference"] < 0 for budget in budgets)
 
-    def gap(self, method: str, other: str) -> "Gap":
+    def gap(self, method: str, other: str) -> str:
         """Of two methods of fixed size, which the report doesn't compare: by a plain paired t-test over seeds."""
         finished = self.runs[self.runs["status"] == FINISHED]
         scores = finished.pivot(index="seed", columns="method", values=metric_of(self.runs).test)
         differences = (scores[method] - scores[other]).dropna()
         half = stats.t.ppf((1 + LEVEL) / 2, len(differences) - 1) * stats.sem(differences)
-        return Gap(float(differences.mean()), float(half))
+        return _gap(differences.mean(), half)
 
-    def _pair(self, method: str, other: str, budget: str | None) -> "pd.Series[Any]":
+    def _pair(self, method: str, other: str, budget: str) -> "pd.Series[Any]":
         pairs = self.analysis.pairwise
         own = pairs[(pairs["setting"] == self.setting) & (pairs["method"] == method) & (pairs["other"] == other)]
-        own = own[own["budget"].isna() if budget is None else own["budget"] == budget]
+        own = own[own["budget"] == budget]
         if len(own) != 1:
             raise KeyError(f"{self.name}: {len(own)} pairs of {method} and {other} at {budget}")
         return own.iloc[0]
@@ -331,12 +335,6 @@ class Table:
         return f"![{metric_of(self.runs).title} over {over.replace('_', ' ')}]({path})"
 
 
-@dataclass(frozen=True)
-class Gap:
+def _gap(mean: float, half: float) -> str:
     """A mean difference in points, and half of its 95 % interval."""
-
-    mean: float
-    half: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:+.1f} ± {self.half:.1f}"
+    return f"{mean:+.1f} ± {half:.1f}"

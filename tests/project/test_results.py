@@ -2,7 +2,9 @@
 
 import csv
 import importlib
+import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -88,6 +90,32 @@ def test_every_record_is_as_it_was_sealed(store: Path) -> None:
         sealed.check_all(folder)
         known = {*sealed.files, *sealed.left_out, "seal.json", "latency.json"}
         assert {path.name for path in folder.iterdir()} <= known
+
+
+def test_replaced_scores_are_those_of_their_commit() -> None:
+    """By the records in the repository's history, where that is there."""
+    with (RESULTS / "replaced.csv").open() as file:
+        rows = [*csv.DictReader(file)]
+    assert rows
+
+    def git(*arguments: str) -> str:
+        made = subprocess.run(["git", "-C", str(RESULTS), *arguments], capture_output=True, text=True, check=False)
+        if made.returncode:
+            pytest.skip("the history is not here")
+        return made.stdout
+
+    for row in rows:
+        asked = spec.from_options({}, RESULTS / "tables" / f"{row['table']}.toml")
+        folder = f"{row['commit']}:docs/results/runs"
+        names = [name for name in git("show", folder).split() if name.startswith(f"{row['method']}-{row['budget']}-")]
+        found = [json.loads(git("show", f"{folder}/{name}record.json")) for name in names]
+        scores = [
+            record["test_top1"]
+            for record in found
+            if (record["model"], record["dataset"], record["schedule"]) == (asked.model, asked.dataset, asked.schedule)
+        ]
+        assert len(scores) >= 2
+        assert f"{sum(scores) / len(scores):.2f}" == row["score"]
 
 
 def test_generators_that_other_networks_reuse_are_there() -> None:
