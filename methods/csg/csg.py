@@ -5,7 +5,6 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,14 +14,15 @@ from torch import Tensor, nn
 from bench import count
 from bench.errors import BudgetError, InputError
 from bench.files import network_file
-from bench.generated import Generators, on_generated
 from bench.kernels.by_size import cut_to, group_by_size, size_of, size_text
 from bench.kernels.code_length import CodeLength, Cost, solve_code_lengths
 from bench.kernels.combinations import SliceGroup
 from bench.kernels.initial import decompose, draw, scale_to
 from bench.kernels.tiling import Kind, Tiling
-from bench.method import DECIDED_BY_OTHERS, CodeSpace, Compressed, Context, Method
-from bench.methods.csg.generator import Structure, groups_of
+from bench.method import DECIDED_BY_OTHERS, Compressed, Context, Method
+from bench.methods.csg.generator import SliceNetwork, Structure, slices_in, solved_by
+from bench.methods.csg.papers_layers import papers_choice, set_apart
+from bench.methods.csg.reused import Reused
 from bench.selection import CHOICES, Layer, Rule, first_that_fits, layers_called, select
 
 
@@ -180,7 +180,7 @@ class CSG(Method):
     def rebuild(self, network: nn.Module, structure: Mapping[str, Any], context: Context) -> Compressed:
         return SliceNetwork(network, Structure.of(structure), self.half)
 
-    def _reused(self) -> "Reused | None":
+    def _reused(self) -> Reused | None:
         return Reused.read(self.generator) if isinstance(self.generator, Path) else None
 
     def _rule(self, names: str) -> Rule:
@@ -201,15 +201,13 @@ class CSG(Method):
                     return f"; {option} meets it"
         return ""
 
-    def _structure(
-        self, network: nn.Module, values: int | None, reused: "Reused | None", context: Context
-    ) -> Structure:
+    def _structure(self, network: nn.Module, values: int | None, reused: Reused | None, context: Context) -> Structure:
         """The structure to build, with the first choice of layers that meets the budget. If no choice does and the user
         gave no slices, smaller slices are used. Raises BudgetError."""
         rules = [self._rule(self.layers)]
         if self.layers == "paper":
             changes = self._changes()
-            rules = [papers_choice(network, context.family, changes), *(replace(rule, **changes) for rule in WIDER)]
+            rules = [papers_choice(network, context.family, changes), *(replace(rule, **changes) for rule in CHOICES)]
 
         def make(rule: Rule, smaller: bool) -> Structure:
             return self._structure_with(rule, smaller, network, values, reused, context)
@@ -227,7 +225,7 @@ class CSG(Method):
         smaller: bool,
         network: nn.Module,
         values: int | None,
-        reused: "Reused | None",
+        reused: Reused | None,
         context: Context,
     ) -> Structure:
         """The structure to build with this choice of layers; code lengths are solved for the budget. Raises
@@ -314,47 +312,6 @@ class CSG(Method):
 # The authors' slices, used unless the user gives others.
 SLICE = (16, 16)
 
-# Choices of layers for networks that the authors didn't compress, and for budgets that the authors' choice can't meet.
-WIDER = CHOICES
-
-
-# The layers that the CSG authors generate in networks of these families (`bench.model.Model.family`). MobileNetV2: the
-# expanding 1x1. ShuffleNetV2: the last 1x1. ResNet-18: only the first convolution of every block. DeepLab: the backbone
-# and the parallel dilated convolutions.
-_PYRAMID = "classifier.0.convs.*|pyramid.dilated.*"
-PAPERS_CHOICES = {
-    "deeplab": Rule(f"backbone.*|{_PYRAMID}", kernel="3x3"),
-    "mobilenetv2": Rule("layers.*.conv1|features.*.conv.0.0", kernel="1x1"),
-    "shufflenetv2": Rule("conv2|conv5.0", kernel="1x1"),
-    "resnet18": Rule("layer*.conv1", kernel="3x3"),
-}
-
-# Layers of these families with their own generator, by the suffix that its name adds to the kernel size.
-PAPERS_GENERATORS = {"deeplab": {"pyramid": _PYRAMID}}
-
-
-def set_apart(layers: Mapping[str, Layer], family: str) -> dict[str, str]:
-    """The layers that don't share the generator of their kernel size, with the name of their generator. In DeepLab
-    these are the dilated 3x3 convolutions of the pyramid (`3x3-pyramid`)."""
-    return {
-        name: f"{size_of(layer)}-{group}"
-        for name, layer in layers.items()
-        for group, patterns in PAPERS_GENERATORS.get(family, {}).items()
-        if any(fnmatchcase(name, pattern) for pattern in patterns.split("|"))
-    }
-
-
-def papers_choice(network: nn.Module, family: str, changes: Mapping[str, Any] | None = None) -> Rule:
-    """The rule for the layers that the CSG authors generate in a network of this family.
-
-    For their CIFAR ResNets and DenseNets it is every 3x3 except the first. For other networks it follows the same idea:
-    every convolution larger than 1x1, or all if there are none. `changes` changes fields of the rule.
-    """
-    choices = [*filter(None, [PAPERS_CHOICES.get(family)]), *WIDER]
-    changed = [replace(choice, **(changes or {})) for choice in choices]
-    return next((choice for choice in changed if select(network, choice)), changed[-1])
-
-
 # Options to suggest if a budget can't be met.
 WAYS_OUT: dict[str, dict[str, Any]] = {
     "layers=paper": {"layers": "paper", "kernel": Rule.kernel},
@@ -386,94 +343,3 @@ def scale_as_authors(group: SliceGroup) -> None:
     for learned in (group.hidden, group.slices):
         if learned is not None and learned.requires_grad:
             learned.mul_(math.sqrt(2 / learned.shape[0]))
-
-
-class SliceNetwork(Compressed):
-    """A network on generated slices. With `half`, stored values are rounded to half precision after training."""
-
-    def __init__(self, network: nn.Module, structure: Structure, half: bool) -> None:
-        self.groups = groups_of(network, structure)
-        seeds = () if structure.seed is None else (structure.seed,)
-        super().__init__(on_generated(network, Generators(self.groups)), structure.plain(), seeds=seeds)
-        self.half = tuple(count.stored_tensors(self.network)) if half else ()
-
-    def settle(self) -> None:
-        if self.half:
-            with torch.no_grad():
-                for name, tensor in (count.stored_tensors(self.network) | count.statistics(self.network)).items():
-                    if not torch.isfinite(tensor.half()).all():
-                        raise ArithmeticError(f"{name} has values too large for half precision")
-                    tensor.copy_(tensor.half())
-
-    def pictures(self) -> dict[str, CodeSpace]:
-        return {size: CodeSpace(group.pictures(), group.codes_by_layer()) for size, group in self.groups.items()}
-
-
-def slices_in(groups: Mapping[str, SliceGroup]) -> dict[str, Any]:
-    """The columns of a record for slices that were chosen for the budget."""
-    tilings = {size: next(iter(group.tilings.values())) for size, group in groups.items()}
-    return {f"slice{_mark(size, groups)}": size_text(tiling.slice) for size, tiling in tilings.items()}
-
-
-def _mark(size: str, groups: Mapping[str, SliceGroup]) -> str:
-    """The suffix that tells apart the columns of several kernel sizes."""
-    return f".{size}" if len(groups) > 1 else ""
-
-
-def solved_by(groups: Mapping[str, SliceGroup]) -> dict[str, Any]:
-    """The columns of a record that describe the generators."""
-    found: dict[str, Any] = {}
-    for size, group in groups.items():
-        mark = _mark(size, groups)
-        slices, code = group.codes.shape
-        found |= {f"code{mark}": code, f"slices{mark}": slices, f"dead_slices{mark}": int(group.dead().sum())}
-        for name, partial in (("slice_values", group.partial_slice), ("codes", group.partial_codes)):
-            found[f"partial_{name}{mark}"] = 0 if partial is None else partial.numel()
-    return found
-
-
-@dataclass(frozen=True)
-class Reused:
-    """The generators of another run's network, by kernel size."""
-
-    path: Path
-    slice: tuple[int, int]
-    slices_cut: Mapping[str, tuple[int, int]]
-    slices: Mapping[str, Tensor]
-
-    @classmethod
-    def read(cls, path: Path) -> "Reused":
-        """The generators in a file. Raises InputError if the file holds no CSG network with a stored generator."""
-        saved = network_file.read(path)
-        suffix, prefix = ".slices", "generator.groups."
-        found = {
-            name.removeprefix(prefix).removesuffix(suffix): tensor
-            for name, tensor in saved.tensors.items()
-            if name.startswith(prefix) and name.endswith(suffix)
-        }
-        try:
-            structure = Structure.of(saved.description.steps[0].structure) if found else None
-        except ValueError as error:
-            raise InputError(f"{path} can't be reused: {error}") from error
-        if structure is None or structure.hidden:
-            raise InputError(f"{path} holds no linear generator to reuse; give a csg run that learned one")
-        return cls(path, structure.slice, structure.slices, found)
-
-    def code(self, size: str, wanted: int | None) -> int:
-        """The number of the generator's slices that are used. Raises BudgetError if there is no generator of this
-        size."""
-        if self._source(size) not in self.slices:
-            raise BudgetError(f"{self.path} has generators for {', '.join(self.slices)}, and this network needs {size}")
-        return len(self.slices[self._source(size)]) if wanted is None else wanted
-
-    def slice_of(self, size: str) -> tuple[int, int]:
-        return self.slices_cut.get(self._source(size), self.slice)
-
-    def fill(self, group: SliceGroup, size: str) -> None:
-        """Copy the slices into the group."""
-        with torch.no_grad():
-            group.slices.copy_(self.slices[self._source(size)][: group.length.whole])
-
-    def _source(self, size: str) -> str:
-        """The name of the generator to use: the one of this name, or else the one of the same kernel size."""
-        return size if size in self.slices else size.partition("-")[0]

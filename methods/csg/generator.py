@@ -8,11 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.kernels.by_size import group_by_size
+from bench import count
+from bench.generated import Generators, on_generated
+from bench.kernels.by_size import group_by_size, size_text
 from bench.kernels.code_length import CodeLength
 from bench.kernels.combinations import SliceGroup
 from bench.kernels.tiled import TiledKernels
 from bench.kernels.tiling import Kind
+from bench.method import CodeSpace, Compressed
 from bench.selection import layers_called
 
 
@@ -106,3 +109,47 @@ def random_slices(kind: str, rows: int, slice_values: int, seed: int) -> Tensor:
         return torch.randint(2, (rows, slice_values), generator=random).float() * 2 - 1
     # Double precision first: it hides that processors compute logarithms differently.
     return torch.randn(rows, slice_values, generator=random, dtype=torch.float64).float()
+
+
+class SliceNetwork(Compressed):
+    """A network on generated slices. With `half`, stored values are rounded to half precision after training."""
+
+    def __init__(self, network: nn.Module, structure: Structure, half: bool) -> None:
+        self.groups = groups_of(network, structure)
+        seeds = () if structure.seed is None else (structure.seed,)
+        super().__init__(on_generated(network, Generators(self.groups)), structure.plain(), seeds=seeds)
+        self.half = tuple(count.stored_tensors(self.network)) if half else ()
+
+    def settle(self) -> None:
+        if self.half:
+            with torch.no_grad():
+                for name, tensor in (count.stored_tensors(self.network) | count.statistics(self.network)).items():
+                    if not torch.isfinite(tensor.half()).all():
+                        raise ArithmeticError(f"{name} has values too large for half precision")
+                    tensor.copy_(tensor.half())
+
+    def pictures(self) -> dict[str, CodeSpace]:
+        return {size: CodeSpace(group.pictures(), group.codes_by_layer()) for size, group in self.groups.items()}
+
+
+def slices_in(groups: Mapping[str, SliceGroup]) -> dict[str, Any]:
+    """The columns of a record for slices that were chosen for the budget."""
+    tilings = {size: next(iter(group.tilings.values())) for size, group in groups.items()}
+    return {f"slice{_mark(size, groups)}": size_text(tiling.slice) for size, tiling in tilings.items()}
+
+
+def _mark(size: str, groups: Mapping[str, SliceGroup]) -> str:
+    """The suffix that tells apart the columns of several kernel sizes."""
+    return f".{size}" if len(groups) > 1 else ""
+
+
+def solved_by(groups: Mapping[str, SliceGroup]) -> dict[str, Any]:
+    """The columns of a record that describe the generators."""
+    found: dict[str, Any] = {}
+    for size, group in groups.items():
+        mark = _mark(size, groups)
+        slices, code = group.codes.shape
+        found |= {f"code{mark}": code, f"slices{mark}": slices, f"dead_slices{mark}": int(group.dead().sum())}
+        for name, partial in (("slice_values", group.partial_slice), ("codes", group.partial_codes)):
+            found[f"partial_{name}{mark}"] = 0 if partial is None else partial.numel()
+    return found

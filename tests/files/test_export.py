@@ -25,7 +25,7 @@ from bench.files.description import Description, Step
 from bench.files.export import ENDINGS, FORMATS, export
 from bench.generated import GeneratedNetwork
 from bench.method import Compressed
-from bench.methods.csg.csg import SliceNetwork
+from bench.methods.csg.generator import SliceNetwork
 from bench.plan.method_choice import find_methods
 from bench.plugins import discovery, networks
 from bench.store.store import WEIGHTS

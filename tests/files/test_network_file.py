@@ -24,7 +24,7 @@ from bench.data.normalise import Normalise
 from bench.errors import InputError
 from bench.files import artifact, network_file
 from bench.method import Compressed
-from bench.methods.csg.csg import papers_choice
+from bench.methods.csg.papers_layers import papers_choice
 from bench.plan.dataset_choice import find_dataset
 from bench.plan.task_choice import find_task
 from bench.plugins import networks

@@ -22,8 +22,9 @@ from bench.kernels.code_length import CodeLength, Cost, solve_code_lengths
 from bench.kernels.combinations import SliceGroup
 from bench.method import Compressed, Context
 from bench.methods.csg import generator as generators
-from bench.methods.csg.csg import CSG, papers_choice
+from bench.methods.csg.csg import CSG
 from bench.methods.csg.generator import Structure
+from bench.methods.csg.papers_layers import papers_choice
 from bench.plan import plan
 from bench.plugins import networks
 from bench.selection import select
