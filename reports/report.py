@@ -25,7 +25,7 @@ import pandas as pd
 from bench.reports.audit import audits
 from bench.reports.by_class import figures_by_class
 from bench.reports.citation import bibliography
-from bench.reports.figures import figure
+from bench.reports.figures import figure, style
 from bench.reports.figures.critical_difference import critical_difference
 from bench.reports.frame import metric_of
 from bench.reports.load import Loaded
@@ -48,7 +48,7 @@ def write(
 
     Drawing the figures is half of the work; the executor `beside` may draw them at the same time. Raises InputError.
     """
-    figure.check_style(style_file)  # before anything is written
+    style.check_style(style_file)  # before anything is written
     analysis = analyse(loaded.runs)
     names = _that_can_be_drawn(loaded.runs, [name for name in figure.FIGURES if name not in figure.BY_REQUEST])
     arguments = (loaded.runs, folder, style_file, analysis.summary, figure.FORMATS)
@@ -104,7 +104,7 @@ def write_figures(
     formats: Sequence[str] = figure.FORMATS,
 ) -> list[Path]:
     """Write these figures, and return their paths. A figure without measured data is left out. Raises InputError."""
-    figure.check_style(style_file)
+    style.check_style(style_file)
     names = _that_can_be_drawn(runs, names)
     with _sealing(folder, names, formats):
         _draw(names, runs, folder, style_file, table, formats)
@@ -161,7 +161,7 @@ def _draw(
         with matplotlib.rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
             drawn.set_layout_engine(None)
         for path in _paths(folder, name, formats):
-            Store(folder).write(path, figure.encode(drawn, path.suffix[1:]))
+            Store(folder).write(path, style.encode(drawn, path.suffix[1:]))
 
 
 def _paths(folder: Path, name: str, formats: Sequence[str]) -> list[Path]:

@@ -12,7 +12,7 @@ from bench.budget import parse
 from bench.plan.method_choice import REFERENCE, MethodChoice, budgets_of, find_methods
 from bench.plan.spec import Spec
 from bench.reports.audit import audits
-from bench.reports.figures import figure
+from bench.reports.figures import figure, style
 from bench.reports.frame import BYTES, VALUES, metric_of
 from bench.reports.load import Loaded
 from bench.reports.statistics.noise import LEVEL
@@ -331,7 +331,7 @@ class Table:
     def draw(self, over: str = "stored_values", methods: list[str] | None = None) -> str:
         """The figure as a link in Markdown."""
         path = f"figures/{self.name}-{over.replace('_', '-')}.png"
-        self.figures[path] = figure.encode(figure.accuracy_vs(self.runs, over, methods), "png")
+        self.figures[path] = style.encode(figure.accuracy_vs(self.runs, over, methods), "png")
         return f"![{metric_of(self.runs).title} over {over.replace('_', ' ')}]({path})"
 
 

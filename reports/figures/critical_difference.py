@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bench.reports.figures.figure import drawable, styled
+from bench.reports.figures.style import drawable, styled
 from bench.reports.names import short_names
 from bench.reports.statistics.over_settings import FEWEST
 from bench.reports.summary import analyse

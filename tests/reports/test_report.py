@@ -25,7 +25,8 @@ from rich.console import Console
 import bench
 from bench.errors import InputError
 from bench.reports import second_process
-from bench.reports.figures.figure import FIGURES, FORMATS, SCORE, accuracy_vs, grid, only
+from bench.reports.figures.figure import FIGURES, FORMATS, accuracy_vs, grid, only
+from bench.reports.figures.panels import SCORE
 from bench.reports.frame import left_out, metric_of, results
 from bench.reports.load import Loaded, load
 from bench.reports.predictions.classes import CLASS_COLUMNS

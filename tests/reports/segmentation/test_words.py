@@ -8,7 +8,8 @@ from records import RECORDS, record, segmented, write_store
 
 from bench.metric import Metric
 from bench.reports.checklist import checklist
-from bench.reports.figures.figure import CHANGE, ERROR, SCORE, accuracy_vs
+from bench.reports.figures.figure import accuracy_vs
+from bench.reports.figures.panels import CHANGE, ERROR, SCORE
 from bench.reports.frame import results
 from bench.reports.load import load
 from bench.reports.page import published
