@@ -115,7 +115,7 @@ def results(*stores: str | Path, all_rates: bool = False) -> "pd.DataFrame":
 
 def summary(results: "pd.DataFrame") -> "pd.DataFrame":
     """A row for each setting, method and budget in a frame from `results`, over its seeds. The columns are
-    `bench.reports.summary.SUMMARY_COLUMNS`, with their units there."""
+    `bench.reports.columns.SUMMARY_COLUMNS`, with their units there."""
     from bench.reports.summary import summary
 
     return summary(results)

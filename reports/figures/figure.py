@@ -16,12 +16,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bench.errors import InputError, unknown
+from bench.reports.columns import AXES
 from bench.reports.figures.colours import GIVEN_LOOK, Look, looks
 from bench.reports.figures.panels import CHANGE, CORRUPTED, ERROR, SCORE, Panels
 from bench.reports.figures.style import drawable, styled
 from bench.reports.frame import texts
 from bench.reports.statistics.rates import chosen
-from bench.reports.summary import AXES, summary
+from bench.reports.summary import summary
 from bench.roles import GIVEN, REFERENCE
 from bench.store.record import FINISHED
 
@@ -65,7 +66,7 @@ def accuracy_vs(
     table: pd.DataFrame | None = None,
     panels: Sequence[str] = (SCORE, CHANGE),
 ) -> Figure:
-    """The score over `over`, one of `bench.reports.summary.AXES`, with a line for each method through its budgets.
+    """The score over `over`, one of `bench.reports.columns.AXES`, with a line for each method through its budgets.
     Below it, the change against dense with its 95 % interval. Each setting has its own panels, up to four settings.
 
     Dots are seeds, and the grey staircase is the Pareto front. A point outside a panel has an arrow at the edge. A text

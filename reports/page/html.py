@@ -18,6 +18,7 @@ from bench.metric import IMAGES, Metric
 from bench.reports.audit import SettingAudit
 from bench.reports.by_class import ByClass, figures_by_class, that_fit
 from bench.reports.checklist import checklist
+from bench.reports.columns import AXES
 from bench.reports.frame import BYTES, metric_of
 from bench.reports.how_to_read import reading
 from bench.reports.load import Loaded
@@ -26,7 +27,7 @@ from bench.reports.page.curves import METRICS
 from bench.reports.page.examples import Shown, examples
 from bench.reports.page.payload import NAME, payload, plain
 from bench.reports.statistics.pairs import TEST, Standing
-from bench.reports.summary import AXES, Analysis
+from bench.reports.summary import Analysis
 from bench.reports.tables.table import SCORE, WIDE, by_budget, deviation, multiply_accumulates, p_value
 from bench.reports.verdict import (
     VERDICT_HEADINGS,

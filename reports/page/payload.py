@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.reports.columns import AXES
 from bench.reports.figures.colours import GIVEN_LOOK, REFERENCE_LOOK, looks
 from bench.reports.frame import METRIC, metric_of, texts
 from bench.reports.load import Loaded
@@ -16,7 +17,6 @@ from bench.reports.names import short_names
 from bench.reports.page import code_spaces, curves, published, spending
 from bench.reports.predictions.payload import predictions_payload
 from bench.reports.statistics.front import is_on_front
-from bench.reports.summary import AXES
 from bench.roles import GIVEN, REFERENCE
 from bench.store.rates import factor_text
 from bench.store.record import FINISHED

@@ -7,11 +7,12 @@ import pytest
 from records import RECORDS, record, seal_anew, write_store
 
 from bench.reports.citation import bibliography, split
+from bench.reports.columns import AXES
 from bench.reports.frame import results
 from bench.reports.load import Loaded, load
 from bench.reports.page import code_spaces, curves, published, spending
 from bench.reports.page.payload import payload
-from bench.reports.summary import AXES, summary
+from bench.reports.summary import summary
 from bench.store.store import CODES, HISTORY, LAYERS
 
 

@@ -25,6 +25,7 @@ from rich.console import Console
 import bench
 from bench.errors import InputError
 from bench.reports import second_process
+from bench.reports.columns import SUMMARY_COLUMNS
 from bench.reports.figures.figure import FIGURES, FORMATS, accuracy_vs, grid, only
 from bench.reports.figures.panels import SCORE
 from bench.reports.frame import left_out, metric_of, results
@@ -32,7 +33,7 @@ from bench.reports.load import Loaded, load
 from bench.reports.predictions.classes import CLASS_COLUMNS
 from bench.reports.predictions.tally import RUN_COLUMNS
 from bench.reports.report import write, write_figures
-from bench.reports.summary import SUMMARY_COLUMNS, summary
+from bench.reports.summary import summary
 from bench.reports.tables.table import HEADINGS, by_budget, cells, markdown, terminal
 from bench.reports.verdict import VERDICT_HEADINGS
 from bench.store.record import COLUMNS, FAILED, Record

@@ -10,10 +10,11 @@ from conftest import Command
 from records import TOP1, record, write_store
 
 from bench.metric import Metric
+from bench.reports.columns import PAIR_COLUMNS
 from bench.reports.frame import results
 from bench.reports.load import load
 from bench.reports.report import write
-from bench.reports.summary import PAIR_COLUMNS, analyse
+from bench.reports.summary import analyse
 from bench.reports.verdict import comparisons, left_out_of_the_verdict, verdict, verdict_table
 from bench.store.record import MISSED, Record
 

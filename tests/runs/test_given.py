@@ -19,10 +19,11 @@ from bench.plan import plan
 from bench.plan.method_choice import find_methods
 from bench.reports import frame
 from bench.reports.audit import audits
+from bench.reports.columns import AXES
 from bench.reports.compare import compare
 from bench.reports.load import load
 from bench.reports.page.payload import payload
-from bench.reports.summary import AXES, analyse, summary
+from bench.reports.summary import analyse, summary
 from bench.reports.tables.table import by_budget, cells
 from bench.reports.verdict import verdict
 from bench.roles import GIVEN
