@@ -1,15 +1,9 @@
 """Exported files opened again: ours, others', broken ones, and ones that would run code."""
 
-import io
 import json
-import pickle
-import re
 import zipfile
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
@@ -251,35 +245,6 @@ def test_what_does_not_fit_is_one_line(files: dict[str, Path], tmp_path: Path, c
         assert message in err
 
 
-@pytest.mark.parametrize("kept", [0, 4])
-def test_weights_that_were_cut_short_are_named(
-    files: dict[str, Path], tmp_path: Path, command: Command, kept: int
-) -> None:
-    def cut(entries: dict[str, bytes]) -> None:
-        entries["data/weights/weight_0"] = entries["data/weights/weight_0"][:kept]
-
-    path = changed(files["pt2"], tmp_path / "x.pt2", cut)
-    code, out, err = evaluate(command, path)
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert re.search(
-        rf"x.pt2 is not opened: its \S+ is cut short: [\d,]+ bytes are declared, and it holds {kept}$", err
-    )
-
-
-def test_what_torch_logs_before_an_error_is_the_error(
-    files: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    def odd(entries: dict[str, bytes]) -> None:
-        graph = json.loads(entries[GRAPH])
-        del graph["graph_module"]["signature"]
-        entries[GRAPH] = json.dumps(graph).encode()
-
-    with pytest.raises(InputError, match=r"x.pt2 can't be opened by torch \S+: (?!.*see the warnings)") as refused:
-        open_exported(changed(files["pt2"], tmp_path / "x.pt2", odd))
-    assert "warnings above" not in str(refused.value)
-    assert capfd.readouterr() == ("", "")
-
-
 def test_a_file_that_is_nested_without_end_is_one_line(tmp_path: Path) -> None:
     content = b""
     for _ in range(2000):  # a graph in an attribute of a node in a graph
@@ -303,124 +268,6 @@ def test_they_are_known_by_their_content(files: dict[str, Path], tmp_path: Path,
         assert open_exported(tmp_path / to).kind == to
     torch.save({"a": torch.ones(1)}, tmp_path / "state.pth")
     assert [is_exported(path) for path in (tmp_path / "state.pth", csg_artifact, tmp_path)] == [False] * 3
-
-
-class Runs:
-    """A pickle that leaves a mark where it is loaded."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (self.mark,)
-
-
-def changed(path: Path, out: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
-    """The same zip file, its entries changed; their names are those inside its folder."""
-    with zipfile.ZipFile(path) as file:
-        folder = file.namelist()[0].partition("/")[0]
-        entries = {name.partition("/")[2]: file.read(name) for name in file.namelist()}
-    change(entries)
-    with zipfile.ZipFile(out, "w") as file:
-        for name, content in entries.items():
-            file.writestr(f"{folder}/{name}", content)
-    return out
-
-
-GRAPH, WEIGHTS = "models/model.json", "data/weights/model_weights_config.json"
-
-
-def _a_pickled_weight(entries: dict[str, bytes], mark: Path) -> None:
-    config = json.loads(entries[WEIGHTS])
-    first = next(iter(config["config"].values()))
-    first["use_pickle"] = True
-    entries[WEIGHTS] = json.dumps(config).encode()
-    content = io.BytesIO()
-    torch.save(Runs(mark), content)
-    entries[f"data/weights/{first['path_name']}"] = content.getvalue()
-
-
-def _a_custom_object(entries: dict[str, bytes], mark: Path) -> None:
-    entries["data/constants/opaque_obj_0"] = pickle.dumps(Runs(mark))
-
-
-def _a_legacy_pickle(entries: dict[str, bytes], mark: Path) -> None:
-    content = io.BytesIO()
-    torch.save({"a": Runs(mark)}, content)
-    entries["data/weights/model.pt"] = content.getvalue()
-
-
-def _a_compiled_library(entries: dict[str, bytes], mark: Path) -> None:
-    entries["data/aotinductor/model/a.so"] = b"\x7fELF"
-
-
-def _a_system_call(entries: dict[str, bytes], mark: Path) -> None:
-    graph = json.loads(entries[GRAPH])
-    node = graph["graph_module"]["graph"]["nodes"][-1]
-    node["target"] = "torch.os.system"
-    node["inputs"] = [{"name": "command", "arg": {"as_string": f"touch {mark}"}, "kind": 1}]
-    entries[GRAPH] = json.dumps(graph).encode()
-
-
-def _an_operator_that_writes_files(entries: dict[str, bytes], mark: Path) -> None:
-    graph = json.loads(entries[GRAPH])
-    graph["graph_module"]["graph"]["nodes"][-1]["target"] = "torch.ops.aten.from_file.default"
-    entries[GRAPH] = json.dumps(graph).encode()
-
-
-def _a_size_that_calls(entries: dict[str, bytes], mark: Path) -> None:
-    text = entries[GRAPH].decode()
-    start = text.index('"expr_str":') + len('"expr_str":')
-    value, end = json.JSONDecoder().raw_decode(text[start:].lstrip())
-    old = json.dumps(value)
-    assert end
-    entries[GRAPH] = text.replace(old, json.dumps(f"__import__('pathlib').Path('{mark}').touch()")).encode()
-
-
-ATTACKS = [
-    (_a_pickled_weight, "is a pickle"),
-    (_a_custom_object, "it holds 'data/constants/opaque_obj_0', which torch would unpickle or run"),
-    (_a_legacy_pickle, "it holds 'data/weights/model.pt', which torch would unpickle or run"),
-    (_a_compiled_library, "it holds 'data/aotinductor/model/a.so'"),
-    (_a_system_call, "its graph has the operator 'torch.os.system'"),
-    (_an_operator_that_writes_files, "which does more than compute"),
-    (_a_size_that_calls, "is more than arithmetic"),
-]
-
-
-@pytest.mark.parametrize(("attack", "message"), ATTACKS)
-def test_nothing_in_a_pt2_file_is_run(
-    files: dict[str, Path], tmp_path: Path, attack: Callable[[dict[str, bytes], Path], None], message: str
-) -> None:
-    mark = tmp_path / "mark"
-    path = changed(files["pt2"], tmp_path / "bad.pt2", lambda entries: attack(entries, mark))
-    with pytest.raises(InputError, match=r"bad\.pt2 is not opened: ") as refused:
-        open_exported(path)
-    assert message in str(refused.value)
-    assert not mark.exists()
-
-
-def test_pickles_and_code_that_nothing_needs_are_left_out(files: dict[str, Path], tmp_path: Path) -> None:
-    """Example inputs and guards: torch would unpickle the one and run the other."""
-    mark = tmp_path / "mark"
-
-    def attack(entries: dict[str, bytes]) -> None:
-        content = io.BytesIO()
-        torch.save((Runs(mark),), content)
-        entries["data/sample_inputs/model.pt"] = content.getvalue()
-        graph = json.loads(entries[GRAPH])
-        graph["guards_code"] = [f"__import__('pathlib').Path('{mark}').touch() is None"]
-        entries[GRAPH] = json.dumps(graph).encode()
-
-    path = changed(files["pt2"], tmp_path / "odd.pt2", attack)
-    images = torch.randn(2, 1, 8, 8)
-    with torch.inference_mode():
-        assert torch.equal(open_exported(path).network(images), open_exported(files["pt2"]).network(images))
-    assert not mark.exists()
-    # It is no idle care: torch alone runs them.
-    with path.open("rb") as file, suppress(Exception):
-        torch.export.load(file)
-    assert mark.exists()
 
 
 class Fixed(nn.Module):
