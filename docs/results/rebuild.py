@@ -61,7 +61,7 @@ def pages(figures: dict[str, bytes]) -> dict[str, str]:
     chosen = {folder.name.replace("-", "_"): Rates(_whole(folder)) for folder in sorted(HERE.glob("rates*/"))}
     analysis = analyse(loaded.runs)
     tables = {
-        path.stem: Table(path.stem, specs.from_options({}, path), loaded, analysis, figures)
+        path.stem.replace("-", "_"): Table(path.stem, specs.from_options({}, path), loaded, analysis, figures)
         for path in sorted((HERE / "tables").glob("*.toml"))
     }
     around = Environment(  # noqa: S701  # Markdown, of our own records
@@ -69,7 +69,7 @@ def pages(figures: dict[str, bytes]) -> dict[str, str]:
     )
     known = {**tables, **chosen, "authors": AuthorsLogs(), "replaced": Replaced(), "test": TEST, "holds": holds}
     known["methods"] = methods_of(tables.values())
-    known["to_be_made"] = [name for name, table in tables.items() if not table.is_made]
+    known["to_be_made"] = [table.name for table in tables.values() if not table.is_made]
     names = sorted(path.name for path in HERE.glob(f"*{_TEMPLATE}"))
     return {name.removesuffix(_TEMPLATE): around.get_template(name).render(known) for name in names}
 

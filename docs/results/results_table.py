@@ -95,14 +95,27 @@ class Table:
 
     def row(self, method: str, budget: str | None = None) -> "pd.Series[Any]":
         """Of the summary. Raises KeyError."""
-        own = self.summary[self.summary["method"] == method]
+        own = self.summary[self.summary["method"] == self._named(method)]
         own = own[own["budget"].isna() if budget is None else own["budget"] == budget]
         if len(own) != 1:
             raise KeyError(f"{self.name}: {len(own)} rows of {method} at {budget}")
         return own.iloc[0]
 
+    def _named(self, method: str) -> str:
+        """What the report calls a method of this spec: its options are added where another table calls another one so.
+        Raises KeyError."""
+        names = set(self.summary["method"].astype(str))
+        found = [name for name in names if name == method or name.startswith(f"{method} (")]
+        if len(found) != 1:
+            raise KeyError(f"{self.name}: {len(found)} methods are called {method}")
+        return found[0]
+
     def score(self, method: str, budget: str | None = None, digits: int = 1) -> str:
         return f"{self.row(method, budget)['score_mean']:.{digits}f}"
+
+    def mean(self, method: str, budget: str | None = None) -> float:
+        """The score, for conditions."""
+        return float(self.row(method, budget)["score_mean"])
 
     def spread(self, method: str, budget: str | None = None, digits: int = 1) -> str:
         """The standard deviation of the score over seeds."""
@@ -181,7 +194,7 @@ class Table:
     def all_above(self, method: str, other: str) -> bool:
         """Whether each seed of a method of fixed size has a higher score than any of the other."""
         scores = self.runs.groupby("method")[metric_of(self.runs).test]
-        return bool(scores.min()[method] > scores.max()[other])
+        return bool(scores.min()[self._named(method)] > scores.max()[self._named(other)])
 
     @property
     def leads_overall(self) -> list[str]:
@@ -207,7 +220,7 @@ class Table:
         """Of two methods of fixed size, which the report doesn't compare: by a plain paired t-test over seeds."""
         finished = self.runs[self.runs["status"] == FINISHED]
         scores = finished.pivot(index="seed", columns="method", values=metric_of(self.runs).test)
-        differences = (scores[method] - scores[other]).dropna()
+        differences = (scores[self._named(method)] - scores[self._named(other)]).dropna()
         half = stats.t.ppf((1 + LEVEL) / 2, len(differences) - 1) * stats.sem(differences)
         return _gap(differences.mean(), half)
 
@@ -231,6 +244,16 @@ class Table:
             if in_parts or parts["stored_values"].sum() < parts["materialised_values"].sum():
                 found.append(str(method))
         return ", ".join(found)
+
+    def rate(self, method: str, budget: str | None = None) -> str:
+        """The factor on the schedule's learning rate."""
+        return f"{self.row(method, budget)['learning_rate_factor']:g}x"
+
+    def generator_values(self, method: str) -> str:
+        """How many values a method of fixed size stores in codes and generators."""
+        own = self.runs[(self.runs["method"] == self._named(method)) & (self.runs["status"] == FINISHED)]
+        table = pd.read_csv(self.loaded.folders[own["id"].iloc[0]] / LAYERS)
+        return f"{table.loc[table['layer'].str.startswith('generator.'), 'stored_values'].sum():,}"
 
     def beside(self, budget: str, *others: str) -> str:
         """The method with the highest mean and its score, with those of others; nothing without the budget."""
