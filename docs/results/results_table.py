@@ -49,7 +49,7 @@ class Table:
         found = self._found[self._found["unit"] == self.unit]
         if found["setting"].nunique() != 1:
             raise ValueError(f"{self.name}: its runs are of {found['setting'].nunique()} settings")
-        return found
+        return found.assign(method=found["method"].map(self._labels))
 
     @property
     def is_made(self) -> bool:
@@ -62,6 +62,13 @@ class Table:
         found = every[(every["model"] == spec.model) & (every["dataset"] == spec.dataset)]
         return found[found["schedule"] == spec.schedule]
 
+    @cached_property
+    def _labels(self) -> dict[str, str]:
+        """What the spec calls a method, by the report's name. The report adds options where another table calls another
+        method so."""
+        names = self._found[["method", "method_text"]].drop_duplicates().itertuples(index=False)
+        return {str(name): str(name).removesuffix(f" ({text})") for name, text in names}
+
     @property
     def choices(self) -> list[MethodChoice]:
         return find_methods(self.spec.methods)
@@ -72,7 +79,8 @@ class Table:
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        return self.analysis.summary[self.analysis.summary["setting"] == self.setting]
+        own = self.analysis.summary[self.analysis.summary["setting"] == self.setting]
+        return own.assign(method=own["method"].map(self._labels))
 
     @property
     def seeds(self) -> int:
@@ -95,20 +103,11 @@ class Table:
 
     def row(self, method: str, budget: str | None = None) -> "pd.Series[Any]":
         """Of the summary. Raises KeyError."""
-        own = self.summary[self.summary["method"] == self._named(method)]
+        own = self.summary[self.summary["method"] == method]
         own = own[own["budget"].isna() if budget is None else own["budget"] == budget]
         if len(own) != 1:
             raise KeyError(f"{self.name}: {len(own)} rows of {method} at {budget}")
         return own.iloc[0]
-
-    def _named(self, method: str) -> str:
-        """What the report calls a method of this spec: its options are added where another table calls another one so.
-        Raises KeyError."""
-        names = set(self.summary["method"].astype(str))
-        found = [name for name in names if name == method or name.startswith(f"{method} (")]
-        if len(found) != 1:
-            raise KeyError(f"{self.name}: {len(found)} methods are called {method}")
-        return found[0]
 
     def score(self, method: str, budget: str | None = None, digits: int = 1) -> str:
         return f"{self.row(method, budget)['score_mean']:.{digits}f}"
@@ -194,13 +193,13 @@ class Table:
     def all_above(self, method: str, other: str) -> bool:
         """Whether each seed of a method of fixed size has a higher score than any of the other."""
         scores = self.runs.groupby("method")[metric_of(self.runs).test]
-        return bool(scores.min()[self._named(method)] > scores.max()[self._named(other)])
+        return bool(scores.min()[method] > scores.max()[other])
 
     @property
     def leads_overall(self) -> list[str]:
         """The methods that may be the best over all budgets."""
         own = self.analysis.overall[self.analysis.overall["setting"] == self.setting]
-        return [str(name) for name in own.loc[own["standing"].isin([Standing.BEST, Standing.WIDE]), "method"]]
+        return [self._labels[name] for name in own.loc[own["standing"].isin([Standing.BEST, Standing.WIDE]), "method"]]
 
     def is_sure(self, method: str, other: str, budget: str) -> bool:
         """Whether the interval of this pair alone has nothing but leads of the method."""
@@ -220,13 +219,14 @@ class Table:
         """Of two methods of fixed size, which the report doesn't compare: by a plain paired t-test over seeds."""
         finished = self.runs[self.runs["status"] == FINISHED]
         scores = finished.pivot(index="seed", columns="method", values=metric_of(self.runs).test)
-        differences = (scores[self._named(method)] - scores[self._named(other)]).dropna()
+        differences = (scores[method] - scores[other]).dropna()
         half = stats.t.ppf((1 + LEVEL) / 2, len(differences) - 1) * stats.sem(differences)
         return _gap(differences.mean(), half)
 
     def _pair(self, method: str, other: str, budget: str) -> "pd.Series[Any]":
-        pairs = self.analysis.pairwise
-        own = pairs[(pairs["setting"] == self.setting) & (pairs["method"] == method) & (pairs["other"] == other)]
+        pairs = self.analysis.pairwise[self.analysis.pairwise["setting"] == self.setting]
+        first, second = (pairs[name].map(self._labels) for name in ("method", "other"))
+        own = pairs[(first == method) & (second == other)]
         own = own[own["budget"] == budget]
         if len(own) != 1:
             raise KeyError(f"{self.name}: {len(own)} pairs of {method} and {other} at {budget}")
@@ -251,7 +251,7 @@ class Table:
 
     def generator_values(self, method: str) -> str:
         """How many values a method of fixed size stores in codes and generators."""
-        own = self.runs[(self.runs["method"] == self._named(method)) & (self.runs["status"] == FINISHED)]
+        own = self.runs[(self.runs["method"] == method) & (self.runs["status"] == FINISHED)]
         table = pd.read_csv(self.loaded.folders[own["id"].iloc[0]] / LAYERS)
         return f"{table.loc[table['layer'].str.startswith('generator.'), 'stored_values'].sum():,}"
 
