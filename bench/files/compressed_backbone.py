@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench import count
-from bench.files.state_dict import shape
+from bench.files.weights.words import shape
 from bench.method import Compressed
 
 Layers = Mapping[str, Mapping[str, Tensor]]

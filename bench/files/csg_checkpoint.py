@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import MALFORMED, InputError, typed_line
-from bench.files import state_dict
 from bench.files.artifact import Saved, describe_model
 from bench.files.description import Description, Step
-from bench.files.zip_entries import damaged_entry
+from bench.files.weights.state_dict import require_values
+from bench.files.weights.zip_entries import damaged_entry
 from bench.model import Inputs
 from bench.models._build import build_network
 from bench.plugins import networks
@@ -140,7 +140,7 @@ def _state(path: Path) -> tuple[dict[str, Tensor], int | None]:
     net = content.get("net", content) if isinstance(content, dict) else None
     if not isinstance(net, dict) or not net or not all(isinstance(value, Tensor) for value in net.values()):
         raise InputError(f"{path} is not a checkpoint of the CSG authors: it holds no state dict under 'net'")
-    state_dict.require_values(net, path)
+    require_values(net, path)
     epoch = content.get("epoch")
     return {str(name).removeprefix("module."): value for name, value in net.items()}, (
         epoch if isinstance(epoch, int) else None

@@ -11,10 +11,13 @@ from torch import Tensor, nn
 
 from bench import training_only
 from bench.errors import InputError, asking
-from bench.files import artifact, csg_checkpoint, network_file, state_dict
+from bench.files import artifact, csg_checkpoint, network_file
 from bench.files.artifact import Given, Saved
 from bench.files.compressed_backbone import CompressedBackbone, Layers, at_places, copied
 from bench.files.description import ModelDescription
+from bench.files.weights import state_dict
+from bench.files.weights.fit import content_hash, fitted, lacking, renamed
+from bench.files.weights.words import SAVE, few, shape
 from bench.model import Inputs
 from bench.models._build import build_network
 from bench.models._head import differing
@@ -78,13 +81,12 @@ class Weights:
         network = build_network(self.model.model, channels, num_classes, seed=0)
         other = build_network(self.model.model, channels, num_classes + 1, seed=0)
         state, head = network.state_dict(), differing(network, other)
-        found = state_dict.renamed(tensors, state)
-        fresh = state_dict.lacking(found, network)
+        found = renamed(tensors, state)
+        fresh = lacking(found, network)
         wrong = [name for name in head - fresh if name not in found or found[name].shape != state[name].shape]
         if wrong and not self.fresh_head:
             shapes = ", ".join(
-                f"{name} is {state_dict.shape(found[name])}" if name in found else f"{name} is missing"
-                for name in wrong[:2]
+                f"{name} is {shape(found[name])}" if name in found else f"{name} is missing" for name in wrong[:2]
             )
             raise InputError(
                 f"the classifier of {self.place} does not fit the {num_classes} classes of the dataset ({shapes}); "
@@ -93,7 +95,7 @@ class Weights:
         if self.fresh_head and not wrong:
             why = "fits the classes of the dataset" if head else "does not depend on the number of classes"
             raise InputError(f"--fresh-head is not needed: the classifier of {self.place} {why}; leave it out")
-        fit, _ = state_dict.fitted(tensors, network, wrong, _misfit(self.place, self.model), wrong)
+        fit, _ = fitted(tensors, network, wrong, _misfit(self.place, self.model), wrong)
         return partial(_filled, {name: tensor for name, tensor in fit.items() if name not in fresh.union(wrong)})
 
     def _open_backbone(self, channels: int, num_classes: int) -> "Start":
@@ -102,7 +104,7 @@ class Weights:
             if tensor.shape != state[name].shape:
                 raise InputError(
                     f"{self.name} does not fit {self.model.text} for {channels} channels: {name} has shape "
-                    f"{state_dict.shape(tensor)}, not {state_dict.shape(state[name])}"
+                    f"{shape(tensor)}, not {shape(state[name])}"
                 )
         return partial(_filled, self.tensors)
 
@@ -177,20 +179,20 @@ def _backbone(text: str, model: ModelChoice, plugins: Sequence[str], fresh_head:
     network, depends, _ = _probed(model)
     wanted = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(inside)}
     plain = {name.removeprefix(inside): tensor for name, tensor in wanted.items()}
-    found = state_dict.renamed(source.tensors, plain)
+    found = renamed(source.tensors, plain)
     place = f"the backbone of {model.text} can't be filled from {text}"
     missing = [name for name in plain if name not in found and not name.endswith("num_batches_tracked")]
     if missing:
-        raise InputError(f"{place}: {len(missing)} of {len(plain)} tensors are missing ({state_dict.few(missing)})")
+        raise InputError(f"{place}: {len(missing)} of {len(plain)} tensors are missing ({few(missing)})")
     own = {f"{inside}{name}": found[name].to(tensor.dtype) for name, tensor in plain.items() if name in found}
     odd = [name for name in own if own[name].shape != wanted[name].shape and name not in depends]
     if odd:
-        shapes = f"{state_dict.shape(own[odd[0]])}, not {state_dict.shape(wanted[odd[0]])}"
+        shapes = f"{shape(own[odd[0]])}, not {shape(wanted[odd[0]])}"
         raise InputError(f"{place}: {len(odd)} tensors have another shape ({odd[0]} {shapes})")
     notes = [*source.notes]
     left = [name for name in found if name not in plain]
     if left:
-        notes.append(f"left out, since the backbone has no such tensors: {state_dict.few(left)}")
+        notes.append(f"left out, since the backbone has no such tensors: {few(left)}")
     compressed = source.compressed(found, plain, model.model.backbone)
     if compressed is not None:
         notes.append(
@@ -200,7 +202,7 @@ def _backbone(text: str, model: ModelChoice, plugins: Sequence[str], fresh_head:
     return Weights(
         BACKBONE + source.text,
         model,
-        state_dict.content_hash(own),
+        content_hash(own),
         source.epochs,
         source.inputs,
         fresh_head=True,
@@ -285,7 +287,7 @@ def _in_the_same_file(have: ModelDescription, model: ModelChoice, path: Path) ->
             return text
     raise InputError(
         f"{path} holds {have.text}, a network from another file than {model.text} or from changed code; give "
-        f"only its weights, saved by {state_dict.SAVE}"
+        f"only its weights, saved by {SAVE}"
     )
 
 
@@ -318,12 +320,12 @@ def _checked(weights: Weights, tensors: Mapping[str, Tensor], fresh_head: bool) 
     possible without the data. Raises InputError."""
     network, depends, head = _probed(weights.model)
     may_lack = head if fresh_head else ()
-    fit, notes = state_dict.fitted(tensors, network, depends, _misfit(weights.place, weights.model), may_lack)
-    own = state_dict.renamed(tensors, fit)
+    fit, notes = fitted(tensors, network, depends, _misfit(weights.place, weights.model), may_lack)
+    own = renamed(tensors, fit)
     return Weights(
         weights.text,
         weights.model,
-        state_dict.content_hash(own),
+        content_hash(own),
         weights.epochs,
         weights.inputs,
         weights.made_for,

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from bench import testing
 from bench.errors import InputError
 from bench.files.start_weights import find
-from bench.files.state_dict import content_hash, read
+from bench.files.weights.fit import content_hash
+from bench.files.weights.state_dict import read
 from bench.plan import plan
 from bench.plugins import networks
 from bench.store.record import FINISHED

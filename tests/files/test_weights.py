@@ -12,7 +12,7 @@ from bench import testing
 from bench.errors import InputError
 from bench.files import network_file
 from bench.files.start_weights import PRETRAINED, find
-from bench.files.state_dict import content_hash
+from bench.files.weights.fit import content_hash
 from bench.plan import plan
 from bench.plugins import networks
 from bench.plugins.networks import ModelChoice
