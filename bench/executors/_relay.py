@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.plan.run import Run
 from bench.runs.progress import Progress
-from bench.training.loop import Epoch
+from bench.training.epoch import Epoch
 
 SAY, BEGIN, STEP, EPOCH, HISTORY = "say", "begin", "step", "epoch", "history"
 

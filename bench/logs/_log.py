@@ -17,7 +17,7 @@ from bench.plugins import discovery, options
 from bench.runs.steps.columns import flat
 from bench.store.record import COLUMNS, Record
 from bench.store.store import Store
-from bench.training.loop import Epoch
+from bench.training.epoch import Epoch
 
 LOGS = "logs"
 

@@ -12,7 +12,7 @@ from bench.logs._log import Log
 from bench.plan.run import Run
 from bench.runs.progress import Progress
 from bench.store.record import Record
-from bench.training.loop import Epoch
+from bench.training.epoch import Epoch
 
 # How long the end of a sweep waits for logs to write or send the rest.
 _ENDING_SECONDS = 60.0

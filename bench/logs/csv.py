@@ -11,7 +11,7 @@ from bench.plan.run import Run
 from bench.store.printable import one_line
 from bench.store.record import Record
 from bench.store.store import Store
-from bench.training.loop import Epoch
+from bench.training.epoch import Epoch
 
 LOG = "log.csv"
 

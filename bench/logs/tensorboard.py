@@ -11,7 +11,7 @@ from bench.logs._log import folder_of, hyperparameters, require, results, tag
 from bench.plan.run import Run
 from bench.store.record import FINISHED, Record
 from bench.store.store import Store
-from bench.training.loop import Epoch
+from bench.training.epoch import Epoch
 
 
 def open_log(store: Store) -> "TensorBoardLog":

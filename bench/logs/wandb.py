@@ -16,7 +16,7 @@ from bench.plan.run import Run
 from bench.runs.progress import title
 from bench.store.record import FAILED, FINISHED, Record
 from bench.store.store import Store
-from bench.training.loop import Epoch
+from bench.training.epoch import Epoch
 
 _PROJECT = "bench"
 

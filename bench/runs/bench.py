@@ -26,8 +26,9 @@ from bench.runs import environment
 from bench.runs.progress import title
 from bench.runs.unfinished import USUAL_PLACE, Unfinished
 from bench.store.store import Store
+from bench.training.epoch import Epoch
 from bench.training.followers import NOBODY, Followers
-from bench.training.loop import Epoch, Trainer, Training
+from bench.training.loop import Trainer, Training
 from bench.training.schedule import Schedule
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from bench.store import seal
 from bench.store.seal import Broken
 from bench.store.store import Store, seal_beside
-from bench.training.loop import Epoch
+from bench.training.epoch import Epoch
 
 FORMAT = 1
 _KEY = "bench"

@@ -21,7 +21,7 @@ from bench.runs.progress import Progress
 from bench.runs.run import execute
 from bench.store.record import Record
 from bench.store.store import Store
-from bench.training.loop import Epoch
+from bench.training.epoch import Epoch
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from rich.progress import Progress as Bars
 from bench.plan.run import Run
 from bench.store.printable import one_line
 from bench.store.record import FINISHED, Record
-from bench.training.loop import Epoch
+from bench.training.epoch import Epoch
 from bench.watching.planned import Planned
 from bench.watching.words import duration, score, scores
 

@@ -23,7 +23,7 @@ from bench.store import record
 from bench.store.record import FAILED, FINISHED, MISSED, Record
 from bench.store.rows import encode_rows
 from bench.store.store import EXAMPLES, HISTORY, PREDICTIONS, RECORD, SPEC, TRACEBACK, WEIGHTS, encode
-from bench.training.loop import Epoch
+from bench.training.epoch import Epoch
 from bench.watching import under_way
 
 

@@ -12,7 +12,8 @@ from bench.data.normalise import Normalise
 from bench.dataset import Split
 from bench.method import Compressed, Method
 from bench.task import Task
-from bench.training.loop import Trainer, Training, check_finite
+from bench.training.epoch import check_finite
+from bench.training.loop import Trainer, Training
 from bench.training.schedule import Schedule
 
 # The loss at which the problem counts as learned, and the most passes for it. A network with few trained values, like

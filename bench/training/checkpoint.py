@@ -20,7 +20,8 @@ from bench.errors import MALFORMED, first_line, require_format
 from bench.method import Compressed
 from bench.plugins import options
 from bench.task import Meter
-from bench.training.loop import Epoch, Trainer, Training
+from bench.training.epoch import Epoch
+from bench.training.loop import Trainer, Training
 
 FORMAT = 3
 _KEY = "bench"

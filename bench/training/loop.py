@@ -1,8 +1,7 @@
 """The only training loop. Every method goes through it, with the same schedule, batches and learning rates."""
 
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +24,11 @@ from bench.seeding import LAYERS, mixed, seed_all, seeded
 from bench.task import LOSS, Meter, Task
 from bench.training.compiling import AUTO, OFF, ON, Compile, compiled, pays
 from bench.training.distillation import distillation_loss
+from bench.training.epoch import Epoch, check_finite
 from bench.training.evaluate import Scores, metered
 from bench.training.group import ALONE, Group
 from bench.training.look import Look
+from bench.training.optimizer import make_optimizer
 from bench.training.schedule import Schedule
 
 # Raise it when the same schedule gives other results: when the loop, augmentation or initial weights change. The ids of
@@ -37,35 +38,6 @@ REVISION = 2
 
 # The number of steps between looks at the loss.
 _LOOK_EVERY = 20
-
-
-class NonFiniteLoss(ArithmeticError):
-    """The loss became infinite or NaN, so going on would only cost time."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One row of a run's history.
-
-    It has `train_loss`, the scores of the augmented batches during the epoch (`train_NAME`), the scores of the
-    validation split (`validation_NAME`), and the `learning_rate` of the epoch's last step.
-    """
-
-    epoch: int
-    seconds: float
-    figures: Mapping[str, float]
-
-    def row(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, **self.figures, "seconds": self.seconds}
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> "Epoch":
-        """An epoch from its row."""
-        figures = {name: value for name, value in row.items() if name not in ("epoch", "seconds")}
-        return cls(row["epoch"], row["seconds"], figures)
-
-    def __getitem__(self, name: str) -> float:
-        return self.figures[name]
 
 
 @dataclass(frozen=True)
@@ -462,25 +434,3 @@ def averaged(network: nn.Module, kept: float) -> AveragedModel:
             own.copy_(now)
 
     return AveragedModel(network, multi_avg_fn=average, use_buffers=True)
-
-
-def make_optimizer(
-    compressed: Compressed, schedule: Schedule, rate_of_layer: Callable[[str], float] | None = None
-) -> torch.optim.Optimizer:
-    """The schedule's optimiser over every trained parameter."""
-    groups = compressed.parameter_groups(schedule.weight_decay, schedule.learning_rate, rate_of_layer)
-    # Fused: one kernel for all parameters. On CPUs that saves nothing (0.99 to 1.01 of a step) and sums in another
-    # order.
-    on_gpu = all(own.is_cuda and own.is_floating_point() for group in groups for own in group["params"])
-    fused = True if groups and on_gpu else None
-    if schedule.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=schedule.learning_rate, fused=fused)
-    return torch.optim.SGD(
-        groups, lr=schedule.learning_rate, momentum=schedule.momentum, nesterov=schedule.nesterov, fused=fused
-    )
-
-
-def check_finite(loss: float, message: str) -> None:
-    """Raise NonFiniteLoss with `message` if the loss is not finite; {} in the message stands for the loss."""
-    if not math.isfinite(loss):
-        raise NonFiniteLoss(message.format(loss))

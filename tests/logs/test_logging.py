@@ -20,7 +20,7 @@ from bench.plan.run import Run
 from bench.runs.progress import Progress
 from bench.store.record import FAILED, FINISHED, MISSED, Record
 from bench.store.store import SPEC, Store
-from bench.training.loop import Epoch
+from bench.training.epoch import Epoch
 
 DYING = str(PLUGINS / "dying.py")
 SHORT = {"name": "short", "epochs": 2, "batch_size": 32, "learning_rate": 0.05, "validation": 0.2}

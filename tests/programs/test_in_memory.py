@@ -19,7 +19,8 @@ from bench.measure import account
 from bench.method import Compressed
 from bench.methods.lowrank.lowrank import LowRank
 from bench.plan.at_start import find_at_start
-from bench.training.loop import Trainer, seed_all
+from bench.seeding import seed_all
+from bench.training.loop import Trainer
 
 
 def network(seed: int = 0) -> nn.Module:

@@ -11,7 +11,7 @@ from bench.plan.run import Run
 from bench.runs import progress
 from bench.runs.progress import BarProgress, Progress
 from bench.store.record import FAILED
-from bench.training.loop import Epoch
+from bench.training.epoch import Epoch
 
 LOST = {"status": FAILED, "reason": "the process that made it was ended by SIGKILL, twice"}
 

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from bench import masks, testing
 from bench.method import Compressed
-from bench.training.loop import Epoch, NonFiniteLoss, Trainer, Training, make_optimizer
+from bench.training.epoch import Epoch, NonFiniteLoss
+from bench.training.loop import Trainer, Training
+from bench.training.optimizer import make_optimizer
 from bench.training.schedule import Schedule
 
 

@@ -13,7 +13,7 @@ from bench.models._build import build_network
 from bench.models._head import rate_of_layer
 from bench.plan.method_choice import find_methods
 from bench.plugins import networks
-from bench.training.loop import make_optimizer
+from bench.training.optimizer import make_optimizer
 from bench.training.schedule import Schedule
 
 TENFOLD = Schedule(epochs=1, learning_rate=0.1, head_rate=10.0)

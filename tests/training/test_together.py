@@ -28,8 +28,9 @@ from bench.plan.task_choice import find_task
 from bench.plugins import discovery
 from bench.training import checkpoint
 from bench.training.batch_norm import OverAll
+from bench.training.epoch import NonFiniteLoss
 from bench.training.group import ALONE, Group
-from bench.training.loop import NonFiniteLoss, Trainer, Training
+from bench.training.loop import Trainer, Training
 from bench.training.schedule import Schedule
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,8 @@ from bench.runs.steps.compress import compress
 from bench.runs.steps.dense_training import reach, trainer_of
 from bench.runs.unfinished import Unfinished
 from bench.training import first_step
-from bench.training.loop import Epoch, Training
+from bench.training.epoch import Epoch
+from bench.training.loop import Training
 
 
 @dataclass(frozen=True)

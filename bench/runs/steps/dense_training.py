@@ -10,8 +10,9 @@ from bench.runs import dense_prefix, interrupt
 from bench.runs.bench import Bench
 from bench.runs.unfinished import Unfinished
 from bench.store.seal import Broken
+from bench.training.epoch import Epoch
 from bench.training.followers import Stretch
-from bench.training.loop import Epoch, Trainer, Training
+from bench.training.loop import Trainer, Training
 from bench.training.schedule import Schedule
 
 

@@ -19,9 +19,9 @@ from bench.store.predictions import encode_predictions
 from bench.store.rows import encode_rows
 from bench.store.store import EXAMPLES, LAYERS, PREDICTIONS
 from bench.task import LOSS
+from bench.training.epoch import check_finite
 from bench.training.evaluate import Scores, metered
 from bench.training.kept import Kept, KeptExamples
-from bench.training.loop import check_finite
 
 
 @dataclass(frozen=True)

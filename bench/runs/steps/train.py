@@ -12,9 +12,9 @@ from bench.runs.steps.begin import Begun
 from bench.runs.steps.columns import Columns, stored_columns
 from bench.runs.unfinished import Unfinished
 from bench.task import LOSS
+from bench.training.epoch import Epoch, check_finite
 from bench.training.evaluate import Scores, evaluate
 from bench.training.followers import Stretch
-from bench.training.loop import Epoch, check_finite
 
 
 @dataclass(frozen=True)
