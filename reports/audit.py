@@ -228,7 +228,8 @@ def _warnings(runs: pd.DataFrame, finished: pd.DataFrame) -> list[str]:
             "Batches did not fit into memory and were computed in parts, so that batch norm saw fewer images at once: "
             f"{', '.join(sorted(set(in_parts['method'])))}."
         )
-    versions = finished.groupby("method")["method_code"].nunique()
+    # By the method's name: its variants are compared with each other, too.
+    versions = finished.groupby("method_name")["method_code"].nunique()
     mixed = [f"{method} ({count})" for method, count in versions[versions > 1].items()]
     if mixed:
         lines.append(

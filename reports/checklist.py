@@ -138,7 +138,9 @@ def _spread(summary: pd.DataFrame) -> Line:
         return Line(demand, "no", "no finished runs")
     least, most = int(summary["n"].min()), int(summary["n"].max())
     answer: Answer = "yes" if least >= _SEEDS else "partly" if most > 1 else "no"
-    return Line(demand, answer, f"{least} seeds" if least == most else f"{least} to {most} seeds")
+    return Line(
+        demand, answer, f"{least} seed{'s' if least != 1 else ''}" if least == most else f"{least} to {most} seeds"
+    )
 
 
 def _baselines(finished: pd.DataFrame) -> tuple[Answer, str]:

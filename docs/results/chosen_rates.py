@@ -23,6 +23,42 @@ class Rates:
         found = {(each.cell.method_text, each.cell.budget): each for each in self.tried if each.choice.means}
         return [*found.values()]
 
+    @cached_property
+    def once(self) -> list[rates.Tried]:
+        """The same, but of a budget of bytes whose runs repeat those at a budget of values only the first."""
+        found = {}
+        for each in self.chosen:
+            scores = tuple((factor, *sorted(own.items())) for factor, own in sorted(each.scores.items()))
+            found.setdefault((each.cell.method_text, scores), each)
+        return [*found.values()]
+
+    def validation(self, method: str, factor: float, budget: str = "") -> float:
+        """The mean validation score of a method, by its label, at a factor. Raises ValueError."""
+        (own,) = [
+            each
+            for each in self.tried
+            if each.method.removesuffix(f" ({each.cell.method_text})") == method and each.cell.budget == budget
+        ]
+        return own.mean(factor)
+
+    @property
+    def once_at_edges(self) -> int:
+        return sum(bool(each.edge) for each in self.once)
+
+    def at(self, edge: str) -> int:
+        """How many chosen factors are the "smallest" or the "largest" tried."""
+        return sum(each.edge == f"the {edge} tried" for each in self.chosen)
+
+    def is_at_edge(self, method: str, budget: str) -> bool:
+        (own,) = [each for each in self.chosen if each.method == method and each.cell.budget == budget]
+        return bool(own.edge)
+
+    @property
+    def close(self) -> int:
+        """How many chosen factors have another within a point of the validation score."""
+        tops = [sorted(each.choice.means.values(), reverse=True) for each in self.chosen]
+        return sum(len(own) > 1 and own[0] - own[1] <= 1 for own in tops)
+
     @property
     def cells(self) -> int:
         """How many methods and budgets have a chosen factor."""

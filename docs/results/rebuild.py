@@ -13,8 +13,10 @@ from pathlib import Path
 from traceback import extract_tb
 
 from authors_logs import AuthorsLogs
+from checklist_by_table import ChecklistByTable
 from chosen_rates import Rates
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from plain_tests import together
 from replaced import Replaced
 from results_table import Table
 
@@ -67,7 +69,16 @@ def pages(figures: dict[str, bytes]) -> dict[str, str]:
     around = Environment(  # noqa: S701  # Markdown, of our own records
         loader=FileSystemLoader(HERE), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True
     )
-    known = {**tables, **chosen, "authors": AuthorsLogs(), "replaced": Replaced(), "test": TEST, "holds": holds}
+    known = {
+        **tables,
+        **chosen,
+        "authors": AuthorsLogs(),
+        "replaced": Replaced(),
+        "test": TEST,
+        "holds": holds,
+        "together": together,
+    }
+    known["checklist"] = ChecklistByTable([*tables.values()])
     known["methods"] = methods_of(tables.values())
     known["to_be_made"] = [table.name for table in tables.values() if not table.is_made]
     names = sorted(path.name for path in HERE.glob(f"*{_TEMPLATE}"))

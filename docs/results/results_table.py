@@ -6,7 +6,8 @@ from functools import cached_property
 from typing import Any
 
 import pandas as pd
-from scipy import stats
+from layers import Layers
+from plain_tests import PlainTests, points
 
 from bench.budget import parse
 from bench.plan.method_choice import REFERENCE, MethodChoice, budgets_of, find_methods
@@ -21,7 +22,6 @@ from bench.reports.summary import Analysis
 from bench.reports.tables.table import by_budget, markdown
 from bench.reports.verdict import left_out_of_the_verdict, verdict
 from bench.store.record import FINISHED
-from bench.store.store import LAYERS
 
 # What the name of a setting ends with whose budgets are of bytes.
 _IN_BYTES = ", budgets in bytes"
@@ -70,12 +70,25 @@ class Table:
         return {str(name): str(name).removesuffix(f" ({text})") for name, text in names}
 
     @property
+    def layers(self) -> Layers:
+        return Layers(self.loaded, self.runs)
+
+    @property
+    def plain(self) -> PlainTests:
+        return PlainTests(self.runs)
+
+    @property
     def choices(self) -> list[MethodChoice]:
         return find_methods(self.spec.methods)
 
     @property
     def setting(self) -> str:
         return str(self.runs["setting"].iloc[0])
+
+    @property
+    def settings(self) -> list[str]:
+        """Those of budgets of both units."""
+        return [str(name) for name in self._found["setting"].unique()]
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -101,6 +114,13 @@ class Table:
         settings = self.loaded.tried["setting"].str.removesuffix(_IN_BYTES)
         return int(self.loaded.tried.loc[settings == self.setting.removesuffix(_IN_BYTES), "id"].nunique())
 
+    @property
+    def finished(self) -> int:
+        """How many of them finished and met their budget."""
+        tried = self.loaded.tried[self.loaded.tried["status"] == FINISHED]
+        settings = tried["setting"].str.removesuffix(_IN_BYTES)
+        return int(tried.loc[settings == self.setting.removesuffix(_IN_BYTES), "id"].nunique())
+
     def row(self, method: str, budget: str | None = None) -> "pd.Series[Any]":
         """Of the summary. Raises KeyError."""
         own = self.summary[self.summary["method"] == method]
@@ -120,15 +140,20 @@ class Table:
         """The standard deviation of the score over seeds."""
         return f"{self.row(method, budget)['score_std']:.{digits}f}"
 
-    def extremes(self, method: str, budget: str, digits: int = 1) -> str:
+    def extremes(self, method: str, budget: str | None = None, digits: int = 1) -> str:
         """The lowest and the highest score of its seeds."""
-        own = self.runs[(self.runs["method"] == method) & (self.runs["budget"] == budget)]
+        own = self.runs[self.runs["method"] == method]
+        own = own[own["budget"].isna() if budget is None else own["budget"] == budget]
         scores = own.loc[own["status"] == FINISHED, metric_of(self.runs).test]
         return f"{scores.min():.{digits}f} and {scores.max():.{digits}f}"
 
     def stored(self, method: str, budget: str | None = None) -> str:
         """How many values it stores on average over seeds."""
         return f"{self.row(method, budget)['stored_values']:,.0f}"
+
+    def macs(self, method: str, budget: str | None = None) -> str:
+        """Multiply-accumulates of the deployed network for one image."""
+        return f"{self.row(method, budget)['macs'] / 1e6:.2f} M"
 
     def file_bytes(self, method: str, budget: str) -> str:
         """The mean size of the saved file over seeds."""
@@ -144,7 +169,7 @@ class Table:
         row = self.row(method, budget)
         if pd.isna(row["difference_interval"]):
             raise ValueError(f"{self.name}: the change of {method} at {budget} has no interval")
-        return _gap(row["difference"], row["difference_interval"])
+        return points(row["difference"], row["difference_interval"])
 
     @property
     def epochs(self) -> int:
@@ -169,7 +194,7 @@ class Table:
     def lead(self, method: str, other: str, budget: str) -> str:
         """Of a method over another, by seed, with its 95 % interval. Raises KeyError."""
         found = self._pair(method, other, budget)
-        return _gap(found["difference"], found["difference_interval"])
+        return points(found["difference"], found["difference_interval"])
 
     def p_value(self, method: str, other: str, budget: str) -> float:
         """That the other method is behind this one by chance alone, corrected for the number of others: by the test
@@ -215,14 +240,6 @@ class Table:
         """Whether its mean is lower at each of the budgets."""
         return all(self._pair(method, other, budget)["difference"] < 0 for budget in budgets)
 
-    def gap(self, method: str, other: str) -> str:
-        """Of two methods of fixed size, which the report doesn't compare: by a plain paired t-test over seeds."""
-        finished = self.runs[self.runs["status"] == FINISHED]
-        scores = finished.pivot(index="seed", columns="method", values=metric_of(self.runs).test)
-        differences = (scores[method] - scores[other]).dropna()
-        half = stats.t.ppf((1 + LEVEL) / 2, len(differences) - 1) * stats.sem(differences)
-        return _gap(differences.mean(), half)
-
     def _pair(self, method: str, other: str, budget: str) -> "pd.Series[Any]":
         pairs = self.analysis.pairwise[self.analysis.pairwise["setting"] == self.setting]
         first, second = (pairs[name].map(self._labels) for name in ("method", "other"))
@@ -232,28 +249,9 @@ class Table:
             raise KeyError(f"{self.name}: {len(own)} pairs of {method} and {other} at {budget}")
         return own.iloc[0]
 
-    def generating(self, layer: str, budget: str) -> str:
-        """The methods that make the weights of this layer at the budget, keep only some of them in masks, or make it a
-        product of several: those that store less of the layer than the deployed network has, or have it in parts."""
-        own = self.runs[(self.runs["budget"] == budget) & (self.runs["status"] == FINISHED)].drop_duplicates("method")
-        found = []
-        for method, run in zip(own["method"], own["id"], strict=True):
-            table = pd.read_csv(self.loaded.folders[run] / LAYERS).set_index("layer")
-            parts = table[[name == layer or name.startswith(f"{layer}.") for name in table.index]]
-            in_parts = (parts["stored_values"] > 0).sum() > 1
-            if in_parts or parts["stored_values"].sum() < parts["materialised_values"].sum():
-                found.append(str(method))
-        return ", ".join(found)
-
     def rate(self, method: str, budget: str | None = None) -> str:
         """The factor on the schedule's learning rate."""
         return f"{self.row(method, budget)['learning_rate_factor']:g}x"
-
-    def generator_values(self, method: str) -> str:
-        """How many values a method of fixed size stores in codes and generators."""
-        own = self.runs[(self.runs["method"] == method) & (self.runs["status"] == FINISHED)]
-        table = pd.read_csv(self.loaded.folders[own["id"].iloc[0]] / LAYERS)
-        return f"{table.loc[table['layer'].str.startswith('generator.'), 'stored_values'].sum():,}"
 
     def beside(self, budget: str, *others: str) -> str:
         """The method with the highest mean and its score, with those of others; nothing without the budget."""
@@ -271,15 +269,22 @@ class Table:
         """The method with the highest mean."""
         return str(self._by_score(budget)["method"].iloc[0])
 
+    def second(self, budget: str) -> str:
+        """The method with the second highest mean."""
+        return str(self._by_score(budget)["method"].iloc[1])
+
     def lowest_of_best(self, budget: str) -> str:
         """The method with the lowest mean of those that may be the best."""
         return str(self._best(budget)["method"].iloc[-1])
 
     def where_best(self, method: str) -> str:
-        """The budgets at which the method may be the best, each with the number of methods that may be."""
+        """The budgets at which the method may be the best, each with the number of methods that may be, of all."""
         own = self.summary[self.summary["is_best"].fillna(False) & (self.summary["method"] == method)]
         budgets = own.sort_values("asked", ascending=False)["budget"].astype(str)
-        return ", ".join(f"{budget} ({len(self._best(budget))})" for budget in budgets) or "none"
+        return (
+            ", ".join(f"{budget} ({len(self._best(budget))} of {len(self._by_score(budget))})" for budget in budgets)
+            or "none"
+        )
 
     def wide(self, budget: str) -> str:
         """The methods whose seeds spread too widely to tell."""
@@ -316,6 +321,11 @@ class Table:
 
     def _by_score(self, budget: str) -> pd.DataFrame:
         return self.summary[self.summary["budget"] == budget].sort_values("score_mean", ascending=False)
+
+    def reached(self, method: str, other: str) -> str:
+        """The lowest and the highest score that both methods reach on average, of budgets of their table."""
+        scores = [self.summary.loc[self.summary["method"] == name, "score_mean"] for name in (method, other)]
+        return f"{max(own.min() for own in scores):.1f} to {min(own.max() for own in scores):.1f}"
 
     @property
     def verdict(self) -> str:
@@ -356,8 +366,3 @@ class Table:
         path = f"figures/{self.name}-{over.replace('_', '-')}.png"
         self.figures[path] = style.encode(figure.accuracy_vs(self.runs, over, methods), "png")
         return f"![{metric_of(self.runs).title} over {over.replace('_', ' ')}]({path})"
-
-
-def _gap(mean: float, half: float) -> str:
-    """A mean difference in points, and half of its 95 % interval."""
-    return f"{mean:+.1f} ± {half:.1f}"

@@ -25,6 +25,7 @@ from rich.console import Console
 import bench
 from bench.errors import InputError
 from bench.reports import second_process
+from bench.reports.audit import audits
 from bench.reports.columns import SUMMARY_COLUMNS
 from bench.reports.figures.figure import FIGURES, FORMATS, accuracy_vs, grid, only
 from bench.reports.figures.panels import SCORE
@@ -146,6 +147,18 @@ def test_a_mean_over_versions_of_a_method_is_said_to_be_one(tmp_path: Path) -> N
     mixed = [record("csg", seed, 80.0, "2x", method_code=f"v{seed}") for seed in (0, 1)]
     assert "changed between their runs, with the number of versions: csg (2)" in written(mixed, tmp_path)
     assert "number of versions" not in written(mixed[:1], tmp_path)
+
+
+def test_variants_made_with_different_versions_of_their_method_are_said_to_be() -> None:
+    """They are compared with each other, though each alone has one version."""
+    variants = [
+        record(name, 0, 80.0, "2x", method_text=name, method_name="csg", method_code=code)
+        for name, code in (("csg", "v0"), ("csg:code=8", "v1"))
+    ]
+    (audit,) = audits(results(variants)).values()
+    assert any(line.endswith("number of versions: csg (2).") for line in audit.warnings)
+    (audit,) = audits(results(variants[:1])).values()
+    assert not audit.warnings
 
 
 def test_one_name_for_two_methods_is_told_apart() -> None:
