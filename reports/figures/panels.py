@@ -23,8 +23,8 @@ SCORE, CHANGE, ERROR, CORRUPTED = "score", "change", "error", "corrupted"
 
 _NAME = 36  # letters of a name in the legend
 
-# Neighbouring methods are moved apart in x by the first factor, so that no method hides another. The second limits how
-# far the outermost are apart: with many methods, a point must still stand at its size.
+# Neighbouring methods of a budget are moved apart in x by the first factor, so that no method hides another. The second
+# limits how far the outermost are apart: with many methods, a point must still stand at its size.
 _APART, _APART_IN_ALL = 1.03, 1.1
 # The most dots, chosen evenly over the seeds of each mean.
 _DOTS = 2000
@@ -74,14 +74,16 @@ class Panels:
 
     def _methods(self) -> list[tuple[str, pd.DataFrame, "np.ndarray[Any, Any]", Look]]:
         """Each method with its rows in the order of its budgets, their x places, and its look."""
-        groups = list(self.rows[self.rows["role"] != REFERENCE].groupby("method", sort=False))
+        rows = self.rows[self.rows["role"] != REFERENCE]
+        rows = rows.assign(at=rows["asked"].astype(float).fillna(rows["size"]), place=rows[self.over].astype(float))
+        beside = rows.groupby("at")["place"]
+        # Those of one budget are moved apart in the order of their places, so that what is smaller stands further left.
+        steps = beside.rank(method="first") - (beside.transform("size") + 1) / 2
+        rows["place"] *= min(_APART, _APART_IN_ALL ** (1 / max(1, 2 * steps.max()))) ** steps if len(rows) else 1
         found = []
-        apart = min(_APART, _APART_IN_ALL ** (1 / max(1, len(groups) - 1)))
-        for number, (method, points) in enumerate(groups):
-            asked = points["asked"].astype(float).fillna(points["size"])
-            points = points.iloc[np.argsort(asked.to_numpy(), kind="stable")]
-            place = points[self.over].to_numpy(dtype=float) * apart ** (number - (len(groups) - 1) / 2)
-            found.append((str(method), points, place, self.styles[str(method)]))
+        for method, points in rows.groupby("method", sort=False):
+            points = points.sort_values("at", kind="stable")
+            found.append((str(method), points, points["place"].to_numpy(dtype=float), self.styles[str(method)]))
         return found
 
     def _line(self, method: str, look: Look) -> dict[str, Any]:

@@ -181,8 +181,8 @@ def test_the_figure_has_a_line_a_method_a_dot_a_seed_and_the_change_with_its_int
     found = lines(scores)
     assert set(found) == {"csg", "lowrank", "dense", "Pareto front"}
     assert list(found["csg"].get_ydata()) == [80, 90]
-    # Two methods stand 3 % apart.
-    assert list(found["csg"].get_xdata()) == pytest.approx([250 / 1.03**0.5, 500 / 1.03**0.5])
+    # Two methods of a budget stand 3 % apart, one alone where it is.
+    assert list(found["csg"].get_xdata()) == pytest.approx([250 / 1.03**0.5, 500])
     assert list(found["lowrank"].get_xdata()) == pytest.approx([250 * 1.03**0.5])
     dots = {tuple(line.get_ydata()) for line in scores.lines if line.get_marker() == "."}
     assert {(88.0, 92.0), (90.0, 92.0)} <= dots  # of csg at 2x, and of dense; a lone seed is the mean itself
@@ -194,6 +194,13 @@ def test_the_figure_has_a_line_a_method_a_dot_a_seed_and_the_change_with_its_int
     assert [-1 - 12.706, -1 + 12.706] in [pytest.approx(own, abs=0.01) for own in ends]
     assert "missed: csg at 9x" in changes.get_xlabel()
     assert "failed: lowrank at 4x" in changes.get_xlabel()
+
+
+def test_of_two_methods_of_a_budget_the_smaller_stands_further_left() -> None:
+    made = [record(name, 0, 70.0, "4x", stored_values=size) for name, size in (("a", 252), ("b", 250), ("c", 251))]
+    found = lines(accuracy_vs(results([record("dense", 0, 90.0), *made])).axes[0])
+    places = [float(found[name].get_xdata()[0]) for name in "bca"]
+    assert places == pytest.approx([250 / 1.03, 251, 252 * 1.03])
 
 
 def test_many_methods_still_stand_at_their_size() -> None:
