@@ -15,9 +15,10 @@ from bench.reports.statistics.noise import LEVEL, Array, Spread, quantile, sprea
 
 # The tests' names, for reports to print.
 TEST = (
-    "bold may be the best of its budget: no other method has a higher mean and a one-sided p-value below "
-    f"{1 - LEVEL:.0%} over the number of others (subset selection, Gupta 1965). Each pair is tested by a moderated "
-    "paired t-test (Smyth 2004) over the seeds that both have, each budget for itself"
+    "bold may be the best of its budget: no other method is surely better. One is surely better if it has a higher "
+    f"mean and its one-sided p-value is below {1 - LEVEL:.0%} divided by the number of other methods (subset "
+    "selection, Gupta 1965). Each pair is tested by a moderated paired t-test (Smyth 2004) over the seeds that both "
+    "have, each budget for itself"
 )
 
 _TWO = 2
