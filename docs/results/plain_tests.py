@@ -32,18 +32,15 @@ class PlainTests:
         differences = self._on_average(method, other, budgets)
         return bool(differences.mean() > _half(differences))
 
-    def best(self, budget: str) -> int:
-        """How many methods may be the best of a budget: no other method has a higher mean and a one-sided p-value below
-        5 % over the number of others."""
-        scores = self._scores(budget).drop(columns=REFERENCE, errors="ignore")
-        least = (1 - LEVEL) / max(1, scores.shape[1] - 1)
-        worse = {
-            method
-            for method in scores
-            for other in scores
-            if other != method and self._p_value(scores[other] - scores[method]) < least
-        }
-        return scores.shape[1] - len(worse)
+    def number_of_best(self, budget: str) -> int:
+        """How many methods may be the best of a budget: no other one surely beats them."""
+        methods = self._scores(budget).columns
+        return sum(not any(self.beats(other, method, budget) for other in methods) for method in methods)
+
+    def beats(self, method: str, other: str, budget: str) -> bool:
+        """Whether it has a one-sided p-value below 5 % over the number of other methods."""
+        scores = self._scores(budget)
+        return self._p_value(scores[method] - scores[other]) < (1 - LEVEL) / max(1, scores.shape[1] - 1)
 
     def loses_more(self, points: float, method: str, budget: str) -> float:
         """The one-sided p-value that a method loses more than so many points against dense."""

@@ -99,18 +99,27 @@ def holds(*claims: bool) -> str:
 
 def methods_of(tables: Iterable[Table]) -> list[tuple[str, str, list[str]]]:
     """Each method of the tables, what it does, and its variants as the specs name them."""
-    variants: dict[str, list[str]] = {}
+    variants: dict[str, dict[str, list[str]]] = {}
     for table in tables:
         # As the file writes it: in the spec, paths are absolute.
         written = read_toml(HERE / "tables" / f"{table.name}.toml", "spec file")["methods"]
         for text, choice in zip(written, table.choices, strict=True):
             label, options = split_label(text)
-            variants.setdefault(choice.name, []).extend([f"{label} (`{options}`)"] if label else [])
+            named = variants.setdefault(choice.name, {})
+            if label:
+                named.setdefault(f"{label} (`{options}`", []).append(table.spec.model)
     return [
-        (name, discovery.find(discovery.METHODS, name).first_line(), [*dict.fromkeys(own)])
+        (name, discovery.find(discovery.METHODS, name).first_line(), [*_told_apart(own)])
         for name, own in sorted(variants.items())
         if name != REFERENCE
     ]
+
+
+def _told_apart(variants: dict[str, list[str]]) -> Iterable[str]:
+    """Variants, with their network where another variant has the same name."""
+    names = [variant.partition(" ")[0] for variant in variants]
+    for name, (variant, networks) in zip(names, variants.items(), strict=True):
+        yield f"{variant}{' in ' + networks[0] if names.count(name) > 1 else ''})"
 
 
 def _whole(store: Path) -> Loaded:

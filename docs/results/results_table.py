@@ -10,6 +10,8 @@ from layers import Layers
 from plain_tests import PlainTests, points
 
 from bench.budget import parse
+from bench.kernels.by_size import size_text
+from bench.methods.csg.csg import SLICE
 from bench.plan.method_choice import REFERENCE, MethodChoice, budgets_of, find_methods
 from bench.plan.spec import Spec
 from bench.reports.audit import audits
@@ -220,6 +222,12 @@ class Table:
         scores = self.runs.groupby("method")[metric_of(self.runs).test]
         return bool(scores.min()[method] > scores.max()[other])
 
+    def seeds_above(self, method: str, other: str, budget: str) -> bool:
+        """Whether each seed of a method has a higher score than any of the other at the budget."""
+        own = self.runs[(self.runs["budget"] == budget) & (self.runs["status"] == FINISHED)]
+        scores = own.groupby("method")[metric_of(self.runs).test]
+        return bool(scores.min()[method] > scores.max()[other])
+
     @property
     def leads_overall(self) -> list[str]:
         """The methods that may be the best over all budgets."""
@@ -261,9 +269,18 @@ class Table:
         rest = [f"{name} {self.cell(name, budget)}" for name in others if name != first]
         return f"{first} {self.score(first, budget)} ({', '.join(rest)})"
 
+    def slices(self, method: str, budget: str) -> str:
+        """The size of csg's slices of kernels larger than one pixel. A record has those that the budget decided."""
+        own = self.runs[(self.runs["method"] == method) & (self.runs["budget"] == budget)]
+        decided = own["solved.slice.3x3"].fillna(own["solved.slice"]).dropna().unique()
+        return str(decided[0]) if len(decided) else size_text(SLICE)
+
     def best(self, budget: str) -> str:
         """The methods that may be the best, the highest mean first."""
         return ", ".join(self._best(budget)["method"].astype(str))
+
+    def number_of_best(self, budget: str) -> int:
+        return len(self._best(budget))
 
     def leader(self, budget: str) -> str:
         """The method with the highest mean."""

@@ -49,7 +49,7 @@ def test_a_method_that_another_surely_beats_can_not_be_the_best(plain_tests: Mod
     """b is behind by 4, 5 and 6: t = 5 sqrt(3) = 8.66, p = 0.0065 of two degrees of freedom. c is behind by 0 and 6 and
     3: p = 0.113. The level is 5 % over two others."""
     scores = {"a_2x": [10, 10, 10], "b_2x": [6, 5, 4], "c_2x": [10, 4, 7], "dense_": [50, 50, 50]}
-    assert plain_tests.PlainTests(frame(**scores)).best("2x") == 2
+    assert plain_tests.PlainTests(frame(**scores)).number_of_best("2x") == 2
 
 
 def test_a_loss_beyond_a_point_and_tests_together(plain_tests: ModuleType) -> None:

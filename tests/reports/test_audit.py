@@ -209,7 +209,7 @@ def test_each_setting_needs_its_own_budgets_and_runs_from_scratch() -> None:
     )
     half = [{**made, "compress_epoch": 2 if made["model"] == "one" else 0} for made in full()]
     answer, because = answers(half)[
-        "A method that compresses a trained network is also trained from scratch in its final shape"
+        "A method that compresses a trained network is also trained from scratch, at the same size"
     ]
     assert answer == "partly"
     assert because.startswith("not csg, dense, sparse, width (to have it: compress_at=0) (one, data, quick); ")
