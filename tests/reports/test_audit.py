@@ -156,7 +156,7 @@ def test_a_comparison_that_has_it_all() -> None:
     [
         (lambda r: r["model"] == "one", {}, "At least 3 pairs of dataset and architecture", "no", "1 here"),
         (lambda r: r["model"] != "one", {}, "At least 3 pairs of dataset and architecture", "partly", "2 here"),
-        (lambda r: r["seed"] == 0, {}, "The spread over at least 3 seeds is given", "no", "1 seeds"),
+        (lambda r: r["seed"] == 0, {}, "The spread over at least 3 seeds is given", "no", "1 seed"),
         (lambda r: r["seed"] != 0, {}, "The spread over at least 3 seeds is given", "partly", "2 seeds"),
         (lambda r: True, {"test_top5": 100.0}, "Top-1 and top-5 accuracy are both given", "partly", "top-5 is 100 %"),
         (lambda r: True, {"test_top5": None}, "Top-1 and top-5 accuracy are both given", "no", "some runs have no"),
