@@ -138,9 +138,8 @@ def _spread(summary: pd.DataFrame) -> Line:
         return Line(demand, "no", "no finished runs")
     least, most = int(summary["n"].min()), int(summary["n"].max())
     answer: Answer = "yes" if least >= _SEEDS else "partly" if most > 1 else "no"
-    return Line(
-        demand, answer, f"{least} seed{'s' if least != 1 else ''}" if least == most else f"{least} to {most} seeds"
-    )
+    found = f"{least}" if least == most else f"{least} to {most}"
+    return Line(demand, answer, f"{found} seed{'' if most == 1 else 's'}")
 
 
 def _baselines(finished: pd.DataFrame) -> tuple[Answer, str]:

@@ -1,6 +1,8 @@
 """Where the values of a table's networks are, for the pages of results."""
 
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import pandas as pd
 
@@ -52,5 +54,10 @@ class Layers:
         return self.runs[(self.runs["budget"] == budget) & (self.runs["status"] == FINISHED)]
 
     def _of(self, run: str, layer: str) -> pd.DataFrame:
-        table = pd.read_csv(self.loaded.folders[run] / LAYERS)
+        table = _read(self.loaded.folders[run])
         return table[[name == layer or name.startswith(f"{layer}.") for name in table["layer"]]]
+
+
+@cache
+def _read(run: Path) -> pd.DataFrame:
+    return pd.read_csv(run / LAYERS)

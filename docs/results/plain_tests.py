@@ -3,6 +3,7 @@ few seeds say little of chance. Beside the report's tests they show how much hin
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 from scipy import stats
@@ -34,31 +35,36 @@ class PlainTests:
 
     def number_of_best(self, budget: str) -> int:
         """How many methods may be the best of a budget: no other one surely beats them."""
-        methods = self._scores(budget).columns
+        methods = self.scores[budget].columns
         return sum(not any(self.beats(other, method, budget) for other in methods) for method in methods)
 
     def beats(self, method: str, other: str, budget: str) -> bool:
         """Whether it has a one-sided p-value below 5 % over the number of other methods."""
-        scores = self._scores(budget)
+        scores = self.scores[budget]
         return self._p_value(scores[method] - scores[other]) < (1 - LEVEL) / max(1, scores.shape[1] - 1)
 
     def loses_more(self, points: float, method: str, budget: str) -> float:
         """The one-sided p-value that a method loses more than so many points against dense."""
         dense = self.runs[self.runs["method"] == REFERENCE].set_index("seed")[metric_of(self.runs).test]
-        return self._p_value((dense - self._scores(budget)[method]).dropna() - points)
+        return self._p_value(dense - self.scores[budget][method] - points)
 
     def _on_average(self, method: str, other: str, budgets: Sequence[str]) -> "pd.Series[float]":
         return sum(self._differences(method, other, budget) for budget in budgets) / len(budgets)
 
     def _differences(self, method: str, other: str, budget: str | None) -> "pd.Series[float]":
-        scores = self._scores(budget)
+        scores = self.scores[budget]
         return (scores[method] - scores[other]).dropna()
 
-    def _scores(self, budget: str | None) -> pd.DataFrame:
-        """By seed and method."""
-        own = self.runs[self.runs["status"] == FINISHED]
-        own = own[own["budget"].isna() if budget is None else own["budget"] == budget]
-        return own.pivot(index="seed", columns="method", values=metric_of(self.runs).test).astype(float)
+    @cached_property
+    def scores(self) -> dict[str | None, pd.DataFrame]:
+        """By seed and method, for each budget; None is a fixed size."""
+        finished = self.runs[self.runs["status"] == FINISHED]
+        return {
+            None if pd.isna(budget) else str(budget): own.pivot(
+                index="seed", columns="method", values=metric_of(self.runs).test
+            ).astype(float)
+            for budget, own in finished.groupby("budget", dropna=False)
+        }
 
     @staticmethod
     def _p_value(differences: "pd.Series[float]") -> float:

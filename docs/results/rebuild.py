@@ -99,7 +99,7 @@ def holds(*claims: bool) -> str:
 
 def methods_of(tables: Iterable[Table]) -> list[tuple[str, str, list[str]]]:
     """Each method of the tables, what it does, and its variants as the specs name them."""
-    variants: dict[str, dict[str, list[str]]] = {}
+    variants: dict[str, dict[tuple[str, str], str]] = {}
     for table in tables:
         # As the file writes it: in the spec, paths are absolute.
         written = read_toml(HERE / "tables" / f"{table.name}.toml", "spec file")["methods"]
@@ -107,7 +107,7 @@ def methods_of(tables: Iterable[Table]) -> list[tuple[str, str, list[str]]]:
             label, options = split_label(text)
             named = variants.setdefault(choice.name, {})
             if label:
-                named.setdefault(f"{label} (`{options}`", []).append(table.spec.model)
+                named.setdefault((label, options), table.spec.model)
     return [
         (name, discovery.find(discovery.METHODS, name).first_line(), [*_told_apart(own)])
         for name, own in sorted(variants.items())
@@ -115,11 +115,12 @@ def methods_of(tables: Iterable[Table]) -> list[tuple[str, str, list[str]]]:
     ]
 
 
-def _told_apart(variants: dict[str, list[str]]) -> Iterable[str]:
-    """Variants, with their network where another variant has the same name."""
-    names = [variant.partition(" ")[0] for variant in variants]
-    for name, (variant, networks) in zip(names, variants.items(), strict=True):
-        yield f"{variant}{' in ' + networks[0] if names.count(name) > 1 else ''})"
+def _told_apart(variants: dict[tuple[str, str], str]) -> Iterable[str]:
+    """Each variant with its options, and with its network where another variant has the same name."""
+    names = [name for name, _ in variants]
+    for (name, options), network in variants.items():
+        where = f" in {network}" if names.count(name) > 1 else ""
+        yield f"{name} (`{options}`{where})"
 
 
 def _whole(store: Path) -> Loaded:

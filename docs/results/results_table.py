@@ -25,9 +25,6 @@ from bench.reports.tables.table import by_budget, markdown
 from bench.reports.verdict import left_out_of_the_verdict, verdict
 from bench.store.record import FINISHED
 
-# What the name of a setting ends with whose budgets are of bytes.
-_IN_BYTES = ", budgets in bytes"
-
 
 @dataclass(frozen=True)
 class Table:
@@ -41,7 +38,7 @@ class Table:
     figures: dict[str, bytes] = field(repr=False)
     unit: str = VALUES
 
-    @property
+    @cached_property
     def in_bytes(self) -> "Table":
         return replace(self, unit=BYTES)
 
@@ -71,11 +68,11 @@ class Table:
         names = self._found[["method", "method_text"]].drop_duplicates().itertuples(index=False)
         return {str(name): str(name).removesuffix(f" ({text})") for name, text in names}
 
-    @property
+    @cached_property
     def layers(self) -> Layers:
         return Layers(self.loaded, self.runs)
 
-    @property
+    @cached_property
     def plain(self) -> PlainTests:
         return PlainTests(self.runs)
 
@@ -113,15 +110,17 @@ class Table:
     @property
     def made(self) -> int:
         """How many of them are there, whatever became of them."""
-        settings = self.loaded.tried["setting"].str.removesuffix(_IN_BYTES)
-        return int(self.loaded.tried.loc[settings == self.setting.removesuffix(_IN_BYTES), "id"].nunique())
+        return self._tried["id"].nunique()
 
     @property
     def finished(self) -> int:
         """How many of them finished and met their budget."""
-        tried = self.loaded.tried[self.loaded.tried["status"] == FINISHED]
-        settings = tried["setting"].str.removesuffix(_IN_BYTES)
-        return int(tried.loc[settings == self.setting.removesuffix(_IN_BYTES), "id"].nunique())
+        return self._tried.loc[self._tried["status"] == FINISHED, "id"].nunique()
+
+    @cached_property
+    def _tried(self) -> pd.DataFrame:
+        """Runs with budgets of both units."""
+        return self.loaded.tried[self.loaded.tried["setting"].isin(self.settings)]
 
     def row(self, method: str, budget: str | None = None) -> "pd.Series[Any]":
         """Of the summary. Raises KeyError."""
@@ -144,10 +143,12 @@ class Table:
 
     def extremes(self, method: str, budget: str | None = None, digits: int = 1) -> str:
         """The lowest and the highest score of its seeds."""
-        own = self.runs[self.runs["method"] == method]
-        own = own[own["budget"].isna() if budget is None else own["budget"] == budget]
-        scores = own.loc[own["status"] == FINISHED, metric_of(self.runs).test]
+        scores = self._scores(method, budget)
         return f"{scores.min():.{digits}f} and {scores.max():.{digits}f}"
+
+    def _scores(self, method: str, budget: str | None) -> "pd.Series[float]":
+        """Of its seeds, at a budget or of a fixed size. Raises KeyError."""
+        return self.plain.scores[budget][method].dropna()
 
     def stored(self, method: str, budget: str | None = None) -> str:
         """How many values it stores on average over seeds."""
@@ -217,16 +218,10 @@ class Table:
         row = self.row(method, budget)
         return bool(row["difference"] + row["difference_interval"] < -part * self.row(REFERENCE)["score_mean"])
 
-    def all_above(self, method: str, other: str) -> bool:
-        """Whether each seed of a method of fixed size has a higher score than any of the other."""
-        scores = self.runs.groupby("method")[metric_of(self.runs).test]
-        return bool(scores.min()[method] > scores.max()[other])
-
-    def seeds_above(self, method: str, other: str, budget: str) -> bool:
-        """Whether each seed of a method has a higher score than any of the other at the budget."""
-        own = self.runs[(self.runs["budget"] == budget) & (self.runs["status"] == FINISHED)]
-        scores = own.groupby("method")[metric_of(self.runs).test]
-        return bool(scores.min()[method] > scores.max()[other])
+    def all_above(self, method: str, other: str, budget: str | None = None) -> bool:
+        """Whether each seed of a method has a higher score than any of the other, at a budget or of a fixed size."""
+        scores = self._scores(method, budget), self._scores(other, budget)
+        return bool(scores[0].min() > scores[1].max())
 
     @property
     def leads_overall(self) -> list[str]:
@@ -248,10 +243,13 @@ class Table:
         """Whether its mean is lower at each of the budgets."""
         return all(self._pair(method, other, budget)["difference"] < 0 for budget in budgets)
 
+    @cached_property
+    def _pairs(self) -> pd.DataFrame:
+        own = self.analysis.pairwise[self.analysis.pairwise["setting"] == self.setting]
+        return own.assign(**{name: own[name].map(self._labels) for name in ("method", "other")})
+
     def _pair(self, method: str, other: str, budget: str) -> "pd.Series[Any]":
-        pairs = self.analysis.pairwise[self.analysis.pairwise["setting"] == self.setting]
-        first, second = (pairs[name].map(self._labels) for name in ("method", "other"))
-        own = pairs[(first == method) & (second == other)]
+        own = self._pairs[(self._pairs["method"] == method) & (self._pairs["other"] == other)]
         own = own[own["budget"] == budget]
         if len(own) != 1:
             raise KeyError(f"{self.name}: {len(own)} pairs of {method} and {other} at {budget}")
@@ -353,7 +351,7 @@ class Table:
     @property
     def not_alike(self) -> str:
         """What the audit finds different between runs, and which exceptions methods declare, a line each."""
-        audit = audits(self.loaded.tried)[self.setting]
+        audit = audits(self.loaded.tried[self.loaded.tried["setting"] == self.setting])[self.setting]
         lines = [*audit.warnings]
         lines += [f"{own.method}: {own.exceptions}." for own in audit.methods if own.exceptions != "none"]
         return "\n".join(f"* {line}" for line in lines)

@@ -79,7 +79,7 @@ class Panels:
         beside = rows.groupby("at")["place"]
         # Those of one budget are moved apart in the order of their places, so that what is smaller stands further left.
         steps = beside.rank(method="first") - (beside.transform("size") + 1) / 2
-        rows["place"] *= min(_APART, _APART_IN_ALL ** (1 / max(1, 2 * steps.max()))) ** steps if len(rows) else 1
+        rows["place"] *= min(_APART, _APART_IN_ALL ** (1 / max(1, 2 * steps.max()))) ** steps
         found = []
         for method, points in rows.groupby("method", sort=False):
             points = points.sort_values("at", kind="stable")
