@@ -15,7 +15,7 @@ from bench.files.description import Description, Step
 from bench.measure import account
 from bench.method import Compressed, Method
 from bench.methods.csg.csg import CSG
-from bench.methods.pruning import Pruning
+from bench.methods.pruning.pruning import Pruning
 from bench.methods.sparse import Sparse
 from bench.plan import plan
 from bench.plugins import networks

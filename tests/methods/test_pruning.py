@@ -20,7 +20,9 @@ from bench.files import artifact
 from bench.files.description import Description, Step
 from bench.measure import account, channel_groups
 from bench.measure.channel_groups import ChannelGroup, Graph
-from bench.methods.pruning import SCORES, PrunedNetwork, Pruning, State, choose, removal_order
+from bench.methods.pruning.channels_to_cut import choose, removal_order
+from bench.methods.pruning.progress import Progress
+from bench.methods.pruning.pruning import SCORES, PrunedNetwork, Pruning
 from bench.plugins import networks
 from bench.store.record import FINISHED
 
@@ -261,11 +263,11 @@ def test_lamp_by_hand() -> None:
 
 def test_taylor_goes_by_the_root_mean_square_of_the_gradients() -> None:
     network = nn.Linear(2, 1)
-    state = State([], [], 0, 0, 0)
+    progress = Progress([], [], 0, 0, 0)
     for gradient in ([1.0, 3.0], [-7.0, 3.0]):
         network.weight.grad = torch.tensor([gradient])
-        state.remember_gradients(network)
-    state.put_gradients(network)
+        progress.remember_gradients(network)
+    progress.put_gradients(network)
     assert network.weight.grad is not None
     assert network.weight.grad.tolist() == [[5.0, 3.0]]
     assert network.bias.grad is not None

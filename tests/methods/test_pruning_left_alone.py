@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from bench import count
 from bench.errors import BudgetError
 from bench.measure import account, channel_groups
-from bench.measure.channel_groups import Graph
-from bench.methods.pruning import Pruning, in_words
+from bench.measure.channel_groups import Graph, in_words
+from bench.methods.pruning.pruning import Pruning
 
 
 class Scaled(nn.Module):

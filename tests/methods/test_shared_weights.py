@@ -18,7 +18,7 @@ from bench.methods.gcnn.gcnn import require_layers_without_directions
 from bench.methods.hashing.hashing import Hashing
 from bench.methods.kmeans import KMeans
 from bench.methods.lowrank.lowrank import LowRank
-from bench.methods.pruning import Pruning
+from bench.methods.pruning.pruning import Pruning
 from bench.methods.sparse import Sparse
 from bench.plugins import by_path
 from bench.selection import Rule, select

@@ -1,9 +1,8 @@
 """Structured pruning: removes whole channels by torch-pruning."""
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,9 +15,11 @@ from bench import count
 from bench.errors import BudgetError, InputError
 from bench.files.found_structure import FOUND_IN, FoundStructure, MayBeFound, given_path, require_alone
 from bench.measure import channel_groups
-from bench.measure.channel_groups import ChannelGroup, Graph, in_words
+from bench.measure.channel_groups import Graph, in_words
 from bench.measure.fresh_weights import at_channels
 from bench.method import DECIDED_BY_OTHERS, Compressed, Context
+from bench.methods.pruning.channels_to_cut import choose, removal_order
+from bench.methods.pruning.progress import Progress, nothing_to_do
 from bench.roles import GLOBAL_PRUNING, LAYERWISE_PRUNING, RANDOM_PRUNING
 from bench.surgery import Channels, changed_channels, channels_of, give_channels
 
@@ -126,7 +127,7 @@ class Pruning(MayBeFound):
         left_alone: dict[str, str] = {}
         groups = channel_groups.find(network, left_alone)
         seed = int(torch.randint(2**31, (), generator=context.generator))
-        state = State(
+        state = Progress(
             groups, [group.size for group in groups], count.stored_values(network), values, seed, in_words(left_alone)
         )
         made = PrunedNetwork(network, self, channels_of(network), state)
@@ -152,7 +153,7 @@ class PrunedNetwork(Compressed):
         network: nn.Module,
         method: Pruning,
         plain: Channels,
-        progress: "State",
+        progress: Progress,
         given: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(network)
@@ -169,7 +170,7 @@ class PrunedNetwork(Compressed):
         return self.progress.plain()
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        self.progress = State.of(state, next(self.network.parameters()).device)
+        self.progress = Progress.of(state, next(self.network.parameters()).device)
         self._say_what_is_kept()
 
     def after_step(self, progress: float) -> bool:
@@ -252,7 +253,7 @@ class PrunedNetwork(Compressed):
             self.solved = {**self.solved, "left_alone": self.progress.left_alone}
 
 
-def check_budget(network: nn.Module, state: "State", cut: Sequence[Sequence[int]], importance: str) -> None:
+def check_budget(network: nn.Module, state: Progress, cut: Sequence[Sequence[int]], importance: str) -> None:
     """Raise BudgetError unless the network without these channels meets the budget."""
     stored = channel_groups.stored_values(network, state.groups)([len(numbers) for numbers in cut])
     if budgets.met(state.budget, stored):
@@ -284,131 +285,6 @@ SCORES: dict[str, Callable[..., Tensor | None]] = {
 }
 # The number of training steps whose gradients are combined. Chosen, not measured.
 _GRADIENTS = 10
-
-
-@dataclass
-class State:
-    """The progress of pruning: the current groups, their full sizes, the numbers of stored values before pruning and at
-    the end, the groups that are left alone with reasons, the number of finished stages, and the sums of squared
-    gradients."""
-
-    groups: list[ChannelGroup]
-    full: list[int]
-    dense: int
-    budget: int
-    seed: int
-    left_alone: str = ""
-    stage: int = 0
-    steps: int = 0
-    squares: dict[str, Tensor] = field(default_factory=dict)
-
-    def plain(self) -> dict[str, Any]:
-        """The state as JSON, except for the squares, which are tensors."""
-        return {**vars(self), "groups": [asdict(group) for group in self.groups]}
-
-    @classmethod
-    def of(cls, plain: Mapping[str, Any], device: torch.device) -> "State":
-        groups = []
-        for group in plain["groups"]:
-            shrinks = {name: tuple(numbers) for name, numbers in group["shrinks"].items()}
-            groups.append(ChannelGroup(**{**group, "shrinks": shrinks}))
-        squares = {name: square.to(device) for name, square in plain["squares"].items()}
-        return cls(**{**plain, "groups": groups, "squares": squares})
-
-    def remember_gradients(self, model: nn.Module) -> None:
-        gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-        for name, gradient in gradients.items():
-            self.squares[name] = self.squares.get(name, 0) + gradient.detach().float().square()
-        self.steps += bool(gradients)
-
-    def put_gradients(self, model: nn.Module) -> None:
-        """Set the gradient of each parameter to the root mean square of the remembered gradients."""
-        for name, parameter in model.named_parameters():
-            square = self.squares.get(name, torch.zeros_like(parameter))
-            parameter.grad = (square / self.steps).sqrt().to(parameter.dtype)
-
-
-def nothing_to_do() -> State:
-    """The state of a network whose channels were cut before."""
-    return State([], [], 0, 0, 0)
-
-
-Channel = tuple[int, int]  # (index of its group, its index in the group)
-
-
-def removal_order(
-    scores: Sequence[Tensor | None],
-    groups: Sequence[ChannelGroup],
-    full: Sequence[int],
-    floor: float,
-    layerwise: bool,
-) -> list[Channel]:
-    """The channels in the order in which they are cut. The last channel of a group is never cut, nor are groups without
-    scores.
-
-    Whole groups come before the others. In each of these two parts, channels above the floor come first, then those
-    below it. Below the floor, and with `layerwise` above it too, the next channel is the least important one of the
-    group with the largest remaining share of its `full` size.
-    """
-    ranked = []
-    for place, (score, group) in enumerate(zip(scores, groups, strict=True)):
-        if score is None:
-            continue
-        values = score.tolist()
-        for rank, number in enumerate(score.argsort(stable=True).tolist()[:-1]):
-            left = group.size - rank
-            below = left <= math.ceil(floor * full[place])
-            worth = -left / full[place] if below or layerwise else values[number]
-            ranked.append((not group.whole, below, worth, place, rank, number))
-    return [(place, number) for *_, place, _, number in sorted(ranked)]
-
-
-def choose(
-    order: Sequence[Channel], num_groups: int, stored: Callable[[Sequence[int]], int], target: int
-) -> list[list[int]]:
-    """The channels of each group to cut so that `target` values are stored, or the nearest number that is found.
-
-    `stored` gives the number of stored values if this many channels of each group are cut. Channels are cut in `order`
-    until the target is met. Then channels that fit are restored, the last one first. If the difference is still larger
-    than the tolerance, one channel of a group is exchanged for one of another group.
-    """
-    queues: list[list[int]] = [[] for _ in range(num_groups)]
-    for place, number in order:
-        queues[place].append(number)
-
-    def first(length: int) -> list[int]:
-        cut = [0] * num_groups
-        for place, _ in order[:length]:
-            cut[place] += 1
-        return cut
-
-    length = bisect_left(range(len(order)), True, key=lambda length: stored(first(length)) <= target)
-    cut = first(length)
-    exhausted: set[int] = set()
-    for place, _ in reversed(order[:length]):
-        if target - stored(cut) <= budgets.ENOUGH * target:
-            break
-        if place not in exhausted:
-            fuller = _changed(cut, {place: -1})
-            # A channel that doesn't fit now never fits later: channels cost more when others are restored.
-            if stored(fuller) <= target:
-                cut = fuller
-            else:
-                exhausted.add(place)
-    if not budgets.met(target, stored(cut)):
-        changes = [{one: -1, other: 1} for one in range(num_groups) for other in range(num_groups) if one != other]
-        changes += [{}, *({place: -1} for place in range(num_groups))]
-        possible = [
-            changed
-            for changed in (_changed(cut, change) for change in changes)
-            if all(0 <= number <= len(queue) for number, queue in zip(changed, queues, strict=True))
-        ]
-        cut = min(possible, key=lambda changed: abs(stored(changed) - target))
-    return [queue[:number] for queue, number in zip(queues, cut, strict=True)]
-
-
-def _changed(numbers: Sequence[int], change: Mapping[int, int]) -> list[int]:
-    return [number + change.get(place, 0) for place, number in enumerate(numbers)]
 
 
 # The paper behind every importance, and the papers behind some of them, as BibTeX.
