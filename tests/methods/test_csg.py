@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from csg_networks import compressed, context, group, of, saved
 from hypothesis import given
 from hypothesis import strategies as st
 from inside import groups_of, kernels_of
@@ -14,13 +15,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench import budget, count, testing
-from bench.errors import BudgetError, InputError
+from bench.errors import BudgetError
 from bench.files import artifact
-from bench.files.description import Description, Step
 from bench.generated import GeneratedNetwork
 from bench.kernels.code_length import CodeLength, Cost, solve_code_lengths
 from bench.kernels.combinations import SliceGroup
-from bench.method import Compressed, Context
+from bench.method import Compressed
 from bench.methods.csg import generator as generators
 from bench.methods.csg.csg import CSG
 from bench.methods.csg.generator import Structure
@@ -28,22 +28,6 @@ from bench.methods.csg.papers_layers import papers_choice
 from bench.plan import plan
 from bench.plugins import networks
 from bench.selection import select
-
-
-def context(seed: int = 0, trained: bool = False, family: str = "") -> Context:
-    return Context(torch.Generator().manual_seed(seed), trained, family)
-
-
-def compressed(method: CSG, model: str = "resnet20", budget: int | None = None, seed: int = 0) -> Compressed:
-    return of(method, testing.network(model), budget, context(seed, family=networks.find(model).model.family))
-
-
-def of(method: CSG, network: nn.Module, budget: int | None = None, given: Context | None = None) -> Compressed:
-    return method.compress(network, budget, given or context())
-
-
-def group(made: Compressed, size: str = "3x3") -> SliceGroup:
-    return groups_of(made, SliceGroup)[size]
 
 
 def plain_kernels(made: Compressed) -> dict[str, Tensor]:
@@ -327,77 +311,6 @@ def test_a_random_generator_stores_nothing_and_comes_back_from_its_seed(kind: An
         assert len(group(made).slices.unique()) == 2
 
 
-def trained_network(seed: int = 5) -> nn.Module:
-    network = testing.network("resnet8", seed=seed)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)))
-    return network
-
-
-@pytest.mark.parametrize("slice_", [(16, 16), (8, 16), (4, 4)])
-@pytest.mark.parametrize("code", [1, 5, 20])
-def test_svd_reaches_the_optimum(slice_: tuple[int, int], code: int) -> None:
-    """Eckart and Young: the error is the sum of the squares of the singular values that are left out, here of a matrix
-    that is cut out of the kernels by hand."""
-    network = trained_network()
-    weights = {
-        name: layer.weight.detach().clone() for name, layer in select(network, papers_choice(network, "")).items()
-    }
-    size_in, size_out = slice_
-    rows = [
-        weight[o : o + size_out, i : i + size_in].flatten()
-        for weight in weights.values()
-        for o in range(0, weight.shape[0], size_out)
-        for i in range(0, weight.shape[1], size_in)
-    ]
-    left_out = torch.linalg.svdvals(torch.stack(rows).double())[code:].square().sum()
-    method = CSG(slice=slice_, code=code, init="svd")
-    kernels = kernels_of(of(method, network, given=context(trained=True)))
-    with torch.no_grad():
-        error = sum((kernels[f"{name}.weight"] - weight).double().square().sum() for name, weight in weights.items())
-    assert float(error) == pytest.approx(float(left_out), rel=1e-4, abs=1e-8)
-
-
-def test_svd_with_enough_slices_changes_no_output() -> None:
-    network = trained_network().eval()
-    images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    expected = network(images)
-    made = of(CSG(code=40, init="svd"), network, given=context(trained=True))
-    made.network.eval()
-    assert torch.allclose(made.network(images), expected, rtol=1e-4, atol=1e-4)
-    assert all(torch.isfinite(parameter).all() for parameter in made.network.parameters())
-    made.network(images).sum().backward()
-    gradient = group(made).codes.grad
-    assert gradient is not None
-    assert (gradient[:, -1] != 0).any()  # also of the slices beyond the rank of the 32 that there are
-
-
-def test_a_partial_slice_lowers_the_error_of_svd() -> None:
-    def error(**options: Any) -> float:
-        network = trained_network()
-        wanted = {
-            name: layer.weight.detach().clone() for name, layer in select(network, papers_choice(network, "")).items()
-        }
-        made = of(CSG(init="svd", **options), network, None if "code" in options else 20_000, context(trained=True))
-        with torch.no_grad():
-            generated = kernels_of(made)
-            return float(sum((generated[f"{name}.weight"] - weight).square().sum() for name, weight in wanted.items()))
-
-    code = group(of(CSG(init="svd"), trained_network(), 20_000, context(trained=True))).codes.shape[1]
-    assert error(code=code + 1) < error() < error(code=code)
-
-
-def test_svd_is_for_trained_networks() -> None:
-    from conftest import tiny_spec
-
-    assert CSG(init="svd").compress_at == 0.5
-    assert CSG(init="svd", compress_at=0.25).compress_at == 0.25
-    assert CSG().compress_at == 0
-    with pytest.raises(InputError, match=r"csg:init=svd:compress_at=0\.0 compresses a trained network"):
-        plan.from_spec(tiny_spec(["csg:init=svd:compress_at=0"]))
-
-
 def test_a_hidden_layer_makes_it_nonlinear() -> None:
     """K N + K H + H D values; kernels are no longer linear in the codes."""
     made = compressed(CSG(code=6, hidden=10), "resnet20")
@@ -408,12 +321,6 @@ def test_a_hidden_layer_makes_it_nonlinear() -> None:
         part.codes.neg_()
     after = part()
     assert not any(torch.allclose(after[name], -kernel) for name, kernel in before.items())
-
-
-def saved(path: Path, made: Compressed, model: str = "resnet8") -> Path:
-    described = artifact.describe_model(networks.find(model), 3, 10)
-    path.write_bytes(artifact.pack(made, Description(described, (Step("csg", {}, made.structure()),))))
-    return path
 
 
 def test_what_stands_at_its_default_changes_no_id() -> None:
@@ -432,17 +339,6 @@ def test_options_apply_before_the_rule_falls_back_to_pointwise_kernels() -> None
     network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, groups=2), nn.Conv2d(8, 16, 1))
     assert list(select(network, papers_choice(network, ""))) == ["2"]
     assert list(kernels_of(of(CSG(code=2, grouped=True), network))) == ["1.weight"]
-
-
-@pytest.mark.parametrize("tiling", ["block", "view"])
-def test_svd_of_kernels_of_low_rank_leaves_nothing_that_cannot_learn(tiling: Any) -> None:
-    network = trained_network()
-    with torch.no_grad():
-        for layer in select(network, papers_choice(network, "")).values():
-            layer.weight.copy_(torch.ones_like(layer.weight))
-    made = group(of(CSG(slice=(12, 12), tiling=tiling, code=72, init="svd"), network, given=context(trained=True)))
-    assert (made.slices.norm(dim=1) > 0.1).all()
-    assert not made.codes[made.dead()].any()
 
 
 def test_dead_codes_are_reported_and_stay_at_zero() -> None:

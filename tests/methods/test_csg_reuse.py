@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import tiny_spec
+from csg_networks import compressed, group, saved
 from inside import kernels_of
-from test_csg import compressed, group, saved
 
 from bench import count
 from bench.errors import BudgetError, InputError
