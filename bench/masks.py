@@ -2,7 +2,8 @@
 count them.
 
 A method attaches masks in `compress`. It may change them in place later, but must not attach new ones. After every
-optimiser step, the values that a mask leaves out are set to zero (`bench.method.Compressed.step_done`). The harness
+optimiser step, before and after the method's work, the values that a mask leaves out are set to zero
+(`bench.method.Compressed.step_done`). The harness
 counts the kept values (`bench.count`) and stores them in as few bytes as it can (`bench.files.packing`).
 """
 

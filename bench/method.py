@@ -263,14 +263,18 @@ class Compressed:
 
     @final
     def step_done(self, progress: float) -> bool:
-        """Run the method's `after_step`, then set to zero the values that masks leave out. Call it after every
+        """Set to zero the values that masks leave out, before and after the method's `after_step`. Call it after every
         optimiser step, before gradients are zeroed.
 
         `progress` is the finished fraction of the training: above 0 after the first step, 1 after the last. Returns
         whether parameters were replaced; then make the optimiser anew, from `parameter_groups`.
         """
+        if self._masked is None:
+            self._masked = masks.pairs(self.network)
+        # The optimiser has changed these values, too, by gradients that may be huge. No method shall choose by them.
+        masks.enforce(self._masked)
         replaced = self.after_step(progress)
-        if replaced or self._masked is None:
+        if replaced:
             self._masked = masks.pairs(self.network)
         masks.enforce(self._masked)
         return replaced
@@ -279,9 +283,9 @@ class Compressed:
         """The method's work after an optimiser step, for methods to override. Only `step_done` calls it; `progress` is
         the finished fraction of the schedule.
 
-        Parameters have their gradients, or None if the harness only asks for the final size. Masks (`bench.masks`) may
-        change in place; the harness then zeroes the values that they leave out. Returns whether parameters were
-        replaced by others; then the optimiser starts afresh.
+        Parameters have their gradients, or None if the harness only asks for the final size. Values that masks
+        (`bench.masks`) leave out are zero. Masks may change in place; the harness then zeroes what they leave out.
+        Returns whether parameters were replaced by others; then the optimiser starts afresh.
         """
         return False
 

@@ -264,7 +264,8 @@ def random_masks(
 
 
 def move(model: nn.Module, fraction: float) -> None:
-    """One update of RigL: in each layer the smallest weights are dropped, and as many grow where gradients are largest.
+    """One update of RigL: in each layer the smallest weights are dropped, and as many grow, from zero, where gradients
+    are largest.
 
     `fraction` is the share of a layer's kept weights that move.
     """
@@ -276,8 +277,6 @@ def move(model: nn.Module, fraction: float) -> None:
         number = min(int(fraction * kept), mask.numel() - kept)
         remaining = _top(torch.where(mask, weight.detach().abs(), -1.0), kept - number)
         grown = _top(torch.where(remaining, -1.0, weight.grad.abs()), number)
-        with torch.no_grad():
-            weight[grown & ~mask] = 0  # the optimiser has just changed masked weights too
         mask.copy_(remaining | grown)
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from bench import count, masks
+from bench.method import Compressed
 
 
 def network() -> nn.Module:
@@ -48,6 +49,25 @@ def test_a_second_mask_replaces_the_first_and_changes_in_place_count_at_once() -
     masks.enforce(masks.pairs(made))
     assert not made[1][0].weight.any()
     assert count.stored_values(made) == 54 + 3 + 5
+
+
+def test_a_method_that_looks_after_a_step_sees_zeros_where_its_masks_leave_out() -> None:
+    """The optimiser has changed these values, too."""
+    made = network()
+    masks.attach(made, {"0.weight": mask_of((3, 2, 3, 3), 7)})
+    seen: list[int] = []
+
+    class Looks(Compressed):
+        def after_step(self, progress: float) -> bool:
+            seen.append(int(self.network.get_parameter("0.weight").count_nonzero()))
+            masks.of(self.network)["0.weight"].view(-1)[3:] = False
+            return False
+
+    with torch.no_grad():
+        made[0].weight.fill_(100.0)
+    Looks(made).step_done(0.5)
+    assert seen == [7]
+    assert int(made[0].weight.count_nonzero()) == 3
 
 
 def test_they_go_with_copies_and_come_off() -> None:
