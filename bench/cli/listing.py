@@ -187,6 +187,8 @@ def _code_here(record: Record, model: str | None, plugins: Sequence[str]) -> dic
     with suppress(InputError):
         name = record["dataset"].partition(":")[0]
         found["dataset_code"] = discovery.find(discovery.DATASETS, name, plugins).code()
+    with suppress(InputError):
+        found["task_code"] = discovery.find(discovery.TASKS, record["task"], plugins).code()
     if model is not None:
         found["model_code"] = networks.code_of(model)
     elif not networks.is_file(record["model"]):  # a person must name such a file

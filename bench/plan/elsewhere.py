@@ -26,10 +26,11 @@ _MOST_BYTES = 1_000_000
 class Elsewhere:
     """Rewrites the specs of one publication. `needs` has a line for each thing that the reader of the specs must
     provide. `given` has the options that name the plugins of the specs. Commands need them, since bench runs nothing
-    that only a store names."""
+    that only a store names. `tasks` are the tasks of the runs, which no spec names."""
 
     needs: list[str] = field(default_factory=list)
     given: list[tuple[str, str]] = field(default_factory=list)
+    tasks: set[str] = field(default_factory=set)
     _code: dict[str, str] = field(default_factory=dict)
     _folders: dict[Path, str] = field(default_factory=dict)
 
@@ -64,8 +65,8 @@ class Elsewhere:
         yield "methods", [label + self._moved(text) for label, text in map(options.labelled, given.get("methods", []))]
         if "dataset" in given:
             yield "dataset", self._moved(given["dataset"])
-        # A plugin that no method or dataset comes from stays private.
-        plugins = [text for text in given.get("plugins", []) if name_of(Path(text).stem) in used]
+        # A plugin that no method, dataset or task comes from stays private.
+        plugins = [text for text in given.get("plugins", []) if name_of(Path(text).stem) in used | self.tasks]
         places = [self._place(text) for text in plugins]
         yield "plugins", [up + place for place in places]
         self._give(*(("--plugin", place) for place in places))

@@ -31,7 +31,10 @@ _COPIED = tuple(name for name in SEALED if name not in _LEFT_OUT)
 
 
 class Specs(Protocol):
-    """Specs without the paths of this machine (`bench.plan.elsewhere`)."""
+    """Specs without the paths of this machine (`bench.plan.elsewhere`). `tasks` are those of the runs, which no spec
+    names."""
+
+    tasks: set[str]
 
     def spec(self, content: bytes, up: str = "") -> bytes:
         """The spec for a folder; `up` is the path from that folder to the publication's folder. Raises ValueError."""
@@ -68,6 +71,7 @@ def copy_runs(stores: Sequence[Path], folder: Path, weights: str, specs: Specs, 
         names = [place.name for place in without if place not in records]
         copied.left_out |= {name: (_DAMAGED, line) for name, line in zip(names, damaged, strict=False)}
     chosen = with_weights([record for _, _, record in found.values()], weights)
+    specs.tasks |= {record["task"] for _, _, record in found.values()}
     (folder / "runs").mkdir()
     for run_id, (store, place, record) in found.items():
         try:

@@ -77,7 +77,7 @@ def publish(
         hashes = {
             str(record[column])
             for record in copied.records
-            for column in ("method_code", "dataset_code", "model_code")
+            for column in ("method_code", "dataset_code", "model_code", "task_code")
             if record[column]
         }
         code = elsewhere.code(hashes)

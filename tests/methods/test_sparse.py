@@ -155,7 +155,7 @@ def test_gradual_training_ends_at_the_budget_and_only_ever_prunes() -> None:
 
 @pytest.mark.parametrize("options", [options for options in VARIANTS if options.get("training") == "gradual"])
 def test_what_the_optimiser_makes_of_pruned_weights_does_not_bring_them_back(options: dict[str, Any]) -> None:
-    """They have gradients, which are huge behind units that are dead. By them, a network of 32x lost its other layers."""
+    """They have gradients, which are huge behind dead units. So at 32x the largest gave other layers' places away."""
     made = compress(Sparse(**options, updates=4), 5_000)
     for progress in (0.3, 0.4, 0.55, 0.7, 0.8):
         before = {name: mask.clone() for name, mask in masks_of(made).items()}

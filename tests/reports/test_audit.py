@@ -119,6 +119,19 @@ def test_what_makes_runs_less_comparable_is_a_warning(changes: dict[str, Any], w
     assert any(warning in line for line in audits(results(more))["net, data, quick"].warnings)
 
 
+@pytest.mark.parametrize(
+    ("column", "what"),
+    [
+        ("task_code", "versions of the task's code, such as its loss and its metric"),
+        ("model_code", "versions of the network's code"),
+        ("dataset_code", "versions of the dataset's file"),
+    ],
+)
+def test_code_that_all_methods_share_is_one(column: str, what: str) -> None:
+    records = [record("dense", 0, 90.0, **{column: "b"}), record("csg", 0, 80.0, "2x", **{column: "a"})]
+    assert audits(results(records))["net, data, quick"].warnings == [f"Runs were made with different {what}: a, b."]
+
+
 def full() -> list[Record]:
     """All that the checklist asks for."""
     methods = {

@@ -134,6 +134,22 @@ def test_an_own_plugin_is_published_and_one_of_nothing_here_is_not(published: Pu
     assert published.needs == []
 
 
+@pytest.mark.slow
+def test_an_own_task_is_published_too(tmp_path: Path) -> None:
+    task = (
+        "from bench.tasks.classification import Classification\n\n\n"
+        'class Told(Classification):\n    """Classification under another name."""\n'
+    )
+    (tmp_path / "told.py").write_text(task)
+    stripes, option = Path(STRIPES).read_text(), "    train: Annotated"
+    (tmp_path / "lines.py").write_text(stripes.replace(option, f'    task = "told"\n{option}', 1))
+    plugins = [str(tmp_path / "lines.py"), str(tmp_path / "told.py")]
+    records, _ = run_sweep(tiny_spec(["csg"], dataset="lines", plugins=plugins), tmp_path / "store")
+    assert [record["task"] for record in records] == ["told", "told"]
+    made = publish([tmp_path / "store"], tmp_path / "out", Elsewhere(), "none")
+    assert sorted(made.code) == ["code/lines.py", "code/told.py"]
+
+
 def test_it_holds_nothing_but_what_it_lists(published: Publication) -> None:
     listed = seal.decode(PUBLISHED, (published.folder / PUBLISHED).read_bytes())["files"]
     assert {*listed, PUBLISHED} == set(files_of(published.folder))

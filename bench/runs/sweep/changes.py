@@ -48,6 +48,8 @@ def tell_changes(
         )
     model, chosen = plan.setting.model, plan.setting.dataset
     say(f"the code of {model.text} has", [run for run in kept if others(run, "model_code", model.code)])
+    task = chosen.task
+    say(f"the code of the task {task.name} has", [run for run in kept if others(run, "task_code", task.code)])
     old = [run for run in kept if records[run.id]["method_code"] is None]
     if old:
         progress.say(f"{len(old)} of the finished runs are of version 0.1; whether code changed since can't be said")

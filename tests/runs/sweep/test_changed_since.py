@@ -43,6 +43,10 @@ def test_code_that_changed_is_said_and_so_is_what_can_not_be_known(
             {"dataset_code": "another"},
             "the code of stripes has changed since 2 of the finished runs were made; --redo d",
         ),
+        (
+            {"task_code": "another"},
+            "the code of the task classification has changed since 2 of the finished runs were made; --redo d",
+        ),
         ({"format": 0, "role": None}, "2 of the finished runs are of version 0.1; whether code changed since can't be"),
         ({"model_code": None}, ""),
     ]:
