@@ -5,10 +5,11 @@ and may change. A method may import the public face (the files of bench/), `kern
 tests/project/test_layout.py checks that.
 """
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final, get_args
 
 import torch
 from torch import Tensor, nn
@@ -130,8 +131,10 @@ class Compressed:
         self.solved = solved or {}
         # Factors on the schedule's weight decay, and on its learning rate, by parameter name. Parameters that are not
         # named have the factor 1.
-        self.decay = decay or {}
-        self.rates = rates or {}
+        self.decay = _factors("decay", decay)
+        self.rates = _factors("rates", rates)
+        if gradients not in get_args(Gradients):
+            raise ValueError(f"gradients can't be {gradients!r}; it is one of {', '.join(get_args(Gradients))}")
         self.gradients = gradients
         # The names of the stored tensors that `settle` rounds to half precision. Each of their values counts two bytes.
         self.half = half
@@ -174,6 +177,7 @@ class Compressed:
         and `learning_rate` is missing.
         """
         self._masked = None
+        self._require_names()
         by_layer = {} if rate_of_layer is None else self._rates_by_layer(rate_of_layer)
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.network.named_parameters():
@@ -193,6 +197,13 @@ class Compressed:
             }
             for (decay, rate), parameters in groups.items()
         ]
+
+    def _require_names(self) -> None:
+        """Raise ValueError if a factor is for no parameter, since it would change nothing."""
+        names = {name for name, _ in self.network.named_parameters(remove_duplicate=False)}
+        for what, factors in (("decay", self.decay), ("rates", self.rates)):
+            if wrong := sorted(factors.keys() - names):
+                raise ValueError(f"{what} names {wrong[0]}, which is not a parameter of the compressed network")
 
     def extra_loss(self, batch: tuple[Tensor, Tensor], output: Any) -> Tensor | None:
         """A number that is added to the task's loss in training; None adds nothing.
@@ -310,6 +321,15 @@ class Compressed:
 
 # The most factors that one line shows.
 _SHOWN = 3
+
+
+def _factors(name: str, given: Mapping[str, float] | None) -> Mapping[str, float]:
+    """The factors by parameter name. Raises ValueError."""
+    for parameter, factor in (given or {}).items():
+        is_number = isinstance(factor, int | float) and not isinstance(factor, bool)
+        if not (is_number and math.isfinite(factor) and factor >= 0):
+            raise ValueError(f"{name} of {parameter} can't be {factor!r}; a factor is a number, and not negative")
+    return given or {}
 
 
 @dataclass(frozen=True)

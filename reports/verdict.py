@@ -189,7 +189,7 @@ def verdict_table(analysis: Analysis, setting: str, metric: Metric) -> list[tupl
             # disagree.
             known = _p_value(pair["worse_p_value"].iloc[0]) if len(pair) else ""
             sure = f" ({known})" if known else ""
-            before = f"{gap:.2f} ahead of {short[next_one['method']]}{sure}"
+            before = f"{abs(gap) if round(gap, 2) == 0 else gap:.2f} ahead of {short[next_one['method']]}{sure}"
         alike = others["standing"].isin([Standing.BEST, Standing.WIDE])
         others = others.assign(method=others["method"].map(short))
         out = others.loc[others["standing"] == Standing.WORSE, "method"].tolist()

@@ -1,6 +1,6 @@
 """The lines and tables that `bench list` and `bench show` print."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -100,13 +100,15 @@ def show_run(
 ) -> Iterator[RenderableType]:
     """One run: its record, column by column, its predictions in numbers, its history, and whether its code is today's.
     Code of a person's files is compared only if the person names the files (`model`, `plugins`). Raises InputError."""
-    by_folder, _ = store.read_all()
+    by_folder, damaged = store.read_all()
     records = list(by_folder.values())
     wanted = wanted.rstrip("/").rpartition("/")[2]
     folders = {record["id"]: folder for folder, record in by_folder.items()}
     found = [
         record for record in records if record["id"].startswith(wanted) or folders[record["id"]].name.startswith(wanted)
     ]
+    if not found and (why := _damage(store, wanted, by_folder, damaged)):
+        raise InputError(f"{one_line(why)}; bench verify --set-aside takes it out, and bench run makes it again")
     if len(found) != 1:
         raise InputError(_not_one(wanted, [record["id"] for record in found], [record["id"] for record in records]))
     table = Table(show_header=False)
@@ -173,6 +175,13 @@ def _not_one(wanted: str, found: Sequence[str], ids: Sequence[str]) -> str:
     begin = f"{len(found):,} runs are called" if found else f"none of {count:,} runs is called"
     which = f"{'they are' if found else 'there is'} {', '.join(few)}{more}"
     return f"{begin} {wanted[:40]!r}; {which} (all: bench show DIR)"
+
+
+def _damage(store: Store, wanted: str, intact: Collection[Path], damaged: Sequence[str]) -> str:
+    """What is said of a damaged run of this name or id; "" if there is none."""
+    names = [folder.name for folder in sorted(store.runs.iterdir()) if folder.is_dir() and folder not in intact]
+    meant = [name for name in names if name.startswith(wanted) or name.rpartition("-")[2].startswith(wanted)]
+    return next((line for name in meant for line in damaged if name in line), "")
 
 
 # Ids in a message about many runs.

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.app import FAILED_RUNS, INTERRUPTED, RESUMABLE, app, as_list, make_console
+from bench.cli.app import (
+    FAILED_RUNS,
+    INTERRUPTED,
+    RESUMABLE,
+    app,
+    as_list,
+    make_console,
+    print_line,
+    wants_traceback,
+)
 from bench.cli.stores import write_report
 from bench.plan import defaults
 
@@ -222,8 +231,9 @@ def run(
 def _tell(make: Callable[[], Sequence["Record"]], out: Path, console: "Console") -> None:
     """Make the runs of a sweep, and print its report, or that it was interrupted. The exit code says which."""
     from bench.runs import interrupt
+    from bench.store.printable import one_line
     from bench.store.record import FAILED
-    from bench.store.store import REPORT
+    from bench.store.store import REPORT, TRACEBACK, Store
 
     try:
         records = make()
@@ -231,9 +241,16 @@ def _tell(make: Callable[[], Sequence["Record"]], out: Path, console: "Console")
         console.print("interrupted; finished runs are kept, and the same command goes on where this one stopped")
         raise typer.Exit(RESUMABLE if interrupt.was_termination() else INTERRUPTED) from None
     write_report([out], out / REPORT, console, only=[record["id"] for record in records])
-    failed = sum(record["status"] == FAILED for record in records)
+    failed = [record for record in records if record["status"] == FAILED]
     if failed:
-        console.print(f"{failed} of {len(records)} runs failed; --redo failed makes them again", markup=False)
+        folders = Store(out).folders()
+        paths = [path for record in failed if (path := folders[record["id"]] / TRACEBACK).is_file()]
+        if wants_traceback():
+            for path in paths:
+                for line in (f"{path}:", *path.read_text(encoding="utf-8", errors="replace").splitlines()):
+                    print_line(console, one_line(line))
+        where = f"; {paths[0]} shows where" if paths else ""
+        print_line(console, f"{len(failed)} of {len(records)} runs failed{where}; --redo failed makes them again")
         raise typer.Exit(FAILED_RUNS)
 
 

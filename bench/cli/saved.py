@@ -89,6 +89,7 @@ def export(
     given = Given(plugin or [], model, other_code)
     written = exports.export(path, to, out, given, force)
     if dataset is not None:
+        written.pop("class_names", None)  # the file has those of the dataset now
         written |= measure_exported(Path(written["path"]), dataset, data_dir, download, plugin or [])
         written["bytes"] = Path(written["path"]).stat().st_size
     print_row(written, json)

@@ -2,7 +2,7 @@
 
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,14 @@ from typing import Any
 from bench import budget as budgets
 from bench.deploy import deployed_file
 from bench.errors import InputError
+from bench.files.start_weights import BACKBONE, PRETRAINED
 from bench.plan import defaults, spec
 from bench.plan import plan as plans
 from bench.plan.at_start import OPTION, at_start, find_at_start
 from bench.plan.plan import Plan
 from bench.plan.unique import require_unique
+from bench.plugins import networks
+from bench.store.store import WEIGHTS
 
 # The most trainings of a search, and the most methods that it tries first.
 MOST_TRAININGS, MOST_SEARCHED = 6, 3
@@ -118,6 +121,21 @@ def _check_method(text: str, files: Sequence[str], in_bytes: bool) -> None:
         raise InputError(f"--methods {text}: a budget can't decide its size; leave this method out")
 
 
+def _given_files(request: Request) -> Iterator[tuple[str, Path]]:
+    """The files that the user named, each with what it is."""
+    weights = str(request.settings.get("weights", "")).removeprefix(BACKBONE)
+    if weights != PRETRAINED:
+        own = Path(weights).expanduser()
+        yield "the weights that you gave", own / WEIGHTS if own.is_dir() else own
+    if (model := networks.split_file(request.settings.get("model", ""))) is not None:
+        yield "the file of the network", Path(model[0]).expanduser()
+    schedule = request.settings.get("schedule")
+    if isinstance(schedule, str) and schedule.endswith(".toml"):
+        yield "the schedule", Path(schedule).expanduser()
+    for plugin in request.files:
+        yield "a plugin", Path(plugin).expanduser()
+
+
 def _check_targets(request: Request, force: bool) -> None:
     """Raise InputError if the files can't be written. The test writes a temporary file beside them."""
     folder = request.export.absolute().parent
@@ -126,6 +144,9 @@ def _check_targets(request: Request, force: bool) -> None:
     for path in dict.fromkeys((request.export, request.compact)):
         if path.is_dir():
             raise InputError(f"--export can't be {request.export}: {path} is a folder")
+        for what, given in _given_files(request):
+            if path.exists() and given.exists() and path.samefile(given):
+                raise InputError(f"--export {request.export} would overwrite {path}, {what}; give another --export")
         if (path.exists() or path.is_symlink()) and not force:
             raise InputError(f"{path} exists already; give another --export, or --force")
     try:

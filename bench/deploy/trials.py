@@ -40,7 +40,9 @@ class Trials:
         # The reference run comes first.
         before, *records = sweep(plan, self.store, self.progress, self.executor, [FAILED], find_data=self.data)
         if before["status"] != FINISHED:
-            raise InputError(f"the given network can't be measured: {before['reason']}")
+            raise InputError(
+                f"the given network can't be measured: {before['reason']}; check --weights and --normalise"
+            )
         self._before = before
         tried = [Tried(text, budget, record) for text, record in zip(methods, records, strict=True)]
         self._left = max(0, self._left - trainings(tried))

@@ -80,7 +80,10 @@ def read(path: Path) -> Saved:
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} can't be read as an artifact: {first_line(error)}") from error
     if text is None:
-        raise InputError(f"{path} is a safetensors file, but not an artifact of bench")
+        raise InputError(
+            f"{path} is a safetensors file, but not an artifact of bench; plain weights of your own are for bench "
+            f"compress or bench run --weights {path}, which measure them, too"
+        )
     try:
         given = json.loads(text)
         if not isinstance(given, dict) or "model" not in given:

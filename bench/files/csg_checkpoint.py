@@ -57,7 +57,11 @@ def is_one(names: Collection[str]) -> bool:
 def _saved(path: Path, values: Mapping[str, Tensor], epoch: int | None) -> Saved:
     family = next((find for mark, find in _FAMILIES.items() if mark in values), None)
     if family is None:
-        raise InputError(f"{path} is not a checkpoint of the CSG authors: it has none of {', '.join(_FAMILIES)}")
+        raise InputError(
+            f"{path} is neither a file of bench nor a checkpoint of the CSG authors (it has none of "
+            f"{', '.join(_FAMILIES)}); plain weights of your own are for bench compress or bench run --weights {path}, "
+            "which measure them, too"
+        )
     try:
         chosen = networks.find(family(values))
     except InputError as error:

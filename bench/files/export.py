@@ -130,6 +130,7 @@ def export(
             "stored_values": compact_values if FORMATS[to].compact else about.deployed_values,
             "bytes": written.bytes,
             "free": ", ".join(written.about.free),
+            **({} if about.class_names else {"class_names": "none; --dataset, or the folder of a run, has them"}),
             "difference": written.difference,
             **({"note": "; ".join(notes)} if notes else {}),
         }

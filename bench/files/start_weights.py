@@ -131,6 +131,8 @@ def _filled(state: Mapping[str, Tensor], network: nn.Module, seed: int) -> nn.Mo
 def find(text: str, model: ModelChoice, plugins: Sequence[str] = (), fresh_head: bool = False) -> Weights:
     """Check the requested weights, and check that they fit the network as far as this is possible without the data.
     Raises InputError."""
+    if text == BACKBONE:
+        raise InputError(f"--weights can't be {text!r}; give {BACKBONE}FILE, {BACKBONE}RUN or {BACKBONE}{PRETRAINED}")
     if text.startswith(BACKBONE):
         return _backbone(text.removeprefix(BACKBONE), model, plugins, fresh_head)
     if text == PRETRAINED:

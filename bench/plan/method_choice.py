@@ -108,8 +108,7 @@ def split_label(text: str) -> tuple[str, str]:
     if not label:
         return "", text
     label = label.removesuffix("=")
-    if not re.fullmatch(r"[\w.+-]+", label):
-        raise InputError(f"can't call a method {label!r}; use letters, digits and . + - _")
+    discovery.require_name(label, "a method")
     return label, rest
 
 

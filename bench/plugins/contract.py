@@ -3,6 +3,8 @@
 A file may say for which it was written, `CONTRACT = 2`. docs/writing-a-method.md has the rule for changes.
 """
 
+import inspect
+from dataclasses import fields
 from types import FunctionType, ModuleType
 
 from bench.errors import InputError
@@ -41,4 +43,15 @@ def check_method(found: type, origin: str) -> None:
         raise InputError(
             f"{origin} was written for bench 0.1: {', '.join(old)} of {found.__name__} moved; compress() "
             "returns a Compressed, which has them (docs/writing-a-method.md)"
+        )
+
+
+def check_options(found: type, origin: str) -> None:
+    """Raises InputError if the class writes options that nobody reads, since it is no dataclass of its own."""
+    known = {field.name for field in fields(found)}
+    written = inspect.get_annotations(found).items()
+    if lost := [name for name, kind in written if name not in known and "ClassVar" not in str(kind)]:
+        raise InputError(
+            f"{origin}: {found.__name__} has options ({', '.join(lost)}), but no @dataclass(frozen=True) above it, so "
+            "that nobody reads them"
         )

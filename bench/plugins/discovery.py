@@ -4,6 +4,7 @@
 """
 
 import importlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -59,6 +60,8 @@ class Plugin:
         found = self._named_in(module)
         if self.kind == METHODS:
             contract.check_method(found, self.origin)
+        if self.kind != TASKS:  # a task has no options
+            contract.check_options(found, self.origin)
         return found
 
     def _named_in(self, module: ModuleType) -> type:
@@ -111,8 +114,8 @@ def available(kind: str, files: Sequence[str] = ()) -> dict[str, Plugin]:
         importer, file = partial(importlib.import_module, point.module), partial(syntax.file_of, point.module)
         origin, top = f"entry point {point.value}", top_of(point.module)
         _add(found, Plugin(kind, point.name, origin, importer, file, point.attr, top))
-    for text in files:
-        path = by_path.locate(text)
+    # A file that is named twice is one plugin.
+    for path, text in {by_path.locate(text): text for text in files}.items():
         given = by_path.import_path(path)
         if not any(_classes(given, own) for own in _BASES):
             raise InputError(
@@ -163,7 +166,21 @@ def top_of(module: str) -> Path | None:
     return file.parent if file.name == "__init__.py" else None
 
 
+# What the command line takes for something else: `--methods all`, `--redo failed`.
+RESERVED = ("all", "failed", "missed")
+
+
+def require_name(name: str, what: str) -> None:
+    """Raise InputError if a command could not name it so, or would take the name for something else."""
+    if not re.fullmatch(r"[\w.+-]+", name):
+        raise InputError(f"can't call {what} {name!r}; use letters, digits and . + - _")
+    if name in RESERVED:
+        raise InputError(f"can't call {what} {name!r}: --methods and --redo take this word for something else")
+
+
 def _add(found: dict[str, Plugin], plugin: Plugin) -> None:
+    if plugin.is_given:
+        require_name(plugin.name, f"the {_SINGULAR[plugin.kind]} of {plugin.origin}")
     if plugin.name in found:
         raise InputError(
             f"two {plugin.kind} are called {plugin.name!r}: {found[plugin.name].origin} and {plugin.origin}; rename one"

@@ -25,6 +25,7 @@ from bench.runs.sweep.inventory import inventory_of, to_redo
 from bench.runs.sweep.network_check import check_network
 from bench.store.printable import one_line
 from bench.store.store import Store
+from bench.training.epoch import NonFiniteLoss
 from bench.training.loop import Trainer
 from bench.watching.words import duration
 
@@ -66,8 +67,11 @@ def _describe(plan: Plan, store: Store, console: Console, executor: Executor, re
         places = executor.places(todo, data, device)
         # The longest run may begin last, when all other places are idle.
         work = [epochs_of(run) for run in todo]
-        seconds = epoch_seconds * max(sum(work) / places, *work)
-        line += f", about {duration(seconds)} at the speed of dense training steps here; methods may be slower"
+        if isinstance(epoch_seconds, str):
+            line += f"; how long they take can't be told: {epoch_seconds} of a few dense steps"
+        else:
+            seconds = epoch_seconds * max(sum(work) / places, *work)
+            line += f", about {duration(seconds)} at the speed of dense training steps here; methods may be slower"
         line += f"; {places} at once" if places > 1 else ""
     _print(console, line)
     if data is not None:
@@ -109,9 +113,10 @@ def _print(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _measure(plan: Plan, data: Data) -> tuple[float, int]:
-    """Seconds for one epoch of the dense network, from a few steps on real images, and its stored values. Raises
-    InputError if the network can't take the images."""
+def _measure(plan: Plan, data: Data) -> tuple[float | str, int]:
+    """Seconds for one epoch of the dense network, from a few steps on real images, and its stored values. If the loss
+    stops being finite, a line that says so takes the place of the seconds. Raises InputError if the network can't take
+    the images."""
     device = environment.find_device(plan.spec.device)
     schedule = plan.setting.schedule
     batch = min(schedule.batch_size, len(data.train))
@@ -129,7 +134,10 @@ def _measure(plan: Plan, data: Data) -> tuple[float, int]:
     )
     network = build_network(plan.setting.model.model, data.image_shape[0], len(data.classes), seed=0).to(device)
     check_network(plan, data)
-    trainer.run(Compressed(network), 0, 1)  # warms up
-    (timed,) = trainer.run(Compressed(network), 0, 1)
+    try:
+        trainer.run(Compressed(network), 0, 1)  # warms up
+        (timed,) = trainer.run(Compressed(network), 0, 1)
+    except NonFiniteLoss as error:  # the runs can be listed all the same
+        return str(error), count.stored_values(network)
     seconds = timed.seconds / trainer.steps_per_epoch * (len(data.train) // batch)
     return seconds, count.stored_values(network)

@@ -89,5 +89,7 @@ def measure(path: Path, data: Data, chosen: DatasetChoice, normalise: Normalise 
     if not math.isfinite(found[LOSS]):
         raise InputError(f"the loss of {path} is {found[LOSS]}: its outputs are no numbers")
     accuracy = Accuracy(found, len(data.test), chosen.label, images_hash(data.test))
-    export.say(path, replace(opened.about, accuracy=accuracy))
+    # A file from an artifact that lay alone has no names of classes.
+    names = opened.about.class_names or (tuple(data.classes) if len(data.classes) == opened.about.classes else ())
+    export.say(path, replace(opened.about, accuracy=accuracy, class_names=names))
     return accuracy

@@ -99,11 +99,11 @@ class Look:
             plan = planned.read(store)
         except ValueError as error:
             plan = []
-            notes.append(str(error))
+            notes.append(f"{error}; the same bench run writes it anew")
         # This order matters: a run that finishes in between is found among the finished runs.
         making = self._being_made()
         folders = store.folders()
-        if not plan:
+        if not plan and not notes:
             notes.append(f"{PLAN} is missing (earlier versions wrote none), so the runs to come are unknown")
         wanted = {run.id: run for run in plan} or {run_id: _nameless(run_id, folders[run_id]) for run_id in folders}
         for run_id, (folder, made_by) in making.items():

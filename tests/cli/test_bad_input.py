@@ -101,6 +101,7 @@ LOWRANK = "run --methods lowrank"
         ("footprint --methods lowrank --image 3x99999999999999999999x3", "--image can't be '3x99999999999999999999x3'"),
         ("footprint --methods lowrank --classes 99999999999", "Invalid value for '--classes'"),
         # what is written twice, or empty, or nowhere heard
+        (f"{LOWRANK} --weights backbone=", "--weights can't be 'backbone='; give backbone=FILE, backbone=RUN or back"),
         ("run --methods lowrank --methods csg", "--methods is given twice"),
         (f"{LOWRANK} --out ''", "--out can't be empty"),
         (f"{LOWRANK} --out=", "--out can't be empty"),

@@ -155,7 +155,8 @@ def test_a_sweep_from_the_command_line(command: Command, tmp_path: Path) -> None
     assert "  dense seed 0: epoch 1/2 loss " in out
     assert "[1/3] dense seed 0: " in out
     assert "bad seed 0: failed: RuntimeError: this method is broken" in out
-    assert "1 of 3 runs failed; --redo failed makes them again" in out
+    assert "1 of 3 runs failed; " in out
+    assert "traceback.txt shows where; --redo failed makes them again" in out
     assert f"report: {out_folder}/report/index.html" in out
     again, out, _ = command("run", "--spec", str(out_folder / "spec.toml"), "--out", str(out_folder))
     assert again == 1

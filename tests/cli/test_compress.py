@@ -124,6 +124,12 @@ def test_it_writes_the_best_and_what_it_prints_is_what_the_file_does(
     code, out, err = command(*asked(tmp_path, run, *more))
     assert (code, out) == (2, "")
     assert "small.onnx exists already; give another --export, or --force" in err
+    # What the command reads is no target, whatever is asked for.
+    own = tmp_path / "small.safetensors"
+    own.write_bytes((run if run.is_file() else run / "weights.safetensors").read_bytes())
+    code, out, err = command(*asked(tmp_path, own, *more, "--force"))
+    assert (code, out) == (2, "")
+    assert f"small.onnx would overwrite {own}, the weights that you gave; give another --export" in err
     code, out, err = command(*asked(tmp_path, run, *more, "--force"))
     assert code == 0
     assert not re.search(r"epoch \d", out)

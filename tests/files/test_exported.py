@@ -107,6 +107,28 @@ def test_files_say_how_to_use_them(files: dict[str, Path], swept: tuple[Path, li
     }
 
 
+@pytest.mark.slow
+def test_an_artifact_alone_gets_the_names_of_classes_with_the_dataset(
+    swept: tuple[Path, list[Record]], tmp_path: Path, command: Command
+) -> None:
+    record = next(record for record in swept[1] if record["method"] == "csg" and record["status"] == "finished")
+    folder = Store(swept[0]).folder_of(record["id"])
+    assert folder is not None
+    alone = tmp_path / "small.safetensors"
+    alone.write_bytes((folder / "weights.safetensors").read_bytes())
+    asked = ["export", str(alone), "--to", "onnx", "--out", str(tmp_path / "a.onnx"), "--force"]
+    for more, said, names in (
+        ([], "none; --dataset, or the folder of a run, has them", ()),
+        (["--dataset", "stripes", "--plugin", STRIPES], None, ("rows", "columns", "diagonal")),
+    ):
+        code, out, _ = command(*asked, *more, "--json")
+        about = open_exported(tmp_path / "a.onnx").about
+        assert code == 0
+        assert json.loads(out).get("class_names") == said
+        assert about is not None
+        assert about.class_names == names
+
+
 def test_writing_what_a_file_says_leaves_its_graph_as_it_is(files: dict[str, Path], tmp_path: Path) -> None:
     for to in ("onnx", "pt2"):
         path = copied(files[to], tmp_path)

@@ -119,6 +119,31 @@ def test_two_plugins_of_one_name(tmp_path: Path) -> None:
         discovery.available(discovery.METHODS, [str(tmp_path / "csg.py")])
 
 
+def test_a_file_that_is_named_twice_is_one_plugin(tmp_path: Path) -> None:
+    shutil.copy(HALVES, tmp_path / "mine.py")
+    twice = [str(tmp_path / "mine.py"), str(tmp_path / ".." / tmp_path.name / "mine.py")]
+    assert (
+        discovery.available(discovery.METHODS, twice).keys() == discovery.available(discovery.METHODS, twice[:1]).keys()
+    )
+
+
+@pytest.mark.parametrize("stem", ["all", "failed", "missed", "a b", "a=b", "a:b"])
+def test_a_name_that_a_command_takes_for_something_else(tmp_path: Path, stem: str) -> None:
+    shutil.copy(HALVES, tmp_path / f"{stem}.py")
+    with pytest.raises(InputError, match=rf"can't call the method of .*{stem}\.py '{stem}'"):
+        discovery.available(discovery.METHODS, [str(tmp_path / f"{stem}.py")])
+    with pytest.raises(InputError, match=r"can't call a method|can't read|unknown"):
+        plan.from_spec(tiny_spec([f"{stem}=halves"]))
+
+
+def test_options_that_nobody_would_read(tmp_path: Path) -> None:
+    """Without the decorator a class has the fields of the class that it is derived from."""
+    (tmp_path / "mine.py").write_text(Path(HALVES).read_text().replace("@dataclass(frozen=True)\n", ""))
+    message = r"mine\.py: Halves has options \(.*\), but no @dataclass\(frozen=True\) above it"
+    with pytest.raises(InputError, match=message):
+        plan.from_spec(tiny_spec(["mine"], plugins=[str(tmp_path / "mine.py"), STRIPES]))
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [

@@ -103,6 +103,17 @@ def test_images_that_are_too_small_for_the_network_are_one_line(command: Command
 
 
 @pytest.mark.slow
+def test_a_dry_run_lists_the_runs_though_the_dense_loss_grows_beyond_numbers(command: Command, tmp_path: Path) -> None:
+    write_images(tmp_path / "data", side=8)
+    asked = ["run", "--methods", "csg", "--budgets", "4x", "--seeds", "1", "--dataset", f"folder:{tmp_path / 'data'}"]
+    asked += ["--schedule", "quick:epochs=1:batch_size=2:learning_rate=1e30", "--out", str(tmp_path / "out")]
+    code, out, err = command(*asked, "--dry-run")
+    assert (code, err) == (0, "")
+    assert "csg 4x seed 0 " in out
+    assert "2 of 2 runs to do; how long they take can't be told: the training loss became " in out
+
+
+@pytest.mark.slow
 def test_what_is_odd_about_the_data_is_said(command: Command, tmp_path: Path) -> None:
     image = write_images(tmp_path / "data", side=8)
     (tmp_path / "data" / "test" / "dog" / "copy.bmp").write_bytes(image.read_bytes())

@@ -98,6 +98,8 @@ class Broken(Method):
                 model.classifier = nn.Sequential(OrderedDict({f"largest_{largest}": model.classifier}))
             case "wide":
                 model.classifier = Wide(model.classifier)
+            case "one type":
+                model.classifier = OneType(model.classifier)
             case "one seed":
                 for index, parameter in enumerate(model.parameters()):
                     nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(index))
@@ -181,6 +183,18 @@ class Wide(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return self.linear(features.double()).float()
+
+
+class OneType(nn.Module):
+    """A linear layer with a product of its own, of operands that must have one type."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, features: Tensor) -> Tensor:
+        doubled = self.linear.weight @ torch.eye(features.shape[1])
+        return self.linear(features).index_add(0, torch.tensor([0]), 0 * doubled[:, :1].float().T)
 
 
 class Faint(nn.Module):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import Command
 from records import RECORDS, seal_anew, write_store
 
 from bench.errors import InputError
@@ -75,6 +76,17 @@ def test_a_record_that_was_cut_short_is_named(tmp_path: Path, content: str) -> N
     records, damaged = store.records()
     assert records == []
     assert len(damaged) == 1
+
+
+@pytest.mark.parametrize("wanted", ["csg", "abc", "whole name"])
+def test_show_says_what_is_wrong_with_a_damaged_run(tmp_path: Path, command: Command, wanted: str) -> None:
+    store = Store(tmp_path).open()
+    folder = write_run(store)
+    (folder / RECORD).write_text("{}")
+    code, _, err = command("show", str(tmp_path), folder.name if wanted == "whole name" else wanted)
+    assert code == 2
+    assert f"{folder.name}: record.json has changed since it was sealed" in err
+    assert "bench verify --set-aside takes it out" in err
 
 
 def test_weights_that_were_cut_short_are_named(tmp_path: Path, swept: tuple[Path, list[dict[str, object]]]) -> None:

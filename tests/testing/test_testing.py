@@ -78,6 +78,11 @@ FAULTS = [
         "steps_like_dense",
         r"a step moves the outputs [\d.e+]+ times as far as a step of dense; between 0\.033 and 30 is expected",
     ),
+    (
+        "one type",
+        "trains_in_bfloat16",
+        r"it can't train in bfloat16: .*; give both operands one type",
+    ),
     ("strange decay", "declares_exceptions", r"decay names classifer, which is not a parameter of the compressed"),
     ("strange rates", "declares_exceptions", r"rates names classifer, which is not a parameter of the compressed"),
     (

@@ -172,6 +172,17 @@ def test_a_sweep_that_is_finished(swept: tuple[Path, list[Record]], command: Com
     assert not list((folder / "runs").rglob(PROGRESS))
 
 
+def test_a_plan_that_cant_be_read_is_said_once(command: Command, tmp_path: Path) -> None:
+    shutil.copytree(EARLIER, tmp_path / "store")
+    (tmp_path / "store" / PLAN).write_text("{")
+    code, out, _ = command("watch", str(tmp_path / "store"))
+    notes = [line for line in out.splitlines() if PLAN in line]
+    assert code == 0
+    assert len(notes) == 1
+    assert notes[0].startswith("plan.json can't be read: ")
+    assert notes[0].endswith("; the same bench run writes it anew")
+
+
 def test_a_store_of_an_earlier_bench(command: Command) -> None:
     code, out, err = command("watch", str(EARLIER))
     assert (code, err) == (0, "")

@@ -14,7 +14,13 @@ from bench.testing.checks.sizes import (
     refuses_the_impossible,
     stores_one_value_a_number,
 )
-from bench.testing.checks.training import can_overfit, steps_like_dense, trains_every_value, works_on_a_gpu
+from bench.testing.checks.training import (
+    can_overfit,
+    steps_like_dense,
+    trains_every_value,
+    trains_in_bfloat16,
+    works_on_a_gpu,
+)
 from bench.testing.subject import Subject
 
 __all__ = ["CHECKS", "CheckFailed"]
@@ -31,6 +37,7 @@ CHECKS: dict[str, Callable[[Subject], str | None]] = {
         declares_exceptions,
         gives_the_gradients_it_declares,
         steps_like_dense,
+        trains_in_bfloat16,
         keeps_masks_and_count,
         can_overfit,
         is_counted_right,

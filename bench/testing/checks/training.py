@@ -1,11 +1,14 @@
 """Checks of a method's training: it reaches all stored values, steps as far as dense, and works on a GPU."""
 
+import math
 import unittest
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from bench import count, masks
+from bench.errors import first_line
 from bench.measure.same_outputs import relative_difference
 from bench.method import Compressed
 from bench.testing import gradients
@@ -56,6 +59,23 @@ def steps_like_dense(subject: Subject) -> str:
             "factors in another way, or multiply the factors by a constant"
         )
     return said
+
+
+def trains_in_bfloat16(subject: Subject) -> None:
+    """A step under autocast, in which torch makes results of products bfloat16 and leaves parameters float32. Runs take
+    it where the processor is made for it, on a GPU and on many CPUs."""
+    method = subject.method
+    trainer = replace(subject.tiny.trainer(SCHEDULE, torch.device("cpu")), precision=torch.bfloat16)
+    training = Training(trainer, subject.compress(subject.possible), subject.tiny.first_pass(method, SCHEDULE))
+    try:
+        training.take_step()
+    except RuntimeError as error:
+        raise CheckFailed(
+            f"it can't train in bfloat16: {first_line(error)}; give both operands one type, as by .to(other.dtype), or "
+            "leave that part out of autocast (docs/writing-a-method.md, Precision)"
+        ) from error
+    if not math.isfinite(loss := float(training.loss_sum)):
+        raise CheckFailed(f"in bfloat16 the loss of its first step is {loss}")
 
 
 def can_overfit(subject: Subject) -> None:
