@@ -4,6 +4,7 @@
 """
 
 import importlib
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -131,7 +132,9 @@ def find(kind: str, name: str, files: Sequence[str] = ()) -> Plugin:
     """The plugin called `name`. Raises InputError with the nearest name."""
     have = available(kind, files)
     if name not in have:
-        raise unknown(_SINGULAR[kind], name, have)
+        error = unknown(_SINGULAR[kind], name, have)
+        here = next((file for file in (f"{name}.py", f"{name.replace('-', '_')}.py") if os.path.isfile(file)), None)  # noqa: PTH113  # a name may be too long for Path
+        raise error if here is None else InputError(f"{error}; --plugin {here} takes the one in this folder")
     return have[name]
 
 

@@ -136,6 +136,15 @@ def test_a_name_that_a_command_takes_for_something_else(tmp_path: Path, stem: st
         plan.from_spec(tiny_spec([f"{stem}=halves"]))
 
 
+def test_a_plugin_in_this_folder_that_is_not_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(HALVES, tmp_path / "my_own.py")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        InputError, match=r"unknown method 'my-own'; .*; --plugin my_own\.py takes the one in this folder"
+    ):
+        plan.from_spec(tiny_spec(["my-own"]))
+
+
 def test_options_that_nobody_would_read(tmp_path: Path) -> None:
     """Without the decorator a class has the fields of the class that it is derived from."""
     (tmp_path / "mine.py").write_text(Path(HALVES).read_text().replace("@dataclass(frozen=True)\n", ""))
