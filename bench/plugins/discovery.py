@@ -133,7 +133,8 @@ def find(kind: str, name: str, files: Sequence[str] = ()) -> Plugin:
     have = available(kind, files)
     if name not in have:
         error = unknown(_SINGULAR[kind], name, have)
-        here = next((file for file in (f"{name}.py", f"{name.replace('-', '_')}.py") if os.path.isfile(file)), None)  # noqa: PTH113  # a name may be too long for Path
+        # Path raises an error for a name that is too long.
+        here = next((file for file in (f"{name}.py", f"{name.replace('-', '_')}.py") if os.path.isfile(file)), None)
         raise error if here is None else InputError(f"{error}; --plugin {here} takes the one in this folder")
     return have[name]
 
