@@ -4,7 +4,6 @@
 """
 
 import importlib
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -133,9 +132,8 @@ def find(kind: str, name: str, files: Sequence[str] = ()) -> Plugin:
     have = available(kind, files)
     if name not in have:
         error = unknown(_SINGULAR[kind], name, have)
-        # Path raises an error for a name that is too long.
-        here = next((file for file in (f"{name}.py", f"{name.replace('-', '_')}.py") if os.path.isfile(file)), None)
-        raise error if here is None else InputError(f"{error}; --plugin {here} takes the one in this folder")
+        here = [path.name for path in sorted(Path().glob("*.py")) if name_of(path.stem) == name]
+        raise InputError(f"{error}; --plugin {here[0]} takes the one in this folder") if here else error
     return have[name]
 
 
