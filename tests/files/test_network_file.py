@@ -347,7 +347,10 @@ def _edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
         ("text", "is neither an artifact of bench .* nor a checkpoint"),
         ("empty", "is neither an artifact of bench .* nor a checkpoint"),
         ("cut short", "can't be read as a checkpoint: it is cut short or damaged"),
-        ("other network", "is not a checkpoint of the CSG authors: it has none of conv_1_3x3.weight"),
+        (
+            "other network",
+            r"neither a file of bench nor a checkpoint of the CSG authors \(it has none of conv_1_3x3.weight",
+        ),
         ("number", "it holds no state dict under 'net'"),
         ("other depth", "holds a network that is not among ours: resnet14"),
         ("two generators", "has 10 different generators or none; it needs one"),

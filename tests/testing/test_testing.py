@@ -254,10 +254,10 @@ def test_check_prints_a_line_for_each_and_its_exit_code_says_whether_any_failed(
     assert (code, err) == (0, "")
     assert [line.split()[2].rstrip(":") for line in out.splitlines()] == list(testing.CHECKS)
     code, out, err = command("check", "broken:how=finishes differently", *arguments)
-    assert (code, err) == (1, "broken:how=finishes differently fails 1 of 17 checks\n")
+    assert (code, err) == (1, f"broken:how=finishes differently fails 1 of {len(testing.CHECKS)} checks\n")
     assert "failed   resnet8                  finishes_with_the_same_outputs: finish() changes the outputs, by" in out
     code, out, err = command("check", "broken:how=finishes differently", *arguments, "--json")
-    assert (code, err) == (1, "broken:how=finishes differently fails 1 of 17 checks\n")
+    assert (code, err) == (1, f"broken:how=finishes differently fails 1 of {len(testing.CHECKS)} checks\n")
     (failed,) = [row for row in json.loads(out) if row["outcome"] == "failed"]
     assert (failed["check"], failed["model"]) == ("finishes_with_the_same_outputs", "resnet8")
     assert failed["message"].startswith("finish() changes the outputs")
