@@ -107,7 +107,7 @@ def show_run(
     found = [
         record for record in records if record["id"].startswith(wanted) or folders[record["id"]].name.startswith(wanted)
     ]
-    if not found and (why := _damage(store, wanted, by_folder, damaged)):
+    if damaged and not found and (why := _damage(store, wanted, by_folder, damaged)):
         raise InputError(f"{one_line(why)}; bench verify --set-aside takes it out, and bench run makes it again")
     if len(found) != 1:
         raise InputError(_not_one(wanted, [record["id"] for record in found], [record["id"] for record in records]))

@@ -130,8 +130,8 @@ def _given_files(request: Request) -> Iterator[tuple[str, Path]]:
     if (model := networks.split_file(request.settings.get("model", ""))) is not None:
         yield "the file of the network", Path(model[0]).expanduser()
     schedule = request.settings.get("schedule")
-    if isinstance(schedule, str) and schedule.endswith(".toml"):
-        yield "the schedule", Path(schedule).expanduser()
+    if isinstance(schedule, str) and (file := schedule.partition(":")[0]).endswith(".toml"):
+        yield "the schedule", Path(file).expanduser()
     for plugin in request.files:
         yield "a plugin", Path(plugin).expanduser()
 
